@@ -1,0 +1,18 @@
+//! tacdrop: each ticket has its own encrypted share; what lands in it is hashed while it arrives, is safe on disk when
+//! the client's CLOSE succeeds, and the assigned engineer is told what came and exactly where it lies.
+//!
+//! `ARCHITECTURE.md` shows the rooms of this house and follows one upload through them. A room uses only rooms that stand
+//! below it in this list; `tests/it/house.rs` holds everybody to it.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cli;
+pub mod config;
+pub mod model;
+pub mod notify;
+pub mod records;
+pub mod server;
+pub mod sftp;
+pub mod share;
+pub mod ssh;
+pub mod store;
+pub mod vault;

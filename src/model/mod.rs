@@ -1,0 +1,22 @@
+//! The words of the house as types, and their rules. No I/O, no async, no SQL.
+//!
+//! Every room may use this one; it uses none. What a customer or an operator typed becomes one of these types at the
+//! edge of the program, or is refused there.
+
+pub mod id;
+pub mod language;
+pub mod name;
+pub mod path;
+pub mod refusal;
+pub mod state;
+pub mod time;
+pub mod word;
+
+pub use id::{ArtifactId, DirectoryId, NoticeId, ObjectId, ShareId, VersionId};
+pub use language::Language;
+pub use name::{FileName, NameError};
+pub use path::SharePath;
+pub use refusal::{Kind, Refusal};
+pub use state::{NoticeState, Priority, TicketStatus, VersionState};
+pub use time::Time;
+pub use word::{Word, WordError};

@@ -1,0 +1,206 @@
+//! What is said when something is not done: the whole error space that a customer or an engineer can meet.
+//!
+//! Each refusal is one sentence about what happened and what to do, in two languages, and says whether trying again can
+//! help. Doors turn the [`Kind`] into their protocol's code and send the sentence along.
+
+use crate::model::language::Language;
+
+/// What kind of refusal it is: doors choose their protocol's code by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// There is no such thing, or it is not for this login to know.
+    NotFound,
+    /// It exists, and this login may not.
+    Denied,
+    /// The request cannot be carried out as it stands: trying again changes nothing.
+    Permanent,
+    /// The same request may succeed later.
+    Temporary,
+    /// No such operation here.
+    Unsupported,
+}
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident $kind:ident $en:literal $de:literal)+) => {
+        /// Why something was not done.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Refusal {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Refusal {
+            /// Every refusal there is.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its kind.
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)+ }
+            }
+
+            /// One or two sentences for the person who met it.
+            pub const fn sentence(self, language: Language) -> &'static str {
+                match (self, language) {
+                    $((Self::$name, Language::En) => $en, (Self::$name, Language::De) => $de,)+
+                }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// The path names nothing that this login may know of.
+    NoSuchFile NotFound
+        "There is no file or directory of this name."
+        "Es gibt keine Datei und kein Verzeichnis mit diesem Namen."
+    /// A directory where a file is needed.
+    IsDirectory Permanent
+        "This is a directory; a file is needed here."
+        "Das ist ein Verzeichnis; hier wird eine Datei gebraucht."
+    /// A file where a directory is needed.
+    NotDirectory Permanent
+        "This is a file; a directory is needed here."
+        "Das ist eine Datei; hier wird ein Verzeichnis gebraucht."
+    /// The name is taken.
+    AlreadyExists Permanent
+        "This name exists already. Choose another one."
+        "Diesen Namen gibt es schon. Bitte einen anderen wählen."
+    /// RMDIR of a directory with something in it.
+    NotEmpty Permanent
+        "The directory is not empty."
+        "Das Verzeichnis ist nicht leer."
+    /// A directory moved into itself.
+    IntoItself Permanent
+        "A directory cannot be moved into itself."
+        "Ein Verzeichnis kann nicht in sich selbst verschoben werden."
+    /// A rename from one ticket's share to another's.
+    AcrossShares Permanent
+        "Files cannot be moved between tickets. Download it and upload it there."
+        "Dateien können nicht zwischen Tickets verschoben werden. Bitte herunterladen und dort hochladen."
+    /// A name with characters that no name may have.
+    BadName Permanent
+        "This name holds characters that are not allowed: '/', control characters, or characters that reverse the direction of text. Rename the file and send it again."
+        "Dieser Name enthält unzulässige Zeichen: '/', Steuerzeichen oder Zeichen, die die Textrichtung umkehren. Bitte die Datei umbenennen und erneut senden."
+    /// Longer or deeper than the limits allow.
+    PathTooLong Permanent
+        "The name or path is too long: 255 bytes a name, 1024 bytes and 32 levels a path."
+        "Der Name oder Pfad ist zu lang: 255 Bytes je Name, 1024 Bytes und 32 Ebenen je Pfad."
+    /// A write to a closed ticket's share.
+    TicketClosed Denied
+        "This ticket is closed and its share can only be read. Answer to the ticket or call support to have it reopened, then send the file again."
+        "Dieses Ticket ist geschlossen, seine Ablage kann nur gelesen werden. Bitte auf das Ticket antworten oder den Support anrufen, um es wieder öffnen zu lassen, und die Datei dann erneut senden."
+    /// A customer writes to `from-support/`.
+    FromSupportOnly Denied
+        "Only support engineers write to 'from-support'. Put your files into the directory above it."
+        "In 'from-support' schreiben nur Support-Engineers. Bitte die Dateien in das Verzeichnis darüber legen."
+    /// An engineer writes outside of `from-support/`.
+    CustomerOnly Denied
+        "Engineers write to 'from-support' only: what the customer sent stays as it came."
+        "Engineers schreiben nur in 'from-support': was der Kunde gesendet hat, bleibt, wie es kam."
+    /// Something about the root or another fixed place is to be changed.
+    FixedPlace Denied
+        "This place is part of every share and cannot be changed."
+        "Dieser Ort gehört zu jeder Ablage und kann nicht verändert werden."
+    /// A write through a read-only handle, or into a virtual place.
+    ReadOnly Denied
+        "This can only be read."
+        "Das kann nur gelesen werden."
+    /// A read through a handle that was opened for writing only.
+    NotOpenForReading Denied
+        "This file was not opened for reading."
+        "Diese Datei wurde nicht zum Lesen geöffnet."
+    /// The login was ended: disabled, a new token, no longer assigned.
+    LoginEnded Denied
+        "This login is no longer valid. Ask support for the current access data."
+        "Dieser Zugang gilt nicht mehr. Bitte beim Support nach den aktuellen Zugangsdaten fragen."
+    /// Another session continued this upload.
+    Fenced Permanent
+        "Another connection has continued this upload, so this one cannot write to it any more."
+        "Eine andere Verbindung hat dieses Hochladen fortgesetzt; diese hier kann nicht mehr schreiben."
+    /// A read of a version that is still arriving, by somebody who does not send it.
+    StillReceiving Temporary
+        "This file is still being received. Try again when its upload is finished."
+        "Diese Datei wird noch empfangen. Bitte nach dem Ende des Hochladens erneut versuchen."
+    /// CLOSE with bytes in the middle missing.
+    Incomplete Permanent
+        "Parts of this file never arrived, so it is kept as incomplete. Continue the upload to complete it."
+        "Teile dieser Datei sind nie angekommen; sie gilt als unvollständig. Bitte das Hochladen fortsetzen."
+    /// Verification failed.
+    Damaged Permanent
+        "What is stored of this file is damaged, so it is not delivered. Support has been told; please send it again."
+        "Was von dieser Datei gespeichert ist, ist beschädigt und wird nicht ausgeliefert. Der Support weiß Bescheid; bitte erneut senden."
+    /// The file is larger than a file may be.
+    FileTooLarge Permanent
+        "The file is larger than this server accepts. Ask support for another way."
+        "Die Datei ist größer, als dieser Server annimmt. Bitte beim Support nach einem anderen Weg fragen."
+    /// The share is full.
+    QuotaExceeded Permanent
+        "The space of this ticket is used up. Ask support for more, or delete what is no longer needed."
+        "Der Platz dieses Tickets ist aufgebraucht. Bitte beim Support um mehr bitten oder löschen, was nicht mehr gebraucht wird."
+    /// Too many names in the share.
+    TooManyNames Permanent
+        "This share holds as many files and directories as it may. Pack them into one archive."
+        "Diese Ablage enthält so viele Dateien und Verzeichnisse, wie sie darf. Bitte zu einem Archiv packen."
+    /// Too many handles.
+    TooManyHandles Temporary
+        "Too many files are open in this session. Close some and try again."
+        "In dieser Sitzung sind zu viele Dateien offen. Bitte einige schließen und erneut versuchen."
+    /// The disk is full.
+    DiskFull Temporary
+        "The server has no space left at the moment. The operators see this; try again later."
+        "Der Server hat im Moment keinen Platz mehr. Die Betreiber sehen das; bitte später erneut versuchen."
+    /// The disk or the database failed.
+    Storage Temporary
+        "The server could not store or read this at the moment. Nothing was acknowledged; try again."
+        "Der Server konnte das im Moment nicht speichern oder lesen. Nichts wurde bestätigt; bitte erneut versuchen."
+    /// The server is going down.
+    ShuttingDown Temporary
+        "The server is about to restart. Try again in a minute; a cut upload can be continued."
+        "Der Server startet gleich neu. Bitte in einer Minute erneut versuchen; ein unterbrochenes Hochladen kann fortgesetzt werden."
+    /// A handle that does not exist.
+    BadHandle Permanent
+        "This file is not open."
+        "Diese Datei ist nicht offen."
+    /// A request that breaks its protocol's rules.
+    BadRequest Permanent
+        "The request is malformed."
+        "Die Anfrage ist fehlerhaft."
+    /// Symbolic and hard links.
+    NoLinks Unsupported
+        "Links are not supported. Send the file itself."
+        "Verknüpfungen werden nicht unterstützt. Bitte die Datei selbst senden."
+    /// A request that tacdrop does not know.
+    NotSupported Unsupported
+        "This operation is not supported."
+        "Diese Operation wird nicht unterstützt."
+}
+
+impl Refusal {
+    /// Whether the same request may succeed later.
+    pub const fn is_temporary(self) -> bool {
+        matches!(self.kind(), Kind::Temporary)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.sentence(Language::En))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_a_sentence_in_both_languages() {
+        for refusal in Refusal::ALL {
+            for language in [Language::En, Language::De] {
+                let sentence = refusal.sentence(language);
+                assert!(sentence.ends_with('.') && sentence.len() > 10, "{refusal:?} {language}");
+            }
+            assert_ne!(refusal.sentence(Language::En), refusal.sentence(Language::De));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The states that things can be in. How a version moves from one to the next stands in `docs/format.md` and is carried
+//! out by `share/`.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant),+
+        }
+
+        impl $name {
+            /// The word for it in records, JSON and messages.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(format!("'{text}' is no {}", $what)),
+                }
+            }
+        }
+    };
+}
+
+words!(
+    /// Where a version stands.
+    VersionState, "state of a version" {
+        /// Bytes are arriving, or an upload was cut and can be continued.
+        Receiving = "receiving",
+        /// Whole, hashed, sealed and announced.
+        Available = "available",
+        /// Closed by its uploader although bytes in the middle never came; can be completed.
+        Incomplete = "incomplete",
+        /// Deleted by the customer; an engineer can restore it until its grace ends.
+        Withdrawn = "withdrawn",
+        /// Its key is gone: nobody can read it again.
+        Shredded = "shredded",
+        /// What is stored is not what was sealed. Never served.
+        Damaged = "damaged",
+    }
+);
+
+words!(
+    /// Whether a ticket takes uploads.
+    TicketStatus, "ticket status" {
+        /// Work goes on.
+        Open = "open",
+        /// Support waits for the customer.
+        Waiting = "waiting",
+        /// Over: the share can be read, not written.
+        Closed = "closed",
+    }
+);
+
+words!(
+    /// Where a notice stands.
+    NoticeState, "notice state" {
+        /// Gathering the uploads of one settling time.
+        Settling = "settling",
+        /// To be delivered, or to be tried again.
+        Pending = "pending",
+        /// Handed to the mail server, or written to the spool.
+        Delivered = "delivered",
+        /// Given up: too many hours of failures, or refused for ever. `tacdrop doctor` shows it.
+        Failed = "failed",
+    }
+);
+
+/// A ticket's priority: 1 (critical) to 4 (low).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// What a ticket has unless somebody says otherwise.
+    pub const MEDIUM: Self = Self(3);
+
+    /// The number, 1 to 4.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for Priority {
+    type Error = &'static str;
+
+    fn try_from(number: i64) -> Result<Self, Self::Error> {
+        match u8::try_from(number) {
+            Ok(n @ 1..=4) => Ok(Self(n)),
+            _ => Err("a priority is 1, 2, 3 or 4"),
+        }
+    }
+}
+
+impl FromStr for Priority {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<i64>().map_err(|_| "a priority is 1, 2, 3 or 4")?.try_into()
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,61 @@
+//! Ticket references and the ids of engineers, contacts and organisations: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A ticket reference or the id of a person or an organisation.
+///
+/// One form for all of them: they are login names, path segments and words of command lines, so nothing in them ever
+/// needs quoting.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Word(String);
+
+/// The text is no [`Word`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must begin with a letter or digit and have at most 64 letters, digits, '-' or '_'")]
+pub struct WordError;
+
+impl Word {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Word {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        let bytes = text.as_bytes();
+        let first_fits = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
+        let rest_fits = bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_');
+        if first_fits && rest_fits && bytes.len() <= 64 { Ok(Self(text.to_owned())) } else { Err(WordError) }
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_what_house_md_says() {
+        for good in ["XT-4711", "a", "0_0", &"x".repeat(64)] {
+            assert!(good.parse::<Word>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "_a", "a b", "a/b", "ä", "a\n", "..", &"x".repeat(65)] {
+            assert!(bad.parse::<Word>().is_err(), "{bad:?}");
+        }
+    }
+}
