@@ -1,1 +1,225 @@
-//! records.
+//! SQL and nothing else: people, tickets, what lies in the shares, notices, audit; one file per table family.
+//!
+//! The records hold the truth. `share/` decides, this room writes down and reads back. Every statement is a constant text
+//! with `$1` parameters that SQLite and PostgreSQL both understand.
+//!
+//! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out) and opens the
+//! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Readers do not wait.
+
+pub mod audit;
+pub mod entries;
+pub mod keyring;
+pub mod notices;
+pub mod people;
+pub mod tickets;
+pub mod versions;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+
+pub use keyring::Keyring;
+
+/// How long a statement waits for another process's write before it gives up.
+const BUSY: Duration = Duration::from_secs(15);
+/// Connections that only read.
+const READERS: u32 = 4;
+
+/// Why the records did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// A row with this key exists already. Permanent.
+    #[error("it exists already")]
+    Exists,
+    /// The database was busy for longer than the time-out. Temporary.
+    #[error("the database is busy; try again")]
+    Busy,
+    /// No space on the database's disk. Temporary.
+    #[error("the database has no space left")]
+    Full,
+    /// A row holds what this version of tacdrop cannot read.
+    #[error("a row of {table} holds a value that cannot be read: {why}")]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The migrations could not be applied.
+    #[error("the database could not be brought up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Anything else that the database says.
+    #[error("the database failed: {0}")]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for RecordsError {
+    fn from(error: sqlx::Error) -> Self {
+        if let Some(database) = error.as_database_error() {
+            if database.is_unique_violation() {
+                return Self::Exists;
+            }
+            // SQLite's primary result codes (sqlite.org/rescode.html): 5 BUSY, 6 LOCKED, 13 FULL.
+            match database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+                Some(5 | 6) => return Self::Busy,
+                Some(13) => return Self::Full,
+                _ => {}
+            }
+        }
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Busy,
+            other => Self::Database(other),
+        }
+    }
+}
+
+/// What the statements of this room run on.
+pub type Conn = SqliteConnection;
+
+/// The database behind the records. One arm for now; PostgreSQL will be the second.
+#[derive(Debug, Clone)]
+enum Pool {
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+}
+
+/// The records. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Records {
+    pool: Pool,
+}
+
+impl Records {
+    /// Opens the SQLite database at `path`, making it if there is none, and applies the migrations.
+    ///
+    /// # Errors
+    /// If it cannot be opened or brought up to date.
+    pub async fn open(path: &Path) -> Result<Self, RecordsError> {
+        let writer = open_sqlite(path, 1).await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        let readers = open_sqlite(path, READERS).await?;
+        Ok(Self { pool: Pool::Sqlite { writer, readers } })
+    }
+
+    /// A connection to read with.
+    ///
+    /// # Errors
+    /// If none becomes free in time.
+    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, RecordsError> {
+        let Pool::Sqlite { readers, .. } = &self.pool;
+        Ok(readers.acquire().await?)
+    }
+
+    /// Begins a transaction as the one writer. Dropped without [`commit`](WriteTx::commit), it changes nothing.
+    ///
+    /// # Errors
+    /// [`RecordsError::Busy`] if another process writes for too long.
+    pub async fn begin(&self) -> Result<WriteTx, RecordsError> {
+        let Pool::Sqlite { writer, .. } = &self.pool;
+        Ok(WriteTx { inner: writer.begin_with("BEGIN IMMEDIATE").await? })
+    }
+
+    /// Waits until everything under way is done and closes the database.
+    pub async fn close(&self) {
+        let Pool::Sqlite { writer, readers } = &self.pool;
+        readers.close().await;
+        writer.close().await;
+    }
+}
+
+/// A transaction that may write.
+#[derive(Debug)]
+pub struct WriteTx {
+    inner: Transaction<'static, Sqlite>,
+}
+
+impl WriteTx {
+    /// What the statements run on.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.inner
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// If the database cannot; then nothing has changed.
+    pub async fn commit(self) -> Result<(), RecordsError> {
+        Ok(self.inner.commit().await?)
+    }
+}
+
+async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("secure_delete", "ON")
+        .pragma("temp_store", "MEMORY")
+        .statement_cache_capacity(200);
+    Ok(SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await?)
+}
+
+/// A column that becomes a type of `model` by parsing its bytes.
+fn bytes_as<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<T, RecordsError>
+where
+    T: for<'a> TryFrom<&'a [u8]>,
+{
+    let bytes: &[u8] = row.try_get(column)?;
+    T::try_from(bytes).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} has a wrong length") })
+}
+
+/// The same for a column that may be null.
+fn bytes_as_option<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<Option<T>, RecordsError>
+where
+    T: for<'a> TryFrom<&'a [u8]>,
+{
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    bytes
+        .map(T::try_from)
+        .transpose()
+        .map_err(|_| RecordsError::Unreadable { table, why: format!("{column} has a wrong length") })
+}
+
+/// A column that becomes a type of `model` by parsing its text.
+fn text_as<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<T, RecordsError>
+where
+    T: std::str::FromStr,
+{
+    let text: &str = row.try_get(column)?;
+    text.parse().map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is '{text}'") })
+}
+
+/// The same for a column that may be null.
+fn text_as_option<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<Option<T>, RecordsError>
+where
+    T: std::str::FromStr,
+{
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(|text| text.parse().map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is '{text}'") }))
+        .transpose()
+}
+
+/// A count or length that is never negative.
+fn unsigned(row: &SqliteRow, table: &'static str, column: &str) -> Result<u64, RecordsError> {
+    let number: i64 = row.try_get(column)?;
+    u64::try_from(number).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is negative") })
+}
+
+/// SQL has no unsigned numbers; what tacdrop counts stays far below 2^63, and what does not is kept at the top.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

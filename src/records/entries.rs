@@ -1,0 +1,354 @@
+//! Files and directories: the tree of each share. Names come and go encrypted.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as_option, unsigned};
+use crate::model::{DirectoryId, ShareId, Time, VersionId, VersionState};
+
+/// A row of the tree. Whether a file or a directory, the id has 16 bytes.
+#[derive(Debug, Clone)]
+pub struct EntryRow {
+    /// The id of the artifact or directory.
+    pub id: [u8; 16],
+    /// The share it lies in.
+    pub share: ShareId,
+    /// The directory it lies in; none for a root.
+    pub parent: Option<DirectoryId>,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// The sealed name; none for a root.
+    pub name: Option<Vec<u8>>,
+    /// POSIX permission bits.
+    pub mode: u32,
+    /// When it last changed, or what the client set.
+    pub modified_at: Time,
+    /// The version that readers get.
+    pub current: Option<CurrentVersion>,
+    /// The version that is arriving.
+    pub receiving: Option<ReceivingVersion>,
+    /// Added to a version's number for people.
+    pub number_base: u64,
+}
+
+/// What a listing needs of an available version.
+#[derive(Debug, Clone, Copy)]
+pub struct CurrentVersion {
+    /// Its id.
+    pub id: VersionId,
+    /// Plaintext bytes.
+    pub length: u64,
+}
+
+/// What a listing needs of an unfinished version.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceivingVersion {
+    /// Its id.
+    pub id: VersionId,
+    /// Where an upload can go on.
+    pub resumable_at: u64,
+    /// Whether it was closed with a hole.
+    pub incomplete: bool,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.id, e.share_id, e.parent_id, e.kind, e.name, e.mode, e.modified_at, e.current_version, \
+             c.length AS current_length, e.receiving_version, r.resumable_at, r.state AS receiving_state, \
+             e.number_base FROM entry e LEFT JOIN version c ON c.id = e.current_version \
+             LEFT JOIN version r ON r.id = e.receiving_version ",
+            $rest
+        )
+    };
+}
+
+fn entry(row: &SqliteRow) -> Result<EntryRow, RecordsError> {
+    let current = match bytes_as_option(row, "entry", "current_version")? {
+        Some(id) => Some(CurrentVersion { id, length: unsigned(row, "version", "current_length")? }),
+        None => None,
+    };
+    let receiving = match bytes_as_option(row, "entry", "receiving_version")? {
+        Some(id) => Some(ReceivingVersion {
+            id,
+            resumable_at: unsigned(row, "version", "resumable_at")?,
+            incomplete: text_as_option(row, "version", "receiving_state")? == Some(VersionState::Incomplete),
+        }),
+        None => None,
+    };
+    Ok(EntryRow {
+        id: bytes_as(row, "entry", "id")?,
+        share: bytes_as(row, "entry", "share_id")?,
+        parent: bytes_as_option(row, "entry", "parent_id")?,
+        is_directory: row.try_get::<&str, _>("kind")? == "directory",
+        name: row.try_get("name")?,
+        mode: u32::try_from(row.try_get::<i64, _>("mode")?).unwrap_or(0),
+        modified_at: Time::from_millis(row.try_get("modified_at")?),
+        current,
+        receiving,
+        number_base: unsigned(row, "entry", "number_base")?,
+    })
+}
+
+/// What a new row of the tree is made of.
+#[derive(Debug)]
+pub struct NewEntry<'a> {
+    /// The id of the artifact or directory.
+    pub id: [u8; 16],
+    /// The share it lies in.
+    pub share: ShareId,
+    /// The directory it lies in, the index of its name there, and the sealed name; none for a root.
+    pub place: Option<(DirectoryId, [u8; 32], &'a [u8])>,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// POSIX permission bits.
+    pub mode: u32,
+    /// When it was last changed.
+    pub modified_at: Time,
+    /// The entry whose place it takes, and that entry's highest version number for people.
+    pub predecessor: Option<([u8; 16], u64)>,
+}
+
+/// Adds a row.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if the name is taken.
+pub async fn add(conn: &mut Conn, new: &NewEntry<'_>) -> Result<(), RecordsError> {
+    sqlx::query(
+        "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, mode, modified_at, predecessor, \
+         number_base) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(&new.id[..])
+    .bind(&new.share.as_bytes()[..])
+    .bind(new.place.as_ref().map(|(parent, _, _)| parent.as_bytes().to_vec()))
+    .bind(if new.is_directory { "directory" } else { "file" })
+    .bind(new.place.as_ref().map(|(_, index, _)| index.to_vec()))
+    .bind(new.place.as_ref().map(|(_, _, name)| name.to_vec()))
+    .bind(i64::from(new.mode))
+    .bind(new.modified_at.millis())
+    .bind(new.predecessor.map(|(id, _)| id.to_vec()))
+    .bind(signed(new.predecessor.map_or(0, |(_, base)| base)))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The row with this id.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_id(conn: &mut Conn, id: &[u8; 16]) -> Result<Option<EntryRow>, RecordsError> {
+    let row = sqlx::query(select!("WHERE e.id = $1")).bind(&id[..]).fetch_optional(conn).await?;
+    row.as_ref().map(entry).transpose()
+}
+
+/// What stands under this name now.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_name(conn: &mut Conn, parent: DirectoryId, index: &[u8; 32]) -> Result<Option<EntryRow>, RecordsError> {
+    let row = sqlx::query(select!(
+        "WHERE e.parent_id = $1 AND e.name_index = $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL"
+    ))
+    .bind(&parent.as_bytes()[..])
+    .bind(&index[..])
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(entry).transpose()
+}
+
+/// The newest entry of this name that was withdrawn and not yet followed by another.
+///
+/// # Errors
+/// If the database fails.
+pub async fn withdrawn_by_name(
+    conn: &mut Conn,
+    parent: DirectoryId,
+    index: &[u8; 32],
+) -> Result<Option<EntryRow>, RecordsError> {
+    let row = sqlx::query(select!(
+        "WHERE e.parent_id = $1 AND e.name_index = $2 AND e.kind = 'file' AND e.withdrawn_at IS NOT NULL \
+         AND e.replaced_at IS NULL ORDER BY e.withdrawn_at DESC LIMIT 1"
+    ))
+    .bind(&parent.as_bytes()[..])
+    .bind(&index[..])
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(entry).transpose()
+}
+
+/// The entries of a directory in the order of their ids, at most `most`, from behind `after` on.
+///
+/// # Errors
+/// If the database fails.
+pub async fn children(
+    conn: &mut Conn,
+    parent: DirectoryId,
+    after: Option<[u8; 16]>,
+    most: usize,
+) -> Result<Vec<EntryRow>, RecordsError> {
+    let rows = sqlx::query(select!(
+        "WHERE e.parent_id = $1 AND e.id > $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \
+         ORDER BY e.id LIMIT $3"
+    ))
+    .bind(&parent.as_bytes()[..])
+    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
+    .bind(signed(most as u64))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(entry).collect()
+}
+
+/// How many names a share holds, its root not counted.
+///
+/// # Errors
+/// If the database fails.
+pub async fn count(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
+         AND withdrawn_at IS NULL",
+    )
+    .bind(&share.as_bytes()[..])
+    .fetch_one(conn)
+    .await?;
+    unsigned(&row, "entry", "n")
+}
+
+/// Whether nothing visible lies in a directory.
+///
+/// # Errors
+/// If the database fails.
+pub async fn is_empty(conn: &mut Conn, directory: DirectoryId) -> Result<bool, RecordsError> {
+    Ok(children(conn, directory, None, 1).await?.is_empty())
+}
+
+/// Puts an entry under another name, in the same share.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if the name is taken.
+pub async fn move_to(
+    conn: &mut Conn,
+    id: &[u8; 16],
+    parent: DirectoryId,
+    index: &[u8; 32],
+    name: &[u8],
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET parent_id = $2, name_index = $3, name = $4 WHERE id = $1")
+        .bind(&id[..])
+        .bind(&parent.as_bytes()[..])
+        .bind(&index[..])
+        .bind(name)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there.
+///
+/// # Errors
+/// If the database fails.
+pub async fn replace(
+    conn: &mut Conn,
+    id: &[u8; 16],
+    successor: &[u8; 16],
+    number_base: u64,
+    now: Time,
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET replaced_at = $2 WHERE id = $1")
+        .bind(&id[..])
+        .bind(now.millis())
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("UPDATE entry SET predecessor = $2, number_base = $3 WHERE id = $1")
+        .bind(&successor[..])
+        .bind(&id[..])
+        .bind(signed(number_base))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Marks an entry as followed by another one that names it as its predecessor.
+///
+/// # Errors
+/// If the database fails.
+pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL WHERE id = $1")
+        .bind(&id[..])
+        .bind(now.millis())
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("UPDATE version SET state = 'available' WHERE entry_id = $1 AND state = 'withdrawn'")
+        .bind(&id[..])
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes a file out of sight, with all its versions, because its uploader deleted it.
+///
+/// # Errors
+/// If the database fails.
+pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET withdrawn_at = $2 WHERE id = $1")
+        .bind(&id[..])
+        .bind(now.millis())
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("UPDATE version SET state = 'withdrawn' WHERE entry_id = $1 AND state = 'available'")
+        .bind(&id[..])
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes an empty directory out of the tree. Its row stays while entries that are out of sight still name it.
+///
+/// # Errors
+/// If the database fails.
+pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET withdrawn_at = $2 WHERE id = $1")
+        .bind(&id[..])
+        .bind(now.millis())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets what SETSTAT may set.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_attributes(
+    conn: &mut Conn,
+    id: &[u8; 16],
+    mode: Option<u32>,
+    modified_at: Option<Time>,
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET mode = COALESCE($2, mode), modified_at = COALESCE($3, modified_at) WHERE id = $1")
+        .bind(&id[..])
+        .bind(mode.map(i64::from))
+        .bind(modified_at.map(Time::millis))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Points an entry at the version that readers get, and at the one that is arriving.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_versions(
+    conn: &mut Conn,
+    id: &[u8; 16],
+    current: Option<VersionId>,
+    receiving: Option<VersionId>,
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE entry SET current_version = $2, receiving_version = $3 WHERE id = $1")
+        .bind(&id[..])
+        .bind(current.map(|id| id.as_bytes().to_vec()))
+        .bind(receiving.map(|id| id.as_bytes().to_vec()))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

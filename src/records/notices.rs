@@ -1,0 +1,249 @@
+//! Notices and the outbox: what people are still to be told.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
+use crate::model::{NoticeId, NoticeState, Time, VersionId, Word};
+
+/// One message to one person about one ticket.
+#[derive(Debug, Clone)]
+pub struct NoticeRow {
+    /// Its id, which becomes the mail's Message-ID.
+    pub id: NoticeId,
+    /// The ticket.
+    pub ticket: Word,
+    /// The engineer it goes to.
+    pub recipient: Word,
+    /// Where it stands.
+    pub state: NoticeState,
+    /// `mail` or `spool`, once tried.
+    pub channel: Option<String>,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// When its first upload became available.
+    pub created_at: Time,
+    /// When it is tried next.
+    pub next_attempt_at: Option<Time>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT n.id, n.ticket, n.recipient, n.state, n.channel, n.attempts, n.created_at, n.next_attempt_at, \
+             n.last_error FROM notice n ",
+            $rest
+        )
+    };
+}
+
+fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
+    Ok(NoticeRow {
+        id: bytes_as(row, "notice", "id")?,
+        ticket: text_as(row, "notice", "ticket")?,
+        recipient: text_as(row, "notice", "recipient")?,
+        state: text_as(row, "notice", "state")?,
+        channel: row.try_get("channel")?,
+        attempts: unsigned(row, "notice", "attempts")?,
+        created_at: Time::from_millis(row.try_get("created_at")?),
+        next_attempt_at: row.try_get::<Option<i64>, _>("next_attempt_at")?.map(Time::from_millis),
+        last_error: row.try_get("last_error")?,
+    })
+}
+
+/// The notice of a ticket that still gathers uploads.
+///
+/// # Errors
+/// If the database fails.
+pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow>, RecordsError> {
+    let row = sqlx::query(select!("WHERE n.ticket = $1 AND n.state = 'settling' ORDER BY n.created_at LIMIT 1"))
+        .bind(ticket.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(notice).transpose()
+}
+
+/// Begins a notice that gathers uploads until `due`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn begin(
+    conn: &mut Conn,
+    id: NoticeId,
+    ticket: &Word,
+    recipient: &Word,
+    now: Time,
+    due: Time,
+) -> Result<(), RecordsError> {
+    sqlx::query(
+        "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
+         VALUES ($1, $2, $3, 'settling', $4, $5)",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(ticket.as_str())
+    .bind(recipient.as_str())
+    .bind(now.millis())
+    .bind(due.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Puts a settling notice off because another upload came.
+///
+/// # Errors
+/// If the database fails.
+pub async fn put_off(conn: &mut Conn, id: NoticeId, due: Time) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE notice SET next_attempt_at = $2 WHERE id = $1 AND state = 'settling'")
+        .bind(&id.as_bytes()[..])
+        .bind(due.millis())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Adds a version to a notice.
+///
+/// # Errors
+/// If the database fails.
+pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO notice_version (notice_id, version_id) VALUES ($1, $2)")
+        .bind(&id.as_bytes()[..])
+        .bind(&version.as_bytes()[..])
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Closes the notices that have settled: what comes later goes into the next one.
+///
+/// # Errors
+/// If the database fails.
+pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsError> {
+    let done = sqlx::query("UPDATE notice SET state = 'pending' WHERE state = 'settling' AND next_attempt_at <= $1")
+        .bind(now.millis())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// The notices to be delivered now, oldest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRow>, RecordsError> {
+    let rows = sqlx::query(select!(
+        "WHERE n.state = 'pending' AND n.next_attempt_at <= $1 ORDER BY n.next_attempt_at, n.created_at LIMIT $2"
+    ))
+    .bind(now.millis())
+    .bind(signed(most as u64))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(notice).collect()
+}
+
+/// When the next notice settles or is tried.
+///
+/// # Errors
+/// If the database fails.
+pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
+    let row = sqlx::query("SELECT MIN(next_attempt_at) AS due FROM notice WHERE next_attempt_at IS NOT NULL")
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))
+}
+
+/// Writes down that it was delivered.
+///
+/// # Errors
+/// If the database fails.
+pub async fn delivered(conn: &mut Conn, id: NoticeId, channel: &str, now: Time) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE notice SET state = 'delivered', channel = $2, delivered_at = $3, next_attempt_at = NULL, \
+         attempts = attempts + 1, last_error = NULL WHERE id = $1",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(channel)
+    .bind(now.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes down that a try failed, and when the next one is; none: given up.
+///
+/// # Errors
+/// If the database fails.
+pub async fn tried(
+    conn: &mut Conn,
+    id: NoticeId,
+    channel: &str,
+    error: &str,
+    next: Option<Time>,
+) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, channel = $2, \
+         attempts = attempts + 1, last_error = $3, next_attempt_at = $4 WHERE id = $1",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(channel)
+    .bind(error)
+    .bind(next.map(Time::millis))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Sends a ticket's waiting notices to another engineer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE notice SET recipient = $2 WHERE ticket = $1 AND state IN ('settling', 'pending')")
+        .bind(ticket.as_str())
+        .bind(recipient.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The versions that a notice speaks of, in the order in which they became available.
+///
+/// # Errors
+/// If the database fails.
+pub async fn versions(conn: &mut Conn, id: NoticeId) -> Result<Vec<VersionId>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT nv.version_id FROM notice_version nv JOIN version v ON v.id = nv.version_id \
+         WHERE nv.notice_id = $1 ORDER BY v.received_at, v.id",
+    )
+    .bind(&id.as_bytes()[..])
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| bytes_as(row, "notice_version", "version_id")).collect()
+}
+
+/// All notices, or those of one ticket, oldest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRow>, RecordsError> {
+    let rows = sqlx::query(select!("WHERE n.ticket = COALESCE($1, n.ticket) ORDER BY n.created_at, n.id"))
+        .bind(ticket.map(Word::as_str))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(notice).collect()
+}
+
+/// The first notice of a ticket: later ones refer to it, so that mail programs show one thread.
+///
+/// # Errors
+/// If the database fails.
+pub async fn first_of(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeId>, RecordsError> {
+    let row = sqlx::query("SELECT id FROM notice WHERE ticket = $1 ORDER BY created_at, id LIMIT 1")
+        .bind(ticket.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(|row| bytes_as(row, "notice", "id")).transpose()
+}

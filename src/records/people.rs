@@ -1,0 +1,224 @@
+//! Organisations, engineers and their keys, and the names that may log in.
+
+use sqlx::Row;
+
+use super::{Conn, RecordsError, text_as, text_as_option};
+use crate::model::{Language, Time, Word};
+
+/// A customer with a maintenance contract.
+#[derive(Debug, Clone)]
+pub struct Organisation {
+    /// Its id.
+    pub id: Word,
+    /// Its name, for people.
+    pub name: String,
+    /// The number of its contract.
+    pub contract: Option<String>,
+}
+
+/// A person of the support house.
+#[derive(Debug, Clone)]
+pub struct Engineer {
+    /// The id, which is the login name too.
+    pub id: Word,
+    /// The person's name.
+    pub name: String,
+    /// Where notices go.
+    pub email: String,
+    /// The language of those notices, if the person chose one.
+    pub language: Option<Language>,
+    /// Since when the person may not log in any more.
+    pub disabled_at: Option<Time>,
+}
+
+/// A public key that an engineer may log in with.
+#[derive(Debug, Clone)]
+pub struct EngineerKey {
+    /// `SHA256:...` as OpenSSH shows it.
+    pub fingerprint: String,
+    /// `ssh-ed25519` and the like.
+    pub algorithm: String,
+}
+
+/// Takes a login name, once and for ever.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if anything had this name.
+pub async fn claim_login_name(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO login_name (name, kind) VALUES ($1, $2)")
+        .bind(name.as_str())
+        .bind(kind)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Adds an organisation.
+///
+/// # Errors
+/// If the database fails.
+pub async fn add_organisation(conn: &mut Conn, new: &Organisation, now: Time) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO organisation (id, name, contract, created_at) VALUES ($1, $2, $3, $4)")
+        .bind(new.id.as_str())
+        .bind(&new.name)
+        .bind(&new.contract)
+        .bind(now.millis())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// All organisations, or the one with this id.
+///
+/// # Errors
+/// If the database fails.
+pub async fn organisations(conn: &mut Conn, only: Option<&Word>) -> Result<Vec<Organisation>, RecordsError> {
+    let rows = sqlx::query("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id")
+        .bind(only.map(Word::as_str))
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Organisation {
+                id: text_as(row, "organisation", "id")?,
+                name: row.try_get("name")?,
+                contract: row.try_get("contract")?,
+            })
+        })
+        .collect()
+}
+
+/// Adds an engineer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn add_engineer(conn: &mut Conn, new: &Engineer, now: Time) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO engineer (id, name, email, language, created_at) VALUES ($1, $2, $3, $4, $5)")
+        .bind(new.id.as_str())
+        .bind(&new.name)
+        .bind(&new.email)
+        .bind(new.language.map(Language::code))
+        .bind(now.millis())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// All engineers, or the one with this id.
+///
+/// # Errors
+/// If the database fails.
+pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engineer>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT id, name, email, language, disabled_at FROM engineer WHERE id = COALESCE($1, id) ORDER BY id",
+    )
+    .bind(only)
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Engineer {
+                id: text_as(row, "engineer", "id")?,
+                name: row.try_get("name")?,
+                email: row.try_get("email")?,
+                language: text_as_option(row, "engineer", "language")?,
+                disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
+            })
+        })
+        .collect()
+}
+
+/// Ends an engineer's logins. Whether there was such an engineer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<bool, RecordsError> {
+    let done = sqlx::query("UPDATE engineer SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1")
+        .bind(id.as_str())
+        .bind(now.millis())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Lets an engineer log in with one more key.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if the key is there already.
+pub async fn add_key(conn: &mut Conn, engineer: &Word, key: &EngineerKey, now: Time) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES ($1, $2, $3, $4)")
+        .bind(engineer.as_str())
+        .bind(&key.fingerprint)
+        .bind(&key.algorithm)
+        .bind(now.millis())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes a key away. Whether it was there.
+///
+/// # Errors
+/// If the database fails.
+pub async fn remove_key(conn: &mut Conn, engineer: &Word, fingerprint: &str) -> Result<bool, RecordsError> {
+    let done = sqlx::query("DELETE FROM engineer_key WHERE engineer = $1 AND fingerprint = $2")
+        .bind(engineer.as_str())
+        .bind(fingerprint)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The keys of an engineer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn keys(conn: &mut Conn, engineer: &Word) -> Result<Vec<EngineerKey>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT fingerprint, algorithm FROM engineer_key WHERE engineer = $1 ORDER BY added_at, fingerprint",
+    )
+    .bind(engineer.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| Ok(EngineerKey { fingerprint: row.try_get("fingerprint")?, algorithm: row.try_get("algorithm")? }))
+        .collect()
+}
+
+/// Whether this engineer is enabled and has this key.
+///
+/// # Errors
+/// If the database fails.
+pub async fn may_log_in(conn: &mut Conn, engineer: &str, fingerprint: &str) -> Result<bool, RecordsError> {
+    let row = sqlx::query(
+        "SELECT 1 AS found FROM engineer_key k JOIN engineer e ON e.id = k.engineer \
+         WHERE k.engineer = $1 AND k.fingerprint = $2 AND e.disabled_at IS NULL",
+    )
+    .bind(engineer)
+    .bind(fingerprint)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// A fact about this installation.
+///
+/// # Errors
+/// If the database fails.
+pub async fn fact(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
+    let row = sqlx::query("SELECT value FROM fact WHERE name = $1").bind(name).fetch_optional(conn).await?;
+    Ok(row.map(|row| row.try_get("value")).transpose()?)
+}
+
+/// Writes a fact down, over what stood there.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_fact(conn: &mut Conn, name: &str, value: &str) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
+        .bind(name)
+        .bind(value)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Tickets.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Conn, RecordsError, bytes_as, text_as, text_as_option};
+use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
+
+/// One support problem and its share.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// Its reference, which is the login name too.
+    pub reference: Word,
+    /// Its share.
+    pub share: ShareId,
+    /// Whose problem it is.
+    pub organisation: Word,
+    /// Who works on it.
+    pub engineer: Word,
+    /// What it is about.
+    pub title: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The customer's language.
+    pub language: Option<Language>,
+    /// Whether it takes uploads.
+    pub status: TicketStatus,
+    /// The keyed hash of its token.
+    pub token_hash: [u8; 32],
+    /// How many tokens it has had.
+    pub token_generation: i64,
+    /// When it was opened.
+    pub opened_at: Time,
+}
+
+/// The columns of a [`Ticket`], and what follows them in the statement.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
+             t.token_hash, t.token_generation, t.opened_at FROM ticket t ",
+            $rest
+        )
+    };
+}
+
+fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
+    Ok(Ticket {
+        reference: text_as(row, "ticket", "reference")?,
+        share: bytes_as(row, "ticket", "share_id")?,
+        organisation: text_as(row, "ticket", "organisation")?,
+        engineer: text_as(row, "ticket", "engineer")?,
+        title: row.try_get("title")?,
+        priority: Priority::try_from(row.try_get::<i64, _>("priority")?)
+            .map_err(|why| RecordsError::Unreadable { table: "ticket", why: why.to_owned() })?,
+        language: text_as_option(row, "ticket", "language")?,
+        status: text_as(row, "ticket", "status")?,
+        token_hash: bytes_as(row, "ticket", "token_hash")?,
+        token_generation: row.try_get("token_generation")?,
+        opened_at: Time::from_millis(row.try_get("opened_at")?),
+    })
+}
+
+/// Writes a new ticket down.
+///
+/// # Errors
+/// If the database fails.
+pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
+    sqlx::query(
+        "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
+         token_hash, token_generation, opened_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(new.reference.as_str())
+    .bind(&new.share.as_bytes()[..])
+    .bind(new.organisation.as_str())
+    .bind(new.engineer.as_str())
+    .bind(&new.title)
+    .bind(i64::from(new.priority.number()))
+    .bind(new.language.map(Language::code))
+    .bind(new.status.as_str())
+    .bind(&new.token_hash[..])
+    .bind(new.token_generation)
+    .bind(new.opened_at.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The ticket with this reference, which may be anything that somebody typed.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_reference(conn: &mut Conn, reference: &str) -> Result<Option<Ticket>, RecordsError> {
+    let row = sqlx::query(select!("WHERE t.reference = $1")).bind(reference).fetch_optional(conn).await?;
+    row.as_ref().map(ticket).transpose()
+}
+
+/// The ticket of this share.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>, RecordsError> {
+    let row = sqlx::query(select!("WHERE t.share_id = $1")).bind(&share.as_bytes()[..]).fetch_optional(conn).await?;
+    row.as_ref().map(ticket).transpose()
+}
+
+/// All tickets, or those assigned to one engineer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn list(conn: &mut Conn, engineer: Option<&Word>) -> Result<Vec<Ticket>, RecordsError> {
+    let rows = sqlx::query(select!("WHERE t.engineer = COALESCE($1, t.engineer) ORDER BY t.reference"))
+        .bind(engineer.map(Word::as_str))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(ticket).collect()
+}
+
+/// Whether there is any share at all.
+///
+/// # Errors
+/// If the database fails.
+pub async fn any(conn: &mut Conn) -> Result<bool, RecordsError> {
+    Ok(sqlx::query("SELECT 1 AS found FROM ticket LIMIT 1").fetch_optional(conn).await?.is_some())
+}
+
+/// Replaces the token: the generation goes up, by which sessions of the old one are found and ended.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_token(conn: &mut Conn, reference: &Word, hash: &[u8; 32]) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1")
+        .bind(reference.as_str())
+        .bind(&hash[..])
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Gives the ticket to another engineer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn assign(conn: &mut Conn, reference: &Word, engineer: &Word) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE ticket SET engineer = $2 WHERE reference = $1")
+        .bind(reference.as_str())
+        .bind(engineer.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Closes or reopens it.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_status(
+    conn: &mut Conn,
+    reference: &Word,
+    status: TicketStatus,
+    now: Time,
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE ticket SET status = $2, closed_at = $3 WHERE reference = $1")
+        .bind(reference.as_str())
+        .bind(status.as_str())
+        .bind((status == TicketStatus::Closed).then_some(now.millis()))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

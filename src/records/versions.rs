@@ -1,0 +1,420 @@
+//! Versions, the extents that they are made of, small objects, and objects that nobody needs any more.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
+use crate::model::{ArtifactId, ObjectId, ShareId, Time, VersionId, VersionState};
+
+/// One version of an artifact.
+#[derive(Debug, Clone)]
+pub struct VersionRow {
+    /// Its id.
+    pub id: VersionId,
+    /// The artifact.
+    pub artifact: ArtifactId,
+    /// From 1 on within the artifact's own row.
+    pub number: u64,
+    /// Where it stands.
+    pub state: VersionState,
+    /// The generation of the share key that wraps the file key.
+    pub key_generation: u32,
+    /// The wrapped file key; none once shredded.
+    pub file_key: Option<Vec<u8>>,
+    /// Who sent it.
+    pub uploaded_by: String,
+    /// When it became available.
+    pub received_at: Option<Time>,
+    /// Up to where it can be continued.
+    pub resumable_at: u64,
+    /// Plaintext bytes.
+    pub length: u64,
+    /// The sealed map and SHA-256 state of an unfinished upload, or the SHA-256 state of an available one.
+    pub progress: Option<Vec<u8>>,
+    /// The plaintext's SHA-256, once available.
+    pub sha256: Option<[u8; 32]>,
+    /// The manifest's object and the SHA-256 of its bytes, once available.
+    pub manifest: Option<(ObjectId, [u8; 32])>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT v.id, v.entry_id, v.number, v.state, v.key_generation, v.file_key, v.uploaded_by, v.received_at, \
+             v.resumable_at, v.length, v.progress, v.sha256, v.manifest_id, v.manifest_hash FROM version v ",
+            $rest
+        )
+    };
+}
+
+fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
+    let manifest =
+        match (bytes_as_option(row, "version", "manifest_id")?, bytes_as_option(row, "version", "manifest_hash")?) {
+            (Some(id), Some(hash)) => Some((id, hash)),
+            _ => None,
+        };
+    Ok(VersionRow {
+        id: bytes_as(row, "version", "id")?,
+        artifact: bytes_as(row, "version", "entry_id")?,
+        number: unsigned(row, "version", "number")?,
+        state: text_as(row, "version", "state")?,
+        key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
+            .map_err(|_| RecordsError::Unreadable { table: "version", why: "key_generation".to_owned() })?,
+        file_key: row.try_get("file_key")?,
+        uploaded_by: row.try_get("uploaded_by")?,
+        received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time::from_millis),
+        resumable_at: unsigned(row, "version", "resumable_at")?,
+        length: unsigned(row, "version", "length")?,
+        progress: row.try_get("progress")?,
+        sha256: bytes_as_option(row, "version", "sha256")?,
+        manifest,
+    })
+}
+
+/// The version with this id.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_id(conn: &mut Conn, id: VersionId) -> Result<Option<VersionRow>, RecordsError> {
+    let row = sqlx::query(select!("WHERE v.id = $1")).bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
+    row.as_ref().map(version).transpose()
+}
+
+/// The versions of an artifact's own row, oldest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn of_artifact(conn: &mut Conn, artifact: ArtifactId) -> Result<Vec<VersionRow>, RecordsError> {
+    let rows = sqlx::query(select!("WHERE v.entry_id = $1 ORDER BY v.number"))
+        .bind(&artifact.as_bytes()[..])
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(version).collect()
+}
+
+/// All versions of a share in these states, by artifact and number.
+///
+/// # Errors
+/// If the database fails.
+pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
+    let rows =
+        sqlx::query(select!("JOIN entry e ON e.id = v.entry_id WHERE e.share_id = $1 ORDER BY v.entry_id, v.number"))
+            .bind(&share.as_bytes()[..])
+            .fetch_all(conn)
+            .await?;
+    rows.iter().map(version).collect()
+}
+
+/// The highest number that a version of this artifact's own row has.
+///
+/// # Errors
+/// If the database fails.
+pub async fn highest_number(conn: &mut Conn, artifact: ArtifactId) -> Result<u64, RecordsError> {
+    let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS n FROM version WHERE entry_id = $1")
+        .bind(&artifact.as_bytes()[..])
+        .fetch_one(conn)
+        .await?;
+    unsigned(&row, "version", "n")
+}
+
+/// What a new version begins as.
+#[derive(Debug)]
+pub struct NewVersion<'a> {
+    /// Its id.
+    pub id: VersionId,
+    /// The artifact.
+    pub artifact: ArtifactId,
+    /// Its number within the artifact's own row.
+    pub number: u64,
+    /// The generation of the share key that wraps the file key.
+    pub key_generation: u32,
+    /// The wrapped file key.
+    pub file_key: &'a [u8],
+    /// Who sends it.
+    pub uploaded_by: &'a str,
+    /// When it was opened.
+    pub opened_at: Time,
+}
+
+/// Adds a version in state `receiving`.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if the number is taken.
+pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsError> {
+    sqlx::query(
+        "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at) \
+         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7)",
+    )
+    .bind(&new.id.as_bytes()[..])
+    .bind(&new.artifact.as_bytes()[..])
+    .bind(signed(new.number))
+    .bind(i64::from(new.key_generation))
+    .bind(new.file_key)
+    .bind(new.uploaded_by)
+    .bind(new.opened_at.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes down how far an unfinished version is.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_progress(
+    conn: &mut Conn,
+    id: VersionId,
+    state: VersionState,
+    resumable_at: u64,
+    length: u64,
+    progress: &[u8],
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5 WHERE id = $1")
+        .bind(&id.as_bytes()[..])
+        .bind(state.as_str())
+        .bind(signed(resumable_at))
+        .bind(signed(length))
+        .bind(progress)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What makes a version available.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// The version.
+    pub id: VersionId,
+    /// Plaintext bytes.
+    pub length: u64,
+    /// The plaintext's SHA-256.
+    pub sha256: [u8; 32],
+    /// The manifest's object.
+    pub manifest: ObjectId,
+    /// SHA-256 of that object's bytes.
+    pub manifest_hash: [u8; 32],
+    /// The sealed SHA-256 state at its end, so that a longer version can follow without reading it again.
+    pub progress: &'a [u8],
+    /// When.
+    pub at: Time,
+}
+
+/// Makes a version available.
+///
+/// # Errors
+/// If the database fails.
+pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE version SET state = 'available', resumable_at = 0, length = $2, sha256 = $3, manifest_id = $4, \
+         manifest_hash = $5, progress = $6, received_at = $7 WHERE id = $1",
+    )
+    .bind(&publication.id.as_bytes()[..])
+    .bind(signed(publication.length))
+    .bind(&publication.sha256[..])
+    .bind(&publication.manifest.as_bytes()[..])
+    .bind(&publication.manifest_hash[..])
+    .bind(publication.progress)
+    .bind(publication.at.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Moves a version to another state; `shredded` takes its file key away.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_state(conn: &mut Conn, id: VersionId, state: VersionState) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE version SET state = $2, file_key = CASE WHEN $2 = 'shredded' THEN NULL ELSE file_key END, \
+         progress = CASE WHEN $2 = 'shredded' THEN NULL ELSE progress END WHERE id = $1",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(state.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Where an object lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the store.
+    Store,
+    /// In the records' own table of small objects.
+    Records,
+}
+
+impl Place {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Records => "records",
+        }
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "store" => Ok(Self::Store),
+            "records" => Ok(Self::Records),
+            _ => Err(()),
+        }
+    }
+}
+
+/// An extent as one version uses it.
+#[derive(Debug, Clone)]
+pub struct ExtentRow {
+    /// The object.
+    pub id: ObjectId,
+    /// Plaintext bytes.
+    pub length: u64,
+    /// FLOE's header tag, which the object must show.
+    pub header_tag: [u8; 32],
+    /// Where it lies.
+    pub place: Place,
+    /// Its key, wrapped under the version's file key.
+    pub extent_key: Vec<u8>,
+}
+
+/// Adds an extent that has become durable.
+///
+/// # Errors
+/// If the database fails.
+pub async fn add_extent(conn: &mut Conn, share: ShareId, extent: &ExtentRow) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($1, $2, $3, $4, $5)")
+        .bind(&extent.id.as_bytes()[..])
+        .bind(&share.as_bytes()[..])
+        .bind(signed(extent.length))
+        .bind(&extent.header_tag[..])
+        .bind(extent.place.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Says that a version uses an extent.
+///
+/// # Errors
+/// If the database fails.
+pub async fn use_extent(
+    conn: &mut Conn,
+    version: VersionId,
+    extent: ObjectId,
+    extent_key: &[u8],
+) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES ($1, $2, $3)")
+        .bind(&version.as_bytes()[..])
+        .bind(&extent.as_bytes()[..])
+        .bind(extent_key)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The extents that a version uses.
+///
+/// # Errors
+/// If the database fails.
+pub async fn extents(conn: &mut Conn, version: VersionId) -> Result<Vec<ExtentRow>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT x.id, x.length, x.header_tag, x.place, u.extent_key FROM extent_use u \
+         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1",
+    )
+    .bind(&version.as_bytes()[..])
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ExtentRow {
+                id: bytes_as(row, "extent", "id")?,
+                length: unsigned(row, "extent", "length")?,
+                header_tag: bytes_as(row, "extent", "header_tag")?,
+                place: text_as(row, "extent", "place")?,
+                extent_key: row.try_get("extent_key")?,
+            })
+        })
+        .collect()
+}
+
+/// Ends a version's use of an extent. If no other version uses it, the extent is doomed.
+///
+/// # Errors
+/// If the database fails.
+pub async fn release_extent(
+    conn: &mut Conn,
+    version: VersionId,
+    extent: ObjectId,
+    now: Time,
+) -> Result<(), RecordsError> {
+    let id = &extent.as_bytes()[..];
+    sqlx::query("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2")
+        .bind(&version.as_bytes()[..])
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        "INSERT INTO doomed (object_id, place, since) SELECT id, place, $2 FROM extent WHERE id = $1 \
+         AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)",
+    )
+    .bind(id)
+    .bind(now.millis())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Objects that have been doomed since before `before`, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn doomed(conn: &mut Conn, before: Time, most: u32) -> Result<Vec<(ObjectId, Place)>, RecordsError> {
+    let rows = sqlx::query("SELECT object_id, place FROM doomed WHERE since < $1 ORDER BY since LIMIT $2")
+        .bind(before.millis())
+        .bind(i64::from(most))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
+}
+
+/// Forgets a doomed object, and its bytes where they lie here.
+///
+/// # Errors
+/// If the database fails.
+pub async fn forget(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
+    let id = &object.as_bytes()[..];
+    sqlx::query("DELETE FROM object WHERE id = $1").bind(id).execute(&mut *conn).await?;
+    sqlx::query("DELETE FROM doomed WHERE object_id = $1").bind(id).execute(conn).await?;
+    Ok(())
+}
+
+/// Keeps a small object here.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if the id was used before.
+pub async fn put_object(conn: &mut Conn, id: ObjectId, bytes: &[u8]) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO object (id, bytes) VALUES ($1, $2)")
+        .bind(&id.as_bytes()[..])
+        .bind(bytes)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A small object's bytes.
+///
+/// # Errors
+/// If the database fails.
+pub async fn object(conn: &mut Conn, id: ObjectId) -> Result<Option<Vec<u8>>, RecordsError> {
+    let row =
+        sqlx::query("SELECT bytes FROM object WHERE id = $1").bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
+    Ok(row.map(|row| row.try_get("bytes")).transpose()?)
+}

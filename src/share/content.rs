@@ -1,0 +1,237 @@
+//! The plaintext of a version, read at random: map, extents, segments.
+//!
+//! Runs on the runtime for works. Every byte that it gives was authenticated; what was not stays inside.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{ArtifactId, ObjectId, ShareId};
+use crate::records::versions::{self, Place, VersionRow};
+use crate::share::keys::ShareKeys;
+use crate::share::{Error, House};
+use crate::store::{ObjectFile, StoreError};
+use crate::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, segment_range};
+use crate::vault::{
+    ExtentIds, ExtentKey, ExtentOpener, FileKey, Manifest, Piece, SliceMap, VaultError, WrappedKey, extent,
+};
+
+/// Extents that a content keeps open.
+const OPEN_EXTENTS: usize = 4;
+/// Segments that are read at once.
+const BATCH: u64 = 8;
+
+/// How an extent of a content is opened.
+pub(crate) struct ExtentAccess {
+    pub(crate) key: ExtentKey,
+    pub(crate) header_tag: [u8; 32],
+    /// Plaintext bytes.
+    pub(crate) length: u64,
+    pub(crate) place: Place,
+}
+
+/// What can be read of a version.
+pub(crate) struct Content {
+    house: Arc<House>,
+    share: ShareId,
+    artifact: ArtifactId,
+    map: SliceMap,
+    extents: HashMap<ObjectId, ExtentAccess>,
+    open: Mutex<VecDeque<(ObjectId, Arc<OpenExtent>)>>,
+}
+
+/// Where an open extent's bytes come from.
+enum Source {
+    File(ObjectFile),
+    Memory(Vec<u8>),
+}
+
+impl Source {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        match self {
+            Self::File(file) => file.read_at(offset, into),
+            Self::Memory(bytes) => {
+                let start = usize::try_from(offset).map_err(|_| StoreError::Short)?;
+                let part = start
+                    .checked_add(into.len())
+                    .and_then(|end| bytes.get(start..end))
+                    .ok_or(StoreError::Short)?;
+                into.copy_from_slice(part);
+                Ok(())
+            }
+        }
+    }
+
+    fn length(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::File(file) => file.length(),
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+}
+
+struct OpenExtent {
+    source: Source,
+    opener: ExtentOpener,
+    length: u64,
+}
+
+impl Content {
+    /// The content of an available version, as its manifest has it.
+    pub(crate) async fn of_version(
+        house: &Arc<House>,
+        keys: &ShareKeys,
+        version: &VersionRow,
+    ) -> Result<(Self, Manifest, FileKey), Error> {
+        let file_key = keys.file_key(version)?;
+        let Some((object, hash)) = version.manifest else {
+            return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
+        };
+        let bytes = house.whole_object(object).await?;
+        let manifest =
+            Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
+        let mut extents = HashMap::new();
+        for entry in &manifest.extents {
+            let access = ExtentAccess {
+                key: file_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?,
+                header_tag: entry.header_tag,
+                length: entry.length,
+                place: match entry.place {
+                    crate::vault::Place::Store => Place::Store,
+                    crate::vault::Place::Records => Place::Records,
+                },
+            };
+            extents.insert(entry.extent, access);
+        }
+        let map = SliceMap::from_slices(manifest.slices.clone())?;
+        Ok((Self::new(house, keys.share, version.artifact, map, extents), manifest, file_key))
+    }
+
+    /// A content of these extents; what the map does not cover reads as zeros.
+    pub(crate) fn new(
+        house: &Arc<House>,
+        share: ShareId,
+        artifact: ArtifactId,
+        map: SliceMap,
+        extents: HashMap<ObjectId, ExtentAccess>,
+    ) -> Self {
+        Self { house: Arc::clone(house), share, artifact, map, extents, open: Mutex::default() }
+    }
+
+    /// Appends `length` bytes from `offset` on to `into`. The caller keeps the range inside the version.
+    pub(crate) async fn read(&self, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+        for piece in self.map.range(offset, length) {
+            match piece {
+                Piece::Hole { length, .. } => {
+                    let zeros = usize::try_from(length).map_err(|_| StoreError::Short)?;
+                    into.resize(into.len() + zeros, 0);
+                }
+                Piece::Data(slice) => {
+                    let extent = self.extent(slice.extent).await?;
+                    extent.read(slice.within, slice.length, into)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn extent(&self, id: ObjectId) -> Result<Arc<OpenExtent>, Error> {
+        if let Some((_, extent)) = self.open().iter().find(|(open, _)| *open == id) {
+            return Ok(Arc::clone(extent));
+        }
+        let access = self
+            .extents
+            .get(&id)
+            .ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
+        let source = match access.place {
+            Place::Store => Source::File(self.house.store.get(id)?),
+            Place::Records => {
+                let bytes = versions::object(&mut *self.house.records.read().await?, id).await?;
+                Source::Memory(bytes.ok_or(StoreError::Missing)?)
+            }
+        };
+        if source.length()? != extent::sealed_length(access.length) {
+            return Err(VaultError::Tampered { what: "the length of an extent" }.into());
+        }
+        let mut head = [0; EXTENT_HEAD];
+        source.read_at(0, &mut head)?;
+        let ids = ExtentIds { share: self.share, artifact: self.artifact, extent: id };
+        let opener = ExtentOpener::new(&ids, &access.key, &head, &access.header_tag)?;
+        let extent = Arc::new(OpenExtent { source, opener, length: access.length });
+        let mut open = self.open();
+        if open.len() >= OPEN_EXTENTS {
+            open.pop_front();
+        }
+        open.push_back((id, Arc::clone(&extent)));
+        Ok(extent)
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, VecDeque<(ObjectId, Arc<OpenExtent>)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenExtent {
+    /// Decrypts the segments that `length` bytes from `within` on lie in, and appends just those bytes.
+    fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+        const SEGMENT_BYTES: u64 = SEGMENT as u64;
+        let end = within.checked_add(length).filter(|end| *end <= self.length).ok_or(StoreError::Short)?;
+        let (mut position, mut at) = (within / SEGMENT_BYTES, within);
+        let mut sealed = Vec::new();
+        while at < end {
+            let last = (end - 1) / SEGMENT_BYTES;
+            let batch_end = last.min(position + BATCH - 1);
+            let (start, _, _) = segment_range(self.length, position).ok_or(StoreError::Short)?;
+            let (stop, stop_length, _) = segment_range(self.length, batch_end).ok_or(StoreError::Short)?;
+            let bytes = usize::try_from(stop - start).map_err(|_| StoreError::Short)? + stop_length;
+            sealed.resize(bytes, 0);
+            self.source.read_at(start, &mut sealed)?;
+            for segment in sealed.chunks_mut(SEALED_SEGMENT) {
+                let (_, _, is_last) = segment_range(self.length, position).ok_or(StoreError::Short)?;
+                let plain = self.opener.open_segment(position, is_last, segment)?;
+                let first = position * SEGMENT_BYTES;
+                let from = usize::try_from(at - first).map_err(|_| StoreError::Short)?;
+                let to = usize::try_from((end - first).min(plain.len() as u64)).map_err(|_| StoreError::Short)?;
+                let part = plain.get(from..to).ok_or(StoreError::Short)?;
+                into.extend_from_slice(part);
+                at += part.len() as u64;
+                position += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl House {
+    /// A small object, wherever it lies.
+    pub(crate) async fn whole_object(&self, id: ObjectId) -> Result<Vec<u8>, Error> {
+        if let Some(bytes) = versions::object(&mut *self.records.read().await?, id).await? {
+            return Ok(bytes);
+        }
+        // A manifest of the most slices that there can be has about 10 MiB; more is no manifest of ours.
+        const MOST: u64 = 32 << 20;
+        let file = self.store.get(id)?;
+        let length = file.length()?;
+        if length > MOST {
+            return Err(VaultError::Malformed { what: "a manifest of absurd length" }.into());
+        }
+        let mut bytes = vec![0; usize::try_from(length).map_err(|_| StoreError::Short)?];
+        file.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The extents that an unfinished version has in the records.
+    pub(crate) async fn recorded_extents(
+        &self,
+        version: &VersionRow,
+        file_key: &FileKey,
+    ) -> Result<Vec<(ObjectId, ExtentAccess)>, Error> {
+        let rows = versions::extents(&mut *self.records.read().await?, version.id).await?;
+        rows.into_iter()
+            .map(|row| {
+                let wrapped = WrappedKey::try_from(&row.extent_key[..])?;
+                let key = file_key.unwrap_extent_key(version.id, row.id, &wrapped)?;
+                Ok((row.id, ExtentAccess { key, header_tag: row.header_tag, length: row.length, place: row.place }))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! The data directory: what lies where in it, who may use it, and how it comes to be.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::share::Error;
+
+/// Everything that one server keeps, under one directory.
+#[derive(Debug, Clone)]
+pub struct DataDirectory {
+    root: PathBuf,
+}
+
+impl DataDirectory {
+    /// The data directory at `root`; nothing is made yet.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where keys lie that wrap or identify: the KEK and the SSH host keys.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The KEK's default place.
+    pub fn kek(&self) -> PathBuf {
+        self.keys().join("kek")
+    }
+
+    /// The SSH host key.
+    pub fn host_key(&self) -> PathBuf {
+        self.keys().join("ssh_host_ed25519_key")
+    }
+
+    /// The records' database.
+    pub fn records(&self) -> PathBuf {
+        self.root.join("records.sqlite")
+    }
+
+    /// The keyring's database.
+    pub fn keyring(&self) -> PathBuf {
+        self.root.join("keyring.sqlite")
+    }
+
+    /// The encrypted objects.
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    /// The mail spool's default place.
+    pub fn notices(&self) -> PathBuf {
+        self.root.join("notices")
+    }
+
+    /// Makes what is missing and waits for anybody else who does. The lock is held as long as the file lives.
+    pub(crate) fn lock_for_opening(&self) -> Result<File, Error> {
+        make_private(&self.root)?;
+        make_private(&self.keys())?;
+        let path = self.root.join("lock");
+        let file = lock_file(&path)?;
+        file.lock().map_err(Error::file(path))?;
+        Ok(file)
+    }
+
+    /// Says that this process serves the data directory: only one may.
+    pub(crate) fn lock_for_serving(&self) -> Result<File, Error> {
+        let path = self.root.join("serve.lock");
+        let file = lock_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::operator(format!(
+                "another tacdrop serves {} already; stop it first, or give this one --data of its own",
+                self.root.display()
+            ))),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(path)(error)),
+        }
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(Error::file(path))
+}
+
+/// Makes a directory that only the server may enter, and those above it.
+fn make_private(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))
+}

@@ -1,0 +1,397 @@
+//! What operators do at their desk: organisations, engineers, tickets and tokens. The command line calls it while the
+//! server runs; the records are what both share.
+
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::model::{DirectoryId, FileName, Language, Priority, ShareId, TicketStatus, Time, Word};
+use crate::records::entries::NewEntry;
+use crate::records::people::{Engineer, EngineerKey, Organisation};
+use crate::records::tickets::Ticket;
+use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
+use crate::share::audit::{self, Subject};
+use crate::share::tree::FROM_SUPPORT;
+use crate::share::{Error, Shares};
+use crate::vault;
+
+/// Who acts when somebody uses the command line: the shell account is the operator.
+const OPERATOR: &str = "operator";
+
+/// An organisation, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrganisationLine {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The number of its contract.
+    pub contract: Option<String>,
+}
+
+/// An engineer, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct EngineerLine {
+    /// The login name.
+    pub id: String,
+    /// The person's name.
+    pub name: String,
+    /// Where notices go.
+    pub email: String,
+    /// The language of notices; null: the ticket's.
+    pub language: Option<Language>,
+    /// Whether the person may not log in.
+    pub disabled: bool,
+    /// The fingerprints of the person's keys.
+    pub keys: Vec<String>,
+}
+
+/// What opening a ticket needs.
+#[derive(Debug, Clone)]
+pub struct NewTicket {
+    /// Its reference.
+    pub reference: Word,
+    /// Whose problem it is.
+    pub organisation: Word,
+    /// Who works on it.
+    pub engineer: Word,
+    /// What it is about.
+    pub title: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The customer's language.
+    pub language: Option<Language>,
+}
+
+/// A ticket, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct TicketLine {
+    /// Its reference, which is the user name as well.
+    pub reference: String,
+    /// Whose problem it is.
+    pub organisation: String,
+    /// Who works on it.
+    pub engineer: String,
+    /// What it is about.
+    pub title: Option<String>,
+    /// 1 (critical) to 4 (low).
+    pub priority: Priority,
+    /// Whether it takes uploads.
+    pub status: TicketStatus,
+    /// The customer's language.
+    pub language: Language,
+    /// When it was opened.
+    pub opened_at: Time,
+}
+
+impl From<Ticket> for TicketLine {
+    fn from(ticket: Ticket) -> Self {
+        Self {
+            reference: ticket.reference.to_string(),
+            organisation: ticket.organisation.to_string(),
+            engineer: ticket.engineer.to_string(),
+            title: ticket.title,
+            priority: ticket.priority,
+            status: ticket.status,
+            language: ticket.language.unwrap_or_default(),
+            opened_at: ticket.opened_at,
+        }
+    }
+}
+
+impl Shares {
+    /// Adds an organisation.
+    ///
+    /// # Errors
+    /// If the id is taken, or the records fail.
+    pub async fn add_organisation(&self, id: Word, name: String, contract: Option<String>) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        claim(tx.conn(), &id, "organisation").await?;
+        let new = Organisation { id, name: line("name", name)?, contract };
+        people::add_organisation(tx.conn(), &new, Time::now()).await?;
+        note(tx.conn(), "organisation.added", None, json!({ "organisation": new.id.as_str() })).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// All organisations.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn organisations(&self) -> Result<Vec<OrganisationLine>, Error> {
+        let rows = people::organisations(&mut *self.0.records.read().await?, None).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| OrganisationLine { id: row.id.to_string(), name: row.name, contract: row.contract })
+            .collect())
+    }
+
+    /// Adds an engineer with the keys `(fingerprint, algorithm)`.
+    ///
+    /// # Errors
+    /// If the id is taken, the address is none, or the records fail.
+    pub async fn add_engineer(
+        &self,
+        id: Word,
+        name: Option<String>,
+        email: String,
+        language: Option<Language>,
+        keys: Vec<(String, String)>,
+    ) -> Result<(), Error> {
+        if !email.contains('@') || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(Error::operator(format!("{email:?} is no mail address")));
+        }
+        let mut tx = self.0.records.begin().await?;
+        claim(tx.conn(), &id, "engineer").await?;
+        let name = line("name", name.unwrap_or_else(|| id.to_string()))?;
+        let new = Engineer { id, name, email, language, disabled_at: None };
+        people::add_engineer(tx.conn(), &new, Time::now()).await?;
+        for (fingerprint, algorithm) in keys {
+            people::add_key(tx.conn(), &new.id, &EngineerKey { fingerprint, algorithm }, Time::now()).await?;
+        }
+        note(tx.conn(), "engineer.added", None, json!({ "engineer": new.id.as_str() })).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// All engineers with their keys.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn engineers(&self) -> Result<Vec<EngineerLine>, Error> {
+        let mut conn = self.0.records.read().await?;
+        let mut lines = Vec::new();
+        for row in people::engineers(&mut conn, None).await? {
+            let keys = people::keys(&mut conn, &row.id).await?;
+            lines.push(EngineerLine {
+                id: row.id.to_string(),
+                name: row.name,
+                email: row.email,
+                language: row.language,
+                disabled: row.disabled_at.is_some(),
+                keys: keys.into_iter().map(|key| key.fingerprint).collect(),
+            });
+        }
+        Ok(lines)
+    }
+
+    /// Lets an engineer log in with one more key.
+    ///
+    /// # Errors
+    /// If there is no such engineer, the key is there already, or the records fail.
+    pub async fn add_key(&self, engineer: &Word, fingerprint: String, algorithm: String) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        existing_engineer(tx.conn(), engineer).await?;
+        let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
+        match people::add_key(tx.conn(), engineer, &EngineerKey { fingerprint, algorithm }, Time::now()).await {
+            Err(RecordsError::Exists) => {
+                return Err(Error::operator(format!("engineer {engineer} has this key already")));
+            }
+            other => other?,
+        }
+        note(tx.conn(), "engineer.key-added", None, detail).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes a key away; sessions that logged in with it end within a second.
+    ///
+    /// # Errors
+    /// If the engineer has no such key, or the records fail.
+    pub async fn remove_key(&self, engineer: &Word, fingerprint: &str) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        existing_engineer(tx.conn(), engineer).await?;
+        if !people::remove_key(tx.conn(), engineer, fingerprint).await? {
+            return Err(Error::operator(format!(
+                "engineer {engineer} has no key {fingerprint}; 'tacdrop engineer list' shows them"
+            )));
+        }
+        let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
+        note(tx.conn(), "engineer.key-removed", None, detail).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends an engineer's logins for good.
+    ///
+    /// # Errors
+    /// If there is no such engineer, or the records fail.
+    pub async fn disable_engineer(&self, engineer: &Word) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        existing_engineer(tx.conn(), engineer).await?;
+        people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
+        note(tx.conn(), "engineer.disabled", None, json!({ "engineer": engineer.as_str() })).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Opens a ticket with its share. The token is shown this once; only its keyed hash is kept.
+    ///
+    /// # Errors
+    /// If the reference is taken, organisation or engineer do not exist, or the records fail.
+    pub async fn open_ticket(&self, new: NewTicket) -> Result<(TicketLine, Zeroizing<String>), Error> {
+        let share = ShareId::from_bytes(vault::random::array()?);
+        // The key is durable in the keyring before the ticket exists: there is never a share without its key.
+        self.check_ticket(&new).await?;
+        let keys = self.0.keys.new_share(share).await?;
+        let token = vault::token::new_token()?;
+        let ticket = Ticket {
+            token_hash: self.0.keys.token().hash(new.reference.as_str(), &token),
+            reference: new.reference,
+            share,
+            organisation: new.organisation,
+            engineer: new.engineer,
+            title: new.title.map(|title| line("title", title)).transpose()?,
+            priority: new.priority,
+            language: new.language,
+            status: TicketStatus::Open,
+            token_generation: 1,
+            opened_at: Time::now(),
+        };
+        let mut tx = self.0.records.begin().await?;
+        claim(tx.conn(), &ticket.reference, "ticket").await?;
+        tickets::add(tx.conn(), &ticket).await?;
+        let root = DirectoryId::root_of(share);
+        let mut directory = NewEntry {
+            id: *root.as_bytes(),
+            share,
+            place: None,
+            is_directory: true,
+            mode: 0o750,
+            modified_at: ticket.opened_at,
+            predecessor: None,
+        };
+        entries::add(tx.conn(), &directory).await?;
+        let name = FileName::new(FROM_SUPPORT).map_err(|why| Error::operator(why.to_string()))?;
+        directory.id = vault::random::array()?;
+        let sealed = keys.names.seal_name(directory.id, &name)?;
+        directory.place = Some((root, keys.names.index(root, &name), &sealed));
+        entries::add(tx.conn(), &directory).await?;
+        note(
+            tx.conn(),
+            "ticket.opened",
+            Some(&ticket.reference),
+            json!({ "organisation": ticket.organisation.as_str(), "engineer": ticket.engineer.as_str() }),
+        )
+        .await?;
+        tx.commit().await?;
+        Ok((ticket.into(), token))
+    }
+
+    async fn check_ticket(&self, new: &NewTicket) -> Result<(), Error> {
+        let mut conn = self.0.records.read().await?;
+        if tickets::by_reference(&mut conn, new.reference.as_str()).await?.is_some() {
+            return Err(Error::operator(format!("ticket {} exists already", new.reference)));
+        }
+        if people::organisations(&mut conn, Some(&new.organisation)).await?.is_empty() {
+            return Err(Error::operator(format!(
+                "there is no organisation {}; add it with 'tacdrop organisation add'",
+                new.organisation
+            )));
+        }
+        let engineer = existing_engineer(&mut conn, &new.engineer).await?;
+        if engineer.disabled_at.is_some() {
+            return Err(Error::operator(format!("engineer {} is disabled", new.engineer)));
+        }
+        Ok(())
+    }
+
+    /// All tickets.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn tickets(&self) -> Result<Vec<TicketLine>, Error> {
+        let rows = tickets::list(&mut *self.0.records.read().await?, None).await?;
+        Ok(rows.into_iter().map(TicketLine::from).collect())
+    }
+
+    /// One ticket.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail.
+    pub async fn ticket(&self, reference: &Word) -> Result<TicketLine, Error> {
+        Ok(existing_ticket(&mut *self.0.records.read().await?, reference).await?.into())
+    }
+
+    /// Gives a ticket a new token: the old one dies, and its sessions end within a second.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail.
+    pub async fn new_token(&self, reference: &Word) -> Result<Zeroizing<String>, Error> {
+        let token = vault::token::new_token()?;
+        let hash = self.0.keys.token().hash(reference.as_str(), &token);
+        let mut tx = self.0.records.begin().await?;
+        existing_ticket(tx.conn(), reference).await?;
+        tickets::set_token(tx.conn(), reference, &hash).await?;
+        note(tx.conn(), "ticket.token-replaced", Some(reference), json!({})).await?;
+        tx.commit().await?;
+        Ok(token)
+    }
+
+    /// Gives a ticket, and the notices that wait, to another engineer.
+    ///
+    /// # Errors
+    /// If there is no such ticket or engineer, or the records fail.
+    pub async fn assign(&self, reference: &Word, engineer: &Word) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        existing_ticket(tx.conn(), reference).await?;
+        if existing_engineer(tx.conn(), engineer).await?.disabled_at.is_some() {
+            return Err(Error::operator(format!("engineer {engineer} is disabled")));
+        }
+        tickets::assign(tx.conn(), reference, engineer).await?;
+        notices::redirect(tx.conn(), reference, engineer).await?;
+        note(tx.conn(), "ticket.assigned", Some(reference), json!({ "engineer": engineer.as_str() })).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Closes a ticket (its share can then only be read) or reopens it.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail.
+    pub async fn set_status(&self, reference: &Word, status: TicketStatus) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        let ticket = existing_ticket(tx.conn(), reference).await?;
+        if ticket.status == status {
+            return Err(Error::operator(format!("ticket {reference} is {status} already")));
+        }
+        tickets::set_status(tx.conn(), reference, status, Time::now()).await?;
+        let kind = if status == TicketStatus::Closed { "ticket.closed" } else { "ticket.reopened" };
+        note(tx.conn(), kind, Some(reference), json!({})).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Word) -> Result<Ticket, Error> {
+    tickets::by_reference(conn, reference.as_str())
+        .await?
+        .ok_or_else(|| Error::operator(format!("there is no ticket {reference}; 'tacdrop ticket list' shows them")))
+}
+
+async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error> {
+    people::engineers(conn, Some(id.as_str())).await?.into_iter().next().ok_or_else(|| {
+        Error::operator(format!("there is no engineer {id}; add one with 'tacdrop engineer add'"))
+    })
+}
+
+async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {
+    match people::claim_login_name(conn, name, kind).await {
+        Err(RecordsError::Exists) => Err(Error::operator(format!(
+            "the name {name} is in use already: organisations, engineers and tickets share one set of names"
+        ))),
+        other => Ok(other?),
+    }
+}
+
+async fn note(
+    conn: &mut Conn,
+    kind: &'static str,
+    ticket: Option<&Word>,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
+    Ok(audit::write(conn, kind, Subject { actor: OPERATOR, ticket, id: None }, &detail).await?)
+}
+
+/// A text that stands on one line in mails and lists.
+fn line(what: &str, text: String) -> Result<String, Error> {
+    let fits = !text.trim().is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text)
+    } else {
+        Err(Error::operator(format!("a {what} is 1 to 200 characters on one line")))
+    }
+}

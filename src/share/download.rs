@@ -1,0 +1,91 @@
+//! A version that is open for reading.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::model::{Refusal, VersionId, VersionState, Word};
+use crate::records::versions;
+use crate::share::audit::{self, Subject};
+use crate::share::content::Content;
+use crate::share::view::Attributes;
+use crate::share::{Error, House};
+
+/// A version that is open for reading; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
+/// the same time.
+#[derive(Clone)]
+pub struct Download(Arc<State>);
+
+struct State {
+    house: Arc<House>,
+    content: Content,
+    attributes: Attributes,
+    version: VersionId,
+    ticket: Word,
+}
+
+impl Download {
+    pub(crate) fn new(
+        house: Arc<House>,
+        content: Content,
+        attributes: Attributes,
+        version: VersionId,
+        ticket: Word,
+    ) -> Self {
+        Self(Arc::new(State { house, content, attributes, version, ticket }))
+    }
+
+    /// What STAT says of the version that was opened.
+    pub fn attributes(&self) -> Attributes {
+        self.0.attributes.clone()
+    }
+
+    /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.
+    ///
+    /// # Errors
+    /// [`Refusal::Damaged`] if what is stored is not what was sealed: nothing is appended then.
+    pub async fn read(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
+        let left = self.0.attributes.size.saturating_sub(offset);
+        let length = left.min(length as u64);
+        if length == 0 {
+            return Ok(0);
+        }
+        let state = Arc::clone(&self.0);
+        let mut buffer = std::mem::take(into);
+        let before = buffer.len();
+        let work = self.0.house.works.spawn(async move {
+            let outcome = state.content.read(offset, length, &mut buffer).await;
+            if let Err(error) = &outcome {
+                buffer.truncate(before);
+                report_damage(&state.house, error, state.version, &state.ticket).await;
+            }
+            (buffer, outcome)
+        });
+        let Ok((buffer, outcome)) = work.await else {
+            return Err(Refusal::Storage);
+        };
+        *into = buffer;
+        outcome?;
+        Ok(into.len() - before)
+    }
+}
+
+/// If the error says that what is stored is not what was sealed, the version is marked as damaged: it is never served
+/// again, and the operator is told.
+pub(crate) async fn report_damage(house: &House, error: &Error, version: VersionId, ticket: &Word) {
+    use crate::store::StoreError;
+    if !matches!(error, Error::Vault(_) | Error::Store(StoreError::Missing | StoreError::Short)) {
+        return;
+    }
+    tracing::error!(%version, %ticket, %error, "a version is damaged; 'tacdrop artifact verify' shows which");
+    let mark = async {
+        let mut tx = house.records.begin().await?;
+        versions::set_state(tx.conn(), version, VersionState::Damaged).await?;
+        let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(*version.as_bytes()) };
+        audit::write(tx.conn(), "version.damaged", subject, &json!({ "why": error.to_string() })).await?;
+        tx.commit().await
+    };
+    if let Err(error) = mark.await {
+        tracing::error!(%version, %error, "a damaged version could not be marked");
+    }
+}

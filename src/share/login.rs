@@ -1,0 +1,176 @@
+//! Who may come in: a ticket by its token, an engineer by a key. And who must go again.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Language, Refusal, ShareId, Word};
+use crate::records::{people, tickets};
+use crate::share::{Error, Shares, View};
+
+/// How often open logins are compared with the records.
+const WATCH: Duration = Duration::from_millis(300);
+
+/// Who logged in, and by what.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    /// A customer with the token of a ticket.
+    Ticket {
+        share: ShareId,
+        /// The token's generation: a newer one in the records ends this login.
+        generation: i64,
+    },
+    /// An engineer with a key.
+    Engineer {
+        /// The key: once it is removed, this login ends.
+        fingerprint: String,
+    },
+}
+
+/// A credential that was checked; opens a [`View`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Login(pub(crate) Arc<LoginState>);
+
+#[derive(Debug)]
+pub(crate) struct LoginState {
+    pub(crate) user: Word,
+    pub(crate) who: Who,
+    language: Language,
+    ended: CancellationToken,
+}
+
+impl Login {
+    /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
+    pub fn user(&self) -> &Word {
+        &self.0.user
+    }
+
+    /// The language in which refusals are said.
+    pub fn language(&self) -> Language {
+        self.0.language
+    }
+
+    /// Cancelled when the login is no longer valid: its door must end the connection.
+    pub fn ended(&self) -> CancellationToken {
+        self.0.ended.clone()
+    }
+}
+
+/// The logins that are open.
+#[derive(Default)]
+pub(crate) struct Logins(Mutex<Vec<Weak<LoginState>>>);
+
+impl Logins {
+    fn add(&self, login: &Arc<LoginState>) {
+        self.lock().push(Arc::downgrade(login));
+    }
+
+    fn open(&self) -> Vec<Arc<LoginState>> {
+        let mut logins = self.lock();
+        logins.retain(|login| login.strong_count() > 0);
+        logins.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<LoginState>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shares {
+    /// Checks a ticket's token. None for a wrong one, an unknown user, anything: from outside they are all the same, and
+    /// the same work is done for each.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`] if the records do not answer.
+    pub async fn login_by_token(&self, user: &str, secret: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
+        let ticket = async { tickets::by_reference(&mut *self.0.records.read().await?, user).await }
+            .await
+            .map_err(Error::from)?;
+        let expected = ticket.as_ref().map_or([0; 32], |ticket| ticket.token_hash);
+        // The hash of no token at all is never all zeros, so an unknown user fails like a wrong token.
+        let right = self.0.keys.token().verify(user, secret, &expected);
+        let Some(ticket) = ticket.filter(|_| right) else {
+            tracing::info!(%from, "a token was refused");
+            return Ok(None);
+        };
+        let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation };
+        Ok(Some(self.admit(ticket.reference, who, ticket.language.unwrap_or_default())))
+    }
+
+    /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody in.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`] if the records do not answer.
+    pub async fn is_known_key(&self, user: &str, fingerprint: &str) -> Result<bool, Refusal> {
+        Ok(async { people::may_log_in(&mut *self.0.records.read().await?, user, fingerprint).await }
+            .await
+            .map_err(Error::from)?)
+    }
+
+    /// Logs an engineer in by a key whose signature the door has verified.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`] if the records do not answer.
+    pub async fn login_by_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
+        if !self.is_known_key(user, fingerprint).await? {
+            tracing::info!(%from, "a key was refused");
+            return Ok(None);
+        }
+        let engineer = async {
+            let mut conn = self.0.records.read().await?;
+            people::engineers(&mut conn, Some(user)).await
+        }
+        .await
+        .map_err(Error::from)?;
+        Ok(engineer.into_iter().next().map(|engineer| {
+            let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
+            self.admit(engineer.id, who, engineer.language.unwrap_or_default())
+        }))
+    }
+
+    fn admit(&self, user: Word, who: Who, language: Language) -> Login {
+        let login = Arc::new(LoginState { user, who, language, ended: CancellationToken::new() });
+        self.0.logins.add(&login);
+        Login(login)
+    }
+
+    /// What this login sees and may do, for one session.
+    pub fn view(&self, login: &Login) -> View {
+        View::new(self.clone(), login.clone())
+    }
+
+    /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a disabled engineer.
+    /// The command line may change any of this in another process, so the records are asked several times a second.
+    pub async fn watch_logins(&self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(WATCH)).await.is_some() {
+            for login in self.0.logins.open() {
+                match self.is_still_valid(&login).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        tracing::info!(user = %login.user, "a login was ended: it is no longer valid");
+                        login.ended.cancel();
+                    }
+                    // The records being busy is no reason to throw anybody out; they are asked again soon.
+                    Err(error) => tracing::warn!(%error, "open logins could not be checked"),
+                }
+            }
+        }
+    }
+
+    async fn is_still_valid(&self, login: &LoginState) -> Result<bool, Error> {
+        if login.ended.is_cancelled() {
+            return Ok(true);
+        }
+        let mut conn = self.0.records.read().await?;
+        Ok(match &login.who {
+            Who::Ticket { generation, .. } => tickets::by_reference(&mut conn, login.user.as_str())
+                .await?
+                .is_some_and(|ticket| ticket.token_generation == *generation),
+            Who::Engineer { fingerprint } => {
+                people::may_log_in(&mut conn, login.user.as_str(), fingerprint).await?
+            }
+        })
+    }
+}

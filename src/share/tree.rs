@@ -1,0 +1,120 @@
+//! From paths to rows: names are found by their keyed index and read with the share's name key.
+
+use std::sync::Arc;
+
+use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word};
+use crate::records::entries::{self, EntryRow};
+use crate::records::{Conn, Records};
+use crate::share::Error;
+use crate::share::keys::ShareKeys;
+
+/// The directory that engineers hand files back in.
+pub(crate) const FROM_SUPPORT: &[u8] = b"from-support";
+/// Names at a share's root that begin with these words are places of the server, now or later.
+pub(crate) const VIRTUAL: [&[u8]; 2] = [b".versions", b".receipts"];
+
+/// A share as somebody has reached it.
+#[derive(Clone)]
+pub(crate) struct Reach {
+    pub(crate) ticket: Word,
+    pub(crate) keys: Arc<ShareKeys>,
+}
+
+impl Reach {
+    pub(crate) fn share(&self) -> ShareId {
+        self.keys.share
+    }
+
+    pub(crate) fn root(&self) -> DirectoryId {
+        DirectoryId::root_of(self.share())
+    }
+}
+
+/// A place in a share, whether something stands there or not. The directory it would lie in exists.
+pub(crate) struct Spot {
+    pub(crate) reach: Reach,
+    /// Directory, name and the name's index in it; none for the root.
+    pub(crate) at: Option<(DirectoryId, FileName, [u8; 32])>,
+    /// What stands there.
+    pub(crate) entry: Option<EntryRow>,
+    /// Whether it is `from-support` or lies in it.
+    pub(crate) from_support: bool,
+    /// The names from the share's root down.
+    pub(crate) names: Vec<FileName>,
+}
+
+impl Spot {
+    /// Walks down to `names`.
+    pub(crate) async fn find(conn: &mut Conn, reach: Reach, names: &[FileName]) -> Result<Self, Error> {
+        let root = reach.root();
+        let mut spot = Self {
+            at: None,
+            entry: entries::by_id(conn, root.as_bytes()).await?,
+            from_support: names.first().is_some_and(is_from_support),
+            names: names.to_vec(),
+            reach,
+        };
+        for name in names {
+            let directory = match &spot.entry {
+                Some(entry) if entry.is_directory => DirectoryId::from_bytes(entry.id),
+                Some(_) => return Err(Refusal::NotDirectory.into()),
+                None => return Err(Refusal::NoSuchFile.into()),
+            };
+            let index = spot.reach.keys.names.index(directory, name);
+            spot.entry = entries::by_name(conn, directory, &index).await?;
+            spot.at = Some((directory, name.clone(), index));
+        }
+        Ok(spot)
+    }
+
+    /// What stands there.
+    pub(crate) fn existing(&self) -> Result<&EntryRow, Error> {
+        self.entry.as_ref().ok_or(Error::Refused(Refusal::NoSuchFile))
+    }
+
+    /// The directory that stands there.
+    pub(crate) fn directory(&self) -> Result<DirectoryId, Error> {
+        match self.existing()? {
+            entry if entry.is_directory => Ok(DirectoryId::from_bytes(entry.id)),
+            _ => Err(Refusal::NotDirectory.into()),
+        }
+    }
+
+    /// Directory, name and index; refused for the root and for `from-support` itself, which nobody may change.
+    pub(crate) fn changeable(&self) -> Result<(DirectoryId, &FileName, &[u8; 32]), Error> {
+        match &self.at {
+            Some((directory, name, index)) if !self.is_fixed() => Ok((*directory, name, index)),
+            _ => Err(Refusal::FixedPlace.into()),
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        match self.names.as_slice() {
+            [] => true,
+            [only] => is_from_support(only) || VIRTUAL.iter().any(|word| only.as_bytes().starts_with(word)),
+            _ => false,
+        }
+    }
+}
+
+pub(crate) fn is_from_support(name: &FileName) -> bool {
+    name.as_bytes() == FROM_SUPPORT
+}
+
+/// The path of an entry, climbed up from it.
+pub(crate) async fn path_of(records: &Records, keys: &ShareKeys, id: &[u8; 16]) -> Result<SharePath, Error> {
+    let mut conn = records.read().await?;
+    let mut names = Vec::new();
+    let mut next = *id;
+    // A path has at most as many names as the rules allow; more is a circle in damaged records.
+    for _ in 0..=crate::model::path::MAX_DEPTH {
+        let Some(entry) = entries::by_id(&mut conn, &next).await? else { break };
+        let (Some(parent), Some(name)) = (entry.parent, entry.name) else {
+            names.reverse();
+            return Ok(SharePath::from_names(names));
+        };
+        names.push(keys.names.open_name(entry.id, &name)?);
+        next = *parent.as_bytes();
+    }
+    Err(Error::operator(format!("the records hold no path for entry {}", hex::encode(id))))
+}

@@ -1,0 +1,505 @@
+//! The session's side of an upload: what a client sends, put in order and handed to the worker in whole buffers.
+//!
+//! A client may write in any order. What continues a *run* (a stretch of the file that is being written front to back) is
+//! copied straight into the run's buffer. What comes a little early waits until the gap before it has closed, so that the
+//! parallel writes of one client still make long extents. What lies far away begins a run of its own. Everything that one
+//! write lays over an earlier one reaches the worker behind it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::buffer::Buffer;
+use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time};
+use crate::share::view::{Attributes, PlaceKind};
+
+/// Runs that an upload may have at once; one more ends the run that was used longest ago.
+const RUNS: usize = 8;
+/// How far ahead of a run a write may come and wait there, and how many bytes may wait.
+const EARLY: u64 = 4 << 20;
+/// STAT of an unfinished upload gives a multiple of this.
+pub(crate) const RESUME_STEP: u64 = 64 << 10;
+/// How long a session waits for an older one to write down what it has.
+const FENCE: Duration = Duration::from_secs(60);
+
+/// What the worker is asked to do, in order.
+pub(super) enum Job {
+    /// Seal a buffer at this offset of the file. `ends`: the run's extent ends with it.
+    Data { run: u64, offset: u64, buffer: Buffer, ends: bool },
+    /// End the run's extent.
+    End { run: u64 },
+    /// Seal bytes that came early and whose gap never closed.
+    Loose { offset: u64, bytes: Vec<u8> },
+    /// Make the file this long.
+    Truncate { length: u64 },
+    /// Make everything so far durable.
+    Sync(oneshot::Sender<Result<(), Refusal>>),
+    /// Read back what was written.
+    Read { offset: u64, length: usize, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
+    /// Publish.
+    Close(oneshot::Sender<Result<(), Refusal>>),
+    /// The client is gone, or another session goes on: write down what is there and end.
+    Cut,
+}
+
+/// Whether an upload takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Refuses everything with this: it failed, or another session continued it.
+    Refusing(Refusal),
+    /// A CLOSE has published it: later writes begin the next version.
+    Published,
+}
+
+/// An upload that is under way, as its handles, the registry and the worker share it.
+pub(crate) struct Lane {
+    artifact: ArtifactId,
+    session: u64,
+    state: Mutex<State>,
+    /// Tells the worker that there is something to do.
+    work: Notify,
+    /// Cancelled when the worker has ended and everything that can be continued is written down.
+    ended: CancellationToken,
+}
+
+struct State {
+    place: (DirectoryId, FileName, [u8; 32]),
+    phase: Phase,
+    jobs: VecDeque<Job>,
+    runs: Vec<Run>,
+    next_run: u64,
+    early: BTreeMap<u64, Vec<u8>>,
+    early_bytes: u64,
+    length: u64,
+    /// When the first byte came that no extent holds yet which was ended on purpose.
+    unsettled_since: Option<Instant>,
+    handles: usize,
+    recorded: bool,
+    mode: u32,
+    modified: Option<Time>,
+}
+
+struct Run {
+    id: u64,
+    /// Where its next byte belongs.
+    next: u64,
+    /// The offset of the first byte in the buffer, and the buffer.
+    chunk: Option<(u64, Buffer)>,
+}
+
+/// Where the bytes of an announced write go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Into this run.
+    Run(u64),
+    /// They are early and wait.
+    Early,
+}
+
+impl Lane {
+    pub(super) fn new(
+        artifact: ArtifactId,
+        session: u64,
+        place: (DirectoryId, FileName, [u8; 32]),
+        length: u64,
+        mode: u32,
+        recorded: bool,
+    ) -> Self {
+        Self {
+            artifact,
+            session,
+            state: Mutex::new(State {
+                place,
+                phase: Phase::Open,
+                jobs: VecDeque::new(),
+                runs: Vec::new(),
+                next_run: 0,
+                early: BTreeMap::new(),
+                early_bytes: 0,
+                length,
+                unsettled_since: None,
+                handles: 1,
+                recorded,
+                mode,
+                modified: None,
+            }),
+            work: Notify::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) const fn artifact(&self) -> ArtifactId {
+        self.artifact
+    }
+
+    pub(crate) const fn session(&self) -> u64 {
+        self.session
+    }
+
+    pub(crate) fn name(&self) -> FileName {
+        self.state().place.1.clone()
+    }
+
+    pub(super) fn place(&self) -> (DirectoryId, FileName, [u8; 32]) {
+        self.state().place.clone()
+    }
+
+    pub(super) fn move_to(&self, place: (DirectoryId, FileName, [u8; 32])) {
+        self.state().place = place;
+    }
+
+    /// Whether its rows are in the records.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.state().recorded
+    }
+
+    pub(super) fn set_recorded(&self) {
+        self.state().recorded = true;
+    }
+
+    /// What its own session is told of it.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let state = self.state();
+        Attributes {
+            kind: PlaceKind::File,
+            size: state.length,
+            mode: state.mode,
+            modified: state.modified.unwrap_or_else(Time::now),
+        }
+    }
+
+    /// What a session is told of it: another one may continue it, so it hears where that would begin.
+    pub(crate) fn attributes_for(&self, session: u64) -> Attributes {
+        let mut attributes = self.attributes();
+        if session != self.session {
+            attributes.size = resume_point(attributes.size);
+        }
+        attributes
+    }
+
+    /// Sets what SETSTAT may set; it takes effect with the version.
+    pub(crate) fn set_attributes(&self, mode: Option<u32>, modified: Option<Time>) {
+        let mut state = self.state();
+        state.mode = mode.map_or(state.mode, |mode| mode & 0o777);
+        state.modified = modified.or(state.modified);
+    }
+
+    /// The permission bits, and the time that the client set.
+    pub(super) fn wished_attributes(&self) -> (u32, Option<Time>) {
+        let state = self.state();
+        (state.mode, state.modified)
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.state().length
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.state().phase = phase;
+    }
+
+    /// One more handle, unless it takes no writes any more.
+    pub(super) fn join(&self) -> bool {
+        let mut state = self.state();
+        let open = state.phase == Phase::Open && state.handles > 0;
+        if open {
+            state.handles += 1;
+        }
+        open
+    }
+
+    /// One handle less. The last one that goes without a CLOSE cuts the upload.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.handles = state.handles.saturating_sub(1);
+        if state.handles == 0 && state.phase != Phase::Published {
+            state.settle();
+            state.jobs.push_back(Job::Cut);
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    /// Ends the upload for its session because another one goes on with the file (or removes it), and waits until what
+    /// it has is written down.
+    pub(crate) async fn fence(&self) {
+        {
+            let mut state = self.state();
+            if state.phase == Phase::Open {
+                state.phase = Phase::Refusing(Refusal::Fenced);
+            }
+            state.settle();
+            state.jobs.push_back(Job::Cut);
+        }
+        self.work.notify_one();
+        if tokio::time::timeout(FENCE, self.ended.cancelled()).await.is_err() {
+            tracing::error!("an upload that another session continues could not be written down in time");
+        }
+    }
+
+    /// Makes sure that its rows are in the records.
+    pub(crate) async fn record(&self) -> Result<(), Refusal> {
+        if self.is_recorded() { Ok(()) } else { self.ask(Job::Sync).await }
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Announces a write and says where its bytes go.
+    pub(super) fn begin(&self, offset: u64, length: u64) -> Result<Target, Refusal> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Open | Phase::Published => {}
+            Phase::Refusing(refusal) => return Err(refusal),
+        }
+        let end = offset.saturating_add(length);
+        state.put_in_order(offset, end);
+        if let Some(run) = state.runs.iter().find(|run| run.next == offset) {
+            return Ok(Target::Run(run.id));
+        }
+        let a_little_early = state.runs.iter().any(|run| run.next < offset && offset - run.next <= EARLY)
+            || (state.runs.is_empty() && state.length < offset && offset - state.length <= EARLY && state.length > 0);
+        if a_little_early && state.early_bytes + length <= EARLY {
+            return Ok(Target::Early);
+        }
+        if state.runs.len() >= RUNS {
+            state.end_run(0);
+        }
+        let id = state.next_run;
+        state.next_run += 1;
+        state.runs.push(Run { id, next: offset, chunk: None });
+        Ok(Target::Run(id))
+    }
+
+    /// Copies bytes into a run's buffer. Says how many were taken: fewer than all means that it needs a buffer, which
+    /// the caller puts into `spare`.
+    pub(super) fn put(&self, run: u64, bytes: &[u8], spare: &mut Option<Buffer>) -> Result<usize, Refusal> {
+        let mut state = self.state();
+        if let Phase::Refusing(refusal) = state.phase {
+            return Err(refusal);
+        }
+        let mut wake = state.unsettled_since.is_none();
+        state.unsettled_since.get_or_insert_with(Instant::now);
+        let Some(at) = state.runs.iter().position(|open| open.id == run) else {
+            // A checkpoint ended the run in the middle of a write: it begins anew where it was.
+            return Err(Refusal::Storage);
+        };
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let Some(run) = state.runs.get_mut(at) else { break };
+            let (start, buffer) = match &mut run.chunk {
+                Some(chunk) => chunk,
+                empty => match spare.take() {
+                    Some(buffer) => empty.insert((run.next, buffer)),
+                    None => break,
+                },
+            };
+            let fits = buffer.push(bytes.get(taken..).unwrap_or_default());
+            taken += fits;
+            run.next += fits as u64;
+            if buffer.is_full() {
+                let (offset, id) = (*start, run.id);
+                if let Some((_, buffer)) = run.chunk.take() {
+                    state.jobs.push_back(Job::Data { run: id, offset, buffer, ends: false });
+                    wake = true;
+                }
+            }
+        }
+        let end = state.runs.get(at).map_or(0, |run| run.next);
+        state.length = state.length.max(end);
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(taken)
+    }
+
+    /// Keeps the whole payload of a write that came early.
+    pub(super) fn put_early(&self, offset: u64, bytes: Vec<u8>) {
+        let mut state = self.state();
+        if state.unsettled_since.is_none() {
+            state.unsettled_since = Some(Instant::now());
+            self.work.notify_one();
+        }
+        state.length = state.length.max(offset + bytes.len() as u64);
+        state.early_bytes += bytes.len() as u64;
+        state.early.insert(offset, bytes);
+    }
+
+    /// Takes an early write whose gap has closed: it continues a run now.
+    pub(super) fn take_ripe(&self) -> Option<(u64, Vec<u8>)> {
+        let mut state = self.state();
+        let (run, offset) =
+            state.runs.iter().find(|run| state.early.contains_key(&run.next)).map(|run| (run.id, run.next))?;
+        let bytes = state.early.remove(&offset)?;
+        state.early_bytes = state.early_bytes.saturating_sub(bytes.len() as u64);
+        Some((run, bytes))
+    }
+
+    /// Makes the file this long, behind everything that was written before.
+    pub(super) fn truncate(&self, length: u64) -> Result<(), Refusal> {
+        let mut state = self.state();
+        if let Phase::Refusing(refusal) = state.phase {
+            return Err(refusal);
+        }
+        state.settle();
+        state.length = length;
+        state.jobs.push_back(Job::Truncate { length });
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Hands everything that waits to the worker, so that its buffers come back. For the other uploads of a session that
+    /// has used up its buffers.
+    pub(super) fn settle(&self) {
+        self.state().settle();
+        self.work.notify_one();
+    }
+
+    /// Asks the worker, behind everything that was written before, and waits for its answer.
+    pub(super) async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if let Phase::Refusing(refusal) = state.phase {
+                return Err(refusal);
+            }
+            state.settle();
+            state.jobs.push_back(job(reply));
+        }
+        self.work.notify_one();
+        // The worker answers or, having failed, drops the question.
+        answer.await.unwrap_or_else(|_| match self.phase() {
+            Phase::Refusing(refusal) => Err(refusal),
+            Phase::Open | Phase::Published => Err(Refusal::Storage),
+        })
+    }
+
+    /// The worker's next job; none when `checkpoint` has passed since the first byte that is not settled, whereupon
+    /// everything was handed over and comes next, or when `until` has come.
+    pub(super) async fn next_job(&self, checkpoint: Duration, until: Option<Instant>) -> Option<Job> {
+        loop {
+            let due = {
+                let mut state = self.state();
+                if let Some(job) = state.jobs.pop_front() {
+                    return Some(job);
+                }
+                state.unsettled_since.map(|since| since + checkpoint)
+            };
+            let deadline = match (due, until) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            match deadline {
+                None => self.work.notified().await,
+                Some(deadline) => {
+                    if tokio::time::timeout_at(deadline, self.work.notified()).await.is_err() {
+                        if due.is_some_and(|due| due <= Instant::now()) {
+                            self.state().settle();
+                        }
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends it with a refusal: what waits is dropped, every later request hears the same.
+    pub(super) fn fail(&self, refusal: Refusal) {
+        let mut state = self.state();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Refusing(refusal);
+        }
+        state.jobs.clear();
+        state.runs.clear();
+        state.early.clear();
+        state.early_bytes = 0;
+        state.unsettled_since = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends every run and hands over what came early, in the order in which it was written where that matters.
+    fn settle(&mut self) {
+        while !self.runs.is_empty() {
+            self.end_run(0);
+        }
+        let mut loose: Option<(u64, Vec<u8>)> = None;
+        for (offset, bytes) in std::mem::take(&mut self.early) {
+            match &mut loose {
+                Some((start, joined)) if *start + joined.len() as u64 == offset => joined.extend_from_slice(&bytes),
+                _ => {
+                    if let Some((offset, bytes)) = loose.replace((offset, bytes)) {
+                        self.jobs.push_back(Job::Loose { offset, bytes });
+                    }
+                }
+            }
+        }
+        if let Some((offset, bytes)) = loose {
+            self.jobs.push_back(Job::Loose { offset, bytes });
+        }
+        self.early_bytes = 0;
+        self.unsettled_since = None;
+    }
+
+    fn end_run(&mut self, at: usize) {
+        let run = self.runs.remove(at);
+        self.jobs.push_back(match run.chunk {
+            Some((offset, buffer)) => Job::Data { run: run.id, offset, buffer, ends: true },
+            None => Job::End { run: run.id },
+        });
+    }
+
+    /// Before a write from `offset` to `end`: what it lies over must reach the worker first.
+    fn put_in_order(&mut self, offset: u64, end: u64) {
+        let over_early = self.early.iter().any(|(start, bytes)| *start < end && offset < *start + bytes.len() as u64);
+        let over_chunk = self.runs.iter().any(|run| {
+            run.chunk.as_ref().is_some_and(|(start, _)| *start < end && offset < run.next)
+        });
+        if over_early || over_chunk {
+            self.settle();
+        }
+    }
+}
+
+/// Where an upload whose first `durable` bytes are there can go on: the largest multiple of [`RESUME_STEP`] strictly
+/// below, so that a client which lost the line between its last byte and CLOSE still has something to send.
+pub(crate) const fn resume_point(durable: u64) -> u64 {
+    durable.saturating_sub(1) / RESUME_STEP * RESUME_STEP
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r26_the_resume_point_is_strictly_below() {
+        let step = RESUME_STEP;
+        let points = [(0, 0), (1, 0), (step, 0), (step + 1, step), (3 * step, 2 * step), (u64::MAX, u64::MAX / step * step)];
+        for (durable, point) in points {
+            assert_eq!(resume_point(durable), point, "{durable}");
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::json;
+
+use crate::model::{
+    ArtifactId, DirectoryId, FileName, Kind, Language, Refusal, SharePath, TicketStatus, Time, VersionState, Word,
+};
+use crate::records::entries::{self, EntryRow, NewEntry};
+use crate::records::{Conn, tickets, versions};
+use crate::share::audit::{self, Subject};
+use crate::share::content::Content;
+use crate::share::login::Who;
+use crate::share::tree::{Reach, Spot};
+use crate::share::upload::{self, Lane, Upload};
+use crate::share::{Download, Error, House, Listing, Login, Shares};
+use crate::vault;
+
+/// Permission bits of a new file and of a new directory.
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Numbers sessions, so that two handles are known to belong to one.
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// What one session sees and may do. Cheap to clone; clones belong to the same session.
+#[derive(Clone)]
+pub struct View {
+    shares: Shares,
+    login: Login,
+    session: u64,
+    buffers: upload::SessionBudget,
+}
+
+/// Whether something is a file or a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// What STAT says of a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// File or directory.
+    pub kind: PlaceKind,
+    /// Bytes; 0 for directories.
+    pub size: u64,
+    /// POSIX permission bits, without the file type.
+    pub mode: u32,
+    /// When it last changed, or what a client set.
+    pub modified: Time,
+}
+
+impl Attributes {
+    pub(crate) const fn directory(mode: u32, modified: Time) -> Self {
+        Self { kind: PlaceKind::Directory, size: 0, mode, modified }
+    }
+}
+
+/// What SETSTAT and FSETSTAT ask for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes {
+    /// The new size in bytes.
+    pub size: Option<u64>,
+    /// The new permission bits.
+    pub mode: Option<u32>,
+    /// The new time of the last change.
+    pub modified: Option<Time>,
+}
+
+/// How a file is opened for writing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriteMode {
+    /// Make it if there is none.
+    pub create: bool,
+    /// Refuse if there is one (with `create`).
+    pub exclusive: bool,
+    /// Begin with no bytes instead of those that are there.
+    pub truncate: bool,
+    /// Every write goes to the end.
+    pub append: bool,
+    /// Reading through the same handle is allowed.
+    pub read: bool,
+}
+
+/// Space, for statvfs. Bytes, and names.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// Bytes there are.
+    pub total: u64,
+    /// Bytes that are free.
+    pub free: u64,
+    /// Names that a share may have.
+    pub names: u64,
+    /// Names that this share may still get.
+    pub names_free: u64,
+}
+
+/// Where a path leads.
+enum Place {
+    /// An engineer's root, above the tickets.
+    Top,
+    /// Somewhere in a share.
+    In(Box<Spot>),
+}
+
+impl View {
+    pub(crate) fn new(shares: Shares, login: Login) -> Self {
+        let buffers = shares.0.budget.session(shares.0.settings.session_buffer);
+        Self { shares, login, session: SESSIONS.fetch_add(1, Ordering::Relaxed), buffers }
+    }
+
+    pub(crate) fn house(&self) -> &Arc<House> {
+        &self.shares.0
+    }
+
+    pub(crate) fn user(&self) -> &Word {
+        self.login.user()
+    }
+
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    pub(crate) fn buffers(&self) -> &upload::SessionBudget {
+        &self.buffers
+    }
+
+    pub(crate) fn is_engineer(&self) -> bool {
+        matches!(self.login.0.who, Who::Engineer { .. })
+    }
+
+    /// The language in which this session hears refusals.
+    pub fn language(&self) -> Language {
+        self.login.language()
+    }
+
+    /// STAT.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchFile`] if there is nothing, or nothing that this login may know of.
+    pub async fn attributes(&self, path: &SharePath) -> Result<Attributes, Refusal> {
+        let spot = match self.locate(path).await? {
+            Place::Top => return Ok(Attributes::directory(0o550, Time::now())),
+            Place::In(spot) => spot,
+        };
+        if let Some((directory, _, index)) = &spot.at
+            && let Some(lane) = self.house().uploads.by_name(*directory, index)
+        {
+            match &spot.entry {
+                // An upload that began a moment ago has no row yet.
+                None => return Ok(lane.attributes_for(self.session)),
+                Some(row) => return Ok(self.attributes_of(row, spot.from_support, Some(&lane))),
+            }
+        }
+        Ok(self.attributes_of(spot.existing()?, spot.from_support, None))
+    }
+
+    /// What STAT says of a row. Who sends a file sees the upload that is under way; readers see what is available.
+    pub(crate) fn attributes_of(&self, row: &EntryRow, from_support: bool, held: Option<&Lane>) -> Attributes {
+        let mine = self.is_engineer() == from_support;
+        if row.is_directory {
+            return Attributes::directory(if mine { row.mode } else { 0o550 }, row.modified_at);
+        }
+        let available = row.current.map(|version| version.length);
+        let arriving = match held {
+            Some(lane) => Some(lane.attributes_for(self.session).size),
+            None => row.receiving.map(|version| version.resumable_at),
+        };
+        let size = if mine { arriving.or(available) } else { available.or(arriving) };
+        Attributes { kind: PlaceKind::File, size: size.unwrap_or(0), mode: row.mode, modified: row.modified_at }
+    }
+
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
+        Ok(match self.locate(path).await? {
+            Place::Top => Listing::of_tickets(self.clone()).await?,
+            Place::In(spot) => {
+                let directory = spot.directory()?;
+                Listing::of_directory(self.clone(), *spot, directory)
+            }
+        })
+    }
+
+    /// MKDIR.
+    ///
+    /// # Errors
+    /// If the name is taken, or this login may not.
+    pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
+        Ok(self.try_make_directory(path).await?)
+    }
+
+    async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
+        let spot = self.locate_in_share(path).await?;
+        if spot.entry.is_some() {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let (parent, name, index) = spot.changeable()?;
+        if self.house().uploads.by_name(parent, index).is_some() {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let id = vault::random::array()?;
+        let sealed = spot.reach.keys.names.seal_name(id, name)?;
+        let mut tx = self.house().records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        self.check_room_for_name(tx.conn(), &spot.reach).await?;
+        let new = NewEntry {
+            id,
+            share: spot.reach.share(),
+            place: Some((parent, *index, &sealed)),
+            is_directory: true,
+            mode: DIRECTORY_MODE,
+            modified_at: Time::now(),
+            predecessor: None,
+        };
+        entries::add(tx.conn(), &new).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// RMDIR.
+    ///
+    /// # Errors
+    /// If there is none, it is not empty, or this login may not.
+    pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
+        Ok(self.try_remove_directory(path).await?)
+    }
+
+    async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
+        let spot = self.locate_in_share(path).await?;
+        let directory = spot.directory()?;
+        spot.changeable()?;
+        if !self.house().uploads.in_directory(directory).is_empty() {
+            return Err(Refusal::NotEmpty.into());
+        }
+        let mut tx = self.house().records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        if !entries::is_empty(tx.conn(), directory).await? {
+            return Err(Refusal::NotEmpty.into());
+        }
+        entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// REMOVE: the file is withdrawn, with all its versions. An upload of it that is under way is ended.
+    ///
+    /// # Errors
+    /// If there is no such file, or this login may not.
+    pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
+        Ok(self.try_remove_file(path).await?)
+    }
+
+    async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
+        let mut spot = self.locate_in_share(path).await?;
+        let (parent, _, index) = spot.changeable()?;
+        if let Some(lane) = self.house().uploads.by_name(parent, index) {
+            lane.fence().await;
+            spot = self.locate_in_share(path).await?;
+        }
+        let row = spot.existing()?;
+        if row.is_directory {
+            return Err(Refusal::IsDirectory.into());
+        }
+        let now = Time::now();
+        let mut tx = self.house().records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        if let Some(receiving) = row.receiving {
+            upload::discard(tx.conn(), receiving.id, now).await?;
+            entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
+        }
+        entries::withdraw(tx.conn(), &row.id, now).await?;
+        self.note(tx.conn(), "artifact.withdrawn", &spot.reach.ticket, row.id).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// RENAME. With `replace` (posix-rename) a file that has the new name already becomes the older version of this one.
+    ///
+    /// # Errors
+    /// If there is nothing to rename, the new name is taken, or this login may not.
+    pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
+        Ok(self.try_rename(from, to, replace).await?)
+    }
+
+    async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
+        let mut source = self.locate_in_share(from).await?;
+        let (parent, _, index) = source.changeable()?;
+        if let Some(lane) = self.house().uploads.by_name(parent, index) {
+            // Renamed while open: its row must exist, and the upload goes on under the new name.
+            lane.record().await?;
+            source = self.locate_in_share(from).await?;
+        }
+        let target = self.locate_in_share(to).await?;
+        let row = source.existing()?;
+        if source.reach.share() != target.reach.share() {
+            return Err(Refusal::AcrossShares.into());
+        }
+        let (directory, name, index) = target.changeable()?;
+        if row.is_directory && target.names.starts_with(&source.names) && target.names.len() > source.names.len() {
+            return Err(Refusal::IntoItself.into());
+        }
+        if self.house().uploads.by_name(directory, index).is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let now = Time::now();
+        let mut tx = self.house().records.begin().await?;
+        self.check_may_change(tx.conn(), &source).await?;
+        self.check_may_change(tx.conn(), &target).await?;
+        if let Some(there) = target.entry.as_ref().filter(|there| there.id != row.id) {
+            if !replace || there.is_directory || row.is_directory {
+                return Err(Refusal::AlreadyExists.into());
+            }
+            if let Some(receiving) = there.receiving {
+                upload::discard(tx.conn(), receiving.id, now).await?;
+            }
+            let highest =
+                there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
+            entries::replace(tx.conn(), &there.id, &row.id, highest, now).await?;
+        }
+        let sealed = source.reach.keys.names.seal_name(row.id, name)?;
+        entries::move_to(tx.conn(), &row.id, directory, index, &sealed).await?;
+        tx.commit().await?;
+        self.house().uploads.renamed(row.id, directory, name, index);
+        Ok(())
+    }
+
+    /// SETSTAT by path.
+    ///
+    /// # Errors
+    /// If there is nothing, or this login may not.
+    pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
+        if let Some(size) = changes.size {
+            let mut upload = self.open_write(path, WriteMode::default()).await?;
+            upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
+            upload.close().await?;
+        }
+        Ok(self.try_change(path, changes).await?)
+    }
+
+    async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
+        let spot = self.locate_in_share(path).await?;
+        let (parent, _, index) = spot.changeable()?;
+        if let Some(lane) = self.house().uploads.by_name(parent, index) {
+            lane.set_attributes(changes.mode, changes.modified);
+        }
+        let Some(row) = &spot.entry else {
+            // Only an upload without a row yet can be meant; it has taken the change.
+            return if self.house().uploads.by_name(parent, index).is_some() {
+                Ok(())
+            } else {
+                Err(Refusal::NoSuchFile.into())
+            };
+        };
+        let mut tx = self.house().records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        entries::set_attributes(tx.conn(), &row.id, changes.mode.map(|mode| mode & 0o777), changes.modified).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Space for statvfs: the disk that the store lies on, and the names of the share.
+    ///
+    /// # Errors
+    /// If there is no such path, or the disk cannot be asked.
+    pub async fn space(&self, path: &SharePath) -> Result<Space, Refusal> {
+        Ok(self.try_space(path).await?)
+    }
+
+    async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
+        let names = self.house().settings.names_per_share;
+        let taken = match self.locate(path).await? {
+            Place::Top => 0,
+            Place::In(spot) => {
+                entries::count(&mut *self.house().records.read().await?, spot.reach.share()).await?
+            }
+        };
+        let objects = self.house().data.objects();
+        let disk = rustix::fs::statvfs(&objects).map_err(|error| Error::file(objects)(error.into()))?;
+        Ok(Space {
+            total: disk.f_blocks.saturating_mul(disk.f_frsize),
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            names,
+            names_free: names.saturating_sub(taken),
+        })
+    }
+
+    /// Opens what is available under this path for reading.
+    ///
+    /// # Errors
+    /// If there is no such file, it is still arriving, or what is stored is damaged.
+    pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
+        Ok(self.try_open_read(path).await?)
+    }
+
+    async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
+        let spot = self.locate_in_share(path).await?;
+        let row = match &spot.entry {
+            Some(row) if row.is_directory => return Err(Refusal::IsDirectory.into()),
+            Some(row) => row,
+            None => {
+                let lane = spot.at.as_ref().and_then(|(parent, _, index)| self.house().uploads.by_name(*parent, index));
+                return Err(lane.map_or(Refusal::NoSuchFile, |_| Refusal::StillReceiving).into());
+            }
+        };
+        let Some(current) = row.current else {
+            return Err(Refusal::StillReceiving.into());
+        };
+        let version = versions::by_id(&mut *self.house().records.read().await?, current.id)
+            .await?
+            .filter(|version| version.state == VersionState::Available)
+            .ok_or(Error::Refused(Refusal::Damaged))?;
+        let content = match Content::of_version(self.house(), &spot.reach.keys, &version).await {
+            Ok((content, _, _)) => content,
+            Err(error) => {
+                crate::share::download::report_damage(self.house(), &error, version.id, &spot.reach.ticket).await;
+                return Err(error);
+            }
+        };
+        let mut tx = self.house().records.begin().await?;
+        self.note(tx.conn(), "artifact.opened", &spot.reach.ticket, *version.id.as_bytes()).await?;
+        tx.commit().await?;
+        let attributes =
+            Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
+        Ok(Download::new(Arc::clone(self.house()), content, attributes, version.id, spot.reach.ticket.clone()))
+    }
+
+    /// Opens a file for writing: a new one, a new version, or one that is continued.
+    ///
+    /// # Errors
+    /// If there is none and none shall be made, or this login may not.
+    pub async fn open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Refusal> {
+        Ok(self.try_open_write(path, mode).await?)
+    }
+
+    async fn try_open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Error> {
+        if self.shares.is_draining() {
+            return Err(Refusal::ShuttingDown.into());
+        }
+        let mut spot = self.locate_in_share(path).await?;
+        if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
+            return Err(Refusal::IsDirectory.into());
+        }
+        let (parent, _, index) = spot.changeable()?;
+        self.check_may_change(&mut *self.house().records.read().await?, &spot).await?;
+        let held = self.house().uploads.by_name(parent, index);
+        if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        if let Some(lane) = held {
+            if lane.session() == self.session
+                && let Some(mut upload) = Upload::join(self, &lane, path, mode)
+            {
+                if mode.truncate {
+                    upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
+                }
+                return Ok(upload);
+            }
+            lane.fence().await;
+            spot = self.locate_in_share(path).await?;
+        }
+        if spot.entry.is_none() {
+            if !mode.create {
+                return Err(Refusal::NoSuchFile.into());
+            }
+            self.check_room_for_name(&mut *self.house().records.read().await?, &spot.reach).await?;
+        }
+        upload::open(self, path, spot, mode, FILE_MODE).await
+    }
+
+    async fn locate_in_share(&self, path: &SharePath) -> Result<Spot, Error> {
+        match self.locate(path).await? {
+            Place::Top => Err(Refusal::FixedPlace.into()),
+            Place::In(spot) => Ok(*spot),
+        }
+    }
+
+    /// Follows a path as this login sees it. What it may not know of does not exist.
+    async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
+        let mut conn = self.house().records.read().await?;
+        let names = path.names();
+        let (ticket, share, rest): (Word, _, &[FileName]) = match &self.login.0.who {
+            Who::Ticket { share, .. } => {
+                // `/REF/...` means the same as `/...`.
+                let own = |name: &FileName| name.as_bytes() == self.user().as_str().as_bytes();
+                let rest = match names.split_first() {
+                    Some((first, rest)) if own(first) => rest,
+                    _ => names,
+                };
+                (self.user().clone(), *share, rest)
+            }
+            Who::Engineer { .. } => {
+                let Some((first, rest)) = names.split_first() else {
+                    return Ok(Place::Top);
+                };
+                let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
+                let ticket = tickets::by_reference(&mut conn, reference)
+                    .await?
+                    .filter(|ticket| ticket.engineer == *self.user())
+                    .ok_or(Error::Refused(Refusal::NoSuchFile))?;
+                (ticket.reference, ticket.share, rest)
+            }
+        };
+        let keys = self.house().keys.share(share).await?;
+        let spot = Spot::find(&mut conn, Reach { ticket, keys }, rest).await?;
+        Ok(Place::In(Box::new(spot)))
+    }
+
+    /// Whether this login may change something at this place now.
+    pub(crate) async fn check_may_change(&self, conn: &mut Conn, spot: &Spot) -> Result<(), Error> {
+        match (self.is_engineer(), spot.from_support) {
+            (false, true) => return Err(Refusal::FromSupportOnly.into()),
+            (true, false) => return Err(Refusal::CustomerOnly.into()),
+            _ => {}
+        }
+        check_open(conn, &spot.reach.ticket).await
+    }
+
+    async fn check_room_for_name(&self, conn: &mut Conn, reach: &Reach) -> Result<(), Error> {
+        if entries::count(conn, reach.share()).await? >= self.house().settings.names_per_share {
+            return Err(Refusal::TooManyNames.into());
+        }
+        Ok(())
+    }
+
+    async fn note(&self, conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+        let subject = Subject { actor: self.user().as_str(), ticket: Some(ticket), id: Some(id) };
+        Ok(audit::write(conn, kind, subject, &json!({})).await?)
+    }
+
+    /// Whether a refusal means that there is nothing under a path.
+    pub fn is_missing(refusal: Refusal) -> bool {
+        refusal.kind() == Kind::NotFound
+    }
+}
+
+/// Whether a ticket takes changes.
+pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<(), Error> {
+    match tickets::by_reference(conn, ticket.as_str()).await? {
+        Some(ticket) if ticket.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
+        Some(_) => Ok(()),
+        None => Err(Refusal::LoginEnded.into()),
+    }
+}
+
+/// The directory that a path's last name lies in.
+pub(crate) fn directory_of(spot: &Spot) -> Result<(DirectoryId, FileName, [u8; 32]), Error> {
+    let (directory, name, index) = spot.changeable()?;
+    Ok((directory, name.clone(), *index))
+}
