@@ -1,0 +1,109 @@
+//! SHA-256 of a version while it arrives, with a state that can be kept and continued.
+
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+use sha2::{Digest as _, Sha256};
+
+use super::VaultError;
+
+/// The state's form is only stable within a minor version of the sha2 crate; another one reads the bytes again.
+const CRATE: [u8; 8] = *b"0.11\0\0\0\0";
+const WHAT: &str = "saved SHA-256 state";
+
+/// A running SHA-256 that counts its bytes. Wiped when dropped (feature `zeroize` of sha2).
+#[derive(Clone, Default)]
+pub struct Digest {
+    state: Sha256,
+    hashed: u64,
+}
+
+impl Digest {
+    /// Nothing hashed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hashes the next bytes. (SHA-256 itself ends at 2^61 bytes, far beyond any file.)
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.hashed = self.hashed.saturating_add(bytes.len() as u64);
+    }
+
+    /// How many bytes were hashed.
+    pub const fn hashed(&self) -> u64 {
+        self.hashed
+    }
+
+    /// The SHA-256 of everything hashed.
+    pub fn finish(self) -> [u8; 32] {
+        self.state.finalize().into()
+    }
+
+    /// The state, to be continued later: `crate version (8) ‖ bytes hashed (8) ‖ state (104)`. It can hold up to 63 bytes
+    /// of content: seal it ([`super::FileKey::seal_state`]).
+    pub fn save(&self) -> Vec<u8> {
+        let mut saved = CRATE.to_vec();
+        saved.extend_from_slice(&self.hashed.to_be_bytes());
+        saved.extend_from_slice(&self.state.serialize());
+        saved
+    }
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherDigestVersion`] if another version of the hash library saved it: read the bytes again.
+    /// [`VaultError::Malformed`] if it is no saved state.
+    pub fn restore(saved: &[u8]) -> Result<Self, VaultError> {
+        let malformed = VaultError::Malformed { what: WHAT };
+        let (version, rest) = saved.split_first_chunk::<8>().ok_or(malformed)?;
+        if *version != CRATE {
+            return Err(VaultError::OtherDigestVersion);
+        }
+        let (hashed, state) = rest.split_first_chunk::<8>().ok_or(malformed)?;
+        let state = SerializedState::<Sha256>::try_from(state).map_err(|_| malformed)?;
+        let state = Sha256::deserialize(&state).map_err(|_| malformed)?;
+        Ok(Self { state, hashed: u64::from_be_bytes(*hashed) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r16_a_restored_digest_equals_a_streaming_one() {
+        let content: Vec<u8> = (0..1000_u32).map(|i| (i * 7) as u8).collect();
+        let expected: [u8; 32] = Sha256::digest(&content).into();
+        for cut in 0..=content.len() {
+            let mut before = Digest::new();
+            before.update(&content[..cut]);
+            let saved = before.save();
+            assert_eq!(saved.len(), 120);
+            let mut after = Digest::restore(&saved).unwrap();
+            assert_eq!(after.hashed(), cut as u64);
+            after.update(&content[cut..]);
+            assert_eq!((after.hashed(), after.finish()), (1000, expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_state_of_this_library_is_refused() {
+        let saved = Digest::new().save();
+        for length in 0..saved.len() {
+            assert!(Digest::restore(&saved[..length]).is_err(), "{length}");
+        }
+        assert!(Digest::restore(&[&saved[..], &[0]].concat()).is_err());
+        let mut other = saved;
+        other[3] = b'2';
+        assert_eq!(Digest::restore(&other).err(), Some(VaultError::OtherDigestVersion));
+    }
+
+    #[test]
+    fn r08_the_saved_form_has_not_drifted() {
+        let mut digest = Digest::new();
+        digest.update(&[0x61; 67]);
+        let saved = hex::encode(digest.save());
+        assert!(saved.starts_with("302e3131000000000000000000000043"), "{saved}");
+        let golden = include_str!("../../tests/data/golden-v1/digest-state.hex").trim();
+        assert_eq!(saved, golden);
+    }
+}

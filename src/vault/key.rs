@@ -1,0 +1,398 @@
+//! The hierarchy of keys: a KEK wraps share keys (and the server's own secrets), a share key wraps file keys and seals
+//! names, a file key wraps extent keys and seals manifests.
+//!
+//! No key is used as a cipher key itself: each use has its own key derived from it. Keys are wiped when dropped and have
+//! no `Debug`, `Clone`, comparison or serialisation (R13).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hmac::Mac;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::aead::SegmentKey;
+use super::derive::{hmac_sha256, subkey};
+use super::secret::{Bond, Purpose};
+use super::{VaultError, random};
+use crate::model::{DirectoryId, FileName, ObjectId, ShareId, VersionId};
+
+/// Bytes of a [`WrappedKey`]: nonce 12, ciphertext 32, tag 16.
+pub const WRAPPED_KEY: usize = 60;
+/// Encryptions under one file key, at most (R07).
+const MOST_ENCRYPTIONS: u64 = 1 << 31;
+const CANARY: &[u8; 32] = b"tacdrop: this is the right KEK\r\n";
+const NONE: [u8; 16] = [0; 16];
+
+/// The key encryption key. Never in the records; generations are counted by the keyring.
+#[derive(ZeroizeOnDrop)]
+pub struct Kek([u8; 32]);
+
+/// A share's key, random, wrapped by the KEK in the keyring.
+#[derive(ZeroizeOnDrop)]
+pub struct ShareKey([u8; 32]);
+
+/// A version's key, random, wrapped by its share's key in the records.
+#[derive(ZeroizeOnDrop)]
+pub struct FileKey {
+    key: [u8; 32],
+    #[zeroize(skip)]
+    used: AtomicU64,
+}
+
+/// An extent's key, random, wrapped by the file key of every version whose map uses the extent.
+#[derive(ZeroizeOnDrop)]
+pub struct ExtentKey([u8; 32]);
+
+/// A key as it is stored: `nonce (12) ‖ ciphertext (32) ‖ tag (16)`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct WrappedKey([u8; WRAPPED_KEY]);
+
+impl Kek {
+    /// A new random KEK.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn generate() -> Result<Self, VaultError> {
+        let mut key = Self([0; 32]);
+        random::fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// The KEK as it was kept by the operator.
+    pub const fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
+    }
+
+    /// The KEK for keeping it: in a file of mode 0400, a credential, a key service. Nowhere else.
+    pub fn to_secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
+    }
+
+    /// A known text sealed under this KEK; stands in the keyring so that a wrong KEK is noticed at the start (R09).
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn seal_canary(&self, generation: u32) -> Result<Vec<u8>, VaultError> {
+        canary(generation).seal(&Purpose::Canary.key_from(&self.0), CANARY)
+    }
+
+    /// Proves that this is the KEK that sealed `canary` as `generation`.
+    ///
+    /// # Errors
+    /// [`VaultError::BadCanary`] if it is not, or the canary was changed.
+    pub fn check_canary(&self, generation: u32, canary_row: &[u8]) -> Result<(), VaultError> {
+        match canary(generation).open(&Purpose::Canary.key_from(&self.0), canary_row) {
+            Ok(text) if **text == CANARY[..] => Ok(()),
+            _ => Err(VaultError::BadCanary),
+        }
+    }
+
+    /// Wraps a share's key for the keyring.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn wrap_share_key(&self, generation: u32, share: ShareId, key: &ShareKey) -> Result<WrappedKey, VaultError> {
+        WrappedKey::wrap(&share_key_bond(generation, share), &self.0, &key.0)
+    }
+
+    /// Unwraps a share's key.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for another share.
+    pub fn unwrap_share_key(
+        &self,
+        generation: u32,
+        share: ShareId,
+        wrapped: &WrappedKey,
+    ) -> Result<ShareKey, VaultError> {
+        wrapped.unwrap_with(&share_key_bond(generation, share), &self.0).map(|key| ShareKey(*key))
+    }
+
+    /// Wraps a secret of the whole server for the keyring: `token`, `ssh-host-ed25519` and the like, of any length.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn wrap_secret(&self, generation: u32, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
+        secret_bond(generation, purpose).seal(&Purpose::Secret.key_from(&self.0), secret)
+    }
+
+    /// Unwraps a secret of the whole server.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for another purpose;
+    /// [`VaultError::Malformed`] if it is too short.
+    pub fn unwrap_secret(
+        &self,
+        generation: u32,
+        purpose: &str,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        secret_bond(generation, purpose).open(&Purpose::Secret.key_from(&self.0), wrapped)
+    }
+}
+
+impl ShareKey {
+    /// A new random key, for a new share or a new generation of one.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn generate() -> Result<Self, VaultError> {
+        let mut key = Self([0; 32]);
+        random::fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// Wraps a version's key for its row. `generation` counts this share's keys.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn wrap_file_key(
+        &self,
+        generation: u32,
+        share: ShareId,
+        version: VersionId,
+        key: &FileKey,
+    ) -> Result<WrappedKey, VaultError> {
+        WrappedKey::wrap(&file_key_bond(generation, share, version), &self.0, &key.key)
+    }
+
+    /// Unwraps a version's key.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it was wrapped by another key or generation, or for another share or version.
+    pub fn unwrap_file_key(
+        &self,
+        generation: u32,
+        share: ShareId,
+        version: VersionId,
+        wrapped: &WrappedKey,
+    ) -> Result<FileKey, VaultError> {
+        let key = wrapped.unwrap_with(&file_key_bond(generation, share, version), &self.0)?;
+        Ok(FileKey { key: *key, used: AtomicU64::new(0) })
+    }
+
+    /// The keys for this share's names and small texts.
+    pub fn names(&self, share: ShareId) -> NameKeys {
+        NameKeys {
+            share,
+            names: Purpose::Name.key_from(&self.0),
+            texts: Purpose::Text.key_from(&self.0),
+            index: subkey(&self.0, "name index"),
+        }
+    }
+}
+
+impl FileKey {
+    /// A new random key for a new version.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn generate() -> Result<Self, VaultError> {
+        let mut key = Self { key: [0; 32], used: AtomicU64::new(0) };
+        random::fill(&mut key.key)?;
+        Ok(key)
+    }
+
+    /// Wraps the key of an extent that this version's map uses.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`], [`VaultError::TooManyEncryptions`].
+    pub fn wrap_extent_key(
+        &self,
+        version: VersionId,
+        extent: ObjectId,
+        key: &ExtentKey,
+    ) -> Result<WrappedKey, VaultError> {
+        self.count_encryption()?;
+        WrappedKey::wrap(&extent_key_bond(version, extent), &self.key, &key.0)
+    }
+
+    /// Unwraps an extent's key.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it was wrapped by another key, or for another version or extent.
+    pub fn unwrap_extent_key(
+        &self,
+        version: VersionId,
+        extent: ObjectId,
+        wrapped: &WrappedKey,
+    ) -> Result<ExtentKey, VaultError> {
+        wrapped.unwrap_with(&extent_key_bond(version, extent), &self.key).map(|key| ExtentKey(*key))
+    }
+
+    /// Seals the SHA-256 state of an unfinished upload (it can hold up to 63 bytes of content), bound to the version and
+    /// the number of bytes hashed.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`], [`VaultError::TooManyEncryptions`].
+    pub fn seal_state(&self, version: VersionId, hashed: u64, state: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.count_encryption()?;
+        state_bond(version, &hashed.to_be_bytes()).seal(&Purpose::State.key_from(&self.key), state)
+    }
+
+    /// Opens what [`FileKey::seal_state`] sealed.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it belongs to another key, version or number of bytes; [`VaultError::Malformed`] if it
+    /// is too short.
+    pub fn open_state(&self, version: VersionId, hashed: u64, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let bond_tail = hashed.to_be_bytes();
+        let mut state = state_bond(version, &bond_tail).open(&Purpose::State.key_from(&self.key), sealed)?;
+        Ok(std::mem::take(&mut *state))
+    }
+
+    /// The key of this version's manifest.
+    pub(super) fn manifest_key(&self) -> SegmentKey {
+        SegmentKey::new(&subkey(&self.key, "manifest"))
+    }
+
+    /// Counts one encryption under this key, or refuses it.
+    pub(super) fn count_encryption(&self) -> Result<(), VaultError> {
+        // Saturates at the cap, so that no number of refused calls can wrap it.
+        let next = |used| if used < MOST_ENCRYPTIONS { Some(used + 1) } else { None };
+        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(VaultError::TooManyEncryptions),
+        }
+    }
+}
+
+impl ExtentKey {
+    /// A new random key for a new extent.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn generate() -> Result<Self, VaultError> {
+        let mut key = Self([0; 32]);
+        random::fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// The keys for a share's names: one seals them, another finds them, a third seals small texts.
+pub struct NameKeys {
+    share: ShareId,
+    names: SegmentKey,
+    texts: SegmentKey,
+    index: Zeroizing<[u8; 32]>,
+}
+
+impl NameKeys {
+    /// Seals a name, bound to the id of the directory or artifact that bears it.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn seal_name(&self, entry: [u8; 16], name: &FileName) -> Result<Vec<u8>, VaultError> {
+        self.bond(Purpose::Name, entry, &[]).seal(&self.names, name.as_bytes())
+    }
+
+    /// Opens a name.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it was sealed for another entry, share or key; [`VaultError::Malformed`] if what was
+    /// sealed is no name.
+    pub fn open_name(&self, entry: [u8; 16], sealed: &[u8]) -> Result<FileName, VaultError> {
+        let bond = self.bond(Purpose::Name, entry, &[]);
+        let name = bond.open(&self.names, sealed)?;
+        FileName::new(&name).map_err(|_| bond.malformed())
+    }
+
+    /// What a name is found by in its directory: HMAC-SHA-256 over the parent's id and the name's NFC form.
+    pub fn index(&self, parent: DirectoryId, name: &FileName) -> [u8; 32] {
+        let mut mac = hmac_sha256(&self.index);
+        mac.update(parent.as_bytes());
+        mac.update(&Zeroizing::new(name.folded()));
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Seals a small text of this share, e.g. a ticket's title, bound to the id it belongs to and its purpose.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn seal_text(&self, id: [u8; 16], purpose: &str, text: &str) -> Result<Vec<u8>, VaultError> {
+        self.bond(Purpose::Text, id, purpose.as_bytes()).seal(&self.texts, text.as_bytes())
+    }
+
+    /// Opens what [`NameKeys::seal_text`] sealed.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it was sealed for another id, purpose, share or key; [`VaultError::Malformed`] if what
+    /// was sealed is no UTF-8.
+    pub fn open_text(&self, id: [u8; 16], purpose: &str, sealed: &[u8]) -> Result<String, VaultError> {
+        let bond = self.bond(Purpose::Text, id, purpose.as_bytes());
+        let mut text = bond.open(&self.texts, sealed)?;
+        String::from_utf8(std::mem::take(&mut *text)).map_err(|broken| {
+            broken.into_bytes().zeroize();
+            bond.malformed()
+        })
+    }
+
+    fn bond<'a>(&self, purpose: Purpose, id: [u8; 16], tail: &'a [u8]) -> Bond<'a> {
+        Bond { purpose, generation: 0, parent: *self.share.as_bytes(), id, tail }
+    }
+}
+
+impl WrappedKey {
+    /// The 60 bytes as they are stored.
+    pub const fn as_bytes(&self) -> &[u8; WRAPPED_KEY] {
+        &self.0
+    }
+
+    fn wrap(bond: &Bond<'_>, under: &[u8; 32], key: &[u8; 32]) -> Result<Self, VaultError> {
+        bond.seal(&bond.purpose.key_from(under), key)?.as_slice().try_into()
+    }
+
+    fn unwrap_with(&self, bond: &Bond<'_>, under: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let opened = bond.open(&bond.purpose.key_from(under), &self.0)?;
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(opened.first_chunk::<32>().ok_or_else(|| bond.malformed())?);
+        Ok(key)
+    }
+}
+
+impl TryFrom<&[u8]> for WrappedKey {
+    type Error = VaultError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, VaultError> {
+        Ok(Self(bytes.try_into().map_err(|_| VaultError::Malformed { what: "wrapped key" })?))
+    }
+}
+
+impl fmt::Debug for WrappedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WrappedKey(..)")
+    }
+}
+
+fn canary(generation: u32) -> Bond<'static> {
+    Bond { purpose: Purpose::Canary, generation, parent: NONE, id: NONE, tail: &[] }
+}
+
+fn secret_bond(generation: u32, purpose: &str) -> Bond<'_> {
+    Bond { purpose: Purpose::Secret, generation, parent: NONE, id: NONE, tail: purpose.as_bytes() }
+}
+
+fn share_key_bond(generation: u32, share: ShareId) -> Bond<'static> {
+    Bond { purpose: Purpose::ShareKey, generation, parent: NONE, id: *share.as_bytes(), tail: &[] }
+}
+
+fn file_key_bond(generation: u32, share: ShareId, version: VersionId) -> Bond<'static> {
+    Bond { purpose: Purpose::FileKey, generation, parent: *share.as_bytes(), id: *version.as_bytes(), tail: &[] }
+}
+
+fn extent_key_bond(version: VersionId, extent: ObjectId) -> Bond<'static> {
+    let (parent, id) = (*version.as_bytes(), *extent.as_bytes());
+    Bond { purpose: Purpose::ExtentKey, generation: 0, parent, id, tail: &[] }
+}
+
+fn state_bond(version: VersionId, hashed: &[u8; 8]) -> Bond<'_> {
+    Bond { purpose: Purpose::State, generation: 0, parent: NONE, id: *version.as_bytes(), tail: hashed }
+}
+
+#[cfg(test)]
+#[path = "key_tests.rs"]
+mod tests;

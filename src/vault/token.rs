@@ -1,0 +1,109 @@
+//! Access tokens: what a customer types beside the ticket's reference. The records hold only a keyed hash; a token is
+//! random, so a fast hash is enough.
+
+use hmac::Mac;
+use subtle::ConstantTimeEq;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use super::derive::{hmac_sha256, subkey};
+use super::{VaultError, random};
+
+/// No `0 o 1 l i`: these 31 survive the telephone and bad fonts.
+const LETTERS: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
+/// 26 letters out of 31 are 128.8 bits.
+const LENGTH: usize = 26;
+/// The multiples of 31 in a byte; what lies above would favour the first letters.
+const FAIR: u8 = 248;
+
+/// A new token: 26 letters and digits without look-alikes, 128 bits of randomness.
+///
+/// # Errors
+/// [`VaultError::Randomness`].
+pub fn new_token() -> Result<Zeroizing<String>, VaultError> {
+    let mut token = Zeroizing::new(String::with_capacity(LENGTH));
+    while token.len() < LENGTH {
+        let bytes = Zeroizing::new(random::array::<LENGTH>()?);
+        let fair = bytes.iter().filter(|byte| **byte < FAIR);
+        let letters = fair.filter_map(|byte| LETTERS.get(usize::from(*byte) % LETTERS.len()));
+        let missing = LENGTH - token.len();
+        token.extend(letters.take(missing).map(|letter| char::from(*letter)));
+    }
+    Ok(token)
+}
+
+/// The server's key for hashing tokens; kept in the keyring under the purpose `token`.
+#[derive(ZeroizeOnDrop)]
+pub struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    /// A new random key.
+    ///
+    /// # Errors
+    /// [`VaultError::Randomness`].
+    pub fn generate() -> Result<Self, VaultError> {
+        let mut key = Self([0; 32]);
+        random::fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    /// The key as it came from the keyring.
+    pub const fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
+    }
+
+    /// The key for [`super::Kek::wrap_secret`].
+    pub fn to_secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
+    }
+
+    /// HMAC-SHA-256 over `length of the user (u64) ‖ user ‖ token` under a key derived for it.
+    pub fn hash(&self, user: &str, token: &str) -> [u8; 32] {
+        let mut mac = hmac_sha256(&subkey(&self.0, "token"));
+        mac.update(&(user.len() as u64).to_be_bytes());
+        mac.update(user.as_bytes());
+        mac.update(token.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether `token` is the one that `expected` was made of, in a time that does not depend on `expected`.
+    pub fn verify(&self, user: &str, token: &str, expected: &[u8; 32]) -> bool {
+        self.hash(user, token).ct_eq(expected).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_long_plain_and_even() {
+        let mut counts = BTreeMap::new();
+        for _ in 0..2000 {
+            let token = new_token().unwrap();
+            assert_eq!(token.len(), 26);
+            for letter in token.bytes() {
+                assert!(LETTERS.contains(&letter));
+                *counts.entry(letter).or_insert(0_u32) += 1;
+            }
+        }
+        // 52,000 draws: 1,677 each on average, a deviation of 40; eight deviations never happen.
+        assert_eq!(counts.len(), 31);
+        assert!(counts.values().all(|count| (1350..2000).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_token_opens_its_own_user_only() {
+        let key = TokenKey::from_bytes(&[3; 32]);
+        let hash = key.hash("XT-4711", "secret");
+        assert!(key.verify("XT-4711", "secret", &hash));
+        for (user, token) in
+            [("XT-471", "1secret"), ("XT-4711s", "ecret"), ("XT-4711", "Secret"), ("", "XT-4711secret")]
+        {
+            assert!(!key.verify(user, token, &hash), "{user} {token}");
+        }
+        assert!(!TokenKey::from_bytes(&[4; 32]).verify("XT-4711", "secret", &hash));
+        assert!(!TokenKey::from_bytes(&key.to_secret_bytes()).verify("XT-4711", "secret", &[0; 32]));
+    }
+}

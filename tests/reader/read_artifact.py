@@ -1,0 +1,376 @@
+#!/usr/bin/env python3
+"""Reads a sealed tacdrop artifact, written from docs/format.md alone: a second opinion on the format.
+
+As a program:  read_artifact.py GOLDEN_JSON -o OUT
+As a module:   see read_version(); every function takes bytes, ids are 16 bytes, nothing here knows where anything lies.
+
+Needs Python 3.11 and the package `cryptography` (used for AES-256-GCM only). Whatever is not exactly as docs/format.md
+says raises FormatError; OUT is only made once everything, the SHA-256 too, is verified.
+"""
+
+import argparse
+import hashlib
+import hmac
+import json
+import os
+import struct
+import sys
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONE = bytes(16)
+SEGMENT = 65_536
+OVERHEAD = 32
+SEALED_SEGMENT = SEGMENT + OVERHEAD
+FLOE_HEADER = 74
+EXTENT_HEADER = 64
+EXTENT_HEAD = EXTENT_HEADER + FLOE_HEADER
+MAX_SEGMENTS = 1 << 40
+MAX_EXTENT = (MAX_SEGMENTS - 1) * SEGMENT
+MANIFEST_HEADER = 72
+MAX_SLICES = 65_536
+CANARY = b"tacdrop: this is the right KEK\r\n"
+PLACES = {1: "store", 2: "records"}
+ORIGINS = {1: "streamed", 2: "resumed", 3: "re-read"}
+
+
+class FormatError(Exception):
+    """Something is not what was sealed, or not as docs/format.md says."""
+
+
+def need(condition: bool, what: str) -> None:
+    if not condition:
+        raise FormatError(what)
+
+
+# ---- Keys and small sealed things -----------------------------------------------------------------------------------
+
+
+def subkey(key: bytes, label: str) -> bytes:
+    """HKDF-Expand-SHA-256, one block."""
+    need(len(key) == 32, "a key has 32 bytes")
+    return hmac.digest(key, b"tacdrop/1 " + label.encode("ascii") + b"\x01", "sha256")
+
+
+def gcm_open(key: bytes, aad: bytes, sealed: bytes, what: str) -> bytes:
+    """Opens nonce (12), ciphertext, tag (16)."""
+    need(len(sealed) >= 28, f"{what}: too short")
+    try:
+        return AESGCM(key).decrypt(sealed[:12], sealed[12:], aad)
+    except InvalidTag:
+        raise FormatError(f"{what}: changed, moved from elsewhere or of another key") from None
+
+
+def open_small(
+    key: bytes, label: str, sealed: bytes, *, generation: int = 0, parent: bytes = NONE, owner: bytes = NONE,
+    tail: bytes = b"",
+) -> bytes:
+    """Opens one of the small sealed things: the derived key and the associated data both say what it is."""
+    need(len(parent) == 16 and len(owner) == 16, "an id has 16 bytes")
+    aad = label.encode("ascii").ljust(16, b"\0") + struct.pack(">I", generation) + parent + owner + tail
+    return gcm_open(subkey(key, label), aad, sealed, label)
+
+
+def unwrap_key(key: bytes, label: str, wrapped: bytes, **bond) -> bytes:
+    need(len(wrapped) == 60, f"{label}: a wrapped key has 60 bytes")
+    return open_small(key, label, wrapped, **bond)
+
+
+def check_canary(kek: bytes, generation: int, canary: bytes) -> None:
+    need(open_small(kek, "canary", canary, generation=generation) == CANARY, "canary: another text")
+
+
+def unwrap_share_key(kek: bytes, generation: int, share: bytes, wrapped: bytes) -> bytes:
+    return unwrap_key(kek, "share key", wrapped, generation=generation, owner=share)
+
+
+def unwrap_file_key(share_key: bytes, generation: int, share: bytes, version: bytes, wrapped: bytes) -> bytes:
+    return unwrap_key(share_key, "file key", wrapped, generation=generation, parent=share, owner=version)
+
+
+def unwrap_extent_key(file_key: bytes, version: bytes, extent: bytes, wrapped: bytes) -> bytes:
+    return unwrap_key(file_key, "extent key", wrapped, parent=version, owner=extent)
+
+
+def unwrap_secret(kek: bytes, generation: int, purpose: str, wrapped: bytes) -> bytes:
+    return open_small(kek, "secret", wrapped, generation=generation, tail=purpose.encode())
+
+
+def open_state(file_key: bytes, version: bytes, hashed: int, sealed: bytes) -> bytes:
+    return open_small(file_key, "digest state", sealed, owner=version, tail=struct.pack(">Q", hashed))
+
+
+def open_name(share_key: bytes, share: bytes, entry: bytes, sealed: bytes) -> bytes:
+    name = open_small(share_key, "name", sealed, parent=share, owner=entry)
+    need(0 < len(name) <= 255 and b"/" not in name and b"\0" not in name and name not in (b".", b".."), "no name")
+    return name
+
+
+def open_text(share_key: bytes, share: bytes, owner: bytes, purpose: str, sealed: bytes) -> str:
+    return open_small(share_key, "text", sealed, parent=share, owner=owner, tail=purpose.encode()).decode("utf-8")
+
+
+def name_index(share_key: bytes, directory: bytes, name: bytes) -> bytes:
+    try:
+        folded = unicodedata.normalize("NFC", name.decode("utf-8")).encode("utf-8")
+    except UnicodeDecodeError:
+        folded = name
+    return hmac.digest(subkey(share_key, "name index"), directory + folded, "sha256")
+
+
+def token_hash(token_key: bytes, user: str, token: str) -> bytes:
+    text = struct.pack(">Q", len(user.encode())) + user.encode() + token.encode()
+    return hmac.digest(subkey(token_key, "token"), text, "sha256")
+
+
+# ---- FLOE -----------------------------------------------------------------------------------------------------------
+
+
+class Floe:
+    """Opens the segments of one FLOE message (c2sp.org/FLOE, AES-256-GCM, HKDF-Expand-SHA-384)."""
+
+    def __init__(self, key: bytes, associated_data: bytes, header: bytes, segment: int, rotation: int = 20):
+        self.segment = segment
+        self.rotation = rotation
+        self.associated_data = associated_data
+        parameters = struct.pack(">BBII", 0, 0, segment, 32)
+        need(len(header) == FLOE_HEADER and header[:10] == parameters, "FLOE header: other parameters")
+        self.context = header[:42]
+        tag = self._kdf(key, b"HEADER_TAG:")[:32]
+        need(hmac.compare_digest(tag, header[42:]), "FLOE header: another key or other associated data")
+        self.message_key = self._kdf(key, b"MESSAGE_KEY:")
+        self.ciphers: dict[int, AESGCM] = {}
+
+    def _kdf(self, key: bytes, purpose: bytes) -> bytes:
+        """HKDF-Expand-SHA-384, one block of 48 bytes; shorter outputs are its beginning."""
+        return hmac.digest(key, self.context + purpose + self.associated_data + b"\x01", "sha384")
+
+    def open(self, position: int, last: bool, segment: bytes) -> bytes:
+        need(0 <= position < MAX_SEGMENTS, "FLOE segment: beyond the last possible one")
+        if last:
+            need(OVERHEAD <= len(segment) <= self.segment, "FLOE segment: length")
+            field = len(segment)
+        else:
+            need(len(segment) == self.segment, "FLOE segment: length")
+            field = 0xFFFF_FFFF
+        # Not covered by the AEAD, so it must be compared.
+        need(segment[:4] == struct.pack(">I", field), "FLOE segment: length field")
+        epoch = position >> self.rotation << self.rotation
+        if epoch not in self.ciphers:
+            self.ciphers = {epoch: AESGCM(self._kdf(self.message_key, b"DEK:" + struct.pack(">Q", epoch))[:32])}
+        try:
+            return self.ciphers[epoch].decrypt(segment[4:16], segment[16:], struct.pack(">QB", position, last))
+        except InvalidTag:
+            raise FormatError(f"FLOE segment {position}: not what was sealed there") from None
+
+
+# ---- Extents --------------------------------------------------------------------------------------------------------
+
+
+def sealed_length(plaintext: int) -> int:
+    return EXTENT_HEAD + plaintext // SEGMENT * SEALED_SEGMENT + OVERHEAD + plaintext % SEGMENT
+
+
+class Extent:
+    """One extent's object, its head checked; segments are opened when they are read."""
+
+    def __init__(self, object_bytes: bytes, key: bytes, share: bytes, artifact: bytes, entry: "ExtentEntry"):
+        need(entry.length <= MAX_EXTENT, "extent: longer than possible")
+        need(len(object_bytes) == sealed_length(entry.length), "extent: the object has another length")
+        header = b"TDX1" + bytes([1, 1, 16, 0]) + share + artifact + entry.extent + bytes(8)
+        need(object_bytes[:EXTENT_HEADER] == header, "extent: another header")
+        floe_header = object_bytes[EXTENT_HEADER:EXTENT_HEAD]
+        need(hmac.compare_digest(floe_header[-32:], entry.header_tag), "extent: not the one of the manifest")
+        self.floe = Floe(key, header, floe_header, SEALED_SEGMENT)
+        self.object = object_bytes
+        self.length = entry.length
+        self.opened: tuple[int, bytes] = (-1, b"")
+
+    def _segment(self, position: int) -> bytes:
+        if self.opened[0] != position:
+            last = position == self.length // SEGMENT
+            start = EXTENT_HEAD + position * SEALED_SEGMENT
+            end = len(self.object) if last else start + SEALED_SEGMENT
+            self.opened = (position, self.floe.open(position, last, self.object[start:end]))
+        return self.opened[1]
+
+    def read(self, within: int, length: int) -> Iterator[bytes]:
+        end = within + length
+        need(end <= self.length, "extent: read behind its end")
+        while within < end:
+            position, start = divmod(within, SEGMENT)
+            part = self._segment(position)[start : start + end - within]
+            yield part
+            within += len(part)
+
+
+# ---- Manifests ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExtentEntry:
+    extent: bytes
+    length: int
+    header_tag: bytes
+    wrapped_key: bytes
+    place: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    offset: int
+    length: int
+    extent: int  # place in Manifest.extents
+    within: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    number: int
+    hashed: str
+    sealed_at: int  # milliseconds since 1970-01-01T00:00:00 UTC
+    length: int
+    sha256: bytes
+    extents: list[ExtentEntry]
+    slices: list[Slice]
+
+
+def open_manifest(
+    object_bytes: bytes, file_key: bytes, share: bytes, artifact: bytes, version: bytes, manifest: bytes, row_hash: bytes
+) -> Manifest:
+    """`manifest` is the id of the manifest's object, `row_hash` the SHA-256 that the version's row has."""
+    need(hmac.compare_digest(hashlib.sha256(object_bytes).digest(), row_hash), "manifest: not the one of the row")
+    header = b"TDM1" + bytes([1, 1, 0, 0]) + share + artifact + version + manifest
+    need(object_bytes[:MANIFEST_HEADER] == header, "manifest: another header")
+    body = gcm_open(subkey(file_key, "manifest"), header, object_bytes[MANIFEST_HEADER:], "manifest")
+
+    need(len(body) >= 64, "manifest: too short")
+    number, origin, sealed_at, length, sha256, extent_count, slice_count = struct.unpack_from(">IB3xqQ32sII", body)
+    need(body[5:8] == bytes(3), "manifest: padding")
+    need(number >= 1 and origin in ORIGINS, "manifest: number or origin of the hash")
+    need(extent_count <= slice_count <= MAX_SLICES, "manifest: counts")
+    need(len(body) == 64 + 120 * extent_count + 28 * slice_count, "manifest: length")
+    extents = []
+    for at in range(64, 64 + 120 * extent_count, 120):
+        extent, size, tag, key, place = struct.unpack_from(">16sQ32s60sB3x", body, at)
+        need(place in PLACES and body[at + 117 : at + 120] == bytes(3), "manifest: place of an extent or padding")
+        need(size <= MAX_EXTENT, "manifest: length of an extent")
+        extents.append(ExtentEntry(extent, size, tag, key, PLACES[place]))
+    need(len({entry.extent for entry in extents}) == extent_count, "manifest: an extent twice")
+    slices, end = [], 0
+    for at in range(64 + 120 * extent_count, len(body), 28):
+        piece = Slice(*struct.unpack_from(">QQIQ", body, at))
+        need(piece.offset == end and piece.length > 0, "manifest: gap, overlap or empty slice")
+        need(piece.extent < extent_count, "manifest: a slice of no extent")
+        need(piece.within + piece.length <= extents[piece.extent].length, "manifest: a slice behind its extent")
+        end += piece.length
+        slices.append(piece)
+    need(end == length < 1 << 64, "manifest: the map does not make up the length")
+    need({piece.extent for piece in slices} == set(range(extent_count)), "manifest: an extent that nothing uses")
+    return Manifest(number, ORIGINS[origin], sealed_at, length, sha256, extents, slices)
+
+
+def read_version(
+    manifest: Manifest, file_key: bytes, share: bytes, artifact: bytes, version: bytes,
+    fetch: Callable[[bytes, str], bytes],
+) -> Iterator[bytes]:
+    """The version's bytes, piece by piece, each authenticated; raises at the end if the SHA-256 is another.
+
+    fetch(extent id, "store" or "records") gives an extent's whole object.
+    """
+    digest = hashlib.sha256()
+    held: dict[int, Extent] = {}
+    for piece in manifest.slices:
+        if piece.extent not in held:
+            while len(held) >= 2:
+                del held[next(iter(held))]
+            entry = manifest.extents[piece.extent]
+            key = unwrap_extent_key(file_key, version, entry.extent, entry.wrapped_key)
+            held[piece.extent] = Extent(fetch(entry.extent, entry.place), key, share, artifact, entry)
+        for part in held[piece.extent].read(piece.within, piece.length):
+            digest.update(part)
+            yield part
+    need(hmac.compare_digest(digest.digest(), manifest.sha256), "version: the SHA-256 is another")
+
+
+def write_verified(parts: Iterator[bytes], out: Path) -> str:
+    """Writes `out` only if everything verifies; gives its SHA-256."""
+    digest = hashlib.sha256()
+    handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=".read_artifact-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for part in parts:
+                digest.update(part)
+                file.write(part)
+        os.replace(temporary, out)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return digest.hexdigest()
+
+
+# ---- The golden artifact --------------------------------------------------------------------------------------------
+
+
+def read_golden(description: Path, out: Path) -> dict:
+    golden = json.loads(description.read_text(encoding="utf-8"))
+    expected = golden["expected"]
+
+    def raw(key: str) -> bytes:
+        return bytes.fromhex(golden[key])
+
+    kek, share, artifact, version = raw("kek"), raw("share"), raw("artifact"), raw("version")
+    generation = golden["kek_generation"]
+
+    check_canary(kek, generation, raw("canary"))
+    share_key = unwrap_share_key(kek, generation, share, raw("wrapped_share_key"))
+    name = open_name(share_key, share, artifact, raw("sealed_name"))
+    need(name == expected["name"].encode(), "golden: name")
+    root = share  # the root directory has its share's id
+    need(name_index(share_key, root, name) == raw("name_index"), "golden: name index")
+    decomposed = unicodedata.normalize("NFD", name.decode()).encode()
+    need(name_index(share_key, root, decomposed) == raw("name_index"), "golden: name index of the NFD form")
+    need(open_text(share_key, share, share, "title", raw("sealed_title")) == expected["title"], "golden: title")
+    token_key = unwrap_secret(kek, generation, "token", raw("wrapped_token_key"))
+    need(token_hash(token_key, golden["token_user"], expected["token"]) == raw("token_hash"), "golden: token")
+
+    wrapped = raw("wrapped_file_key")
+    file_key = unwrap_file_key(share_key, golden["share_key_generation"], share, version, wrapped)
+    state = open_state(file_key, version, 67, raw("sealed_state"))
+    need(len(state) == 120 and state[:16] == b"0.11\0\0\0\0" + struct.pack(">Q", 67), "golden: SHA-256 state")
+
+    sealed = (description.parent / golden["manifest_file"]).read_bytes()
+    manifest = open_manifest(sealed, file_key, share, artifact, version, raw("manifest"), raw("manifest_hash"))
+    need(manifest.number == golden["version_number"], "golden: version number")
+    for key in ("length", "sealed_at", "hashed"):
+        need(getattr(manifest, key) == expected[key], f"golden: {key}")
+
+    def fetch(extent: bytes, _place: str) -> bytes:
+        return (description.parent / golden["extents"][extent.hex()]).read_bytes()
+
+    sha256 = write_verified(read_version(manifest, file_key, share, artifact, version, fetch), out)
+    need(sha256 == expected["sha256"], "golden: SHA-256")
+    return {"name": name.decode(), "length": manifest.length, "sha256": sha256, "version": manifest.number}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Reads a sealed tacdrop artifact as docs/format.md describes it.")
+    parser.add_argument("golden", type=Path, help="golden.json, with its objects beside it")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="where the content goes")
+    arguments = parser.parse_args()
+    try:
+        print(json.dumps(read_golden(arguments.golden, arguments.out), ensure_ascii=False))
+    except FormatError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
