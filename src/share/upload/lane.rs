@@ -50,6 +50,8 @@ pub(super) enum Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
+    /// A CLOSE is under way.
+    Closing,
     /// Refuses everything with this: it failed, or another session continued it.
     Refusing(Refusal),
     /// A CLOSE has published it: later writes begin the next version.
@@ -221,7 +223,7 @@ impl Lane {
     pub(super) fn leave(&self) {
         let mut state = self.state();
         state.handles = state.handles.saturating_sub(1);
-        if state.handles == 0 && state.phase != Phase::Published {
+        if state.handles == 0 && state.phase == Phase::Open {
             state.settle();
             state.jobs.push_back(Job::Cut);
             drop(state);
@@ -234,11 +236,12 @@ impl Lane {
     pub(crate) async fn fence(&self) {
         {
             let mut state = self.state();
+            // A CLOSE that is under way is let through.
             if state.phase == Phase::Open {
                 state.phase = Phase::Refusing(Refusal::Fenced);
+                state.settle();
+                state.jobs.push_back(Job::Cut);
             }
-            state.settle();
-            state.jobs.push_back(Job::Cut);
         }
         self.work.notify_one();
         if tokio::time::timeout(FENCE, self.ended.cancelled()).await.is_err() {
@@ -251,8 +254,9 @@ impl Lane {
         if self.is_recorded() { Ok(()) } else { self.ask(Job::Sync).await }
     }
 
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended.is_cancelled()
+    /// Waits until a CLOSE of another handle is through.
+    pub(super) async fn wait_for_end(&self) {
+        self.ended.cancelled().await;
     }
 
     pub(super) fn end(&self) {
@@ -263,8 +267,9 @@ impl Lane {
     pub(super) fn begin(&self, offset: u64, length: u64) -> Result<Target, Refusal> {
         let mut state = self.state();
         match state.phase {
-            Phase::Open | Phase::Published => {}
+            Phase::Open => {}
             Phase::Refusing(refusal) => return Err(refusal),
+            Phase::Closing | Phase::Published => return Err(Refusal::BadHandle),
         }
         let end = offset.saturating_add(length);
         state.put_in_order(offset, end);
@@ -276,27 +281,30 @@ impl Lane {
         if a_little_early && state.early_bytes + length <= EARLY {
             return Ok(Target::Early);
         }
-        if state.runs.len() >= RUNS {
-            state.end_run(0);
-        }
-        let id = state.next_run;
-        state.next_run += 1;
-        state.runs.push(Run { id, next: offset, chunk: None });
-        Ok(Target::Run(id))
+        Ok(Target::Run(state.start_run(offset)))
     }
 
-    /// Copies bytes into a run's buffer. Says how many were taken: fewer than all means that it needs a buffer, which
-    /// the caller puts into `spare`.
-    pub(super) fn put(&self, run: u64, bytes: &[u8], spare: &mut Option<Buffer>) -> Result<usize, Refusal> {
+    /// Copies bytes that belong at `offset` into a run's buffer. Says how many were taken: fewer than all means that it
+    /// needs a buffer, which the caller puts into `spare`. If a checkpoint has ended the run meanwhile, a new one begins.
+    pub(super) fn put(
+        &self,
+        run: &mut u64,
+        offset: u64,
+        bytes: &[u8],
+        spare: &mut Option<Buffer>,
+    ) -> Result<usize, Refusal> {
         let mut state = self.state();
         if let Phase::Refusing(refusal) = state.phase {
             return Err(refusal);
         }
         let mut wake = state.unsettled_since.is_none();
         state.unsettled_since.get_or_insert_with(Instant::now);
-        let Some(at) = state.runs.iter().position(|open| open.id == run) else {
-            // A checkpoint ended the run in the middle of a write: it begins anew where it was.
-            return Err(Refusal::Storage);
+        let at = match state.runs.iter().position(|open| open.id == *run && open.next == offset) {
+            Some(at) => at,
+            None => {
+                *run = state.start_run(offset);
+                state.runs.len() - 1
+            }
         };
         let mut taken = 0;
         while taken < bytes.len() {
@@ -341,13 +349,13 @@ impl Lane {
     }
 
     /// Takes an early write whose gap has closed: it continues a run now.
-    pub(super) fn take_ripe(&self) -> Option<(u64, Vec<u8>)> {
+    pub(super) fn take_ripe(&self) -> Option<(u64, u64, Vec<u8>)> {
         let mut state = self.state();
         let (run, offset) =
             state.runs.iter().find(|run| state.early.contains_key(&run.next)).map(|run| (run.id, run.next))?;
         let bytes = state.early.remove(&offset)?;
         state.early_bytes = state.early_bytes.saturating_sub(bytes.len() as u64);
-        Some((run, bytes))
+        Some((run, offset, bytes))
     }
 
     /// Makes the file this long, behind everything that was written before.
@@ -383,13 +391,20 @@ impl Lane {
                 return Err(refusal);
             }
             state.settle();
-            state.jobs.push_back(job(reply));
+            let job = job(reply);
+            match (state.phase, &job) {
+                (Phase::Open, Job::Close(_)) => state.phase = Phase::Closing,
+                (Phase::Open, _) => {}
+                // Another handle closes it, or has: what is there is published, and this one has nothing to add.
+                _ => return Err(Refusal::BadHandle),
+            }
+            state.jobs.push_back(job);
         }
         self.work.notify_one();
         // The worker answers or, having failed, drops the question.
         answer.await.unwrap_or_else(|_| match self.phase() {
             Phase::Refusing(refusal) => Err(refusal),
-            Phase::Open | Phase::Published => Err(Refusal::Storage),
+            Phase::Open | Phase::Closing | Phase::Published => Err(Refusal::Storage),
         })
     }
 
@@ -425,7 +440,7 @@ impl Lane {
     /// Ends it with a refusal: what waits is dropped, every later request hears the same.
     pub(super) fn fail(&self, refusal: Refusal) {
         let mut state = self.state();
-        if state.phase == Phase::Open {
+        if matches!(state.phase, Phase::Open | Phase::Closing) {
             state.phase = Phase::Refusing(refusal);
         }
         state.jobs.clear();
@@ -462,6 +477,16 @@ impl State {
         }
         self.early_bytes = 0;
         self.unsettled_since = None;
+    }
+
+    fn start_run(&mut self, offset: u64) -> u64 {
+        if self.runs.len() >= RUNS {
+            self.end_run(0);
+        }
+        let id = self.next_run;
+        self.next_run += 1;
+        self.runs.push(Run { id, next: offset, chunk: None });
+        id
     }
 
     fn end_run(&mut self, at: usize) {

@@ -1,0 +1,388 @@
+//! Uploads: from a client's writes to a version that is available.
+//!
+//! [`Upload`] is a handle that a door holds. What is written through it is put in order by the [`Lane`], which hashes
+//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
+//! task per upload on the runtime for works. `docs/format.md` says what ends up where.
+
+mod buffer;
+mod extents;
+mod hasher;
+mod lane;
+mod progress;
+mod publish;
+mod registry;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(crate) use buffer::{Budget, SessionBudget};
+pub(crate) use lane::Lane;
+pub(crate) use publish::discard;
+pub(crate) use registry::Registry;
+
+use buffer::Buffer;
+use extents::{EndedExtent, Rows};
+use hasher::Hasher;
+use lane::{Job, Phase, Target};
+use progress::Progress;
+use publish::Ledger;
+use worker::Worker;
+
+use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId};
+use crate::records::entries::EntryRow;
+use crate::records::versions::{self, VersionRow};
+use crate::share::content::Content;
+use crate::share::tree::Spot;
+use crate::share::view::directory_of;
+use crate::share::{Attributes, Changes, Error, View, WriteMode};
+use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
+
+/// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
+pub struct Upload {
+    view: View,
+    path: SharePath,
+    mode: WriteMode,
+    lane: Arc<Lane>,
+    write: Option<Write>,
+    spare: Option<Buffer>,
+}
+
+/// A write that was announced.
+struct Write {
+    /// Where its next byte belongs.
+    offset: u64,
+    left: u64,
+    target: Target,
+    /// The payload so far, if it came early.
+    early: Vec<u8>,
+}
+
+impl Upload {
+    /// A second handle of a session on an upload that is under way; none if that is over.
+    pub(crate) fn join(view: &View, lane: &Arc<Lane>, path: &SharePath, mode: WriteMode) -> Option<Self> {
+        lane.join().then(|| Self::with_lane(view, path, mode, Arc::clone(lane)))
+    }
+
+    fn with_lane(view: &View, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
+        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None }
+    }
+
+    /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
+    ///
+    /// # Errors
+    /// If the file would become too large, or the upload takes no writes any more.
+    pub async fn begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
+        self.write = None;
+        self.go_on_behind_a_close().await?;
+        let offset = if self.mode.append { self.lane.length() } else { offset };
+        let most = self.view.house().settings.file_bytes;
+        if offset.checked_add(length).is_none_or(|end| end > most) {
+            return Err(Refusal::FileTooLarge);
+        }
+        if length > 0 {
+            let target = self.lane.begin(offset, length)?;
+            self.write = Some(Write { offset, left: length, target, early: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the announced write. Waits while the buffers are full.
+    ///
+    /// # Errors
+    /// If the upload has failed, or more comes than was announced.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let Some(write) = &mut self.write else {
+            return if bytes.is_empty() { Ok(()) } else { Err(Refusal::BadRequest) };
+        };
+        let length = bytes.len() as u64;
+        if length > write.left {
+            return Err(Refusal::BadRequest);
+        }
+        write.left -= length;
+        let is_last = write.left == 0;
+        match &mut write.target {
+            Target::Early => write.early.extend_from_slice(bytes),
+            Target::Run(run) => {
+                let mut run = *run;
+                let offset = write.offset;
+                self.fill(&mut run, offset, bytes).await?;
+                if let Some(write) = &mut self.write {
+                    write.offset += length;
+                    write.target = Target::Run(run);
+                }
+            }
+        }
+        if is_last { self.end_write().await } else { Ok(()) }
+    }
+
+    async fn end_write(&mut self) -> Result<(), Refusal> {
+        let Some(write) = self.write.take() else { return Ok(()) };
+        if write.target == Target::Early {
+            self.lane.put_early(write.offset, write.early);
+        }
+        while let Some((mut run, offset, bytes)) = self.lane.take_ripe() {
+            self.fill(&mut run, offset, &bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self, run: &mut u64, mut offset: u64, mut bytes: &[u8]) -> Result<(), Refusal> {
+        loop {
+            let taken = self.lane.put(run, offset, bytes, &mut self.spare)?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+            offset += taken as u64;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.spare = Some(match self.view.buffers().try_buffer() {
+                Some(buffer) => buffer,
+                None => {
+                    // The session's other uploads may hold all of its buffers half full.
+                    self.view.house().uploads.settle_session(self.view.session(), &self.lane);
+                    self.view.buffers().buffer().await?
+                }
+            });
+        }
+    }
+
+    /// After another handle of the session has closed the file, writing goes on in the next version.
+    async fn go_on_behind_a_close(&mut self) -> Result<(), Refusal> {
+        if self.lane.phase() == Phase::Closing {
+            self.lane.wait_for_end().await;
+        }
+        if self.lane.phase() == Phase::Published {
+            let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
+            let next = self.view.open_write(&self.path, mode).await?;
+            *self = next;
+        }
+        Ok(())
+    }
+
+    /// What FSTAT says.
+    ///
+    /// # Errors
+    /// None now; the door treats it like every other request.
+    pub async fn attributes(&self) -> Result<Attributes, Refusal> {
+        Ok(self.lane.attributes())
+    }
+
+    /// FSETSTAT.
+    ///
+    /// # Errors
+    /// If the file would become too large, or the upload takes no writes any more.
+    pub async fn change(&mut self, changes: Changes) -> Result<(), Refusal> {
+        if let Some(size) = changes.size {
+            if size > self.view.house().settings.file_bytes {
+                return Err(Refusal::FileTooLarge);
+            }
+            self.go_on_behind_a_close().await?;
+            if size != self.lane.length() {
+                self.lane.truncate(size)?;
+            }
+        }
+        self.lane.set_attributes(changes.mode, changes.modified);
+        Ok(())
+    }
+
+    /// Appends up to `length` bytes from `offset` on to `into`, and says how many. Everything written so far becomes
+    /// durable by that.
+    ///
+    /// # Errors
+    /// If the handle was not opened for reading, or reading back fails.
+    pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
+        if !self.mode.read {
+            return Err(Refusal::NotOpenForReading);
+        }
+        let bytes = self.lane.ask(|reply| Job::Read { offset, length, reply }).await?;
+        into.extend_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    /// fsync@openssh.com: everything written so far is durable when this returns.
+    ///
+    /// # Errors
+    /// If it cannot be made durable; the upload has failed then.
+    pub async fn sync(&mut self) -> Result<(), Refusal> {
+        self.lane.ask(Job::Sync).await
+    }
+
+    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued.
+    ///
+    /// # Errors
+    /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
+    pub async fn close(self) -> Result<(), Refusal> {
+        match self.lane.phase() {
+            // Another handle has published what is there, and nothing was written through this one since.
+            Phase::Published => Ok(()),
+            Phase::Closing => {
+                self.lane.wait_for_end().await;
+                match self.lane.phase() {
+                    Phase::Refusing(refusal) => Err(refusal),
+                    Phase::Open | Phase::Closing | Phase::Published => Ok(()),
+                }
+            }
+            Phase::Open | Phase::Refusing(_) => self.lane.ask(Job::Close).await,
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.lane.leave();
+    }
+}
+
+/// Begins an upload of what `spot` names: new, or the next version, or the continuation of an unfinished one.
+pub(crate) async fn open(
+    view: &View,
+    path: &SharePath,
+    spot: Spot,
+    mode: WriteMode,
+    file_mode: u32,
+) -> Result<Upload, Error> {
+    let place = directory_of(&spot)?;
+    let start = Start::of(view, &spot, mode).await?;
+    let artifact = start.ledger.artifact;
+    let file_mode = spot.entry.as_ref().map_or(file_mode, |row| row.mode);
+    let recorded = start.ledger.number.is_some();
+    let lane =
+        Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, recorded));
+    if !view.house().uploads.enter(&lane) {
+        // Somebody was quicker by a moment.
+        return Err(Refusal::Fenced.into());
+    }
+    let house = Arc::clone(view.house());
+    let hasher = Hasher::from(start.digest);
+    let worker =
+        Worker::new(house, Arc::clone(&lane), start.ledger, start.map, start.extents, hasher, start.origin);
+    view.house().works.spawn(worker.run());
+    Ok(Upload::with_lane(view, path, mode, lane))
+}
+
+/// What an upload begins with.
+struct Start {
+    ledger: Ledger,
+    map: SliceMap,
+    extents: HashMap<ObjectId, EndedExtent>,
+    digest: Digest,
+    origin: HashOrigin,
+}
+
+impl Start {
+    async fn of(view: &View, spot: &Spot, mode: WriteMode) -> Result<Self, Error> {
+        if let Some(row) = &spot.entry
+            && !mode.truncate
+        {
+            if let Some(receiving) = row.receiving {
+                return Self::resumed(view, spot, &version(view, receiving.id).await?).await;
+            }
+            if let Some(current) = row.current {
+                return Self::copied(view, spot, row, &version(view, current.id).await?).await;
+            }
+        }
+        let ledger = new_ledger(view, spot)?;
+        Ok(Self {
+            ledger,
+            map: SliceMap::new(),
+            extents: HashMap::new(),
+            digest: Digest::new(),
+            origin: HashOrigin::Streamed,
+        })
+    }
+
+    /// Continues an unfinished version where STAT says that it ends.
+    async fn resumed(view: &View, spot: &Spot, version: &VersionRow) -> Result<Self, Error> {
+        let keys = Arc::clone(&spot.reach.keys);
+        let file_key = keys.file_key(version)?;
+        let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
+        let wrapped = WrappedKey::try_from(&wrapped[..])?;
+        let progress = match &version.progress {
+            Some(sealed) => Progress::open(&file_key, version.id, version.resumable_at, sealed)?,
+            None => Progress { digest: Digest::new(), map: SliceMap::new() },
+        };
+        let mut extents = HashMap::new();
+        for (id, access) in view.house().recorded_extents(version, &file_key).await? {
+            let wrapped = file_key.wrap_extent_key(version.id, id, &access.key)?;
+            extents.insert(id, EndedExtent::recorded(id, &access, wrapped, Rows::Both));
+        }
+        let mut map = progress.map;
+        // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
+        if map.is_whole(map.end()) {
+            map.truncate(version.resumable_at);
+        }
+        let ledger = Ledger {
+            ticket: spot.reach.ticket.clone(),
+            uploader: view.user().clone(),
+            from_support: spot.from_support,
+            artifact: version.artifact,
+            version: version.id,
+            file_key,
+            wrapped,
+            opened_at: Time::now(),
+            has_entry: true,
+            number: Some(version.number),
+            discards: None,
+            keys,
+        };
+        Ok(Self { ledger, map, extents, digest: progress.digest, origin: HashOrigin::Resumed })
+    }
+
+    /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
+    async fn copied(view: &View, spot: &Spot, row: &EntryRow, version: &VersionRow) -> Result<Self, Error> {
+        let (_, manifest, old_key) = Content::of_version(view.house(), &spot.reach.keys, version).await?;
+        let mut ledger = new_ledger(view, spot)?;
+        ledger.discards = row.receiving.map(|receiving| receiving.id);
+        let mut extents = HashMap::new();
+        for entry in &manifest.extents {
+            let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
+            let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
+            let access = crate::share::content::ExtentAccess {
+                key,
+                header_tag: entry.header_tag,
+                length: entry.length,
+                place: match entry.place {
+                    vault::Place::Store => versions::Place::Store,
+                    vault::Place::Records => versions::Place::Records,
+                },
+            };
+            extents.insert(entry.extent, EndedExtent::recorded(entry.extent, &access, wrapped, Rows::Extent));
+        }
+        let digest = match &version.progress {
+            Some(sealed) => Progress::open(&old_key, version.id, 0, sealed)?.digest,
+            None => Digest::new(),
+        };
+        let map = SliceMap::from_slices(manifest.slices)?;
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed })
+    }
+}
+
+async fn version(view: &View, id: VersionId) -> Result<VersionRow, Error> {
+    versions::by_id(&mut *view.house().records.read().await?, id)
+        .await?
+        .ok_or(Error::Refused(Refusal::NoSuchFile))
+}
+
+fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
+    let keys = Arc::clone(&spot.reach.keys);
+    let version = VersionId::from_bytes(vault::random::array()?);
+    let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;
+    let artifact = match &spot.entry {
+        Some(row) => ArtifactId::from_bytes(row.id),
+        None => ArtifactId::from_bytes(vault::random::array()?),
+    };
+    Ok(Ledger {
+        ticket: spot.reach.ticket.clone(),
+        uploader: view.user().clone(),
+        from_support: spot.from_support,
+        artifact,
+        version,
+        file_key,
+        wrapped,
+        opened_at: Time::now(),
+        has_entry: spot.entry.is_some(),
+        number: None,
+        discards: spot.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
+        keys,
+    })
+}

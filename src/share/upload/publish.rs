@@ -1,0 +1,332 @@
+//! What an upload writes into the records: its rows, how far it is, and the transaction that makes it available.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::extents::{EndedExtent, Home, OpenExtent, Rows};
+use super::hasher::Hasher;
+use super::lane::{Lane, resume_point};
+use super::progress::Progress;
+use crate::model::{ArtifactId, ObjectId, Refusal, ShareId, Time, VersionId, VersionState, Word};
+use crate::records::entries::NewEntry;
+use crate::records::versions::{NewVersion, Place, Publication};
+use crate::records::{Conn, entries, versions};
+use crate::share::audit::{self, Subject};
+use crate::share::keys::ShareKeys;
+use crate::share::view::check_open;
+use crate::share::{Error, House, outbox};
+use crate::store::StoreError;
+use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
+
+/// What is known of an upload's rows.
+pub(super) struct Ledger {
+    pub(super) keys: Arc<ShareKeys>,
+    pub(super) ticket: Word,
+    pub(super) uploader: Word,
+    /// Whether it is what support hands back: nobody is told of that here.
+    pub(super) from_support: bool,
+    pub(super) artifact: ArtifactId,
+    pub(super) version: VersionId,
+    pub(super) file_key: FileKey,
+    pub(super) wrapped: WrappedKey,
+    pub(super) opened_at: Time,
+    /// Whether the entry and the version have their rows.
+    pub(super) has_entry: bool,
+    /// The version's number, once it has its row.
+    pub(super) number: Option<u64>,
+    /// An unfinished version that this one replaces.
+    pub(super) discards: Option<VersionId>,
+}
+
+impl Ledger {
+    pub(super) fn share(&self) -> ShareId {
+        self.keys.share
+    }
+
+    /// Whether nothing of this name was there: then even no bytes at all make a version.
+    pub(super) const fn is_new_file(&self) -> bool {
+        !self.has_entry || self.number.is_none() && self.discards.is_some()
+    }
+
+    pub(super) fn begin_extent(&self) -> Result<OpenExtent, Error> {
+        OpenExtent::begin(self.share(), self.artifact, self.version, &self.file_key)
+    }
+
+    /// Writes the rows of entry and version if they are owed, and says the version's number.
+    async fn ensure_rows(&self, conn: &mut Conn, house: &House, lane: &Lane) -> Result<u64, Error> {
+        let now = Time::now();
+        let (mode, modified) = lane.wished_attributes();
+        if !self.has_entry {
+            if entries::count(conn, self.share()).await? >= house.settings.names_per_share {
+                return Err(Refusal::TooManyNames.into());
+            }
+            let (directory, name, index) = lane.place();
+            if entries::by_name(conn, directory, &index).await?.is_some() {
+                return Err(Refusal::AlreadyExists.into());
+            }
+            // What was deleted under this name becomes the history of the new file.
+            let withdrawn = entries::withdrawn_by_name(conn, directory, &index).await?;
+            let predecessor = match &withdrawn {
+                Some(row) => {
+                    let highest = versions::highest_number(conn, ArtifactId::from_bytes(row.id)).await?;
+                    entries::mark_replaced(conn, &row.id, now).await?;
+                    Some((row.id, row.number_base + highest))
+                }
+                None => None,
+            };
+            let sealed = self.keys.names.seal_name(*self.artifact.as_bytes(), &name)?;
+            let new = NewEntry {
+                id: *self.artifact.as_bytes(),
+                share: self.share(),
+                place: Some((directory, index, &sealed)),
+                is_directory: false,
+                mode,
+                modified_at: modified.unwrap_or(now),
+                predecessor,
+            };
+            entries::add(conn, &new).await?;
+        }
+        if let Some(number) = self.number {
+            return Ok(number);
+        }
+        let number = versions::highest_number(conn, self.artifact).await? + 1;
+        let new = NewVersion {
+            id: self.version,
+            artifact: self.artifact,
+            number,
+            key_generation: self.keys.generation,
+            file_key: self.wrapped.as_bytes(),
+            uploaded_by: self.uploader.as_str(),
+            opened_at: self.opened_at,
+        };
+        versions::add(conn, &new).await?;
+        if let Some(old) = self.discards {
+            discard(conn, old, now).await?;
+        }
+        let entry = entries::by_id(conn, self.artifact.as_bytes()).await?;
+        let current = entry.and_then(|entry| entry.current).map(|version| version.id);
+        entries::set_versions(conn, self.artifact.as_bytes(), current, Some(self.version)).await?;
+        Ok(number)
+    }
+
+    /// Writes the rows of extents that have none yet.
+    async fn add_extents<'a>(
+        &self,
+        conn: &mut Conn,
+        extents: impl Iterator<Item = &'a EndedExtent>,
+    ) -> Result<(), Error> {
+        for extent in extents {
+            if extent.rows == Rows::None {
+                if let Home::Memory(bytes) = &extent.home {
+                    versions::put_object(conn, extent.id, bytes).await?;
+                }
+                versions::add_extent(conn, self.share(), &extent.row()).await?;
+            }
+            if extent.rows != Rows::Both {
+                versions::use_extent(conn, self.version, extent.id, extent.wrapped.as_bytes()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how far it is: what is durable, and where it can be continued.
+    pub(super) async fn write_progress(
+        &mut self,
+        house: &House,
+        lane: &Lane,
+        extents: &mut HashMap<ObjectId, EndedExtent>,
+        map: &SliceMap,
+        hasher: &Hasher,
+        incomplete: bool,
+    ) -> Result<(), Error> {
+        let is_durable = |id: &ObjectId| {
+            extents.get(id).is_some_and(|extent| !matches!(extent.home, Home::Syncing(_)))
+        };
+        let mut durable = SliceMap::new();
+        for slice in map.slices().filter(|slice| is_durable(&slice.extent)) {
+            durable.lay(*slice);
+        }
+        let at = resume_point(durable.contiguous_from_zero());
+        let length = durable.end();
+        let used = durable.extents();
+        let progress = Progress { digest: hasher.at_or_below(at), map: durable };
+        let sealed = progress.seal(&self.file_key, self.version, at)?;
+        let state = if incomplete { VersionState::Incomplete } else { VersionState::Receiving };
+
+        let mut tx = house.records.begin().await?;
+        let number = self.ensure_rows(tx.conn(), house, lane).await?;
+        self.add_extents(tx.conn(), extents.values().filter(|extent| used.contains(&extent.id))).await?;
+        versions::set_progress(tx.conn(), self.version, state, at, length, &sealed).await?;
+        tx.commit().await?;
+
+        self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
+        Ok(())
+    }
+
+    fn recorded<'a>(&mut self, lane: &Lane, number: u64, extents: impl Iterator<Item = &'a mut EndedExtent>) {
+        self.has_entry = true;
+        self.number = Some(number);
+        lane.set_recorded();
+        for extent in extents {
+            extent.rows = Rows::Both;
+            if matches!(extent.home, Home::Memory(_)) {
+                extent.home = Home::Records;
+            }
+        }
+    }
+
+    /// A CLOSE that changed no byte: only times and permission bits are to be set.
+    pub(super) async fn set_attributes(&self, house: &House, lane: &Lane) -> Result<(), Error> {
+        let (mode, modified) = lane.wished_attributes();
+        if modified.is_none() {
+            return Ok(());
+        }
+        let mut tx = house.records.begin().await?;
+        entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), modified).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Makes the version available: manifest, rows, audit event and notice, in one transaction.
+    pub(super) async fn publish(
+        &mut self,
+        house: &Arc<House>,
+        lane: &Lane,
+        extents: &mut HashMap<ObjectId, EndedExtent>,
+        map: &SliceMap,
+        hasher: &Hasher,
+        origin: HashOrigin,
+    ) -> Result<(), Error> {
+        let (length, sha256, now) = (map.end(), hasher.finish(), Time::now());
+        let used = map.extents();
+        let all_in_records = used.iter().all(|id| extents.get(id).is_some_and(|e| e.place() == Place::Records));
+        let (mode, modified) = lane.wished_attributes();
+        let progress = Progress { digest: hasher.state().clone(), map: SliceMap::new() };
+        let state = progress.seal(&self.file_key, self.version, 0)?;
+        let object = ObjectId::from_bytes(vault::random::array()?);
+
+        // A manifest that lies in the store must be durable before the transaction, and needs the version's number.
+        let number = match self.number {
+            Some(number) => number,
+            None => versions::highest_number(&mut *house.records.read().await?, self.artifact).await? + 1,
+        };
+        let manifest = Manifest {
+            share: self.share(),
+            artifact: self.artifact,
+            version: self.version,
+            number: u32::try_from(number).map_err(|_| Refusal::TooManyNames)?,
+            length,
+            sha256,
+            hashed: origin,
+            sealed_at: now,
+            slices: map.slices().copied().collect(),
+            extents: manifest_entries(extents, &used)?,
+        }
+        .seal(&self.file_key, object)?;
+        let hash = vault::object_hash(&manifest);
+        let in_records = all_in_records && manifest.len() <= house.settings.inline_bytes;
+        if !in_records {
+            let (store, bytes) = (house.store.clone(), manifest.clone());
+            let put = house.works.spawn_blocking(move || store.put(object, &bytes));
+            put.await.map_err(|_| StoreError::Io(std::io::Error::other("the write was given up")))??;
+        }
+
+        let mut tx = house.records.begin().await?;
+        check_open(tx.conn(), &self.ticket).await?;
+        let recorded = self.ensure_rows(tx.conn(), house, lane).await?;
+        if recorded != number {
+            return Err(Refusal::Fenced.into());
+        }
+        self.add_extents(tx.conn(), extents.values().filter(|extent| used.contains(&extent.id))).await?;
+        self.release_unused(tx.conn(), extents, &used, now).await?;
+        if in_records {
+            versions::put_object(tx.conn(), object, &manifest).await?;
+        }
+        let publication = Publication {
+            id: self.version,
+            length,
+            sha256,
+            manifest: object,
+            manifest_hash: hash,
+            progress: &state,
+            at: now,
+        };
+        versions::publish(tx.conn(), &publication).await?;
+        entries::set_versions(tx.conn(), self.artifact.as_bytes(), Some(self.version), None).await?;
+        entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), Some(modified.unwrap_or(now))).await?;
+        let subject = Subject {
+            actor: self.uploader.as_str(),
+            ticket: Some(&self.ticket),
+            id: Some(*self.version.as_bytes()),
+        };
+        let detail = json!({
+            "artifact": self.artifact.to_string(),
+            "size": length,
+            "sha256": hex::encode(sha256),
+            "manifest": hex::encode(hash),
+        });
+        audit::write(tx.conn(), "artifact.available", subject, &detail).await?;
+        if !self.from_support {
+            outbox::queue(tx.conn(), house, &self.ticket, self.version, now).await?;
+        }
+        tx.commit().await?;
+
+        self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
+        tracing::info!(
+            ticket = %self.ticket, user = %self.uploader, artifact = %self.artifact, bytes = length,
+            sha256 = %hex::encode(sha256), "an artifact is available"
+        );
+        house.notice_queued();
+        Ok(())
+    }
+
+    /// Lets go of extents that this version wrote and no longer uses.
+    async fn release_unused(
+        &self,
+        conn: &mut Conn,
+        extents: &HashMap<ObjectId, EndedExtent>,
+        used: &std::collections::BTreeSet<ObjectId>,
+        now: Time,
+    ) -> Result<(), Error> {
+        for extent in extents.values().filter(|extent| !used.contains(&extent.id)) {
+            if extent.rows == Rows::None && matches!(extent.home, Home::Store) {
+                versions::add_extent(conn, self.share(), &extent.row()).await?;
+            }
+            let has_row = extent.rows != Rows::None || matches!(extent.home, Home::Store);
+            if has_row {
+                versions::release_extent(conn, self.version, extent.id, now).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn manifest_entries(
+    extents: &HashMap<ObjectId, EndedExtent>,
+    used: &std::collections::BTreeSet<ObjectId>,
+) -> Result<Vec<ExtentEntry>, Error> {
+    used.iter()
+        .map(|id| {
+            let extent = extents.get(id).ok_or(StoreError::Missing)?;
+            Ok(ExtentEntry {
+                extent: extent.id,
+                length: extent.length,
+                header_tag: extent.header_tag,
+                key: WrappedKey::try_from(&extent.wrapped.as_bytes()[..])?,
+                place: match extent.place() {
+                    Place::Store => vault::Place::Store,
+                    Place::Records => vault::Place::Records,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Gives up an unfinished version: its key goes, and extents that only it used are doomed.
+pub(crate) async fn discard(conn: &mut Conn, version: VersionId, now: Time) -> Result<(), Error> {
+    for extent in versions::extents(conn, version).await? {
+        versions::release_extent(conn, version, extent.id, now).await?;
+    }
+    Ok(versions::set_state(conn, version, VersionState::Shredded).await?)
+}
