@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::model::Language;
 use crate::notify::clock::virtual_clock::{Virtual, settle};
-use crate::notify::fixtures;
+use crate::notify::{AnyCarrier, Spool, fixtures};
 
 const EPOCH: Time = Time::from_seconds(1_700_000_000);
 
@@ -351,4 +351,32 @@ async fn on_shutdown_what_is_under_way_may_end_within_ten_seconds() {
         assert!(matches!(outbox.state(id), State::Due(_)), "{id}");
     }
     assert_eq!(carrier.carried().len(), 4);
+}
+
+#[tokio::test]
+async fn with_the_machines_clock_and_a_real_spool_each_notice_becomes_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let outbox = Memory::with([1, 2, 3]);
+    let settings = Settings {
+        letterhead: Letterhead::new("tacdrop@example.org").unwrap(),
+        give_up_after: Duration::from_secs(3600),
+        delivery_timeout: Duration::from_secs(60),
+    };
+    let carrier = AnyCarrier::Spool(Spool::new(directory.path().join("notices")));
+    let shutdown = CancellationToken::new();
+    let task =
+        tokio::spawn(Dispatcher::new(Arc::clone(&outbox), carrier, Waker::new(), settings).run(shutdown.clone()));
+    let all = async {
+        while !outbox.all_delivered() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+    shutdown.cancel();
+    task.await.unwrap();
+    assert!(matches!(outbox.state(1), State::Delivered(_, Channel::Spool)));
+    for id in [1, 2, 3] {
+        let text = std::fs::read_to_string(directory.path().join(format!("notices/{}.eml", notice_id(id)))).unwrap();
+        assert!(text.contains(&format!("Message-ID: <{}@tacdrop.example.org>\r\n", notice_id(id))));
+    }
 }

@@ -164,7 +164,7 @@ fn size(bytes: u64, language: Language) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     match units.iter().zip(1u32..).take_while(|(_, power)| bytes >> (10 * power) > 0).last() {
         Some((unit, power)) => {
-            let tenths = u128::from(bytes) * 10 >> (10 * power);
+            let tenths = (u128::from(bytes) * 10) >> (10 * power);
             format!("{}{point}{} {unit} ({exact})", tenths / 10, tenths % 10)
         }
         None => exact,
