@@ -15,7 +15,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// As [`line`], and cut to `most` characters; a cut is shown by `…` as the last of them.
+/// As [`line()`], and cut to `most` characters; a cut is shown by `…` as the last of them.
 pub fn short_line(text: &str, most: usize) -> String {
     let whole = line(text);
     if whole.chars().count() <= most {
