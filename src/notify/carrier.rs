@@ -1,0 +1,52 @@
+//! What takes a finished mail to where people (or their mail server) find it.
+
+use std::future::Future;
+
+use crate::notify::mail::Mail;
+use crate::notify::outbox::Channel;
+use crate::notify::smtp::Smtp;
+use crate::notify::spool::Spool;
+
+/// A way to hand over mails. Handing over the same mail twice must do no harm.
+pub trait Carrier: Send + Sync + 'static {
+    /// What the records call this way.
+    fn channel(&self) -> Channel;
+
+    /// Hands the mail over. `Ok` means that the other side has it for good. May be dropped at any await.
+    fn carry(&self, mail: &Mail) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+}
+
+/// Why a mail was not handed over. The sentence is in English, on one line, and names no file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// It may go better later.
+    #[error("{0}")]
+    Temporary(String),
+    /// It will never go: trying again would only annoy the other side.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// The carrier that the settings ask for.
+pub enum AnyCarrier {
+    /// A mail server.
+    Mail(Box<Smtp>),
+    /// A spool directory.
+    Spool(Spool),
+}
+
+impl Carrier for AnyCarrier {
+    fn channel(&self) -> Channel {
+        match self {
+            Self::Mail(smtp) => smtp.channel(),
+            Self::Spool(spool) => spool.channel(),
+        }
+    }
+
+    async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
+        match self {
+            Self::Mail(smtp) => smtp.carry(mail).await,
+            Self::Spool(spool) => spool.carry(mail).await,
+        }
+    }
+}

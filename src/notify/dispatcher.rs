@@ -1,0 +1,258 @@
+//! The loop that delivers: asks the outbox what is due, hands it to the carrier, records what came of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::model::{NoticeId, Time};
+use crate::notify::carrier::{Carrier, DeliveryError};
+use crate::notify::clock::Clock;
+use crate::notify::inert;
+use crate::notify::mail::{Letterhead, Mail};
+use crate::notify::outbox::{Attempt, Channel, DueNotice, Outbox, OutboxError};
+
+/// How many notices are delivered at the same time.
+const AT_ONCE: usize = 4;
+/// The command line may queue notices from another process, which cannot wake this one: so often it looks by itself.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// It does not look more often than this without being woken.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(100);
+/// The pause before the second try.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// The longest pause between tries.
+const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
+/// A notice that grew old while the server was down is still tried so often (about ten minutes) before it is given up.
+const LEAST_ATTEMPTS: u32 = 8;
+/// The longest pause before an outbox that failed is asked again.
+const LONGEST_OUTBOX_PAUSE: Duration = Duration::from_secs(30);
+/// How long deliveries under way may go on once the server stops.
+const LAST_DELIVERIES: Duration = Duration::from_secs(10);
+/// The most of a sentence that is recorded, in characters.
+const SENTENCE: usize = 400;
+
+/// Tells the dispatcher that something was queued. Cheap to clone; waking twice is waking once.
+#[derive(Clone, Default)]
+pub struct Waker(Arc<Notify>);
+
+impl Waker {
+    /// A waker for one dispatcher.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the dispatcher look at the outbox now. Never waits; it is remembered while the dispatcher is busy.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What an operator can choose about delivery.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who writes.
+    pub letterhead: Letterhead,
+    /// The age at which a notice that cannot be delivered is given up, counted from [`DueNotice::created_at`].
+    pub give_up_after: Duration,
+    /// The longest that one delivery may take, whatever the carrier does. At least twice a mail server's time-out.
+    pub delivery_timeout: Duration,
+}
+
+/// Delivers the notices of one outbox by one carrier.
+pub struct Dispatcher<O, C> {
+    outbox: Arc<O>,
+    carrier: Arc<C>,
+    waker: Waker,
+    settings: Arc<Settings>,
+    clock: Clock,
+}
+
+impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
+    /// A dispatcher that `waker` wakes. There must be one only for an outbox.
+    pub fn new(outbox: Arc<O>, carrier: C, waker: Waker, settings: Settings) -> Self {
+        Self { outbox, carrier: Arc::new(carrier), waker, settings: Arc::new(settings), clock: Clock::Machine }
+    }
+
+    /// Delivers until `shutdown`; then lets deliveries under way end, for ten seconds at most. What was not recorded by
+    /// then is delivered again at the next start, under the same `Message-ID`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut deliveries = JoinSet::new();
+        let mut under_way = HashMap::new();
+        let mut outbox_failures = 0u32;
+        loop {
+            let pause = match self.start_due(&mut deliveries, &mut under_way).await {
+                Ok(pause) => {
+                    if outbox_failures > 0 {
+                        tracing::info!("the outbox can be read again");
+                    }
+                    outbox_failures = 0;
+                    pause
+                }
+                Err(why) => {
+                    if outbox_failures == 0 {
+                        tracing::warn!(%why, "notices cannot be read, trying again");
+                    }
+                    let pause = backoff(LOOK_AT_LEAST_EVERY, LONGEST_OUTBOX_PAUSE, outbox_failures);
+                    outbox_failures = outbox_failures.saturating_add(1);
+                    pause
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = deliveries.join_next_with_id() => {
+                    let task = match ended {
+                        Ok((task, ())) => task,
+                        Err(failure) => failure.id(),
+                    };
+                    under_way.remove(&task);
+                }
+                () = self.waker.0.notified() => {}
+                () = self.clock.sleep(pause) => {}
+            }
+        }
+        let all_ended = async { while deliveries.join_next().await.is_some() {} };
+        if self.clock.limit(LAST_DELIVERIES, all_ended).await.is_none() {
+            tracing::warn!(left = deliveries.len(), "deliveries were cut off; they are repeated at the next start");
+            deliveries.shutdown().await;
+        }
+    }
+
+    /// Starts what is due and has room. Returns how long there is nothing more to do.
+    async fn start_due(
+        &self,
+        deliveries: &mut JoinSet<()>,
+        under_way: &mut HashMap<Id, NoticeId>,
+    ) -> Result<Duration, OutboxError> {
+        if deliveries.len() >= AT_ONCE {
+            return Ok(LOOK_AT_LEAST_EVERY);
+        }
+        let now = self.clock.now();
+        let Some(next) = self.outbox.next_due().await? else { return Ok(LOOK_AT_LEAST_EVERY) };
+        if next > now {
+            let wait = next.millis().saturating_sub(now.millis()).unsigned_abs();
+            return Ok(Duration::from_millis(wait).clamp(LOOK_AT_MOST_EVERY, LOOK_AT_LEAST_EVERY));
+        }
+        // Those under way are still due and come first; as many as run at once always reach the next ones.
+        for notice in self.outbox.due(now, AT_ONCE).await? {
+            if deliveries.len() < AT_ONCE && !under_way.values().any(|id| *id == notice.id) {
+                let id = notice.id;
+                let delivery = Delivery {
+                    outbox: Arc::clone(&self.outbox),
+                    carrier: Arc::clone(&self.carrier),
+                    settings: Arc::clone(&self.settings),
+                    clock: self.clock.clone(),
+                };
+                under_way.insert(deliveries.spawn(delivery.run(notice)).id(), id);
+            }
+        }
+        Ok(LOOK_AT_MOST_EVERY)
+    }
+}
+
+/// One try for one notice.
+struct Delivery<O, C> {
+    outbox: Arc<O>,
+    carrier: Arc<C>,
+    settings: Arc<Settings>,
+    clock: Clock,
+}
+
+impl<O: Outbox, C: Carrier> Delivery<O, C> {
+    async fn run(self, notice: DueNotice) {
+        let (id, attempts, created_at) = (notice.id, notice.attempts, notice.created_at);
+        let channel = self.carrier.channel();
+        let outcome = self.carry(notice).await;
+        let at = self.clock.now();
+        // It stays under way until the outbox knows the outcome: else it would be delivered again and again.
+        match outcome {
+            Ok(()) => {
+                tracing::info!(notice = %id, %channel, tries = attempts.saturating_add(1), "notice delivered");
+                self.persist(id, || self.outbox.delivered(id, at, channel)).await;
+            }
+            Err(why) => {
+                let attempt = self.attempt(&why, at, channel, attempts, created_at);
+                let retry_at = attempt.retry_at.map(|at| at.to_string());
+                let reason = attempt.sentence.as_str();
+                match retry_at {
+                    Some(retry_at) => {
+                        tracing::warn!(notice = %id, %channel, retry_at, reason, "notice not delivered");
+                    }
+                    None => tracing::error!(notice = %id, %channel, reason, "notice given up"),
+                }
+                self.persist(id, || self.outbox.failed(id, attempt.clone())).await;
+            }
+        }
+    }
+
+    async fn carry(&self, notice: DueNotice) -> Result<(), DeliveryError> {
+        let mail = Mail::of(&notice, &self.settings.letterhead)?;
+        let carrier = Arc::clone(&self.carrier);
+        // In a task of its own, so that a panic in a carrier costs one try and not the notice.
+        let carrying = AbortOnDropHandle::new(tokio::spawn(async move { carrier.carry(&mail).await }));
+        match self.clock.limit(self.settings.delivery_timeout, carrying).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => {
+                Err(DeliveryError::Temporary("The delivery ended by a fault of tacdrop itself.".to_owned()))
+            }
+            None => {
+                let limit = self.settings.delivery_timeout.as_secs();
+                Err(DeliveryError::Temporary(format!("The delivery did not end within {limit} s.")))
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        why: &DeliveryError,
+        at: Time,
+        channel: Channel,
+        attempts_before: u32,
+        created_at: Time,
+    ) -> Attempt {
+        let last_try_at = created_at.plus(self.settings.give_up_after);
+        let old = at >= last_try_at && attempts_before.saturating_add(1) >= LEAST_ATTEMPTS;
+        let retry_at = match why {
+            DeliveryError::Permanent(_) => None,
+            DeliveryError::Temporary(_) if old => None,
+            DeliveryError::Temporary(_) => {
+                let next = at.plus(jitter(backoff(FIRST_RETRY, LONGEST_RETRY, attempts_before)));
+                // The last try is made when the age is reached, not up to a quarter of an hour later.
+                Some(if last_try_at > at { next.min(last_try_at) } else { next })
+            }
+        };
+        Attempt { at, channel, sentence: inert::short_line(&why.to_string(), SENTENCE), retry_at }
+    }
+
+    /// Records an outcome, however long the records do not answer. Ends at the latest when the dispatcher does.
+    async fn persist<F: Future<Output = Result<(), OutboxError>>>(&self, id: NoticeId, record: impl Fn() -> F) {
+        let mut failures = 0;
+        while let Err(why) = record().await {
+            if failures == 0 {
+                tracing::warn!(notice = %id, %why, "the outcome of a delivery cannot be recorded, trying again");
+            }
+            self.clock.sleep(backoff(LOOK_AT_LEAST_EVERY, LONGEST_OUTBOX_PAUSE, failures)).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+}
+
+/// `first`, doubled `times` times, at most `longest`.
+fn backoff(first: Duration, longest: Duration, times: u32) -> Duration {
+    first.saturating_mul(2u32.saturating_pow(times)).min(longest)
+}
+
+/// Shortens a pause by up to a quarter, so that what failed together is not tried together for ever.
+fn jitter(pause: Duration) -> Duration {
+    // Without randomness there is no jitter, and no harm.
+    let random = getrandom::u32().unwrap_or(0);
+    pause - (pause / 4).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+#[path = "dispatcher_tests.rs"]
+mod tests;

@@ -1,0 +1,382 @@
+//! The dispatcher against an outbox in memory, a carrier that follows a script, and a clock that passes when it is told to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+
+use super::*;
+use crate::model::Language;
+use crate::notify::clock::virtual_clock::{Virtual, settle};
+use crate::notify::{AnyCarrier, Spool, fixtures};
+
+const EPOCH: Time = Time::from_seconds(1_700_000_000);
+
+/// The clock of this test (each test has a thread of its own).
+fn time() -> Arc<Virtual> {
+    thread_local! { static TIME: Arc<Virtual> = Arc::new(Virtual::at(EPOCH)); }
+    TIME.with(Arc::clone)
+}
+
+async fn pass(seconds: f64) {
+    time().pass(Duration::from_secs_f64(seconds)).await;
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum State {
+    Due(Time),
+    Delivered(Time, Channel),
+    GivenUp(Attempt),
+}
+
+/// An outbox in memory. `broken` calls to it fail.
+#[derive(Default)]
+struct Memory {
+    rows: Mutex<BTreeMap<NoticeId, (u32, Time, State)>>,
+    attempts: Mutex<Vec<Attempt>>,
+    broken: Mutex<u32>,
+    looks: Mutex<u32>,
+}
+
+impl Memory {
+    fn with(ids: impl IntoIterator<Item = u8>) -> Arc<Self> {
+        let memory = Self::default();
+        ids.into_iter().for_each(|id| memory.add(id, EPOCH));
+        Arc::new(memory)
+    }
+
+    fn add(&self, id: u8, created_at: Time) {
+        self.rows.lock().unwrap().insert(notice_id(id), (0, created_at, State::Due(created_at)));
+    }
+
+    fn state(&self, id: u8) -> State {
+        self.rows.lock().unwrap()[&notice_id(id)].2.clone()
+    }
+
+    fn all_delivered(&self) -> bool {
+        self.rows.lock().unwrap().values().all(|row| matches!(row.2, State::Delivered(..)))
+    }
+
+    fn check(&self) -> Result<(), OutboxError> {
+        let mut broken = self.broken.lock().unwrap();
+        match broken.checked_sub(1) {
+            Some(left) => {
+                *broken = left;
+                Err(OutboxError::new("the records are locked"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Outbox for Memory {
+    async fn due(&self, now: Time, most: usize) -> Result<Vec<DueNotice>, OutboxError> {
+        self.check()?;
+        let rows = self.rows.lock().unwrap();
+        let mut due: Vec<_> = rows.iter().filter(|(_, row)| matches!(row.2, State::Due(at) if at <= now)).collect();
+        due.sort_by_key(|(_, row)| row.1);
+        let notice = |(id, row): (&NoticeId, &(u32, Time, State))| DueNotice {
+            id: *id,
+            attempts: row.0,
+            created_at: row.1,
+            ..fixtures::notice(Language::En)
+        };
+        Ok(due.into_iter().take(most).map(notice).collect())
+    }
+
+    async fn next_due(&self) -> Result<Option<Time>, OutboxError> {
+        *self.looks.lock().unwrap() += 1;
+        self.check()?;
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.values().filter_map(|row| if let State::Due(at) = row.2 { Some(at) } else { None }).min())
+    }
+
+    async fn delivered(&self, id: NoticeId, at: Time, channel: Channel) -> Result<(), OutboxError> {
+        self.check()?;
+        self.rows.lock().unwrap().get_mut(&id).unwrap().2 = State::Delivered(at, channel);
+        Ok(())
+    }
+
+    async fn failed(&self, id: NoticeId, attempt: Attempt) -> Result<(), OutboxError> {
+        self.check()?;
+        self.attempts.lock().unwrap().push(attempt.clone());
+        let mut rows = self.rows.lock().unwrap();
+        let row = rows.get_mut(&id).unwrap();
+        row.0 += 1;
+        row.2 = attempt.retry_at.map_or_else(|| State::GivenUp(attempt), State::Due);
+        Ok(())
+    }
+}
+
+/// What the carrier does with the next mail.
+enum Act {
+    Refuse(DeliveryError),
+    Take(Duration),
+    Panic,
+}
+
+/// A carrier that follows a script, then takes everything at once.
+#[derive(Default, Clone)]
+struct Script(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    acts: Mutex<VecDeque<Act>>,
+    usual: Mutex<Option<DeliveryError>>,
+    carried: Mutex<Vec<(NoticeId, Vec<u8>)>>,
+    busy: Mutex<usize>,
+    busiest: Mutex<usize>,
+}
+
+impl Script {
+    fn of(acts: impl IntoIterator<Item = Act>) -> Self {
+        let script = Self::default();
+        script.0.acts.lock().unwrap().extend(acts);
+        script
+    }
+
+    fn carried(&self) -> Vec<(NoticeId, Vec<u8>)> {
+        self.0.carried.lock().unwrap().clone()
+    }
+}
+
+impl Carrier for Script {
+    fn channel(&self) -> Channel {
+        Channel::Mail
+    }
+
+    async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
+        self.0.carried.lock().unwrap().push((mail.id(), mail.bytes().to_vec()));
+        let act = self.0.acts.lock().unwrap().pop_front();
+        match act {
+            Some(Act::Refuse(why)) => Err(why),
+            Some(Act::Panic) => panic!("a fault in a carrier"),
+            Some(Act::Take(time)) => {
+                {
+                    let mut busy = self.0.busy.lock().unwrap();
+                    *busy += 1;
+                    let mut busiest = self.0.busiest.lock().unwrap();
+                    *busiest = busiest.max(*busy);
+                }
+                self::time().sleep(time).await;
+                *self.0.busy.lock().unwrap() -= 1;
+                Ok(())
+            }
+            None => self.0.usual.lock().unwrap().clone().map_or(Ok(()), Err),
+        }
+    }
+}
+
+fn notice_id(id: u8) -> NoticeId {
+    NoticeId::from_bytes([id; 16])
+}
+
+fn temporary() -> DeliveryError {
+    DeliveryError::Temporary("Not now.".into())
+}
+
+struct Running {
+    waker: Waker,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start(outbox: &Arc<Memory>, carrier: &Script) -> Running {
+    let (waker, shutdown) = (Waker::new(), CancellationToken::new());
+    let settings = Settings {
+        letterhead: Letterhead::new("tacdrop@example.org").unwrap(),
+        give_up_after: Duration::from_secs(72 * 3600),
+        delivery_timeout: Duration::from_secs(60),
+    };
+    let mut dispatcher = Dispatcher::new(Arc::clone(outbox), carrier.clone(), waker.clone(), settings);
+    dispatcher.clock = Clock::Virtual(time());
+    let task = tokio::spawn(dispatcher.run(shutdown.clone()));
+    Running { waker, shutdown, task }
+}
+
+#[tokio::test]
+async fn r24_a_failed_notice_is_tried_again_with_the_same_message_id_until_it_arrives() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::of((0..3).map(|_| Act::Refuse(temporary())));
+    let _running = start(&outbox, &carrier);
+    pass(40.0).await;
+    assert!(matches!(outbox.state(1), State::Delivered(_, Channel::Mail)));
+    let carried = carrier.carried();
+    assert_eq!(carried.len(), 4);
+    assert!(carried.windows(2).all(|pair| pair[0] == pair[1]));
+    let text = String::from_utf8_lossy(&carried[0].1).into_owned();
+    assert!(text.contains(&format!("\r\nMessage-ID: <{}@tacdrop.example.org>\r\n", notice_id(1))));
+    for (attempt, seconds) in outbox.attempts.lock().unwrap().iter().zip([5.0, 10.0, 20.0]) {
+        let pause = (attempt.retry_at.unwrap().millis() - attempt.at.millis()) as f64 / 1000.0;
+        assert!(pause <= seconds && pause >= seconds * 0.74, "{pause} of {seconds}");
+        assert_eq!(attempt.sentence, "Not now.");
+    }
+}
+
+#[tokio::test]
+async fn a_notice_is_given_up_at_its_age_after_pauses_of_a_quarter_of_an_hour_at_most() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::default();
+    *carrier.0.usual.lock().unwrap() = Some(temporary());
+    let _running = start(&outbox, &carrier);
+    pass(72.0 * 3600.0 - 1.0).await;
+    assert!(matches!(outbox.state(1), State::Due(_)));
+    pass(3.0).await;
+    let State::GivenUp(last) = outbox.state(1) else { panic!("not given up") };
+    assert!(last.retry_at.is_none() && last.sentence == "Not now.");
+    let attempts = outbox.attempts.lock().unwrap().clone();
+    assert!(attempts.windows(2).all(|pair| pair[1].at.millis() - pair[0].at.millis() <= 15 * 60_000 + 1_000));
+    assert!(attempts.len() > 72 * 4);
+    let tries = carrier.carried().len();
+    pass(3600.0).await;
+    assert_eq!(carrier.carried().len(), tries);
+}
+
+#[tokio::test]
+async fn a_notice_that_grew_old_while_the_server_was_down_still_gets_its_tries() {
+    let outbox = Memory::with([]);
+    outbox.add(1, Time::from_seconds(EPOCH.seconds() - 100 * 3600));
+    let carrier = Script::of((0..7).map(|_| Act::Refuse(temporary())));
+    let _running = start(&outbox, &carrier);
+    pass(700.0).await;
+    assert!(outbox.all_delivered());
+
+    outbox.add(2, Time::from_seconds(EPOCH.seconds() - 100 * 3600));
+    carrier.0.acts.lock().unwrap().extend((0..8).map(|_| Act::Refuse(temporary())));
+    pass(700.0).await;
+    assert!(matches!(outbox.state(2), State::GivenUp(_)));
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_is_not_tried_again_and_holds_nobody_up() {
+    let outbox = Memory::with([1, 2]);
+    let carrier = Script::of([Act::Refuse(DeliveryError::Permanent("No such user.\r\n\x1b".into()))]);
+    let _running = start(&outbox, &carrier);
+    pass(60.0).await;
+    let State::GivenUp(attempt) = outbox.state(1) else { panic!("not given up") };
+    assert_eq!(attempt.sentence, "No such user.\u{fffd}\u{fffd}\u{fffd}");
+    assert!(matches!(outbox.state(2), State::Delivered(..)));
+    assert_eq!(carrier.carried().len(), 2);
+}
+
+#[tokio::test]
+async fn at_most_four_are_under_way_and_none_twice() {
+    let outbox = Memory::with(0..20);
+    let carrier = Script::of((0..20).map(|_| Act::Take(Duration::from_secs(7))));
+    let running = start(&outbox, &carrier);
+    for _ in 0..200 {
+        pass(0.25).await;
+        running.waker.wake();
+    }
+    assert!(outbox.all_delivered());
+    assert_eq!(carrier.carried().len(), 20);
+    assert_eq!(*carrier.0.busiest.lock().unwrap(), AT_ONCE);
+}
+
+#[tokio::test]
+async fn a_wake_is_prompt_and_without_one_it_looks_every_second() {
+    let outbox = Memory::with([]);
+    let carrier = Script::default();
+    let running = start(&outbox, &carrier);
+    pass(10.3).await;
+    assert!((10..=12).contains(&*outbox.looks.lock().unwrap()), "{}", outbox.looks.lock().unwrap());
+    let queued_at = time().now();
+    outbox.add(1, queued_at);
+    running.waker.wake();
+    pass(0.001).await;
+    assert_eq!(outbox.state(1), State::Delivered(queued_at, Channel::Mail));
+    outbox.add(2, time().now());
+    pass(1.001).await;
+    assert!(outbox.all_delivered());
+    // A notice that settles is delivered when its time comes, not up to a second later.
+    let due_at = time().now().plus(Duration::from_millis(2300));
+    outbox.add(3, due_at);
+    pass(2.401).await;
+    assert!(outbox.all_delivered());
+}
+
+#[tokio::test]
+async fn r24_an_outcome_that_cannot_be_recorded_is_not_delivered_again() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::of([Act::Take(Duration::from_secs(1))]);
+    let _running = start(&outbox, &carrier);
+    pass(0.5).await;
+    *outbox.broken.lock().unwrap() = 20;
+    pass(200.0).await;
+    assert!(outbox.all_delivered());
+    assert_eq!(carrier.carried().len(), 1);
+}
+
+#[tokio::test]
+async fn r23_an_outbox_that_fails_is_asked_again_ever_more_rarely() {
+    let outbox = Memory::with([1]);
+    *outbox.broken.lock().unwrap() = u32::MAX;
+    let carrier = Script::default();
+    let _running = start(&outbox, &carrier);
+    pass(3600.0).await;
+    assert!(*outbox.looks.lock().unwrap() < 130);
+    *outbox.broken.lock().unwrap() = 0;
+    pass(31.0).await;
+    assert!(outbox.all_delivered());
+}
+
+#[tokio::test]
+async fn a_carrier_that_hangs_or_panics_costs_one_try() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::of([Act::Take(Duration::from_secs(3600)), Act::Panic]);
+    let _running = start(&outbox, &carrier);
+    pass(100.0).await;
+    assert!(outbox.all_delivered());
+    let attempts = outbox.attempts.lock().unwrap();
+    assert_eq!(attempts[0].sentence, "The delivery did not end within 60 s.");
+    assert_eq!(attempts[1].sentence, "The delivery ended by a fault of tacdrop itself.");
+}
+
+#[tokio::test]
+async fn on_shutdown_what_is_under_way_may_end_within_ten_seconds() {
+    let outbox = Memory::with([1, 2, 3, 4, 5]);
+    let times = [9, 9, 9, 30].map(|seconds| Act::Take(Duration::from_secs(seconds)));
+    let carrier = Script::of(times);
+    let running = start(&outbox, &carrier);
+    pass(0.01).await;
+    running.shutdown.cancel();
+    settle().await;
+    pass(9.9).await;
+    assert!(!running.task.is_finished());
+    pass(0.2).await;
+    assert!(running.task.is_finished());
+    for id in [1, 2, 3] {
+        assert!(matches!(outbox.state(id), State::Delivered(..)), "{id}");
+    }
+    // One was too slow, one had no room: both stay due for the next start, and nothing new was begun.
+    for id in [4, 5] {
+        assert!(matches!(outbox.state(id), State::Due(_)), "{id}");
+    }
+    assert_eq!(carrier.carried().len(), 4);
+}
+
+#[tokio::test]
+async fn with_the_machines_clock_and_a_real_spool_each_notice_becomes_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let outbox = Memory::with([1, 2, 3]);
+    let settings = Settings {
+        letterhead: Letterhead::new("tacdrop@example.org").unwrap(),
+        give_up_after: Duration::from_secs(3600),
+        delivery_timeout: Duration::from_secs(60),
+    };
+    let carrier = AnyCarrier::Spool(Spool::new(directory.path().join("notices")));
+    let shutdown = CancellationToken::new();
+    let task =
+        tokio::spawn(Dispatcher::new(Arc::clone(&outbox), carrier, Waker::new(), settings).run(shutdown.clone()));
+    let all = async {
+        while !outbox.all_delivered() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+    shutdown.cancel();
+    task.await.unwrap();
+    assert!(matches!(outbox.state(1), State::Delivered(_, Channel::Spool)));
+    for id in [1, 2, 3] {
+        let text = std::fs::read_to_string(directory.path().join(format!("notices/{}.eml", notice_id(id)))).unwrap();
+        assert!(text.contains(&format!("Message-ID: <{}@tacdrop.example.org>\r\n", notice_id(id))));
+    }
+}

@@ -1,0 +1,179 @@
+//! What the dispatcher needs from the records, and the shapes that it gets from there.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+
+use crate::model::{Language, NoticeId, Priority, SharePath, Time, Word};
+
+/// The queue of notices. `share` implements it on the records; everything here may be called again after a failure.
+pub trait Outbox: Send + Sync + 'static {
+    /// Closes the settling notices whose time has come, then returns up to `most` notices that are due at `now`, oldest
+    /// first. A notice that is under way stays due until [`Outbox::delivered`] or [`Outbox::failed`] was called for it,
+    /// and is returned again; the dispatcher sees to it that it is not delivered twice at once.
+    ///
+    /// A notice that cannot be read (a missing key, a damaged row) must not hold up the others: the implementation puts
+    /// it aside as failed and returns the rest.
+    fn due(&self, now: Time, most: usize) -> impl Future<Output = Result<Vec<DueNotice>, OutboxError>> + Send;
+
+    /// When the next notice falls due, counting those that still settle; `None`: nothing waits. It is asked every second,
+    /// so it must only read.
+    fn next_due(&self) -> impl Future<Output = Result<Option<Time>, OutboxError>> + Send;
+
+    /// The notice was handed over. Repeating the call changes nothing.
+    fn delivered(
+        &self,
+        id: NoticeId,
+        at: Time,
+        channel: Channel,
+    ) -> impl Future<Output = Result<(), OutboxError>> + Send;
+
+    /// The notice was not handed over: try again at `attempt.retry_at`, or never.
+    fn failed(&self, id: NoticeId, attempt: Attempt) -> impl Future<Output = Result<(), OutboxError>> + Send;
+}
+
+/// The records did not answer. Always temporary: the dispatcher asks again.
+#[derive(Debug, thiserror::Error)]
+#[error("the outbox cannot be used just now: {0}")]
+pub struct OutboxError(Box<dyn Error + Send + Sync>);
+
+impl OutboxError {
+    /// Wraps what the records said.
+    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
+/// One try that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: Time,
+    /// How delivery was tried.
+    pub channel: Channel,
+    /// What happened and what to do, in English, on one line, at most 400 characters; names no file.
+    pub sentence: String,
+    /// When to try again; `None`: given up, the notice is `failed`.
+    pub retry_at: Option<Time>,
+}
+
+/// A way to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// A mail server took it.
+    Mail,
+    /// An `.eml` file in the spool directory.
+    Spool,
+}
+
+impl Channel {
+    /// The word for it in records and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Spool => "spool",
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Channel {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "mail" => Ok(Self::Mail),
+            "spool" => Ok(Self::Spool),
+            _ => Err("a channel is 'mail' or 'spool'"),
+        }
+    }
+}
+
+/// A notice with all that its text needs. It holds file names: it has no `Debug` and is never logged.
+#[derive(Clone)]
+pub struct DueNotice {
+    /// The notice; its `Message-ID` and its file name in the spool come from it.
+    pub id: NoticeId,
+    /// How many tries have failed so far.
+    pub attempts: u32,
+    /// When the first of its files became available; its age counts from here.
+    pub created_at: Time,
+    /// The first notice of the same ticket to the same recipient, so that all of them make one thread; `None` (or this
+    /// notice itself): this one begins the thread.
+    pub first_of_ticket: Option<NoticeId>,
+    /// To whom.
+    pub recipient: Recipient,
+    /// About which ticket.
+    pub ticket: TicketLine,
+    /// The files, oldest first. Those behind the first [`crate::notify::FILES_SHOWN`] are only counted, so they need not
+    /// be here.
+    pub files: Vec<FileLine>,
+    /// How many further files the notice speaks of that are not in `files`.
+    pub more_files: u64,
+}
+
+/// Who gets a notice.
+#[derive(Clone)]
+pub struct Recipient {
+    /// The person's name, or the id where there is none.
+    pub name: String,
+    /// The mail address, `local@domain`.
+    pub address: String,
+    /// The language that the person reads.
+    pub language: Language,
+}
+
+/// A ticket, as a notice shows it.
+#[derive(Clone)]
+pub struct TicketLine {
+    /// Its reference.
+    pub reference: Word,
+    /// Its title, as the operator typed it.
+    pub title: Option<String>,
+    /// Its priority.
+    pub priority: Priority,
+    /// The organisation's name, as the operator typed it.
+    pub organisation: String,
+}
+
+/// A file that became available, as a notice shows it.
+#[derive(Clone)]
+pub struct FileLine {
+    /// Where it lies in the share.
+    pub path: SharePath,
+    /// The version that became available, from 1 on; above 1 it replaces the one before.
+    pub version: u32,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the content.
+    pub sha256: [u8; 32],
+    /// Login name of who sent it.
+    pub uploaded_by: String,
+    /// When it became available.
+    pub received_at: Time,
+    /// Exactly where an engineer opens it: `sftp://HOST:PORT/REF/PATH`, percent-encoded, on one line.
+    pub location: String,
+    /// The one-line command that fetches it.
+    pub fetch: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_survives_its_text() {
+        for channel in [Channel::Mail, Channel::Spool] {
+            assert_eq!(channel.as_str().parse(), Ok(channel));
+            assert_eq!(serde_json::to_string(&channel).unwrap(), format!("\"{channel}\""));
+        }
+        assert!("fax".parse::<Channel>().is_err());
+    }
+}
