@@ -51,10 +51,8 @@ impl Source {
             Self::File(file) => file.read_at(offset, into),
             Self::Memory(bytes) => {
                 let start = usize::try_from(offset).map_err(|_| StoreError::Short)?;
-                let part = start
-                    .checked_add(into.len())
-                    .and_then(|end| bytes.get(start..end))
-                    .ok_or(StoreError::Short)?;
+                let part =
+                    start.checked_add(into.len()).and_then(|end| bytes.get(start..end)).ok_or(StoreError::Short)?;
                 into.copy_from_slice(part);
                 Ok(())
             }
@@ -87,8 +85,7 @@ impl Content {
             return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
         };
         let bytes = house.whole_object(object).await?;
-        let manifest =
-            Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
+        let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
         let mut extents = HashMap::new();
         for entry in &manifest.extents {
             let access = ExtentAccess {
@@ -138,10 +135,8 @@ impl Content {
         if let Some((_, extent)) = self.open().iter().find(|(open, _)| *open == id) {
             return Ok(Arc::clone(extent));
         }
-        let access = self
-            .extents
-            .get(&id)
-            .ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
+        let access =
+            self.extents.get(&id).ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
         let source = match access.place {
             Place::Store => Source::File(self.house.store.get(id)?),
             Place::Records => {

@@ -84,13 +84,7 @@ impl DataDirectory {
 }
 
 fn lock_file(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(Error::file(path))
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(Error::file(path))
 }
 
 /// Makes a directory that only the server may enter, and those above it.

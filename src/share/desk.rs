@@ -363,9 +363,11 @@ pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Word) -> Result
 }
 
 async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error> {
-    people::engineers(conn, Some(id.as_str())).await?.into_iter().next().ok_or_else(|| {
-        Error::operator(format!("there is no engineer {id}; add one with 'tacdrop engineer add'"))
-    })
+    people::engineers(conn, Some(id.as_str()))
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::operator(format!("there is no engineer {id}; add one with 'tacdrop engineer add'")))
 }
 
 async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {
@@ -389,9 +391,5 @@ async fn note(
 /// A text that stands on one line in mails and lists.
 fn line(what: &str, text: String) -> Result<String, Error> {
     let fits = !text.trim().is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control);
-    if fits {
-        Ok(text)
-    } else {
-        Err(Error::operator(format!("a {what} is 1 to 200 characters on one line")))
-    }
+    if fits { Ok(text) } else { Err(Error::operator(format!("a {what} is 1 to 200 characters on one line"))) }
 }

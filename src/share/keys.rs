@@ -94,7 +94,7 @@ impl Cabinet {
         let token = match keyring.server_key(TOKEN_PURPOSE).await? {
             Some(row) => {
                 let bytes = kek.unwrap_secret(row.kek_generation, TOKEN_PURPOSE, &row.wrapped)?;
-                TokenKey::from_bytes(bytes[..].try_into().map_err(|_| VaultError::WrongKey)?)
+                TokenKey::from_bytes(bytes[..].try_into().map_err(|_| VaultError::Malformed { what: "token key" })?)
             }
             None => {
                 let key = TokenKey::generate()?;
@@ -132,8 +132,7 @@ impl Cabinet {
     pub(crate) async fn new_share(&self, share: ShareId) -> Result<Arc<ShareKeys>, Error> {
         let key = ShareKey::generate()?;
         let wrapped = self.kek.wrap_share_key(self.generation, share, &key)?;
-        let row =
-            WrappedRow { generation: 1, kek_generation: self.generation, wrapped: wrapped.as_bytes().to_vec() };
+        let row = WrappedRow { generation: 1, kek_generation: self.generation, wrapped: wrapped.as_bytes().to_vec() };
         self.keyring.add_share_key(share, &row, Time::now()).await?;
         Ok(self.keep(ShareKeys::new(share, 1, key)))
     }

@@ -30,7 +30,13 @@ enum Source {
     /// An engineer's root: one directory for each assigned ticket.
     Tickets(VecDeque<Entry>),
     /// A directory of a share: rows by id, from behind the last one given.
-    Directory { spot: Box<Spot>, directory: DirectoryId, after: Option<[u8; 16]>, unrecorded: VecDeque<Entry>, ended: bool },
+    Directory {
+        spot: Box<Spot>,
+        directory: DirectoryId,
+        after: Option<[u8; 16]>,
+        unrecorded: VecDeque<Entry>,
+        ended: bool,
+    },
 }
 
 impl Listing {

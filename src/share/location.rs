@@ -12,9 +12,18 @@ pub struct PublicAddress {
 }
 
 impl PublicAddress {
+    /// What is shown before any server has served the data directory.
+    pub fn unknown() -> Self {
+        Self { host: "localhost".to_owned(), port: 2222 }
+    }
+
     /// Host and port as a URL has them (RFC 3986, section 3.2: an IPv6 address in brackets).
     fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// `sftp://HOST:PORT/REF/PATH`: what an engineer opens.
@@ -49,7 +58,11 @@ fn glob_escaped(path: &SharePath) -> Vec<u8> {
 /// Quotes a word for a POSIX shell: single quotes, an inner one as `'\''`.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

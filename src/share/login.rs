@@ -168,9 +168,7 @@ impl Shares {
             Who::Ticket { generation, .. } => tickets::by_reference(&mut conn, login.user.as_str())
                 .await?
                 .is_some_and(|ticket| ticket.token_generation == *generation),
-            Who::Engineer { fingerprint } => {
-                people::may_log_in(&mut conn, login.user.as_str(), fingerprint).await?
-            }
+            Who::Engineer { fingerprint } => people::may_log_in(&mut conn, login.user.as_str(), fingerprint).await?,
         })
     }
 }

@@ -35,6 +35,7 @@ pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, Verification};
 pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
 pub use login::Login;
+pub use outbox::NoticeQueue;
 pub use upload::Upload;
 pub use view::{Attributes, Changes, PlaceKind, Space, View, WriteMode};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word};
+use crate::records::Conn;
 use crate::records::entries::{self, EntryRow};
-use crate::records::{Conn, Records};
 use crate::share::Error;
 use crate::share::keys::ShareKeys;
 
@@ -102,13 +102,12 @@ pub(crate) fn is_from_support(name: &FileName) -> bool {
 }
 
 /// The path of an entry, climbed up from it.
-pub(crate) async fn path_of(records: &Records, keys: &ShareKeys, id: &[u8; 16]) -> Result<SharePath, Error> {
-    let mut conn = records.read().await?;
+pub(crate) async fn path_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> Result<SharePath, Error> {
     let mut names = Vec::new();
     let mut next = *id;
     // A path has at most as many names as the rules allow; more is a circle in damaged records.
     for _ in 0..=crate::model::path::MAX_DEPTH {
-        let Some(entry) = entries::by_id(&mut conn, &next).await? else { break };
+        let Some(entry) = entries::by_id(conn, &next).await? else { break };
         let (Some(parent), Some(name)) = (entry.parent, entry.name) else {
             names.reverse();
             return Ok(SharePath::from_names(names));

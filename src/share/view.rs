@@ -375,9 +375,7 @@ impl View {
         let names = self.house().settings.names_per_share;
         let taken = match self.locate(path).await? {
             Place::Top => 0,
-            Place::In(spot) => {
-                entries::count(&mut *self.house().records.read().await?, spot.reach.share()).await?
-            }
+            Place::In(spot) => entries::count(&mut *self.house().records.read().await?, spot.reach.share()).await?,
         };
         let objects = self.house().data.objects();
         let disk = rustix::fs::statvfs(&objects).map_err(|error| Error::file(objects)(error.into()))?;

@@ -500,9 +500,8 @@ impl State {
     /// Before a write from `offset` to `end`: what it lies over must reach the worker first.
     fn put_in_order(&mut self, offset: u64, end: u64) {
         let over_early = self.early.iter().any(|(start, bytes)| *start < end && offset < *start + bytes.len() as u64);
-        let over_chunk = self.runs.iter().any(|run| {
-            run.chunk.as_ref().is_some_and(|(start, _)| *start < end && offset < run.next)
-        });
+        let over_chunk =
+            self.runs.iter().any(|run| run.chunk.as_ref().is_some_and(|(start, _)| *start < end && offset < run.next));
         if over_early || over_chunk {
             self.settle();
         }
@@ -522,7 +521,8 @@ mod tests {
     #[test]
     fn r26_the_resume_point_is_strictly_below() {
         let step = RESUME_STEP;
-        let points = [(0, 0), (1, 0), (step, 0), (step + 1, step), (3 * step, 2 * step), (u64::MAX, u64::MAX / step * step)];
+        let points =
+            [(0, 0), (1, 0), (step, 0), (step + 1, step), (3 * step, 2 * step), (u64::MAX, u64::MAX / step * step)];
         for (durable, point) in points {
             assert_eq!(resume_point(durable), point, "{durable}");
         }

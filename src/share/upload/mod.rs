@@ -153,7 +153,7 @@ impl Upload {
         }
         if self.lane.phase() == Phase::Published {
             let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
-            let next = self.view.open_write(&self.path, mode).await?;
+            let next = Box::pin(self.view.open_write(&self.path, mode)).await?;
             *self = next;
         }
         Ok(())
@@ -246,16 +246,14 @@ pub(crate) async fn open(
     let artifact = start.ledger.artifact;
     let file_mode = spot.entry.as_ref().map_or(file_mode, |row| row.mode);
     let recorded = start.ledger.number.is_some();
-    let lane =
-        Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, recorded));
+    let lane = Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, recorded));
     if !view.house().uploads.enter(&lane) {
         // Somebody was quicker by a moment.
         return Err(Refusal::Fenced.into());
     }
     let house = Arc::clone(view.house());
     let hasher = Hasher::from(start.digest);
-    let worker =
-        Worker::new(house, Arc::clone(&lane), start.ledger, start.map, start.extents, hasher, start.origin);
+    let worker = Worker::new(house, Arc::clone(&lane), start.ledger, start.map, start.extents, hasher, start.origin);
     view.house().works.spawn(worker.run());
     Ok(Upload::with_lane(view, path, mode, lane))
 }
@@ -358,9 +356,7 @@ impl Start {
 }
 
 async fn version(view: &View, id: VersionId) -> Result<VersionRow, Error> {
-    versions::by_id(&mut *view.house().records.read().await?, id)
-        .await?
-        .ok_or(Error::Refused(Refusal::NoSuchFile))
+    versions::by_id(&mut *view.house().records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
 }
 
 fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {

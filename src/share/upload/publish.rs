@@ -141,9 +141,7 @@ impl Ledger {
         hasher: &Hasher,
         incomplete: bool,
     ) -> Result<(), Error> {
-        let is_durable = |id: &ObjectId| {
-            extents.get(id).is_some_and(|extent| !matches!(extent.home, Home::Syncing(_)))
-        };
+        let is_durable = |id: &ObjectId| extents.get(id).is_some_and(|extent| !matches!(extent.home, Home::Syncing(_)));
         let mut durable = SliceMap::new();
         for slice in map.slices().filter(|slice| is_durable(&slice.extent)) {
             durable.lay(*slice);
@@ -255,11 +253,8 @@ impl Ledger {
         versions::publish(tx.conn(), &publication).await?;
         entries::set_versions(tx.conn(), self.artifact.as_bytes(), Some(self.version), None).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), Some(modified.unwrap_or(now))).await?;
-        let subject = Subject {
-            actor: self.uploader.as_str(),
-            ticket: Some(&self.ticket),
-            id: Some(*self.version.as_bytes()),
-        };
+        let subject =
+            Subject { actor: self.uploader.as_str(), ticket: Some(&self.ticket), id: Some(*self.version.as_bytes()) };
         let detail = json!({
             "artifact": self.artifact.to_string(),
             "size": length,

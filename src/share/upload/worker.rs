@@ -393,8 +393,6 @@ impl Worker {
         if self.map.slices().len() > MAX_SLICES {
             self.compact().await?;
         }
-        self.ledger
-            .publish(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, self.origin)
-            .await
+        self.ledger.publish(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, self.origin).await
     }
 }

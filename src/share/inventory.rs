@@ -1,0 +1,309 @@
+//! What lies in a share, for operators and programs: lists, fetching, verification.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::model::{ArtifactId, DirectoryId, NoticeState, SharePath, Time, VersionState, Word};
+use crate::records::entries::{self, EntryRow};
+use crate::records::versions::{self, VersionRow};
+use crate::records::{notices, tickets};
+use crate::share::content::Content;
+use crate::share::desk::existing_ticket;
+use crate::share::download::report_damage;
+use crate::share::keys::ShareKeys;
+use crate::share::tree::{Reach, Spot, path_of};
+use crate::share::{Error, PublicAddress, Shares};
+
+/// Rows that are read at once.
+const PAGE: usize = 1000;
+/// Bytes that are read at once.
+const READ: u64 = 1 << 20;
+
+/// An artifact, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArtifactLine {
+    /// The artifact's id.
+    pub id: String,
+    /// Where it lies in the share.
+    pub path: String,
+    /// Which version of it this is.
+    pub version: u64,
+    /// Bytes; of an unfinished one, those that an upload would continue behind.
+    pub size: u64,
+    /// SHA-256 of its content, once there is one.
+    pub sha256: Option<String>,
+    /// Where it stands.
+    pub state: VersionState,
+    /// Who sent it.
+    pub uploaded_by: String,
+    /// When it became available.
+    pub received_at: Option<Time>,
+    /// What an engineer opens.
+    pub location: String,
+}
+
+/// A notice, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct NoticeLine {
+    /// The notice's id, which its mail carries as Message-ID.
+    pub id: String,
+    /// The ticket.
+    pub ticket: String,
+    /// What it speaks of.
+    pub artifacts: Vec<NoticeArtifact>,
+    /// `mail` or `spool`, once tried.
+    pub channel: Option<String>,
+    /// The engineer's mail address.
+    pub recipient: String,
+    /// Where it stands.
+    pub state: NoticeState,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// When it is tried next.
+    pub next_attempt_at: Option<Time>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// An artifact that a notice speaks of.
+#[derive(Debug, Clone, Serialize)]
+pub struct NoticeArtifact {
+    /// The artifact's id.
+    pub id: String,
+    /// Where it lies in the share.
+    pub path: String,
+    /// Its version.
+    pub version: u64,
+}
+
+/// What verifying an artifact showed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// The ticket.
+    pub ticket: String,
+    /// Where the artifact lies in the share.
+    pub path: String,
+    /// Its version.
+    pub version: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Whether every byte is what was sealed and the SHA-256 is right.
+    pub intact: bool,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+impl Shares {
+    /// The artifacts of a ticket, by path: of each the current version, or the one that is still arriving.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail.
+    pub async fn artifacts(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
+        let mut conn = self.0.records.read().await?;
+        let share = existing_ticket(&mut conn, ticket).await?.share;
+        let keys = self.0.keys.share(share).await?;
+        let versions: HashMap<_, _> =
+            versions::of_share(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
+        drop(conn);
+        let mut lines = Vec::new();
+        for (path, row) in self.files(&keys).await? {
+            let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
+            let Some(version) = shown.and_then(|id| versions.get(&id)) else { continue };
+            lines.push(ArtifactLine {
+                id: ArtifactId::from_bytes(row.id).to_string(),
+                path: path.to_string(),
+                version: row.number_base + version.number,
+                size: if version.sha256.is_some() { version.length } else { version.resumable_at },
+                sha256: version.sha256.map(hex::encode),
+                state: version.state,
+                uploaded_by: version.uploaded_by.clone(),
+                received_at: version.received_at,
+                location: address.location(ticket, &path),
+            });
+        }
+        lines.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(lines)
+    }
+
+    /// Every file of a share with its path.
+    async fn files(&self, keys: &ShareKeys) -> Result<Vec<(SharePath, EntryRow)>, Error> {
+        let mut conn = self.0.records.read().await?;
+        let mut files = Vec::new();
+        let mut directories = vec![(DirectoryId::root_of(keys.share), SharePath::ROOT)];
+        while let Some((directory, path)) = directories.pop() {
+            let mut after = None;
+            loop {
+                let rows = entries::children(&mut conn, directory, after, PAGE).await?;
+                let ended = rows.len() < PAGE;
+                after = rows.last().map(|row| row.id);
+                for row in rows {
+                    let Some(sealed) = &row.name else { continue };
+                    let path = path.join(keys.names.open_name(row.id, sealed)?);
+                    if row.is_directory {
+                        directories.push((DirectoryId::from_bytes(row.id), path));
+                    } else {
+                        files.push((path, row));
+                    }
+                }
+                if ended {
+                    break;
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Decrypts the current version of an artifact and hands it to `sink` piece by piece, for the command line.
+    ///
+    /// # Errors
+    /// If there is no such artifact, it is not available or damaged, or `sink` fails.
+    pub async fn fetch(
+        &self,
+        ticket: &Word,
+        path: &SharePath,
+        mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<u64, Error> {
+        let mut conn = self.0.records.read().await?;
+        let share = existing_ticket(&mut conn, ticket).await?.share;
+        let reach = Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await? };
+        let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
+        let spot = Spot::find(&mut conn, reach, path.names()).await.map_err(|_| missing())?;
+        let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
+        let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
+        drop(conn);
+        if version.state != VersionState::Available {
+            return Err(Error::operator(format!(
+                "version {} of this artifact is {}; 'tacdrop artifact list {ticket}' shows what can be fetched",
+                version.number, version.state
+            )));
+        }
+        let digest =
+            self.read_all(&spot.reach.keys, &version, ticket, |bytes| sink(bytes).map_err(Error::file("output")));
+        digest.await?;
+        Ok(version.length)
+    }
+
+    /// Reads a version from front to back and compares its SHA-256 with the manifest's.
+    async fn read_all(
+        &self,
+        keys: &ShareKeys,
+        version: &VersionRow,
+        ticket: &Word,
+        mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let outcome = async {
+            let (content, manifest, _) = Content::of_version(&self.0, keys, version).await?;
+            if manifest.length != version.length || Some(manifest.sha256) != version.sha256 {
+                return Err(crate::vault::VaultError::Tampered { what: "record of a version" }.into());
+            }
+            let (mut hash, mut bytes, mut at) = (Sha256::new(), Vec::new(), 0);
+            while at < manifest.length {
+                bytes.clear();
+                content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
+                at += bytes.len() as u64;
+                hash.update(&bytes);
+                sink(&bytes)?;
+            }
+            if manifest.sha256 != <[u8; 32]>::from(hash.finalize()) {
+                return Err(crate::vault::VaultError::Tampered { what: "content of a version" }.into());
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = &outcome {
+            report_damage(&self.0, error, version.id, ticket).await;
+        }
+        outcome
+    }
+
+    /// Verifies every version that can be read, of one ticket or of all, and tells `report` of each. What is not intact is
+    /// marked as damaged.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail. A damaged artifact is no error here; it is reported.
+    pub async fn verify(
+        &self,
+        only: Option<&Word>,
+        mut report: impl FnMut(&Verification),
+    ) -> Result<Vec<Verification>, Error> {
+        let mut conn = self.0.records.read().await?;
+        let tickets = match only {
+            Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
+            None => tickets::list(&mut conn, None).await?,
+        };
+        drop(conn);
+        let mut verifications = Vec::new();
+        for ticket in tickets {
+            let keys = self.0.keys.share(ticket.share).await?;
+            let mut conn = self.0.records.read().await?;
+            let mut versions = Vec::new();
+            for version in versions::of_share(&mut conn, ticket.share).await? {
+                use VersionState::{Available, Damaged, Withdrawn};
+                if matches!(version.state, Available | Withdrawn | Damaged) {
+                    let base = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
+                    let path = path_of(&mut conn, &keys, version.artifact.as_bytes()).await;
+                    versions.push((version, base.map_or(0, |row| row.number_base), path));
+                }
+            }
+            drop(conn);
+            for (version, base, path) in versions {
+                let outcome = self.read_all(&keys, &version, &ticket.reference, |_| Ok(())).await;
+                let verification = Verification {
+                    ticket: ticket.reference.to_string(),
+                    path: path.map_or_else(|_| format!("artifact {}", version.artifact), |path| path.to_string()),
+                    version: base + version.number,
+                    size: version.length,
+                    intact: outcome.is_ok(),
+                    problem: outcome.err().map(|error| error.to_string()),
+                };
+                report(&verification);
+                verifications.push(verification);
+            }
+        }
+        Ok(verifications)
+    }
+
+    /// The notices of one ticket or of all, oldest first.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail.
+    pub async fn notices(&self, only: Option<&Word>) -> Result<Vec<NoticeLine>, Error> {
+        let mut conn = self.0.records.read().await?;
+        if let Some(reference) = only {
+            existing_ticket(&mut conn, reference).await?;
+        }
+        let mut lines = Vec::new();
+        for notice in notices::list(&mut conn, only).await? {
+            let ticket = existing_ticket(&mut conn, &notice.ticket).await?;
+            let keys = self.0.keys.share(ticket.share).await?;
+            let engineers = crate::records::people::engineers(&mut conn, Some(notice.recipient.as_str())).await?;
+            let mut artifacts = Vec::new();
+            for id in notices::versions(&mut conn, notice.id).await? {
+                let Some(version) = versions::by_id(&mut conn, id).await? else { continue };
+                let entry = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
+                artifacts.push(NoticeArtifact {
+                    id: version.artifact.to_string(),
+                    path: path_of(&mut conn, &keys, version.artifact.as_bytes()).await?.to_string(),
+                    version: entry.map_or(0, |entry| entry.number_base) + version.number,
+                });
+            }
+            lines.push(NoticeLine {
+                id: notice.id.to_string(),
+                ticket: notice.ticket.to_string(),
+                artifacts,
+                channel: notice.channel,
+                recipient: engineers
+                    .into_iter()
+                    .next()
+                    .map_or_else(|| notice.recipient.to_string(), |engineer| engineer.email),
+                state: notice.state,
+                attempts: notice.attempts,
+                next_attempt_at: notice.next_attempt_at,
+                last_error: notice.last_error,
+            });
+        }
+        Ok(lines)
+    }
+}
