@@ -1,1 +1,311 @@
-//! server.
+//! Wires the rooms together: opens the data directory, starts the door and the workers, and stops them in the order in
+//! which nothing is lost.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config};
+use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
+use crate::share::{self, DataDirectory, NoticeQueue, PublicAddress, Shares};
+use crate::ssh;
+
+/// The fact that remembers which host key clients have seen.
+const HOST_KEY: &str = "host_key_fingerprint";
+/// How often objects that nobody needs are removed, and how long they are kept at least.
+const SWEEP: Duration = Duration::from_secs(300);
+const DOOMED_FOR: Duration = Duration::from_secs(3600);
+
+/// Why the server does not start, as a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Share(#[from] share::Error),
+    /// The SSH door does not open.
+    #[error("{0}")]
+    Door(#[from] ssh::Error),
+    /// The address cannot be listened on.
+    #[error("{address} cannot be listened on: {source}; choose another one with server.listen")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A setting cannot be used.
+    #[error("{0}")]
+    Setting(String),
+    /// The host key is not the one that clients know.
+    #[error("{0}")]
+    HostKey(String),
+    /// The system refused something that every server needs.
+    #[error("the server cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What is known once the server takes connections.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The address that is listened on.
+    pub address: SocketAddr,
+    /// The address that people are told.
+    pub public: PublicAddress,
+    /// The host key's fingerprint.
+    pub fingerprint: String,
+}
+
+/// Serves the data directory until `stop`, then drains. `ready` is called when connections are taken. Blocks.
+///
+/// # Errors
+/// [`Error`] if it cannot start. Once it serves, it ends without an error.
+pub fn serve(
+    data: DataDirectory,
+    config: &Config,
+    stop: &CancellationToken,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
+    // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a third of a millisecond
+    // at a time, so what must answer quickly - logins, notices, signals - runs on another one.
+    let works = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("works")
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()?;
+    let office = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("office")
+        .enable_all()
+        .build()?;
+    let outcome = office.block_on(run(data, config, works.handle().clone(), stop, ready));
+    works.shutdown_timeout(Duration::from_secs(10));
+    office.shutdown_timeout(Duration::from_secs(10));
+    outcome
+}
+
+async fn run(
+    data: DataDirectory,
+    config: &Config,
+    works: tokio::runtime::Handle,
+    stop: &CancellationToken,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
+    let waker = Waker::new();
+    let wake = waker.clone();
+    let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
+    let host_key = host_key(&shares).await?;
+    let address = config.server.listen;
+    let listener = ssh::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let bound = listener.local_addr()?;
+    let (host, port) = config.server.public_address(bound);
+    let public = PublicAddress { host, port };
+    shares.set_public_address(&public).await?;
+
+    let (dispatcher_stop, watch_stop) = (CancellationToken::new(), CancellationToken::new());
+    let workers = TaskTracker::new();
+    let dispatcher = dispatcher(&shares, config, &public, waker)?;
+    workers.spawn(dispatcher.run(dispatcher_stop.clone()));
+    let watcher = shares.clone();
+    let stop_watching = watch_stop.clone();
+    workers.spawn(async move { watcher.watch_logins(stop_watching).await });
+    workers.spawn(sweep(shares.clone(), watch_stop.clone()));
+
+    let fingerprint = ssh::fingerprint(&host_key);
+    let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config) };
+    let door = ssh::start(listener, door_settings, shares.clone())?;
+    tracing::info!("listening on {bound}");
+    ready(&Ready { address: bound, public, fingerprint });
+
+    stop.cancelled().await;
+    tracing::info!(uploads = shares.open_uploads(), "draining: uploads under way may finish");
+    shares.drain();
+    let cut = door.drain(Duration::from_secs(config.server.drain_seconds)).await;
+    if cut > 0 {
+        tracing::warn!(cut, "uploads were cut; their senders can continue them");
+    }
+    watch_stop.cancel();
+    dispatcher_stop.cancel();
+    workers.close();
+    workers.wait().await;
+    shares.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Removes objects that nobody needs any more.
+async fn sweep(shares: Shares, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        match shares.remove_doomed(DOOMED_FOR).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "objects that nobody needs were removed"),
+            Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
+        }
+    }
+}
+
+fn dispatcher(
+    shares: &Shares,
+    config: &Config,
+    public: &PublicAddress,
+    waker: Waker,
+) -> Result<Dispatcher<NoticeQueue, AnyCarrier>, Error> {
+    let notify = &config.notify;
+    let (carrier, letterhead, timeout) = match &notify.smtp {
+        Some(smtp) => {
+            let carrier = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
+            let letterhead =
+                Letterhead::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
+            (AnyCarrier::Mail(carrier), letterhead, smtp.timeout_seconds)
+        }
+        None => {
+            let directory = notify.spool.clone().unwrap_or_else(|| shares.data().notices());
+            let letterhead = Letterhead::local(&public.host)
+                .map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
+            (AnyCarrier::Spool(Spool::new(directory)), letterhead, 30)
+        }
+    };
+    let settings = notify::Settings {
+        letterhead,
+        give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
+        delivery_timeout: Duration::from_secs(timeout.saturating_mul(2)),
+    };
+    Ok(Dispatcher::new(Arc::new(NoticeQueue(shares.clone())), carrier, waker, settings))
+}
+
+fn smtp_settings(smtp: &config::SmtpServer) -> Result<notify::SmtpSettings, Error> {
+    let login = match (&smtp.user, &smtp.password) {
+        (Some(user), Some(password)) => {
+            let password = password.read().map_err(|error| Error::Setting(error.to_string()))?;
+            Some(notify::Login { user: user.clone(), password })
+        }
+        _ => None,
+    };
+    Ok(notify::SmtpSettings {
+        host: smtp.host.clone(),
+        port: smtp.port,
+        tls: match smtp.tls {
+            config::SmtpTls::None => notify::Tls::None,
+            config::SmtpTls::Starttls => notify::Tls::StartTls,
+            config::SmtpTls::Tls => notify::Tls::Tls,
+        },
+        login,
+        helo: smtp.helo.clone(),
+        timeout: Duration::from_secs(smtp.timeout_seconds),
+    })
+}
+
+/// The share's settings as the configuration has them. Commands open the data directory with the same ones.
+pub fn share_settings(config: &Config) -> share::Settings {
+    let bytes = |mib: u64| usize::try_from(mib << 20).unwrap_or(usize::MAX);
+    share::Settings {
+        extent_bytes: config.storage.extent_mib << 20,
+        checkpoint: Duration::from_secs(config.storage.checkpoint_seconds),
+        inline_bytes: usize::try_from(config.storage.inline_kib << 10).unwrap_or(64 << 10),
+        names_per_share: config.limits.names_per_share,
+        file_bytes: config.limits.file_gib << 30,
+        session_buffer: bytes(config.limits.buffered_plaintext_mib_per_session),
+        total_buffer: bytes(config.limits.buffered_plaintext_mib),
+        settle: Duration::from_secs(config.notify.settle_seconds),
+        settle_max: Duration::from_secs(config.notify.settle_max_seconds),
+        kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
+    }
+}
+
+fn door_limits(config: &Config) -> ssh::Limits {
+    let (limits, defaults) = (&config.limits, ssh::Limits::default());
+    ssh::Limits {
+        gate: ssh::GateLimits {
+            unauthenticated: limits.unauthenticated_connections,
+            unauthenticated_per_source: limits.unauthenticated_per_source,
+            per_source: limits.connections_per_source,
+            ..defaults.gate
+        },
+        login_grace: Duration::from_secs(limits.login_grace_seconds),
+        failures: limits.failures_per_connection,
+        key_probes: limits.key_probes,
+        rejection_delay: Duration::from_millis(limits.rejection_milliseconds),
+        channels: limits.channels_per_connection,
+        sftp: crate::sftp::Limits { handles: limits.handles, ..defaults.sftp },
+        stall: Duration::from_secs(limits.stalled_seconds),
+        idle: Duration::from_secs(limits.idle_seconds),
+        keepalive: Duration::from_secs(limits.keepalive_seconds),
+        shards: match config.server.connection_threads {
+            0 => defaults.shards,
+            threads => threads,
+        },
+        ..defaults
+    }
+}
+
+/// The SSH host key of a data directory. It is made once, for a directory that never had one; if it is lost or replaced,
+/// the server says so instead of showing clients another one.
+///
+/// # Errors
+/// [`Error::HostKey`] with what to do.
+pub async fn host_key(shares: &Shares) -> Result<PrivateKey, Error> {
+    let path = shares.data().host_key();
+    let known = shares.fact(HOST_KEY).await?;
+    if !path.exists() {
+        if known.is_some() {
+            return Err(Error::HostKey(format!(
+                "{} is missing, and clients know its fingerprint; restore it from its backup",
+                path.display()
+            )));
+        }
+        let text = ssh::generate_host_key().map_err(|error| Error::HostKey(error.to_string()))?;
+        write_private(&path, text.as_bytes())?;
+    }
+    let key = read_host_key(&path)?;
+    let fingerprint = ssh::fingerprint(&key);
+    match known {
+        Some(known) if known == fingerprint => {}
+        Some(known) => {
+            return Err(Error::HostKey(format!(
+                "{} has the fingerprint {fingerprint}, but clients know {known}; put the old key back",
+                path.display()
+            )));
+        }
+        None => shares.set_fact(HOST_KEY, &fingerprint).await?,
+    }
+    Ok(key)
+}
+
+fn read_host_key(path: &Path) -> Result<PrivateKey, Error> {
+    let unreadable = |error: &dyn std::fmt::Display| Error::HostKey(format!("{}: {error}", path.display()));
+    let mode = fs::metadata(path).map_err(|error| unreadable(&error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::HostKey(format!(
+            "{} can be read by others; run: chmod 0600 {}",
+            path.display(),
+            path.display()
+        )));
+    }
+    let text = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(|error| unreadable(&error))?);
+    ssh::parse_host_key(&text).map_err(|error| unreadable(&error))
+}
+
+/// Writes a file that only the server may read: whole and durable under its name, or not there. Whoever comes second
+/// finds the first one's.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), std::io::Error> {
+    let temporary: PathBuf = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    // A link fails where a rename would replace.
+    match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => fs::remove_file(&temporary)?,
+    }
+    if let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}

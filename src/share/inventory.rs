@@ -265,6 +265,25 @@ impl Shares {
         Ok(verifications)
     }
 
+    /// Removes objects that have been doomed for at least `age`, and says how many.
+    ///
+    /// # Errors
+    /// If the records or the store fail.
+    pub async fn remove_doomed(&self, age: std::time::Duration) -> Result<usize, Error> {
+        const AT_ONCE: u32 = 1000;
+        let before = Time::now().minus(age);
+        let objects = versions::doomed(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
+        for (object, place) in &objects {
+            if *place == versions::Place::Store {
+                self.0.store.delete(*object)?;
+            }
+            let mut tx = self.0.records.begin().await?;
+            versions::forget(tx.conn(), *object).await?;
+            tx.commit().await?;
+        }
+        Ok(objects.len())
+    }
+
     /// The notices of one ticket or of all, oldest first.
     ///
     /// # Errors
