@@ -80,7 +80,8 @@ pub(super) struct OpenUpload {
     /// Empty once CLOSE took the upload out.
     pub(super) slot: Arc<Mutex<Option<Upload>>>,
     pub(super) append: bool,
-    pub(super) open: TaskTrackerToken,
+    /// Counts among the uploads that a draining server waits for, as long as it is held.
+    pub(super) _open: TaskTrackerToken,
 }
 
 /// The WRITE whose payload is on its way.
@@ -232,7 +233,6 @@ impl<O: Outlet> Session<O> {
         self.closes.spawn(async move {
             // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
             let outcome = tokio::spawn(upload.close()).await.unwrap_or(Err(Refusal::Storage));
-            drop(open.open);
             let mut out = Vec::new();
             match outcome {
                 Ok(()) => reply::ok(&mut out, id),
@@ -240,7 +240,8 @@ impl<O: Outlet> Session<O> {
             }
             // If the client is gone, its upload is finished all the same.
             let _ = outlet.send(Bytes::from(out)).await;
-            drop(place);
+            // Only now: a server that drains waits until the answer is on its way.
+            drop((open, place));
         });
     }
 }

@@ -1,5 +1,7 @@
 //! What each request does. Only `session` calls it.
 
+use std::sync::Arc;
+
 use tokio::sync::MutexGuard;
 
 use super::frame::{Flags, Request, Wanted};
@@ -65,8 +67,10 @@ impl<O: Outlet> Session<O> {
                 let path = SharePath::parse(&path)?;
                 match wanted.changes() {
                     Some(changes) => self.view.change(&path, changes).await?,
-                    // Owner and group only: ignored with OK, if there is something to ignore it for.
-                    None => drop(self.view.attributes(&path).await?),
+                    None => {
+                        // Owner and group only: ignored with OK, if there is something to ignore it for.
+                        self.view.attributes(&path).await?;
+                    }
                 }
                 Ok(Answer::Ok)
             }
@@ -131,13 +135,13 @@ impl<O: Outlet> Session<O> {
                     append: flags.append,
                     read: flags.read,
                 };
-                let open = self.uploads.token();
+                let token = self.uploads.token();
                 let mut upload = self.view.open_write(path, mode).await?;
                 // The attributes are those of a file that is made (draft, section 6.3).
                 if let Some(changes) = wanted.changes().filter(|_| flags.create) {
                     upload.change(changes).await?;
                 }
-                Open::Upload(OpenUpload { slot: std::sync::Arc::new(Some(upload).into()), append: flags.append, open })
+                Open::Upload(OpenUpload { slot: Arc::new(Some(upload).into()), append: flags.append, _open: token })
             }
             Flags { read: true, .. } => Open::Download(self.view.open_read(path).await?),
             Flags { .. } => return Err(Refusal::BadRequest),
