@@ -144,6 +144,7 @@ impl Shares {
     ) -> Result<Self, Error> {
         let _opening = data.lock_for_opening()?;
         let serving = if serve { Some(data.lock_for_serving()?) } else { None };
+        data.make_databases()?;
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
         let fresh = !tickets::any(&mut *records.read().await?).await?;
