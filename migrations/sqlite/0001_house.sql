@@ -54,8 +54,8 @@ CREATE TABLE ticket (
     closed_at        INTEGER,
     -- Kept with every change, so that a limit costs no counting: plaintext bytes in its extents, each counted once, and
     -- files and directories in sight.
-    stored_bytes     INTEGER NOT NULL DEFAULT 0,
-    names            INTEGER NOT NULL DEFAULT 0
+    stored_bytes     INTEGER NOT NULL DEFAULT 0 CHECK (stored_bytes >= 0),
+    names            INTEGER NOT NULL DEFAULT 0 CHECK (names >= 0)
 );
 CREATE INDEX ticket_by_engineer ON ticket (engineer);
 
@@ -80,6 +80,7 @@ CREATE TABLE entry (
     withdrawn_at      INTEGER
 );
 CREATE UNIQUE INDEX entry_by_name ON entry (parent_id, name_index) WHERE replaced_at IS NULL AND withdrawn_at IS NULL;
+CREATE INDEX entry_withdrawn_by_name ON entry (parent_id, name_index) WHERE withdrawn_at IS NOT NULL;
 CREATE INDEX entry_by_parent ON entry (parent_id, id);
 CREATE INDEX entry_by_share ON entry (share_id);
 

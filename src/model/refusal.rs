@@ -134,8 +134,12 @@ refusals! {
         "Die Datei ist größer, als dieser Server annimmt. Bitte beim Support nach einem anderen Weg fragen."
     /// The share is full.
     QuotaExceeded Permanent
-        "The space of this ticket is used up. Ask support for more, or delete what is no longer needed."
-        "Der Platz dieses Tickets ist aufgebraucht. Bitte beim Support um mehr bitten oder löschen, was nicht mehr gebraucht wird."
+        "The space of this ticket is used up. Ask support for more."
+        "Der Platz dieses Tickets ist aufgebraucht. Bitte beim Support um mehr bitten."
+    /// More scattered pieces than a version can have.
+    TooScattered Permanent
+        "The file was sent in too many scattered pieces. Send it again from start to end."
+        "Die Datei wurde in zu vielen verstreuten Stücken gesendet. Bitte von Anfang bis Ende erneut senden."
     /// Too many names in the share.
     TooManyNames Permanent
         "This share holds as many files and directories as it may. Pack them into one archive."

@@ -29,6 +29,8 @@ pub struct EntryRow {
     pub receiving: Option<ReceivingVersion>,
     /// Added to a version's number for people.
     pub number_base: u64,
+    /// Whether it stands in the tree: neither replaced nor withdrawn.
+    pub in_sight: bool,
 }
 
 /// What a listing needs of an available version.
@@ -56,7 +58,7 @@ macro_rules! select {
         concat!(
             "SELECT e.id, e.share_id, e.parent_id, e.kind, e.name, e.mode, e.modified_at, e.current_version, \
              c.length AS current_length, e.receiving_version, r.resumable_at, r.state AS receiving_state, \
-             e.number_base FROM entry e LEFT JOIN version c ON c.id = e.current_version \
+             e.number_base, e.replaced_at, e.withdrawn_at FROM entry e LEFT JOIN version c ON c.id = e.current_version \
              LEFT JOIN version r ON r.id = e.receiving_version ",
             $rest
         )
@@ -87,6 +89,8 @@ fn entry(row: &SqliteRow) -> Result<EntryRow, RecordsError> {
         current,
         receiving,
         number_base: unsigned(row, "entry", "number_base")?,
+        in_sight: row.try_get::<Option<i64>, _>("replaced_at")?.is_none()
+            && row.try_get::<Option<i64>, _>("withdrawn_at")?.is_none(),
     })
 }
 
@@ -244,6 +248,7 @@ pub async fn move_to(
 }
 
 /// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there.
+/// False if it was out of sight already.
 ///
 /// # Errors
 /// If the database fails.
@@ -253,12 +258,16 @@ pub async fn replace(
     successor: &[u8; 16],
     number_base: u64,
     now: Time,
-) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET replaced_at = $2 WHERE id = $1")
-        .bind(&id[..])
-        .bind(now.millis())
-        .execute(&mut *conn)
-        .await?;
+) -> Result<bool, RecordsError> {
+    let done =
+        sqlx::query("UPDATE entry SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL")
+            .bind(&id[..])
+            .bind(now.millis())
+            .execute(&mut *conn)
+            .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
     uncount(conn, id).await?;
     sqlx::query("UPDATE entry SET predecessor = $2, number_base = $3 WHERE id = $1")
         .bind(&successor[..])
@@ -266,7 +275,7 @@ pub async fn replace(
         .bind(signed(number_base))
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Marks an entry as followed by another one that names it as its predecessor.
@@ -286,35 +295,40 @@ pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<
     Ok(())
 }
 
-/// Takes a file out of sight, with all its versions, because its uploader deleted it.
+/// Takes a file out of sight, with all its versions, because its uploader deleted it. False if it was out of sight
+/// already.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET withdrawn_at = $2 WHERE id = $1")
-        .bind(&id[..])
-        .bind(now.millis())
-        .execute(&mut *conn)
-        .await?;
-    uncount(conn, id).await?;
+pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
+    if !remove_directory(conn, id, now).await? {
+        return Ok(false);
+    }
     sqlx::query("UPDATE version SET state = 'withdrawn' WHERE entry_id = $1 AND state = 'available'")
         .bind(&id[..])
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(true)
 }
 
-/// Takes an empty directory out of the tree. Its row stays while entries that are out of sight still name it.
+/// Takes an empty directory out of the tree; its row stays while entries that are out of sight still name it. False if it
+/// was out of sight already.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET withdrawn_at = $2 WHERE id = $1")
-        .bind(&id[..])
-        .bind(now.millis())
-        .execute(&mut *conn)
-        .await?;
-    uncount(conn, id).await
+pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
+        "UPDATE entry SET withdrawn_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL",
+    )
+    .bind(&id[..])
+    .bind(now.millis())
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    uncount(conn, id).await?;
+    Ok(true)
 }
 
 /// Sets what SETSTAT may set.

@@ -157,7 +157,7 @@ pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsErr
     Ok(())
 }
 
-/// Writes down how far an unfinished version is.
+/// Writes down how far an unfinished version is. False if it is none any more.
 ///
 /// # Errors
 /// If the database fails.
@@ -168,16 +168,19 @@ pub async fn set_progress(
     resumable_at: u64,
     length: u64,
     progress: &[u8],
-) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5 WHERE id = $1")
-        .bind(&id.as_bytes()[..])
-        .bind(state.as_str())
-        .bind(signed(resumable_at))
-        .bind(signed(length))
-        .bind(progress)
-        .execute(conn)
-        .await?;
-    Ok(())
+) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
+        "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5 WHERE id = $1 \
+         AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(state.as_str())
+    .bind(signed(resumable_at))
+    .bind(signed(length))
+    .bind(progress)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// What makes a version available.
@@ -199,14 +202,15 @@ pub struct Publication<'a> {
     pub at: Time,
 }
 
-/// Makes a version available.
+/// Makes an unfinished version available. False if it is none any more.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<(), RecordsError> {
-    sqlx::query(
+pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
         "UPDATE version SET state = 'available', resumable_at = 0, length = $2, sha256 = $3, manifest_id = $4, \
-         manifest_hash = $5, progress = $6, received_at = $7 WHERE id = $1",
+         manifest_hash = $5, progress = $6, received_at = $7 WHERE id = $1 \
+         AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
     )
     .bind(&publication.id.as_bytes()[..])
     .bind(signed(publication.length))
@@ -217,23 +221,35 @@ pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<(
     .bind(publication.at.millis())
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
-/// Moves a version to another state; `shredded` takes its file key away.
+/// Takes an unfinished version's key away. False if it is none any more: then nothing has changed.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn set_state(conn: &mut Conn, id: VersionId, state: VersionState) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE version SET state = $2, file_key = CASE WHEN $2 = 'shredded' THEN NULL ELSE file_key END, \
-         progress = CASE WHEN $2 = 'shredded' THEN NULL ELSE progress END WHERE id = $1",
+pub async fn shred_unfinished(conn: &mut Conn, id: VersionId) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
+        "UPDATE version SET state = 'shredded', file_key = NULL, progress = NULL WHERE id = $1 \
+         AND state IN ('receiving', 'incomplete')",
     )
     .bind(&id.as_bytes()[..])
-    .bind(state.as_str())
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
+}
+
+/// Marks a sealed version as damaged. False if it is none, or is marked already.
+///
+/// # Errors
+/// If the database fails.
+pub async fn mark_damaged(conn: &mut Conn, id: VersionId) -> Result<bool, RecordsError> {
+    let done =
+        sqlx::query("UPDATE version SET state = 'damaged' WHERE id = $1 AND state IN ('available', 'withdrawn')")
+            .bind(&id.as_bytes()[..])
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Where an object lies.
@@ -391,6 +407,19 @@ pub async fn release_extent(
     .await?;
     sqlx::query("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)")
         .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Says that nobody needs an object of the store that has no row.
+///
+/// # Errors
+/// If the database fails.
+pub async fn doom(conn: &mut Conn, object: ObjectId, now: Time) -> Result<(), RecordsError> {
+    sqlx::query("INSERT INTO doomed (object_id, place, since) VALUES ($1, 'store', $2) ON CONFLICT DO NOTHING")
+        .bind(&object.as_bytes()[..])
+        .bind(now.millis())
         .execute(conn)
         .await?;
     Ok(())

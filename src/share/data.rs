@@ -71,6 +71,11 @@ impl DataDirectory {
     pub(crate) fn lock_for_opening(&self) -> Result<File, Error> {
         make_private(&self.root)?;
         make_private(&self.keys())?;
+        make_private(&self.objects())?;
+        // What is made in it later is durable only if the directory itself is.
+        for directory in [&self.root, &self.root.join("..")] {
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(Error::file(directory))?;
+        }
         let path = self.root.join("lock");
         let file = private_file(&path)?;
         file.lock().map_err(Error::file(path))?;

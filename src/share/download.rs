@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::model::{Refusal, VersionId, VersionState, Word};
+use crate::model::{Refusal, VersionId, Word};
 use crate::records::versions;
 use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
@@ -80,7 +80,9 @@ pub(crate) async fn report_damage(house: &House, error: &Error, version: Version
     tracing::error!(%version, %ticket, %error, "a version is damaged; 'tacdrop artifact verify' shows which");
     let mark = async {
         let mut tx = house.records.begin().await?;
-        versions::set_state(tx.conn(), version, VersionState::Damaged).await?;
+        if !versions::mark_damaged(tx.conn(), version).await? {
+            return Ok(());
+        }
         let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(*version.as_bytes()) };
         audit::write(tx.conn(), "version.damaged", subject, &json!({ "why": error.to_string() })).await?;
         tx.commit().await

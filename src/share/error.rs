@@ -51,7 +51,9 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.is_temporary(),
             Self::Operator(_) | Self::Vault(_) => false,
-            Self::Records(error) => matches!(error, RecordsError::Busy | RecordsError::Full),
+            Self::Records(error) => {
+                !matches!(error, RecordsError::Exists | RecordsError::Unreadable { .. } | RecordsError::Migrate(_))
+            }
             Self::Store(error) => matches!(error, StoreError::Full | StoreError::Io(_)),
             Self::File { .. } => true,
         }

@@ -273,15 +273,28 @@ impl Shares {
         const AT_ONCE: u32 = 1000;
         let before = Time::now().minus(age);
         let objects = versions::doomed(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
-        for (object, place) in &objects {
-            if *place == versions::Place::Store {
-                self.0.store.delete(*object)?;
-            }
-            let mut tx = self.0.records.begin().await?;
-            versions::forget(tx.conn(), *object).await?;
-            tx.commit().await?;
+        if objects.is_empty() {
+            return Ok(0);
         }
-        Ok(objects.len())
+        let (store, doomed) = (self.0.store.clone(), objects.clone());
+        let gone = self.0.works.spawn_blocking(move || {
+            // One that cannot be removed stays doomed; the others do not wait for it.
+            let mut gone = Vec::with_capacity(doomed.len());
+            for (object, place) in doomed {
+                match if place == versions::Place::Store { store.delete(object) } else { Ok(()) } {
+                    Ok(()) => gone.push(object),
+                    Err(error) => tracing::warn!(%object, %error, "an object that nobody needs cannot be removed"),
+                }
+            }
+            gone
+        });
+        let gone = gone.await.unwrap_or_default();
+        let mut tx = self.0.records.begin().await?;
+        for object in &gone {
+            versions::forget(tx.conn(), *object).await?;
+        }
+        tx.commit().await?;
+        Ok(gone.len())
     }
 
     /// The notices of one ticket or of all, oldest first.

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
@@ -111,6 +112,8 @@ pub(crate) struct House {
     pub(crate) works: Handle,
     /// Called when a notice was queued.
     wake: Box<dyn Fn() + Send + Sync>,
+    /// Readings that may wait to be written into the audit trail.
+    pub(crate) notes: Arc<Semaphore>,
     draining: AtomicBool,
     serving: Option<std::fs::File>,
 }
@@ -161,6 +164,7 @@ impl Shares {
             budget: Budget::new(settings.total_buffer),
             logins: Logins::default(),
             uploads: Registry::default(),
+            notes: Arc::new(Semaphore::new(256)),
             draining: AtomicBool::new(false),
             data,
             settings,

@@ -1,12 +1,13 @@
 //! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
 use crate::model::{
-    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionState, Word,
+    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow, NewEntry};
 use crate::records::{Conn, tickets, versions};
@@ -14,13 +15,15 @@ use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
 use crate::share::login::Who;
 use crate::share::tree::{Reach, Spot};
-use crate::share::upload::{self, Lane, Upload};
+use crate::share::upload::{self, Lane, Upload, check_in_sight};
 use crate::share::{Download, Error, House, Listing, Login, Shares};
 use crate::vault;
 
-/// Permission bits of a new file and of a new directory.
-const FILE_MODE: u32 = 0o640;
+/// Permission bits of a new directory.
 const DIRECTORY_MODE: u32 = 0o750;
+
+/// Unfinished files whose size a session remembers to have been told.
+const TOLD: usize = 1024;
 
 /// Numbers sessions, so that two handles are known to belong to one.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
@@ -32,6 +35,8 @@ pub struct View {
     login: Login,
     session: u64,
     buffers: upload::SessionBudget,
+    /// Where this session was told that unfinished files end: appending must begin there.
+    told: Arc<Mutex<HashMap<ArtifactId, u64>>>,
 }
 
 /// Whether something is a file or a directory.
@@ -112,7 +117,8 @@ enum Place {
 impl View {
     pub(crate) fn new(shares: Shares, login: Login) -> Self {
         let buffers = shares.0.budget.session(shares.0.settings.session_buffer);
-        Self { shares, login, session: SESSIONS.fetch_add(1, Ordering::Relaxed), buffers }
+        let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        Self { shares, login, session, buffers, told: Arc::default() }
     }
 
     pub(crate) fn house(&self) -> &Arc<House> {
@@ -129,6 +135,19 @@ impl View {
 
     pub(crate) fn buffers(&self) -> &upload::SessionBudget {
         &self.buffers
+    }
+
+    /// Where this session was last told that an unfinished file ends.
+    pub(crate) fn told(&self, artifact: ArtifactId) -> Option<u64> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&artifact).copied()
+    }
+
+    fn tell(&self, artifact: ArtifactId, size: u64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= TOLD {
+            told.clear();
+        }
+        told.insert(artifact, size);
     }
 
     pub(crate) fn is_engineer(&self) -> bool {
@@ -151,7 +170,11 @@ impl View {
         let (spot, held) = self.locate_with_upload(path).await?;
         Ok(match (&spot.entry, held) {
             // An upload that began a moment ago has no row yet.
-            (None, Some(lane)) => lane.attributes_for(self.session),
+            (None, Some(lane)) => {
+                let attributes = lane.attributes_for(self.session);
+                self.tell(lane.artifact(), attributes.size);
+                attributes
+            }
             (_, held) => self.attributes_of(spot.existing()?, spot.from_support, held.as_deref()),
         })
     }
@@ -167,6 +190,9 @@ impl View {
             Some(lane) => Some(lane.attributes_for(self.session).size),
             None => row.receiving.map(|version| version.resumable_at),
         };
+        if let Some(size) = arriving {
+            self.tell(ArtifactId::from_bytes(row.id), size);
+        }
         let size = if mine { arriving.or(available) } else { available.or(arriving) };
         Attributes { kind: PlaceKind::File, size: size.unwrap_or(0), mode: row.mode, modified: row.modified_at }
     }
@@ -206,6 +232,7 @@ impl View {
         let sealed = spot.reach.keys.names.seal_name(id, name)?;
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
+        check_in_sight(tx.conn(), parent).await?;
         check_room_for_name(tx.conn(), &spot.reach.ticket, self.house()).await?;
         let new = NewEntry {
             id,
@@ -240,7 +267,9 @@ impl View {
         if !entries::is_empty(tx.conn(), directory).await? {
             return Err(Refusal::NotEmpty.into());
         }
-        entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await?;
+        if !entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await? {
+            return Err(Refusal::NoSuchFile.into());
+        }
         Ok(tx.commit().await?)
     }
 
@@ -253,25 +282,26 @@ impl View {
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
-        let (mut spot, held) = self.locate_with_upload(path).await?;
-        spot.changeable()?;
+        let (spot, held) = self.locate_with_upload(path).await?;
+        let (parent, _, index) = spot.changeable()?;
         if let Some(lane) = held {
             self.check_may_change(&mut *self.house().records.read().await?, &spot).await?;
-            lane.fence().await;
-            spot = self.locate_in_share(path).await?;
-        }
-        let row = spot.existing()?;
-        if row.is_directory {
-            return Err(Refusal::IsDirectory.into());
+            lane.fence().await?;
         }
         let now = Time::now();
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
+        let row = entries::by_name(tx.conn(), parent, index).await?.ok_or(Error::Refused(Refusal::NoSuchFile))?;
+        if row.is_directory {
+            return Err(Refusal::IsDirectory.into());
+        }
         if let Some(receiving) = row.receiving {
-            upload::discard(tx.conn(), receiving.id, now).await?;
+            upload::discard(tx.conn(), receiving.id, &spot.reach.ticket, self.user().as_str(), now).await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
-        entries::withdraw(tx.conn(), &row.id, now).await?;
+        if !entries::withdraw(tx.conn(), &row.id, now).await? {
+            return Err(Refusal::NoSuchFile.into());
+        }
         self.note(tx.conn(), "artifact.withdrawn", &spot.reach.ticket, row.id).await?;
         Ok(tx.commit().await?)
     }
@@ -285,42 +315,47 @@ impl View {
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
-        let (mut source, held) = self.locate_with_upload(from).await?;
-        source.changeable()?;
+        let (source, held) = self.locate_with_upload(from).await?;
+        let (source_parent, _, source_index) = source.changeable()?;
         if let Some(lane) = held {
             // Renamed while open: its row must exist, and the upload goes on under the new name.
             lane.record().await?;
-            source = self.locate_in_share(from).await?;
         }
-        let target = self.locate_in_share(to).await?;
-        let row = source.existing()?;
+        let (target, held) = self.locate_with_upload(to).await?;
         if source.reach.share() != target.reach.share() {
             return Err(Refusal::AcrossShares.into());
         }
         let (directory, name, index) = target.changeable()?;
-        if row.is_directory && target.names.starts_with(&source.names) && target.names.len() > source.names.len() {
+        if target.names.starts_with(&source.names) && target.names.len() > source.names.len() {
             return Err(Refusal::IntoItself.into());
-        }
-        if self.house().uploads.by_name(directory, index).is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
-            return Err(Refusal::AlreadyExists.into());
         }
         let now = Time::now();
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &source).await?;
         self.check_may_change(tx.conn(), &target).await?;
-        if let Some(there) = target.entry.as_ref().filter(|there| there.id != row.id) {
+        check_in_sight(tx.conn(), directory).await?;
+        let missing = Error::Refused(Refusal::NoSuchFile);
+        let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
+        if held.is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let there = entries::by_name(tx.conn(), directory, index).await?;
+        if let Some(there) = there.filter(|there| there.id != row.id) {
             if !replace || there.is_directory || row.is_directory {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(receiving) = there.receiving {
-                upload::discard(tx.conn(), receiving.id, now).await?;
+                upload::discard(tx.conn(), receiving.id, &target.reach.ticket, self.user().as_str(), now).await?;
             }
             let highest =
                 there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
-            entries::replace(tx.conn(), &there.id, &row.id, highest, now).await?;
+            if !entries::replace(tx.conn(), &there.id, &row.id, highest, now).await? {
+                return Err(Refusal::NoSuchFile.into());
+            }
         }
         let sealed = source.reach.keys.names.seal_name(row.id, name)?;
         entries::move_to(tx.conn(), &row.id, directory, index, &sealed).await?;
+        self.note(tx.conn(), "artifact.renamed", &source.reach.ticket, row.id).await?;
         tx.commit().await?;
         self.house().uploads.renamed(row.id, directory, name, index);
         Ok(())
@@ -332,26 +367,30 @@ impl View {
     /// If there is nothing, or this login may not.
     pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
+            let (_, held) = self.locate_with_upload(path).await?;
+            let is_mine = held.is_some_and(|lane| lane.session() == self.session);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
             upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
-            upload.close().await?;
+            // Only a CLOSE publishes: what is under way, or was cut, stays unfinished.
+            if !is_mine && !upload.continues() {
+                upload.close().await?;
+            }
         }
         Ok(self.try_change(path, changes).await?)
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
-        let spot = self.locate_in_share(path).await?;
-        let (parent, _, index) = spot.changeable()?;
-        if let Some(lane) = self.house().uploads.by_name(parent, index) {
+        let (spot, held) = self.locate_with_upload(path).await?;
+        spot.changeable()?;
+        self.check_may_change(&mut *self.house().records.read().await?, &spot).await?;
+        if let Some(lane) = &held {
             lane.set_attributes(changes.mode, changes.modified);
         }
-        let Some(row) = &spot.entry else {
-            // Only an upload without a row yet can be meant; it has taken the change.
-            return if self.house().uploads.by_name(parent, index).is_some() {
-                Ok(())
-            } else {
-                Err(Refusal::NoSuchFile.into())
-            };
+        let row = match (&spot.entry, held) {
+            (Some(row), _) => row,
+            // An upload without a row yet has taken the change.
+            (None, Some(_)) => return Ok(()),
+            (None, None) => return Err(Refusal::NoSuchFile.into()),
         };
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
@@ -416,12 +455,27 @@ impl View {
                 return Err(error);
             }
         };
-        let mut tx = self.house().records.begin().await?;
-        self.note(tx.conn(), "artifact.opened", &spot.reach.ticket, *version.id.as_bytes()).await?;
-        tx.commit().await?;
+        self.note_reading(&spot.reach.ticket, version.id).await;
         let attributes =
             Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
         Ok(Download::new(Arc::clone(self.house()), content, attributes, version.id, spot.reach.ticket.clone()))
+    }
+
+    /// Writes down that somebody reads. In a task of its own: reading goes on while the database is busy or full.
+    async fn note_reading(&self, ticket: &Word, version: VersionId) {
+        let Ok(place) = Arc::clone(&self.house().notes).acquire_owned().await else { return };
+        let (view, ticket) = (self.clone(), ticket.clone());
+        self.house().works.spawn(async move {
+            let write = async {
+                let mut tx = view.house().records.begin().await?;
+                view.note(tx.conn(), "artifact.opened", &ticket, *version.as_bytes()).await?;
+                Ok::<_, Error>(tx.commit().await?)
+            };
+            if let Err(error) = write.await {
+                tracing::warn!(%version, user = %view.user(), %error, "a reading could not be written into the audit trail");
+            }
+            drop(place);
+        });
     }
 
     /// Opens a file for writing: a new one, a new version, or one that is continued.
@@ -439,6 +493,7 @@ impl View {
         // Each round that does not return has waited for another session's upload to end, or lost a race by a moment.
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
+            let ended = self.house().uploads.ended();
             let (spot, held) = self.locate_with_upload(path).await?;
             if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
                 return Err(Refusal::IsDirectory.into());
@@ -457,7 +512,7 @@ impl View {
                     }
                     return Ok(upload);
                 }
-                lane.fence().await;
+                lane.fence().await?;
                 continue;
             }
             if spot.entry.is_none() {
@@ -466,7 +521,7 @@ impl View {
                 }
                 check_room_for_name(&mut *self.house().records.read().await?, &spot.reach.ticket, self.house()).await?;
             }
-            if let Some(upload) = upload::open(self, path, spot, mode, FILE_MODE).await? {
+            if let Some(upload) = upload::open(self, path, spot, mode, ended).await? {
                 return Ok(upload);
             }
         }
@@ -483,8 +538,11 @@ impl View {
                 Some((directory, _, index)) => self.house().uploads.by_name(*directory, index),
                 None => None,
             };
-            if held.is_some() || self.house().uploads.ended() == ended {
-                return Ok((spot, held));
+            match held {
+                // What a CLOSE makes of it is known in a moment.
+                Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
+                None if self.house().uploads.ended() != ended => {}
+                held => return Ok((spot, held)),
             }
         }
     }

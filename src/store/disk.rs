@@ -25,6 +25,13 @@ impl Disk {
         let store = Self { root: root.to_owned() };
         make_directory(root)?;
         make_directory(&store.unfinished())?;
+        // All shelves at once, durable before anything stands on them.
+        if !root.join("ff").exists() {
+            for shelf in 0..=u8::MAX {
+                make_directory(&root.join(hex::encode([shelf])))?;
+            }
+            File::open(root)?.sync_all()?;
+        }
         Ok(store)
     }
 
@@ -120,9 +127,6 @@ impl NewObject {
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.file.sync_data()?;
         let shelf = self.place.parent().unwrap_or(&self.root).to_owned();
-        if !shelf.exists() {
-            make_directory(&shelf)?;
-        }
         fs::rename(&self.temporary, &self.place)?;
         self.finished = true;
         File::open(&shelf)?.sync_all()?;
@@ -163,16 +167,12 @@ impl ObjectFile {
     }
 }
 
-/// Makes a directory that only the server may enter, durably.
+/// Makes a directory that only the server may enter.
 fn make_directory(path: &Path) -> Result<(), StoreError> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        other => other?,
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub(super) enum Home {
     Memory(Vec<u8>),
     /// In the records.
     Records,
+    /// Nowhere: it could not be written. It is not tried again.
+    Failed,
 }
 
 impl OpenExtent {
@@ -161,9 +163,12 @@ impl EndedExtent {
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if let Home::Syncing(sync) = &mut self.home {
             let outcome = sync.await;
-            self.home = Home::Store;
+            self.home = Home::Failed;
             match outcome {
-                Ok(written) => written?,
+                Ok(Ok(())) => self.home = Home::Store,
+                Ok(Err(StoreError::Full)) => return Err(StoreError::Full.into()),
+                // Whatever it is, nothing that was stored before is damaged by it.
+                Ok(Err(error)) => return Err(StoreError::Io(std::io::Error::other(error)).into()),
                 Err(_) => return Err(StoreError::Io(std::io::Error::other("the write was given up")).into()),
             }
         }
@@ -175,9 +180,14 @@ impl EndedExtent {
         matches!(&self.home, Home::Syncing(sync) if sync.is_finished())
     }
 
+    /// Whether nothing but a row in the records is missing to its being there for good.
+    pub(super) const fn is_durable(&self) -> bool {
+        matches!(self.home, Home::Store | Home::Memory(_) | Home::Records)
+    }
+
     pub(super) const fn place(&self) -> Place {
         match self.home {
-            Home::Store | Home::Syncing(_) => Place::Store,
+            Home::Store | Home::Syncing(_) | Home::Failed => Place::Store,
             Home::Memory(_) | Home::Records => Place::Records,
         }
     }

@@ -6,6 +6,7 @@
 //! write lays over an earlier one reaches the worker behind it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +22,13 @@ use crate::share::view::{Attributes, PlaceKind};
 const RUNS: usize = 8;
 /// How far ahead of a run a write may come and wait there, and how many bytes may wait.
 const EARLY: u64 = 4 << 20;
+/// How many writes may wait for the gap before them.
+const EARLY_WRITES: usize = 256;
+/// Jobs that may wait for the worker before its client has to.
+const JOBS: usize = 1024;
 /// STAT of an unfinished upload gives a multiple of this.
 pub(crate) const RESUME_STEP: u64 = 64 << 10;
-/// How long a session waits for an older one to write down what it has.
+/// How long one waits for an upload of another session, or another handle, to be over.
 const FENCE: Duration = Duration::from_secs(60);
 
 /// What the worker is asked to do, in order.
@@ -65,6 +70,10 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     /// Tells the worker that there is something to do.
     work: Notify,
+    /// Tells who waits that the worker has caught up a little.
+    room: Notify,
+    /// Up to where everything has reached the worker.
+    received: AtomicU64,
     /// Cancelled when the worker has ended and everything that can be continued is written down.
     ended: CancellationToken,
 }
@@ -131,6 +140,8 @@ impl Lane {
                 modified: None,
             }),
             work: Notify::new(),
+            room: Notify::new(),
+            received: AtomicU64::new(length),
             ended: CancellationToken::new(),
         }
     }
@@ -179,9 +190,25 @@ impl Lane {
     pub(crate) fn attributes_for(&self, session: u64) -> Attributes {
         let mut attributes = self.attributes();
         if session != self.session {
-            attributes.size = resume_point(attributes.size);
+            attributes.size = resume_point(self.received.load(Ordering::Relaxed));
         }
         attributes
+    }
+
+    /// Says up to where everything has reached the worker.
+    pub(super) fn set_received(&self, bytes: u64) {
+        self.received.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Waits while the worker has a long way to go: what waits for it is bounded, however small the pieces are.
+    pub(super) async fn wait_for_room(&self) {
+        loop {
+            let room = self.room.notified();
+            if self.state().jobs.len() < JOBS {
+                return;
+            }
+            room.await;
+        }
     }
 
     /// Sets what SETSTAT may set; it takes effect with the version.
@@ -233,7 +260,10 @@ impl Lane {
 
     /// Ends the upload for its session because another one goes on with the file (or removes it), and waits until what
     /// it has is written down.
-    pub(crate) async fn fence(&self) {
+    ///
+    /// # Errors
+    /// [`Refusal::StillReceiving`], which is temporary, if that takes too long.
+    pub(crate) async fn fence(&self) -> Result<(), Refusal> {
         {
             let mut state = self.state();
             // A CLOSE that is under way is let through.
@@ -244,9 +274,7 @@ impl Lane {
             }
         }
         self.work.notify_one();
-        if tokio::time::timeout(FENCE, self.ended.cancelled()).await.is_err() {
-            tracing::error!("an upload that another session continues could not be written down in time");
-        }
+        self.wait_for_end().await
     }
 
     /// Makes sure that its rows are in the records.
@@ -254,9 +282,17 @@ impl Lane {
         if self.is_recorded() { Ok(()) } else { self.ask(Job::Sync).await }
     }
 
-    /// Waits until a CLOSE of another handle is through.
-    pub(super) async fn wait_for_end(&self) {
-        self.ended.cancelled().await;
+    /// Waits until it is over.
+    ///
+    /// # Errors
+    /// [`Refusal::StillReceiving`], which is temporary, if that takes too long.
+    pub(crate) async fn wait_for_end(&self) -> Result<(), Refusal> {
+        tokio::time::timeout(FENCE, self.ended.cancelled()).await.map_err(|_| Refusal::StillReceiving)
+    }
+
+    /// Whether a CLOSE is under way: who asks by path then waits until it is through.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase(), Phase::Closing | Phase::Published)
     }
 
     pub(super) fn end(&self) {
@@ -278,7 +314,7 @@ impl Lane {
         }
         let a_little_early = state.runs.iter().any(|run| run.next < offset && offset - run.next <= EARLY)
             || (state.runs.is_empty() && state.length < offset && offset - state.length <= EARLY && state.length > 0);
-        if a_little_early && state.early_bytes + length <= EARLY {
+        if a_little_early && state.early_bytes + length <= EARLY && state.early.len() < EARLY_WRITES {
             return Ok(Target::Early);
         }
         Ok(Target::Run(state.start_run(offset)))
@@ -415,6 +451,9 @@ impl Lane {
             let due = {
                 let mut state = self.state();
                 if let Some(job) = state.jobs.pop_front() {
+                    if state.jobs.len() + 1 == JOBS {
+                        self.room.notify_waiters();
+                    }
                     return Some(job);
                 }
                 state.unsettled_since.map(|since| since + checkpoint)
@@ -448,6 +487,8 @@ impl Lane {
         state.early.clear();
         state.early_bytes = 0;
         state.unsettled_since = None;
+        drop(state);
+        self.room.notify_waiters();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

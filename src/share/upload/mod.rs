@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub(crate) use buffer::{Budget, SessionBudget};
 pub(crate) use lane::Lane;
-pub(crate) use publish::discard;
+pub(crate) use publish::{check_in_sight, discard};
 pub(crate) use registry::Registry;
 
 use buffer::Buffer;
@@ -45,6 +45,8 @@ pub struct Upload {
     lane: Arc<Lane>,
     write: Option<Write>,
     spare: Option<Buffer>,
+    /// Whether it continues an unfinished version.
+    continues: bool,
 }
 
 /// A write that was announced.
@@ -64,7 +66,7 @@ impl Upload {
     }
 
     fn with_lane(view: &View, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
-        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None }
+        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -80,6 +82,7 @@ impl Upload {
             return Err(Refusal::FileTooLarge);
         }
         if length > 0 {
+            self.lane.wait_for_room().await;
             let target = self.lane.begin(offset, length)?;
             self.write = Some(Write { offset, left: length, target, early: Vec::new() });
         }
@@ -148,7 +151,7 @@ impl Upload {
     /// After another handle of the session has closed the file, writing goes on in the next version.
     async fn go_on_behind_a_close(&mut self) -> Result<(), Refusal> {
         if self.lane.phase() == Phase::Closing {
-            self.lane.wait_for_end().await;
+            self.lane.wait_for_end().await?;
         }
         if self.lane.phase() == Phase::Published {
             let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
@@ -166,6 +169,11 @@ impl Upload {
         Ok(self.lane.attributes())
     }
 
+    /// Whether it continues an unfinished version, so that only a CLOSE after its last byte may publish it.
+    pub(crate) const fn continues(&self) -> bool {
+        self.continues
+    }
+
     /// FSETSTAT.
     ///
     /// # Errors
@@ -176,6 +184,7 @@ impl Upload {
                 return Err(Refusal::FileTooLarge);
             }
             self.go_on_behind_a_close().await?;
+            self.lane.wait_for_room().await;
             if size != self.lane.length() {
                 self.lane.truncate(size)?;
             }
@@ -215,7 +224,7 @@ impl Upload {
             // Another handle has published what is there, and nothing was written through this one since.
             Phase::Published => Ok(()),
             Phase::Closing => {
-                self.lane.wait_for_end().await;
+                self.lane.wait_for_end().await?;
                 match self.lane.phase() {
                     Phase::Refusing(refusal) => Err(refusal),
                     Phase::Open | Phase::Closing | Phase::Published => Ok(()),
@@ -232,28 +241,34 @@ impl Drop for Upload {
     }
 }
 
+/// Permission bits of a new file.
+const FILE_MODE: u32 = 0o640;
+
 /// Begins an upload of what `spot` names: new, or the next version, or the continuation of an unfinished one. None if
-/// another one of this name began a moment ago.
+/// another one of this name began or
+/// ended after the spot was found, which `ended` tells.
 pub(crate) async fn open(
     view: &View,
     path: &SharePath,
     spot: Spot,
     mode: WriteMode,
-    file_mode: u32,
+    ended: u64,
 ) -> Result<Option<Upload>, Error> {
     let place = directory_of(&spot)?;
     let start = Start::of(view, &spot, mode).await?;
     let artifact = start.ledger.artifact;
-    let file_mode = spot.entry.as_ref().map_or(file_mode, |row| row.mode);
-    let recorded = start.ledger.number.is_some();
-    let lane = Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, recorded));
-    if !view.house().uploads.enter(&lane) {
+    let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
+    let continues = start.ledger.number.is_some();
+    let lane = Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, continues));
+    if !view.house().uploads.enter(&lane, ended) {
         return Ok(None);
     }
     let house = Arc::clone(view.house());
     let worker = Worker::new(house, Arc::clone(&lane), start);
     view.house().works.spawn(worker.run());
-    Ok(Some(Upload::with_lane(view, path, mode, lane)))
+    let mut upload = Upload::with_lane(view, path, mode, lane);
+    upload.continues = continues;
+    Ok(Some(upload))
 }
 
 /// What an upload begins with.
@@ -273,7 +288,7 @@ impl Start {
             && !mode.truncate
         {
             if let Some(receiving) = row.receiving {
-                return Self::resumed(view, spot, &version(view, receiving.id).await?).await;
+                return Self::resumed(view, spot, &version(view, receiving.id).await?, mode).await;
             }
             if let Some(current) = row.current {
                 return Self::copied(view, spot, row, &version(view, current.id).await?).await;
@@ -291,7 +306,7 @@ impl Start {
     }
 
     /// Continues an unfinished version where STAT says that it ends.
-    async fn resumed(view: &View, spot: &Spot, version: &VersionRow) -> Result<Self, Error> {
+    async fn resumed(view: &View, spot: &Spot, version: &VersionRow, mode: WriteMode) -> Result<Self, Error> {
         let keys = Arc::clone(&spot.reach.keys);
         let file_key = keys.file_key(version)?;
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
@@ -307,9 +322,17 @@ impl Start {
         }
         let mut map = progress.map;
         // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
-        if map.is_whole(map.end()) {
+        if mode.append {
+            // Its first byte goes where this session was told that the file ends, or the file would be wrong.
+            let told = view.told(version.artifact).unwrap_or(version.resumable_at);
+            if told > version.resumable_at {
+                return Err(Refusal::StillReceiving.into());
+            }
+            map.truncate(told);
+        } else if map.is_whole(map.end()) {
             map.truncate(version.resumable_at);
         }
+        let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let ledger = Ledger {
             ticket: spot.reach.ticket.clone(),
             uploader: view.user().clone(),
@@ -322,9 +345,10 @@ impl Start {
             has_entry: true,
             number: Some(version.number),
             discards: None,
+            stored_manifest: None,
             keys,
         };
-        Ok(Self { ledger, map, extents, digest: progress.digest, origin: HashOrigin::Resumed, fresh: false })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -380,6 +404,7 @@ fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
         has_entry: spot.entry.is_some(),
         number: None,
         discards: spot.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
+        stored_manifest: None,
         keys,
     })
 }

@@ -9,7 +9,7 @@ use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
 use super::lane::{Lane, resume_point};
 use super::progress::Progress;
-use crate::model::{ArtifactId, ObjectId, Refusal, ShareId, Time, VersionId, VersionState, Word};
+use crate::model::{ArtifactId, DirectoryId, ObjectId, Refusal, ShareId, Time, VersionId, VersionState, Word};
 use crate::records::entries::NewEntry;
 use crate::records::versions::{NewVersion, Place, Publication};
 use crate::records::{Conn, entries, versions};
@@ -38,6 +38,8 @@ pub(super) struct Ledger {
     pub(super) number: Option<u64>,
     /// An unfinished version that this one replaces.
     pub(super) discards: Option<VersionId>,
+    /// A manifest that lies in the store and that no row names yet.
+    pub(super) stored_manifest: Option<ObjectId>,
 }
 
 impl Ledger {
@@ -56,6 +58,7 @@ impl Ledger {
         if !self.has_entry {
             check_room_for_name(conn, &self.ticket, house).await?;
             let (directory, name, index) = lane.place();
+            check_in_sight(conn, directory).await?;
             if entries::by_name(conn, directory, &index).await?.is_some() {
                 return Err(Refusal::AlreadyExists.into());
             }
@@ -81,8 +84,13 @@ impl Ledger {
             };
             entries::add(conn, &new).await?;
         }
+        let entry = entries::by_id(conn, self.artifact.as_bytes()).await?;
+        let Some(entry) = entry.filter(|entry| entry.in_sight) else {
+            return Err(Refusal::NoSuchFile.into());
+        };
         if let Some(number) = self.number {
-            return Ok(number);
+            let is_mine = entry.receiving.is_some_and(|receiving| receiving.id == self.version);
+            return if is_mine { Ok(number) } else { Err(Refusal::Fenced.into()) };
         }
         let number = versions::highest_number(conn, self.artifact).await? + 1;
         let new = NewVersion {
@@ -96,10 +104,9 @@ impl Ledger {
         };
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
-            discard(conn, old, now).await?;
+            discard(conn, old, &self.ticket, self.uploader.as_str(), now).await?;
         }
-        let entry = entries::by_id(conn, self.artifact.as_bytes()).await?;
-        let current = entry.and_then(|entry| entry.current).map(|version| version.id);
+        let current = entry.current.map(|version| version.id);
         entries::set_versions(conn, self.artifact.as_bytes(), current, Some(self.version)).await?;
         Ok(number)
     }
@@ -138,7 +145,7 @@ impl Ledger {
         hasher: &Hasher,
         incomplete: bool,
     ) -> Result<(), Error> {
-        let is_durable = |id: &ObjectId| extents.get(id).is_some_and(|extent| !matches!(extent.home, Home::Syncing(_)));
+        let is_durable = |id: &ObjectId| extents.get(id).is_some_and(EndedExtent::is_durable);
         let mut durable = SliceMap::new();
         for slice in map.slices().filter(|slice| is_durable(&slice.extent)) {
             durable.lay(*slice);
@@ -151,9 +158,12 @@ impl Ledger {
         let state = if incomplete { VersionState::Incomplete } else { VersionState::Receiving };
 
         let mut tx = house.records.begin().await?;
+        check_open(tx.conn(), &self.ticket).await?;
         let number = self.ensure_rows(tx.conn(), house, lane).await?;
         self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
-        versions::set_progress(tx.conn(), self.version, state, at, length, &sealed).await?;
+        if !versions::set_progress(tx.conn(), self.version, state, at, length, &sealed).await? {
+            return Err(Refusal::Fenced.into());
+        }
         tx.commit().await?;
 
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
@@ -179,6 +189,7 @@ impl Ledger {
             return Ok(());
         }
         let mut tx = house.records.begin().await?;
+        check_open(tx.conn(), &self.ticket).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), modified).await?;
         Ok(tx.commit().await?)
     }
@@ -195,8 +206,10 @@ impl Ledger {
     ) -> Result<(), Error> {
         let (length, sha256, now) = (map.end(), hasher.finish(), Time::now());
         let used = map.extents();
+        if !used.iter().all(|id| extents.get(id).is_some_and(EndedExtent::is_durable)) {
+            return Err(StoreError::Io(std::io::Error::other("an extent was not written")).into());
+        }
         let all_in_records = used.iter().all(|id| extents.get(id).is_some_and(|e| e.place() == Place::Records));
-        let (mode, modified) = lane.wished_attributes();
         let progress = Progress { digest: hasher.state().clone(), map: SliceMap::new() };
         let state = progress.seal(&self.file_key, self.version, 0)?;
         let object = ObjectId::from_bytes(vault::random::array()?);
@@ -222,6 +235,7 @@ impl Ledger {
         let hash = vault::object_hash(&manifest);
         let in_records = all_in_records && manifest.len() <= house.settings.inline_bytes;
         if !in_records {
+            self.stored_manifest = Some(object);
             let (store, bytes) = (house.store.clone(), manifest.clone());
             let put = house.works.spawn_blocking(move || store.put(object, &bytes));
             put.await.map_err(|_| StoreError::Io(std::io::Error::other("the write was given up")))??;
@@ -247,7 +261,10 @@ impl Ledger {
             progress: &state,
             at: now,
         };
-        versions::publish(tx.conn(), &publication).await?;
+        if !versions::publish(tx.conn(), &publication).await? {
+            return Err(Refusal::Fenced.into());
+        }
+        let (mode, modified) = lane.wished_attributes();
         entries::set_versions(tx.conn(), self.artifact.as_bytes(), Some(self.version), None).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), Some(modified.unwrap_or(now))).await?;
         let subject =
@@ -264,13 +281,40 @@ impl Ledger {
         }
         tx.commit().await?;
 
+        self.stored_manifest = None;
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
+        for extent in extents.values_mut().filter(|extent| !used.contains(&extent.id)) {
+            extent.rows = Rows::Both;
+        }
         tracing::info!(
             ticket = %self.ticket, user = %self.uploader, artifact = %self.artifact, bytes = length,
             sha256 = %hex::encode(sha256), "an artifact is available"
         );
         house.notice_queued();
         Ok(())
+    }
+
+    /// When an upload is over: what it left in the store without a row is doomed, so that no refused or failed upload fills
+    /// the disk.
+    pub(super) async fn abandon(
+        &mut self,
+        house: &House,
+        extents: &mut HashMap<ObjectId, EndedExtent>,
+    ) -> Result<(), Error> {
+        let mut orphans: Vec<ObjectId> = self.stored_manifest.take().into_iter().collect();
+        for extent in extents.values_mut().filter(|extent| extent.rows == Rows::None) {
+            if extent.settle().await.is_ok() && matches!(extent.home, Home::Store) {
+                orphans.push(extent.id);
+            }
+        }
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let mut tx = house.records.begin().await?;
+        for object in orphans {
+            versions::doom(tx.conn(), object, Time::now()).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Lets go of extents that this version wrote and no longer uses.
@@ -316,10 +360,29 @@ fn manifest_entries(
         .collect()
 }
 
-/// Gives up an unfinished version: its key goes, and extents that only it used are doomed.
-pub(crate) async fn discard(conn: &mut Conn, version: VersionId, now: Time) -> Result<(), Error> {
+/// Whether a directory can take something new: it must stand in the tree when the transaction runs.
+pub(crate) async fn check_in_sight(conn: &mut Conn, directory: DirectoryId) -> Result<(), Error> {
+    match entries::by_id(conn, directory.as_bytes()).await? {
+        Some(row) if row.in_sight && row.is_directory => Ok(()),
+        _ => Err(Refusal::NoSuchFile.into()),
+    }
+}
+
+/// Gives up an unfinished version: its key goes, and extents that only it used are doomed. One that has been published
+/// meanwhile stays what it is.
+pub(crate) async fn discard(
+    conn: &mut Conn,
+    version: VersionId,
+    ticket: &Word,
+    actor: &str,
+    now: Time,
+) -> Result<(), Error> {
+    if !versions::shred_unfinished(conn, version).await? {
+        return Ok(());
+    }
     for extent in versions::extents(conn, version).await? {
         versions::release_extent(conn, version, extent.id, now).await?;
     }
-    Ok(versions::set_state(conn, version, VersionState::Shredded).await?)
+    let subject = Subject { actor, ticket: Some(ticket), id: Some(*version.as_bytes()) };
+    Ok(audit::write(conn, "version.discarded", subject, &json!({})).await?)
 }

@@ -35,11 +35,12 @@ impl Registry {
         lanes.iter().filter(|((parent, _), _)| *parent == directory).map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
-    /// Enters an upload; false if another one holds the name.
-    pub(super) fn enter(&self, lane: &Arc<Lane>) -> bool {
+    /// Enters an upload; false if another one holds the name, or if any has ended since `ended` was read: then the rows
+    /// that the upload begins with may be old.
+    pub(super) fn enter(&self, lane: &Arc<Lane>, ended: u64) -> bool {
         let (directory, _, index) = lane.place();
         let mut lanes = self.lanes();
-        let free = !lanes.contains_key(&(directory, index));
+        let free = self.ended() == ended && !lanes.contains_key(&(directory, index));
         if free {
             lanes.insert((directory, index), Arc::clone(lane));
         }
@@ -84,7 +85,9 @@ impl Registry {
     pub(crate) async fn cut_all(&self) {
         let lanes: Vec<_> = self.lanes().values().map(Arc::clone).collect();
         for lane in lanes {
-            lane.fence().await;
+            if lane.fence().await.is_err() {
+                tracing::error!(artifact = %lane.artifact(), "an upload could not be written down in time");
+            }
         }
     }
 

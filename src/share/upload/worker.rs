@@ -23,6 +23,12 @@ use crate::vault::{Digest, HashOrigin, Piece, Slice, SliceMap};
 
 /// How long the rows of an upload may be owed after OPEN.
 const OWED: Duration = Duration::from_secs(1);
+/// How long small extents may wait here for the records, which take them many at a time.
+const SMALL_OWED: Duration = Duration::from_millis(500);
+/// Zeros that a CLOSE may fill in where nothing was written after the file was made longer.
+const MOST_ZEROS: u64 = 1 << 30;
+/// Stretches that truncating up may leave.
+const ZERO_STRETCHES: usize = 4096;
 /// How often an idle worker looks whether extents have landed on the disk.
 const LANDING: Duration = Duration::from_millis(20);
 /// Extents of one upload that may be on their way to the disk at once.
@@ -48,9 +54,25 @@ pub(super) struct Worker {
     open: HashMap<u64, OpenExtent>,
     /// Extents on their way to the disk, oldest first.
     syncing: Vec<ObjectId>,
+    /// Since when a small extent waits here for the records.
+    small_since: Option<Instant>,
     /// Space that was made by truncating up: reads as zeros once a CLOSE follows.
     zeros: Vec<(u64, u64)>,
     opened: Instant,
+}
+
+/// Says that an upload is over, however it ended.
+struct End {
+    house: Arc<House>,
+    lane: Arc<Lane>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.lane.fail(Refusal::Storage);
+        self.house.uploads.leave(&self.lane);
+        self.lane.end();
+    }
 }
 
 impl Worker {
@@ -66,6 +88,7 @@ impl Worker {
             dirty: start.fresh,
             open: HashMap::new(),
             syncing: Vec::new(),
+            small_since: None,
             zeros: Vec::new(),
             opened: Instant::now(),
         }
@@ -73,21 +96,25 @@ impl Worker {
 
     /// Works until the upload is over.
     pub(super) async fn run(mut self) {
+        // Also after a panic: else nobody could ever open this name again.
+        let _end = End { house: Arc::clone(&self.house), lane: Arc::clone(&self.lane) };
         while let Some(outcome) = self.step().await {
             if let Err(error) = outcome {
                 self.lane.fail(error.into());
                 break;
             }
         }
-        self.house.uploads.leave(&self.lane);
-        self.lane.end();
+        if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
+            tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
+        }
     }
 
     /// One job. None when the upload is over.
     async fn step(&mut self) -> Option<Result<(), Error>> {
         let owed = (!self.lane.is_recorded()).then_some(self.opened + OWED);
         let landing = (!self.syncing.is_empty()).then(|| Instant::now() + LANDING);
-        let until = [owed, landing].into_iter().flatten().min();
+        let small = self.small_since.map(|since| since + SMALL_OWED);
+        let until = [owed, landing, small].into_iter().flatten().min();
         match self.lane.next_job(self.house.settings.checkpoint, until).await {
             None => Some(self.tick().await),
             Some(Job::Cut) => {
@@ -117,6 +144,11 @@ impl Worker {
                 outcome.err().map_or(Some(Ok(())), |refusal| Some(Err(refusal.into())))
             }
             Some(Job::Read { offset, length, reply }) => {
+                if let Err(error) = self.checkpoint().await {
+                    let refusal = Refusal::from(error);
+                    let _ = reply.send(Err(refusal));
+                    return Some(Err(refusal.into()));
+                }
                 let _ = reply.send(self.read(offset, length).await.map_err(Refusal::from));
                 Some(Ok(()))
             }
@@ -129,15 +161,12 @@ impl Worker {
 
     /// Nothing else to do: extents that have become durable are written down, and rows that are owed.
     async fn tick(&mut self) -> Result<(), Error> {
-        if self.syncing.is_empty() {
-            let owed = !self.lane.is_recorded() && self.opened.elapsed() >= OWED;
-            return if owed { self.write_progress(false).await } else { Ok(()) };
+        let owed = !self.lane.is_recorded() && self.opened.elapsed() >= OWED;
+        let small = self.small_since.is_some_and(|since| since.elapsed() >= SMALL_OWED);
+        if self.syncing.is_empty() && !owed && !small {
+            return Ok(());
         }
-        for id in std::mem::take(&mut self.syncing) {
-            if let Some(extent) = self.extents.get_mut(&id) {
-                extent.settle().await?;
-            }
-        }
+        self.settle_all().await?;
         self.write_progress(false).await
     }
 
@@ -153,6 +182,7 @@ impl Worker {
         let is_full = extent.length >= self.house.settings.extent_bytes;
         drop(buffer);
         self.map.lay(Slice { offset, length, extent: id, within });
+        self.lane.set_received(self.map.contiguous_from_zero());
         if ends || is_full {
             self.end_run(run, last_is_sealed)?;
         }
@@ -168,7 +198,12 @@ impl Worker {
         if let Some(extent) = self.open.remove(&run) {
             let ended = extent.end(&self.house, last_is_sealed)?;
             self.hasher.keep();
-            self.syncing.push(ended.id);
+            if ended.is_durable() {
+                // Small, and kept here until the records take it, many at a time.
+                self.small_since.get_or_insert_with(Instant::now);
+            } else {
+                self.syncing.push(ended.id);
+            }
             self.extents.insert(ended.id, ended);
         }
         Ok(())
@@ -211,7 +246,13 @@ impl Worker {
             start < end
         });
         if length > end {
-            self.zeros.push((end, length));
+            match self.zeros.last_mut() {
+                Some((_, last)) if *last == end => *last = length,
+                _ => self.zeros.push((end, length)),
+            }
+        }
+        if self.zeros.len() > ZERO_STRETCHES {
+            return Err(Refusal::TooScattered.into());
         }
         Ok(())
     }
@@ -227,12 +268,18 @@ impl Worker {
         for run in runs {
             self.end_run(run, false)?;
         }
+        self.settle_all().await
+    }
+
+    /// Waits for everything that is on its way to the disk, and gives the first failure.
+    async fn settle_all(&mut self) -> Result<(), Error> {
+        let mut outcome = Ok(());
         for id in std::mem::take(&mut self.syncing) {
             if let Some(extent) = self.extents.get_mut(&id) {
-                extent.settle().await?;
+                outcome = outcome.and(extent.settle().await);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// The client is gone. What cannot be written down now was never promised.
@@ -246,13 +293,13 @@ impl Worker {
     }
 
     async fn write_progress(&mut self, incomplete: bool) -> Result<(), Error> {
+        self.small_since = None;
         self.ledger
             .write_progress(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, incomplete)
             .await
     }
 
     async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        self.checkpoint().await?;
         let left = self.lane.length().saturating_sub(offset);
         let mut bytes = Vec::new();
         self.content(&self.map)?.read(offset, left.min(length as u64), &mut bytes).await?;
@@ -306,29 +353,60 @@ impl Worker {
         Ok(())
     }
 
-    /// Copies everything into fresh extents, because the map has more slices than a manifest may hold.
+    /// Copies everything into fresh extents, because the map has more slices than a manifest may hold. The old map stands
+    /// until the new one is whole.
     async fn compact(&mut self) -> Result<(), Error> {
         self.checkpoint().await?;
-        let old = std::mem::take(&mut self.map);
-        let content = self.content(&old)?;
         let mut stretches: Vec<(u64, u64)> = Vec::new();
-        for slice in old.slices() {
+        for slice in self.map.slices() {
             match stretches.last_mut() {
                 Some((_, end)) if *end == slice.offset => *end = slice.end(),
                 _ => stretches.push((slice.offset, slice.end())),
             }
         }
+        if stretches.len() > MAX_SLICES / 2 {
+            return Err(Refusal::TooScattered.into());
+        }
+        let content = self.content(&self.map)?;
+        let mut fresh = SliceMap::new();
         for (start, end) in stretches {
             let mut at = start;
             while at < end {
-                let mut bytes = Vec::new();
-                content.read(at, (CHUNK as u64).min(end - at), &mut bytes).await?;
-                let mut buffer = Buffer::outside_budget();
-                at += buffer.push(&bytes) as u64;
-                Box::pin(self.data(OWN_RUN, at - bytes.len() as u64, buffer, at >= end)).await?;
+                let length = self.house.settings.extent_bytes.min(end - at);
+                let extent = self.write_aside(length, Some((&content, at))).await?;
+                fresh.lay(Slice { offset: at, length, extent, within: 0 });
+                at += length;
             }
         }
+        self.map = fresh;
         self.checkpoint().await
+    }
+
+    /// Writes one extent that is no part of any run: a copy of what `source` holds from an offset on, or zeros. It is
+    /// durable when this returns.
+    async fn write_aside(&mut self, length: u64, source: Option<(&Content, u64)>) -> Result<ObjectId, Error> {
+        let mut extent = self.ledger.begin_extent()?;
+        let mut unused = Hasher::from(Digest::new());
+        let (mut done, mut last_is_sealed, mut bytes) = (0, false, Vec::new());
+        while done < length {
+            let part = (length - done).min(CHUNK as u64);
+            bytes.clear();
+            match source {
+                Some((content, at)) => content.read(at + done, part, &mut bytes).await?,
+                None => bytes.resize(usize::try_from(part).unwrap_or(CHUNK), 0),
+            }
+            done += part;
+            let mut buffer = Buffer::outside_budget();
+            buffer.push(&bytes);
+            last_is_sealed = done == length && !buffer.is_full();
+            extent.take(&self.house, &mut buffer, 0, done == length, &mut unused)?;
+            tokio::task::yield_now().await;
+        }
+        let mut ended = extent.end(&self.house, last_is_sealed)?;
+        ended.settle().await?;
+        let id = ended.id;
+        self.extents.insert(id, ended);
+        Ok(id)
     }
 
     /// Lays zeros where the file was made longer and nothing was written. One extent serves for all of it.
@@ -343,35 +421,29 @@ impl Worker {
             })
             .collect();
         let Some(longest) = holes.iter().map(|(_, length)| *length).max() else { return Ok(()) };
-        let zeros = longest.min(self.house.settings.extent_bytes);
-        let mut extent = self.ledger.begin_extent()?;
-        let mut unused = Hasher::from(Digest::new());
-        let (mut left, mut last_is_sealed) = (zeros, false);
-        while left > 0 {
-            let mut buffer = Buffer::outside_budget();
-            let part = left.min(CHUNK as u64);
-            left -= part;
-            buffer.push(&vec![0; usize::try_from(part).unwrap_or(CHUNK)]);
-            last_is_sealed = left == 0 && !buffer.is_full();
-            extent.take(&self.house, &mut buffer, 0, left == 0, &mut unused)?;
+        if holes.iter().map(|(_, length)| *length).fold(0, u64::saturating_add) > MOST_ZEROS {
+            return Ok(());
         }
-        let mut ended = extent.end(&self.house, last_is_sealed)?;
-        ended.settle().await?;
+        let zeros = longest.min(self.house.settings.extent_bytes);
+        let extent = self.write_aside(zeros, None).await?;
         for (offset, length) in holes {
             let mut at = offset;
             while at < offset + length {
                 let part = (offset + length - at).min(zeros);
-                self.map.lay(Slice { offset: at, length: part, extent: ended.id, within: 0 });
+                self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
                 at += part;
             }
         }
-        self.extents.insert(ended.id, ended);
         Ok(())
     }
 
     /// CLOSE: everything durable, hashed, sealed, recorded, its notice queued.
     async fn close(&mut self) -> Result<(), Error> {
         self.end_all().await?;
+        if !self.dirty && self.ledger.number.is_some() {
+            // Continued, but nothing was sent: it is as unfinished as before.
+            return Err(Refusal::Incomplete.into());
+        }
         if !self.dirty {
             return self.ledger.set_attributes(&self.house, &self.lane).await;
         }
