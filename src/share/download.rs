@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::model::{Refusal, VersionId, Word};
 use crate::records::versions;
+use crate::share::Attributes;
 use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
-use crate::share::view::Attributes;
 use crate::share::{Error, House};
 
 /// A version that is open for reading; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at

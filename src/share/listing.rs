@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use crate::model::{DirectoryId, FileName, Refusal, Word};
 use crate::records::{entries, tickets};
+use crate::share::Attributes;
 use crate::share::tree::{FROM_SUPPORT, Spot};
 use crate::share::upload::Lane;
-use crate::share::view::Attributes;
 use crate::share::{Error, View};
 
 /// One line of a listing.

@@ -16,6 +16,7 @@ mod listing;
 mod location;
 mod login;
 mod outbox;
+mod place;
 mod tree;
 mod upload;
 mod view;
@@ -40,8 +41,9 @@ pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
+pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
 pub use upload::Upload;
-pub use view::{Attributes, Changes, PlaceKind, Space, View, WriteMode};
+pub use view::View;
 
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time};
-use crate::share::view::{Attributes, PlaceKind};
+use crate::share::{Attributes, PlaceKind};
 
 /// Runs that an upload may have at once; one more ends the run that was used longest ago.
 const RUNS: usize = 8;
