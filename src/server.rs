@@ -80,11 +80,8 @@ pub fn serve(
         .max_blocking_threads(32)
         .enable_all()
         .build()?;
-    let office = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("office")
-        .enable_all()
-        .build()?;
+    let office =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("office").enable_all().build()?;
     let outcome = office.block_on(run(data, config, works.handle().clone(), stop, ready));
     works.shutdown_timeout(Duration::from_secs(10));
     office.shutdown_timeout(Duration::from_secs(10));
