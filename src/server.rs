@@ -160,7 +160,7 @@ fn dispatcher(
             let carrier = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
             let letterhead =
                 Letterhead::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
-            (AnyCarrier::Mail(carrier), letterhead, smtp.timeout_seconds)
+            (AnyCarrier::Mail(Box::new(carrier)), letterhead, smtp.timeout_seconds)
         }
         None => {
             let directory = notify.spool.clone().unwrap_or_else(|| shares.data().notices());
@@ -190,8 +190,8 @@ fn smtp_settings(smtp: &config::SmtpServer) -> Result<notify::SmtpSettings, Erro
         port: smtp.port,
         tls: match smtp.tls {
             config::SmtpTls::None => notify::Tls::None,
-            config::SmtpTls::Starttls => notify::Tls::StartTls,
-            config::SmtpTls::Tls => notify::Tls::Tls,
+            config::SmtpTls::StartTls => notify::Tls::StartTls,
+            config::SmtpTls::Tls => notify::Tls::Implicit,
         },
         login,
         helo: smtp.helo.clone(),

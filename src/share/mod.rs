@@ -20,6 +20,9 @@ mod tree;
 mod upload;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,1 +1,266 @@
-//! ssh.
+//! The SSH door: takes connections, lets logins in, and runs an SFTP session on each channel that asks for one. Built on
+//! russh; `server` starts it, the command line uses its functions about keys.
+//!
+//! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
+//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
+//!   what is known of its life, `link` what its parts share.
+//! - `session` is russh's handler: channels and the SFTP sessions on them. `login` decides who gets in.
+//! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
+//!
+//! # Logs
+//! One line when a connection opens, when somebody logs in or fails to, and when it closes. russh writes to the same log
+//! by the `log` crate: at `debug` it names users as they were typed, and at `warn` it quotes requests that it does not
+//! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
+
+mod algorithms;
+mod connection;
+mod gate;
+mod keys;
+mod link;
+mod listener;
+mod login;
+mod pulse;
+mod session;
+mod stream;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use russh::server::Config;
+use tokio_util::sync::CancellationToken;
+
+pub use gate::GateLimits;
+pub use keys::{KeyError, fingerprint, generate_host_key, key_fingerprint, parse_host_key};
+
+use crate::sftp;
+use crate::share::Shares;
+
+/// The largest packet that clients are told to send, in bytes (RFC 4254, section 5.1). OpenSSH, PuTTY and WinSCP send no
+/// larger ones whatever they are told.
+const PACKET: u32 = 32 * 1024;
+/// Replies that wait between the tasks that make them and russh, in messages of up to 255 KiB for each connection.
+const REPLIES_ON_THE_WAY: usize = 8;
+/// How long the threads of a door that drains may take to end.
+const LAST_GOODBYE: Duration = Duration::from_secs(45);
+
+/// What a door is made of.
+pub struct Settings {
+    /// The host keys: one Ed25519 key, and for old clients an ECDSA P-256 key.
+    pub host_keys: Vec<PrivateKey>,
+    /// Bounds on everything.
+    pub limits: Limits,
+}
+
+/// Every bound of the door, with what happens beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections, and penalties for failed logins.
+    pub gate: GateLimits,
+    /// The time to log in (people confirm fingerprints). Beyond: the connection is closed.
+    pub login_grace: Duration,
+    /// Failed logins of one connection. This many: the connection is closed.
+    pub failures: u32,
+    /// Unknown keys that one connection may offer. This many: the connection is closed.
+    pub key_probes: u32,
+    /// After what time a failed login is answered, whatever the reason. The probe `none` is answered at once.
+    pub rejection_delay: Duration,
+    /// Open channels of one connection. More: refused.
+    pub channels: usize,
+    /// Channels in the life of one connection. More: refused.
+    pub channels_in_all: usize,
+    /// Bounds of one SFTP session.
+    pub sftp: sftp::Limits,
+    /// Plaintext that all connections together may hold for READs, in bytes (256 KiB at least). Beyond: READs wait.
+    pub read_budget: usize,
+    /// Small replies that a client may leave unread on one channel, in bytes. More: the connection is closed.
+    pub queued_replies: usize,
+    /// How long a client may take nothing of what it asked for. Beyond: the connection is closed.
+    pub stall: Duration,
+    /// How long a client may ask for nothing, measured in SFTP requests and deliveries (keepalives do not count).
+    /// Beyond: the connection is closed.
+    pub idle: Duration,
+    /// The time without any packet after which the client is asked whether it lives.
+    pub keepalive: Duration,
+    /// Unanswered questions of this kind. More: the connection is closed.
+    pub keepalives: usize,
+    /// What a client may send before it is told to go on, in bytes for each channel. More would be taken too (russh does
+    /// not enforce it), but nothing is read while the share has no room.
+    pub window: u32,
+    /// Bytes in one direction after which new session keys are agreed on.
+    pub rekey_bytes: usize,
+    /// The time after which new session keys are agreed on.
+    pub rekey_after: Duration,
+    /// Threads that serve connections; the default is one for each core.
+    pub shards: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            gate: GateLimits::default(),
+            login_grace: Duration::from_secs(120),
+            failures: 4,
+            key_probes: 20,
+            rejection_delay: Duration::from_millis(300),
+            channels: 4,
+            channels_in_all: 1000,
+            sftp: sftp::Limits::default(),
+            read_budget: 256 * 1024 * 1024,
+            queued_replies: 4 * 1024 * 1024,
+            stall: Duration::from_secs(120),
+            idle: Duration::from_secs(600),
+            keepalive: Duration::from_secs(30),
+            keepalives: 3,
+            window: 2 * 1024 * 1024,
+            rekey_bytes: 1 << 30,
+            rekey_after: Duration::from_secs(3600),
+            shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}
+
+/// Why a door does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no host key.
+    #[error("there is no host key; make one before the server starts")]
+    NoHostKey,
+    /// A host key that must not be used.
+    #[error(transparent)]
+    HostKey(#[from] KeyError),
+    /// The operating system refused threads, or the listening socket.
+    #[error("the SSH door cannot be opened: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Binds the listening address. Port 0 takes any free port.
+///
+/// # Errors
+/// What the operating system says: the port is taken or needs privileges, the address is not this machine's.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    tokio::net::TcpListener::bind(address).await?.into_std()
+}
+
+/// Opens the door. Needs no runtime: it brings its own threads.
+///
+/// # Errors
+/// [`Error`] says what is missing.
+pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Result<Door, Error> {
+    let Settings { host_keys, limits } = settings;
+    if host_keys.is_empty() {
+        return Err(Error::NoHostKey);
+    }
+    if !host_keys.iter().all(|key| algorithms::accepts_host_key(&key.algorithm())) {
+        return Err(KeyError::HostAlgorithm.into());
+    }
+    let address = listener.local_addr()?;
+    let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
+    let common = sftp::Common::new(limits.sftp, limits.read_budget);
+    let house = connection::House {
+        config: Arc::new(config(host_keys, &limits)),
+        shares,
+        common: common.clone(),
+        limits,
+        closing: closing.clone(),
+    };
+    let gate = gate::Gate::new(limits.gate);
+    let threads = listener::spawn(listener, gate, Arc::new(house), accepting.clone())?;
+    Ok(Door { address, accepting, closing, common, threads })
+}
+
+fn config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
+    Config {
+        server_id: russh::SshId::Standard("SSH-2.0-tacdrop".into()),
+        methods: login::methods(),
+        auth_rejection_time: limits.rejection_delay,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys,
+        certificates: Vec::new(),
+        limits: russh::Limits::new(limits.rekey_bytes, limits.rekey_bytes, limits.rekey_after),
+        window_size: limits.window,
+        maximum_packet_size: PACKET,
+        // Of messages for a `Channel`, which nobody holds here.
+        channel_buffer_size: 1,
+        event_buffer_size: REPLIES_ON_THE_WAY,
+        preferred: algorithms::modern(),
+        // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and is stricter.
+        max_auth_attempts: (limits.failures as usize).saturating_add(limits.key_probes as usize).saturating_add(2),
+        // Any packet and any answer to a keepalive resets it, so it only ends what hangs for other reasons.
+        inactivity_timeout: Some(limits.idle.max(limits.login_grace)),
+        keepalive_interval: Some(limits.keepalive),
+        keepalive_max: limits.keepalives,
+        // russh does not apply it to streams of others; the listener does.
+        nodelay: true,
+    }
+}
+
+/// A door that is open. Dropping it closes it, and cuts what is open; [`Door::drain`] closes it with patience.
+pub struct Door {
+    address: SocketAddr,
+    accepting: CancellationToken,
+    closing: CancellationToken,
+    common: sftp::Common,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Door {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets open uploads finish for as long as `patience`, then ends every connection and waits for the
+    /// door's threads. The share refuses new uploads meanwhile. Returns how many uploads were cut; they can be continued.
+    pub async fn drain(mut self, patience: Duration) -> usize {
+        self.accepting.cancel();
+        self.common.uploads.close();
+        let cut = match tokio::time::timeout(patience, self.common.uploads.wait()).await {
+            Ok(()) => 0,
+            Err(_) => self.common.uploads.len(),
+        };
+        self.closing.cancel();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the SSH door panicked");
+                }
+            }
+        });
+        if tokio::time::timeout(LAST_GOODBYE, joined).await.is_err() {
+            tracing::error!("the threads of the SSH door did not end in time");
+        }
+        cut
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.accepting.cancel();
+        self.closing.cancel();
+        self.common.uploads.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        let limits = Limits::default();
+        assert_eq!(
+            (limits.gate.unauthenticated, limits.gate.unauthenticated_per_source, limits.gate.per_source),
+            (64, 6, 20)
+        );
+        assert_eq!((limits.login_grace.as_secs(), limits.failures, limits.key_probes), (120, 4, 20));
+        assert_eq!((limits.channels, limits.sftp.handles, limits.sftp.reads_in_work), (4, 64, 64));
+        assert_eq!((limits.keepalive.as_secs(), limits.keepalives, limits.idle.as_secs()), (30, 3, 600));
+        assert_eq!((limits.stall.as_secs(), limits.rekey_bytes, limits.rekey_after.as_secs()), (120, 1 << 30, 3600));
+        assert_eq!((sftp::MAX_PACKET, sftp::MAX_READ), (257 * 1024, 261_120));
+    }
+}

@@ -233,14 +233,15 @@ impl Drop for Upload {
     }
 }
 
-/// Begins an upload of what `spot` names: new, or the next version, or the continuation of an unfinished one.
+/// Begins an upload of what `spot` names: new, or the next version, or the continuation of an unfinished one. None if
+/// another one of this name began a moment ago.
 pub(crate) async fn open(
     view: &View,
     path: &SharePath,
     spot: Spot,
     mode: WriteMode,
     file_mode: u32,
-) -> Result<Upload, Error> {
+) -> Result<Option<Upload>, Error> {
     let place = directory_of(&spot)?;
     let start = Start::of(view, &spot, mode).await?;
     let artifact = start.ledger.artifact;
@@ -248,14 +249,13 @@ pub(crate) async fn open(
     let recorded = start.ledger.number.is_some();
     let lane = Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, recorded));
     if !view.house().uploads.enter(&lane) {
-        // Somebody was quicker by a moment.
-        return Err(Refusal::Fenced.into());
+        return Ok(None);
     }
     let house = Arc::clone(view.house());
     let hasher = Hasher::from(start.digest);
     let worker = Worker::new(house, Arc::clone(&lane), start.ledger, start.map, start.extents, hasher, start.origin);
     view.house().works.spawn(worker.run());
-    Ok(Upload::with_lane(view, path, mode, lane))
+    Ok(Some(Upload::with_lane(view, path, mode, lane)))
 }
 
 /// What an upload begins with.

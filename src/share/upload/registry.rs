@@ -1,6 +1,7 @@
 //! The uploads that are under way, by name and by artifact.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::Lane;
@@ -10,7 +11,11 @@ type Name = (DirectoryId, [u8; 32]);
 
 /// All uploads under way in this process.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<HashMap<Name, Arc<Lane>>>);
+pub(crate) struct Registry {
+    lanes: Mutex<HashMap<Name, Arc<Lane>>>,
+    /// Counts uploads that have ended: who saw a row and then no upload knows by it whether the row may have changed.
+    ended: AtomicU64,
+}
 
 impl Registry {
     pub(crate) fn len(&self) -> usize {
@@ -47,7 +52,13 @@ impl Registry {
         let mut lanes = self.lanes();
         if lanes.get(&(directory, index)).is_some_and(|held| Arc::ptr_eq(held, lane)) {
             lanes.remove(&(directory, index));
+            self.ended.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// How many uploads have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Follows a rename of the artifact.
@@ -78,6 +89,6 @@ impl Registry {
     }
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<Name, Arc<Lane>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -108,7 +108,10 @@ impl Worker {
                     Ok(()) => self.lane.set_phase(Phase::Published),
                     Err(refusal) => {
                         self.lane.fail(refusal);
-                        self.cut().await;
+                        // An incomplete one has been written down as such.
+                        if refusal != Refusal::Incomplete {
+                            self.cut().await;
+                        }
                     }
                 }
                 // Out of the registry before the client hears of it: what it asks next is answered by the records.

@@ -1,0 +1,121 @@
+//! One connection from its first byte to its last. The listener's shards run it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use russh::server::{Config, run_stream};
+use russh::{Disconnect, Error};
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+use super::gate::Admission;
+use super::link::Link;
+use super::pulse::Pulse;
+use super::session::Visitor;
+use super::stream::Stream;
+use crate::sftp;
+use crate::share::{Login, Shares};
+
+/// What every connection of a door is given.
+pub(crate) struct House {
+    pub(crate) config: Arc<Config>,
+    pub(crate) shares: Shares,
+    pub(crate) common: sftp::Common,
+    pub(crate) limits: Limits,
+    /// Cancelled when every connection is to end.
+    pub(crate) closing: CancellationToken,
+}
+
+/// Why this side ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Parting {
+    #[error("no login in time")]
+    Grace,
+    #[error("the login ended")]
+    LoginEnded,
+    #[error("the server shuts down")]
+    Closing,
+    #[error(transparent)]
+    Still(#[from] super::pulse::Still),
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Admission, house: Arc<House>) {
+    let pulse = Arc::new(Pulse::new());
+    let link = Arc::new(Link::new(address.ip().to_canonical(), Arc::clone(&pulse)));
+    tracing::info!(from = %address, "connection opened");
+
+    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end);
+    let visitor = Visitor::new(house.shares.clone(), house.common.clone(), &house.limits, Arc::clone(&link), admission);
+    let outcome = run(stream, visitor, &link, &house).await;
+    // Whatever still waits for the stream must not.
+    link.end.cancel();
+
+    match outcome {
+        Ok(()) | Err(Error::Disconnect | Error::HUP) => {}
+        // Most clients just vanish when they are done.
+        Err(Error::IO(error)) => tracing::debug!(from = %address, kind = ?error.kind(), "the stream ended early"),
+        // Shown as Debug: some of these hold text from the client, which is escaped that way.
+        Err(error) => tracing::debug!(from = %address, ?error, "the session failed"),
+    }
+    let (received, sent) = pulse.totals();
+    let user = link.login.get().map(|login| login.user().as_str());
+    tracing::info!(from = %address, user, received, sent, seconds = pulse.age().as_secs(), "connection closed");
+}
+
+async fn run(stream: Stream<TcpStream>, visitor: Visitor, link: &Arc<Link>, house: &House) -> Result<(), Error> {
+    let watching = watch(link, house);
+    tokio::pin!(watching);
+    let mut session = tokio::select! {
+        session = run_stream(Arc::clone(&house.config), stream, visitor) => session?,
+        parting = &mut watching => {
+            tracing::debug!(from = %link.from, %parting, "ended before the first packet");
+            return Ok(());
+        }
+    };
+    // Nothing was awaited since russh spawned the session on this very thread: it has not run yet.
+    let _ = link.handle.set(session.handle());
+    let parting = tokio::select! {
+        outcome = &mut session => return outcome,
+        parting = &mut watching => parting,
+    };
+    tracing::info!(from = %link.from, %parting, "disconnecting");
+    match parting {
+        Parting::Grace => link.end.cancel(),
+        Parting::LoginEnded => link.part(Disconnect::ByApplication, "This login is no longer valid."),
+        Parting::Closing => link.part(Disconnect::ByApplication, "The server restarts. Connect again in a minute."),
+        Parting::Still(_) => link.part(Disconnect::ByApplication, "Nothing happened for too long."),
+    }
+    session.await
+}
+
+/// Waits until there is a reason to end the connection.
+async fn watch(link: &Link, house: &House) -> Parting {
+    let limits = &house.limits;
+    tokio::select! {
+        () = link.logged_in.cancelled() => {}
+        () = sleep(limits.login_grace) => return Parting::Grace,
+        () = house.closing.cancelled() => return Parting::Closing,
+    }
+    // A login is there, or `logged_in` were not cancelled.
+    let ended = link.login.get().map(Login::ended).unwrap_or_default();
+    let mut looking = interval((limits.stall.min(limits.idle) / 8).clamp(MIN_LOOK, MAX_LOOK));
+    looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return Parting::LoginEnded,
+            () = house.closing.cancelled() => return Parting::Closing,
+            _ = looking.tick() => {
+                if let Some(still) = link.pulse.still(limits.stall, limits.idle) {
+                    return still.into();
+                }
+            }
+        }
+    }
+}
+
+/// How often, at most and at least, a connection is looked at for signs of life.
+const MIN_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+const MAX_LOOK: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,0 +1,73 @@
+//! What the parts of one connection share: its handler inside russh, its outlets, and the task that watches it.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use russh::Disconnect;
+use russh::server::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::pulse::Pulse;
+use crate::share::Login;
+
+/// How long a client has to take its farewell, and again to close the connection, before it is closed for it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub(crate) struct Link {
+    pub(crate) from: IpAddr,
+    pub(crate) pulse: std::sync::Arc<Pulse>,
+    /// Ends the stream, and with it the session, at once.
+    pub(crate) end: CancellationToken,
+    /// Set as soon as russh runs the session, before it reads anything of an authentication.
+    pub(crate) handle: OnceLock<Handle>,
+    pub(crate) login: OnceLock<Login>,
+    /// Cancelled when `login` is set: the word is tokio's, the event is a good one.
+    pub(crate) logged_in: CancellationToken,
+    parting: AtomicBool,
+}
+
+impl Link {
+    pub(crate) fn new(from: IpAddr, pulse: std::sync::Arc<Pulse>) -> Self {
+        Self {
+            from,
+            pulse,
+            end: CancellationToken::new(),
+            handle: OnceLock::new(),
+            login: OnceLock::new(),
+            logged_in: CancellationToken::new(),
+            parting: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the client that it is over and why, then ends the connection. Returns at once: the session's own task may
+    /// call it, and it is the one that sends the farewell. If data of the client's waits before it, it is never sent.
+    pub(crate) fn part(&self, reason: Disconnect, sentence: &'static str) {
+        if self.parting.swap(true, Relaxed) {
+            return;
+        }
+        let (handle, end) = (self.handle.get().cloned(), self.end.clone());
+        tokio::spawn(async move {
+            if let Some(handle) = handle {
+                let farewell = handle.disconnect(reason, sentence.to_owned(), "en".to_owned());
+                // That it cannot be said changes nothing.
+                let _ = tokio::time::timeout(FAREWELL, farewell).await;
+            }
+            end_soon(end).await;
+        });
+    }
+
+    /// For a caller that has said farewell itself.
+    pub(crate) fn end_soon(&self) {
+        if !self.parting.swap(true, Relaxed) {
+            tokio::spawn(end_soon(self.end.clone()));
+        }
+    }
+}
+
+async fn end_soon(end: CancellationToken) {
+    // The connection's task cancels it too, when the session ends by itself.
+    let _ = tokio::time::timeout(FAREWELL, end.cancelled()).await;
+    end.cancel();
+}

@@ -1,0 +1,166 @@
+//! Takes connections and spreads them over the shards. Only `mod` uses it.
+//!
+//! A shard is one thread with a runtime of its own: connections then need no wake-ups across threads (`performance.md`
+//! measured what they cost). The listener has a thread of its own as well, and no error ever ends it: a server out of
+//! file descriptors waits until it has some.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, House};
+use super::gate::{Admission, Gate};
+
+/// Connections on their way to a shard. More: closed at once.
+const ON_THE_WAY: usize = 256;
+/// For how long nothing is accepted after an error, at first and at most.
+const FIRST_REST: Duration = Duration::from_millis(10);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Those who were turned away are counted into one log line in this time.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// How long a shard waits for uploads that are being closed when its connections are gone.
+const LAST_UPLOADS: Duration = Duration::from_secs(30);
+
+struct Newcomer {
+    socket: std::net::TcpStream,
+    address: SocketAddr,
+    admission: Admission,
+}
+
+/// A thread that serves connections.
+struct Shard {
+    newcomers: mpsc::Sender<Newcomer>,
+    load: Arc<AtomicUsize>,
+}
+
+/// Starts the threads. They end when `stop` is cancelled and every connection is over.
+pub(crate) fn spawn(
+    listener: std::net::TcpListener,
+    gate: Gate,
+    house: Arc<House>,
+    stop: CancellationToken,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    listener.set_nonblocking(true)?;
+    let mut shards = Vec::new();
+    let mut threads = Vec::new();
+    for number in 0..house.limits.shards.max(1) {
+        let (newcomers, arrivals) = mpsc::channel(ON_THE_WAY);
+        let load = Arc::new(AtomicUsize::new(0));
+        let (runtime, house, shard_load) = (runtime()?, Arc::clone(&house), Arc::clone(&load));
+        let thread = thread::Builder::new().name(format!("ssh-{number}"));
+        threads.push(thread.spawn(move || runtime.block_on(shard(arrivals, shard_load, house)))?);
+        shards.push(Shard { newcomers, load });
+    }
+    let runtime = runtime()?;
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let thread = thread::Builder::new().name("ssh-listener".to_owned());
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &gate, &shards, &stop)))?);
+    Ok(threads)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+async fn accept(listener: TcpListener, gate: &Gate, shards: &[Shard], stop: &CancellationToken) {
+    let mut rest = FIRST_REST;
+    let mut turned_away = TurnedAway { count: 0, reported: None };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                rest = FIRST_REST;
+                if let Err(why) = admit(socket, address, gate, shards) {
+                    turned_away.count(&why);
+                }
+            }
+            // The client has gone again before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // Out of file descriptors or of memory (EMFILE, ENFILE, ENOBUFS, ENOMEM), or a fault of the network that
+                // accept() reports on Linux: all of them pass.
+                tracing::warn!(%error, "no connection could be accepted; trying again soon");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
+                }
+            }
+        }
+    }
+}
+
+fn admit(socket: TcpStream, address: SocketAddr, gate: &Gate, shards: &[Shard]) -> Result<(), String> {
+    let admission = gate.admit(address.ip(), Instant::now()).map_err(|turned| turned.to_string())?;
+    // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
+    socket.set_nodelay(true).map_err(|error| error.to_string())?;
+    let socket = socket.into_std().map_err(|error| error.to_string())?;
+    let shard = shards.iter().min_by_key(|shard| shard.load.load(Relaxed)).ok_or("there is no shard")?;
+    let newcomer = Newcomer { socket, address, admission };
+    shard.newcomers.try_send(newcomer).map_err(|_| "the shard is busy".to_owned())?;
+    shard.load.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+/// A flood of connections must not become a flood of log lines.
+struct TurnedAway {
+    count: u64,
+    reported: Option<Instant>,
+}
+
+impl TurnedAway {
+    fn count(&mut self, why: &str) {
+        self.count += 1;
+        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            tracing::warn!(count = self.count, last = why, "connections were turned away");
+            *self = Self { count: 0, reported: Some(Instant::now()) };
+        }
+    }
+}
+
+async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, house: Arc<House>) {
+    let connections = TaskTracker::new();
+    while let Some(Newcomer { socket, address, admission }) = arrivals.recv().await {
+        let leaving = Leaving(Arc::clone(&load));
+        let house = Arc::clone(&house);
+        match TcpStream::from_std(socket) {
+            Ok(socket) => {
+                connections.spawn(async move {
+                    connection::serve(socket, address, admission, house).await;
+                    drop(leaving);
+                });
+            }
+            Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
+        }
+    }
+    connections.close();
+    connections.wait().await;
+    // CLOSEs go on when their connection is gone, in tasks of this runtime.
+    if tokio::time::timeout(LAST_UPLOADS, house.common.uploads.wait()).await.is_err() {
+        tracing::warn!("uploads were still being closed when the server stopped; they can be continued");
+    }
+}
+
+/// Takes a connection off its shard's load, also when its task panics.
+struct Leaving(Arc<AtomicUsize>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

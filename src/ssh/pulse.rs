@@ -1,0 +1,138 @@
+//! What a connection is known to do: shared by its stream, its handler, its outlets and the task that watches it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    began: Instant,
+    /// Milliseconds from the beginning to the last beat.
+    last: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    /// Replies that wait for room in front of the connection.
+    replies_waiting: AtomicUsize,
+    /// Whether the client's window was shut on something when it was last looked at.
+    window_shut: AtomicBool,
+    /// Whether TCP took nothing when it was last asked.
+    write_waiting: AtomicBool,
+    paramiko: AtomicBool,
+}
+
+/// Why a connection that only sits there is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Still {
+    #[error("the client did not take what it had asked for")]
+    Stalled,
+    #[error("the client asked for nothing")]
+    Idle,
+}
+
+impl Pulse {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            replies_waiting: AtomicUsize::new(0),
+            window_shut: AtomicBool::new(false),
+            write_waiting: AtomicBool::new(false),
+            paramiko: AtomicBool::new(false),
+        }
+    }
+
+    /// SFTP went on: something was asked for, written, or delivered.
+    pub(crate) fn beat(&self) {
+        let millis = self.began.elapsed().as_millis();
+        self.last.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// TCP took bytes. That is no beat (a keepalive's bytes are taken too) unless something waited for it.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+        if self.write_waiting.swap(false, Relaxed) {
+            self.beat();
+        }
+    }
+
+    pub(crate) fn write_waits(&self) {
+        self.write_waiting.store(true, Relaxed);
+    }
+
+    pub(crate) fn window_is_shut(&self, shut: bool) {
+        self.window_shut.store(shut, Relaxed);
+    }
+
+    /// A reply waits until what this returns is dropped.
+    pub(crate) fn reply_waits(&self) -> impl Drop + Send + '_ {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Relaxed);
+            }
+        }
+        self.replies_waiting.fetch_add(1, Relaxed);
+        Waiting(&self.replies_waiting)
+    }
+
+    pub(crate) fn learn_client(&self, paramiko: bool) {
+        self.paramiko.store(paramiko, Relaxed);
+    }
+
+    pub(crate) fn is_paramiko(&self) -> bool {
+        self.paramiko.load(Relaxed)
+    }
+
+    pub(crate) fn waits_for_peer(&self) -> bool {
+        self.replies_waiting.load(Relaxed) > 0 || self.window_shut.load(Relaxed) || self.write_waiting.load(Relaxed)
+    }
+
+    /// Whether it has been still for too long.
+    pub(crate) fn still(&self, stall: Duration, idle: Duration) -> Option<Still> {
+        let quiet = self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed)));
+        if quiet >= stall && self.waits_for_peer() {
+            return Some(Still::Stalled);
+        }
+        (quiet >= idle).then_some(Still::Idle)
+    }
+
+    /// Bytes received and sent.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.received.load(Relaxed), self.sent.load(Relaxed))
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r51_who_does_not_read_is_ended_before_who_does_not_ask() {
+        let pulse = Pulse::new();
+        let (now, hour) = (Duration::ZERO, Duration::from_secs(3600));
+        assert_eq!(pulse.still(now, hour), None);
+        assert_eq!(pulse.still(hour, now), Some(Still::Idle));
+        let waiting = pulse.reply_waits();
+        assert_eq!(pulse.still(now, hour), Some(Still::Stalled));
+        assert_eq!(pulse.still(hour, hour), None);
+        drop(waiting);
+        assert_eq!(pulse.still(now, hour), None);
+        pulse.window_is_shut(true);
+        assert_eq!(pulse.still(now, hour), Some(Still::Stalled));
+        pulse.window_is_shut(false);
+        pulse.write_waits();
+        assert!(pulse.waits_for_peer());
+        pulse.sent(1);
+        assert!(!pulse.waits_for_peer());
+    }
+}

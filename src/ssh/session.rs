@@ -1,0 +1,345 @@
+//! One connection as russh drives it: its logins, its channels, and the SFTP session on each of them.
+//!
+//! These callbacks run inside russh's session task, which reads the socket as well. None of them waits for the client or
+//! for that task itself (`Handle` is only used from spawned tasks); they may wait for the share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use russh::keys::Certificate;
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Limits;
+use super::gate::Admission;
+use super::link::Link;
+use super::login::{self, Attempts};
+use super::pulse::Pulse;
+use crate::model::Language;
+use crate::sftp::{self, Gone, Outlet};
+use crate::share::Shares;
+
+/// What exec answers until there is something that it may run.
+const fn no_commands(language: Language) -> &'static str {
+    match language {
+        Language::En => {
+            "No commands can be run here. Use SFTP: sftp, scp (OpenSSH 9 or newer), WinSCP or FileZilla.\r\n"
+        }
+        Language::De => {
+            "Hier können keine Befehle ausgeführt werden. Bitte SFTP verwenden: sftp, scp (ab OpenSSH 9), WinSCP oder FileZilla.\r\n"
+        }
+    }
+}
+
+/// The handler of one connection.
+pub(crate) struct Visitor {
+    attempts: Attempts,
+    shares: Shares,
+    common: sftp::Common,
+    limits: Limits,
+    link: Arc<Link>,
+    channels: HashMap<ChannelId, Use>,
+    /// Channels opened in the life of the connection.
+    opened: usize,
+}
+
+/// What a channel is used for.
+enum Use {
+    Nothing,
+    Sftp {
+        session: Box<sftp::Session<Out>>,
+        /// Bytes of small replies since the client's window was last seen open.
+        backlog: usize,
+    },
+    /// The client has ended its side; the task sends what is left, then closes the channel.
+    Finishing(AbortOnDropHandle<()>),
+}
+
+impl Visitor {
+    pub(crate) fn new(
+        shares: Shares,
+        common: sftp::Common,
+        limits: &Limits,
+        link: Arc<Link>,
+        admission: Admission,
+    ) -> Self {
+        let attempts = Attempts::new(shares.clone(), Arc::clone(&link), admission, limits);
+        Self { attempts, shares, common, limits: *limits, link, channels: HashMap::new(), opened: 0 }
+    }
+
+    /// Notes whether the client leaves data waiting.
+    fn look_at_windows(&mut self, session: &Session) {
+        let mut shut = false;
+        for (channel, used) in &mut self.channels {
+            let pending = session.has_pending_data(*channel);
+            shut |= pending;
+            if let Use::Sftp { backlog, .. } = used
+                && !pending
+            {
+                *backlog = 0;
+            }
+        }
+        self.link.pulse.window_is_shut(shut);
+    }
+
+    /// Ends the connection from inside one of russh's callbacks, whatever waits to be sent.
+    fn disconnect(&self, session: &mut Session, reason: Disconnect, sentence: &str) -> Result<(), russh::Error> {
+        self.link.end_soon();
+        session.disconnect(reason, sentence, "en")
+    }
+}
+
+impl Handler for Visitor {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, russh::Error> {
+        Ok(login::rejection())
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
+        Ok(self.attempts.password(user, password).await)
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        Ok(self.attempts.offered(user, offer).await)
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        Ok(self.attempts.verified(user, key).await)
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        _user: &str,
+        _certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        Ok(self.attempts.refused())
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _user: &str,
+        _submethods: &str,
+        _response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        Ok(self.attempts.refused())
+    }
+
+    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
+        let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
+        tracing::info!(from = %self.link.from, user = %login.user(), "logged in");
+        self.attempts.succeeded();
+        self.link.pulse.beat();
+        self.link.logged_in.cancel();
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
+        // The second bound is for russh, which keeps a few bytes of each channel that this side closed.
+        if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        self.opened += 1;
+        self.channels.insert(channel.id(), Use::Nothing);
+        // With nobody on its other side russh queues nothing in it: all data comes through `data`.
+        drop(channel);
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let (Some(used @ Use::Nothing), "sftp", Some(login)) =
+            (self.channels.get_mut(&channel), name, self.link.login.get())
+        else {
+            return session.channel_failure(channel);
+        };
+        let out = Out { handle: session.handle(), channel, pulse: Arc::clone(&self.link.pulse) };
+        let sftp = sftp::Session::new(self.shares.view(login), &self.common, out);
+        *used = Use::Sftp { session: Box::new(sftp), backlog: 0 };
+        self.link.pulse.beat();
+        session.channel_success(channel)
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        let Some(Use::Sftp { session: sftp, backlog }) = self.channels.get_mut(&channel) else { return Ok(()) };
+        self.link.pulse.beat();
+        let mut out = Vec::new();
+        let outcome = sftp.feed(data, &mut out).await;
+        self.link.pulse.beat();
+        if !out.is_empty() {
+            *backlog = backlog.saturating_add(out.len());
+            session.data(channel, Bytes::from(out))?;
+        }
+        let flooded = *backlog > self.limits.queued_replies && session.has_pending_data(channel);
+        self.look_at_windows(session);
+        if flooded {
+            tracing::info!(from = %self.link.from, "the client asks and does not listen: disconnected");
+            return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
+        }
+        if let Err(fatal) = outcome {
+            tracing::info!(from = %self.link.from, %fatal, "SFTP session ended");
+            self.channels.remove(&channel);
+            session.exit_status_request(channel, 1)?;
+            session.eof(channel)?;
+            session.close(channel)?;
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        match self.channels.remove(&channel) {
+            Some(Use::Sftp { session: sftp, .. }) => {
+                let handle = session.handle();
+                let finish = tokio::spawn(async move {
+                    sftp.finish().await;
+                    // Without an exit status scp reports a failure after a correct copy. If the connection is gone,
+                    // nobody waits for any of these.
+                    let _ = handle.exit_status_request(channel, 0).await;
+                    let _ = handle.eof(channel).await;
+                    let _ = handle.close(channel).await;
+                });
+                self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
+                Ok(())
+            }
+            Some(Use::Nothing) => session.close(channel),
+            Some(finishing @ Use::Finishing(_)) => {
+                self.channels.insert(channel, finishing);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        self.channels.remove(&channel);
+        // russh keeps what the client did not take, will never be asked for it again, and until it is gone passes on
+        // nothing for any other channel: such a connection is of no more use to anybody.
+        if session.has_pending_data(channel) {
+            return self.disconnect(session, Disconnect::ByApplication, "The channel was closed with data on its way.");
+        }
+        self.look_at_windows(session);
+        Ok(())
+    }
+
+    async fn window_adjusted(
+        &mut self,
+        _channel: ChannelId,
+        _new_size: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.look_at_windows(session);
+        Ok(())
+    }
+
+    /// The place for a window that follows the line (`performance.md`): until then it stays what it is.
+    fn adjust_window(&mut self, _channel: ChannelId, current: u32) -> u32 {
+        current
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Some(Use::Nothing) = self.channels.get(&channel) else { return session.channel_failure(channel) };
+        let language = self.link.login.get().map(crate::share::Login::language).unwrap_or_default();
+        self.channels.remove(&channel);
+        session.channel_success(channel)?;
+        session.extended_data(channel, 1, Bytes::from_static(no_commands(language).as_bytes()))?;
+        session.exit_status_request(channel, 127)?;
+        session.eof(channel)?;
+        session.close(channel)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn signal(&mut self, channel: ChannelId, _signal: Sig, session: &mut Session) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+}
+
+/// The way back to the client for what is answered later. russh's queue behind it is short, and is not emptied while
+/// the client's window is shut.
+#[derive(Clone)]
+struct Out {
+    handle: Handle,
+    channel: ChannelId,
+    pulse: Arc<Pulse>,
+}
+
+impl Outlet for Out {
+    async fn send(&self, reply: Bytes) -> Result<(), Gone> {
+        let waiting = self.pulse.reply_waits();
+        let sent = self.handle.data(self.channel, reply).await;
+        drop(waiting);
+        self.pulse.beat();
+        sent.map_err(|_| Gone)
+    }
+}
