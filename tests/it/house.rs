@@ -106,12 +106,17 @@ fn tokens(source: &str) -> Vec<Token> {
     found
 }
 
-/// The module that a file is: `src/ssh/login.rs` is `["ssh", "login"]`, `src/ssh/mod.rs` is `["ssh"]`.
+/// The module that a file is: `src/ssh/login.rs` is `["ssh", "login"]`, `src/ssh/mod.rs` is `["ssh"]`, and
+/// `src/ssh/login_tests.rs` is the module `tests` of `login`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs");
     let mut names: Vec<String> = path.split('/').map(str::to_owned).collect();
     if names.last().is_some_and(|name| name == "mod" || name == "lib") {
         names.pop();
+    }
+    if let Some(tested) = names.last().and_then(|name| name.strip_suffix("_tests")).map(str::to_owned) {
+        names.pop();
+        names.extend([tested, "tests".to_owned()]);
     }
     names
 }
@@ -299,6 +304,7 @@ fn this_test_can_fail() {
         ("src/share/view.rs", "use crate::vault::Key; use crate::{store::Disk, notify, records::{self, Conn}, model};"),
         ("src/store/disk.rs", "// use crate::share::Shares;\n/* crate::cli */ const X: &str = \"crate::share\";"),
         ("src/store/disk.rs", "const X: &str = r#\"\"crate::share\"#; use crate::store::StoreError;"),
+        ("src/vault/key_tests.rs", "use super::super::ExtentKey;"),
         ("src/ssh/login.rs", "use super::gate::Admission; use crate::sftp; mod tests { use super::super::Limits; }"),
         ("src/server.rs", "pub(crate) fn f() { crate::ssh::start(); crate::share::x() }"),
     ];
