@@ -208,6 +208,7 @@ pub fn share_settings(config: &Config) -> share::Settings {
         inline_bytes: usize::try_from(config.storage.inline_kib << 10).unwrap_or(64 << 10),
         names_per_share: config.limits.names_per_share,
         file_bytes: config.limits.file_gib << 30,
+        share_bytes: config.limits.share_gib << 30,
         session_buffer: bytes(config.limits.buffered_plaintext_mib_per_session),
         total_buffer: bytes(config.limits.buffered_plaintext_mib),
         settle: Duration::from_secs(config.notify.settle_seconds),

@@ -51,7 +51,11 @@ CREATE TABLE ticket (
     -- Counts the tokens that this ticket has had: sessions of an older one are ended.
     token_generation INTEGER NOT NULL,
     opened_at        INTEGER NOT NULL,
-    closed_at        INTEGER
+    closed_at        INTEGER,
+    -- Kept with every change, so that a limit costs no counting: plaintext bytes in its extents, each counted once, and
+    -- files and directories in sight.
+    stored_bytes     INTEGER NOT NULL DEFAULT 0,
+    names            INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX ticket_by_engineer ON ticket (engineer);
 

@@ -1,6 +1,256 @@
-//! The command line.
+//! The command line: what operators type, for people or, with `--json`, for programs. `main` starts it, nothing else does.
+//!
+//! One file for each family of commands. A command opens the data directory, does one thing through `share`, and says
+//! what came of it: on standard output through [`output`] and nowhere else, or as one sentence on standard error.
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+
+mod artifact;
+mod block;
+mod config;
+mod demo;
+mod doctor;
+mod engineer;
+mod failure;
+mod notice;
+mod organisation;
+mod output;
+mod serve;
+mod ticket;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::server;
+use crate::share::{DataDirectory, PublicAddress, Shares};
+use failure::Failure;
+use output::Output;
+
+/// An SFTP server that gives each support ticket an encrypted share and tells the engineer what came
+#[derive(Debug, Parser)]
+#[command(name = "tacdrop", version, propagate_version = true, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+To see the whole trip:  tacdrop demo
+
+To begin:
+  tacdrop organisation add ACME --name 'ACME Networks'
+  tacdrop engineer add anna --email anna@example.org --key anna.pub
+  tacdrop ticket open XT-4711 --organisation ACME --engineer anna
+  tacdrop serve
+
+Commands work while 'tacdrop serve' runs. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// The settings file; without it every setting has its default
+    #[arg(long, value_name = "FILE", global = true, env = "TACDROP_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// The data directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        env = "TACDROP_DATA",
+        hide_env_values = true,
+        default_value = "./tacdrop-data"
+    )]
+    data: PathBuf,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM or SIGINT
+    Serve,
+    /// Show the whole trip, from an upload to the engineer's mail, in a temporary directory
+    Demo(demo::Arguments),
+    /// Customers with a contract
+    #[command(subcommand)]
+    Organisation(organisation::Command),
+    /// People who work on tickets
+    #[command(subcommand)]
+    Engineer(engineer::Command),
+    /// Tickets, each with a share of its own
+    #[command(subcommand)]
+    Ticket(ticket::Command),
+    /// What lies in a share
+    #[command(subcommand)]
+    Artifact(artifact::Command),
+    /// What engineers are told
+    #[command(subcommand)]
+    Notice(notice::Command),
+    /// The settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Check every precondition, one line each: ok, or what to do
+    Doctor,
+}
 
 /// Runs the command line.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    match run(&common, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.say();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(common: &Common, command: Command) -> Result<(), Failure> {
+    let output = Output::new(common.json);
+    // These two have their own way with settings: one needs none, the other must not stop at the first fault.
+    match command {
+        Command::Demo(arguments) => return demo::run(&arguments, &output),
+        Command::Doctor => return doctor::run(common, &output),
+        _ => {}
+    }
+    let config = Config::load_here(common.config.as_deref())?;
+    let desk = Desk { data: DataDirectory::at(&common.data), config, output };
+    match command {
+        Command::Serve => serve::run(&desk),
+        Command::Config(command) => config::run(&command, common, &desk),
+        Command::Organisation(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
+        Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
+        Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Demo(_) | Command::Doctor => Ok(()),
+    }
+}
+
+/// Whether a command may be the first one in a new data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    Yes,
+    No,
+}
+
+/// Where a command works, and by which settings.
+struct Desk {
+    data: DataDirectory,
+    config: Config,
+    output: Output,
+}
+
+impl Desk {
+    /// Opens the data directory, works, and closes it again whatever came of the work.
+    fn work(&self, begin: Begin, work: impl AsyncFnOnce(&Shares) -> Result<(), Failure>) -> Result<(), Failure> {
+        let root = self.data.root();
+        // A mistyped --data would otherwise become a second, empty house with a key of its own.
+        if begin == Begin::No && !self.data.records().exists() {
+            return Err(Failure::new(format!(
+                "{} is no data directory; name the right one with --data, or begin with 'tacdrop organisation add'",
+                root.display()
+            )));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let shares = Shares::open(self.data.clone(), server::share_settings(&self.config)).await?;
+            let outcome = tokio::select! {
+                outcome = work(&shares) => outcome,
+                // Files that are half written are removed on the way out.
+                _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+            };
+            shares.close().await;
+            outcome
+        })
+    }
+
+    /// The address that people reach the server at: what a server wrote down, or what the settings say.
+    async fn address(&self, shares: &Shares) -> Result<PublicAddress, Failure> {
+        let server = &self.config.server;
+        let (host, port) = server.public_address(server.listen);
+        Ok(shares.public_address().await?.unwrap_or(PublicAddress { host, port }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Programs rely on these words.
+    #[test]
+    fn the_words_of_the_command_line_stay() {
+        for line in [
+            "tacdrop serve",
+            "tacdrop --data d --config c --json serve",
+            "tacdrop demo --file f --keep",
+            "tacdrop organisation add ACME --name N --contract 1",
+            "tacdrop organisation list --json --data d",
+            "tacdrop engineer add anna --email a@example.org --name Anna --language de --key a --key b",
+            "tacdrop engineer list",
+            "tacdrop engineer key add anna file",
+            "tacdrop engineer key remove anna SHA256:abc",
+            "tacdrop engineer disable anna",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --title T --priority 1 --language de",
+            "tacdrop ticket list",
+            "tacdrop ticket show XT-1",
+            "tacdrop ticket token XT-1",
+            "tacdrop ticket assign XT-1 anna",
+            "tacdrop ticket close XT-1",
+            "tacdrop ticket reopen XT-1",
+            "tacdrop artifact list XT-1",
+            "tacdrop artifact get XT-1 path -o -",
+            "tacdrop artifact verify",
+            "tacdrop artifact verify XT-1",
+            "tacdrop notice list",
+            "tacdrop notice list XT-1",
+            "tacdrop config check",
+            "tacdrop config show",
+            "tacdrop doctor",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_wrong_usage() {
+        for line in [
+            "tacdrop",
+            "tacdrop serve now",
+            "tacdrop ticket show ../etc",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --priority 5",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --language fr",
+            "tacdrop ticket open XT-1 --engineer anna",
+            "tacdrop engineer add anna --email nobody",
+            "tacdrop engineer add anna",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_says_what_it_does_in_one_line() {
+        fn walk(command: &clap::Command) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains('\n') && about.len() < 100, "{}", command.get_name());
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
 }

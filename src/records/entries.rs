@@ -128,8 +128,23 @@ pub async fn add(conn: &mut Conn, new: &NewEntry<'_>) -> Result<(), RecordsError
     .bind(new.modified_at.millis())
     .bind(new.predecessor.map(|(id, _)| id.to_vec()))
     .bind(signed(new.predecessor.map_or(0, |(_, base)| base)))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    if new.place.is_some() {
+        sqlx::query("UPDATE ticket SET names = names + 1 WHERE share_id = $1")
+            .bind(&new.share.as_bytes()[..])
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// An entry goes out of sight.
+async fn uncount(conn: &mut Conn, id: &[u8; 16]) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE ticket SET names = names - 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)")
+        .bind(&id[..])
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -199,21 +214,6 @@ pub async fn children(
     rows.iter().map(entry).collect()
 }
 
-/// How many names a share holds, its root not counted.
-///
-/// # Errors
-/// If the database fails.
-pub async fn count(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS n FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
-         AND withdrawn_at IS NULL",
-    )
-    .bind(&share.as_bytes()[..])
-    .fetch_one(conn)
-    .await?;
-    unsigned(&row, "entry", "n")
-}
-
 /// Whether nothing visible lies in a directory.
 ///
 /// # Errors
@@ -259,6 +259,7 @@ pub async fn replace(
         .bind(now.millis())
         .execute(&mut *conn)
         .await?;
+    uncount(conn, id).await?;
     sqlx::query("UPDATE entry SET predecessor = $2, number_base = $3 WHERE id = $1")
         .bind(&successor[..])
         .bind(&id[..])
@@ -295,6 +296,7 @@ pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), R
         .bind(now.millis())
         .execute(&mut *conn)
         .await?;
+    uncount(conn, id).await?;
     sqlx::query("UPDATE version SET state = 'withdrawn' WHERE entry_id = $1 AND state = 'available'")
         .bind(&id[..])
         .execute(conn)
@@ -310,9 +312,9 @@ pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Resu
     sqlx::query("UPDATE entry SET withdrawn_at = $2 WHERE id = $1")
         .bind(&id[..])
         .bind(now.millis())
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
-    Ok(())
+    uncount(conn, id).await
 }
 
 /// Sets what SETSTAT may set.

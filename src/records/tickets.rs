@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Conn, RecordsError, bytes_as, text_as, text_as_option};
+use super::{Conn, RecordsError, bytes_as, text_as, text_as_option, unsigned};
 use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
 
 /// One support problem and its share.
@@ -31,6 +31,10 @@ pub struct Ticket {
     pub token_generation: i64,
     /// When it was opened.
     pub opened_at: Time,
+    /// Plaintext bytes in the extents of its share, each counted once.
+    pub stored_bytes: u64,
+    /// Files and directories of its share that are in sight.
+    pub names: u64,
 }
 
 /// The columns of a [`Ticket`], and what follows them in the statement.
@@ -38,7 +42,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
-             t.token_hash, t.token_generation, t.opened_at FROM ticket t ",
+             t.token_hash, t.token_generation, t.opened_at, t.stored_bytes, t.names FROM ticket t ",
             $rest
         )
     };
@@ -58,6 +62,8 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         token_hash: bytes_as(row, "ticket", "token_hash")?,
         token_generation: row.try_get("token_generation")?,
         opened_at: Time::from_millis(row.try_get("opened_at")?),
+        stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
+        names: unsigned(row, "ticket", "names")?,
     })
 }
 

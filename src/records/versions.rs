@@ -281,7 +281,23 @@ pub struct ExtentRow {
     pub extent_key: Vec<u8>,
 }
 
-/// Adds an extent that has become durable.
+/// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it was done.
+///
+/// # Errors
+/// If the database fails.
+pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
+        "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3",
+    )
+    .bind(&share.as_bytes()[..])
+    .bind(signed(bytes))
+    .bind(signed(most))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Adds an extent that has become durable. Its bytes were counted by [`reserve`].
 ///
 /// # Errors
 /// If the database fails.
@@ -363,6 +379,14 @@ pub async fn release_extent(
     )
     .bind(id)
     .bind(now.millis())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM extent WHERE id = $1) \
+         WHERE share_id = (SELECT share_id FROM extent WHERE id = $1 \
+         AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1))",
+    )
+    .bind(id)
     .execute(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)")

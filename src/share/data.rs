@@ -58,12 +58,21 @@ impl DataDirectory {
         self.root.join("notices")
     }
 
+    /// Makes the databases' files before SQLite does, so that only the server may read them; SQLite gives its own files
+    /// beside them the same mode.
+    pub(crate) fn make_databases(&self) -> Result<(), Error> {
+        for path in [self.records(), self.keyring()] {
+            private_file(&path)?;
+        }
+        Ok(())
+    }
+
     /// Makes what is missing and waits for anybody else who does. The lock is held as long as the file lives.
     pub(crate) fn lock_for_opening(&self) -> Result<File, Error> {
         make_private(&self.root)?;
         make_private(&self.keys())?;
         let path = self.root.join("lock");
-        let file = lock_file(&path)?;
+        let file = private_file(&path)?;
         file.lock().map_err(Error::file(path))?;
         Ok(file)
     }
@@ -71,7 +80,7 @@ impl DataDirectory {
     /// Says that this process serves the data directory: only one may.
     pub(crate) fn lock_for_serving(&self) -> Result<File, Error> {
         let path = self.root.join("serve.lock");
-        let file = lock_file(&path)?;
+        let file = private_file(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => Err(Error::operator(format!(
@@ -83,7 +92,7 @@ impl DataDirectory {
     }
 }
 
-fn lock_file(path: &Path) -> Result<File, Error> {
+fn private_file(path: &Path) -> Result<File, Error> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(Error::file(path))
 }
 

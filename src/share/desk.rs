@@ -11,6 +11,7 @@ use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
 use crate::share::audit::{self, Subject};
+use crate::share::login::mark_changed;
 use crate::share::tree::FROM_SUPPORT;
 use crate::share::{Error, Shares};
 use crate::vault;
@@ -204,6 +205,7 @@ impl Shares {
             )));
         }
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
+        mark_changed(tx.conn()).await?;
         note(tx.conn(), "engineer.key-removed", None, detail).await?;
         Ok(tx.commit().await?)
     }
@@ -216,6 +218,7 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
+        mark_changed(tx.conn()).await?;
         note(tx.conn(), "engineer.disabled", None, json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }
@@ -242,6 +245,8 @@ impl Shares {
             status: TicketStatus::Open,
             token_generation: 1,
             opened_at: Time::now(),
+            stored_bytes: 0,
+            names: 0,
         };
         let mut tx = self.0.records.begin().await?;
         claim(tx.conn(), &ticket.reference, "ticket").await?;
@@ -318,6 +323,7 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
         tickets::set_token(tx.conn(), reference, &hash).await?;
+        mark_changed(tx.conn()).await?;
         note(tx.conn(), "ticket.token-replaced", Some(reference), json!({})).await?;
         tx.commit().await?;
         Ok(token)

@@ -7,11 +7,22 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Language, Refusal, ShareId, Word};
-use crate::records::{people, tickets};
+use crate::records::{Conn, people, tickets};
 use crate::share::{Error, Shares, View};
+use crate::vault;
 
 /// How often open logins are compared with the records.
 const WATCH: Duration = Duration::from_millis(300);
+/// After a change, logins are compared this many times: one may have been checked just before it and opened just after.
+const ROUNDS: u32 = 4;
+/// The fact that changes with every token, key or person that is no longer valid.
+const CHANGED: &str = "logins_changed";
+
+/// Says that open logins must be compared with the records, in the transaction that changed who may log in.
+pub(crate) async fn mark_changed(conn: &mut Conn) -> Result<(), Error> {
+    let mark = hex::encode(vault::random::array::<8>()?);
+    Ok(people::set_fact(conn, CHANGED, &mark).await?)
+}
 
 /// Who logged in, and by what.
 #[derive(Debug, Clone)]
@@ -144,7 +155,17 @@ impl Shares {
     /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a disabled engineer.
     /// The command line may change any of this in another process, so the records are asked several times a second.
     pub async fn watch_logins(&self, stop: CancellationToken) {
+        let (mut seen, mut rounds) = (None, 0);
         while stop.run_until_cancelled(tokio::time::sleep(WATCH)).await.is_some() {
+            match self.fact(CHANGED).await {
+                Ok(now) if now != seen => (seen, rounds) = (now, ROUNDS),
+                Ok(_) => rounds = rounds.saturating_sub(1),
+                // Then every login is asked about, in case this one was about one of them.
+                Err(_) => rounds = ROUNDS,
+            }
+            if rounds == 0 {
+                continue;
+            }
             for login in self.0.logins.open() {
                 match self.is_still_valid(&login).await {
                     Ok(true) => {}

@@ -61,6 +61,8 @@ pub struct Settings {
     pub names_per_share: u64,
     /// Bytes of one file.
     pub file_bytes: u64,
+    /// Bytes of one share, all versions together.
+    pub share_bytes: u64,
     /// Plaintext bytes that one session may have in buffers.
     pub session_buffer: usize,
     /// Plaintext bytes that all sessions together may have in buffers.
@@ -81,6 +83,7 @@ impl Default for Settings {
             inline_bytes: 64 << 10,
             names_per_share: 100_000,
             file_bytes: 1 << 40,
+            share_bytes: 4 << 40,
             session_buffer: 8 << 20,
             total_buffer: 256 << 20,
             settle: Duration::from_secs(10),
@@ -144,6 +147,7 @@ impl Shares {
     ) -> Result<Self, Error> {
         let _opening = data.lock_for_opening()?;
         let serving = if serve { Some(data.lock_for_serving()?) } else { None };
+        data.make_databases()?;
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
         let fresh = !tickets::any(&mut *records.read().await?).await?;

@@ -382,3 +382,37 @@ fn r27_any_order_of_writes_agrees_with_a_vector_of_bytes() {
     });
     runtime.block_on(all_intact(&shares));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r57_a_share_holds_no_more_than_it_may() {
+    let mut fixture = Fixture::new();
+    (fixture.settings.share_bytes, fixture.settings.names_per_share) = (100_000, 4);
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    put(&view, "a", &pattern(60_000, 1)).await;
+    let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+    let mut upload = view.open_write(&path("b"), mode).await.unwrap();
+    write(&mut upload, 0, &pattern(60_000, 1)).await;
+    assert_eq!(upload.close().await, Err(Refusal::QuotaExceeded));
+    assert_eq!(view.space(&path("/")).await.unwrap().free, 40_000);
+    put(&view, "c", &pattern(40_000, 1)).await;
+    view.make_directory(&path("d")).await.unwrap();
+    assert_eq!(view.make_directory(&path("e")).await, Err(Refusal::TooManyNames));
+    assert_eq!(view.open_write(&path("e"), mode).await.err(), Some(Refusal::TooManyNames));
+    view.remove_directory(&path("d")).await.unwrap();
+    view.make_directory(&path("e")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opening_with_truncate_and_closing_makes_an_empty_version_and_opening_as_it_is_makes_none() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    put(&view, "a", b"something").await;
+    view.open_write(&path("a"), WriteMode::default()).await.unwrap().close().await.unwrap();
+    assert_eq!(get(&view, "a").await.unwrap(), b"something");
+    let mode = WriteMode { truncate: true, ..WriteMode::default() };
+    view.open_write(&path("a"), mode).await.unwrap().close().await.unwrap();
+    assert_eq!(get(&view, "a").await.unwrap(), b"");
+    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 2);
+}

@@ -206,7 +206,7 @@ impl View {
         let sealed = spot.reach.keys.names.seal_name(id, name)?;
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
-        self.check_room_for_name(tx.conn(), &spot.reach).await?;
+        check_room_for_name(tx.conn(), &spot.reach.ticket, self.house()).await?;
         let new = NewEntry {
             id,
             share: spot.reach.share(),
@@ -359,7 +359,7 @@ impl View {
         Ok(tx.commit().await?)
     }
 
-    /// Space for statvfs: the disk that the store lies on, and the names of the share.
+    /// Space for statvfs: that of the disk, or of the share where that is less, and the names of the share.
     ///
     /// # Errors
     /// If there is no such path, or the disk cannot be asked.
@@ -368,16 +368,20 @@ impl View {
     }
 
     async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
-        let names = self.house().settings.names_per_share;
-        let taken = match self.locate(path).await? {
-            Place::Top => 0,
-            Place::In(spot) => entries::count(&mut *self.house().records.read().await?, spot.reach.share()).await?,
+        let (names, most) = (self.house().settings.names_per_share, self.house().settings.share_bytes);
+        let (taken, stored) = match self.locate(path).await? {
+            Place::Top => (0, 0),
+            Place::In(spot) => {
+                let mut conn = self.house().records.read().await?;
+                let ticket = tickets::by_reference(&mut conn, spot.reach.ticket.as_str()).await?;
+                ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes))
+            }
         };
         let objects = self.house().data.objects();
         let disk = rustix::fs::statvfs(&objects).map_err(|error| Error::file(objects)(error.into()))?;
         Ok(Space {
-            total: disk.f_blocks.saturating_mul(disk.f_frsize),
-            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            total: disk.f_blocks.saturating_mul(disk.f_frsize).min(most),
+            free: disk.f_bavail.saturating_mul(disk.f_frsize).min(most.saturating_sub(stored)),
             names,
             names_free: names.saturating_sub(taken),
         })
@@ -460,7 +464,7 @@ impl View {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
-                self.check_room_for_name(&mut *self.house().records.read().await?, &spot.reach).await?;
+                check_room_for_name(&mut *self.house().records.read().await?, &spot.reach.ticket, self.house()).await?;
             }
             if let Some(upload) = upload::open(self, path, spot, mode, FILE_MODE).await? {
                 return Ok(upload);
@@ -533,13 +537,6 @@ impl View {
         check_open(conn, &spot.reach.ticket).await
     }
 
-    async fn check_room_for_name(&self, conn: &mut Conn, reach: &Reach) -> Result<(), Error> {
-        if entries::count(conn, reach.share()).await? >= self.house().settings.names_per_share {
-            return Err(Refusal::TooManyNames.into());
-        }
-        Ok(())
-    }
-
     async fn note(&self, conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
         let subject = Subject { actor: self.user().as_str(), ticket: Some(ticket), id: Some(id) };
         Ok(audit::write(conn, kind, subject, &json!({})).await?)
@@ -552,6 +549,14 @@ pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<(), Err
         Some(ticket) if ticket.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
         Some(_) => Ok(()),
         None => Err(Refusal::LoginEnded.into()),
+    }
+}
+
+/// Whether a ticket's share may get one more name.
+pub(crate) async fn check_room_for_name(conn: &mut Conn, ticket: &Word, house: &House) -> Result<(), Error> {
+    match tickets::by_reference(conn, ticket.as_str()).await? {
+        Some(ticket) if ticket.names >= house.settings.names_per_share => Err(Refusal::TooManyNames.into()),
+        _ => Ok(()),
     }
 }
 

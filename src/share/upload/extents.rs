@@ -99,12 +99,11 @@ impl OpenExtent {
             sealed += SEALED_SEGMENT;
         }
         // The bytes behind the last whole segment must leave with it: a buffer that is neither full nor the last is none.
-        if rest > 0 || (ends && !buffer.is_full()) {
-            if let Some(segment) = buffer.last_part() {
-                hasher.take(at, segment.get(SEGMENT_LEAD..SEGMENT_LEAD + rest).unwrap_or_default());
-                self.sealer.seal_last(segment)?;
-                sealed += segment.len();
-            }
+        let has_last = rest > 0 || (ends && !buffer.is_full());
+        if has_last && let Some(segment) = buffer.last_part() {
+            hasher.take(at, segment.get(SEGMENT_LEAD..SEGMENT_LEAD + rest).unwrap_or_default());
+            self.sealer.seal_last(segment)?;
+            sealed += segment.len();
         }
         self.append(house, buffer.sealed(sealed), plaintext)?;
         Ok(plaintext)

@@ -23,7 +23,6 @@ pub(crate) use registry::Registry;
 
 use buffer::Buffer;
 use extents::{EndedExtent, Rows};
-use hasher::Hasher;
 use lane::{Job, Phase, Target};
 use progress::Progress;
 use publish::Ledger;
@@ -252,8 +251,7 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let house = Arc::clone(view.house());
-    let hasher = Hasher::from(start.digest);
-    let worker = Worker::new(house, Arc::clone(&lane), start.ledger, start.map, start.extents, hasher, start.origin);
+    let worker = Worker::new(house, Arc::clone(&lane), start);
     view.house().works.spawn(worker.run());
     Ok(Some(Upload::with_lane(view, path, mode, lane)))
 }
@@ -265,6 +263,8 @@ struct Start {
     extents: HashMap<ObjectId, EndedExtent>,
     digest: Digest,
     origin: HashOrigin,
+    /// Begins with no bytes: then a CLOSE makes a version even if none come.
+    fresh: bool,
 }
 
 impl Start {
@@ -286,6 +286,7 @@ impl Start {
             extents: HashMap::new(),
             digest: Digest::new(),
             origin: HashOrigin::Streamed,
+            fresh: true,
         })
     }
 
@@ -323,7 +324,7 @@ impl Start {
             discards: None,
             keys,
         };
-        Ok(Self { ledger, map, extents, digest: progress.digest, origin: HashOrigin::Resumed })
+        Ok(Self { ledger, map, extents, digest: progress.digest, origin: HashOrigin::Resumed, fresh: false })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -351,7 +352,7 @@ impl Start {
             None => Digest::new(),
         };
         let map = SliceMap::from_slices(manifest.slices)?;
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::records::versions::{NewVersion, Place, Publication};
 use crate::records::{Conn, entries, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
-use crate::share::view::check_open;
+use crate::share::view::{check_open, check_room_for_name};
 use crate::share::{Error, House, outbox};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
@@ -45,11 +45,6 @@ impl Ledger {
         self.keys.share
     }
 
-    /// Whether nothing of this name was there: then even no bytes at all make a version.
-    pub(super) const fn is_new_file(&self) -> bool {
-        !self.has_entry || self.number.is_none() && self.discards.is_some()
-    }
-
     pub(super) fn begin_extent(&self) -> Result<OpenExtent, Error> {
         OpenExtent::begin(self.share(), self.artifact, self.version, &self.file_key)
     }
@@ -59,9 +54,7 @@ impl Ledger {
         let now = Time::now();
         let (mode, modified) = lane.wished_attributes();
         if !self.has_entry {
-            if entries::count(conn, self.share()).await? >= house.settings.names_per_share {
-                return Err(Refusal::TooManyNames.into());
-            }
+            check_room_for_name(conn, &self.ticket, house).await?;
             let (directory, name, index) = lane.place();
             if entries::by_name(conn, directory, &index).await?.is_some() {
                 return Err(Refusal::AlreadyExists.into());
@@ -115,10 +108,14 @@ impl Ledger {
     async fn add_extents<'a>(
         &self,
         conn: &mut Conn,
+        house: &House,
         extents: impl Iterator<Item = &'a EndedExtent>,
     ) -> Result<(), Error> {
         for extent in extents {
             if extent.rows == Rows::None {
+                if !versions::reserve(conn, self.share(), extent.length, house.settings.share_bytes).await? {
+                    return Err(Refusal::QuotaExceeded.into());
+                }
                 if let Home::Memory(bytes) = &extent.home {
                     versions::put_object(conn, extent.id, bytes).await?;
                 }
@@ -155,7 +152,7 @@ impl Ledger {
 
         let mut tx = house.records.begin().await?;
         let number = self.ensure_rows(tx.conn(), house, lane).await?;
-        self.add_extents(tx.conn(), extents.values().filter(|extent| used.contains(&extent.id))).await?;
+        self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
         versions::set_progress(tx.conn(), self.version, state, at, length, &sealed).await?;
         tx.commit().await?;
 
@@ -236,7 +233,7 @@ impl Ledger {
         if recorded != number {
             return Err(Refusal::Fenced.into());
         }
-        self.add_extents(tx.conn(), extents.values().filter(|extent| used.contains(&extent.id))).await?;
+        self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
         self.release_unused(tx.conn(), extents, &used, now).await?;
         if in_records {
             versions::put_object(tx.conn(), object, &manifest).await?;
@@ -286,6 +283,7 @@ impl Ledger {
     ) -> Result<(), Error> {
         for extent in extents.values().filter(|extent| !used.contains(&extent.id)) {
             if extent.rows == Rows::None && matches!(extent.home, Home::Store) {
+                versions::reserve(conn, self.share(), extent.length, u64::MAX).await?;
                 versions::add_extent(conn, self.share(), &extent.row()).await?;
             }
             let has_row = extent.rows != Rows::None || matches!(extent.home, Home::Store);

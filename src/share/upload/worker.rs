@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Start;
 use super::buffer::{Buffer, CHUNK};
 use super::extents::{EndedExtent, OpenExtent};
 use super::hasher::Hasher;
@@ -35,15 +36,15 @@ const SMALL_GAP: u64 = 8 << 20;
 
 /// What the worker knows of an upload.
 pub(super) struct Worker {
-    pub(super) house: Arc<House>,
-    pub(super) lane: Arc<Lane>,
-    pub(super) ledger: Ledger,
-    pub(super) map: SliceMap,
-    pub(super) extents: HashMap<ObjectId, EndedExtent>,
-    pub(super) hasher: Hasher,
-    pub(super) origin: HashOrigin,
-    /// Whether there is anything that the version before does not have.
-    pub(super) dirty: bool,
+    house: Arc<House>,
+    lane: Arc<Lane>,
+    ledger: Ledger,
+    map: SliceMap,
+    extents: HashMap<ObjectId, EndedExtent>,
+    hasher: Hasher,
+    origin: HashOrigin,
+    /// Whether a CLOSE makes a version: not if nothing was written to a file that was opened as it is.
+    dirty: bool,
     open: HashMap<u64, OpenExtent>,
     /// Extents on their way to the disk, oldest first.
     syncing: Vec<ObjectId>,
@@ -53,25 +54,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        house: Arc<House>,
-        lane: Arc<Lane>,
-        ledger: Ledger,
-        map: SliceMap,
-        extents: HashMap<ObjectId, EndedExtent>,
-        hasher: Hasher,
-        origin: HashOrigin,
-    ) -> Self {
-        let dirty = ledger.is_new_file();
+    pub(super) fn new(house: Arc<House>, lane: Arc<Lane>, start: Start) -> Self {
         Self {
             house,
             lane,
-            ledger,
-            map,
-            extents,
-            hasher,
-            origin,
-            dirty,
+            ledger: start.ledger,
+            map: start.map,
+            extents: start.extents,
+            hasher: Hasher::from(start.digest),
+            origin: start.origin,
+            dirty: start.fresh,
             open: HashMap::new(),
             syncing: Vec::new(),
             zeros: Vec::new(),

@@ -1,0 +1,175 @@
+//! `tacdrop artifact`: what lies in a share, fetched and verified without the server.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Desk;
+use super::failure::Failure;
+use super::output::size;
+use crate::model::{SharePath, Word};
+use crate::notify::inert;
+use crate::share::{Error, Shares, Verification};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List what lies in a ticket's share
+    List {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        ticket: Word,
+    },
+    /// Decrypt an artifact into a file, checking every byte; never overwrites one
+    Get {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        ticket: Word,
+        /// The artifact, as the list shows it
+        path: OsString,
+        /// Where to write it; '-' is standard output; without it, its own name in this directory
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Read every version in full and check that it is what was received
+    Verify {
+        /// One ticket; without it, all of them
+        #[arg(value_name = "REF")]
+        ticket: Option<Word>,
+    },
+}
+
+#[derive(Serialize)]
+struct Fetched<'a> {
+    ticket: &'a str,
+    path: String,
+    size: u64,
+    file: &'a Path,
+}
+
+impl Command {
+    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::List { ticket } => {
+                let lines = shares.artifacts(&ticket, &desk.address(shares).await?).await?;
+                let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "PATH"];
+                let nothing = format!("Nothing has come for ticket {ticket} yet.");
+                desk.output.list(&lines, headings, &nothing, |row| {
+                    [
+                        row.state.to_string(),
+                        size(row.size),
+                        row.version.to_string(),
+                        row.received_at.map_or_else(|| "-".to_owned(), |time| time.to_string()),
+                        row.uploaded_by.clone(),
+                        row.sha256.clone().unwrap_or_else(|| "-".to_owned()),
+                        row.path.clone(),
+                    ]
+                })
+            }
+            Self::Get { ticket, path, output } => get(shares, desk, &ticket, &path, output).await,
+            Self::Verify { ticket } => verify(shares, desk, ticket.as_ref()).await,
+        }
+    }
+}
+
+async fn get(
+    shares: &Shares,
+    desk: &Desk,
+    ticket: &Word,
+    path: &OsString,
+    output: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let path = SharePath::parse(path.as_bytes())
+        .map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))?;
+    if output.as_deref() == Some(Path::new("-")) {
+        return match shares.fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
+            // Whoever reads has read enough.
+            Err(Error::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other.map(drop)?),
+        };
+    }
+    let target = match (output, path.split_last()) {
+        (Some(file), _) => file,
+        (None, Some((_, name))) => PathBuf::from(OsString::from_vec(name.as_bytes().to_vec())),
+        (None, None) => return Err(Failure::new("name one artifact; 'tacdrop artifact list' shows them")),
+    };
+    let shown = target.display().to_string();
+    let taken = || Failure::new(format!("{shown} exists already and is not overwritten; choose another name with -o"));
+    if target.symlink_metadata().is_ok() {
+        return Err(taken());
+    }
+    let failed = |error: std::io::Error| Failure::new(format!("{shown} cannot be written: {error}"));
+    let directory = target.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Beside the target, mode 0600, and gone unless everything is right.
+    let mut file = tempfile::Builder::new().prefix(".tacdrop-").tempfile_in(directory).map_err(failed)?;
+    let size = match shares.fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
+        Err(Error::File { source, .. }) => return Err(failed(source)),
+        other => other?,
+    };
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist_noclobber(&target)
+        .map_err(|error| if error.error.kind() == ErrorKind::AlreadyExists { taken() } else { failed(error.error) })?;
+    let fetched = Fetched { ticket: ticket.as_str(), path: path.to_string(), size, file: &target };
+    desk.output.answer(&fetched, || {
+        format!("{}: {}, every byte is what was received", inert::line(&shown), super::output::size(size))
+    })
+}
+
+async fn verify(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
+    let output = desk.output;
+    // One line as soon as it is known: this may take hours.
+    let mut said = Ok(());
+    let report = |one: &Verification| {
+        if !output.is_json() && said.is_ok() {
+            said = output.say(&line(one));
+        }
+    };
+    let all = shares.verify(ticket, report).await?;
+    said?;
+    if output.is_json() {
+        output.json(&all)?;
+    } else if all.is_empty() {
+        output.say("There is nothing to verify yet.")?;
+    }
+    match (all.iter().filter(|one| !one.intact).count(), all.len()) {
+        (0, _) => Ok(()),
+        (damaged, all) => Err(Failure::new(format!(
+            "{damaged} of {all} versions {} damaged and will not be served; restore the data directory's objects from \
+             a backup, or ask the customer to send them again",
+            if damaged == 1 { "is" } else { "are" },
+        ))),
+    }
+}
+
+fn line(one: &Verification) -> String {
+    let Verification { ticket, path, version, size: bytes, intact, problem } = one;
+    let (word, why) = match problem {
+        _ if *intact => ("ok     ", String::new()),
+        Some(problem) => ("DAMAGED", format!(": {}", inert::line(problem))),
+        None => ("DAMAGED", String::new()),
+    };
+    format!("{word}  {ticket}  {}  version {version}, {}{why}", inert::line(path), size(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_version_is_plain_to_see() {
+        let mut one = Verification {
+            ticket: "XT-1".into(),
+            path: "a\nb".into(),
+            version: 2,
+            size: 2048,
+            intact: true,
+            problem: None,
+        };
+        assert_eq!(line(&one), "ok       XT-1  a\u{fffd}b  version 2, 2.0 KiB");
+        (one.intact, one.problem) = (false, Some("a byte is wrong".into()));
+        assert_eq!(line(&one), "DAMAGED  XT-1  a\u{fffd}b  version 2, 2.0 KiB: a byte is wrong");
+    }
+}

@@ -1,0 +1,202 @@
+//! `tacdrop engineer`: people who work on tickets, and the keys that they log in with.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::failure::Failure;
+use super::{Begin, Desk};
+use crate::model::{Language, Word};
+use crate::notify;
+use crate::share::{EngineerLine, Shares};
+use crate::ssh;
+
+/// The largest file of public keys in bytes: a thousand long keys.
+const LARGEST_KEY_FILE: u64 = 1 << 20;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add an engineer
+    Add {
+        /// The login name: letters, digits, '-' and '_'
+        id: Word,
+        /// Where notices go
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        email: String,
+        /// The person's name
+        #[arg(long)]
+        name: Option<String>,
+        /// The language of notices; without it, the ticket's
+        #[arg(long, value_name = "de|en")]
+        language: Option<Language>,
+        /// A file of public keys, one on each line, as 'id_ed25519.pub' or 'authorized_keys'
+        #[arg(long = "key", value_name = "FILE")]
+        keys: Vec<PathBuf>,
+    },
+    /// List all engineers with their keys
+    List,
+    /// Add or remove a key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// End an engineer's logins for good
+    Disable {
+        /// The login name
+        id: Word,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Let an engineer log in with one more key
+    Add {
+        /// The login name
+        id: Word,
+        /// A file of public keys, one on each line
+        file: PathBuf,
+    },
+    /// Take a key away; sessions that use it end within a second
+    Remove {
+        /// The login name
+        id: Word,
+        /// 'SHA256:...' as the list shows it, or a file of public keys
+        #[arg(value_name = "FINGERPRINT_OR_FILE")]
+        key: String,
+    },
+}
+
+impl Command {
+    pub(crate) fn may_begin(&self) -> Begin {
+        if matches!(self, Self::Add { .. }) { Begin::Yes } else { Begin::No }
+    }
+
+    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::Add { id, email, name, language, keys: files } => {
+                let mut keys = Vec::new();
+                for file in &files {
+                    keys.extend(read_keys(file)?);
+                }
+                keys.sort();
+                keys.dedup();
+                shares.add_engineer(id.clone(), name, email, language, keys).await?;
+                let added = line(shares, &id).await?;
+                desk.output.answer(&added, || {
+                    if added.keys.is_empty() {
+                        format!("Engineer {id} was added; to log in they need 'tacdrop engineer key add {id} FILE'.")
+                    } else {
+                        format!("Engineer {id} was added with {}.", counted(added.keys.len()))
+                    }
+                })
+            }
+            Self::List => {
+                let nothing = "There is no engineer yet; add one with 'tacdrop engineer add'.";
+                let headings = ["ID", "NAME", "EMAIL", "LANGUAGE", "STATE", "KEYS"];
+                desk.output.list(&shares.engineers().await?, headings, nothing, |row| {
+                    [
+                        row.id.clone(),
+                        row.name.clone(),
+                        row.email.clone(),
+                        row.language.map(|language| language.to_string()).unwrap_or_default(),
+                        if row.disabled { "disabled" } else { "active" }.to_owned(),
+                        row.keys.join(" "),
+                    ]
+                })
+            }
+            Self::Key(KeyCommand::Add { id, file }) => {
+                let keys = read_keys(&file)?;
+                let count = keys.len();
+                for (fingerprint, algorithm) in keys {
+                    shares.add_key(&id, fingerprint, algorithm).await?;
+                }
+                let changed = line(shares, &id).await?;
+                desk.output.answer(&changed, || format!("Engineer {id} may log in with {} more.", counted(count)))
+            }
+            Self::Key(KeyCommand::Remove { id, key }) => {
+                let fingerprints = if key.starts_with("SHA256:") {
+                    vec![key]
+                } else {
+                    read_keys(Path::new(&key))?.into_iter().map(|(fingerprint, _)| fingerprint).collect()
+                };
+                for fingerprint in &fingerprints {
+                    shares.remove_key(&id, fingerprint).await?;
+                }
+                let changed = line(shares, &id).await?;
+                let removed = counted(fingerprints.len());
+                desk.output.answer(&changed, || format!("Engineer {id} cannot log in with {removed} any more."))
+            }
+            Self::Disable { id } => {
+                shares.disable_engineer(&id).await?;
+                let disabled = line(shares, &id).await?;
+                desk.output.answer(&disabled, || {
+                    format!("Engineer {id} is disabled; give their tickets to others with 'tacdrop ticket assign'.")
+                })
+            }
+        }
+    }
+}
+
+async fn line(shares: &Shares, id: &Word) -> Result<EngineerLine, Failure> {
+    let lines = shares.engineers().await?;
+    lines
+        .into_iter()
+        .find(|line| line.id == id.as_str())
+        .ok_or_else(|| Failure::new(format!("engineer {id} was removed just now")))
+}
+
+fn counted(keys: usize) -> String {
+    if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
+}
+
+fn address(text: &str) -> Result<String, &'static str> {
+    if notify::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
+}
+
+/// The fingerprint and the kind of each key in a file: one key on each line, blank lines and comments between them.
+fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let shown = file.display();
+    let unreadable = |error: std::io::Error| Failure::new(format!("the key file {shown} cannot be read: {error}"));
+    if std::fs::metadata(file).map_err(unreadable)?.len() > LARGEST_KEY_FILE {
+        return Err(Failure::new(format!("{shown} is too large for a file of public keys")));
+    }
+    parse_keys(&std::fs::read_to_string(file).map_err(unreadable)?)
+        .map_err(|problem| Failure::new(format!("{shown}: {problem}")))
+}
+
+fn parse_keys(text: &str) -> Result<Vec<(String, String)>, String> {
+    // Line by line it would only be said that the first line is no key.
+    if text.contains("PRIVATE KEY-----") {
+        return Err(ssh::KeyError::PrivateGiven.to_string());
+    }
+    let mut keys = Vec::new();
+    for (line, number) in text.lines().map(str::trim).zip(1..) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let key = ssh::key_fingerprint(line).map_err(|error| format!("line {number}: {error}"))?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    if keys.is_empty() { Err("there is no key in this file".to_owned()) } else { Ok(keys) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna@example";
+
+    #[test]
+    fn a_key_file_has_one_key_on_each_line() {
+        let keys = parse_keys(&format!("# laptop\n\n{KEY}\r\n{KEY}\n")).unwrap();
+        assert_eq!(keys.len(), 1);
+        assert!(keys[0].0.starts_with("SHA256:") && keys[0].1 == "ssh-ed25519");
+    }
+
+    #[test]
+    fn what_is_no_key_file_is_refused_with_its_line() {
+        assert!(parse_keys("\n# nothing\n").unwrap_err().contains("no key"));
+        assert!(parse_keys(&format!("{KEY}\nrubbish")).unwrap_err().starts_with("line 2: "));
+        assert!(parse_keys(&ssh::generate_host_key().unwrap()).unwrap_err().contains("private key"));
+    }
+}

@@ -1,0 +1,153 @@
+//! `tacdrop ticket`: opening, showing, assigning and closing tickets, and their tokens.
+
+use clap::Subcommand;
+
+use super::Desk;
+use super::block::TicketView;
+use super::failure::Failure;
+use crate::model::{Language, Priority, TicketStatus, Word};
+use crate::server;
+use crate::share::{NewTicket, Shares, TicketLine};
+use crate::ssh;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Open a ticket with a share of its own, and show its token once
+    Open {
+        /// The reference, which is the customer's user name: letters, digits, '-' and '_'
+        #[arg(value_name = "REF")]
+        reference: Word,
+        /// Whose problem it is
+        #[arg(long, value_name = "ID")]
+        organisation: Word,
+        /// Who works on it and is told what comes
+        #[arg(long, value_name = "ID")]
+        engineer: Word,
+        /// What it is about
+        #[arg(long)]
+        title: Option<String>,
+        /// 1 (critical) to 4 (low)
+        #[arg(long, value_name = "1..4", default_value_t = Priority::MEDIUM)]
+        priority: Priority,
+        /// The customer's language
+        #[arg(long, value_name = "de|en")]
+        language: Option<Language>,
+    },
+    /// List all tickets
+    List,
+    /// Show the block to paste into a ticket system
+    Show(Reference),
+    /// Make a new token; the old one dies, and its sessions end within a second
+    Token(Reference),
+    /// Give a ticket, and the notices that wait, to another engineer
+    Assign {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        reference: Word,
+        /// Who works on it from now on
+        engineer: Word,
+    },
+    /// Close a ticket: its share can be read, and takes no uploads
+    Close(Reference),
+    /// Open a closed ticket again
+    Reopen(Reference),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reference {
+    /// The ticket
+    #[arg(value_name = "REF")]
+    reference: Word,
+}
+
+impl Command {
+    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+        let output = desk.output;
+        match self {
+            Self::Open { reference, organisation, engineer, title, priority, language } => {
+                let new = NewTicket { reference, organisation, engineer, title, priority, language };
+                let reference = new.reference.clone();
+                let (ticket, token) = shares.open_ticket(new).await?;
+                let ticket = view(shares, desk, &reference, ticket, Some(&token)).await?;
+                output.answer(&ticket, || ticket.block())
+            }
+            Self::List => {
+                let headings = ["REF", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
+                let nothing = "There is no ticket yet; open one with 'tacdrop ticket open'.";
+                output.list(&shares.tickets().await?, headings, nothing, |row| {
+                    [
+                        row.reference.clone(),
+                        row.status.to_string(),
+                        row.priority.to_string(),
+                        row.organisation.clone(),
+                        row.engineer.clone(),
+                        row.opened_at.to_string(),
+                        row.title.clone().unwrap_or_default(),
+                    ]
+                })
+            }
+            Self::Show(Reference { reference }) => {
+                let ticket = shares.ticket(&reference).await?;
+                let ticket = view(shares, desk, &reference, ticket, None).await?;
+                output.answer(&ticket, || {
+                    let TicketView { priority, status, organisation, engineer, opened_at, .. } = &ticket;
+                    format!(
+                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}\n\n{}",
+                        ticket.block()
+                    )
+                })
+            }
+            Self::Token(Reference { reference }) => {
+                let ticket = shares.ticket(&reference).await?;
+                let token = shares.new_token(&reference).await?;
+                let ticket = view(shares, desk, &reference, ticket, Some(&token)).await?;
+                output.answer(&ticket, || ticket.block())
+            }
+            Self::Assign { reference, engineer } => {
+                shares.assign(&reference, &engineer).await?;
+                changed(shares, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
+            }
+            Self::Close(Reference { reference }) => {
+                shares.set_status(&reference, TicketStatus::Closed).await?;
+                let text = format!("Ticket {reference} is closed; 'tacdrop ticket reopen {reference}' opens it again.");
+                changed(shares, desk, &reference, text).await
+            }
+            Self::Reopen(Reference { reference }) => {
+                shares.set_status(&reference, TicketStatus::Open).await?;
+                changed(shares, desk, &reference, format!("Ticket {reference} is open again.")).await
+            }
+        }
+    }
+}
+
+async fn changed(shares: &Shares, desk: &Desk, reference: &Word, text: String) -> Result<(), Failure> {
+    let ticket = shares.ticket(reference).await?;
+    let ticket = view(shares, desk, reference, ticket, None).await?;
+    desk.output.answer(&ticket, || text)
+}
+
+async fn view<'a>(
+    shares: &Shares,
+    desk: &Desk,
+    reference: &Word,
+    ticket: TicketLine,
+    token: Option<&'a str>,
+) -> Result<TicketView<'a>, Failure> {
+    let address = desk.address(shares).await?;
+    Ok(TicketView {
+        user: ticket.reference.clone(),
+        reference: ticket.reference,
+        token,
+        url: address.url(reference),
+        host: address.host,
+        port: address.port,
+        host_key_fingerprint: ssh::fingerprint(&server::host_key(shares).await?),
+        organisation: ticket.organisation,
+        engineer: ticket.engineer,
+        priority: ticket.priority,
+        status: ticket.status,
+        language: ticket.language,
+        title: ticket.title,
+        opened_at: ticket.opened_at,
+    })
+}
