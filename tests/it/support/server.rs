@@ -69,6 +69,15 @@ impl House {
         (self, ticket, key)
     }
 
+    /// Another house on a copy of this one's data, without a server.
+    pub(crate) fn copy(&self) -> Self {
+        assert!(self.server.is_none(), "the data of a running server cannot be copied");
+        let mut copy = Self::new();
+        copy.settings.clone_from(&self.settings);
+        Run::new("cp").arg("-a").arg(self.data()).arg(copy.data()).finish().ok();
+        copy
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.root.path().join("data")
     }
