@@ -87,7 +87,16 @@ fn the_right_token_of_a_closed_ticket_reads_and_cannot_write() {
     assert_eq!(house.json(["ticket", "show", "XT-4711"])["status"], "closed");
     house.customer(&ticket, "ls -l\nget a.txt back.txt").ok();
     assert_eq!(sha256(&house.work().join("back.txt")), sha256(&source));
-    let writes = ["put a.txt b.txt", "put a.txt", "reput a.txt", "rm a.txt", "rename a.txt b.txt", "mkdir new", "rmdir logs", "chmod 600 a.txt"];
+    let writes = [
+        "put a.txt b.txt",
+        "put a.txt",
+        "reput a.txt",
+        "rm a.txt",
+        "rename a.txt b.txt",
+        "mkdir new",
+        "rmdir logs",
+        "chmod 600 a.txt",
+    ];
     for command in writes {
         house.customer(&ticket, command).refused(1);
     }
@@ -225,7 +234,13 @@ fn r43_there_is_no_shell_and_no_way_through() {
     let (house, ticket, key) = House::open();
     let ssh = |args: &[&str]| {
         let target = format!("{}@127.0.0.1", ticket.reference);
-        house.with_token("ssh", &ticket.token).args(["-p", &house.port().to_string()]).args(args[..1].iter().filter(|arg| !arg.is_empty())).arg(target).args(&args[1..]).finish()
+        house
+            .with_token("ssh", &ticket.token)
+            .args(["-p", &house.port().to_string()])
+            .args(args[..1].iter().filter(|arg| !arg.is_empty()))
+            .arg(target)
+            .args(&args[1..])
+            .finish()
     };
     for command in [&["", "id"][..], &["", "sh", "-c", "id"], &["", "cat /etc/passwd"], &["-tt", "bash"]] {
         let refused = ssh(command).refused(127);

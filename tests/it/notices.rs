@@ -82,7 +82,10 @@ fn uploads_that_belong_together_make_one_mail_that_says_everything() {
     assert!(mail.header("content-type").unwrap().starts_with("text/plain"), "{text}");
     let id = notice["id"].as_str().unwrap();
     assert!(mail.header("message-id").unwrap().starts_with(&format!("<{id}@")), "{text}");
-    assert!(mail.body.contains(title) && mail.body.contains("2 (high)") && mail.body.contains("ACME Networks"), "{text}");
+    assert!(
+        mail.body.contains(title) && mail.body.contains("2 (high)") && mail.body.contains("ACME Networks"),
+        "{text}"
+    );
     for file in ["a.txt", "logs/b c.txt"] {
         let artifact = house.assert_holds(&ticket, file, &sha256(&house.work().join(file.trim_start_matches("logs/"))));
         mail.assert_line(artifact["location"].as_str().unwrap());
@@ -97,18 +100,27 @@ fn uploads_that_belong_together_make_one_mail_that_says_everything() {
     // What comes later makes another mail, in the same thread.
     house.customer(&ticket, "put a.txt later.txt").ok();
     house.await_notices(2);
-    let threads: Vec<_> = house.mails().iter().filter_map(|mail| mail.header("references").map(str::to_owned)).collect();
+    let threads: Vec<_> =
+        house.mails().iter().filter_map(|mail| mail.header("references").map(str::to_owned)).collect();
     assert_eq!(threads, [mail.header("message-id").unwrap()]);
 }
 
 #[test]
 fn a_mail_speaks_the_ticket_s_language() {
     let (house, _, _) = House::open();
-    let ticket = house.ticket_with("XT-DE", "anna", &["--language", "de", "--title", "Überlast am Kern", "--priority", "1"]);
+    let ticket =
+        house.ticket_with("XT-DE", "anna", &["--language", "de", "--title", "Überlast am Kern", "--priority", "1"]);
     show_tech(&house.work().join("a.txt"), 50);
     house.customer(&ticket, "put a.txt Größe.txt\nput a.txt").ok();
     let mail = Mail::parse(&one_mail(&house));
-    for words in ["2 neue Dateien", "Priorität: 1 (kritisch)", "Überlast am Kern", "Größe: ", "Ablageort:", "Hochgeladen von: XT-DE"] {
+    for words in [
+        "2 neue Dateien",
+        "Priorität: 1 (kritisch)",
+        "Überlast am Kern",
+        "Größe: ",
+        "Ablageort:",
+        "Hochgeladen von: XT-DE",
+    ] {
         assert!(mail.body.contains(words), "{words}: {}", mail.body);
     }
     assert!(!mail.body.contains("Uploaded"), "{}", mail.body);
@@ -116,7 +128,8 @@ fn a_mail_speaks_the_ticket_s_language() {
 
 #[test]
 fn settling_ends_even_if_files_keep_coming() {
-    let (house, ticket, _) = House::new().set("NOTIFY__SETTLE_SECONDS", "3").set("NOTIFY__SETTLE_MAX_SECONDS", "6").furnish();
+    let (house, ticket, _) =
+        House::new().set("NOTIFY__SETTLE_SECONDS", "3").set("NOTIFY__SETTLE_MAX_SECONDS", "6").furnish();
     show_tech(&house.work().join("a.txt"), 50);
     for number in 0..9 {
         house.customer(&ticket, &format!("put a.txt {number}.txt")).ok();

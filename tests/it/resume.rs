@@ -29,7 +29,8 @@ fn resume(house: &House, ticket: &Ticket, source: &Path, path: &str, durable: u6
     let size = std::fs::metadata(source).unwrap().len();
     let said = house.customer(ticket, &format!("ls -ln {path}")).ok().out();
     let line = said.lines().find(|line| line.ends_with(path)).unwrap_or_else(|| panic!("{said}"));
-    let shown: u64 = line.split_whitespace().nth(4).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{line}"));
+    let shown: u64 =
+        line.split_whitespace().nth(4).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{line}"));
     assert!(shown >= durable && shown <= size, "{durable} bytes are durable, the listing shows {shown} of {size}");
     house.customer(ticket, &format!("reput \"{}\" {path}", source.display())).ok();
     house.assert_holds(ticket, path, &sha256(source));
@@ -125,8 +126,7 @@ fn r18_the_invariants_hold_after_kill_9_at_any_time() {
         .collect();
     let mut acknowledged: Vec<(String, String)> = Vec::new();
     for (round, delay) in [40, 150, 260, 380, 520, 800].into_iter().enumerate() {
-        let commands: String =
-            (0..6).map(|file| format!("put f{file} r{round}-f{file}\n")).collect();
+        let commands: String = (0..6).map(|file| format!("put f{file} r{round}-f{file}\n")).collect();
         let upload = house.customer_run(&ticket, &commands).start();
         // Logging in takes about a third of it.
         std::thread::sleep(Duration::from_millis(150 + delay));

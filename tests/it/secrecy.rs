@@ -30,7 +30,9 @@ fn r01_no_plaintext_and_no_name_is_on_the_disk() {
         assert!(hits.is_empty(), "{when}: {hits:#?}");
     };
     let [name, directory, renamed] = NAMES;
-    house.customer(&ticket, &format!("mkdir {directory}\nput small {directory}/{name}\nput small x\nrename x {renamed}")).ok();
+    house
+        .customer(&ticket, &format!("mkdir {directory}\nput small {directory}/{name}\nput small x\nrename x {renamed}"))
+        .ok();
     assert_clean(&house, "after small files");
     let mut upload = house.slow_put(&ticket, &large, name, 20);
     std::thread::sleep(Duration::from_millis(2300));
@@ -242,7 +244,8 @@ fn r45_the_host_key_is_never_changed_silently() {
     let (mut house, ticket, _) = House::open();
     let fingerprint = ticket.json["host_key_fingerprint"].as_str().unwrap().to_owned();
     assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
-    let scanned = Run::new("ssh-keyscan").args(["-t", "ed25519", "-p", &house.port().to_string(), "127.0.0.1"]).finish();
+    let scanned =
+        Run::new("ssh-keyscan").args(["-t", "ed25519", "-p", &house.port().to_string(), "127.0.0.1"]).finish();
     let shown = Run::new("ssh-keygen").args(["-lf", "-"]).stdin(scanned.stdout).finish().ok().out();
     assert!(shown.contains(&fingerprint), "{shown}");
     house.stop();

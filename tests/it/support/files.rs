@@ -18,11 +18,6 @@ pub(crate) fn sha256(path: &Path) -> String {
     }
 }
 
-/// SHA-256 of bytes.
-pub(crate) fn sha256_of(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
 /// A file of bytes that nothing can compress, other ones for each `seed`.
 pub(crate) fn random_file(path: &Path, size: u64, seed: u64) -> PathBuf {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());

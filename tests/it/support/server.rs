@@ -17,6 +17,8 @@ pub(crate) struct House {
     root: TempDir,
     settings: Vec<(String, String)>,
     server: Option<Job>,
+    /// RLIMIT_NOFILE of the server.
+    open_files: Option<u32>,
     /// 0 until the first server has chosen one; later ones get the same.
     port: u16,
     /// What servers that have ended logged.
@@ -43,7 +45,8 @@ impl House {
         fs::write(&askpass, "#!/bin/sh\nprintf '%s\\n' \"$TACDROP_TEST_TOKEN\"\n").unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(root.path().join("work")).unwrap();
-        let house = Self { root, settings: Vec::new(), server: None, port: 0, old_logs: String::new() };
+        let house =
+            Self { root, settings: Vec::new(), server: None, open_files: None, port: 0, old_logs: String::new() };
         house.set("NOTIFY__SETTLE_SECONDS", "1")
     }
 
@@ -52,6 +55,12 @@ impl House {
         let key = format!("TACDROP__{key}");
         self.settings.retain(|(known, _)| *known != key);
         self.settings.push((key, value.into()));
+        self
+    }
+
+    /// Lets the server have this many open files only.
+    pub(crate) fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
         self
     }
 
@@ -105,12 +114,13 @@ impl House {
 
     /// `tacdrop` on this data directory, with these settings.
     pub(crate) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Run {
-        let mut run = Run::new(env!("CARGO_BIN_EXE_tacdrop")).within(self.root.path());
-        run = run.env("TACDROP_DATA", self.data());
-        for (key, value) in &self.settings {
-            run = run.env(key, value);
-        }
-        run.args(args)
+        self.around(env!("CARGO_BIN_EXE_tacdrop")).args(args)
+    }
+
+    /// A program in the environment that makes it, or what it starts, a command on this house.
+    pub(crate) fn around(&self, program: &str) -> Run {
+        let run = Run::new(program).within(self.root.path()).env("TACDROP_DATA", self.data());
+        self.settings.iter().fold(run, |run, (key, value)| run.env(key, value))
     }
 
     /// Runs a command to its end.
@@ -125,7 +135,14 @@ impl House {
     }
 
     fn serve(&self) -> Job {
-        self.command(["serve"])
+        let command = match self.open_files {
+            None => self.command(["serve"]),
+            Some(limit) => {
+                let line = format!("ulimit -n {limit} && exec \"$0\" serve");
+                self.around("sh").args(["-c", &line, env!("CARGO_BIN_EXE_tacdrop")])
+            }
+        };
+        command
             .env("TACDROP__SERVER__LISTEN", format!("127.0.0.1:{}", self.port))
             .limit(Duration::from_secs(3600))
             .start()
