@@ -96,23 +96,16 @@ fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String 
     text
 }
 
-/// A size as people read it: `1234 bytes`, `3.4 MiB`.
+/// A size as people read it: `1023 bytes`, `3.4 MiB`. Cut, not rounded, as in the mails.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = UNITS[0];
-    for next in &UNITS[1..] {
-        // What would be rounded to 1024 is shown as 1 of the next.
-        if value < 1023.95 {
-            break;
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    match units.iter().zip(1u32..).take_while(|(_, power)| bytes >> (10 * power) > 0).last() {
+        Some((unit, power)) => {
+            let tenths = (u128::from(bytes) * 10) >> (10 * power);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
         }
-        value /= 1024.0;
-        unit = next;
+        None => format!("{bytes} bytes"),
     }
-    format!("{value:.1} {unit}")
 }
 
 #[cfg(test)]
@@ -134,9 +127,9 @@ mod tests {
             (1023, "1023 bytes"),
             (1024, "1.0 KiB"),
             (1536, "1.5 KiB"),
-            ((1 << 20) - 1, "1.0 MiB"),
+            ((1 << 20) - 1, "1023.9 KiB"),
             (5 << 30, "5.0 GiB"),
-            (u64::MAX, "16384.0 PiB"),
+            (u64::MAX, "15.9 EiB"),
         ] {
             assert_eq!(size(bytes), text);
         }

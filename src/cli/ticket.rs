@@ -7,7 +7,7 @@ use super::block::TicketView;
 use super::failure::Failure;
 use crate::model::{Language, Priority, TicketStatus, Word};
 use crate::server;
-use crate::share::{NewTicket, Shares, TicketLine};
+use crate::share::{NewTicket, PublicAddress, Shares, TicketLine};
 use crate::ssh;
 
 #[derive(Debug, Subcommand)]
@@ -67,8 +67,10 @@ impl Command {
             Self::Open { reference, organisation, engineer, title, priority, language } => {
                 let new = NewTicket { reference, organisation, engineer, title, priority, language };
                 let reference = new.reference.clone();
+                // Whatever can fail comes first: the token is shown this once.
+                let door = Door::find(shares, desk).await?;
                 let (ticket, token) = shares.open_ticket(new).await?;
-                let ticket = view(shares, desk, &reference, ticket, Some(&token)).await?;
+                let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::List => {
@@ -88,7 +90,7 @@ impl Command {
             }
             Self::Show(Reference { reference }) => {
                 let ticket = shares.ticket(&reference).await?;
-                let ticket = view(shares, desk, &reference, ticket, None).await?;
+                let ticket = Door::find(shares, desk).await?.view(ticket, &reference, None);
                 output.answer(&ticket, || {
                     let TicketView { priority, status, organisation, engineer, opened_at, .. } = &ticket;
                     format!(
@@ -99,8 +101,9 @@ impl Command {
             }
             Self::Token(Reference { reference }) => {
                 let ticket = shares.ticket(&reference).await?;
+                let door = Door::find(shares, desk).await?;
                 let token = shares.new_token(&reference).await?;
-                let ticket = view(shares, desk, &reference, ticket, Some(&token)).await?;
+                let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::Assign { reference, engineer } => {
@@ -122,32 +125,38 @@ impl Command {
 
 async fn changed(shares: &Shares, desk: &Desk, reference: &Word, text: String) -> Result<(), Failure> {
     let ticket = shares.ticket(reference).await?;
-    let ticket = view(shares, desk, reference, ticket, None).await?;
+    let ticket = Door::find(shares, desk).await?.view(ticket, reference, None);
     desk.output.answer(&ticket, || text)
 }
 
-async fn view<'a>(
-    shares: &Shares,
-    desk: &Desk,
-    reference: &Word,
-    ticket: TicketLine,
-    token: Option<&'a str>,
-) -> Result<TicketView<'a>, Failure> {
-    let address = desk.address(shares).await?;
-    Ok(TicketView {
-        user: ticket.reference.clone(),
-        reference: ticket.reference,
-        token,
-        url: address.url(reference),
-        host: address.host,
-        port: address.port,
-        host_key_fingerprint: ssh::fingerprint(&server::host_key(shares).await?),
-        organisation: ticket.organisation,
-        engineer: ticket.engineer,
-        priority: ticket.priority,
-        status: ticket.status,
-        language: ticket.language,
-        title: ticket.title,
-        opened_at: ticket.opened_at,
-    })
+/// Where customers come in, and how they know the place.
+struct Door {
+    address: PublicAddress,
+    fingerprint: String,
+}
+
+impl Door {
+    async fn find(shares: &Shares, desk: &Desk) -> Result<Self, Failure> {
+        let fingerprint = ssh::fingerprint(&server::host_key(shares).await?);
+        Ok(Self { address: desk.address(shares).await?, fingerprint })
+    }
+
+    fn view<'a>(self, ticket: TicketLine, reference: &Word, token: Option<&'a str>) -> TicketView<'a> {
+        TicketView {
+            user: ticket.reference.clone(),
+            reference: ticket.reference,
+            token,
+            url: self.address.url(reference),
+            host: self.address.host,
+            port: self.address.port,
+            host_key_fingerprint: self.fingerprint,
+            organisation: ticket.organisation,
+            engineer: ticket.engineer,
+            priority: ticket.priority,
+            status: ticket.status,
+            language: ticket.language,
+            title: ticket.title,
+            opened_at: ticket.opened_at,
+        }
+    }
 }
