@@ -103,6 +103,9 @@ async fn get(
     }
     let failed = |error: std::io::Error| Failure::new(format!("{shown} cannot be written: {error}"));
     let directory = target.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return Err(Failure::new(format!("{} is no directory; choose another place with -o", directory.display())));
+    }
     // Beside the target, mode 0600, and gone unless everything is right.
     let mut file = tempfile::Builder::new().prefix(".tacdrop-").tempfile_in(directory).map_err(failed)?;
     let size = match shares.fetch(ticket, &path, |bytes| file.write_all(bytes)).await {

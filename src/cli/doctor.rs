@@ -111,14 +111,13 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
     report.add("settings", Ok(file));
     report.add("secrets", secrets(config));
     let root = data.root();
-    let directory = directory(root);
-    let usable = directory.is_ok();
-    report.add("data", directory);
-    if usable {
+    report.add("data", directory(root));
+    let there = root.is_dir();
+    if there {
         report.add("space", space(root));
     }
     let served = served(data);
-    if usable && data.records().exists() {
+    if there && data.records().exists() {
         kek(report, data, config);
         match Shares::open(data.clone(), server::share_settings(config)).await {
             Ok(shares) => {
@@ -134,7 +133,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
             }
         }
     } else {
-        if usable {
+        if there {
             let advice = "nothing is in it yet; run 'tacdrop serve' or 'tacdrop organisation add'";
             report.add("records", Err(format!("{}: {advice}", root.display())));
         }

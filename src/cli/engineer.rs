@@ -109,7 +109,7 @@ impl Command {
                     shares.add_key(&id, fingerprint, algorithm).await?;
                 }
                 let changed = line(shares, &id).await?;
-                desk.output.answer(&changed, || format!("Engineer {id} may log in with {} more.", counted(count)))
+                desk.output.answer(&changed, || format!("Added to engineer {id}: {}.", counted(count)))
             }
             Self::Key(KeyCommand::Remove { id, key }) => {
                 let fingerprints = if key.starts_with("SHA256:") {
@@ -122,7 +122,7 @@ impl Command {
                 }
                 let changed = line(shares, &id).await?;
                 let removed = counted(fingerprints.len());
-                desk.output.answer(&changed, || format!("Engineer {id} cannot log in with {removed} any more."))
+                desk.output.answer(&changed, || format!("Removed from engineer {id}: {removed}."))
             }
             Self::Disable { id } => {
                 shares.disable_engineer(&id).await?;

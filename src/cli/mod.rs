@@ -49,11 +49,20 @@ To begin:
 
 Commands work while 'tacdrop serve' runs. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.";
 
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every command takes.
 #[derive(Debug, Args)]
 struct Common {
     /// The settings file; without it every setting has its default
-    #[arg(long, value_name = "FILE", global = true, env = "TACDROP_CONFIG", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "TACDROP_CONFIG",
+        hide_env_values = true,
+        help_heading = EVERYWHERE
+    )]
     config: Option<PathBuf>,
     /// The data directory
     #[arg(
@@ -62,11 +71,12 @@ struct Common {
         global = true,
         env = "TACDROP_DATA",
         hide_env_values = true,
-        default_value = "./tacdrop-data"
+        default_value = "./tacdrop-data",
+        help_heading = EVERYWHERE
     )]
     data: PathBuf,
     /// Answer in JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The open handles of one session. Only `session` and `verbs` use it.
 //!
 //! A handle is 16 random bytes, so one that was forged, closed, or belongs to another session is simply not in the table.
+//! They travel as hexadecimal digits: some clients (russh-sftp's) take a handle for text.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::Refusal;
 
-const SIZE: usize = 16;
+const SIZE: usize = 32;
 
 /// A handle as it travels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,8 +57,9 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn insert(&mut self, place: Place, thing: T) -> Result<Handle, Refusal> {
-        let mut bytes = [0; SIZE];
-        getrandom::fill(&mut bytes).map_err(|_| Refusal::Storage)?;
+        let (mut random, mut bytes) = ([0; SIZE / 2], [0; SIZE]);
+        getrandom::fill(&mut random).map_err(|_| Refusal::Storage)?;
+        hex::encode_to_slice(random, &mut bytes).map_err(|_| Refusal::Storage)?;
         let handle = Handle(bytes);
         if handle == Handle::NONE || self.open.contains_key(&handle) {
             return Err(Refusal::Storage);

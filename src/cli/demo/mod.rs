@@ -8,7 +8,7 @@ mod search;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,8 +47,29 @@ pub(crate) struct Arguments {
     keep: bool,
 }
 
+impl Arguments {
+    /// The file to send, and its name in the share.
+    fn open(&self, place: &Path) -> Result<(File, String), Failure> {
+        let Some(path) = &self.file else {
+            let path = place.join(bundle::NAME);
+            fs::write(&path, bundle::bundle())?;
+            return Ok((File::open(path)?, bundle::NAME.to_owned()));
+        };
+        let refused = |why: &dyn std::fmt::Display| Failure::new(format!("{} cannot be sent: {why}", path.display()));
+        let file = File::open(path).map_err(|error| refused(&error))?;
+        if !file.metadata()?.is_file() {
+            return Err(refused(&"it is no file"));
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refused(&"its name is not UTF-8"))?;
+        FileName::new(name.as_bytes()).map_err(|error| refused(&error))?;
+        Ok((file, name.to_owned()))
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
-    let place = tempfile::Builder::new().prefix("tacdrop-demo-").tempdir()?;
+    let private = fs::Permissions::from_mode(0o700);
+    let place = tempfile::Builder::new().prefix("tacdrop-demo-").permissions(private).tempdir()?;
+    let (file, name) = arguments.open(place.path())?;
     let mut config = Config::default();
     config.server.listen.set_port(0);
     config.server.drain_seconds = 2;
@@ -70,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let trip = Trip { arguments, data, config, place: place.path(), steps: Steps { output: *output, taken: 0 } };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = trip.take(is_ready) => outcome,
+            outcome = trip.take(is_ready, &file, name) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
         }
     });
@@ -142,7 +163,12 @@ struct Trip<'a> {
 }
 
 impl Trip<'_> {
-    async fn take(mut self, is_ready: oneshot::Receiver<server::Ready>) -> Result<Summary, Failure> {
+    async fn take(
+        mut self,
+        is_ready: oneshot::Receiver<server::Ready>,
+        file: &File,
+        name: String,
+    ) -> Result<Summary, Failure> {
         if !self.steps.output.is_json() {
             self.steps.output.say(&format!("One upload, all the way, in {}\n", self.place.display()))?;
         }
@@ -151,7 +177,6 @@ impl Trip<'_> {
         let server::Ready { address, fingerprint, .. } = &ready;
         self.steps.say("Server", &format!("serves SFTP on {address}, host key {fingerprint}"))?;
 
-        let (file, name) = self.file()?;
         let length = file.metadata()?.len();
         let shares = Shares::open(self.data.clone(), server::share_settings(&self.config)).await?;
         let (key, token) = self.open_ticket(&shares).await?;
@@ -163,13 +188,13 @@ impl Trip<'_> {
                 token.chars().count()
             ),
         )?;
-        let needles = self.needles(&file, length, &name, &token)?;
+        let needles = self.needles(file, length, &name, &token)?;
 
         let started = Instant::now();
         let customer = Client::connect(*address, fingerprint, TICKET, Credential::Token(&token)).await?;
         let sent = {
             let progress = progress(length, "upload");
-            let sent = customer.put(&mut &file, &name, |piece| progress.inc(piece.len() as u64)).await?;
+            let sent = customer.put(&mut &*file, &name, |piece| progress.inc(piece.len() as u64)).await?;
             progress.finish_and_clear();
             sent
         };
@@ -246,23 +271,6 @@ impl Trip<'_> {
             hits: found.hits.len(),
             directory: None,
         })
-    }
-
-    /// The file to send, and its name in the share.
-    fn file(&self) -> Result<(File, String), Failure> {
-        let Some(path) = &self.arguments.file else {
-            let path = self.place.join(bundle::NAME);
-            fs::write(&path, bundle::bundle())?;
-            return Ok((File::open(path)?, bundle::NAME.to_owned()));
-        };
-        let refused = |why: &dyn std::fmt::Display| Failure::new(format!("{} cannot be sent: {why}", path.display()));
-        let file = File::open(path).map_err(|error| refused(&error))?;
-        if !file.metadata()?.is_file() {
-            return Err(refused(&"it is no file"));
-        }
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refused(&"its name is not UTF-8"))?;
-        FileName::new(name.as_bytes()).map_err(|error| refused(&error))?;
-        Ok((file, name.to_owned()))
     }
 
     /// Does what an operator does before a customer can send anything.
