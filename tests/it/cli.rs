@@ -91,7 +91,7 @@ fn exit_codes_are_0_done_1_refused_2_wrong_usage() {
     house.tacdrop(["ticket", "list"]).ok();
     house.tacdrop(["--version"]).ok();
     house.tacdrop(["--help"]).ok();
-    let refused: [&[&str]; 10] = [
+    let refused: [&[&str]; 9] = [
         &["ticket", "show", "XT-NOONE"],
         &["ticket", "open", "XT-5", "--organisation", "nobody", "--engineer", "anna"],
         &["ticket", "open", "XT-5", "--organisation", "acme", "--engineer", "nobody"],
@@ -100,7 +100,6 @@ fn exit_codes_are_0_done_1_refused_2_wrong_usage() {
         &["organisation", "add", "acme", "--name", "Again"],
         &["organisation", "add", "anna", "--name", "A name that an engineer has"],
         &["engineer", "add", "XT-4711", "--email", "x@support.example"],
-        &["engineer", "add", "bert", "--email", "no address"],
         &["artifact", "list", "XT-NOONE"],
     ];
     for args in refused {
@@ -114,6 +113,7 @@ fn exit_codes_are_0_done_1_refused_2_wrong_usage() {
         &["ticket"],
         &["ticket", "open"],
         &["ticket", "show", "bad reference!"],
+        &["engineer", "add", "bert", "--email", "no address"],
         &["serve", "--port", "1"],
         &["ticket", "open", "XT-5", "--organisation", "acme", "--engineer", "anna", "--priority", "9"],
     ] {

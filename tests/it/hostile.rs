@@ -130,6 +130,12 @@ fn r47_malformed_packets_are_answered_by_their_id_and_then_end_the_session() {
 }
 
 #[test]
+fn a_write_in_a_packet_that_is_longer_than_it_is_taken() {
+    let (house, ticket, _) = House::open();
+    case(&house, &ticket, "trailing");
+}
+
+#[test]
 fn r48_extreme_reads_and_writes_are_clamped_or_refused() {
     let (house, ticket, _) = House::open();
     let before = resident(&house);

@@ -46,7 +46,7 @@ fn r01_no_plaintext_and_no_name_is_on_the_disk() {
     house.customer(&ticket, &format!("put large {name}\nget {name} back\nls -la {directory}")).ok();
     assert_eq!(sha256(&house.work().join("back")), sha256(&large));
     house.tacdrop(["artifact", "list", "XT-4711"]).ok();
-    house.await_notices(1);
+    house.await_notices(2);
     assert_clean(&house, "while it is served");
     house.stop();
     assert_clean(&house, "after the end");
@@ -64,7 +64,7 @@ fn r01_no_plaintext_and_no_name_is_on_the_disk() {
 }
 
 /// Where an encrypted object lies.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Stored {
     File(PathBuf),
     Record(String),
@@ -153,10 +153,10 @@ fn r02_a_flipped_bit_anywhere_is_noticed_and_nothing_wrong_is_delivered() {
         let mut served = house.copy();
         damage(&served);
         served.start();
-        for (name, ..) in &victims {
-            let failed = served.engineer_sftp("anna", &key, &format!("get /XT-4711/{name} got"));
-            failed.refused(1);
-            let got = fs::read(served.work().join("got")).unwrap_or_default();
+        for (name, stored, length) in &victims {
+            let failed = served.engineer_sftp("anna", &key, &format!("get /XT-4711/{name} got-{name}"));
+            assert_eq!(failed.code(), Some(1), "{place} byte of {length} in {name}, {stored:?}: {failed}");
+            let got = fs::read(served.work().join(format!("got-{name}"))).unwrap_or_default();
             let original = fs::read(house.work().join(name)).unwrap();
             assert!(original.starts_with(&got) && got.len() < original.len(), "{place} byte: wrong bytes of {name}");
         }

@@ -236,7 +236,7 @@ def channels() -> None:
 def guesses() -> None:
     """Wrong passwords until the server refuses to hear more of them."""
     refused, tries = False, 0
-    for _ in range(8):
+    for _ in range(20):
         try:
             transport = connect(login=False)
         except (OSError, EOFError, paramiko.SSHException):
@@ -287,6 +287,23 @@ def malformed() -> None:
     assert session.status(SETSTAT, string("/x") + struct.pack(">I", 1)) in (BAD_MESSAGE, FAILURE)
     assert session.status(WRITE, string(b"h") + struct.pack(">QI", 0, 500) + b"short") in (BAD_MESSAGE, FAILURE)
     assert session.names("/") == [], "the session goes on"
+    transport.close()
+
+
+def trailing() -> None:
+    """rclone 1.60 (Debian 12) sends WRITEs whose packet is longer than what they carry. Like OpenSSH's server, one takes
+    what is meant and lets the rest go."""
+    transport = connect()
+    session = Raw(transport)
+    handle = session.open("trailing", FLAG_WRITE | FLAG_CREATE | FLAG_TRUNCATE)
+    content, at = random.Random(60).randbytes(61_440), 0
+    for size in (4096, 8192, 16_384, 32_768):
+        data = content[at : at + size]
+        body = string(handle) + struct.pack(">Q", at) + string(data) + bytes(32_768 - size)
+        assert session.status(WRITE, body) == OK, f"a WRITE of {size} bytes in a longer packet"
+        at += size
+    assert session.close(handle) == OK
+    assert session.get("trailing") == content
     transport.close()
 
 
@@ -488,6 +505,6 @@ cases = {
     "login-grace": login_grace, "stays-logged-in": stays_logged_in, "channels": channels, "guesses": guesses,
     "oversize": oversize, "malformed": malformed, "malformed-ends": malformed_ends, "extremes": extremes,
     "handles": handles, "handle-table": handle_table, "shuffled": shuffled, "bytes-names": bytes_names,
-    "traversal": traversal,
+    "traversal": traversal, "trailing": trailing,
 }
 cases[sys.argv[1]]()
