@@ -2,6 +2,7 @@
 """Reads a sealed tacdrop artifact, written from docs/format.md alone: a second opinion on the format.
 
 As a program:  read_artifact.py GOLDEN_JSON -o OUT
+               read_artifact.py --data DIR --ticket REF --path PATH -o OUT      (a data directory, only read)
 As a module:   see read_version(); every function takes bytes, ids are 16 bytes, nothing here knows where anything lies.
 
 Needs Python 3.11 and the package `cryptography` (used for AES-256-GCM only). Whatever is not exactly as docs/format.md
@@ -13,6 +14,7 @@ import hashlib
 import hmac
 import json
 import os
+import sqlite3
 import struct
 import sys
 import tempfile
@@ -359,13 +361,94 @@ def read_golden(description: Path, out: Path) -> dict:
     return {"name": name.decode(), "length": manifest.length, "sha256": sha256, "version": manifest.number}
 
 
+# ---- A data directory ------------------------------------------------------------------------------------------------
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    need(path.is_file(), f"{path} is missing")
+    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+    database.row_factory = sqlite3.Row
+    return database
+
+
+def row_of(database: sqlite3.Connection, what: str, statement: str, *parameters) -> sqlite3.Row:
+    row = database.execute(statement, parameters).fetchone()
+    need(row is not None, f"{what}: not there")
+    return row
+
+
+def read_data(data: Path, ticket: str, path: str, out: Path) -> dict:
+    """The current version of PATH in a ticket's share, from keys/kek, keyring.sqlite, records.sqlite and objects/."""
+    keyring, records = open_database(data / "keyring.sqlite"), open_database(data / "records.sqlite")
+    kek = bytes.fromhex((data / "keys" / "kek").read_text(encoding="ascii").strip())
+    share = row_of(records, "ticket", "SELECT share_id FROM ticket WHERE reference = ?", ticket)["share_id"]
+
+    def kek_of(generation: int) -> bytes:
+        row = row_of(keyring, "KEK generation", "SELECT canary FROM kek WHERE generation = ?", generation)
+        check_canary(kek, generation, row["canary"])
+        return kek
+
+    share_keys = {}
+    for row in keyring.execute("SELECT * FROM share_key WHERE share_id = ?", (share,)):
+        generation = row["kek_generation"]
+        share_keys[row["generation"]] = unwrap_share_key(kek_of(generation), generation, share, row["wrapped"])
+    need(bool(share_keys), "share key: not there")
+    share_key = share_keys[max(share_keys)]
+
+    entry = {"id": share, "kind": "directory"}  # the root directory has its share's id
+    for name in path.strip("/").encode().split(b"/"):
+        need(entry["kind"] == "directory", "path: a file in the middle")
+        entry = row_of(
+            records, "path",
+            "SELECT * FROM entry WHERE parent_id = ? AND name_index = ? AND replaced_at IS NULL AND withdrawn_at IS NULL",
+            entry["id"], name_index(share_key, entry["id"], name))
+        sealed = open_name(share_key, share, entry["id"], entry["name"])
+        need(unicodedata.normalize("NFC", sealed.decode()) == unicodedata.normalize("NFC", name.decode()), "path: name")
+    need(entry["kind"] == "file", "path: a directory")
+    version = row_of(records, "version", "SELECT * FROM version WHERE id = ?", entry["current_version"])
+    need(version["state"] == "available", f"version: {version['state']}")
+
+    def fetch(identity: bytes, place: str) -> bytes:
+        if place == "records":
+            return row_of(records, "object", "SELECT bytes FROM object WHERE id = ?", identity)["bytes"]
+        name = identity.hex()
+        file = data / "objects" / name[:2] / name
+        need(file.is_file(), "object: not there")
+        return file.read_bytes()
+
+    identity = version["id"]
+    wrapped = version["file_key"]
+    need(wrapped is not None, "version: shredded")
+    file_key = unwrap_file_key(share_keys[version["key_generation"]], version["key_generation"], share, identity, wrapped)
+    in_records = records.execute("SELECT 1 FROM object WHERE id = ?", (version["manifest_id"],)).fetchone()
+    sealed = fetch(version["manifest_id"], "records" if in_records else "store")
+    # The row keeps the id of the artifact that it was sealed for.
+    artifact = version["entry_id"]
+    manifest = open_manifest(
+        sealed, file_key, share, artifact, identity, version["manifest_id"], version["manifest_hash"])
+    need(manifest.number == version["number"], "manifest: another number than the row's")
+    need(manifest.length == version["length"] and manifest.sha256 == version["sha256"], "manifest: not as the row says")
+    sha256 = write_verified(read_version(manifest, file_key, share, artifact, identity, fetch), out)
+    return {"path": path, "length": manifest.length, "sha256": sha256, "version": manifest.number}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Reads a sealed tacdrop artifact as docs/format.md describes it.")
-    parser.add_argument("golden", type=Path, help="golden.json, with its objects beside it")
+    parser.add_argument("golden", type=Path, nargs="?", help="golden.json, with its objects beside it")
+    parser.add_argument("--data", type=Path, help="a data directory instead; it is only read")
+    parser.add_argument("--ticket", help="with --data: the ticket's reference")
+    parser.add_argument("--path", help="with --data: where the artifact lies in the share")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where the content goes")
     arguments = parser.parse_args()
+    live = [arguments.data, arguments.ticket, arguments.path]
+    if (arguments.golden is None) == (None in live) or (arguments.golden and any(live)):
+        parser.error("give either golden.json, or --data, --ticket and --path")
     try:
-        print(json.dumps(read_golden(arguments.golden, arguments.out), ensure_ascii=False))
+        if arguments.golden:
+            said = read_golden(arguments.golden, arguments.out)
+        else:
+            said = read_data(arguments.data, arguments.ticket, arguments.path, arguments.out)
+        print(json.dumps(said, ensure_ascii=False))
     except FormatError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1

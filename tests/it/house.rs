@@ -1,0 +1,314 @@
+//! The house's own rule: a room uses only rooms below it. Read from the sources, so that no arrow runs up unseen.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{files, repository};
+
+/// From the roof down.
+const ROOMS: [&str; 15] = [
+    "main", "cli", "server", "config", "ssh", "sftp", "scp", "http", "share", "notify", "inspect", "records", "vault",
+    "store", "model",
+];
+const DOORS: [&str; 4] = ["ssh", "sftp", "scp", "http"];
+/// Rooms that know nobody but `model`.
+const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
+const LONGEST_FILE: usize = 600;
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Word(String),
+    Sign(char),
+    /// `::`
+    Path,
+}
+
+/// Rust's tokens as far as paths need them: comments, strings and characters are left out.
+fn tokens(source: &str) -> Vec<Token> {
+    let bytes: Vec<char> = source.chars().collect();
+    let (mut found, mut at) = (Vec::new(), 0);
+    let next = |at: usize| bytes.get(at).copied().unwrap_or('\0');
+    while at < bytes.len() {
+        let c = bytes[at];
+        if c == '/' && next(at + 1) == '/' {
+            while at < bytes.len() && bytes[at] != '\n' {
+                at += 1;
+            }
+        } else if c == '/' && next(at + 1) == '*' {
+            let mut depth = 0;
+            loop {
+                match (next(at), next(at + 1)) {
+                    ('/', '*') => (depth, at) = (depth + 1, at + 2),
+                    ('*', '/') => (depth, at) = (depth - 1, at + 2),
+                    _ => at += 1,
+                }
+                if depth == 0 || at >= bytes.len() {
+                    break;
+                }
+            }
+        } else if c.is_alphanumeric() || c == '_' {
+            let from = at;
+            while next(at).is_alphanumeric() || next(at) == '_' {
+                at += 1;
+            }
+            let word: String = bytes[from..at].iter().collect();
+            // r"...", br#"..."#, b"...", c"..."
+            let raw = ["r", "br", "cr"].contains(&word.as_str()) && matches!(next(at), '"' | '#');
+            if raw {
+                let mut hashes = 0;
+                while next(at) == '#' {
+                    (hashes, at) = (hashes + 1, at + 1);
+                }
+                if next(at) == '"' {
+                    at += 1;
+                    let end: String = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
+                    let end: Vec<char> = end.chars().collect();
+                    while at < bytes.len() && !bytes[at..].starts_with(&end) {
+                        at += 1;
+                    }
+                    at += end.len();
+                } else {
+                    // r#name
+                    continue;
+                }
+            } else {
+                found.push(Token::Word(word));
+            }
+        } else if c == '"' {
+            at += 1;
+            while at < bytes.len() && bytes[at] != '"' {
+                at += if bytes[at] == '\\' { 2 } else { 1 };
+            }
+            at += 1;
+        } else if c == '\'' {
+            // A character has its closing quote at once, a lifetime has none.
+            if next(at + 1) == '\\' {
+                at += 3;
+                while at < bytes.len() && bytes[at] != '\'' {
+                    at += 1;
+                }
+                at += 1;
+            } else if next(at + 2) == '\'' {
+                at += 3;
+            } else {
+                at += 1;
+            }
+        } else if c == ':' && next(at + 1) == ':' {
+            found.push(Token::Path);
+            at += 2;
+        } else {
+            if !c.is_whitespace() {
+                found.push(Token::Sign(c));
+            }
+            at += 1;
+        }
+    }
+    found
+}
+
+/// The module that a file is: `src/ssh/login.rs` is `["ssh", "login"]`, `src/ssh/mod.rs` is `["ssh"]`, and
+/// `src/ssh/login_tests.rs` is the module `tests` of `login`.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_start_matches("src/").trim_end_matches(".rs");
+    let mut names: Vec<String> = path.split('/').map(str::to_owned).collect();
+    if names.last().is_some_and(|name| name == "mod" || name == "lib") {
+        names.pop();
+    }
+    if let Some(tested) = names.last().and_then(|name| name.strip_suffix("_tests")).map(str::to_owned) {
+        names.pop();
+        names.extend([tested, "tests".to_owned()]);
+    }
+    names
+}
+
+/// The rooms that a file uses: what comes behind `crate::` (in `main.rs` behind `tacdrop::`) or behind as many `super::`
+/// as lead out of its room.
+fn uses(file: &str, source: &str) -> Vec<String> {
+    let (tokens, module) = (tokens(source), module_of(file));
+    let (mut found, mut inline, mut depth) = (Vec::new(), Vec::new(), 0);
+    let mut at = 0;
+    while at < tokens.len() {
+        match &tokens[at] {
+            Token::Sign('{') => {
+                if at >= 2 && tokens[at - 2] == Token::Word("mod".into()) {
+                    inline.push(depth);
+                }
+                depth += 1;
+            }
+            Token::Sign('}') => {
+                depth -= 1;
+                if inline.last() == Some(&depth) {
+                    inline.pop();
+                }
+            }
+            Token::Word(word)
+                if (word == "crate" || (word == "tacdrop" && module == ["main"]))
+                    && tokens.get(at + 1) == Some(&Token::Path) =>
+            {
+                heads(&tokens[at + 2..], &mut found);
+            }
+            Token::Word(word) if word == "super" && (at == 0 || tokens[at - 1] != Token::Path) => {
+                let mut supers = 1;
+                while tokens.get(at + 1..at + 3) == Some(&[Token::Path, Token::Word("super".into())]) {
+                    (supers, at) = (supers + 1, at + 2);
+                }
+                if supers >= module.len() + inline.len() && tokens.get(at + 1) == Some(&Token::Path) {
+                    heads(&tokens[at + 2..], &mut found);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The first names of a path or of each path of a group.
+fn heads(tokens: &[Token], found: &mut Vec<String>) {
+    match tokens.first() {
+        Some(Token::Word(word)) => found.push(word.clone()),
+        Some(Token::Sign('{')) => {
+            let (mut depth, mut first) = (0, false);
+            for token in tokens {
+                match token {
+                    Token::Sign('{') => (depth, first) = (depth + 1, depth == 0),
+                    Token::Sign('}') => depth -= 1,
+                    Token::Sign(',') => first = depth == 1,
+                    Token::Word(word) if first => {
+                        found.push(word.clone());
+                        first = false;
+                    }
+                    Token::Sign('*') if first => found.push("*".to_owned()),
+                    _ => {}
+                }
+                if depth == 0 {
+                    return;
+                }
+            }
+        }
+        // `crate::*`
+        _ => found.push("*".to_owned()),
+    }
+}
+
+/// What a file does against the rules of the house.
+fn violations(file: &str, source: &str) -> Vec<String> {
+    let module = module_of(file);
+    let Some(room) = module.first() else {
+        // lib.rs only lists the rooms.
+        return Vec::new();
+    };
+    let Some(floor) = ROOMS.iter().position(|name| name == room) else {
+        return vec![format!("{file}: {room} is no room of the house")];
+    };
+    let mut wrong = Vec::new();
+    for used in uses(file, source) {
+        if used == *room {
+            continue;
+        }
+        let Some(below) = ROOMS.iter().position(|name| *name == used) else {
+            wrong.push(format!("{file} uses crate::{used}, which is no room of the house"));
+            continue;
+        };
+        let is = |names: &[&str], name: &str| names.contains(&name);
+        if below < floor {
+            wrong.push(format!("{file} uses crate::{used}: {used} is above {room}"));
+        } else if is(&DOORS, room) && !is(&DOORS, &used) && !is(&["share", "model"], &used) {
+            wrong.push(format!("{file} uses crate::{used}: a door knows share and model only"));
+        } else if is(&ON_THE_GROUND, room) && used != "model" {
+            wrong.push(format!("{file} uses crate::{used}: {room} knows model only"));
+        } else if is(&["vault", "store"], &used) && room != "share" {
+            wrong.push(format!("{file} uses crate::{used}: only share knows keys and objects"));
+        }
+    }
+    wrong
+}
+
+fn sources() -> Vec<(String, String)> {
+    let root = repository();
+    let files: Vec<_> = files::all_files(&root.join("src"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    assert!(files.len() > 20, "only {} sources were found", files.len());
+    files
+}
+
+#[test]
+fn no_arrow_runs_up() {
+    let wrong: Vec<_> = sources().iter().flat_map(|(file, source)| violations(file, source)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long: Vec<_> = sources()
+        .iter()
+        .map(|(file, source)| (file.clone(), source.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .collect();
+    assert!(long.is_empty(), "longer than {LONGEST_FILE} lines: {long:?}");
+}
+
+#[test]
+fn the_library_lists_every_room() {
+    let source = fs::read_to_string(repository().join("src/lib.rs")).unwrap();
+    let mut listed: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')))
+        .map(str::to_owned)
+        .collect();
+    let mut there: Vec<_> = fs::read_dir(repository().join("src"))
+        .unwrap()
+        .map(|item| Path::new(&item.unwrap().file_name()).file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "lib" && name != "main")
+        .collect();
+    listed.sort();
+    there.sort();
+    assert_eq!(listed, there);
+    let unknown: Vec<_> = listed.iter().filter(|room| !ROOMS.contains(&room.as_str())).collect();
+    assert!(unknown.is_empty(), "no rooms of the house: {unknown:?}");
+}
+
+#[test]
+fn this_test_can_fail() {
+    let bad = [
+        ("src/store/disk.rs", "use crate::share::Shares;"),
+        ("src/store/disk.rs", "use crate::{model::Id, share};"),
+        ("src/store/disk.rs", "use crate::{\n    model::{Id, Word},\n    vault::Key, // no\n};"),
+        ("src/store/disk.rs", "fn f() { let _ = crate::records::open(); }"),
+        ("src/store/disk.rs", "mod tests { use super::super::super::share::X; }"),
+        ("src/records/mod.rs", "use crate::vault::Key;"),
+        ("src/records/mod.rs", "use super::share;"),
+        ("src/notify/mod.rs", "use crate::records::Conn;"),
+        ("src/sftp/verbs.rs", "use crate::ssh::Link;"),
+        ("src/ssh/login.rs", "use crate::vault::Token;"),
+        ("src/ssh/login.rs", "fn f(_: &'static str) -> char { crate::config::x('\"') }"),
+        ("src/share/view.rs", "pub(crate) fn f(x: crate::server::X) {}"),
+        ("src/server.rs", "use crate::store::Disk;"),
+        ("src/model/id.rs", "macro_rules! m { () => { $crate::records::x() } }"),
+        ("src/model/id.rs", "use crate::*;"),
+        ("src/attic.rs", ""),
+    ];
+    for (file, source) in bad {
+        assert_eq!(violations(file, source).len(), 1, "{file}: {source}");
+    }
+    let good = [
+        ("src/main.rs", "fn main() { tacdrop::cli::main() }"),
+        ("src/share/view.rs", "use crate::vault::Key; use crate::{store::Disk, notify, records::{self, Conn}, model};"),
+        ("src/store/disk.rs", "// use crate::share::Shares;\n/* crate::cli */ const X: &str = \"crate::share\";"),
+        ("src/store/disk.rs", "const X: &str = r#\"\"crate::share\"#; use crate::store::StoreError;"),
+        ("src/vault/key_tests.rs", "use super::super::ExtentKey;"),
+        ("src/ssh/login.rs", "use super::gate::Admission; use crate::sftp; mod tests { use super::super::Limits; }"),
+        ("src/server.rs", "pub(crate) fn f() { crate::ssh::start(); crate::share::x() }"),
+    ];
+    for (file, source) in good {
+        assert_eq!(violations(file, source), Vec::<String>::new(), "{file}: {source}");
+    }
+}

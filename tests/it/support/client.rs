@@ -1,0 +1,101 @@
+//! OpenSSH's clients as customers and engineers use them, and the environment that other clients need.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::child::{Finished, Job, Run};
+use super::server::{House, Key, Ticket};
+
+static BATCHES: AtomicU32 = AtomicU32::new(0);
+
+impl House {
+    /// Options that OpenSSH's programs get in every test: no settings of the person who runs it, a private known_hosts.
+    fn ssh_options(&self) -> Vec<String> {
+        let mut options = vec!["-F".to_owned(), "none".to_owned()];
+        for option in [
+            "StrictHostKeyChecking=accept-new",
+            &format!("UserKnownHostsFile={}", self.known_hosts().display()),
+            "GlobalKnownHostsFile=/dev/null",
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "NumberOfPasswordPrompts=1",
+            "ConnectTimeout=30",
+            "LogLevel=ERROR",
+            // First, because `sftp -b` sets it as well and ssh takes the first: a password must be asked for.
+            "BatchMode=no",
+        ] {
+            options.extend(["-o".to_owned(), option.to_owned()]);
+        }
+        options
+    }
+
+    /// An OpenSSH program (`sftp`, `scp`, `ssh`) that answers the password prompt with `token`.
+    pub(crate) fn with_token(&self, program: &str, token: &str) -> Run {
+        Run::new(program)
+            .within(&self.work())
+            .args(self.ssh_options())
+            .args(["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password"])
+            .env("SSH_ASKPASS", self.askpass())
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .env("TACDROP_TEST_TOKEN", token)
+    }
+
+    /// An OpenSSH program that logs in with a key.
+    pub(crate) fn with_key(&self, program: &str, key: &Key) -> Run {
+        Run::new(program)
+            .within(&self.work())
+            .args(self.ssh_options())
+            .args(["-o", "PreferredAuthentications=publickey", "-i"])
+            .arg(&key.0)
+    }
+
+    fn batch(&self, run: Run, user: &str, commands: &str) -> Run {
+        let number = BATCHES.fetch_add(1, Ordering::Relaxed);
+        let file = self.work().join(format!(".batch-{number}"));
+        fs::write(&file, format!("{commands}\n")).unwrap();
+        run.arg("-P").arg(self.port().to_string()).arg("-b").arg(file).arg(format!("{user}@127.0.0.1"))
+    }
+
+    /// `sftp` in batch mode as the customer of a ticket: it stops at the first command that fails, with exit code 1.
+    pub(crate) fn customer(&self, ticket: &Ticket, commands: &str) -> Finished {
+        self.customer_run(ticket, commands).finish()
+    }
+
+    /// The same, to be started by the caller.
+    pub(crate) fn customer_run(&self, ticket: &Ticket, commands: &str) -> Run {
+        self.batch(self.with_token("sftp", &ticket.token), &ticket.reference, commands)
+    }
+
+    /// `sftp` in batch mode as an engineer.
+    pub(crate) fn engineer_sftp(&self, engineer: &str, key: &Key, commands: &str) -> Finished {
+        self.batch(self.with_key("sftp", key), engineer, commands).finish()
+    }
+
+    /// A slow upload: `put SOURCE TARGET` at about this many MiB a second.
+    pub(crate) fn slow_put(&self, ticket: &Ticket, source: &Path, target: &str, mib_per_second: u32) -> Job {
+        // sftp counts Kbit.
+        let run = self.with_token("sftp", &ticket.token).arg("-l").arg((mib_per_second * 8192).to_string());
+        let put = format!("put \"{}\" \"{target}\"", source.display());
+        self.batch(run, &ticket.reference, &put).limit(Duration::from_secs(300)).start()
+    }
+
+    /// Puts one file and checks that sftp exited 0.
+    #[track_caller]
+    pub(crate) fn put(&self, ticket: &Ticket, source: &Path, target: &str) {
+        self.customer(ticket, &format!("put \"{}\" \"{target}\"", source.display())).ok();
+    }
+
+    /// A Python script of `support/` as a client of this house: it gets host, port, user and token in its environment.
+    pub(crate) fn python(&self, name: &str, ticket: &Ticket) -> Run {
+        Run::new(super::python())
+            .arg("-B")
+            .arg(super::script(name))
+            .within(&self.work())
+            .env("TEST_HOST", "127.0.0.1")
+            .env("TEST_PORT", self.port().to_string())
+            .env("TEST_USER", &ticket.reference)
+            .env("TEST_TOKEN", &ticket.token)
+    }
+}

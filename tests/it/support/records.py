@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Looks into a tacdrop data directory behind the server's back.
+
+records.py audit DATA              checks the chain of the audit trail (I5)
+records.py objects DATA            prints the id of each object that lies in the records, one a line, with its length
+records.py flip DATA ID OFFSET     changes one bit of such an object
+"""
+
+import hashlib
+import sqlite3
+import struct
+import sys
+from pathlib import Path
+
+
+def audit(records: sqlite3.Connection) -> None:
+    link, expected = bytes(32), 1
+    rows = records.execute(
+        "SELECT seq, at, kind, actor, ticket, subject, detail, chain FROM audit_event ORDER BY seq")
+    for seq, at, kind, actor, ticket, subject, detail, chain in rows:
+        if seq != expected:
+            sys.exit(f"audit: event {expected} is missing")
+        fields = [struct.pack(">q", seq), struct.pack(">q", at), kind.encode(), actor.encode(), (ticket or "").encode(),
+                  subject or b"", detail.encode()]
+        digest = hashlib.sha256(link)
+        for field in fields:
+            digest.update(struct.pack(">Q", len(field)) + field)
+        link, expected = digest.digest(), seq + 1
+        if link != chain:
+            sys.exit(f"audit: event {seq} ({kind}) does not fit the one before it")
+    if expected == 1:
+        sys.exit("audit: there are no events at all")
+
+
+def main() -> None:
+    command, data, *rest = sys.argv[1:]
+    records = sqlite3.connect(Path(data) / "records.sqlite", timeout=30)
+    with records:
+        if command == "audit":
+            audit(records)
+        elif command == "objects":
+            for identity, length in records.execute("SELECT hex(id), length(bytes) FROM object ORDER BY id"):
+                print(identity.lower(), length)
+        elif command == "flip":
+            identity, offset = bytes.fromhex(rest[0]), int(rest[1])
+            (stored,) = records.execute("SELECT bytes FROM object WHERE id = ?", (identity,)).fetchone()
+            changed = bytearray(stored)
+            changed[offset] ^= 1
+            records.execute("UPDATE object SET bytes = ? WHERE id = ?", (bytes(changed), identity))
+        else:
+            sys.exit(f"no such command: {command}")
+    records.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+//! A data directory with its server, and the command line beside it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::child::{Finished, Job, Run};
+use super::{PATIENCE, eventually};
+
+/// A temporary directory with a tacdrop data directory, and most of the time a server on it.
+pub(crate) struct House {
+    root: TempDir,
+    settings: Vec<(String, String)>,
+    server: Option<Job>,
+    /// RLIMIT_NOFILE of the server.
+    open_files: Option<u32>,
+    /// 0 until the first server has chosen one; later ones get the same.
+    port: u16,
+    /// What servers that have ended logged.
+    old_logs: String,
+}
+
+/// A ticket as `ticket open` gave it.
+#[derive(Clone)]
+pub(crate) struct Ticket {
+    pub(crate) reference: String,
+    pub(crate) token: String,
+    pub(crate) json: Value,
+}
+
+/// An engineer's key.
+#[derive(Clone)]
+pub(crate) struct Key(pub(crate) PathBuf);
+
+impl House {
+    /// A house without a server. Uploads settle after a second.
+    pub(crate) fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("tacdrop-it-").tempdir().unwrap();
+        let askpass = root.path().join("askpass");
+        fs::write(&askpass, "#!/bin/sh\nprintf '%s\\n' \"$TACDROP_TEST_TOKEN\"\n").unwrap();
+        fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(root.path().join("work")).unwrap();
+        let house =
+            Self { root, settings: Vec::new(), server: None, open_files: None, port: 0, old_logs: String::new() };
+        house.set("NOTIFY__SETTLE_SECONDS", "1")
+    }
+
+    /// Sets `TACDROP__KEY` for the server and for commands.
+    pub(crate) fn set(mut self, key: &str, value: impl Into<String>) -> Self {
+        let key = format!("TACDROP__{key}");
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.push((key, value.into()));
+        self
+    }
+
+    /// Lets the server have this many open files only.
+    pub(crate) fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
+    /// A house with a running server, organisation `acme`, engineer `anna` with a key, and ticket `XT-4711`.
+    pub(crate) fn open() -> (Self, Ticket, Key) {
+        Self::new().furnish()
+    }
+
+    /// Starts the server and adds organisation, engineer and ticket.
+    pub(crate) fn furnish(mut self) -> (Self, Ticket, Key) {
+        self.start();
+        self.tacdrop(["organisation", "add", "acme", "--name", "ACME Networks", "--contract", "C-1001"]).ok();
+        let key = self.engineer("anna");
+        let ticket = self.ticket("XT-4711", "anna");
+        (self, ticket, key)
+    }
+
+    /// Another house on a copy of this one's data, without a server.
+    pub(crate) fn copy(&self) -> Self {
+        assert!(self.server.is_none(), "the data of a running server cannot be copied");
+        let mut copy = Self::new();
+        copy.settings.clone_from(&self.settings);
+        Run::new("cp").arg("-a").arg(self.data()).arg(copy.data()).finish().ok();
+        copy
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// A place for files of the test, outside of the data directory.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    pub(crate) fn askpass(&self) -> PathBuf {
+        self.root.path().join("askpass")
+    }
+
+    pub(crate) fn known_hosts(&self) -> PathBuf {
+        self.root.path().join("known_hosts")
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.as_ref().unwrap().pid()
+    }
+
+    /// `tacdrop` on this data directory, with these settings.
+    pub(crate) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Run {
+        self.around(env!("CARGO_BIN_EXE_tacdrop")).args(args)
+    }
+
+    /// A program in the environment that makes it, or what it starts, a command on this house.
+    pub(crate) fn around(&self, program: &str) -> Run {
+        let run = Run::new(program).within(self.root.path()).env("TACDROP_DATA", self.data());
+        self.settings.iter().fold(run, |run, (key, value)| run.env(key, value))
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn tacdrop<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Finished {
+        self.command(args).finish()
+    }
+
+    /// Runs a command that must succeed with `--json` and gives what it says.
+    #[track_caller]
+    pub(crate) fn json<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Value {
+        self.command(args).arg("--json").finish().ok().json()
+    }
+
+    fn serve(&self) -> Job {
+        let command = match self.open_files {
+            None => self.command(["serve"]),
+            Some(limit) => {
+                let line = format!("ulimit -n {limit} && exec \"$0\" serve");
+                self.around("sh").args(["-c", &line, env!("CARGO_BIN_EXE_tacdrop")])
+            }
+        };
+        command
+            .env("TACDROP__SERVER__LISTEN", format!("127.0.0.1:{}", self.port))
+            .limit(Duration::from_secs(3600))
+            .start()
+    }
+
+    /// Starts the server: the first time on a free port, later on the same one.
+    pub(crate) fn start(&mut self) {
+        assert!(self.server.is_none(), "a server runs already");
+        let mut server = self.serve();
+        let line = server.await_stderr("listening on ", PATIENCE);
+        self.port = port_of(&line);
+        self.server = Some(server);
+    }
+
+    /// Starts a server that must refuse to, and gives what it said.
+    pub(crate) fn start_refused(&self) -> Finished {
+        self.serve().finish_within(PATIENCE)
+    }
+
+    /// `kill -9` of the server.
+    pub(crate) fn kill(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill();
+        self.old_logs += &server.stderr();
+    }
+
+    /// SIGTERM, without waiting.
+    pub(crate) fn terminate(&self) {
+        self.server.as_ref().unwrap().signal(Signal::TERM);
+    }
+
+    /// Waits until the server, told to stop, has ended, and checks that it exited 0.
+    pub(crate) fn ended(&mut self) {
+        let finished = self.server.take().unwrap().finish_within(PATIENCE);
+        self.old_logs += &finished.err();
+        finished.ok();
+    }
+
+    /// SIGTERM, and the check that it exits 0.
+    pub(crate) fn stop(&mut self) {
+        self.terminate();
+        self.ended();
+    }
+
+    /// Everything that servers of this house have logged.
+    pub(crate) fn log(&self) -> String {
+        format!("{}{}", self.old_logs, self.server.as_ref().map(Job::stderr).unwrap_or_default())
+    }
+
+    /// Adds an engineer `ID` with a new key and the address `ID@support.example`.
+    pub(crate) fn engineer(&self, id: &str) -> Key {
+        let key = self.key(id);
+        let public = key.0.with_extension("pub");
+        let email = format!("{id}@support.example");
+        self.tacdrop(["engineer", "add", id, "--email", &email, "--key", public.to_str().unwrap()]).ok();
+        key
+    }
+
+    /// A new key pair.
+    pub(crate) fn key(&self, name: &str) -> Key {
+        let path = self.root.path().join(format!("key-{name}"));
+        Run::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(&path).finish().ok();
+        Key(path)
+    }
+
+    /// Opens a ticket of `acme`.
+    pub(crate) fn ticket(&self, reference: &str, engineer: &str) -> Ticket {
+        self.ticket_with(reference, engineer, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn ticket_with(&self, reference: &str, engineer: &str, more: &[&str]) -> Ticket {
+        let mut args = vec!["ticket", "open", reference, "--organisation", "acme", "--engineer", engineer];
+        args.extend(more);
+        let json = self.json(args);
+        let token = json["token"].as_str().unwrap_or_else(|| panic!("no token: {json}")).to_owned();
+        Ticket { reference: reference.to_owned(), token, json }
+    }
+
+    /// `artifact list REF --json`.
+    pub(crate) fn artifacts(&self, ticket: &Ticket) -> Vec<Value> {
+        let list = self.json(["artifact", "list", &ticket.reference]);
+        list.as_array().unwrap_or_else(|| panic!("no array: {list}")).clone()
+    }
+
+    /// The artifact at a path, if it is listed. Paths are compared without a slash at their front.
+    pub(crate) fn artifact(&self, ticket: &Ticket, path: &str) -> Option<Value> {
+        let wanted = path.trim_start_matches('/');
+        self.artifacts(ticket)
+            .into_iter()
+            .find(|artifact| artifact["path"].as_str().unwrap().trim_start_matches('/') == wanted)
+    }
+
+    /// Checks that an artifact is there, available, and has this SHA-256.
+    #[track_caller]
+    pub(crate) fn assert_holds(&self, ticket: &Ticket, path: &str, sha256: &str) -> Value {
+        let artifact = self
+            .artifact(ticket, path)
+            .unwrap_or_else(|| panic!("{path} is not listed, but {:#?}", self.artifacts(ticket)));
+        assert_eq!((artifact["state"].as_str(), artifact["sha256"].as_str()), (Some("available"), Some(sha256)));
+        artifact
+    }
+
+    /// `notice list --json`.
+    pub(crate) fn notices(&self) -> Vec<Value> {
+        let list = self.json(["notice", "list"]);
+        list.as_array().unwrap_or_else(|| panic!("no array: {list}")).clone()
+    }
+
+    /// Waits until there are `count` notices and all are delivered.
+    pub(crate) fn await_notices(&self, count: usize) -> Vec<Value> {
+        let limit = format!("{count} delivered notices");
+        let mut last = Vec::new();
+        let end = std::time::Instant::now() + PATIENCE;
+        while std::time::Instant::now() < end {
+            last = self.notices();
+            if last.len() == count && last.iter().all(|notice| notice["state"] == "delivered") {
+                return last;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!("no {limit}: {last:#?}\n{}", self.log());
+    }
+
+    /// The mails in the spool.
+    pub(crate) fn spool(&self) -> Vec<String> {
+        mails_in(&self.data().join("notices"))
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint_log(&self.log());
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what the server logged explains a failed test")]
+fn eprint_log(log: &str) {
+    eprintln!("--- the server's log ---\n{log}------------------------");
+}
+
+impl Job {
+    /// Waits for its end, for this long from now.
+    pub(crate) fn finish_within(mut self, limit: Duration) -> Finished {
+        let pid = self.pid();
+        super::within(limit, &format!("end of process {pid}; it said {}", self.stderr()), || {
+            self.has_ended().then_some(())
+        });
+        self.finish()
+    }
+}
+
+/// The port in `... listening on ADDRESS:PORT...`.
+fn port_of(line: &str) -> u16 {
+    let (_, rest) = line.split_once("listening on ").unwrap();
+    let address: String = rest.chars().take_while(|c| c.is_ascii_digit() || ".:[]".contains(*c)).collect();
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {line:?}"))
+}
+
+/// The mails (`*.eml`) in a directory, in the order of their names.
+pub(crate) fn mails_in(directory: &Path) -> Vec<String> {
+    let mut paths: Vec<_> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .map(|item| item.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// Waits for exactly one mail in the spool.
+pub(crate) fn one_mail(house: &House) -> String {
+    let mails = eventually("a mail in the spool", || Some(house.spool()).filter(|mails| !mails.is_empty()));
+    assert_eq!(mails.len(), 1, "one mail is wanted: {mails:#?}");
+    mails.into_iter().next().unwrap()
+}
