@@ -166,9 +166,9 @@ pub(crate) struct Parser {
 enum State {
     #[default]
     Collect,
-    /// In a WRITE's payload, this many bytes before its end.
-    Payload(u32),
-    /// Behind a malformed WRITE's head, this many bytes before the packet's end.
+    /// In a WRITE's payload, this many bytes before its end; `behind` bytes of the packet follow it.
+    Payload { left: u32, behind: u32 },
+    /// This many bytes before the end of a packet of which nothing more is wanted.
     Skip(u32),
     /// Nothing is parsed any more.
     Dead,
@@ -184,6 +184,9 @@ enum Step {
         handle: Handle,
         offset: u64,
         length: u32,
+        /// Bytes of the packet behind the payload: rclone's library sends its whole buffer with a shorter last WRITE, and
+        /// sshd takes no notice of them.
+        behind: u32,
     },
     MalformedWrite {
         id: u32,
@@ -197,13 +200,13 @@ impl Parser {
     pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, BadLength> {
         loop {
             match self.state {
-                State::Payload(0) => {
-                    self.state = State::Collect;
+                State::Payload { left: 0, behind } => {
+                    self.state = State::Skip(behind);
                     return Ok(Some(Event::WriteEnd));
                 }
-                State::Payload(left) => {
+                State::Payload { left, behind } => {
                     let slice = take(input, left);
-                    self.state = State::Payload(left.saturating_sub(slice.len() as u32));
+                    self.state = State::Payload { left: left.saturating_sub(slice.len() as u32), behind };
                     return Ok((!slice.is_empty()).then_some(Event::WriteData(slice)));
                 }
                 State::Skip(0) => self.state = State::Collect,
@@ -229,9 +232,9 @@ impl Parser {
                         self.forget_packet();
                         return Ok(Some(event));
                     }
-                    Step::WriteHead { id, handle, offset, length } => {
+                    Step::WriteHead { id, handle, offset, length, behind } => {
                         self.forget_packet();
-                        self.state = State::Payload(length);
+                        self.state = State::Payload { left: length, behind };
                         return Ok(Some(Event::WriteBegin { id, handle, offset, length }));
                     }
                     Step::MalformedWrite { id, rest } => {
@@ -278,9 +281,13 @@ impl Parser {
             return Step::Until(head_size);
         }
         match (head.bytes(handle_length), head.u64(), head.u32()) {
-            (Some(handle), Some(offset), Some(length)) if head_size + length as usize == whole => {
-                Step::WriteHead { id, handle: Handle::from_wire(handle), offset, length }
-            }
+            (Some(handle), Some(offset), Some(length)) => match (whole - head_size).checked_sub(length as usize) {
+                Some(behind) => {
+                    let behind = behind as u32;
+                    Step::WriteHead { id, handle: Handle::from_wire(handle), offset, length, behind }
+                }
+                None => malformed,
+            },
             _ => malformed,
         }
     }

@@ -72,7 +72,7 @@ fn id(id: u32) -> [u8; 4] {
 const NO_ATTRS: [u8; 4] = [0; 4];
 
 fn handle() -> Handle {
-    Handle::from_wire(&[7; 16])
+    Handle::from_wire(&[7; 32])
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn each_request_is_understood() {
     ]
     .concat();
     let wanted = Wanted { size: Some(77), mode: Some(0o640), modified: Some(Time::from_seconds(1_700_000_000)) };
-    let (h, p) = (string(&[7; 16]), string(b"a\xff"));
+    let (h, p) = (string(&[7; 32]), string(b"a\xff"));
     let path = b"a\xff".to_vec();
     let handle = handle();
     let extended = |name: &[u8], rest: &[u8]| packet(200, &[&id(1), &string(name), rest]);
@@ -156,7 +156,7 @@ fn write(handle: &[u8], offset: u64, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn r48_a_write_of_nothing_is_a_write() {
-    let bytes = [write(&[7; 16], 5, b""), write(&[7; 16], u64::MAX, b"abc")].concat();
+    let bytes = [write(&[7; 32], 5, b""), write(&[7; 32], u64::MAX, b"abc")].concat();
     assert_eq!(
         run([&bytes[..]]),
         [Seen::Write(9, handle(), 5, 0, vec![], true), Seen::Write(9, handle(), u64::MAX, 3, b"abc".to_vec(), true)]
@@ -165,7 +165,7 @@ fn r48_a_write_of_nothing_is_a_write() {
 
 #[test]
 fn a_writes_payload_is_the_input_itself() {
-    let bytes = write(&[7; 16], 0, &[b'x'; 1000]);
+    let bytes = write(&[7; 32], 0, &[b'x'; 1000]);
     let mut parser = Parser::default();
     let mut input = &bytes[..];
     assert!(matches!(parser.next(&mut input), Ok(Some(Event::WriteBegin { .. }))));
@@ -194,11 +194,11 @@ fn r46_nothing_behind_an_oversize_packet_is_parsed() {
 fn r47_a_malformed_packet_keeps_its_id_and_harms_no_neighbour() {
     let good = packet(16, &[&id(3), &string(b".")]);
     let realpath = || Seen::Request(3, Request::RealPath { path: b".".to_vec() });
-    let mut lying = write(&[7; 16], 0, b"payload");
+    let mut lying = write(&[7; 32], 0, b"payload");
     let at = lying.len() - 8;
     lying[at] = 200; // The payload's length claims more than the packet has.
     let long_handle = write(&[7; 300], 0, b"payload");
-    let mut wild_handle = write(&[7; 16], 0, b"payload");
+    let mut wild_handle = write(&[7; 32], 0, b"payload");
     wild_handle[9] = 0xff;
     let short_write = packet(6, &[&id(9), &[0, 0]]);
     for bad in [lying, long_handle, wild_handle, short_write] {

@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     fn handle(n: u8) -> Handle {
-        Handle::from_wire(&[n; 16])
+        Handle::from_wire(&[n; 32])
     }
 
     fn read(id: u32, offset: u64, length: u32) -> Read {

@@ -131,6 +131,29 @@ impl Content {
         Ok(())
     }
 
+    /// Checks what reading from front to back does not touch: extents of which the version uses a part only.
+    pub(crate) async fn check_unused_parts(&self) -> Result<(), Error> {
+        let mut used: HashMap<ObjectId, u64> = HashMap::new();
+        for slice in self.map.slices() {
+            *used.entry(slice.extent).or_default() += slice.length;
+        }
+        let mut bytes = Vec::new();
+        for (id, access) in &self.extents {
+            if used.get(id).is_some_and(|used| *used >= access.length) {
+                continue;
+            }
+            let extent = self.extent(*id).await?;
+            let mut at = 0;
+            while at < access.length {
+                let part = (BATCH * SEGMENT as u64).min(access.length - at);
+                bytes.clear();
+                extent.read(at, part, &mut bytes)?;
+                at += part;
+            }
+        }
+        Ok(())
+    }
+
     async fn extent(&self, id: ObjectId) -> Result<Arc<OpenExtent>, Error> {
         if let Some((_, extent)) = self.open().iter().find(|(open, _)| *open == id) {
             return Ok(Arc::clone(extent));
@@ -151,6 +174,14 @@ impl Content {
         source.read_at(0, &mut head)?;
         let ids = ExtentIds { share: self.share, artifact: self.artifact, extent: id };
         let opener = ExtentOpener::new(&ids, &access.key, &head, &access.header_tag)?;
+        // An empty last segment holds nothing that anybody reads, but it is part of what was sealed.
+        if let Some((at, length, true)) = segment_range(access.length, access.length / SEGMENT as u64)
+            && access.length % SEGMENT as u64 == 0
+        {
+            let mut last = vec![0; length];
+            source.read_at(at, &mut last)?;
+            opener.open_segment(access.length / SEGMENT as u64, true, &mut last)?;
+        }
         let extent = Arc::new(OpenExtent { source, opener, length: access.length });
         let mut open = self.open();
         if open.len() >= OPEN_EXTENTS {

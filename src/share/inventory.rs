@@ -206,6 +206,7 @@ impl Shares {
                 hash.update(&bytes);
                 sink(&bytes)?;
             }
+            content.check_unused_parts().await?;
             if manifest.sha256 != <[u8; 32]>::from(hash.finalize()) {
                 return Err(crate::vault::VaultError::Tampered { what: "content of a version" }.into());
             }

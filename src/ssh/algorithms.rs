@@ -36,7 +36,8 @@ pub(crate) fn modern() -> Preferred {
             cipher::CHACHA20_POLY1305,
             cipher::AES_256_CTR,
         ]),
-        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+        // The last two are for libssh2 before 1.11 (the curl of Debian 12), which knows neither etm nor AES-GCM.
+        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512]),
         compression: Cow::Borrowed(&[compression::NONE]),
     }
 }

@@ -27,7 +27,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::keys::PrivateKey;
 use russh::server::Config;
@@ -44,6 +44,8 @@ use crate::share::Shares;
 const PACKET: u32 = 32 * 1024;
 /// Replies that wait between the tasks that make them and russh, in messages of up to 255 KiB for each connection.
 const REPLIES_ON_THE_WAY: usize = 8;
+/// How long clients have to end their sessions by themselves once the last upload is closed.
+const LEAVE: Duration = Duration::from_secs(1);
 /// How long the threads of a door that drains may take to end.
 const LAST_GOODBYE: Duration = Duration::from_secs(45);
 
@@ -222,6 +224,13 @@ impl Door {
             Ok(()) => 0,
             Err(_) => self.common.uploads.len(),
         };
+        if cut == 0 {
+            // Whoever has just been told that a CLOSE succeeded takes leave without being thrown out.
+            let leave = Instant::now() + LEAVE;
+            while Instant::now() < leave && !self.threads.iter().all(JoinHandle::is_finished) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
         self.closing.cancel();
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
