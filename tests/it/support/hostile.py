@@ -217,7 +217,9 @@ def channels() -> None:
             what()
             raise AssertionError("a shell or an unknown subsystem was granted")
         except paramiko.SSHException:
-            if not transport.is_active() or channel.closed:
+            if channel.closed:
+                # paramiko closes it after a refusal, and says so to the server a moment after it says so here.
+                time.sleep(0.5)
                 channel = transport.open_session(timeout=LIMIT)
                 channel.settimeout(LIMIT)
     # Packets for channels that do not exist must not end the process; they may end this connection.
