@@ -287,6 +287,20 @@ async fn a_new_token_ends_the_sessions_of_the_old_one() {
     watch.await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hole_that_was_cut_off_stays_one_when_the_file_grows_again() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+    let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+    write(&mut upload, 1_455_802, b"x").await;
+    for size in [1, 2] {
+        upload.change(Changes { size: Some(size), ..Changes::default() }).await.unwrap();
+    }
+    assert_eq!(upload.close().await, Err(Refusal::Incomplete), "byte 0 was never sent");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Write { offset: usize, length: usize, seed: u8 },

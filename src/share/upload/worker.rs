@@ -56,6 +56,8 @@ pub(super) struct Worker {
     syncing: Vec<ObjectId>,
     /// Since when a small extent waits here for the records.
     small_since: Option<Instant>,
+    /// How long the file is after the jobs so far; what was never written counts.
+    length: u64,
     /// Space that was made by truncating up: reads as zeros once a CLOSE follows.
     zeros: Vec<(u64, u64)>,
     opened: Instant,
@@ -81,6 +83,7 @@ impl Worker {
             house,
             lane,
             ledger: start.ledger,
+            length: start.map.end(),
             map: start.map,
             extents: start.extents,
             hasher: Hasher::from(start.digest),
@@ -182,6 +185,7 @@ impl Worker {
         let is_full = extent.length >= self.house.settings.extent_bytes;
         drop(buffer);
         self.map.lay(Slice { offset, length, extent: id, within });
+        self.length = self.length.max(offset + length);
         self.lane.set_received(self.map.contiguous_from_zero());
         if ends || is_full {
             self.end_run(run, last_is_sealed)?;
@@ -238,7 +242,8 @@ impl Worker {
 
     fn truncate(&mut self, length: u64) -> Result<(), Error> {
         self.dirty = true;
-        let end = self.map.end().max(self.zeros.iter().map(|(_, end)| *end).max().unwrap_or(0));
+        // What was cut off before without ever having been written is a hole still, however long the file becomes again.
+        let end = std::mem::replace(&mut self.length, length);
         self.hasher.go_back(length);
         self.map.truncate(length);
         self.zeros.retain_mut(|(start, end)| {
