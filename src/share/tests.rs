@@ -399,7 +399,7 @@ fn r27_any_order_of_writes_agrees_with_a_vector_of_bytes() {
         (shares, view, login)
     });
     let count = std::cell::Cell::new(0);
-    proptest!(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }, |(steps in steps())| {
+    proptest!(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }, |(steps in steps())| {
         count.set(count.get() + 1);
         runtime.block_on(agree(&shares, &view, &login, &format!("f{}", count.get()), &steps))?;
     });
