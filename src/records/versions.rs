@@ -80,18 +80,6 @@ pub async fn by_id(conn: &mut Conn, id: VersionId) -> Result<Option<VersionRow>,
     row.as_ref().map(version).transpose()
 }
 
-/// The versions of an artifact's own row, oldest first.
-///
-/// # Errors
-/// If the database fails.
-pub async fn of_artifact(conn: &mut Conn, artifact: ArtifactId) -> Result<Vec<VersionRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE v.entry_id = $1 ORDER BY v.number"))
-        .bind(&artifact.as_bytes()[..])
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(version).collect()
-}
-
 /// All versions of a share in these states, by artifact and number.
 ///
 /// # Errors

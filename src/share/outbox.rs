@@ -1,8 +1,6 @@
 //! The outbox: a notice is queued in the transaction that makes a version available, and handed to `notify` when it has
 //! settled. It keeps ids only; names are opened when a notice is delivered.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use crate::model::{Language, NoticeId, Time, VersionId, Word};
@@ -57,11 +55,6 @@ impl Shares {
     pub async fn set_public_address(&self, address: &PublicAddress) -> Result<(), Error> {
         self.set_fact(PUBLIC_HOST, &address.host).await?;
         self.set_fact(PUBLIC_PORT, &address.port.to_string()).await
-    }
-
-    /// The default place of the spool.
-    pub fn default_spool(&self) -> std::path::PathBuf {
-        Path::new(self.data().root()).join("notices")
     }
 
     async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<DueNotice, Error> {
