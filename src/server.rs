@@ -113,6 +113,9 @@ async fn run(
     let watcher = shares.clone();
     let stop_watching = watch_stop.clone();
     workers.spawn(async move { watcher.watch_logins(stop_watching).await });
+    let timekeeper = shares.clone();
+    let stop_keeping = watch_stop.clone();
+    workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
     workers.spawn(sweep(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);

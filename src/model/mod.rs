@@ -18,5 +18,5 @@ pub use name::{FileName, NameError};
 pub use path::SharePath;
 pub use refusal::{Kind, Refusal};
 pub use state::{NoticeState, Priority, TicketStatus, VersionState};
-pub use time::Time;
+pub use time::{HouseTime, Time};
 pub use word::{Word, WordError};

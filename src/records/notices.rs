@@ -104,16 +104,41 @@ pub async fn put_off(conn: &mut Conn, id: NoticeId, due: Time) -> Result<(), Rec
     Ok(())
 }
 
-/// Adds a version to a notice.
+/// What a notice says of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// It came.
+    Available,
+    /// It was closed with bytes missing.
+    Incomplete,
+    /// It will be removed unfinished.
+    Expiring,
+}
+
+impl About {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Incomplete => "incomplete",
+            Self::Expiring => "expiring",
+        }
+    }
+}
+
+/// Adds a version to a notice. If the notice speaks of it already, it says the newer thing of it.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO notice_version (notice_id, version_id) VALUES ($1, $2)")
-        .bind(&id.as_bytes()[..])
-        .bind(&version.as_bytes()[..])
-        .execute(conn)
-        .await?;
+pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId, about: About) -> Result<(), RecordsError> {
+    sqlx::query(
+        "INSERT INTO notice_version (notice_id, version_id, about) VALUES ($1, $2, $3) \
+         ON CONFLICT (notice_id, version_id) DO UPDATE SET about = $3",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(&version.as_bytes()[..])
+    .bind(about.as_str())
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
-use crate::model::{ArtifactId, ObjectId, ShareId, Time, VersionId, VersionState};
+use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, VersionId, VersionState};
 
 /// One version of an artifact.
 #[derive(Debug, Clone)]
@@ -29,6 +29,10 @@ pub struct VersionRow {
     pub resumable_at: u64,
     /// Plaintext bytes.
     pub length: u64,
+    /// Of an unfinished version: plaintext bytes that are there.
+    pub stored: u64,
+    /// When something of it was last written down.
+    pub touched_at: HouseTime,
     /// The sealed map and SHA-256 state of an unfinished upload, or the SHA-256 state of an available one.
     pub progress: Option<Vec<u8>>,
     /// The plaintext's SHA-256, once available.
@@ -41,7 +45,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT v.id, v.entry_id, v.number, v.state, v.key_generation, v.file_key, v.uploaded_by, v.received_at, \
-             v.resumable_at, v.length, v.progress, v.sha256, v.manifest_id, v.manifest_hash FROM version v ",
+             v.resumable_at, v.length, v.stored, v.touched_at, v.progress, v.sha256, v.manifest_id, v.manifest_hash FROM version v ",
             $rest
         )
     };
@@ -65,6 +69,8 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
         received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time::from_millis),
         resumable_at: unsigned(row, "version", "resumable_at")?,
         length: unsigned(row, "version", "length")?,
+        stored: unsigned(row, "version", "stored")?,
+        touched_at: HouseTime::from_millis(row.try_get("touched_at")?),
         progress: row.try_get("progress")?,
         sha256: bytes_as_option(row, "version", "sha256")?,
         manifest,
@@ -122,6 +128,8 @@ pub struct NewVersion<'a> {
     pub uploaded_by: &'a str,
     /// When it was opened.
     pub opened_at: Time,
+    /// The same in house time.
+    pub touched_at: HouseTime,
 }
 
 /// Adds a version in state `receiving`.
@@ -130,8 +138,8 @@ pub struct NewVersion<'a> {
 /// [`RecordsError::Exists`] if the number is taken.
 pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsError> {
     sqlx::query(
-        "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at) \
-         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7)",
+        "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at) \
+         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8)",
     )
     .bind(&new.id.as_bytes()[..])
     .bind(&new.artifact.as_bytes()[..])
@@ -140,32 +148,47 @@ pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsErr
     .bind(new.file_key)
     .bind(new.uploaded_by)
     .bind(new.opened_at.millis())
+    .bind(new.touched_at.millis())
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// How far an unfinished version is.
+#[derive(Debug)]
+pub struct ProgressRow<'a> {
+    /// The version.
+    pub id: VersionId,
+    /// `receiving` or `incomplete`.
+    pub state: VersionState,
+    /// Up to where it can be continued.
+    pub resumable_at: u64,
+    /// How long it is, what is missing included.
+    pub length: u64,
+    /// Bytes that are there.
+    pub stored: u64,
+    /// The sealed map and SHA-256 state.
+    pub progress: &'a [u8],
+    /// When.
+    pub at: HouseTime,
 }
 
 /// Writes down how far an unfinished version is. False if it is none any more.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn set_progress(
-    conn: &mut Conn,
-    id: VersionId,
-    state: VersionState,
-    resumable_at: u64,
-    length: u64,
-    progress: &[u8],
-) -> Result<bool, RecordsError> {
+pub async fn set_progress(conn: &mut Conn, row: &ProgressRow<'_>) -> Result<bool, RecordsError> {
     let done = sqlx::query(
-        "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5 WHERE id = $1 \
-         AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
+        "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5, stored = $6, touched_at = $7 \
+         WHERE id = $1 AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
     )
-    .bind(&id.as_bytes()[..])
-    .bind(state.as_str())
-    .bind(signed(resumable_at))
-    .bind(signed(length))
-    .bind(progress)
+    .bind(&row.id.as_bytes()[..])
+    .bind(row.state.as_str())
+    .bind(signed(row.resumable_at))
+    .bind(signed(row.length))
+    .bind(row.progress)
+    .bind(signed(row.stored))
+    .bind(row.at.millis())
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)
@@ -369,7 +392,7 @@ pub async fn release_extent(
     conn: &mut Conn,
     version: VersionId,
     extent: ObjectId,
-    now: Time,
+    now: HouseTime,
 ) -> Result<(), RecordsError> {
     let id = &extent.as_bytes()[..];
     sqlx::query("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2")
@@ -404,7 +427,7 @@ pub async fn release_extent(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn doom(conn: &mut Conn, object: ObjectId, now: Time) -> Result<(), RecordsError> {
+pub async fn doom(conn: &mut Conn, object: ObjectId, now: HouseTime) -> Result<(), RecordsError> {
     sqlx::query("INSERT INTO doomed (object_id, place, since) VALUES ($1, 'store', $2) ON CONFLICT DO NOTHING")
         .bind(&object.as_bytes()[..])
         .bind(now.millis())
@@ -417,7 +440,7 @@ pub async fn doom(conn: &mut Conn, object: ObjectId, now: Time) -> Result<(), Re
 ///
 /// # Errors
 /// If the database fails.
-pub async fn doomed(conn: &mut Conn, before: Time, most: u32) -> Result<Vec<(ObjectId, Place)>, RecordsError> {
+pub async fn doomed(conn: &mut Conn, before: HouseTime, most: u32) -> Result<Vec<(ObjectId, Place)>, RecordsError> {
     let rows = sqlx::query("SELECT object_id, place FROM doomed WHERE since < $1 ORDER BY since LIMIT $2")
         .bind(before.millis())
         .bind(i64::from(most))

@@ -1,6 +1,7 @@
 //! What lies in a share, for operators and programs: lists, fetching, verification.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -270,9 +271,9 @@ impl Shares {
     ///
     /// # Errors
     /// If the records or the store fail.
-    pub async fn remove_doomed(&self, age: std::time::Duration) -> Result<usize, Error> {
+    pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
         const AT_ONCE: u32 = 1000;
-        let before = Time::now().minus(age);
+        let before = self.0.clock.now().plus(Duration::from_millis(1)).minus(age);
         let objects = versions::doomed(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
         if objects.is_empty() {
             return Ok(0);

@@ -5,6 +5,7 @@
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
 mod audit;
+mod clock;
 mod content;
 mod data;
 mod desk;
@@ -17,6 +18,7 @@ mod location;
 mod login;
 mod outbox;
 mod place;
+mod points;
 mod tree;
 mod upload;
 mod view;
@@ -47,8 +49,10 @@ pub use view::View;
 
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;
+use clock::HouseClock;
 use keys::Cabinet;
 use login::Logins;
+use points::Points;
 use upload::{Budget, Registry};
 
 /// What can be set about shares. The defaults are those of `config/tacdrop.toml`.
@@ -107,6 +111,8 @@ pub(crate) struct House {
     pub(crate) records: Records,
     pub(crate) store: Disk,
     pub(crate) keys: Cabinet,
+    pub(crate) clock: HouseClock,
+    pub(crate) points: Points,
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
     pub(crate) budget: Budget,
@@ -162,7 +168,10 @@ impl Shares {
         if serve {
             store.sweep_unfinished()?;
         }
+        let clock = HouseClock::open(&records, serve).await?;
         Ok(Self(Arc::new(House {
+            clock,
+            points: Points::default(),
             budget: Budget::new(settings.total_buffer),
             logins: Logins::default(),
             uploads: Registry::default(),

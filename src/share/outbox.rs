@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::model::{Language, NoticeId, Time, VersionId, Word};
 use crate::notify::outbox as mail;
 use crate::notify::{Attempt, Channel, DueNotice, FILES_SHOWN, Outbox, OutboxError};
-use crate::records::notices::{self, NoticeRow};
+use crate::records::notices::{self, About, NoticeRow};
 use crate::records::{Conn, entries, people, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
@@ -14,12 +14,13 @@ use crate::share::tree::path_of;
 use crate::share::{Error, House, PublicAddress, Shares};
 use crate::vault;
 
-/// Queues a notice about a version that becomes available in this transaction. Uploads of one settling time share one.
+/// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one settling time share one.
 pub(crate) async fn queue(
     conn: &mut Conn,
     house: &House,
     ticket: &Word,
     version: VersionId,
+    about: About,
     now: Time,
 ) -> Result<(), Error> {
     let (settle, most) = (house.settings.settle, house.settings.settle_max);
@@ -35,7 +36,7 @@ pub(crate) async fn queue(
             id
         }
     };
-    Ok(notices::attach(conn, id, version).await?)
+    Ok(notices::attach(conn, id, version, about).await?)
 }
 
 impl Shares {

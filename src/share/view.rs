@@ -229,7 +229,14 @@ impl View {
             return Err(Refusal::IsDirectory.into());
         }
         if let Some(receiving) = row.receiving {
-            upload::discard(tx.conn(), receiving.id, &spot.reach.ticket, self.user().as_str(), now).await?;
+            upload::discard(
+                tx.conn(),
+                receiving.id,
+                &spot.reach.ticket,
+                self.user().as_str(),
+                self.house().clock.now(),
+            )
+            .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
         if !entries::withdraw(tx.conn(), &row.id, now).await? {
@@ -278,7 +285,14 @@ impl View {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(receiving) = there.receiving {
-                upload::discard(tx.conn(), receiving.id, &target.reach.ticket, self.user().as_str(), now).await?;
+                upload::discard(
+                    tx.conn(),
+                    receiving.id,
+                    &target.reach.ticket,
+                    self.user().as_str(),
+                    self.house().clock.now(),
+                )
+                .await?;
             }
             let highest =
                 there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;

@@ -9,9 +9,12 @@ use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
 use super::lane::{Lane, resume_point};
 use super::progress::Progress;
-use crate::model::{ArtifactId, DirectoryId, ObjectId, Refusal, ShareId, Time, VersionId, VersionState, Word};
+use crate::model::{
+    ArtifactId, DirectoryId, HouseTime, ObjectId, Refusal, ShareId, Time, VersionId, VersionState, Word,
+};
 use crate::records::entries::NewEntry;
-use crate::records::versions::{NewVersion, Place, Publication};
+use crate::records::notices::About;
+use crate::records::versions::{NewVersion, Place, ProgressRow, Publication};
 use crate::records::{Conn, entries, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
@@ -101,10 +104,11 @@ impl Ledger {
             file_key: self.wrapped.as_bytes(),
             uploaded_by: self.uploader.as_str(),
             opened_at: self.opened_at,
+            touched_at: house.clock.now(),
         };
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
-            discard(conn, old, &self.ticket, self.uploader.as_str(), now).await?;
+            discard(conn, old, &self.ticket, self.uploader.as_str(), house.clock.now()).await?;
         }
         let current = entry.current.map(|version| version.id);
         entries::set_versions(conn, self.artifact.as_bytes(), current, Some(self.version)).await?;
@@ -151,7 +155,9 @@ impl Ledger {
             durable.lay(*slice);
         }
         let at = resume_point(durable.contiguous_from_zero());
-        let length = durable.end();
+        // What is closed with a hole is as long as its sender made it, whether the end is there or not.
+        let length = if incomplete { lane.length() } else { durable.end() };
+        let stored = durable.slices().map(|slice| slice.length).sum();
         let used = durable.extents();
         let progress = Progress { digest: hasher.at_or_below(at), map: durable };
         let sealed = progress.seal(&self.file_key, self.version, at)?;
@@ -161,10 +167,21 @@ impl Ledger {
         check_open(tx.conn(), &self.ticket).await?;
         let number = self.ensure_rows(tx.conn(), house, lane).await?;
         self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
-        if !versions::set_progress(tx.conn(), self.version, state, at, length, &sealed).await? {
+        let row = ProgressRow {
+            id: self.version,
+            state,
+            resumable_at: at,
+            length,
+            stored,
+            progress: &sealed,
+            at: house.clock.now(),
+        };
+        if !versions::set_progress(tx.conn(), &row).await? {
             return Err(Refusal::Fenced.into());
         }
+        house.points.pass("upload.progress-before");
         tx.commit().await?;
+        house.points.pass("upload.progress-after");
 
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
         Ok(())
@@ -240,6 +257,7 @@ impl Ledger {
             let put = house.works.spawn_blocking(move || store.put(object, &bytes));
             put.await.map_err(|_| StoreError::Io(std::io::Error::other("the write was given up")))??;
         }
+        house.points.pass("publish.manifest-stored");
 
         let mut tx = house.records.begin().await?;
         check_open(tx.conn(), &self.ticket).await?;
@@ -248,7 +266,7 @@ impl Ledger {
             return Err(Refusal::Fenced.into());
         }
         self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
-        self.release_unused(tx.conn(), extents, &used, now).await?;
+        self.release_unused(tx.conn(), extents, &used, house.clock.now()).await?;
         if in_records {
             versions::put_object(tx.conn(), object, &manifest).await?;
         }
@@ -277,9 +295,11 @@ impl Ledger {
         });
         audit::write(tx.conn(), "artifact.available", subject, &detail).await?;
         if !self.from_support {
-            outbox::queue(tx.conn(), house, &self.ticket, self.version, now).await?;
+            outbox::queue(tx.conn(), house, &self.ticket, self.version, About::Available, now).await?;
         }
+        house.points.pass("publish.before-commit");
         tx.commit().await?;
+        house.points.pass("publish.after-commit");
 
         self.stored_manifest = None;
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
@@ -312,7 +332,7 @@ impl Ledger {
         }
         let mut tx = house.records.begin().await?;
         for object in orphans {
-            versions::doom(tx.conn(), object, Time::now()).await?;
+            versions::doom(tx.conn(), object, house.clock.now()).await?;
         }
         Ok(tx.commit().await?)
     }
@@ -323,7 +343,7 @@ impl Ledger {
         conn: &mut Conn,
         extents: &HashMap<ObjectId, EndedExtent>,
         used: &std::collections::BTreeSet<ObjectId>,
-        now: Time,
+        now: HouseTime,
     ) -> Result<(), Error> {
         for extent in extents.values().filter(|extent| !used.contains(&extent.id)) {
             if extent.rows == Rows::None && matches!(extent.home, Home::Store) {
@@ -375,7 +395,7 @@ pub(crate) async fn discard(
     version: VersionId,
     ticket: &Word,
     actor: &str,
-    now: Time,
+    now: HouseTime,
 ) -> Result<(), Error> {
     if !versions::shred_unfinished(conn, version).await? {
         return Ok(());

@@ -1,0 +1,55 @@
+//! House time: how long a server has run on this data directory. Whatever is removed after a time is removed after this
+//! time, so that neither a clock that jumps nor a server that stood still takes anything away early.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::HouseTime;
+use crate::records::{Records, RecordsError, people};
+use crate::share::{Error, Shares};
+
+/// The fact that holds it.
+const HOUSE_TIME: &str = "house_time";
+/// How often it is written down: as much is lost at most when the server is killed, and as far a command is behind.
+const KEPT_EVERY: Duration = Duration::from_secs(30);
+
+/// The clock of a data directory.
+#[derive(Debug)]
+pub(crate) struct HouseClock {
+    base: HouseTime,
+    /// Since when it runs; for a command it stands still.
+    running: Option<Instant>,
+}
+
+impl HouseClock {
+    /// Goes on where it was last written down. It runs only for the server.
+    pub(crate) async fn open(records: &Records, serve: bool) -> Result<Self, RecordsError> {
+        let text = people::fact(&mut *records.read().await?, HOUSE_TIME).await?;
+        let base = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Self { base: HouseTime::from_millis(base), running: serve.then(Instant::now) })
+    }
+
+    pub(crate) fn now(&self) -> HouseTime {
+        self.base.plus(self.running.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+}
+
+impl Shares {
+    /// Writes house time down every now and then, until `stop`.
+    pub async fn keep_house_time(&self, stop: CancellationToken) {
+        loop {
+            let last = stop.run_until_cancelled(tokio::time::sleep(KEPT_EVERY)).await.is_none();
+            if let Err(error) = self.write_house_time().await {
+                tracing::warn!(%error, "the time that the server has run could not be written down");
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    async fn write_house_time(&self) -> Result<(), Error> {
+        self.set_fact(HOUSE_TIME, &self.0.clock.now().millis().to_string()).await
+    }
+}
