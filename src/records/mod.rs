@@ -4,7 +4,8 @@
 //! with `$1` parameters that SQLite and PostgreSQL both understand.
 //!
 //! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out) and opens the
-//! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Readers do not wait.
+//! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Transactions that come while
+//! another one is being made durable share one commit (`writer.rs`). Readers do not wait.
 
 pub mod audit;
 pub mod entries;
@@ -13,17 +14,21 @@ pub mod notices;
 pub mod people;
 pub mod tickets;
 pub mod versions;
+mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Row, Sqlite, SqliteConnection};
 
 pub use keyring::Keyring;
+pub use writer::WriteTx;
+use writer::Writer;
 
 /// How long a statement waits for another process's write before it gives up.
 const BUSY: Duration = Duration::from_secs(15);
@@ -84,7 +89,7 @@ pub type Conn = SqliteConnection;
 /// The database behind the records. One arm for now; PostgreSQL will be the second.
 #[derive(Debug, Clone)]
 enum Pool {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite { writer: Arc<Writer>, readers: SqlitePool },
 }
 
 /// The records. Cheap to clone.
@@ -99,8 +104,9 @@ impl Records {
     /// # Errors
     /// If it cannot be opened or brought up to date.
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
-        let writer = open_sqlite(path, 1).await?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        let mut writer = sqlite(path).connect().await?;
+        sqlx::migrate!("migrations/sqlite").run(&mut writer).await?;
+        let writer = Arc::new(Writer::new(writer));
         let readers = open_sqlite(path, READERS).await?;
         Ok(Self { pool: Pool::Sqlite { writer, readers } })
     }
@@ -120,7 +126,16 @@ impl Records {
     /// [`RecordsError::Busy`] if another process writes for too long.
     pub async fn begin(&self) -> Result<WriteTx, RecordsError> {
         let Pool::Sqlite { writer, .. } = &self.pool;
-        Ok(WriteTx { inner: writer.begin_with("BEGIN IMMEDIATE").await? })
+        writer.begin().await
+    }
+
+    /// Runs a statement outside of any transaction, as the one writer.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn run_alone(&self, statement: &'static str) -> Result<(), RecordsError> {
+        let Pool::Sqlite { writer, .. } = &self.pool;
+        writer.run_alone(statement).await
     }
 
     /// Waits until everything under way is done and closes the database.
@@ -131,29 +146,8 @@ impl Records {
     }
 }
 
-/// A transaction that may write.
-#[derive(Debug)]
-pub struct WriteTx {
-    inner: Transaction<'static, Sqlite>,
-}
-
-impl WriteTx {
-    /// What the statements run on.
-    pub fn conn(&mut self) -> &mut Conn {
-        &mut self.inner
-    }
-
-    /// Makes it durable.
-    ///
-    /// # Errors
-    /// If the database cannot; then nothing has changed.
-    pub async fn commit(self) -> Result<(), RecordsError> {
-        Ok(self.inner.commit().await?)
-    }
-}
-
-async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
-    let options = SqliteConnectOptions::new()
+fn sqlite(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -162,14 +156,17 @@ async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, Record
         .busy_timeout(BUSY)
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
-        .statement_cache_capacity(200);
+        .statement_cache_capacity(200)
+}
+
+async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
     Ok(SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(BUSY)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(options)
+        .connect_with(sqlite(path))
         .await?)
 }
 

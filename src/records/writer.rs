@@ -1,0 +1,311 @@
+//! The one writer, and how its transactions share the cost of becoming durable.
+//!
+//! A commit waits for the disk. While it does, other tasks queue for the writer; each then runs its transaction as a
+//! savepoint inside one transaction of the database, and one commit makes them all durable: a *group*. Nobody hears that a
+//! transaction is committed before the group is. Who fails or gives up takes back its own savepoint and nothing else.
+//!
+//! Some errors (a full disk, for one) make SQLite roll the whole transaction back by itself, and a savepoint that comes
+//! after that would silently begin a new one. So each group begins with a savepoint of its own: if that is gone at the end,
+//! the group was lost, and every one of its members hears so.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
+
+use super::{BUSY, Conn, RecordsError};
+
+const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
+const JOIN: &str = "SAVEPOINT member";
+const KEEP: &str = "RELEASE member";
+const UNDO: &str = "ROLLBACK TO member; RELEASE member";
+const COMMIT: &str = "RELEASE whole_group; COMMIT";
+
+/// The connection that writes, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// None once closed. First come, first served.
+    turn: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Changed only by who has the turn.
+    group: StdMutex<Group>,
+    /// Whether a task is on its way that will commit.
+    commit_comes: AtomicBool,
+    /// Where that task runs: the runtime that opened the records, which outlives the others.
+    runtime: Handle,
+}
+
+type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
+
+/// The transactions that will become durable together.
+#[derive(Debug)]
+struct Group {
+    stage: Stage,
+    /// Those that are done and wait for the commit.
+    members: Vec<oneshot::Sender<Result<(), Lost>>>,
+}
+
+/// What the connection was asked last. Set before each request: a task may be dropped while it waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No transaction.
+    Idle,
+    /// A transaction has been asked for; nobody has been a member yet.
+    Beginning,
+    /// A member is at work, or was.
+    Member,
+    /// Between two members.
+    Between,
+}
+
+/// Why a group was lost, for each of its members.
+#[derive(Debug, Clone)]
+enum Lost {
+    Full,
+    Busy,
+    Failed(String),
+}
+
+impl Writer {
+    pub(super) fn new(conn: SqliteConnection) -> Self {
+        Self {
+            turn: Arc::new(Mutex::new(Some(conn))),
+            group: StdMutex::new(Group { stage: Stage::Idle, members: Vec::new() }),
+            commit_comes: AtomicBool::new(false),
+            runtime: Handle::current(),
+        }
+    }
+
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<WriteTx, RecordsError> {
+        let mut tx = WriteTx { conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
+        self.tidy(&mut tx.conn).await;
+        let joins = self.group().stage == Stage::Between;
+        self.set(if joins { Stage::Member } else { Stage::Beginning });
+        run(&mut tx.conn, if joins { JOIN } else { BEGIN }).await?;
+        self.set(Stage::Member);
+        Ok(tx)
+    }
+
+    /// Runs a statement that must not be in a transaction.
+    pub(super) async fn run_alone(&self, statement: &'static str) -> Result<(), RecordsError> {
+        let mut conn = self.turn().await?;
+        self.commit(&mut conn).await;
+        run(&mut conn, statement).await
+    }
+
+    pub(super) async fn close(&self) {
+        let mut turn = self.turn.lock().await;
+        if let Some(conn) = turn.as_mut() {
+            self.commit(conn).await;
+        }
+        if let Some(conn) = turn.take()
+            && let Err(error) = conn.close().await
+        {
+            tracing::warn!(%error, "the records were not closed in order; the next start brings them in order");
+        }
+    }
+
+    async fn turn(&self) -> Result<Turn, RecordsError> {
+        let turn = tokio::time::timeout(BUSY, Arc::clone(&self.turn).lock_owned());
+        let turn = turn.await.map_err(|_| RecordsError::Busy)?;
+        OwnedMutexGuard::try_map(turn, Option::as_mut).map_err(|_| RecordsError::Database(sqlx::Error::PoolClosed))
+    }
+
+    /// Takes back what a task left behind that failed, gave up, or was dropped.
+    async fn tidy(&self, conn: &mut Conn) {
+        let stage = self.group().stage;
+        match stage {
+            Stage::Idle | Stage::Between => {}
+            // It has no members. Whether there is a transaction at all is not known, so an error means nothing.
+            Stage::Beginning => {
+                let _ = run(conn, "ROLLBACK").await;
+                self.set(Stage::Idle);
+            }
+            // If the savepoint is gone, it was kept already, or the group is lost; the commit tells.
+            Stage::Member => {
+                let _ = run(conn, UNDO).await;
+                self.set(Stage::Between);
+            }
+        }
+    }
+
+    /// Makes everything durable that is done, and tells its members.
+    async fn commit(&self, conn: &mut Conn) {
+        self.tidy(conn).await;
+        if self.group().stage == Stage::Idle {
+            return;
+        }
+        let outcome = match run(conn, COMMIT).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let _ = run(conn, "ROLLBACK").await;
+                Err(match error {
+                    RecordsError::Full => Lost::Full,
+                    RecordsError::Busy => Lost::Busy,
+                    other => Lost::Failed(other.to_string()),
+                })
+            }
+        };
+        let mut group = self.group();
+        group.stage = Stage::Idle;
+        for member in group.members.drain(..) {
+            let _ = member.send(outcome.clone());
+        }
+    }
+
+    fn set(&self, stage: Stage) {
+        self.group().stage = stage;
+    }
+
+    fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run(conn: &mut Conn, statement: &'static str) -> Result<(), RecordsError> {
+    sqlx::raw_sql(statement).execute(conn).await?;
+    Ok(())
+}
+
+/// A transaction that may write. Dropped without [`commit`](WriteTx::commit), it changes nothing.
+#[derive(Debug)]
+pub struct WriteTx {
+    // Dropped in this order: the turn is given back, then a commit is called for.
+    conn: Turn,
+    ending: Ending,
+}
+
+impl WriteTx {
+    /// What the statements run on.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    /// Makes it durable, together with others that are under way.
+    ///
+    /// # Errors
+    /// If the database cannot; then nothing has changed.
+    pub async fn commit(mut self) -> Result<(), RecordsError> {
+        let (done, answer) = oneshot::channel();
+        run(&mut self.conn, KEEP).await?;
+        {
+            let mut group = self.ending.0.group();
+            group.stage = Stage::Between;
+            group.members.push(done);
+        }
+        drop(self);
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Lost::Full)) => Err(RecordsError::Full),
+            Ok(Err(Lost::Busy)) => Err(RecordsError::Busy),
+            Ok(Err(Lost::Failed(why))) => Err(RecordsError::Database(sqlx::Error::Protocol(why))),
+            Err(_) => Err(RecordsError::Database(sqlx::Error::WorkerCrashed)),
+        }
+    }
+}
+
+/// Ends a group when the turn is given back. The commit queues for its own turn, behind everybody who waits already: they
+/// all become members first.
+#[derive(Debug)]
+struct Ending(Arc<Writer>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.0.commit_comes.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let writer = Arc::clone(&self.0);
+        self.0.runtime.spawn(async move {
+            let mut turn = writer.turn.lock().await;
+            // Who gives the turn back from now on needs another commit.
+            writer.commit_comes.store(false, Ordering::Release);
+            if let Some(conn) = turn.as_mut() {
+                writer.commit(conn).await;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Records, people};
+    use super::*;
+
+    async fn records() -> (tempfile::TempDir, Records) {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
+        (directory, records)
+    }
+
+    async fn has(records: &Records, name: &str) -> bool {
+        people::fact(&mut records.read().await.unwrap(), name).await.unwrap().is_some()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_committed_is_there_and_nothing_else_however_tasks_end() {
+        let (_directory, records) = records().await;
+        let mut tasks = Vec::new();
+        for number in 0..300u64 {
+            let records = records.clone();
+            let task = tokio::spawn(async move {
+                let mut tx = records.begin().await.unwrap();
+                people::set_fact(tx.conn(), &number.to_string(), "x").await.unwrap();
+                match number % 3 {
+                    0 => drop(tx),
+                    _ => tx.commit().await.unwrap(),
+                }
+            });
+            if number % 3 == 2 {
+                let abort = task.abort_handle();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_micros(number * 37 % 5000)).await;
+                    abort.abort();
+                });
+            }
+            tasks.push(task);
+        }
+        for (number, task) in tasks.into_iter().enumerate() {
+            let ended = task.await.is_ok();
+            let there = has(&records, &number.to_string()).await;
+            match number % 3 {
+                0 => assert!(!there, "{number} was given up"),
+                _ => assert!(there || !ended, "{number} was committed"),
+            }
+        }
+        let mut tx = records.begin().await.unwrap();
+        people::set_fact(tx.conn(), "after", "x").await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(has(&records, "after").await);
+        records.close().await;
+        assert!(records.begin().await.is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_group_that_the_database_rolled_back_is_acknowledged_to_nobody() {
+        let (_directory, records) = records().await;
+        let mut first = records.begin().await.unwrap();
+        people::set_fact(first.conn(), "first", "x").await.unwrap();
+        let other = records.clone();
+        let second = tokio::spawn(async move {
+            let mut tx = other.begin().await.unwrap();
+            // What SQLite does by itself on some errors.
+            run(tx.conn(), "ROLLBACK").await.unwrap();
+            tx.commit().await
+        });
+        // The second one waits for its turn, so it joins the group.
+        while Arc::strong_count(&first.ending.0) < 2 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(first.commit().await.is_err());
+        assert!(second.await.unwrap().is_err());
+        assert!(!has(&records, "first").await);
+        let mut tx = records.begin().await.unwrap();
+        people::set_fact(tx.conn(), "third", "x").await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(has(&records, "third").await);
+    }
+}
