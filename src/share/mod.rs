@@ -132,7 +132,7 @@ impl Shares {
     /// # Errors
     /// A sentence that says what is in the way.
     pub async fn open(data: DataDirectory, settings: Settings) -> Result<Self, Error> {
-        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), false).await
+        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), false, None).await
     }
 
     /// Opens a data directory to serve it. `works` is the runtime for hashing, sealing and object I/O; `wake` is called
@@ -146,7 +146,13 @@ impl Shares {
         works: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, Error> {
-        Self::open_with(data, settings, works, wake, true).await
+        Self::open_with(data, settings, works, wake, true, None).await
+    }
+
+    /// Serves with the objects of a simulated machine.
+    #[cfg(test)]
+    pub(crate) async fn serve_on(data: DataDirectory, settings: Settings, store: Disk) -> Result<Self, Error> {
+        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), true, Some(store)).await
     }
 
     async fn open_with(
@@ -155,6 +161,7 @@ impl Shares {
         works: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
         serve: bool,
+        store: Option<Disk>,
     ) -> Result<Self, Error> {
         let _opening = data.lock_for_opening()?;
         let serving = if serve { Some(data.lock_for_serving()?) } else { None };
@@ -164,7 +171,10 @@ impl Shares {
         let fresh = !tickets::any(&mut *records.read().await?).await?;
         let kek = settings.kek.clone().unwrap_or_else(|| data.kek());
         let keys = Cabinet::open(&kek, keyring, fresh).await?;
-        let store = Disk::open(&data.objects())?;
+        let store = match store {
+            Some(store) => store,
+            None => Disk::open(&data.objects())?,
+        };
         if serve {
             store.sweep_unfinished()?;
         }

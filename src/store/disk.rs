@@ -3,17 +3,17 @@
 //! An object is written to `ROOT/new/`, synced, renamed into its place and its directory synced: a file under its final
 //! name is whole and durable. What a crash leaves in `ROOT/new/` was never promised to anybody and is removed at start.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::model::ObjectId;
 use crate::store::StoreError;
+use crate::store::medium::{Medium, Opened};
 
 /// The store on a local disk. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Disk {
     root: PathBuf,
+    medium: Medium,
 }
 
 impl Disk {
@@ -22,15 +22,26 @@ impl Disk {
     /// # Errors
     /// If the directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let store = Self { root: root.to_owned() };
-        make_directory(root)?;
-        make_directory(&store.unfinished())?;
+        Self::on(Medium::System, root)
+    }
+
+    /// The store of a simulated machine.
+    #[cfg(test)]
+    pub(crate) fn simulated(machine: &super::simulated::Machine) -> Self {
+        Self::on(Medium::Simulated(machine.clone()), Path::new("objects")).unwrap()
+    }
+
+    fn on(medium: Medium, root: &Path) -> Result<Self, StoreError> {
+        let store = Self { root: root.to_owned(), medium };
+        let medium = &store.medium;
+        medium.make_directory(root)?;
+        medium.make_directory(&store.unfinished())?;
         // All shelves at once, durable before anything stands on them.
-        if !root.join("ff").exists() {
+        if !medium.has_directory(&root.join("ff")) {
             for shelf in 0..=u8::MAX {
-                make_directory(&root.join(hex::encode([shelf])))?;
+                medium.make_directory(&root.join(hex::encode([shelf])))?;
             }
-            File::open(root)?.sync_all()?;
+            medium.sync_directory(root)?;
         }
         Ok(store)
     }
@@ -41,8 +52,8 @@ impl Disk {
     /// If the directory cannot be read or a file not be removed.
     pub fn sweep_unfinished(&self) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for file in fs::read_dir(self.unfinished())? {
-            fs::remove_file(file?.path())?;
+        for file in self.medium.files(&self.unfinished())? {
+            self.medium.remove(&file?)?;
             removed += 1;
         }
         Ok(removed)
@@ -54,8 +65,8 @@ impl Disk {
     /// If its file cannot be made, or the id was used before.
     pub fn create(&self, id: ObjectId) -> Result<NewObject, StoreError> {
         let temporary = self.unfinished().join(id.to_string());
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary)?;
-        Ok(NewObject { file, temporary, place: self.place(id), root: self.root.clone(), length: 0, finished: false })
+        let file = self.medium.create_new(&temporary)?;
+        Ok(NewObject { store: self.clone(), file, temporary, place: self.place(id), length: 0, finished: false })
     }
 
     /// Writes a whole object and makes it durable.
@@ -73,7 +84,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError::Missing`] if there is none.
     pub fn get(&self, id: ObjectId) -> Result<ObjectFile, StoreError> {
-        Ok(ObjectFile { file: File::open(self.place(id))? })
+        Ok(ObjectFile { file: self.medium.open(&self.place(id))? })
     }
 
     /// Removes an object; that it was gone already is no error.
@@ -81,7 +92,7 @@ impl Disk {
     /// # Errors
     /// If the file cannot be removed.
     pub fn delete(&self, id: ObjectId) -> Result<(), StoreError> {
-        match fs::remove_file(self.place(id)) {
+        match self.medium.remove(&self.place(id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
@@ -101,10 +112,10 @@ impl Disk {
 /// An object that is being written. Dropped unfinished, it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewObject {
-    file: File,
+    store: Disk,
+    file: Opened,
     temporary: PathBuf,
     place: PathBuf,
-    root: PathBuf,
     length: u64,
     finished: bool,
 }
@@ -126,11 +137,9 @@ impl NewObject {
     /// If a step fails. It is not tried again: after a failed sync nobody knows what the disk holds.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.file.sync_data()?;
-        let shelf = self.place.parent().unwrap_or(&self.root).to_owned();
-        fs::rename(&self.temporary, &self.place)?;
+        self.store.medium.rename(&self.temporary, &self.place)?;
         self.finished = true;
-        File::open(&shelf)?.sync_all()?;
-        Ok(())
+        Ok(self.store.medium.sync_directory(self.place.parent().unwrap_or(&self.store.root))?)
     }
 }
 
@@ -138,7 +147,7 @@ impl Drop for NewObject {
     fn drop(&mut self) {
         if !self.finished {
             // Nothing depends on it: what stays is removed at the next start.
-            let _ = fs::remove_file(&self.temporary);
+            let _ = self.store.medium.remove(&self.temporary);
         }
     }
 }
@@ -146,7 +155,7 @@ impl Drop for NewObject {
 /// An object that is open for reading.
 #[derive(Debug)]
 pub struct ObjectFile {
-    file: File,
+    file: Opened,
 }
 
 impl ObjectFile {
@@ -163,15 +172,7 @@ impl ObjectFile {
     /// # Errors
     /// If the file cannot be asked.
     pub fn length(&self) -> Result<u64, StoreError> {
-        Ok(self.file.metadata()?.len())
-    }
-}
-
-/// Makes a directory that only the server may enter.
-fn make_directory(path: &Path) -> Result<(), StoreError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(()),
+        Ok(self.file.length()?)
     }
 }
 

@@ -3,6 +3,9 @@
 //! Only `share/` uses this room. Everything here blocks: callers keep it off the runtimes that carry connections.
 
 mod disk;
+mod medium;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub use disk::{Disk, NewObject, ObjectFile};
 
