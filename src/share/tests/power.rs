@@ -188,8 +188,8 @@ async fn send(view: &View, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice
 
 /// Brings a crash up and looks at what is there; sends something, takes the power away again, and looks once more.
 async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
-    let Crash { data, mut disk, mut promises } = crash;
-    for _ in 0..2 {
+    let Crash { mut data, mut disk, mut promises } = crash;
+    for round in 0..2 {
         let machine = Machine::from(disk);
         let shares = Shares::serve_on(DataDirectory::at(&data), settings(), Disk::simulated(&machine)).await.unwrap();
         all_intact(&shares).await;
@@ -210,6 +210,10 @@ async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
         promises.insert(name, [Some(Sha256::digest(&bytes).into())].into());
         disk = machine.image().after_power_loss(dice);
         shares.close().await;
+        // Somewhere else: a task that still writes a note holds this place for a moment.
+        let next = data.with_extension(format!("again{round}"));
+        copy_data(&data, &next);
+        std::fs::remove_dir_all(std::mem::replace(&mut data, next)).unwrap();
     }
     std::fs::remove_dir_all(&data).unwrap();
 }
@@ -273,7 +277,9 @@ async fn faults(template: &Template, seed: u64) -> u64 {
     run.shares.close().await;
     let promises = run.promises.lock().unwrap().clone();
     let disk = run.machine.image().after_power_loss(&mut dice);
-    look(Crash { data: run.shares.data().root().to_owned(), disk, promises }, template, &mut dice).await;
+    let data = template.directory.path().join(format!("failed-{seed}"));
+    copy_data(run.shares.data().root(), &data);
+    look(Crash { data, disk, promises }, template, &mut dice).await;
     failed.load(std::sync::atomic::Ordering::Relaxed)
 }
 
