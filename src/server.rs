@@ -214,6 +214,8 @@ pub fn share_settings(config: &Config) -> share::Settings {
         share_bytes: config.limits.share_gib << 30,
         session_buffer: bytes(config.limits.buffered_plaintext_mib_per_session),
         total_buffer: bytes(config.limits.buffered_plaintext_mib),
+        reserve_percent: config.storage.reserve_percent,
+        reserve_bytes: config.storage.reserve_mib << 20,
         settle: Duration::from_secs(config.notify.settle_seconds),
         settle_max: Duration::from_secs(config.notify.settle_max_seconds),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),

@@ -138,11 +138,15 @@ pub struct Storage {
     pub checkpoint_seconds: u64,
     /// Up to this size a file is kept in one piece with its manifest. KiB, 0 to 1024.
     pub inline_kib: u64,
+    /// Of the disk, this part stays free of uploads; percent, 0 to 50 ...
+    pub reserve_percent: u64,
+    /// ... or as much as this, if that is less. MiB, 0 to 1048576.
+    pub reserve_mib: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { extent_mib: 32, checkpoint_seconds: 5, inline_kib: 64 }
+        Self { extent_mib: 32, checkpoint_seconds: 5, inline_kib: 64, reserve_percent: 2, reserve_mib: 1024 }
     }
 }
 
@@ -317,6 +321,8 @@ impl Config {
         }
         r.whole("storage.checkpoint_seconds", &mut storage.checkpoint_seconds, 1..=3600)?;
         r.whole("storage.inline_kib", &mut storage.inline_kib, 0..=1024)?;
+        r.whole("storage.reserve_percent", &mut storage.reserve_percent, 0..=50)?;
+        r.whole("storage.reserve_mib", &mut storage.reserve_mib, 0..=1_048_576)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

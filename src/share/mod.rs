@@ -19,6 +19,7 @@ mod login;
 mod outbox;
 mod place;
 mod points;
+mod space;
 mod tree;
 mod upload;
 mod view;
@@ -53,6 +54,7 @@ use clock::HouseClock;
 use keys::Cabinet;
 use login::Logins;
 use points::Points;
+use space::Room;
 use upload::{Budget, Registry};
 
 /// What can be set about shares. The defaults are those of `config/tacdrop.toml`.
@@ -74,6 +76,10 @@ pub struct Settings {
     pub session_buffer: usize,
     /// Plaintext bytes that all sessions together may have in buffers.
     pub total_buffer: usize,
+    /// Of the disk, this part stays free of uploads, in percent ...
+    pub reserve_percent: u64,
+    /// ... or as many bytes, if that is less.
+    pub reserve_bytes: u64,
     /// A notice is sent when no upload came for this long ...
     pub settle: Duration,
     /// ... or when its first upload is this old.
@@ -93,6 +99,8 @@ impl Default for Settings {
             share_bytes: 4 << 40,
             session_buffer: 8 << 20,
             total_buffer: 256 << 20,
+            reserve_percent: 2,
+            reserve_bytes: 1 << 30,
             settle: Duration::from_secs(10),
             settle_max: Duration::from_secs(60),
             kek: None,
@@ -116,6 +124,7 @@ pub(crate) struct House {
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
     pub(crate) budget: Budget,
+    pub(crate) room: Room,
     /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
     pub(crate) works: Handle,
     /// Called when a notice was queued.
@@ -183,6 +192,7 @@ impl Shares {
             clock,
             points: Points::default(),
             budget: Budget::new(settings.total_buffer),
+            room: Room::of(data.objects(), &settings),
             logins: Logins::default(),
             uploads: Registry::default(),
             notes: Arc::new(Semaphore::new(256)),

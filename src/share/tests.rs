@@ -425,6 +425,9 @@ async fn r57_a_share_holds_no_more_than_it_may() {
     assert_eq!(view.make_directory(&path("e")).await, Err(Refusal::TooManyNames));
     assert_eq!(view.open_write(&path("e"), mode).await.err(), Some(Refusal::TooManyNames));
     view.remove_directory(&path("d")).await.unwrap();
+    assert_eq!(view.open_write(&path("e"), mode).await.err(), Some(Refusal::QuotaExceeded), "nothing is left for it");
+    view.make_directory(&path("d")).await.unwrap();
+    view.remove_directory(&path("d")).await.unwrap();
     view.make_directory(&path("e")).await.unwrap();
 }
 

@@ -363,11 +363,10 @@ impl View {
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes))
             }
         };
-        let objects = self.house().data.objects();
-        let disk = rustix::fs::statvfs(&objects).map_err(|error| Error::file(objects)(error.into()))?;
+        let disk = self.house().room.fill()?;
         Ok(Space {
-            total: disk.f_blocks.saturating_mul(disk.f_frsize).min(most),
-            free: disk.f_bavail.saturating_mul(disk.f_frsize).min(most.saturating_sub(stored)),
+            total: disk.total.min(most),
+            free: disk.free.min(most.saturating_sub(stored)),
             names,
             names_free: names.saturating_sub(taken),
         })
@@ -466,7 +465,7 @@ impl View {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
-                check_room_for_name(&mut *self.house().records.read().await?, &spot.reach.ticket, self.house()).await?;
+                check_room_for_file(&mut *self.house().records.read().await?, &spot.reach.ticket, self.house()).await?;
             }
             if let Some(upload) = upload::open(self, path, spot, mode, ended).await? {
                 return Ok(upload);
@@ -554,6 +553,15 @@ pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<(), Err
         Some(ticket) if ticket.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
         Some(_) => Ok(()),
         None => Err(Refusal::LoginEnded.into()),
+    }
+}
+
+/// Whether a ticket's share may get one more file with something in it.
+async fn check_room_for_file(conn: &mut Conn, ticket: &Word, house: &House) -> Result<(), Error> {
+    match tickets::by_reference(conn, ticket.as_str()).await? {
+        Some(ticket) if ticket.names >= house.settings.names_per_share => Err(Refusal::TooManyNames.into()),
+        Some(ticket) if ticket.stored_bytes >= house.settings.share_bytes => Err(Refusal::QuotaExceeded.into()),
+        _ => Ok(()),
     }
 }
 

@@ -238,7 +238,8 @@ async fn crashes(template: &Template, seed: u64) {
     run.work(seed).await;
     run.machine.calm();
     run.shares.close().await;
-    for mut crash in std::mem::take(&mut *taken.lock().unwrap()) {
+    let taken = std::mem::take(&mut *taken.lock().unwrap());
+    for mut crash in taken {
         crash.disk = if dice.roll(4) == 0 { crash.disk.after_kill() } else { crash.disk.after_power_loss(&mut dice) };
         look(crash, template, &mut dice).await;
     }

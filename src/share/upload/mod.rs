@@ -255,6 +255,7 @@ pub(crate) async fn open(
     ended: u64,
 ) -> Result<Option<Upload>, Error> {
     let place = directory_of(&spot)?;
+    let room = view.house().room.promise()?;
     let start = Start::of(view, &spot, mode).await?;
     let artifact = start.ledger.artifact;
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
@@ -264,7 +265,7 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let house = Arc::clone(view.house());
-    let worker = Worker::new(house, Arc::clone(&lane), start);
+    let worker = Worker::new(house, Arc::clone(&lane), start, room);
     view.house().works.spawn(worker.run());
     let mut upload = Upload::with_lane(view, path, mode, lane);
     upload.continues = continues;

@@ -17,6 +17,7 @@ use super::lane::{Job, Lane, Phase};
 use super::publish::Ledger;
 use crate::model::{ObjectId, Refusal};
 use crate::share::content::{Content, ExtentAccess};
+use crate::share::space::Promise;
 use crate::share::{Error, House};
 use crate::vault::manifest::MAX_SLICES;
 use crate::vault::{Digest, HashOrigin, Piece, Slice, SliceMap};
@@ -52,6 +53,9 @@ pub(super) struct Worker {
     /// Whether a CLOSE makes a version: not if nothing was written to a file that was opened as it is.
     dirty: bool,
     open: HashMap<u64, OpenExtent>,
+    /// On the disk.
+    room: Promise,
+    has_no_room: bool,
     /// Extents on their way to the disk, oldest first.
     syncing: Vec<ObjectId>,
     /// Since when a small extent waits here for the records.
@@ -78,7 +82,7 @@ impl Drop for End {
 }
 
 impl Worker {
-    pub(super) fn new(house: Arc<House>, lane: Arc<Lane>, start: Start) -> Self {
+    pub(super) fn new(house: Arc<House>, lane: Arc<Lane>, start: Start, room: Promise) -> Self {
         Self {
             house,
             lane,
@@ -90,6 +94,8 @@ impl Worker {
             origin: start.origin,
             dirty: start.fresh,
             open: HashMap::new(),
+            room,
+            has_no_room: false,
             syncing: Vec::new(),
             small_since: None,
             zeros: Vec::new(),
@@ -103,7 +109,12 @@ impl Worker {
         let _end = End { house: Arc::clone(&self.house), lane: Arc::clone(&self.lane) };
         while let Some(outcome) = self.step().await {
             if let Err(error) = outcome {
-                self.lane.fail(error.into());
+                let refusal = Refusal::from(error);
+                self.lane.fail(refusal);
+                if self.has_no_room {
+                    // Nothing is wrong with what is there: it can be continued when there is room again.
+                    self.cut().await;
+                }
                 break;
             }
         }
@@ -174,6 +185,11 @@ impl Worker {
     }
 
     async fn data(&mut self, run: u64, offset: u64, mut buffer: Buffer, ends: bool) -> Result<(), Error> {
+        // Before anything of it is hashed or sealed.
+        if let Err(error) = self.room.spend(buffer.filled() as u64) {
+            self.has_no_room = true;
+            return Err(error);
+        }
         self.dirty = true;
         self.close_small_gap(offset).await?;
         let extent = match self.open.entry(run) {
@@ -401,6 +417,7 @@ impl Worker {
                 None => bytes.resize(usize::try_from(part).unwrap_or(CHUNK), 0),
             }
             done += part;
+            self.room.spend(part)?;
             let mut buffer = Buffer::outside_budget();
             buffer.push(&bytes);
             last_is_sealed = done == length && !buffer.is_full();
