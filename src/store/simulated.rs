@@ -170,6 +170,11 @@ impl Machine {
         (state.plan, state.watch) = (None, None);
     }
 
+    /// Shows the disk to `look` while nothing else happens on it.
+    pub(crate) fn hold<T>(&self, look: impl FnOnce(&Image) -> T) -> T {
+        look(&self.lock().image)
+    }
+
     pub(crate) fn image(&self) -> Image {
         self.lock().image.clone()
     }

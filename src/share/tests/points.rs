@@ -1,9 +1,52 @@
 //! A crash at every named point: what it leaves is legal, and comes right at the next start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use super::power::{Crash, Run, Template, copy_data, look, setting};
 use super::*;
+use crate::store::simulated::Dice;
+
+/// Crashes at one point in one run: a point is passed many times.
+const CRASHES: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_one_after() {
+    let template = Template::new().await;
+    for seed in 0..setting("TACDROP_POINT_SEEDS", 20) {
+        let mut dice = Dice::new(seed);
+        let run = Run::begin(&template, &format!("points-{seed}")).await;
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let (keep, promises, base) =
+            (Arc::clone(&taken), Arc::clone(&run.promises), template.directory.path().to_owned());
+        let (root, machine) = (run.shares.data().root().to_owned(), run.machine.clone());
+        let mut passed: BTreeMap<&str, usize> = BTreeMap::new();
+        run.shares.0.points.watch(move |name| {
+            let times = passed.entry(name).or_default();
+            *times += 1;
+            if *times > CRASHES {
+                return;
+            }
+            let promises = promises.lock().unwrap().clone();
+            let data = base.join(format!("point-{seed}-{name}-{times}"));
+            let disk = machine.hold(|disk| {
+                copy_data(&root, &data);
+                disk.clone()
+            });
+            keep.lock().unwrap().push(Crash { data, disk, promises });
+        });
+        run.work(seed).await;
+        run.shares.close().await;
+        let taken = std::mem::take(&mut *taken.lock().unwrap());
+        assert!(!taken.is_empty());
+        for mut crash in taken {
+            // A process that is killed leaves what it wrote; a machine without power only what it synced.
+            crash.disk =
+                if dice.roll(2) == 0 { crash.disk.after_kill() } else { crash.disk.after_power_loss(&mut dice) };
+            look(crash, &template, &mut dice).await;
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r20_every_named_point_is_passed() {

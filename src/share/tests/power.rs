@@ -23,23 +23,23 @@ const CUSTOMERS: u64 = 3;
 const STEPS: u64 = 8;
 
 /// What a name may lead to after a crash: what was acknowledged, or what was under way. None: nothing.
-type Promises = BTreeMap<String, BTreeSet<Option<[u8; 32]>>>;
+pub(super) type Promises = BTreeMap<String, BTreeSet<Option<[u8; 32]>>>;
 
 /// What a crash leaves.
-struct Crash {
-    data: PathBuf,
-    disk: Image,
-    promises: Promises,
+pub(super) struct Crash {
+    pub(super) data: PathBuf,
+    pub(super) disk: Image,
+    pub(super) promises: Promises,
 }
 
 /// A data directory with a ticket, to begin runs with.
-struct Template {
-    directory: TempDir,
+pub(super) struct Template {
+    pub(super) directory: TempDir,
     token: String,
 }
 
 impl Template {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         // Memory, where there is some: the databases' own syncing is not what is looked at here.
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
@@ -68,7 +68,7 @@ fn settings() -> Settings {
 }
 
 /// Copies what a data directory holds beside its objects.
-fn copy_data(from: &Path, to: &Path) {
+pub(super) fn copy_data(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.join("keys")).unwrap();
     // The database before its log: what is in the log is newer.
     for name in ["keys/kek", "keyring.sqlite", "keyring.sqlite-wal", "records.sqlite", "records.sqlite-wal"] {
@@ -79,15 +79,15 @@ fn copy_data(from: &Path, to: &Path) {
 }
 
 /// Customers at work on a disk, and what they have been promised.
-struct Run {
-    shares: Shares,
+pub(super) struct Run {
+    pub(super) shares: Shares,
     login: Login,
-    machine: Machine,
-    promises: Arc<Mutex<Promises>>,
+    pub(super) machine: Machine,
+    pub(super) promises: Arc<Mutex<Promises>>,
 }
 
 impl Run {
-    async fn begin(template: &Template, name: &str) -> Self {
+    pub(super) async fn begin(template: &Template, name: &str) -> Self {
         let machine = Machine::new();
         let data = DataDirectory::at(template.copy(name));
         let shares = Shares::serve_on(data, settings(), Disk::simulated(&machine)).await.unwrap();
@@ -96,7 +96,7 @@ impl Run {
     }
 
     /// Each customer has names of its own and does one thing after the other.
-    async fn work(&self, seed: u64) {
+    pub(super) async fn work(&self, seed: u64) {
         let mut tasks = Vec::new();
         for customer in 0..CUSTOMERS {
             let (view, promises) = (self.shares.view(&self.login), Arc::clone(&self.promises));
@@ -187,7 +187,7 @@ async fn send(view: &View, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice
 }
 
 /// Brings a crash up and looks at what is there; sends something, takes the power away again, and looks once more.
-async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
+pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
     let Crash { mut data, mut disk, mut promises } = crash;
     for round in 0..2 {
         let machine = Machine::from(disk);
@@ -294,7 +294,7 @@ async fn r21_r22_a_disk_that_fails_at_any_step_costs_only_what_was_not_acknowled
     assert!(failed > 0, "no operation failed");
 }
 
-fn setting(name: &str, default: u64) -> u64 {
+pub(super) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
