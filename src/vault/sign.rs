@@ -21,6 +21,8 @@ const SSH_ALGORITHM: &[u8] = b"ssh-ed25519";
 const SSHSIG: &[u8; 6] = b"SSHSIG";
 const SSHSIG_VERSION: u32 = 1;
 const SSHSIG_HASH: &[u8] = b"sha512";
+const ARMOR_BEGIN: &str = "-----BEGIN SSH SIGNATURE-----\n";
+const ARMOR_END: &str = "-----END SSH SIGNATURE-----\n";
 /// Letters on a line of an armored signature, as `ssh-keygen` breaks them.
 const ARMOR_LINE: usize = 70;
 
@@ -81,14 +83,15 @@ impl SigningKey {
         push_purpose(&mut blob, namespace);
         push_string(&mut blob, &signature);
 
-        let mut armored = "-----BEGIN SSH SIGNATURE-----\n".to_owned();
+        let mut armored = ARMOR_BEGIN.to_owned();
         for (n, letter) in Base64::encode_string(&blob).chars().enumerate() {
             if n > 0 && n % ARMOR_LINE == 0 {
                 armored.push('\n');
             }
             armored.push(letter);
         }
-        armored.push_str("\n-----END SSH SIGNATURE-----\n");
+        armored.push('\n');
+        armored.push_str(ARMOR_END);
         armored
     }
 }
@@ -130,6 +133,17 @@ impl PublicKey {
         push_string(&mut blob, &self.0);
         blob
     }
+}
+
+/// How long [`SigningKey::sign_ssh`] makes its text, in bytes.
+pub fn ssh_signature_length(namespace: &str) -> usize {
+    let string = |bytes: usize| 4 + bytes;
+    let key = string(SSH_ALGORITHM.len()) + string(SIGNING_KEY);
+    let signature = string(SSH_ALGORITHM.len()) + string(SIGNATURE);
+    let purpose = string(namespace.len()) + string(0) + string(SSHSIG_HASH.len());
+    let letters = (SSHSIG.len() + 4 + string(key) + purpose + string(signature)).div_ceil(3) * 4;
+    let breaks = letters.div_ceil(ARMOR_LINE);
+    ARMOR_BEGIN.len() + letters + breaks + ARMOR_END.len()
 }
 
 /// Namespace, reserved string and hash: what a signature and what it signs have in common.
@@ -183,6 +197,15 @@ mod tests {
              7jUfcOwqRyYh2p9w/BHLhU9F4MoCVZLWxOgQM=\n\
              -----END SSH SIGNATURE-----\n"
         );
+    }
+
+    #[test]
+    fn the_length_of_a_signature_is_known_beforehand() {
+        let key = SigningKey::from_bytes(&[1; SIGNING_KEY]);
+        for length in 1..100 {
+            let namespace = "n".repeat(length);
+            assert_eq!(key.sign_ssh(&namespace, b"").len(), ssh_signature_length(&namespace), "{length}");
+        }
     }
 
     #[test]
