@@ -14,6 +14,7 @@ mod failure;
 mod notice;
 mod organisation;
 mod output;
+mod receipt;
 mod serve;
 mod ticket;
 
@@ -98,6 +99,9 @@ enum Command {
     /// What lies in a share
     #[command(subcommand)]
     Artifact(artifact::Command),
+    /// What the server states about an artifact, signed
+    #[command(subcommand)]
+    Receipt(receipt::Command),
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
@@ -137,6 +141,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
         Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Receipt(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
@@ -228,6 +233,8 @@ mod tests {
             "tacdrop artifact get XT-1 path -o -",
             "tacdrop artifact verify",
             "tacdrop artifact verify XT-1",
+            "tacdrop receipt show XT-1 path",
+            "tacdrop receipt key --json",
             "tacdrop notice list",
             "tacdrop notice list XT-1",
             "tacdrop config check",

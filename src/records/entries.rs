@@ -247,8 +247,16 @@ pub async fn move_to(
     Ok(())
 }
 
-/// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there.
-/// False if it was out of sight already.
+/// An entry and those whose place it took. UNION without ALL ends even where damaged records go round in a circle.
+macro_rules! chain {
+    () => {
+        "WITH RECURSIVE chain (id, predecessor) AS (SELECT id, predecessor FROM entry WHERE id = $1 UNION \
+         SELECT e.id, e.predecessor FROM entry e JOIN chain c ON e.id = c.predecessor) "
+    };
+}
+
+/// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there,
+/// numbered up to `number_base`. False if it was out of sight already.
 ///
 /// # Errors
 /// If the database fails.
@@ -269,12 +277,23 @@ pub async fn replace(
         return Ok(false);
     }
     uncount(conn, id).await?;
-    sqlx::query("UPDATE entry SET predecessor = $2, number_base = $3 WHERE id = $1")
-        .bind(&successor[..])
-        .bind(&id[..])
-        .bind(signed(number_base))
-        .execute(conn)
-        .await?;
+    // The successor may have a history of its own: that of the replaced entry comes before all of it.
+    sqlx::query(concat!(
+        chain!(),
+        "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)"
+    ))
+    .bind(&successor[..])
+    .bind(signed(number_base))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(concat!(
+        chain!(),
+        "UPDATE entry SET predecessor = $2 WHERE id IN (SELECT id FROM chain WHERE predecessor IS NULL)"
+    ))
+    .bind(&successor[..])
+    .bind(&id[..])
+    .execute(conn)
+    .await?;
     Ok(true)
 }
 

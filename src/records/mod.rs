@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod entries;
+pub mod history;
 pub mod keyring;
 pub mod notices;
 pub mod people;

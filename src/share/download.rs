@@ -1,38 +1,61 @@
-//! A version that is open for reading.
+//! A version, or a small text about one, that is open for reading.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::model::{Refusal, VersionId, Word};
-use crate::records::versions;
-use crate::share::Attributes;
+use crate::records::versions::{self, VersionRow};
 use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
-use crate::share::{Error, House};
+use crate::share::tree::Reach;
+use crate::share::{Attributes, Error, House, View};
 
-/// A version that is open for reading; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
+/// Something that is open for reading, mostly a version; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
 /// the same time.
 #[derive(Clone)]
 pub struct Download(Arc<State>);
 
 struct State {
     house: Arc<House>,
-    content: Content,
+    body: Body,
     attributes: Attributes,
-    version: VersionId,
-    ticket: Word,
+}
+
+enum Body {
+    Version {
+        content: Content,
+        version: VersionId,
+        ticket: Word,
+    },
+    /// Something small that the server itself says.
+    Text(Vec<u8>),
 }
 
 impl Download {
-    pub(crate) fn new(
-        house: Arc<House>,
-        content: Content,
+    /// Opens an available version, and writes down who reads it.
+    pub(crate) async fn of_version(
+        view: &View,
+        reach: &Reach,
+        version: &VersionRow,
         attributes: Attributes,
-        version: VersionId,
-        ticket: Word,
-    ) -> Self {
-        Self(Arc::new(State { house, content, attributes, version, ticket }))
+    ) -> Result<Self, Error> {
+        let house = view.house();
+        let content = match Content::of_version(house, &reach.keys, version).await {
+            Ok((content, _, _)) => content,
+            Err(error) => {
+                report_damage(house, &error, version.id, &reach.ticket).await;
+                return Err(error);
+            }
+        };
+        view.note_reading("artifact.opened", &reach.ticket, version.id).await;
+        let body = Body::Version { content, version: version.id, ticket: reach.ticket.clone() };
+        Ok(Self(Arc::new(State { house: Arc::clone(house), body, attributes })))
+    }
+
+    /// A text of a few lines; `attributes` tell its size.
+    pub(crate) fn of_text(house: &Arc<House>, text: Vec<u8>, attributes: Attributes) -> Self {
+        Self(Arc::new(State { house: Arc::clone(house), body: Body::Text(text), attributes }))
     }
 
     /// What STAT says of the version that was opened.
@@ -50,14 +73,21 @@ impl Download {
         if length == 0 {
             return Ok(0);
         }
+        if let Body::Text(text) = &self.0.body {
+            let rest = text.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX));
+            let before = into.len();
+            into.extend(rest.take(usize::try_from(length).unwrap_or(usize::MAX)));
+            return Ok(into.len() - before);
+        }
         let state = Arc::clone(&self.0);
         let mut buffer = std::mem::take(into);
         let before = buffer.len();
         let work = self.0.house.works.spawn(async move {
-            let outcome = state.content.read(offset, length, &mut buffer).await;
+            let Body::Version { content, version, ticket } = &state.body else { return (buffer, Ok(())) };
+            let outcome = content.read(offset, length, &mut buffer).await;
             if let Err(error) = &outcome {
                 buffer.truncate(before);
-                report_damage(&state.house, error, state.version, &state.ticket).await;
+                report_damage(&state.house, error, *version, ticket).await;
             }
             (buffer, outcome)
         });

@@ -14,12 +14,14 @@ use crate::records::Keyring;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::VersionRow;
 use crate::share::Error;
-use crate::vault::{FileKey, Kek, NameKeys, ShareKey, TokenKey, VaultError, WrappedKey};
+use crate::vault::{FileKey, Kek, NameKeys, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
 
 /// Unwrapped share keys that are kept at hand.
 const CACHED_SHARES: usize = 4096;
 /// What the keyring calls the key that hashes tokens.
 const TOKEN_PURPOSE: &str = "token";
+/// What the keyring calls the key that signs receipts.
+const RECEIPT_PURPOSE: &str = "receipt-signing";
 
 /// A share's keys.
 pub(crate) struct ShareKeys {
@@ -62,6 +64,7 @@ pub(crate) struct Cabinet {
     generation: u32,
     keyring: Keyring,
     token: TokenKey,
+    receipts: SigningKey,
     shares: Mutex<HashMap<ShareId, Arc<ShareKeys>>>,
 }
 
@@ -104,11 +107,17 @@ impl Cabinet {
                 key
             }
         };
-        Ok(Self { kek, generation, keyring, token, shares: Mutex::new(HashMap::new()) })
+        let receipts = signing_key(&keyring, &kek, generation, RECEIPT_PURPOSE).await?;
+        Ok(Self { kek, generation, keyring, token, receipts, shares: Mutex::new(HashMap::new()) })
     }
 
     pub(crate) fn token(&self) -> &TokenKey {
         &self.token
+    }
+
+    /// The key that signs receipts, and nothing else.
+    pub(crate) fn receipts(&self) -> &SigningKey {
+        &self.receipts
     }
 
     pub(crate) async fn close(&self) {
@@ -150,6 +159,24 @@ impl Cabinet {
     fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<ShareId, Arc<ShareKeys>>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The server's signing key for one purpose; made and durable in the keyring at the first use.
+async fn signing_key(
+    keyring: &Keyring,
+    kek: &Kek,
+    generation: u32,
+    purpose: &'static str,
+) -> Result<SigningKey, Error> {
+    if let Some(row) = keyring.server_key(purpose).await? {
+        let bytes = kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?;
+        let seed = bytes[..].try_into().map_err(|_| VaultError::Malformed { what: "signing key" })?;
+        return Ok(SigningKey::from_bytes(seed));
+    }
+    let key = SigningKey::generate()?;
+    let wrapped = kek.wrap_secret(generation, purpose, &key.to_secret_bytes()[..])?;
+    keyring.add_server_key(purpose, &WrappedRow { generation: 0, kek_generation: generation, wrapped }).await?;
+    Ok(key)
 }
 
 /// Reads a KEK: 64 hexadecimal digits in a file that only its owner may read.

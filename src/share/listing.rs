@@ -7,6 +7,7 @@ use crate::records::{entries, tickets};
 use crate::share::Attributes;
 use crate::share::tree::{FROM_SUPPORT, Spot};
 use crate::share::upload::Lane;
+use crate::share::virtual_places::VirtualListing;
 use crate::share::{Error, View};
 
 /// One line of a listing.
@@ -37,6 +38,7 @@ enum Source {
         unrecorded: VecDeque<Entry>,
         ended: bool,
     },
+    Virtual(Box<VirtualListing>),
 }
 
 impl Listing {
@@ -69,6 +71,10 @@ impl Listing {
         Self { view, source: Source::Directory { spot, directory, after: None, unrecorded, ended: false } }
     }
 
+    pub(crate) fn of_virtual(view: View, listing: VirtualListing) -> Self {
+        Self { view, source: Source::Virtual(Box::new(listing)) }
+    }
+
     /// The next lines, at most `most`; none at the end.
     ///
     /// # Errors
@@ -77,6 +83,7 @@ impl Listing {
         let most = most.max(1);
         match &mut self.source {
             Source::Tickets(lines) => Ok(lines.drain(..most.min(lines.len())).collect()),
+            Source::Virtual(listing) => listing.next(&self.view, most).await,
             Source::Directory { spot, directory, after, unrecorded, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {

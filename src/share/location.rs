@@ -18,7 +18,7 @@ impl PublicAddress {
     }
 
     /// Host and port as a URL has them (RFC 3986, section 3.2: an IPv6 address in brackets).
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -23,6 +23,7 @@ mod space;
 mod tree;
 mod upload;
 mod view;
+mod virtual_places;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use outbox::NoticeQueue;
 pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
 pub use upload::Upload;
 pub use view::View;
+pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;

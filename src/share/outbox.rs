@@ -39,14 +39,21 @@ pub(crate) async fn queue(
     Ok(notices::attach(conn, id, version, about).await?)
 }
 
+impl PublicAddress {
+    /// The address that the server last wrote down.
+    pub(crate) async fn recorded(conn: &mut Conn) -> Result<Option<Self>, Error> {
+        let (host, port) = (people::fact(conn, PUBLIC_HOST).await?, people::fact(conn, PUBLIC_PORT).await?);
+        Ok(host.zip(port.and_then(|port| port.parse().ok())).map(|(host, port)| Self { host, port }))
+    }
+}
+
 impl Shares {
     /// The address that people reach the server at, as the server last wrote it down.
     ///
     /// # Errors
     /// If the records fail.
     pub async fn public_address(&self) -> Result<Option<PublicAddress>, Error> {
-        let (host, port) = (self.fact(PUBLIC_HOST).await?, self.fact(PUBLIC_PORT).await?);
-        Ok(host.zip(port.and_then(|port| port.parse().ok())).map(|(host, port)| PublicAddress { host, port }))
+        PublicAddress::recorded(&mut *self.0.records.read().await?).await
     }
 
     /// Writes the address down that people reach the server at.

@@ -1,9 +1,12 @@
 //! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
 
+mod paths;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use paths::Place;
 use serde_json::json;
 
 use crate::model::{
@@ -12,9 +15,8 @@ use crate::model::{
 use crate::records::entries::{self, EntryRow, NewEntry};
 use crate::records::{Conn, tickets, versions};
 use crate::share::audit::{self, Subject};
-use crate::share::content::Content;
 use crate::share::login::Who;
-use crate::share::tree::{Reach, Spot};
+use crate::share::tree::Spot;
 use crate::share::upload::{self, Lane, Upload, check_in_sight};
 use crate::share::{Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, WriteMode};
 use crate::vault;
@@ -37,14 +39,6 @@ pub struct View {
     buffers: upload::SessionBudget,
     /// Where this session was told that unfinished files end: appending must begin there.
     told: Arc<Mutex<HashMap<ArtifactId, u64>>>,
-}
-
-/// Where a path leads.
-enum Place {
-    /// An engineer's root, above the tickets.
-    Top,
-    /// Somewhere in a share.
-    In(Box<Spot>),
 }
 
 impl View {
@@ -100,6 +94,9 @@ impl View {
         if self.is_engineer() && path.is_root() {
             return Ok(Attributes::directory(0o550, Time::now()));
         }
+        if let Some(place) = self.virtual_place(path).await? {
+            return Ok(place.attributes());
+        }
         let (spot, held) = self.locate_with_upload(path).await?;
         Ok(match (&spot.entry, held) {
             // An upload that began a moment ago has no row yet.
@@ -135,6 +132,9 @@ impl View {
     /// # Errors
     /// If there is none.
     pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
+        if let Some(place) = self.virtual_place(path).await? {
+            return Ok(place.list(self)?);
+        }
         Ok(match self.locate(path).await? {
             Place::Top => Listing::of_tickets(self.clone()).await?,
             Place::In(spot) => {
@@ -355,11 +355,18 @@ impl View {
 
     async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
         let (names, most) = (self.house().settings.names_per_share, self.house().settings.share_bytes);
-        let (taken, stored) = match self.locate(path).await? {
-            Place::Top => (0, 0),
-            Place::In(spot) => {
+        let reach = match self.virtual_place(path).await? {
+            Some(place) => Some(place.reach().clone()),
+            None => match self.locate(path).await? {
+                Place::Top => None,
+                Place::In(spot) => Some(spot.reach),
+            },
+        };
+        let (taken, stored) = match reach {
+            None => (0, 0),
+            Some(reach) => {
                 let mut conn = self.house().records.read().await?;
-                let ticket = tickets::by_reference(&mut conn, spot.reach.ticket.as_str()).await?;
+                let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes))
             }
         };
@@ -381,6 +388,9 @@ impl View {
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
+        if let Some(place) = self.virtual_place(path).await? {
+            return place.open(self).await;
+        }
         let (spot, held) = self.locate_with_upload(path).await?;
         let row = match &spot.entry {
             Some(row) if row.is_directory => return Err(Refusal::IsDirectory.into()),
@@ -394,27 +404,19 @@ impl View {
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;
-        let content = match Content::of_version(self.house(), &spot.reach.keys, &version).await {
-            Ok((content, _, _)) => content,
-            Err(error) => {
-                crate::share::download::report_damage(self.house(), &error, version.id, &spot.reach.ticket).await;
-                return Err(error);
-            }
-        };
-        self.note_reading(&spot.reach.ticket, version.id).await;
         let attributes =
             Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
-        Ok(Download::new(Arc::clone(self.house()), content, attributes, version.id, spot.reach.ticket.clone()))
+        Download::of_version(self, &spot.reach, &version, attributes).await
     }
 
     /// Writes down that somebody reads. In a task of its own: reading goes on while the database is busy or full.
-    async fn note_reading(&self, ticket: &Word, version: VersionId) {
+    pub(crate) async fn note_reading(&self, kind: &'static str, ticket: &Word, version: VersionId) {
         let Ok(place) = Arc::clone(&self.house().notes).acquire_owned().await else { return };
         let (view, ticket) = (self.clone(), ticket.clone());
         self.house().works.spawn(async move {
             let write = async {
                 let mut tx = view.house().records.begin().await?;
-                view.note(tx.conn(), "artifact.opened", &ticket, *version.as_bytes()).await?;
+                view.note(tx.conn(), kind, &ticket, *version.as_bytes()).await?;
                 Ok::<_, Error>(tx.commit().await?)
             };
             if let Err(error) = write.await {
@@ -472,63 +474,6 @@ impl View {
             }
         }
         Err(Refusal::Fenced.into())
-    }
-
-    /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
-    /// missed: its rows are read again.
-    async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<Lane>>), Error> {
-        loop {
-            let ended = self.house().uploads.ended();
-            let spot = self.locate_in_share(path).await?;
-            let held = match &spot.at {
-                Some((directory, _, index)) => self.house().uploads.by_name(*directory, index),
-                None => None,
-            };
-            match held {
-                // What a CLOSE makes of it is known in a moment.
-                Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
-                None if self.house().uploads.ended() != ended => {}
-                held => return Ok((spot, held)),
-            }
-        }
-    }
-
-    async fn locate_in_share(&self, path: &SharePath) -> Result<Spot, Error> {
-        match self.locate(path).await? {
-            Place::Top => Err(Refusal::FixedPlace.into()),
-            Place::In(spot) => Ok(*spot),
-        }
-    }
-
-    /// Follows a path as this login sees it. What it may not know of does not exist.
-    async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
-        let mut conn = self.house().records.read().await?;
-        let names = path.names();
-        let (ticket, share, rest): (Word, _, &[FileName]) = match &self.login.0.who {
-            Who::Ticket { share, .. } => {
-                // `/REF/...` means the same as `/...`.
-                let own = |name: &FileName| name.as_bytes() == self.user().as_str().as_bytes();
-                let rest = match names.split_first() {
-                    Some((first, rest)) if own(first) => rest,
-                    _ => names,
-                };
-                (self.user().clone(), *share, rest)
-            }
-            Who::Engineer { .. } => {
-                let Some((first, rest)) = names.split_first() else {
-                    return Ok(Place::Top);
-                };
-                let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
-                let ticket = tickets::by_reference(&mut conn, reference)
-                    .await?
-                    .filter(|ticket| ticket.engineer == *self.user())
-                    .ok_or(Error::Refused(Refusal::NoSuchFile))?;
-                (ticket.reference, ticket.share, rest)
-            }
-        };
-        let keys = self.house().keys.share(share).await?;
-        let spot = Spot::find(&mut conn, Reach { ticket, keys }, rest).await?;
-        Ok(Place::In(Box::new(spot)))
     }
 
     /// Whether this login may change something at this place now.

@@ -11,6 +11,7 @@ mod format;
 mod hostile;
 mod house;
 mod notices;
+mod receipts;
 mod resume;
 mod secrecy;
 mod support;

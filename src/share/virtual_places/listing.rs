@@ -1,0 +1,165 @@
+//! Listings of the virtual places, page by page.
+
+use std::collections::VecDeque;
+
+use super::{
+    CHECKSUM, DIRECTORY_MODE, RECEIPT, SIGNERS, Text, Texts, Tree, address, described, file_attributes, received,
+    texts_at,
+};
+use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
+use crate::records::entries::{self, EntryRow};
+use crate::records::{Conn, history};
+use crate::share::tree::{Reach, is_from_support, path_of};
+use crate::share::{Attributes, Entry, Error, PublicAddress, View};
+
+/// An open directory of a virtual place.
+pub(crate) struct VirtualListing {
+    owner: Word,
+    source: Source,
+    /// Lines that did not fit onto the last page.
+    ready: VecDeque<Entry>,
+    ended: bool,
+}
+
+enum Source {
+    Directory(Box<Mirror>),
+    /// The versions of a file behind this number.
+    Versions {
+        file: [u8; 16],
+        after: u64,
+    },
+}
+
+/// A directory of the share that is shown again: rows by id, from behind the last one given.
+struct Mirror {
+    reach: Reach,
+    tree: Tree,
+    directory: DirectoryId,
+    at_root: bool,
+    after: Option<[u8; 16]>,
+}
+
+impl VirtualListing {
+    /// `signers`: what STAT says of `allowed_signers`, where it lies here.
+    pub(super) fn of_directory(
+        reach: Reach,
+        tree: Tree,
+        directory: DirectoryId,
+        names: &[FileName],
+        signers: Option<Attributes>,
+    ) -> Self {
+        let owner = reach.ticket.clone();
+        let line = |attributes| Some(Entry { name: FileName::new(SIGNERS).ok()?, attributes, owner: owner.clone() });
+        let ready = signers.and_then(line).into_iter().collect();
+        let mirror = Mirror { reach, tree, directory, at_root: names.is_empty(), after: None };
+        Self { owner, source: Source::Directory(Box::new(mirror)), ready, ended: false }
+    }
+
+    pub(super) fn of_versions(owner: Word, file: [u8; 16]) -> Self {
+        Self { owner, source: Source::Versions { file, after: 0 }, ready: VecDeque::new(), ended: false }
+    }
+
+    /// The next lines, at most `most`; none at the end.
+    pub(crate) async fn next(&mut self, view: &View, most: usize) -> Result<Vec<Entry>, Refusal> {
+        while self.ready.is_empty() && !self.ended {
+            self.read(view, most).await?;
+        }
+        Ok(self.ready.drain(..most.min(self.ready.len())).collect())
+    }
+
+    /// Reads one page of rows. Many of them can have no line here, and some have two.
+    async fn read(&mut self, view: &View, most: usize) -> Result<(), Error> {
+        let mut conn = view.house().records.read().await?;
+        match &mut self.source {
+            Source::Versions { file, after } => {
+                let page = history::page(&mut conn, file, *after, most).await?;
+                self.ended = page.len() < most;
+                for past in page {
+                    *after = past.number;
+                    let name = FileName::new(past.number.to_string().as_bytes()).map_err(|_| Refusal::BadName)?;
+                    let attributes = file_attributes(past.length, past.received_at);
+                    self.ready.push_back(Entry { name, attributes, owner: self.owner.clone() });
+                }
+            }
+            Source::Directory(mirror) => {
+                let rows = entries::children(&mut conn, mirror.directory, mirror.after, most).await?;
+                self.ended = rows.len() < most;
+                let path = path_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
+                let address = address(&mut conn).await?;
+                for row in rows {
+                    mirror.after = Some(row.id);
+                    let Some(sealed) = &row.name else { continue };
+                    let name = mirror.reach.keys.names.open_name(row.id, sealed)?;
+                    let lines = if row.is_directory {
+                        mirror.directory(view, &mut conn, &path, &row, name).await?
+                    } else {
+                        mirror.file(&mut conn, &path, &row, name, &address).await?
+                    };
+                    let owner = &self.owner;
+                    self.ready.extend(lines.into_iter().map(|(name, attributes)| Entry {
+                        name,
+                        attributes,
+                        owner: owner.clone(),
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mirror {
+    async fn directory(
+        &self,
+        view: &View,
+        conn: &mut Conn,
+        path: &SharePath,
+        row: &EntryRow,
+        name: FileName,
+    ) -> Result<Vec<(FileName, Attributes)>, Error> {
+        if self.at_root && is_from_support(&name) && !view.is_engineer() {
+            let handed_back = DirectoryId::from_bytes(row.id);
+            if entries::is_empty(conn, handed_back).await? {
+                return Ok(Vec::new());
+            }
+        }
+        if self.tree == Tree::Receipts {
+            // Nothing is listed twice: where a directory bears the name of such a text, the text goes first.
+            if self.at_root && name.as_bytes() == SIGNERS {
+                return Ok(Vec::new());
+            }
+            if let Some((file, _)) = described(&name)
+                && texts_at(conn, &self.reach, path.join(file).names()).await?.is_some()
+            {
+                return Ok(Vec::new());
+            }
+        }
+        Ok(vec![(name, Attributes::directory(DIRECTORY_MODE, row.modified_at))])
+    }
+
+    async fn file(
+        &self,
+        conn: &mut Conn,
+        path: &SharePath,
+        row: &EntryRow,
+        name: FileName,
+        address: &PublicAddress,
+    ) -> Result<Vec<(FileName, Attributes)>, Error> {
+        if self.tree == Tree::Versions {
+            let newest = history::newest(conn, &row.id).await?;
+            let attributes = newest.map(|newest| Attributes::directory(DIRECTORY_MODE, newest.received_at));
+            return Ok(attributes.map(|attributes| (name, attributes)).into_iter().collect());
+        }
+        let path = path.join(name.clone());
+        let Some(Texts { receipt, checksum, version }) = Texts::of_file(conn, &self.reach, &path, row, address).await?
+        else {
+            return Ok(Vec::new());
+        };
+        let line = |text: &Text, suffix: &[u8]| {
+            // A name that is too long with the suffix cannot be asked for either.
+            let name = FileName::new(&[name.as_bytes(), suffix].concat()).ok()?;
+            Some((name, file_attributes(text.length() as u64, received(&version))))
+        };
+        Ok([line(&receipt, RECEIPT), line(&checksum, CHECKSUM)].into_iter().flatten().collect())
+    }
+}
