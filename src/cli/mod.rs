@@ -15,6 +15,7 @@ mod notice;
 mod organisation;
 mod output;
 mod serve;
+mod store;
 mod ticket;
 
 use std::path::PathBuf;
@@ -101,6 +102,9 @@ enum Command {
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
+    /// The encrypted objects and the records about them
+    #[command(subcommand)]
+    Store(store::Command),
     /// The settings
     #[command(subcommand)]
     Config(config::Command),
@@ -138,6 +142,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Store(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
 }
@@ -230,6 +235,10 @@ mod tests {
             "tacdrop artifact verify XT-1",
             "tacdrop notice list",
             "tacdrop notice list XT-1",
+            "tacdrop store check",
+            "tacdrop store check --deep XT-1 --json",
+            "tacdrop store sweep",
+            "tacdrop store sweep --dry-run",
             "tacdrop config check",
             "tacdrop config show",
             "tacdrop doctor",

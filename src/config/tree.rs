@@ -138,11 +138,13 @@ pub struct Storage {
     pub checkpoint_seconds: u64,
     /// Up to this size a file is kept in one piece with its manifest. KiB, 0 to 1024.
     pub inline_kib: u64,
+    /// How long an object that no row knows is left alone. Days that a server runs, 0 to 3650.
+    pub quarantine_days: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { extent_mib: 32, checkpoint_seconds: 5, inline_kib: 64 }
+        Self { extent_mib: 32, checkpoint_seconds: 5, inline_kib: 64, quarantine_days: 7 }
     }
 }
 
@@ -317,6 +319,7 @@ impl Config {
         }
         r.whole("storage.checkpoint_seconds", &mut storage.checkpoint_seconds, 1..=3600)?;
         r.whole("storage.inline_kib", &mut storage.inline_kib, 0..=1024)?;
+        r.whole("storage.quarantine_days", &mut storage.quarantine_days, 0..=3650)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

@@ -11,6 +11,7 @@ pub mod entries;
 pub mod keyring;
 pub mod notices;
 pub mod people;
+pub mod shelves;
 pub mod survey;
 pub mod tickets;
 pub mod versions;

@@ -76,6 +76,66 @@ impl Disk {
         Ok(ObjectFile { file: File::open(self.place(id))? })
     }
 
+    /// The length of an object in bytes; none if there is no such object.
+    ///
+    /// # Errors
+    /// If the file cannot be asked.
+    pub fn length(&self, id: ObjectId) -> Result<Option<u64>, StoreError> {
+        match fs::symlink_metadata(self.place(id)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What lies on the shelf of ids that begin with `first`.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn shelf(&self, first: u8) -> Result<Shelf, StoreError> {
+        let mut shelf = Shelf::default();
+        let items = match fs::read_dir(self.root.join(hex::encode([first]))) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(shelf),
+            other => other?,
+        };
+        for item in items {
+            let item = item?;
+            let metadata = match item.metadata() {
+                // Removed a moment ago.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            let id = item.file_name().to_str().and_then(|name| {
+                let id: ObjectId = name.parse().ok()?;
+                (id.as_bytes().first() == Some(&first) && id.to_string() == name).then_some(id)
+            });
+            match id.filter(|_| metadata.is_file()) {
+                Some(id) => shelf.objects.push((id, metadata.len())),
+                None => shelf.foreign.push(item.path()),
+            }
+        }
+        shelf.objects.sort_unstable();
+        Ok(shelf)
+    }
+
+    /// What lies beside the shelves and is none of the store's.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn beside_the_shelves(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut foreign = Vec::new();
+        for item in fs::read_dir(&self.root)? {
+            let item = item?;
+            let name = item.file_name();
+            let is_shelf = (0..=u8::MAX).any(|first| *name == *hex::encode([first]));
+            if name != "new" && !(is_shelf && item.file_type()?.is_dir()) {
+                foreign.push(item.path());
+            }
+        }
+        foreign.sort_unstable();
+        Ok(foreign)
+    }
+
     /// Removes an object; that it was gone already is no error.
     ///
     /// # Errors
@@ -96,6 +156,15 @@ impl Disk {
         let (shelf, _) = name.split_at(2);
         self.root.join(shelf).join(&name)
     }
+}
+
+/// What lies on one shelf of the store.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// The objects, by id, and their lengths in bytes.
+    pub objects: Vec<(ObjectId, u64)>,
+    /// Files and directories that are no objects.
+    pub foreign: Vec<PathBuf>,
 }
 
 /// An object that is being written. Dropped unfinished, it leaves nothing behind.
@@ -200,6 +269,27 @@ mod tests {
         store.delete(id(1)).unwrap();
         store.delete(id(1)).unwrap();
         assert!(matches!(store.get(id(1)), Err(StoreError::Missing)));
+    }
+
+    #[test]
+    fn a_shelf_shows_its_objects_and_what_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Disk::open(directory.path()).unwrap();
+        store.put(id(0xab), b"12345").unwrap();
+        store.put(id(0xff), b"1").unwrap();
+        let shelf = directory.path().join("ab");
+        // In the wrong case, on the wrong shelf, too short, and a directory.
+        let foreign = ["ab".repeat(15) + "AB", "ac".repeat(16), "ab".into(), "ab".repeat(15) + "ac"];
+        for name in &foreign[..3] {
+            fs::write(shelf.join(name), b"x").unwrap();
+        }
+        fs::create_dir(shelf.join(&foreign[3])).unwrap();
+        fs::write(directory.path().join("README"), b"x").unwrap();
+        let seen = store.shelf(0xab).unwrap();
+        assert_eq!((seen.objects, seen.foreign.len()), (vec![(id(0xab), 5)], 4));
+        assert!(store.shelf(1).unwrap().objects.is_empty());
+        assert_eq!(store.beside_the_shelves().unwrap(), [directory.path().join("README")]);
+        assert_eq!((store.length(id(0xff)).unwrap(), store.length(id(1)).unwrap()), (Some(1), None));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod disk;
 
-pub use disk::{Disk, NewObject, ObjectFile};
+pub use disk::{Disk, NewObject, ObjectFile, Shelf};
 
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
