@@ -230,13 +230,14 @@ pub async fn confirmed_strays(conn: &mut Conn, after: Option<ObjectId>, most: u3
     rows.iter().map(stray).collect()
 }
 
-/// Dooms an object whose quarantine is over, unless a row knows it. Its quarantine has been its time to wait.
+/// Dooms an object whose quarantine is over, as of `since`, unless a row knows it.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn doom_stray(conn: &mut Conn, id: ObjectId) -> Result<(), RecordsError> {
-    sqlx::query(concat!("INSERT INTO doomed (object_id, place, since) SELECT $1, 'store', 0 WHERE NOT ", is_known!()))
+pub async fn doom_stray(conn: &mut Conn, id: ObjectId, since: HouseTime) -> Result<(), RecordsError> {
+    sqlx::query(concat!("INSERT INTO doomed (object_id, place, since) SELECT $1, 'store', $2 WHERE NOT ", is_known!()))
         .bind(&id.as_bytes()[..])
+        .bind(since.millis())
         .execute(&mut *conn)
         .await?;
     forget_stray(conn, id).await

@@ -92,8 +92,10 @@ impl Shares {
                 return Ok(doomed);
             }
             let mut tx = self.0.records.begin().await?;
+            // Their quarantine was their time to wait.
+            let since = self.0.clock.now().minus(DOOMED_FOR);
             for stray in &strays {
-                shelves::doom_stray(tx.conn(), stray.id).await?;
+                shelves::doom_stray(tx.conn(), stray.id, since).await?;
             }
             let subject = Subject { actor, ticket: None, id: None };
             audit::write(tx.conn(), "store.strays", subject, &json!({ "doomed": strays.len() })).await?;

@@ -3,6 +3,7 @@
 mod faults;
 mod invariants;
 mod points;
+mod recovery;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
