@@ -13,5 +13,6 @@ mod house;
 mod notices;
 mod resume;
 mod secrecy;
+mod store;
 mod support;
 mod upload;
