@@ -20,9 +20,8 @@ use crate::ssh;
 
 /// The fact that remembers which host key clients have seen.
 const HOST_KEY: &str = "host_key_fingerprint";
-/// How often objects that nobody needs are removed, and how long they are kept at least.
+/// How often objects that nobody needs are removed.
 const SWEEP: Duration = Duration::from_secs(300);
-const DOOMED_FOR: Duration = Duration::from_secs(3600);
 
 /// Why the server does not start, as a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +116,9 @@ async fn run(
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
     workers.spawn(sweep(shares.clone(), watch_stop.clone()));
+    let scanner = shares.clone();
+    let stop_scanning = watch_stop.clone();
+    workers.spawn(async move { scanner.scan_daily(stop_scanning).await });
 
     let fingerprint = ssh::fingerprint(&host_key);
     let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config) };
@@ -143,9 +145,9 @@ async fn run(
 /// Removes objects that nobody needs any more.
 async fn sweep(shares: Shares, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        match shares.remove_doomed(DOOMED_FOR).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "objects that nobody needs were removed"),
+        match shares.sweep("server").await {
+            Ok(swept) if swept.objects == 0 => {}
+            Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
         }
     }
@@ -218,6 +220,7 @@ pub fn share_settings(config: &Config) -> share::Settings {
         reserve_bytes: config.storage.reserve_mib << 20,
         settle: Duration::from_secs(config.notify.settle_seconds),
         settle_max: Duration::from_secs(config.notify.settle_max_seconds),
+        quarantine: Duration::from_secs(config.storage.quarantine_days.saturating_mul(86_400)),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
 }

@@ -16,6 +16,7 @@ mod organisation;
 mod output;
 mod receipt;
 mod serve;
+mod store;
 mod ticket;
 
 use std::path::PathBuf;
@@ -105,6 +106,9 @@ enum Command {
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
+    /// The encrypted objects and the records about them
+    #[command(subcommand)]
+    Store(store::Command),
     /// The settings
     #[command(subcommand)]
     Config(config::Command),
@@ -143,6 +147,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Receipt(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Store(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
 }
@@ -237,6 +242,10 @@ mod tests {
             "tacdrop receipt key --json",
             "tacdrop notice list",
             "tacdrop notice list XT-1",
+            "tacdrop store check",
+            "tacdrop store check --deep XT-1 --json",
+            "tacdrop store sweep",
+            "tacdrop store sweep --dry-run",
             "tacdrop config check",
             "tacdrop config show",
             "tacdrop doctor",

@@ -82,6 +82,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!((l.buffered_plaintext_mib_per_session, l.buffered_plaintext_mib), (8, 256));
     assert_eq!((l.names_per_share, l.file_gib, l.share_gib), (100_000, 1024, 4096));
     assert_eq!((c.storage.extent_mib, c.storage.checkpoint_seconds, c.storage.inline_kib), (32, 5, 64));
+    assert_eq!(c.storage.quarantine_days, 7);
     assert_eq!((c.notify.settle_seconds, c.notify.settle_max_seconds, c.notify.give_up_hours), (10, 60, 72));
     assert_eq!((c.keys.kek, c.notify.spool, c.notify.smtp), (None, None, None));
     assert_eq!((c.log.format, c.log.level), (LogFormat::Text, LogLevel::Info));

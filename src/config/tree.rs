@@ -142,11 +142,20 @@ pub struct Storage {
     pub reserve_percent: u64,
     /// ... or as much as this, if that is less. MiB, 0 to 1048576.
     pub reserve_mib: u64,
+    /// How long an object that no row knows is left alone. Days that a server runs, 0 to 3650.
+    pub quarantine_days: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { extent_mib: 32, checkpoint_seconds: 5, inline_kib: 64, reserve_percent: 2, reserve_mib: 1024 }
+        Self {
+            extent_mib: 32,
+            checkpoint_seconds: 5,
+            inline_kib: 64,
+            reserve_percent: 2,
+            reserve_mib: 1024,
+            quarantine_days: 7,
+        }
     }
 }
 
@@ -323,6 +332,7 @@ impl Config {
         r.whole("storage.inline_kib", &mut storage.inline_kib, 0..=1024)?;
         r.whole("storage.reserve_percent", &mut storage.reserve_percent, 0..=50)?;
         r.whole("storage.reserve_mib", &mut storage.reserve_mib, 0..=1_048_576)?;
+        r.whole("storage.quarantine_days", &mut storage.quarantine_days, 0..=3650)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

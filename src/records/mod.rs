@@ -13,6 +13,8 @@ pub mod history;
 pub mod keyring;
 pub mod notices;
 pub mod people;
+pub mod shelves;
+pub mod survey;
 pub mod tickets;
 pub mod versions;
 mod writer;

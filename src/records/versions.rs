@@ -394,12 +394,20 @@ pub async fn release_extent(
     extent: ObjectId,
     now: HouseTime,
 ) -> Result<(), RecordsError> {
-    let id = &extent.as_bytes()[..];
     sqlx::query("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2")
         .bind(&version.as_bytes()[..])
-        .bind(id)
+        .bind(&extent.as_bytes()[..])
         .execute(&mut *conn)
         .await?;
+    drop_unused(conn, extent, now).await
+}
+
+/// Dooms an extent that no version uses. One that is used stays as it is.
+///
+/// # Errors
+/// If the database fails.
+pub async fn drop_unused(conn: &mut Conn, extent: ObjectId, now: HouseTime) -> Result<(), RecordsError> {
+    let id = &extent.as_bytes()[..];
     sqlx::query(
         "INSERT INTO doomed (object_id, place, since) SELECT id, place, $2 FROM extent WHERE id = $1 \
          AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)",
@@ -436,16 +444,21 @@ pub async fn doom(conn: &mut Conn, object: ObjectId, now: HouseTime) -> Result<(
     Ok(())
 }
 
-/// Objects that have been doomed since before `before`, at most `most`.
+/// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after all is not among them.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn doomed(conn: &mut Conn, before: HouseTime, most: u32) -> Result<Vec<(ObjectId, Place)>, RecordsError> {
-    let rows = sqlx::query("SELECT object_id, place FROM doomed WHERE since < $1 ORDER BY since LIMIT $2")
-        .bind(before.millis())
-        .bind(i64::from(most))
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 \
+         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
+         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
+         ORDER BY d.since, d.object_id LIMIT $2",
+    )
+    .bind(before.millis())
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::HouseTime;
 use crate::records::{Records, RecordsError, people};
-use crate::share::{Error, Shares};
+use crate::share::{Error, House, Shares};
 
 /// The fact that holds it.
 const HOUSE_TIME: &str = "house_time";
@@ -40,7 +40,7 @@ impl Shares {
     pub async fn keep_house_time(&self, stop: CancellationToken) {
         loop {
             let last = stop.run_until_cancelled(tokio::time::sleep(KEPT_EVERY)).await.is_none();
-            if let Err(error) = self.write_house_time().await {
+            if let Err(error) = self.0.write_house_time().await {
                 tracing::warn!(%error, "the time that the server has run could not be written down");
             }
             if last {
@@ -48,8 +48,13 @@ impl Shares {
             }
         }
     }
+}
 
-    async fn write_house_time(&self) -> Result<(), Error> {
-        self.set_fact(HOUSE_TIME, &self.0.clock.now().millis().to_string()).await
+impl House {
+    /// Writes house time down: from now on it does not fall behind this moment.
+    pub(crate) async fn write_house_time(&self) -> Result<(), Error> {
+        let mut tx = self.records.begin().await?;
+        people::set_fact(tx.conn(), HOUSE_TIME, &self.clock.now().millis().to_string()).await?;
+        Ok(tx.commit().await?)
     }
 }

@@ -137,11 +137,17 @@ impl Content {
         for slice in self.map.slices() {
             *used.entry(slice.extent).or_default() += slice.length;
         }
+        self.check(|id, length| used.get(id).is_none_or(|used| *used < length)).await
+    }
+
+    /// Checks every byte of every extent, whatever the map says of it.
+    pub(crate) async fn check_everything(&self) -> Result<(), Error> {
+        self.check(|_, _| true).await
+    }
+
+    async fn check(&self, which: impl Fn(&ObjectId, u64) -> bool) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        for (id, access) in &self.extents {
-            if used.get(id).is_some_and(|used| *used >= access.length) {
-                continue;
-            }
+        for (id, access) in self.extents.iter().filter(|(id, access)| which(id, access.length)) {
             let extent = self.extent(*id).await?;
             let mut at = 0;
             while at < access.length {

@@ -1,6 +1,7 @@
 //! What lies in a share, for operators and programs: lists, fetching, verification.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::share::desk::existing_ticket;
 use crate::share::download::report_damage;
 use crate::share::keys::ShareKeys;
 use crate::share::tree::{Reach, Spot, path_of};
-use crate::share::{Error, PublicAddress, Shares};
+use crate::share::{Error, House, PublicAddress, Shares};
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;
@@ -192,28 +193,9 @@ impl Shares {
         keys: &ShareKeys,
         version: &VersionRow,
         ticket: &Word,
-        mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
+        sink: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let outcome = async {
-            let (content, manifest, _) = Content::of_version(&self.0, keys, version).await?;
-            if manifest.length != version.length || Some(manifest.sha256) != version.sha256 {
-                return Err(crate::vault::VaultError::Tampered { what: "record of a version" }.into());
-            }
-            let (mut hash, mut bytes, mut at) = (Sha256::new(), Vec::new(), 0);
-            while at < manifest.length {
-                bytes.clear();
-                content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
-                at += bytes.len() as u64;
-                hash.update(&bytes);
-                sink(&bytes)?;
-            }
-            content.check_unused_parts().await?;
-            if manifest.sha256 != <[u8; 32]>::from(hash.finalize()) {
-                return Err(crate::vault::VaultError::Tampered { what: "content of a version" }.into());
-            }
-            Ok(())
-        }
-        .await;
+        let outcome = self.0.read_whole(keys, version, sink).await;
         if let Err(error) = &outcome {
             report_damage(&self.0, error, version.id, ticket).await;
         }
@@ -291,6 +273,7 @@ impl Shares {
             gone
         });
         let gone = gone.await.unwrap_or_default();
+        self.0.points.pass("sweep.objects-deleted");
         let mut tx = self.0.records.begin().await?;
         for object in &gone {
             versions::forget(tx.conn(), *object).await?;
@@ -339,5 +322,34 @@ impl Shares {
             });
         }
         Ok(lines)
+    }
+}
+
+impl House {
+    /// Reads a version from front to back, gives its bytes to `sink` and compares its SHA-256 with the manifest's. Whatever
+    /// it finds, it changes nothing.
+    pub(crate) async fn read_whole(
+        self: &Arc<Self>,
+        keys: &ShareKeys,
+        version: &VersionRow,
+        mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (content, manifest, _) = Content::of_version(self, keys, version).await?;
+        if manifest.length != version.length || Some(manifest.sha256) != version.sha256 {
+            return Err(crate::vault::VaultError::Tampered { what: "record of a version" }.into());
+        }
+        let (mut hash, mut bytes, mut at) = (Sha256::new(), Vec::new(), 0);
+        while at < manifest.length {
+            bytes.clear();
+            content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
+            at += bytes.len() as u64;
+            hash.update(&bytes);
+            sink(&bytes)?;
+        }
+        content.check_unused_parts().await?;
+        if manifest.sha256 != <[u8; 32]>::from(hash.finalize()) {
+            return Err(crate::vault::VaultError::Tampered { what: "content of a version" }.into());
+        }
+        Ok(())
     }
 }

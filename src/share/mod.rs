@@ -5,6 +5,7 @@
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
 mod audit;
+mod check;
 mod clock;
 mod content;
 mod data;
@@ -19,7 +20,9 @@ mod login;
 mod outbox;
 mod place;
 mod points;
+mod recovery;
 mod space;
+mod sweep;
 mod tree;
 mod upload;
 mod view;
@@ -36,6 +39,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+pub use check::{Checked, Finding, Step};
 pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
@@ -46,6 +50,7 @@ pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
 pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
+pub use sweep::Swept;
 pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
@@ -86,6 +91,8 @@ pub struct Settings {
     pub settle: Duration,
     /// ... or when its first upload is this old.
     pub settle_max: Duration,
+    /// An object of the store that no row knows is removed after two scans at least so long apart, in house time, have seen it.
+    pub quarantine: Duration,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
 }
@@ -105,6 +112,7 @@ impl Default for Settings {
             reserve_bytes: 1 << 30,
             settle: Duration::from_secs(10),
             settle_max: Duration::from_secs(60),
+            quarantine: Duration::from_secs(7 * 86_400),
             kek: None,
         }
     }
@@ -174,7 +182,7 @@ impl Shares {
         serve: bool,
         store: Option<Disk>,
     ) -> Result<Self, Error> {
-        let _opening = data.lock_for_opening()?;
+        let opening = data.lock_for_opening()?;
         let serving = if serve { Some(data.lock_for_serving()?) } else { None };
         data.make_databases()?;
         let records = Records::open(&data.records()).await?;
@@ -186,11 +194,8 @@ impl Shares {
             Some(store) => store,
             None => Disk::open(&data.objects())?,
         };
-        if serve {
-            store.sweep_unfinished()?;
-        }
         let clock = HouseClock::open(&records, serve).await?;
-        Ok(Self(Arc::new(House {
+        let shares = Self(Arc::new(House {
             clock,
             points: Points::default(),
             budget: Budget::new(settings.total_buffer),
@@ -207,7 +212,13 @@ impl Shares {
             works,
             wake,
             serving,
-        })))
+        }));
+        // Commands need not wait for what comes now.
+        drop(opening);
+        if serve {
+            recovery::recover(&shares.0).await?;
+        }
+        Ok(shares)
     }
 
     /// The data directory.

@@ -8,6 +8,11 @@ pub(crate) const ALL: &[&str] = &[
     "publish.manifest-stored",
     "publish.before-commit",
     "publish.after-commit",
+    "recovery.version-corrected",
+    "recovery.shelf-corrected",
+    "recovery.before-sums",
+    "sweep.strays-doomed",
+    "sweep.objects-deleted",
 ];
 
 #[cfg(test)]

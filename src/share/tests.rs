@@ -1,9 +1,12 @@
 //! The heart without a door: uploads in every order against a plain vector of bytes, resumes, versions, rules.
 
+mod crashes;
 mod faults;
+mod invariants;
 mod places;
 mod points;
 mod power;
+mod recovery;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -3,11 +3,12 @@
 //! An object is written to `ROOT/new/`, synced, renamed into its place and its directory synced: a file under its final
 //! name is whole and durable. What a crash leaves in `ROOT/new/` was never promised to anybody and is removed at start.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::model::ObjectId;
 use crate::store::StoreError;
-use crate::store::medium::{Medium, Opened};
+use crate::store::medium::{Item, Medium, Opened};
 
 /// The store on a local disk. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,8 +53,8 @@ impl Disk {
     /// If the directory cannot be read or a file not be removed.
     pub fn sweep_unfinished(&self) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for file in self.medium.files(&self.unfinished())? {
-            self.medium.remove(&file?)?;
+        for file in self.medium.items(&self.unfinished())? {
+            self.medium.remove(&file.path)?;
             removed += 1;
         }
         Ok(removed)
@@ -87,6 +88,57 @@ impl Disk {
         Ok(ObjectFile { file: self.medium.open(&self.place(id))? })
     }
 
+    /// The length of an object in bytes; none if there is no such object.
+    ///
+    /// # Errors
+    /// If the file cannot be asked.
+    pub fn length(&self, id: ObjectId) -> Result<Option<u64>, StoreError> {
+        match self.medium.open(&self.place(id)) {
+            Ok(file) => Ok(Some(file.length()?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What lies on the shelf of ids that begin with `first`.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn shelf(&self, first: u8) -> Result<Shelf, StoreError> {
+        let mut shelf = Shelf::default();
+        let items = match self.medium.items(&self.root.join(hex::encode([first]))) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(shelf),
+            other => other?,
+        };
+        for item in items {
+            let id = item.path.file_name().and_then(|name| name.to_str()).and_then(|name| {
+                let id: ObjectId = name.parse().ok()?;
+                (id.as_bytes().first() == Some(&first) && id.to_string() == name).then_some(id)
+            });
+            match id.filter(|_| item.is_file) {
+                Some(id) => shelf.objects.push((id, item.length)),
+                None => shelf.foreign.push(item.path),
+            }
+        }
+        shelf.objects.sort_unstable();
+        Ok(shelf)
+    }
+
+    /// What lies beside the shelves and is none of the store's.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn beside_the_shelves(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let shelves: BTreeSet<String> = (0..=u8::MAX).map(|first| hex::encode([first])).chain(["new".into()]).collect();
+        let is_shelf = |item: &Item| {
+            item.is_directory && item.path.file_name().and_then(|n| n.to_str()).is_some_and(|n| shelves.contains(n))
+        };
+        let items = self.medium.items(&self.root)?;
+        let mut foreign: Vec<_> = items.into_iter().filter(|item| !is_shelf(item)).map(|item| item.path).collect();
+        foreign.sort_unstable();
+        Ok(foreign)
+    }
+
     /// Removes an object; that it was gone already is no error.
     ///
     /// # Errors
@@ -107,6 +159,15 @@ impl Disk {
         let (shelf, _) = name.split_at(2);
         self.root.join(shelf).join(&name)
     }
+}
+
+/// What lies on one shelf of the store.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// The objects, by id, and their lengths in bytes.
+    pub objects: Vec<(ObjectId, u64)>,
+    /// Files and directories that are no objects.
+    pub foreign: Vec<PathBuf>,
 }
 
 /// An object that is being written. Dropped unfinished, it leaves nothing behind.
@@ -178,6 +239,8 @@ impl ObjectFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn id(byte: u8) -> ObjectId {
@@ -201,6 +264,27 @@ mod tests {
         store.delete(id(1)).unwrap();
         store.delete(id(1)).unwrap();
         assert!(matches!(store.get(id(1)), Err(StoreError::Missing)));
+    }
+
+    #[test]
+    fn a_shelf_shows_its_objects_and_what_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Disk::open(directory.path()).unwrap();
+        store.put(id(0xab), b"12345").unwrap();
+        store.put(id(0xff), b"1").unwrap();
+        let shelf = directory.path().join("ab");
+        // In the wrong case, on the wrong shelf, too short, and a directory.
+        let foreign = ["ab".repeat(15) + "AB", "ac".repeat(16), "ab".into(), "ab".repeat(15) + "ac"];
+        for name in &foreign[..3] {
+            fs::write(shelf.join(name), b"x").unwrap();
+        }
+        fs::create_dir(shelf.join(&foreign[3])).unwrap();
+        fs::write(directory.path().join("README"), b"x").unwrap();
+        let seen = store.shelf(0xab).unwrap();
+        assert_eq!((seen.objects, seen.foreign.len()), (vec![(id(0xab), 5)], 4));
+        assert!(store.shelf(1).unwrap().objects.is_empty());
+        assert_eq!(store.beside_the_shelves().unwrap(), [directory.path().join("README")]);
+        assert_eq!((store.length(id(0xff)).unwrap(), store.length(id(1)).unwrap()), (Some(1), None));
     }
 
     #[test]

@@ -16,6 +16,16 @@ pub(super) enum Medium {
     Simulated(simulated::Machine),
 }
 
+/// What lies in a directory.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) path: PathBuf,
+    pub(super) is_file: bool,
+    pub(super) is_directory: bool,
+    /// Bytes.
+    pub(super) length: u64,
+}
+
 /// An open file of it.
 #[derive(Debug)]
 pub(super) enum Opened {
@@ -45,13 +55,30 @@ impl Medium {
         }
     }
 
-    /// The files of a directory.
-    pub(super) fn files(&self, directory: &Path) -> Result<Box<dyn Iterator<Item = Result<PathBuf>>>> {
-        Ok(match self {
-            Self::System => Box::new(fs::read_dir(directory)?.map(|file| file.map(|file| file.path()))),
+    /// What lies in a directory, in any order.
+    pub(super) fn items(&self, directory: &Path) -> Result<Vec<Item>> {
+        match self {
+            Self::System => {
+                let mut items = Vec::new();
+                for item in fs::read_dir(directory)? {
+                    let item = item?;
+                    match item.metadata() {
+                        Ok(facts) => items.push(Item {
+                            path: item.path(),
+                            is_file: facts.is_file(),
+                            is_directory: facts.is_dir(),
+                            length: facts.len(),
+                        }),
+                        // Removed a moment ago.
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(items)
+            }
             #[cfg(test)]
-            Self::Simulated(machine) => Box::new(machine.files(directory)?.into_iter().map(Ok)),
-        })
+            Self::Simulated(machine) => machine.items(directory),
+        }
     }
 
     /// Makes a file that there must not be.

@@ -7,7 +7,7 @@ mod medium;
 #[cfg(test)]
 pub(crate) mod simulated;
 
-pub use disk::{Disk, NewObject, ObjectFile};
+pub use disk::{Disk, NewObject, ObjectFile, Shelf};
 
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,8 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::medium::Item;
+
 /// The machine. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine(Arc<Mutex<State>>);
@@ -188,10 +190,18 @@ impl Machine {
         self.lock().image.directories.contains_key(path)
     }
 
-    pub(super) fn files(&self, directory: &Path) -> Result<Vec<PathBuf>> {
-        let state = self.lock();
-        let names = &state.image.directories.get(directory).ok_or(ErrorKind::NotFound)?.names;
-        Ok(names.keys().map(|name| directory.join(name)).collect())
+    pub(super) fn items(&self, directory: &Path) -> Result<Vec<Item>> {
+        let Image { inodes, directories, .. } = &self.lock().image;
+        let names = &directories.get(directory).ok_or(ErrorKind::NotFound)?.names;
+        let file = |(name, inode): (&PathBuf, &u64)| Item {
+            path: directory.join(name),
+            is_file: true,
+            is_directory: false,
+            length: inodes.get(inode).map_or(0, |inode| inode.content.len() as u64),
+        };
+        let below = directories.keys().filter(|path| path.parent() == Some(directory));
+        let below = below.map(|path| Item { path: path.clone(), is_file: false, is_directory: true, length: 0 });
+        Ok(names.iter().map(file).chain(below).collect())
     }
 
     pub(super) fn create_new(&self, path: &Path) -> Result<OpenFile> {

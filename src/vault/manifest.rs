@@ -107,6 +107,15 @@ pub fn object_hash(sealed: &[u8]) -> [u8; 32] {
     Sha256::digest(sealed).into()
 }
 
+/// Whether the manifest of a version of `extents` extents can have `bytes` bytes. Cheap: says nothing of what is in them.
+pub fn can_be_long(extents: u64, bytes: u64) -> bool {
+    let least =
+        extents.saturating_mul((EXTENT_ENTRY + SLICE_ENTRY) as u64).saturating_add((HEADER + SEAL + FIXED) as u64);
+    // More slices than extents, and none without an extent.
+    let slices = bytes.checked_sub(least).filter(|more| more % SLICE_ENTRY as u64 == 0);
+    bytes <= MAX_MANIFEST as u64 && slices.is_some_and(|more| extents > 0 || more == 0)
+}
+
 impl Manifest {
     /// The bytes of the manifest's object: `header (72) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
     ///

@@ -53,6 +53,11 @@ fn what_is_sealed_opens() {
         let sealed = manifest.seal(&key, OBJECT).unwrap();
         let size = 72 + 12 + 64 + manifest.extents.len() * 120 + manifest.slices.len() * 28 + 16;
         assert_eq!(sealed.len(), size);
+        let (extents, bytes) = (manifest.extents.len() as u64, sealed.len() as u64);
+        let more = if extents == 0 { [false, false] } else { [true, false] };
+        assert!(can_be_long(extents, bytes));
+        assert_eq!([bytes + 28, bytes + 1].map(|bytes| can_be_long(extents, bytes)), more);
+        assert!(!can_be_long(extents, 0) && !can_be_long(extents + 2, bytes) && !can_be_long(extents, 1 << 30));
         assert_eq!(open(&sealed, &key), Ok(manifest));
     }
 }

@@ -14,5 +14,6 @@ mod notices;
 mod receipts;
 mod resume;
 mod secrecy;
+mod store;
 mod support;
 mod upload;

@@ -11,6 +11,7 @@ mod lane;
 mod progress;
 mod publish;
 mod registry;
+mod repair;
 mod worker;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ pub(crate) use buffer::{Budget, SessionBudget};
 pub(crate) use lane::Lane;
 pub(crate) use publish::{check_in_sight, discard};
 pub(crate) use registry::Registry;
+pub(crate) use repair::{Repair, check_unfinished, repair};
 
 use buffer::Buffer;
 use extents::{EndedExtent, Rows};

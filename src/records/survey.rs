@@ -1,0 +1,434 @@
+//! Looking through everything: rows that contradict each other, which recovery corrects and the check of the store reports.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
+use crate::model::{ArtifactId, DirectoryId, ObjectId, ShareId, VersionId, VersionState, Word};
+
+/// A version, as far as it takes to say which one it is.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its id.
+    pub id: VersionId,
+    /// The artifact.
+    pub artifact: ArtifactId,
+    /// Its number, as people see it.
+    pub number: u64,
+    /// Where it stands.
+    pub state: VersionState,
+    /// The ticket.
+    pub ticket: Word,
+    /// The share.
+    pub share: ShareId,
+}
+
+macro_rules! select_named {
+    ($rest:literal) => {
+        concat!(
+            "SELECT v.id, v.entry_id, e.number_base + v.number AS shown, v.state, t.reference, t.share_id \
+             FROM version v JOIN entry e ON e.id = v.entry_id JOIN ticket t ON t.share_id = e.share_id ",
+            $rest
+        )
+    };
+}
+
+fn named(row: &SqliteRow) -> Result<Named, RecordsError> {
+    Ok(Named {
+        id: bytes_as(row, "version", "id")?,
+        artifact: bytes_as(row, "version", "entry_id")?,
+        number: unsigned(row, "version", "shown")?,
+        state: text_as(row, "version", "state")?,
+        ticket: text_as(row, "ticket", "reference")?,
+        share: bytes_as(row, "ticket", "share_id")?,
+    })
+}
+
+/// Which version this is.
+///
+/// # Errors
+/// If the database fails.
+pub async fn name(conn: &mut Conn, version: VersionId) -> Result<Option<Named>, RecordsError> {
+    let row = sqlx::query(select_named!("WHERE v.id = $1"));
+    let row = row.bind(&version.as_bytes()[..]).fetch_optional(conn).await?;
+    row.as_ref().map(named).transpose()
+}
+
+/// The versions that use an extent.
+///
+/// # Errors
+/// If the database fails.
+pub async fn users(conn: &mut Conn, extent: ObjectId) -> Result<Vec<Named>, RecordsError> {
+    let rows = sqlx::query(select_named!("JOIN extent_use u ON u.version_id = v.id WHERE u.extent_id = $1"));
+    let rows = rows.bind(&extent.as_bytes()[..]).fetch_all(conn).await?;
+    rows.iter().map(named).collect()
+}
+
+/// The versions of a share by id, from behind `after` on, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn versions(
+    conn: &mut Conn,
+    share: ShareId,
+    after: Option<VersionId>,
+    most: usize,
+) -> Result<Vec<Named>, RecordsError> {
+    let rows = sqlx::query(select_named!("WHERE e.share_id = $1 AND v.id > $2 ORDER BY v.id LIMIT $3"))
+        .bind(&share.as_bytes()[..])
+        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+        .bind(signed(most as u64))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(named).collect()
+}
+
+/// How many versions there are, and their plaintext bytes, unfinished ones included; of one share or of all.
+///
+/// # Errors
+/// If the database fails.
+pub async fn extent_of_versions(conn: &mut Conn, share: Option<ShareId>) -> Result<(u64, u64), RecordsError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n, COALESCE(SUM(v.length), 0) AS bytes FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE v.state <> 'shredded' AND e.share_id = COALESCE($1, e.share_id)",
+    )
+    .bind(share.map(|share| share.as_bytes().to_vec()))
+    .fetch_one(conn)
+    .await?;
+    Ok((unsigned(&row, "version", "n")?, unsigned(&row, "version", "bytes")?))
+}
+
+/// What is wrong with the row of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// Unfinished, and its entry does not point at it, or its key is gone: nobody can continue it.
+    Unheld,
+    /// Sealed by its state, but its key or its manifest is not in the row.
+    Unsealed,
+    /// Shredded by its state, but its key is there still, or it uses extents.
+    HalfShredded,
+}
+
+/// Versions whose rows are not what their states say, by id, from behind `after` on, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn odd_versions(
+    conn: &mut Conn,
+    after: Option<VersionId>,
+    most: u32,
+) -> Result<Vec<(Named, Oddity)>, RecordsError> {
+    let rows = sqlx::query(select_named!(
+        "WHERE v.id > $1 AND ((v.state IN ('receiving', 'incomplete') AND (v.file_key IS NULL \
+         OR e.receiving_version IS NULL OR e.receiving_version <> v.id)) \
+         OR (v.state IN ('available', 'withdrawn') AND (v.file_key IS NULL OR v.sha256 IS NULL \
+         OR v.manifest_id IS NULL OR v.manifest_hash IS NULL)) \
+         OR (v.state = 'shredded' AND (v.file_key IS NOT NULL OR v.progress IS NOT NULL \
+         OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2"
+    ))
+    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let version = named(row)?;
+            let oddity = match version.state {
+                VersionState::Receiving | VersionState::Incomplete => Oddity::Unheld,
+                VersionState::Shredded => Oddity::HalfShredded,
+                VersionState::Available | VersionState::Withdrawn | VersionState::Damaged => Oddity::Unsealed,
+            };
+            Ok((version, oddity))
+        })
+        .collect()
+}
+
+/// Versions that are marked as damaged, by id, from behind `after` on, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn damaged(conn: &mut Conn, after: Option<VersionId>, most: u32) -> Result<Vec<Named>, RecordsError> {
+    let rows = sqlx::query(select_named!("WHERE v.state = 'damaged' AND v.id > $1 ORDER BY v.id LIMIT $2"))
+        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+        .bind(i64::from(most))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(named).collect()
+}
+
+/// Takes the key of a version away that is shredded by its state.
+///
+/// # Errors
+/// If the database fails.
+pub async fn finish_shredding(conn: &mut Conn, version: VersionId) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE version SET file_key = NULL, progress = NULL WHERE id = $1 AND state = 'shredded'")
+        .bind(&version.as_bytes()[..])
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// An entry in sight that points at a version which is not its own, or not in the right state.
+#[derive(Debug, Clone)]
+pub struct WrongPointers {
+    /// The entry.
+    pub entry: [u8; 16],
+    /// The ticket.
+    pub ticket: Word,
+    /// The version that readers get, if that is right, and else the newest one that they could.
+    pub current: Option<VersionId>,
+    /// The version that is arriving, if that is right.
+    pub receiving: Option<VersionId>,
+}
+
+/// Entries in sight with wrong pointers, by id, from behind `after` on, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn wrong_pointers(
+    conn: &mut Conn,
+    after: Option<[u8; 16]>,
+    most: u32,
+) -> Result<Vec<WrongPointers>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT e.id, t.reference, c.id AS current, r.id AS receiving, e.current_version, \
+         (SELECT v.id FROM version v WHERE v.entry_id = e.id AND v.state = 'available' ORDER BY v.number DESC LIMIT 1) \
+         AS newest FROM entry e JOIN ticket t ON t.share_id = e.share_id \
+         LEFT JOIN version c ON c.id = e.current_version AND c.entry_id = e.id AND c.state IN ('available', 'damaged') \
+         LEFT JOIN version r ON r.id = e.receiving_version AND r.entry_id = e.id \
+         AND r.state IN ('receiving', 'incomplete') \
+         WHERE e.id > $1 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \
+         AND ((e.current_version IS NOT NULL AND c.id IS NULL) OR (e.receiving_version IS NOT NULL AND r.id IS NULL)) \
+         ORDER BY e.id LIMIT $2",
+    )
+    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let right: Option<VersionId> = bytes_as_option(row, "version", "current")?;
+            let pointed: Option<VersionId> = bytes_as_option(row, "entry", "current_version")?;
+            Ok(WrongPointers {
+                entry: bytes_as(row, "entry", "id")?,
+                ticket: text_as(row, "ticket", "reference")?,
+                current: match (right, pointed) {
+                    (None, Some(_)) => bytes_as_option(row, "version", "newest")?,
+                    (right, _) => right,
+                },
+                receiving: bytes_as_option(row, "version", "receiving")?,
+            })
+        })
+        .collect()
+}
+
+/// A ticket's sums, as they are kept and as its rows make them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums {
+    /// The ticket.
+    pub ticket: Word,
+    /// Its share.
+    pub share: ShareId,
+    /// Plaintext bytes in its extents: as kept, and counted.
+    pub bytes: (u64, u64),
+    /// Files and directories in sight: as kept, and counted.
+    pub names: (u64, u64),
+}
+
+/// The tickets whose sums are not what their rows say.
+///
+/// # Errors
+/// If the database fails.
+pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT t.reference, t.share_id, t.stored_bytes, t.names, COALESCE(x.bytes, 0) AS real_bytes, \
+         COALESCE(e.names, 0) AS real_names FROM ticket t \
+         LEFT JOIN (SELECT share_id, SUM(length) AS bytes FROM extent GROUP BY share_id) x ON x.share_id = t.share_id \
+         LEFT JOIN (SELECT share_id, COUNT(*) AS names FROM entry WHERE parent_id IS NOT NULL \
+         AND replaced_at IS NULL AND withdrawn_at IS NULL GROUP BY share_id) e ON e.share_id = t.share_id \
+         WHERE t.stored_bytes <> COALESCE(x.bytes, 0) OR t.names <> COALESCE(e.names, 0) ORDER BY t.reference",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Sums {
+                ticket: text_as(row, "ticket", "reference")?,
+                share: bytes_as(row, "ticket", "share_id")?,
+                bytes: (unsigned(row, "ticket", "stored_bytes")?, unsigned(row, "extent", "real_bytes")?),
+                names: (unsigned(row, "ticket", "names")?, unsigned(row, "entry", "real_names")?),
+            })
+        })
+        .collect()
+}
+
+/// An entry and those whose place it took, newest first; at most `most`, so that a circle in damaged rows ends.
+///
+/// # Errors
+/// If the database fails.
+pub async fn lineage(conn: &mut Conn, entry: &[u8; 16], most: u32) -> Result<Vec<[u8; 16]>, RecordsError> {
+    let rows = sqlx::query(
+        "WITH RECURSIVE line (id, predecessor, depth) AS (SELECT id, predecessor, 1 FROM entry WHERE id = $1 \
+         UNION ALL SELECT e.id, e.predecessor, line.depth + 1 FROM entry e JOIN line ON e.id = line.predecessor \
+         WHERE line.depth < $2) SELECT id FROM line ORDER BY depth",
+    )
+    .bind(&entry[..])
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| bytes_as(row, "entry", "id")).collect()
+}
+
+/// Makes a ticket's sums what its rows say.
+///
+/// # Errors
+/// If the database fails.
+pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0), \
+         names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
+         AND withdrawn_at IS NULL) WHERE share_id = $1",
+    )
+    .bind(&share.as_bytes()[..])
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// An entry's sealed name, and under which index it is found in which directory.
+#[derive(Debug, Clone)]
+pub struct SealedName {
+    /// The entry.
+    pub entry: [u8; 16],
+    /// The directory that it lies in.
+    pub parent: DirectoryId,
+    /// The sealed name.
+    pub name: Vec<u8>,
+    /// The index of the name in that directory.
+    pub index: Vec<u8>,
+}
+
+/// The names of a share, in sight or not, by entry, from behind `after` on, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn names(
+    conn: &mut Conn,
+    share: ShareId,
+    after: Option<[u8; 16]>,
+    most: usize,
+) -> Result<Vec<SealedName>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT id, parent_id, name, name_index FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND id > $2 \
+         ORDER BY id LIMIT $3",
+    )
+    .bind(&share.as_bytes()[..])
+    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
+    .bind(signed(most as u64))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(SealedName {
+                entry: bytes_as(row, "entry", "id")?,
+                parent: bytes_as(row, "entry", "parent_id")?,
+                name: row.try_get::<Option<Vec<u8>>, _>("name")?.unwrap_or_default(),
+                index: row.try_get::<Option<Vec<u8>>, _>("name_index")?.unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// An entry that took another one's place.
+#[derive(Debug, Clone)]
+pub struct Succession {
+    /// The entry.
+    pub entry: [u8; 16],
+    /// The one before it.
+    pub predecessor: [u8; 16],
+    /// Whether its numbers begin behind those of its predecessor.
+    pub counts_on: bool,
+}
+
+/// Who took whose place in a share.
+///
+/// # Errors
+/// If the database fails.
+pub async fn successions(conn: &mut Conn, share: ShareId) -> Result<Vec<Succession>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT e.id, e.predecessor, e.number_base >= p.number_base + COALESCE((SELECT MAX(v.number) FROM version v \
+         WHERE v.entry_id = p.id), 0) AS counts_on FROM entry e JOIN entry p ON p.id = e.predecessor \
+         WHERE e.share_id = $1 ORDER BY e.id",
+    )
+    .bind(&share.as_bytes()[..])
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Succession {
+                entry: bytes_as(row, "entry", "id")?,
+                predecessor: bytes_as(row, "entry", "predecessor")?,
+                counts_on: row.try_get("counts_on")?,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests_only {
+    //! What the invariants of the requirements are checked with.
+
+    use super::*;
+    use crate::model::{NoticeState, VersionId};
+
+    /// A row of the audit trail.
+    pub(crate) struct AuditRow {
+        pub(crate) seq: i64,
+        pub(crate) at: i64,
+        pub(crate) kind: String,
+        pub(crate) actor: String,
+        pub(crate) ticket: Option<String>,
+        pub(crate) subject: Option<Vec<u8>>,
+        pub(crate) detail: String,
+        pub(crate) chain: Vec<u8>,
+    }
+
+    pub(crate) async fn audit_rows(conn: &mut Conn) -> Result<Vec<AuditRow>, RecordsError> {
+        let rows =
+            sqlx::query("SELECT seq, at, kind, actor, ticket, subject, detail, chain FROM audit_event ORDER BY seq")
+                .fetch_all(conn)
+                .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(AuditRow {
+                    seq: row.try_get("seq")?,
+                    at: row.try_get("at")?,
+                    kind: row.try_get("kind")?,
+                    actor: row.try_get("actor")?,
+                    ticket: row.try_get("ticket")?,
+                    subject: row.try_get("subject")?,
+                    detail: row.try_get("detail")?,
+                    chain: row.try_get("chain")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The versions that notices call available, and where those notices stand.
+    pub(crate) async fn announced(conn: &mut Conn) -> Result<Vec<(VersionId, NoticeState)>, RecordsError> {
+        let rows = sqlx::query(
+            "SELECT nv.version_id, n.state FROM notice_version nv JOIN notice n ON n.id = nv.notice_id \
+             WHERE nv.about = 'available'",
+        )
+        .fetch_all(conn)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((bytes_as(row, "notice_version", "version_id")?, text_as(row, "notice", "state")?)))
+            .collect()
+    }
+
+    /// Carries out any statement: tests damage rows with it.
+    pub(crate) async fn execute(conn: &mut Conn, statement: &'static str) -> Result<u64, RecordsError> {
+        Ok(sqlx::query(statement).execute(conn).await?.rows_affected())
+    }
+}

@@ -1,0 +1,388 @@
+//! Recovery: what a crash or a disk has left is made legal before the doors open.
+//!
+//! It may be cut anywhere and begun again: each correction is one transaction, and what is right is left alone, so that a
+//! second run changes nothing. It reads rows and the lengths of objects, never their content, one shelf of the store at a
+//! time, so that its memory does not grow with the store.
+
+mod shelf;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use shelf::Lost;
+
+use crate::model::{ObjectId, VersionState, Word};
+use crate::records::survey::{self, Named, Oddity};
+use crate::records::{Conn, entries, shelves, versions};
+use crate::share::audit::{self, Subject};
+use crate::share::upload::{self, Repair};
+use crate::share::{Error, House, Shares};
+use crate::store::StoreError;
+
+/// Rows that are read at once.
+const PAGE: u32 = 1000;
+/// Corrections that have an audit event and a log line each; of more there is the count.
+const TOLD: u64 = 1000;
+/// How often a scan that takes its time says how far it is.
+const STILL_AT_IT: Duration = Duration::from_secs(5);
+/// How often the store is looked through while the server runs.
+const SCANNED_EVERY: Duration = Duration::from_secs(86_400);
+/// So many sealed extents are needed to tell a store that is not mounted from one that has lost a little.
+const ENOUGH_TO_TELL: u32 = 8;
+
+/// What recovery did.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Recovered {
+    /// Files of objects that were never finished.
+    pub(crate) unfinished_files: u64,
+    /// Unfinished versions that nobody could have continued.
+    pub(crate) discarded: u64,
+    /// Unfinished versions that are continued from an earlier byte.
+    pub(crate) shortened: u64,
+    /// Versions that have become damaged.
+    pub(crate) damaged: u64,
+    /// Shredded versions that kept something.
+    pub(crate) shredded: u64,
+    /// Entries that pointed at a wrong version.
+    pub(crate) pointers: u64,
+    /// Tickets whose sums were wrong.
+    pub(crate) sums: u64,
+    /// Extents and small objects that nobody uses.
+    pub(crate) unused: u64,
+    /// Objects of the store that no row knew for the first time.
+    pub(crate) new_strays: u64,
+    #[serde(skip)]
+    pub(crate) seen: Seen,
+}
+
+/// What a scan saw.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) strays: u64,
+    pub(crate) foreign: u64,
+}
+
+/// Makes a data directory legal. For its one server, before it takes uploads.
+///
+/// # Errors
+/// If records or store fail, or the store seems to be another one.
+pub(crate) async fn recover(house: &Arc<House>) -> Result<Recovered, Error> {
+    let begun = Instant::now();
+    refuse_empty_store(house).await?;
+    let mut recovery = Recovery { house, done: Recovered::default(), told: 0 };
+    let store = house.store.clone();
+    recovery.done.unfinished_files = off(house, move || store.sweep_unfinished()).await? as u64;
+    recovery.versions().await?;
+    recovery.pointers().await?;
+    recovery.shelves().await?;
+    recovery.sums().await?;
+    recovery.finish(begun).await
+}
+
+impl Shares {
+    /// Looks the store through once a day, until `stop`: what is lost is marked, what no row knows gets or ends its
+    /// quarantine.
+    pub async fn scan_daily(&self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(SCANNED_EVERY)).await.is_some() {
+            // Each transaction is whole; what is left undone is done tomorrow.
+            if let Some(Err(error)) = stop.run_until_cancelled(scan(&self.0)).await {
+                tracing::warn!(%error, "the store could not be looked through");
+            }
+        }
+    }
+}
+
+/// The part of recovery that may run while the server does.
+pub(crate) async fn scan(house: &Arc<House>) -> Result<Recovered, Error> {
+    let begun = Instant::now();
+    let mut recovery = Recovery { house, done: Recovered::default(), told: 0 };
+    recovery.shelves().await?;
+    recovery.finish(begun).await
+}
+
+/// An empty store under records that need it is a file system that was not mounted: nothing is marked as damaged for that.
+async fn refuse_empty_store(house: &Arc<House>) -> Result<(), Error> {
+    let store = house.store.clone();
+    let is_empty = off(house, move || {
+        for first in 0..=u8::MAX {
+            if !store.shelf(first)?.objects.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    });
+    if is_empty.await? && shelves::needs_at_least(&mut *house.records.read().await?, ENOUGH_TO_TELL).await? {
+        return Err(Error::operator(format!(
+            "{} holds none of the encrypted objects that the records speak of; mount their file system or restore them. If \
+             they are lost for good, run 'tacdrop artifact verify', which marks what is damaged, and start the server again",
+            house.data.objects().display()
+        )));
+    }
+    Ok(())
+}
+
+/// Runs what waits for the disk where it may.
+async fn off<T: Send + 'static>(
+    house: &House,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Error> {
+    let done = house.works.spawn_blocking(work).await;
+    Ok(done.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??)
+}
+
+struct Recovery<'a> {
+    house: &'a Arc<House>,
+    done: Recovered,
+    /// Corrections that were told one by one.
+    told: u64,
+}
+
+impl Recovery<'_> {
+    /// Versions whose rows are not what their states say.
+    async fn versions(&mut self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            // Looked for without holding up writers, and again as the writer.
+            let mut odd = survey::odd_versions(&mut *self.house.records.read().await?, after, PAGE).await?;
+            if odd.is_empty() {
+                return Ok(());
+            }
+            let mut tx = self.house.records.begin().await?;
+            odd = survey::odd_versions(tx.conn(), after, PAGE).await?;
+            after = odd.last().map(|(version, _)| version.id);
+            let now = self.house.clock.now();
+            for (version, oddity) in &odd {
+                match oddity {
+                    Oddity::Unheld => {
+                        upload::discard(tx.conn(), version.id, &version.ticket, "server", now).await?;
+                        self.done.discarded += 1;
+                    }
+                    Oddity::Unsealed => {
+                        self.damage(tx.conn(), version, "its key or its manifest is not in the records").await?;
+                    }
+                    Oddity::HalfShredded => {
+                        survey::finish_shredding(tx.conn(), version.id).await?;
+                        for extent in versions::extents(tx.conn(), version.id).await? {
+                            versions::release_extent(tx.conn(), version.id, extent.id, now).await?;
+                        }
+                        self.done.shredded += 1;
+                        self.tell(tx.conn(), "version.shredded", &version.ticket, *version.id.as_bytes()).await?;
+                    }
+                }
+            }
+            tx.commit().await?;
+            self.house.points.pass("recovery.version-corrected");
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Entries that point at versions which are not theirs, or not in the right state.
+    async fn pointers(&mut self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let mut wrong = survey::wrong_pointers(&mut *self.house.records.read().await?, after, PAGE).await?;
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            let mut tx = self.house.records.begin().await?;
+            wrong = survey::wrong_pointers(tx.conn(), after, PAGE).await?;
+            after = wrong.last().map(|row| row.entry);
+            for row in &wrong {
+                entries::set_versions(tx.conn(), &row.entry, row.current, row.receiving).await?;
+                self.done.pointers += 1;
+                self.tell(tx.conn(), "artifact.corrected", &row.ticket, row.entry).await?;
+            }
+            tx.commit().await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All shelves of the store.
+    async fn shelves(&mut self) -> Result<(), Error> {
+        let mut said = Instant::now();
+        for first in 0..=u8::MAX {
+            self.shelf(first).await?;
+            if said.elapsed() >= STILL_AT_IT {
+                said = Instant::now();
+                let (shelf, objects) = (u32::from(first) + 1, self.done.seen.objects);
+                tracing::info!(shelf, of = 256, objects, "looking through the store");
+            }
+        }
+        let store = self.house.store.clone();
+        let beside = off(self.house, move || store.beside_the_shelves()).await?;
+        self.done.seen.foreign += beside.len() as u64;
+        if self.done.seen.foreign > 0 {
+            let files = self.done.seen.foreign;
+            tracing::warn!(files, "files in the store are none of tacdrop's; 'tacdrop store check' shows them");
+        }
+        if self.done.seen.strays > 0 {
+            // When they were seen must not lie in the future of a server that is killed now.
+            self.house.write_house_time().await?;
+        }
+        Ok(())
+    }
+
+    async fn shelf(&mut self, first: u8) -> Result<(), Error> {
+        let mut seen = self.house.compare_shelf(first).await?;
+        self.house.still_lost(first, &mut seen.lost).await?;
+        self.done.seen.objects += seen.objects;
+        self.done.seen.bytes += seen.bytes;
+        self.done.seen.strays += seen.unknown.len() as u64;
+        self.done.seen.foreign += seen.foreign.len() as u64;
+
+        let Losses { sealed, unfinished } = losses(&mut *self.house.records.read().await?, &seen.lost).await?;
+        let now = self.house.clock.now();
+        let quarantined_since = now.minus(self.house.settings.quarantine);
+        seen.unknown.retain(|(_, _, stray)| {
+            stray.is_none_or(|stray| stray.confirmed_at.is_none() && stray.first_seen <= quarantined_since)
+        });
+        let nothing = sealed.is_empty()
+            && seen.unknown.is_empty()
+            && seen.no_stray.is_empty()
+            && seen.unused.is_empty()
+            && seen.forgotten.is_empty();
+        if !nothing {
+            let mut tx = self.house.records.begin().await?;
+            for (version, why) in sealed.values() {
+                self.damage(tx.conn(), version, why).await?;
+            }
+            for (id, bytes, stray) in &seen.unknown {
+                shelves::see_stray(tx.conn(), *id, *bytes, now, quarantined_since).await?;
+                self.done.new_strays += u64::from(stray.is_none());
+            }
+            for id in &seen.no_stray {
+                shelves::forget_stray(tx.conn(), *id).await?;
+            }
+            for id in &seen.unused {
+                versions::drop_unused(tx.conn(), *id, now).await?;
+            }
+            for id in &seen.forgotten {
+                shelves::doom_forgotten(tx.conn(), *id, now).await?;
+            }
+            self.done.unused += (seen.unused.len() + seen.forgotten.len()) as u64;
+            tx.commit().await?;
+            self.house.points.pass("recovery.shelf-corrected");
+        }
+        for (version, lost) in unfinished.values() {
+            match upload::repair(self.house, version.share, &version.ticket, version.id, lost).await? {
+                Repair::Whole => {}
+                Repair::Shortened => self.done.shortened += 1,
+                Repair::Discarded => self.done.discarded += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sums of tickets that are not what their rows say.
+    async fn sums(&mut self) -> Result<(), Error> {
+        self.house.points.pass("recovery.before-sums");
+        if survey::wrong_sums(&mut *self.house.records.read().await?).await?.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.house.records.begin().await?;
+        for wrong in survey::wrong_sums(tx.conn()).await? {
+            survey::correct_sums(tx.conn(), wrong.share).await?;
+            self.done.sums += 1;
+            let subject = Subject { actor: "server", ticket: Some(&wrong.ticket), id: None };
+            let detail = json!({ "bytes": wrong.bytes.1, "bytes_before": wrong.bytes.0, "names": wrong.names.1,
+                                 "names_before": wrong.names.0 });
+            audit::write(tx.conn(), "ticket.recounted", subject, &detail).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Marks a sealed version as damaged.
+    async fn damage(&mut self, conn: &mut Conn, version: &Named, why: &str) -> Result<(), Error> {
+        if !versions::mark_damaged(conn, version.id).await? {
+            return Ok(());
+        }
+        self.done.damaged += 1;
+        self.told += 1;
+        if self.told <= TOLD {
+            tracing::error!(version = %version.id, ticket = %version.ticket, why, "a version is damaged");
+            let subject = Subject { actor: "server", ticket: Some(&version.ticket), id: Some(*version.id.as_bytes()) };
+            audit::write(conn, "version.damaged", subject, &json!({ "why": why })).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+        self.told += 1;
+        if self.told <= TOLD {
+            let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(id) };
+            audit::write(conn, kind, subject, &json!({ "by": "recovery" })).await?;
+        }
+        Ok(())
+    }
+
+    /// Says what was done, and writes it down if it was anything.
+    async fn finish(self, begun: Instant) -> Result<Recovered, Error> {
+        let done = self.done;
+        tracing::info!(
+            objects = done.seen.objects,
+            bytes = done.seen.bytes,
+            strays = done.seen.strays,
+            unfinished_files = done.unfinished_files,
+            discarded = done.discarded,
+            shortened = done.shortened,
+            damaged = done.damaged,
+            corrected = done.pointers + done.sums + done.shredded + done.unused,
+            milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "the store was looked through"
+        );
+        let nothing =
+            Recovered { unfinished_files: done.unfinished_files, seen: done.seen.clone(), ..Recovered::default() };
+        if done != nothing {
+            let mut tx = self.house.records.begin().await?;
+            let subject = Subject { actor: "server", ticket: None, id: None };
+            audit::write(tx.conn(), "store.recovered", subject, &json!(done)).await?;
+            tx.commit().await?;
+        }
+        Ok(done)
+    }
+}
+
+/// What hangs on lost objects.
+#[derive(Default)]
+pub(crate) struct Losses {
+    /// Sealed versions, and why they are damaged.
+    pub(crate) sealed: BTreeMap<[u8; 16], (Named, String)>,
+    /// Unfinished versions, and the extents that they have lost.
+    pub(crate) unfinished: BTreeMap<[u8; 16], (Named, BTreeSet<ObjectId>)>,
+}
+
+/// The versions that lost objects belong to.
+pub(crate) async fn losses(conn: &mut Conn, lost: &[Lost]) -> Result<Losses, Error> {
+    let mut losses = Losses::default();
+    for lost in lost {
+        let users = match lost.manifest_of {
+            Some(version) => survey::name(conn, version).await?.into_iter().collect(),
+            None => survey::users(conn, lost.object).await?,
+        };
+        for version in users {
+            let id = *version.id.as_bytes();
+            match version.state {
+                VersionState::Available | VersionState::Withdrawn => {
+                    losses.sealed.entry(id).or_insert_with(|| (version, lost.sentence()));
+                }
+                VersionState::Receiving | VersionState::Incomplete => {
+                    let (_, extents) = losses.unfinished.entry(id).or_insert_with(|| (version, BTreeSet::new()));
+                    extents.insert(lost.object);
+                }
+                VersionState::Damaged | VersionState::Shredded => {}
+            }
+        }
+    }
+    Ok(losses)
+}

@@ -1,0 +1,190 @@
+//! One shelf of the store against the rows about it: what is lost, and what nobody knows.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::model::{ObjectId, ShareId, VersionId};
+use crate::records::shelves::{self, ShelvedExtent, Stray};
+use crate::records::versions::Place;
+use crate::share::{Error, House};
+use crate::store::{Shelf, StoreError};
+use crate::vault::{extent, manifest};
+
+/// What a shelf has that its rows do not say, and the other way round.
+#[derive(Debug, Default)]
+pub(crate) struct Differences {
+    /// Objects in the store, and their bytes.
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    /// Objects that rows need and that are not whole.
+    pub(crate) lost: Vec<Lost>,
+    /// Extents that no version uses.
+    pub(crate) unused: Vec<ObjectId>,
+    /// Objects in the records that nothing speaks of.
+    pub(crate) forgotten: Vec<ObjectId>,
+    /// Objects in the store that no row knows, their bytes, and their quarantine if it has begun.
+    pub(crate) unknown: Vec<(ObjectId, u64, Option<Stray>)>,
+    /// Objects in quarantine that a row knows again, or that are gone.
+    pub(crate) no_stray: Vec<ObjectId>,
+    /// Files that are no objects.
+    pub(crate) foreign: Vec<PathBuf>,
+}
+
+/// An object that is gone, or whose length is not what was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) object: ObjectId,
+    /// The share of the row that needs it.
+    pub(crate) share: ShareId,
+    /// The version whose manifest it is; else it is an extent, and several versions may use it.
+    pub(crate) manifest_of: Option<VersionId>,
+    /// Its bytes, if there is something.
+    pub(crate) found: Option<u64>,
+}
+
+impl Lost {
+    /// A sentence about it.
+    pub(crate) fn sentence(&self) -> String {
+        let what = if self.manifest_of.is_some() { "the manifest" } else { "the extent" };
+        match self.found {
+            None => format!("{what} {} is missing", self.object),
+            Some(bytes) => format!("{what} {} has a wrong length of {bytes} bytes", self.object),
+        }
+    }
+}
+
+impl House {
+    /// Compares the shelf of ids that begin with `first` with its rows. While a server runs, what it says may be
+    /// over by the time it is read: [`still_lost`](Self::still_lost) and the statements that write look again.
+    pub(crate) async fn compare_shelf(&self, first: u8) -> Result<Differences, Error> {
+        let store = self.store.clone();
+        let listed = self.works.spawn_blocking(move || store.shelf(first)).await;
+        let shelf = listed.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??;
+        // The rows behind the files: an object that was recorded meanwhile is known then.
+        let rows = shelves::shelf(&mut *self.records.read().await?, first).await?;
+        Ok(compare(shelf, rows))
+    }
+
+    /// Looks again at what was found lost on a shelf, and leaves what is lost still: the rest was removed on purpose since
+    /// the shelf was read, or written behind it.
+    pub(crate) async fn still_lost(&self, first: u8, found: &mut Vec<Lost>) -> Result<(), Error> {
+        if !found.is_empty() {
+            let again = self.compare_shelf(first).await?.lost;
+            found.retain(|lost| again.contains(lost));
+        }
+        Ok(())
+    }
+}
+
+fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {
+    let mut differences = Differences {
+        objects: shelf.objects.len() as u64,
+        bytes: shelf.objects.iter().map(|(_, bytes)| bytes).sum(),
+        foreign: shelf.foreign,
+        forgotten: rows.forgotten,
+        ..Differences::default()
+    };
+    let there = |id: ObjectId| {
+        let at = shelf.objects.binary_search_by_key(&id, |(object, _)| *object).ok()?;
+        shelf.objects.get(at).map(|(_, bytes)| *bytes)
+    };
+    // What stays of it at the end is known to nobody.
+    let mut unknown: BTreeMap<ObjectId, u64> = shelf.objects.iter().copied().collect();
+    for row in &rows.extents {
+        let found = find_extent(row, there);
+        if row.place == Place::Store {
+            unknown.remove(&row.id);
+        }
+        if !row.used {
+            differences.unused.push(row.id);
+        } else if found != Some(extent::sealed_length(row.length)) {
+            differences.lost.push(Lost { object: row.id, share: row.share, manifest_of: None, found });
+        }
+    }
+    for row in &rows.manifests {
+        let found = row.in_records.or_else(|| there(row.id));
+        unknown.remove(&row.id);
+        if !found.is_some_and(|bytes| manifest::can_be_long(row.extents, bytes)) {
+            let manifest_of = Some(row.version);
+            differences.lost.push(Lost { object: row.id, share: row.share, manifest_of, found });
+        }
+    }
+    for doomed in &rows.doomed {
+        unknown.remove(doomed);
+    }
+    let mut strays: BTreeMap<ObjectId, Stray> = rows.strays.into_iter().map(|stray| (stray.id, stray)).collect();
+    for (id, bytes) in unknown {
+        let stray = strays.remove(&id);
+        differences.unknown.push((id, bytes, stray));
+    }
+    differences.no_stray.extend(strays.keys());
+    differences
+}
+
+fn find_extent(row: &ShelvedExtent, there: impl Fn(ObjectId) -> Option<u64>) -> Option<u64> {
+    match row.place {
+        Place::Store => there(row.id),
+        Place::Records => row.in_records,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HouseTime;
+    use crate::records::shelves::{ShelfRows, ShelvedManifest};
+
+    fn id(byte: u8) -> ObjectId {
+        ObjectId::from_bytes([byte; 16])
+    }
+
+    #[test]
+    fn each_difference_is_found_and_nothing_else() {
+        let share = ShareId::from_bytes([0; 16]);
+        let extent = |byte, place, in_records, used| ShelvedExtent {
+            id: id(byte),
+            share,
+            length: 100_000,
+            place,
+            in_records,
+            used,
+        };
+        let whole = extent::sealed_length(100_000);
+        let manifest = |byte, in_records| ShelvedManifest {
+            id: id(byte),
+            version: VersionId::from_bytes([byte; 16]),
+            share,
+            extents: 1,
+            in_records,
+        };
+        let stray = |byte| Stray { id: id(byte), bytes: 1, first_seen: HouseTime::from_millis(0), confirmed_at: None };
+        let sealed = 72 + 28 + 64 + 120 + 28;
+        let rows = ShelfRows {
+            extents: vec![
+                extent(1, Place::Store, None, true),
+                extent(2, Place::Store, None, true),
+                extent(3, Place::Store, None, true),
+                extent(4, Place::Records, Some(whole), true),
+                extent(5, Place::Records, None, true),
+                extent(6, Place::Store, None, false),
+            ],
+            manifests: vec![manifest(10, None), manifest(11, Some(sealed)), manifest(12, None), manifest(13, None)],
+            doomed: vec![id(20), id(21)],
+            strays: vec![stray(30), stray(31), stray(1)],
+            forgotten: vec![id(40)],
+        };
+        let lengths =
+            [(1, whole), (3, whole - 1), (6, whole), (10, sealed + 28), (13, sealed + 1), (20, 7), (30, 8), (32, 9)];
+        let objects = lengths.iter().map(|(byte, bytes)| (id(*byte), *bytes)).collect();
+        let seen = compare(Shelf { objects, foreign: vec!["README".into()] }, rows);
+        let lost: Vec<_> = seen.lost.iter().map(|lost| (lost.object, lost.found)).collect();
+        let expected = [(2, None), (3, Some(whole - 1)), (5, None), (12, None), (13, Some(sealed + 1))];
+        assert_eq!(lost, expected.map(|(byte, found)| (id(byte), found)));
+        assert_eq!(seen.unused, [id(6)]);
+        assert_eq!(seen.forgotten, [id(40)]);
+        let unknown: Vec<_> = seen.unknown.iter().map(|(id, bytes, stray)| (*id, *bytes, stray.is_some())).collect();
+        assert_eq!(unknown, [(id(30), 8, true), (id(32), 9, false)]);
+        assert_eq!(seen.no_stray, [id(1), id(31)]);
+        assert_eq!((seen.objects, seen.foreign.len()), (8, 1));
+    }
+}

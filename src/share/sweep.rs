@@ -1,0 +1,121 @@
+//! Removing objects that nobody needs: doomed ones after an hour, unknown ones after their quarantine.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::{HouseTime, ObjectId};
+use crate::records::shelves;
+use crate::records::versions::{self, Place};
+use crate::share::audit::{self, Subject};
+use crate::share::{Error, Shares};
+use crate::store::StoreError;
+
+/// How long an object stays after nobody needs it any more: who has begun to read it may end.
+const DOOMED_FOR: Duration = Duration::from_secs(3600);
+/// Objects that are looked at at once.
+const PAGE: u32 = 1000;
+
+/// What was removed, or would be.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// Objects.
+    pub objects: u64,
+    /// Their encrypted bytes in the store.
+    pub bytes: u64,
+    /// How many of them no row knew.
+    pub strays: u64,
+}
+
+impl Shares {
+    /// What [`sweep`](Self::sweep) would remove now.
+    ///
+    /// # Errors
+    /// If records or store fail.
+    pub async fn due_to_sweep(&self) -> Result<Swept, Error> {
+        let mut due = Swept::default();
+        let mut after = None;
+        loop {
+            let strays = shelves::confirmed_strays(&mut *self.0.records.read().await?, after, PAGE).await?;
+            let Some(last) = strays.last() else { break };
+            after = Some(last.id);
+            due.strays += strays.len() as u64;
+            due.bytes += strays.iter().map(|stray| stray.bytes).sum::<u64>();
+        }
+        due.objects = due.strays;
+        let mut after = None;
+        loop {
+            let page = shelves::due(&mut *self.0.records.read().await?, self.doomed_before(), after, PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            due.objects += page.len() as u64;
+            due.bytes += self.bytes_in_store(page.iter().copied()).await?;
+        }
+        Ok(due)
+    }
+
+    /// Removes what nobody needs, and says how much. `actor` is who wants it so.
+    ///
+    /// # Errors
+    /// If records or store fail; what was removed until then is gone.
+    pub async fn sweep(&self, actor: &'static str) -> Result<Swept, Error> {
+        let mut swept = Swept { strays: self.doom_strays(actor).await?, ..Swept::default() };
+        loop {
+            let before = self.doomed_before();
+            let due = versions::doomed(&mut *self.0.records.read().await?, before, PAGE).await?;
+            let bytes = self.bytes_in_store(due.iter().copied()).await?;
+            let removed = self.remove_doomed(DOOMED_FOR).await?;
+            // Those that could not be removed are there still.
+            let left = if removed < due.len() { self.bytes_in_store(due.iter().copied()).await? } else { 0 };
+            swept.objects += removed as u64;
+            swept.bytes += bytes.saturating_sub(left);
+            if removed == 0 || left > 0 {
+                break;
+            }
+        }
+        if swept.objects > 0 {
+            let mut tx = self.0.records.begin().await?;
+            let subject = Subject { actor, ticket: None, id: None };
+            audit::write(tx.conn(), "store.swept", subject, &json!(swept)).await?;
+            tx.commit().await?;
+        }
+        Ok(swept)
+    }
+
+    /// Dooms what has been in quarantine for long enough. What a row knows by now is left alone.
+    async fn doom_strays(&self, actor: &'static str) -> Result<u64, Error> {
+        let mut doomed = 0;
+        loop {
+            let strays = shelves::confirmed_strays(&mut *self.0.records.read().await?, None, PAGE).await?;
+            if strays.is_empty() {
+                return Ok(doomed);
+            }
+            let mut tx = self.0.records.begin().await?;
+            // Their quarantine was their time to wait.
+            let since = self.0.clock.now().minus(DOOMED_FOR);
+            for stray in &strays {
+                shelves::doom_stray(tx.conn(), stray.id, since).await?;
+            }
+            let subject = Subject { actor, ticket: None, id: None };
+            audit::write(tx.conn(), "store.strays", subject, &json!({ "doomed": strays.len() })).await?;
+            tx.commit().await?;
+            self.0.points.pass("sweep.strays-doomed");
+            doomed += strays.len() as u64;
+        }
+    }
+
+    /// What was doomed before this moment is due.
+    fn doomed_before(&self) -> HouseTime {
+        self.0.clock.now().plus(Duration::from_millis(1)).minus(DOOMED_FOR)
+    }
+
+    async fn bytes_in_store(&self, objects: impl Iterator<Item = (ObjectId, Place)>) -> Result<u64, Error> {
+        let store = self.0.store.clone();
+        let ids: Vec<_> = objects.filter(|(_, place)| *place == Place::Store).map(|(id, _)| id).collect();
+        let sum = self.0.works.spawn_blocking(move || {
+            ids.into_iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + store.length(id)?.unwrap_or(0)))
+        });
+        Ok(sum.await.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??)
+    }
+}

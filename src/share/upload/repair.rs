@@ -1,0 +1,139 @@
+//! Unfinished versions of which the disk has lost something: what is whole can still be continued, nothing else is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::lane::resume_point;
+use super::progress::Progress;
+use super::publish::discard;
+use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::records::versions::{self, ProgressRow, VersionRow};
+use crate::records::{entries, versions::ExtentRow};
+use crate::share::audit::{self, Subject};
+use crate::share::{Error, House};
+use crate::vault::{Digest, SliceMap, VaultError};
+
+/// What came of an unfinished version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// Nothing had to be done.
+    Whole,
+    /// It can be continued from an earlier byte.
+    Shortened,
+    /// Nobody can continue it.
+    Discarded,
+}
+
+/// Takes out of an unfinished version what lies in `lost` extents. If it does not open, it is given up.
+pub(crate) async fn repair(
+    house: &Arc<House>,
+    share: ShareId,
+    ticket: &Word,
+    id: VersionId,
+    lost: &BTreeSet<ObjectId>,
+) -> Result<Repair, Error> {
+    let mut tx = house.records.begin().await?;
+    let Some(version) = versions::by_id(tx.conn(), id).await? else { return Ok(Repair::Whole) };
+    let extents = versions::extents(tx.conn(), id).await?;
+    let unfinished = matches!(version.state, VersionState::Receiving | VersionState::Incomplete);
+    if !unfinished || !extents.iter().any(|extent| lost.contains(&extent.id)) {
+        return Ok(Repair::Whole);
+    }
+    let now = house.clock.now();
+    let outcome = match shortened(house, share, &version, &extents, lost).await {
+        Ok(short) => {
+            let row = ProgressRow {
+                id,
+                state: version.state,
+                resumable_at: short.at,
+                length: if version.state == VersionState::Incomplete { version.length } else { short.end },
+                stored: short.stored,
+                progress: &short.sealed,
+                at: version.touched_at,
+            };
+            versions::set_progress(tx.conn(), &row).await?;
+            for object in lost {
+                versions::release_extent(tx.conn(), id, *object, now).await?;
+            }
+            let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(*id.as_bytes()) };
+            let detail = json!({ "resumable_at": short.at, "before": version.resumable_at });
+            audit::write(tx.conn(), "version.shortened", subject, &detail).await?;
+            Repair::Shortened
+        }
+        Err(error @ (Error::Vault(_) | Error::Operator(_) | Error::Refused(_))) => {
+            tracing::error!(version = %id, %error, "an unfinished upload has lost bytes and does not open: it is given up");
+            if let Some(entry) = entries::by_id(tx.conn(), version.artifact.as_bytes()).await?
+                && entry.receiving.is_some_and(|receiving| receiving.id == id)
+            {
+                entries::set_versions(tx.conn(), &entry.id, entry.current.map(|current| current.id), None).await?;
+            }
+            discard(tx.conn(), id, ticket, "server", now).await?;
+            Repair::Discarded
+        }
+        Err(error) => return Err(error),
+    };
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// What is left of an unfinished version.
+struct Short {
+    at: u64,
+    end: u64,
+    stored: u64,
+    sealed: Vec<u8>,
+}
+
+async fn shortened(
+    house: &House,
+    share: ShareId,
+    version: &VersionRow,
+    extents: &[ExtentRow],
+    lost: &BTreeSet<ObjectId>,
+) -> Result<Short, Error> {
+    let (file_key, progress) = open(house, share, version).await?;
+    let kept: BTreeSet<ObjectId> = extents.iter().map(|extent| extent.id).filter(|id| !lost.contains(id)).collect();
+    let mut map = SliceMap::new();
+    for slice in progress.map.slices().filter(|slice| kept.contains(&slice.extent)) {
+        map.lay(*slice);
+    }
+    let at = resume_point(map.contiguous_from_zero());
+    let digest = if progress.digest.hashed() <= at { progress.digest } else { Digest::new() };
+    let (end, stored) = (map.end(), map.slices().map(|slice| slice.length).sum());
+    let sealed = Progress { digest, map }.seal(&file_key, version.id, at)?;
+    Ok(Short { at, end, stored, sealed })
+}
+
+/// What an unfinished version can be continued with.
+async fn open(house: &House, share: ShareId, version: &VersionRow) -> Result<(crate::vault::FileKey, Progress), Error> {
+    let file_key = house.keys.share(share).await?.file_key(version)?;
+    let progress = match &version.progress {
+        Some(sealed) => Progress::open(&file_key, version.id, version.resumable_at, sealed)?,
+        None => Progress { digest: Digest::new(), map: SliceMap::new() },
+    };
+    Ok((file_key, progress))
+}
+
+/// Opens all that an unfinished version could be continued with, and checks every byte of it. Changes nothing.
+pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version: &VersionRow) -> Result<(), Error> {
+    let (file_key, progress) = open(house, share, version).await?;
+    let extents = house.recorded_extents(version, &file_key).await?;
+    let recorded: BTreeSet<ObjectId> = extents.iter().map(|(id, _)| *id).collect();
+    if !progress.map.extents().is_subset(&recorded) {
+        return Err(VaultError::Malformed { what: "a map that names an unknown extent" }.into());
+    }
+    let end = progress.map.contiguous_from_zero();
+    if version.resumable_at != resume_point(end) || progress.digest.hashed() > end {
+        return Err(VaultError::Malformed { what: "an end that the map does not have" }.into());
+    }
+    let content = crate::share::content::Content::new(
+        house,
+        share,
+        version.artifact,
+        progress.map,
+        extents.into_iter().collect(),
+    );
+    content.check_everything().await
+}
