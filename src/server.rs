@@ -116,6 +116,9 @@ async fn run(
     let timekeeper = shares.clone();
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
+    let checker = shares.clone();
+    let stop_checking = watch_stop.clone();
+    workers.spawn(async move { checker.check_sender_digests(stop_checking).await });
     workers.spawn(sweep(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
@@ -216,6 +219,9 @@ pub fn share_settings(config: &Config) -> share::Settings {
         total_buffer: bytes(config.limits.buffered_plaintext_mib),
         settle: Duration::from_secs(config.notify.settle_seconds),
         settle_max: Duration::from_secs(config.notify.settle_max_seconds),
+        warn: share::Settings::default().warn,
+        temporary_names: config.notify.temporary_names.clone(),
+        temporary_settle: Duration::from_secs(config.notify.temporary_settle_seconds),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
 }

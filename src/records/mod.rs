@@ -7,8 +7,11 @@
 //! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Readers do not wait.
 
 pub mod audit;
+pub mod checks;
 pub mod entries;
+pub mod held;
 pub mod keyring;
+pub mod lineage;
 pub mod notices;
 pub mod people;
 pub mod tickets;

@@ -19,6 +19,8 @@ mod login;
 mod outbox;
 mod place;
 mod points;
+mod sidecars;
+mod telling;
 mod tree;
 mod upload;
 mod view;
@@ -38,21 +40,23 @@ pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
 pub use error::Error;
-pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, Verification};
+pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verification};
 pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
-pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
+pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use upload::Upload;
 pub use view::View;
 
+use crate::model::TemporaryNames;
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;
 use clock::HouseClock;
 use keys::Cabinet;
 use login::Logins;
 use points::Points;
+use sidecars::Sidecars;
 use upload::{Budget, Registry};
 
 /// What can be set about shares. The defaults are those of `config/tacdrop.toml`.
@@ -78,6 +82,12 @@ pub struct Settings {
     pub settle: Duration,
     /// ... or when its first upload is this old.
     pub settle_max: Duration,
+    /// People are told so long before an unfinished version is removed.
+    pub warn: Duration,
+    /// Names under which nothing is announced yet, because it will be renamed ...
+    pub temporary_names: TemporaryNames,
+    /// ... unless it keeps such a name for this long.
+    pub temporary_settle: Duration,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
 }
@@ -95,6 +105,9 @@ impl Default for Settings {
             total_buffer: 256 << 20,
             settle: Duration::from_secs(10),
             settle_max: Duration::from_secs(60),
+            warn: Duration::from_secs(24 * 3600),
+            temporary_names: TemporaryNames::default(),
+            temporary_settle: Duration::from_secs(600),
             kek: None,
         }
     }
@@ -115,6 +128,7 @@ pub(crate) struct House {
     pub(crate) points: Points,
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
+    sidecars: Sidecars,
     pub(crate) budget: Budget,
     /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
     pub(crate) works: Handle,
@@ -175,6 +189,7 @@ impl Shares {
             budget: Budget::new(settings.total_buffer),
             logins: Logins::default(),
             uploads: Registry::default(),
+            sidecars: Sidecars::default(),
             notes: Arc::new(Semaphore::new(256)),
             draining: AtomicBool::new(false),
             data,

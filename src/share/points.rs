@@ -8,6 +8,14 @@ pub(crate) const ALL: &[&str] = &[
     "publish.manifest-stored",
     "publish.before-commit",
     "publish.after-commit",
+    "rename.before-commit",
+    "rename.after-commit",
+    "notice.before-settled",
+    "notice.after-settled",
+    "notice.before-delivered",
+    "notice.after-delivered",
+    "sidecar.before-commit",
+    "sidecar.after-commit",
 ];
 
 #[cfg(test)]

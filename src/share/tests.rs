@@ -1,6 +1,7 @@
 //! The heart without a door: uploads in every order against a plain vector of bytes, resumes, versions, rules.
 
 mod faults;
+mod notices;
 mod points;
 
 use std::net::{IpAddr, Ipv4Addr};

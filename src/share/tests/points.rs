@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::notify::outbox::{Channel, Outbox};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r20_every_named_point_is_passed() {
@@ -21,6 +22,15 @@ async fn r20_every_named_point_is_passed() {
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
+
+    put(&view, "f.sha256", b"gibberish").await;
+    view.rename(&path("f"), &path("g"), false).await.unwrap();
+    view.rename(&path("g"), &path("f"), false).await.unwrap();
+    shares.check_all_sidecars().await.unwrap();
+    let (queue, later) = (NoticeQueue(shares.clone()), crate::model::Time::now().plus(Duration::from_secs(100)));
+    for notice in queue.due(later, 10).await.unwrap() {
+        queue.delivered(notice.id, later, Channel::Spool).await.unwrap();
+    }
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
