@@ -14,4 +14,5 @@ mod notices;
 mod resume;
 mod secrecy;
 mod support;
+mod told;
 mod upload;

@@ -6,11 +6,12 @@ use crate::notify::outbox::{Before, Channel, DueNotice, FileLine, News, Outbox, 
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
-/// Everything that is due `seconds` from now, delivered.
+/// Everything that is due `seconds` from now, delivered, and what settles within twenty more.
 async fn deliver(shares: &Shares, seconds: u64) -> Vec<DueNotice> {
-    let (queue, now) = (NoticeQueue(shares.clone()), Time::now().plus(Duration::from_secs(seconds)));
+    let (queue, then) = (NoticeQueue(shares.clone()), Time::now().plus(Duration::from_secs(seconds)));
     let mut delivered = Vec::new();
-    for _ in 0..3 {
+    for more in [0, 10, 20] {
+        let now = then.plus(Duration::from_secs(more));
         let due = queue.due(now, 100).await.unwrap();
         for notice in &due {
             queue.delivered(notice.id, now, Channel::Spool).await.unwrap();
