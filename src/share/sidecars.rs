@@ -135,7 +135,12 @@ impl Shares {
                         } else if row.current.is_some()
                             && described_by(&keys.names.open_name(row.id, sealed)?).is_some()
                         {
-                            self.check_around(ArtifactId::from_bytes(row.id)).await?;
+                            match self.check_around(ArtifactId::from_bytes(row.id)).await {
+                                Err(error) if error.is_temporary() => return Err(error),
+                                // One that cannot be read is no reason to leave the others out.
+                                Err(error) => tracing::warn!(%error, "a sender's digest could not be compared"),
+                                Ok(()) => {}
+                            }
                         }
                     }
                     tokio::task::yield_now().await;
