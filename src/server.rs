@@ -115,6 +115,9 @@ async fn run(
     let timekeeper = shares.clone();
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
+    let checker = shares.clone();
+    let stop_checking = watch_stop.clone();
+    workers.spawn(async move { checker.check_sender_digests(stop_checking).await });
     workers.spawn(sweep(shares.clone(), watch_stop.clone()));
     let scanner = shares.clone();
     let stop_scanning = watch_stop.clone();
@@ -221,6 +224,9 @@ pub fn share_settings(config: &Config) -> share::Settings {
         settle: Duration::from_secs(config.notify.settle_seconds),
         settle_max: Duration::from_secs(config.notify.settle_max_seconds),
         quarantine: Duration::from_secs(config.storage.quarantine_days.saturating_mul(86_400)),
+        warn: share::Settings::default().warn,
+        temporary_names: config.notify.temporary_names.clone(),
+        temporary_settle: Duration::from_secs(config.notify.temporary_settle_seconds),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
 }

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::model::{SharePath, Word};
+use crate::model::{SharePath, Verdict, Word};
 use crate::notify::inert;
-use crate::share::{Error, Shares, Verification};
+use crate::share::{Error, SenderCheck, Shares, Verification};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -55,7 +55,7 @@ impl Command {
         match self {
             Self::List { ticket } => {
                 let lines = shares.artifacts(&ticket, &desk.address(shares).await?).await?;
-                let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "PATH"];
+                let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "SENDER", "PATH"];
                 let nothing = format!("Nothing has come for ticket {ticket} yet.");
                 desk.output.list(&lines, headings, &nothing, |row| {
                     [
@@ -65,6 +65,7 @@ impl Command {
                         row.received_at.map_or_else(|| "-".to_owned(), |time| time.to_string()),
                         row.uploaded_by.clone(),
                         row.sha256.clone().unwrap_or_else(|| "-".to_owned()),
+                        sender_checks(&row.sender_checks),
                         row.path.clone(),
                     ]
                 })
@@ -73,6 +74,20 @@ impl Command {
             Self::Verify { ticket } => verify(shares, desk, ticket.as_ref()).await,
         }
     }
+}
+
+/// `MD5 matches`, `SHA-256 DIFFERS`; a dash if the sender stated nothing.
+fn sender_checks(checks: &[SenderCheck]) -> String {
+    let words = checks.iter().map(|check| {
+        let result = match check.result {
+            Verdict::Matches => "matches",
+            Verdict::Differs => "DIFFERS",
+            Verdict::NotUnderstood => "not understood",
+        };
+        format!("{} {result}", check.algorithm.title())
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
 }
 
 async fn get(

@@ -169,6 +169,22 @@ impl Reader {
         Ok(())
     }
 
+    /// A list of texts; in the environment separated by commas.
+    pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(entry) = self.ask(key)? else { return Ok(None) };
+        let texts = match (&entry.value, &entry.origin) {
+            (Value::Array(values), _) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+            (Value::String(text), Origin::Environment(_)) => {
+                Some(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+            }
+            _ => None,
+        };
+        texts.map(Some).ok_or_else(|| ConfigError::Value {
+            place: place(key, &entry.origin),
+            problem: "this must be a list of texts, as [\"one\", \"two\"]".to_owned(),
+        })
+    }
+
     /// A path; in a file it starts at the file's directory.
     pub(super) fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
         let text = self.text(key)?;

@@ -84,6 +84,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!((c.storage.extent_mib, c.storage.checkpoint_seconds, c.storage.inline_kib), (32, 5, 64));
     assert_eq!(c.storage.quarantine_days, 7);
     assert_eq!((c.notify.settle_seconds, c.notify.settle_max_seconds, c.notify.give_up_hours), (10, 60, 72));
+    assert_eq!(c.notify.temporary_settle_seconds, 600);
     assert_eq!((c.keys.kek, c.notify.spool, c.notify.smtp), (None, None, None));
     assert_eq!((c.log.format, c.log.level), (LogFormat::Text, LogLevel::Info));
 }
@@ -186,6 +187,25 @@ fn values_that_are_no_numbers_are_checked_too() {
         "tacdrop.toml, 'limits.buffered_plaintext_mib': this must be at least \
          limits.buffered_plaintext_mib_per_session, which is 8",
     );
+}
+
+#[test]
+fn temporary_names_are_a_list_of_patterns() {
+    let names = |text: &str, env: &[(&str, &str)]| load(text, env).map(|config| config.notify.temporary_names);
+    let file = "[notify]\ntemporary_names = [\"*.upload\"]";
+    let list = |patterns: &[&str]| Ok(crate::model::TemporaryNames::new(patterns).unwrap());
+    assert_eq!(names(file, &[]), list(&["*.upload"]));
+    assert_eq!(names("[notify]\ntemporary_names = []", &[]), list(&[]));
+    assert_eq!(names(file, &[("TACDROP__NOTIFY__TEMPORARY_NAMES", "*.a, b*")]), list(&["*.a", "b*"]));
+    refused(
+        "[notify]\ntemporary_names = \"*.part\"",
+        "tacdrop.toml, 'notify.temporary_names': this must be a list of texts, as [\"one\", \"two\"]",
+    );
+    for bad in ["[\"*\"]", "[\"a/b\"]", "[\"\"]"] {
+        let refused = load(&format!("[notify]\ntemporary_names = {bad}"), &[]).unwrap_err();
+        assert!(refused.contains("'notify.temporary_names': '") && refused.contains("is no pattern"), "{refused}");
+    }
+    assert!(load("[notify]\ntemporary_names = [1]", &[]).is_err());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::reader::Reader;
 use super::{ConfigError, Secret};
+use crate::model::TemporaryNames;
 use crate::notify::Letterhead;
 
 /// All settings.
@@ -182,6 +183,10 @@ pub struct Notify {
     pub settle_max_seconds: u64,
     /// The age at which a notice that cannot be delivered is given up. Hours, 1 to 8760.
     pub give_up_hours: u64,
+    /// Names under which nothing is announced yet, because it will be renamed. At most 64 patterns.
+    pub temporary_names: TemporaryNames,
+    /// A file that keeps such a name is announced under it after so long. Seconds, 0 to 86400.
+    pub temporary_settle_seconds: u64,
     /// The directory for notices when no mail server is set; `None`: `DATA/notices`.
     pub spool: Option<PathBuf>,
     /// The mail server; `None`: notices go to the spool.
@@ -190,7 +195,15 @@ pub struct Notify {
 
 impl Default for Notify {
     fn default() -> Self {
-        Self { settle_seconds: 10, settle_max_seconds: 60, give_up_hours: 72, spool: None, smtp: None }
+        Self {
+            settle_seconds: 10,
+            settle_max_seconds: 60,
+            give_up_hours: 72,
+            temporary_names: TemporaryNames::default(),
+            temporary_settle_seconds: 600,
+            spool: None,
+            smtp: None,
+        }
     }
 }
 
@@ -344,6 +357,11 @@ impl Config {
         r.whole("notify.settle_seconds", &mut notify.settle_seconds, 0..=3600)?;
         r.whole("notify.settle_max_seconds", &mut notify.settle_max_seconds, 0..=86_400)?;
         r.whole("notify.give_up_hours", &mut notify.give_up_hours, 1..=8760)?;
+        if let Some(patterns) = r.texts("notify.temporary_names")? {
+            notify.temporary_names =
+                TemporaryNames::new(patterns).map_err(|why| r.refuse("notify.temporary_names", why))?;
+        }
+        r.whole("notify.temporary_settle_seconds", &mut notify.temporary_settle_seconds, 0..=86_400)?;
         notify.spool = r.path("notify.spool")?;
         notify.smtp = smtp(r)?;
 

@@ -8,7 +8,9 @@ pub mod language;
 pub mod name;
 pub mod path;
 pub mod refusal;
+pub mod sidecar;
 pub mod state;
+pub mod temporary;
 pub mod time;
 pub mod word;
 
@@ -17,6 +19,8 @@ pub use language::Language;
 pub use name::{FileName, NameError};
 pub use path::SharePath;
 pub use refusal::{Kind, Refusal};
+pub use sidecar::{Algorithm, Verdict};
 pub use state::{NoticeState, Priority, TicketStatus, VersionState};
+pub use temporary::TemporaryNames;
 pub use time::{HouseTime, Time};
 pub use word::{Word, WordError};

@@ -1,13 +1,13 @@
 //! A notice to test with.
 
 use crate::model::{Language, NoticeId, Priority, SharePath, Time};
-use crate::notify::outbox::{DueNotice, FileLine, Recipient, TicketLine};
+use crate::notify::outbox::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
 
 pub(super) fn notice(language: Language) -> DueNotice {
     let mut first = file("logs/show tech Größe.txt", 1);
-    first.size = 4_404_020;
+    arrival(&mut first).size = 4_404_020;
     let mut second = file("core.gz", 3);
-    second.sha256 = [2; 32];
+    arrival(&mut second).sha256 = [2; 32];
     DueNotice {
         id: NoticeId::from_bytes([0x0a; 16]),
         attempts: 0,
@@ -22,19 +22,32 @@ pub(super) fn notice(language: Language) -> DueNotice {
         },
         files: vec![first, second],
         more_files: 0,
+        more_unfinished: 0,
     }
 }
 
 pub(super) fn file(path: &str, version: u32) -> FileLine {
     let path = SharePath::parse(path.as_bytes()).unwrap();
-    FileLine {
-        version,
+    let arrival = Arrival {
         size: 1,
         sha256: [1; 32],
-        uploaded_by: "XT-4711".into(),
         received_at: Time::from_seconds(1_700_000_000),
         location: format!("sftp://files.example.org:2222/XT-4711/{}", path.url_encoded()),
         fetch: format!("sftp -P 2222 'anna@files.example.org:/XT-4711/{path}'"),
-        path,
-    }
+        before: version.checked_sub(1).filter(|before| *before > 0).map(|version| Before {
+            version,
+            size: 12_345,
+            continued: false,
+        }),
+        replaced_by: None,
+        standing: Standing::Available,
+        checks: Vec::new(),
+    };
+    FileLine { path, version, uploaded_by: "XT-4711".into(), news: News::Arrived(Box::new(arrival)) }
+}
+
+/// The arrival in a line made by [`file`].
+pub(super) fn arrival(line: &mut FileLine) -> &mut Arrival {
+    let News::Arrived(arrival) = &mut line.news else { panic!("this one is not whole") };
+    arrival
 }

@@ -186,7 +186,7 @@ fn calendar_date(time: Time) -> SystemTime {
 mod tests {
     use super::*;
     use crate::model::Language;
-    use crate::notify::fixtures::{file, notice};
+    use crate::notify::fixtures::{arrival, file, notice};
 
     fn letterhead() -> Letterhead {
         Letterhead::new("tacdrop <support@example.org>").unwrap()
@@ -256,7 +256,7 @@ mod tests {
         let mut notice = notice(Language::En);
         notice.files = vec![file("core.gz", 1)];
         for (length, encoding) in [(998, "8bit"), (999, "quoted-printable")] {
-            notice.files[0].location = "x".repeat(length);
+            arrival(&mut notice.files[0]).location = "x".repeat(length);
             let mail = Mail::of(&notice, &letterhead()).unwrap();
             let (head, body) = head_and_body(mail.bytes());
             assert!(head.contains(&format!("Content-Transfer-Encoding: {encoding}\r\n")), "{head}");

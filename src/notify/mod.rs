@@ -24,7 +24,7 @@ mod fixtures;
 pub use carrier::{AnyCarrier, Carrier, DeliveryError};
 pub use dispatcher::{Dispatcher, Settings, Waker};
 pub use mail::{Letterhead, LetterheadError, Mail, is_address};
-pub use outbox::{Attempt, Channel, DueNotice, FileLine, Outbox, OutboxError, Recipient, TicketLine};
+pub use outbox::{Attempt, Channel, DueNotice, FileLine, News, Outbox, OutboxError, Recipient, TicketLine};
 pub use smtp::{Login, Smtp, SmtpSettings, Tls};
 pub use spool::Spool;
 pub use text::FILES_SHOWN;

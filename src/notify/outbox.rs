@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 
-use crate::model::{Language, NoticeId, Priority, SharePath, Time, Word};
+use crate::model::{Algorithm, Language, NoticeId, Priority, SharePath, Time, Verdict, Word};
 
 /// The queue of notices. `share` implements it on the records; everything here may be called again after a failure.
 pub trait Outbox: Send + Sync + 'static {
@@ -103,7 +103,7 @@ pub struct DueNotice {
     pub id: NoticeId,
     /// How many tries have failed so far.
     pub attempts: u32,
-    /// When the first of its files became available; its age counts from here.
+    /// When the first of its files was worth a notice; its age counts from here.
     pub created_at: Time,
     /// The first notice of the same ticket to the same recipient, so that all of them make one thread; `None` (or this
     /// notice itself): this one begins the thread.
@@ -115,8 +115,10 @@ pub struct DueNotice {
     /// The files, oldest first. Those behind the first [`crate::notify::FILES_SHOWN`] are only counted, so they need not
     /// be here.
     pub files: Vec<FileLine>,
-    /// How many further files the notice speaks of that are not in `files`.
+    /// How many further files that came are not in `files`.
     pub more_files: u64,
+    /// How many further files that are not whole are not in `files`.
+    pub more_unfinished: u64,
 }
 
 /// Who gets a notice.
@@ -143,30 +145,142 @@ pub struct TicketLine {
     pub organisation: String,
 }
 
-/// A file that became available, as a notice shows it.
+/// A file, as a notice shows it.
 #[derive(Clone)]
 pub struct FileLine {
     /// Where it lies in the share.
     pub path: SharePath,
-    /// The version that became available, from 1 on; above 1 it replaces the one before.
+    /// The version that the notice speaks of, from 1 on.
     pub version: u32,
+    /// Login name of who sends it.
+    pub uploaded_by: String,
+    /// What there is to say.
+    pub news: News,
+}
+
+/// What a notice says of a file.
+#[derive(Clone)]
+pub enum News {
+    /// It came, whole.
+    Arrived(Box<Arrival>),
+    /// It was closed with bytes missing, and is unfinished still.
+    Incomplete(Unfinished),
+    /// It is unfinished and will be removed.
+    Expiring {
+        /// How unfinished it is.
+        unfinished: Unfinished,
+        /// About when.
+        removed_at: Time,
+    },
+}
+
+impl News {
+    /// Whether it is about a file that is not whole.
+    pub const fn is_unfinished(&self) -> bool {
+        !matches!(self, Self::Arrived(_))
+    }
+}
+
+/// A version that became available.
+#[derive(Clone)]
+pub struct Arrival {
     /// Bytes.
     pub size: u64,
     /// SHA-256 of the content.
     pub sha256: [u8; 32],
-    /// Login name of who sent it.
-    pub uploaded_by: String,
     /// When it became available.
     pub received_at: Time,
     /// Exactly where an engineer opens it: `sftp://HOST:PORT/REF/PATH`, percent-encoded, on one line.
     pub location: String,
     /// The one-line command that fetches it.
     pub fetch: String,
+    /// The version whose place it took.
+    pub before: Option<Before>,
+    /// The version that has taken its place since.
+    pub replaced_by: Option<u32>,
+    /// What has become of it since.
+    pub standing: Standing,
+    /// What comparing with the sender's digests showed.
+    pub checks: Vec<Check>,
+}
+
+/// The version that was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// Its number.
+    pub version: u32,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether the new one begins with all of its bytes: it was shorter, and its sender went on.
+    pub continued: bool,
+}
+
+/// What has become of a version between its arrival and its notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It can be fetched.
+    Available,
+    /// Its sender deleted it.
+    Withdrawn,
+    /// What is stored is not what was received.
+    Damaged,
+}
+
+/// What comparing with a sender's digest showed.
+#[derive(Clone)]
+pub struct Check {
+    /// The digest's algorithm.
+    pub algorithm: Algorithm,
+    /// What it showed.
+    pub verdict: Verdict,
+    /// The file that was compared, where it is not the one of this line: then this line's file states the digest.
+    pub of: Option<String>,
+}
+
+/// How much of a file is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Bytes that came.
+    pub there: u64,
+    /// Per cent that is missing, 1 to 100; `None`: the end is missing, and where it lies is not known.
+    pub missing: Option<u8>,
+}
+
+impl Unfinished {
+    /// Of `length` bytes `there` came. It is unfinished, so at least one per cent is missing; 100 only if nothing came.
+    pub fn new(there: u64, length: u64) -> Self {
+        let missing = length.saturating_sub(there);
+        let percent = || u8::try_from(u128::from(missing) * 100 / u128::from(length.max(1))).unwrap_or(99).clamp(1, 99);
+        Self {
+            there,
+            missing: match missing {
+                0 => None,
+                _ if there == 0 => Some(100),
+                _ => Some(percent()),
+            },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_never_rounded_away() {
+        for (there, length, missing) in [
+            (63, 100, Some(37)),
+            (999_999, 1_000_000, Some(1)),
+            (1, 1_000_000, Some(99)),
+            (0, 10, Some(100)),
+            (u64::MAX - 1, u64::MAX, Some(1)),
+            (1, u64::MAX, Some(99)),
+            (10, 10, None),
+            (0, 0, None),
+        ] {
+            assert_eq!(Unfinished::new(there, length), Unfinished { there, missing }, "{there} of {length}");
+        }
+    }
 
     #[test]
     fn a_channel_survives_its_text() {

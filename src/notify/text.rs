@@ -1,10 +1,14 @@
-//! The words of a notice: subject and body, German or English. `templates/` holds the two bodies.
+//! The words of a notice: subject and body, German or English. `templates/` holds the two bodies, `notes` the sentences
+//! about single files.
+
+#[path = "notes.rs"]
+mod notes;
 
 use askama::Template;
 
 use crate::model::{Language, Priority, Time, Word};
 use crate::notify::inert;
-use crate::notify::outbox::{DueNotice, FileLine};
+use crate::notify::outbox::{DueNotice, FileLine, News, Standing};
 
 /// How many files a notice shows in full. Of more it gives the number and the command that lists them.
 pub const FILES_SHOWN: usize = 50;
@@ -26,8 +30,7 @@ pub(super) struct Text {
 pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
     let language = notice.recipient.language;
     let ticket = &notice.ticket;
-    let counted = u64::try_from(notice.files.len()).unwrap_or(u64::MAX);
-    let total = counted.saturating_add(notice.more_files);
+    let news = Sums::of(notice);
     let files: Vec<Block> = notice
         .files
         .iter()
@@ -35,45 +38,40 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
         .zip(1..)
         .map(|(file, number)| Block::of(file, number, language))
         .collect();
-    let more = total.saturating_sub(u64::try_from(files.len()).unwrap_or(u64::MAX));
-    let new_files = match (language, total) {
-        (Language::En, 1) => "1 new file".to_owned(),
-        (Language::En, n) => format!("{n} new files"),
-        (Language::De, 1) => "1 neue Datei".to_owned(),
-        (Language::De, n) => format!("{n} neue Dateien"),
-    };
+    let summary = news.words(language);
     let title = ticket.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
-
     let subject = match title {
         // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other text.
         Some(title) => {
             let title = inert::short_line(title, SUBJECT_TITLE).replace("=?", "= ?");
-            format!("[{}] {new_files}: {title}", ticket.reference)
+            format!("[{}] {summary}: {title}", ticket.reference)
         }
-        None => format!("[{}] {new_files}", ticket.reference),
+        None => format!("[{}] {summary}", ticket.reference),
     };
-    let headline = match language {
-        Language::En => format!("{new_files} for ticket {}", ticket.reference),
-        Language::De => format!("{new_files} für Ticket {}", ticket.reference),
+    let letter = Letter {
+        headline: match language {
+            Language::En => format!("{summary} for ticket {}", ticket.reference),
+            Language::De => format!("{summary} für Ticket {}", ticket.reference),
+        },
+        title: title.map(|title| inert::short_line(title, BODY_TEXT)),
+        priority: priority(ticket.priority, language),
+        organisation: inert::short_line(&ticket.organisation, BODY_TEXT),
+        total: news.total(),
+        more: news.total().saturating_sub(count(files.len())),
+        files,
+        reference: &ticket.reference,
+        notice: notice.id.to_string(),
     };
-    let title = title.map(|title| inert::short_line(title, BODY_TEXT));
-    let organisation = inert::short_line(&ticket.organisation, BODY_TEXT);
-    let (priority, reference, notice) = (priority(ticket.priority, language), &ticket.reference, notice.id.to_string());
     let mut body = match language {
-        Language::En => {
-            English { headline, title, priority, organisation, files, total, more, reference, notice }.render()?
-        }
-        Language::De => {
-            German { headline, title, priority, organisation, files, total, more, reference, notice }.render()?
-        }
+        Language::En => English { letter: &letter }.render()?,
+        Language::De => German { letter: &letter }.render()?,
     };
     body.push('\n');
     Ok(Text { subject, body })
 }
 
-#[derive(Template)]
-#[template(path = "notice.en.txt", escape = "none")]
-struct English<'a> {
+/// What both templates show.
+struct Letter<'a> {
     headline: String,
     title: Option<String>,
     priority: String,
@@ -86,29 +84,89 @@ struct English<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "notice.en.txt", escape = "none")]
+struct English<'a> {
+    letter: &'a Letter<'a>,
+}
+
+#[derive(Template)]
 #[template(path = "notice.de.txt", escape = "none")]
 struct German<'a> {
-    headline: String,
-    title: Option<String>,
-    priority: String,
-    organisation: String,
-    files: Vec<Block>,
-    total: u64,
-    more: u64,
-    reference: &'a Word,
-    notice: String,
+    letter: &'a Letter<'a>,
+}
+
+/// How many files came, are not whole, or will be removed. What is not whole is never counted as a new file.
+struct Sums {
+    arrived: u64,
+    incomplete: u64,
+    expiring: u64,
+}
+
+impl Sums {
+    fn of(notice: &DueNotice) -> Self {
+        let of = |wanted: fn(&News) -> bool| count(notice.files.iter().filter(|file| wanted(&file.news)).count());
+        Self {
+            arrived: of(|news| matches!(news, News::Arrived(_))).saturating_add(notice.more_files),
+            incomplete: of(|news| matches!(news, News::Incomplete(_))).saturating_add(notice.more_unfinished),
+            expiring: of(|news| matches!(news, News::Expiring { .. })),
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.arrived.saturating_add(self.incomplete).saturating_add(self.expiring)
+    }
+
+    fn words(&self, language: Language) -> String {
+        let all = [
+            match (language, self.arrived) {
+                (_, 0) => None,
+                (Language::En, 1) => Some("1 new file".to_owned()),
+                (Language::En, n) => Some(format!("{n} new files")),
+                (Language::De, 1) => Some("1 neue Datei".to_owned()),
+                (Language::De, n) => Some(format!("{n} neue Dateien")),
+            },
+            match (language, self.incomplete) {
+                (_, 0) => None,
+                (Language::En, 1) => Some("1 incomplete file".to_owned()),
+                (Language::En, n) => Some(format!("{n} incomplete files")),
+                (Language::De, 1) => Some("1 unvollständige Datei".to_owned()),
+                (Language::De, n) => Some(format!("{n} unvollständige Dateien")),
+            },
+            match (language, self.expiring) {
+                (_, 0) => None,
+                (Language::En, 1) => Some("1 unfinished file will be removed".to_owned()),
+                (Language::En, n) => Some(format!("{n} unfinished files will be removed")),
+                (Language::De, 1) => Some("1 unfertige Datei wird entfernt".to_owned()),
+                (Language::De, n) => Some(format!("{n} unfertige Dateien werden entfernt")),
+            },
+        ];
+        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// One file, in words.
 struct Block {
     number: u32,
     name: String,
-    version: u32,
-    replaces: Option<u32>,
-    size: String,
+    notes: Vec<String>,
     uploaded_by: String,
+    whole: Option<Whole>,
+}
+
+/// What only a file that came has.
+struct Whole {
+    size: String,
     received: String,
     sha256: String,
+    place: Option<Place>,
+}
+
+/// Where it can be fetched.
+struct Place {
     location: String,
     fetch: String,
 }
@@ -119,14 +177,20 @@ impl Block {
             number,
             // A path has at most 1024 bytes: it is never cut.
             name: inert::line(&file.path.to_string()).into_owned(),
-            version: file.version,
-            replaces: file.version.checked_sub(1).filter(|before| *before > 0),
-            size: size(file.size, language),
+            notes: notes::of(file, language),
             uploaded_by: inert::short_line(&file.uploaded_by, BODY_TEXT),
-            received: moment(file.received_at),
-            sha256: hex::encode(file.sha256),
-            location: inert::line(&file.location).into_owned(),
-            fetch: inert::line(&file.fetch).into_owned(),
+            whole: match &file.news {
+                News::Arrived(arrival) => Some(Whole {
+                    size: size(arrival.size, language),
+                    received: moment(arrival.received_at),
+                    sha256: hex::encode(arrival.sha256),
+                    place: (arrival.standing == Standing::Available).then(|| Place {
+                        location: inert::line(&arrival.location).into_owned(),
+                        fetch: inert::line(&arrival.fetch).into_owned(),
+                    }),
+                }),
+                News::Incomplete(_) | News::Expiring { .. } => None,
+            },
         }
     }
 }
@@ -148,19 +212,8 @@ fn priority(priority: Priority, language: Language) -> String {
 
 /// `4.2 MiB (4,404,019 bytes)`, `4,2 MiB (4.404.019 Bytes)`, `1 byte`. Rounded down, so that it never claims more.
 fn size(bytes: u64, language: Language) -> String {
-    let (point, separator, one, many) = match language {
-        Language::En => ('.', ',', "byte", "bytes"),
-        Language::De => (',', '.', "Byte", "Bytes"),
-    };
-    let digits = bytes.to_string();
-    let mut exact = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            exact.push(separator);
-        }
-        exact.push(digit);
-    }
-    let exact = format!("{exact} {}", if bytes == 1 { one } else { many });
+    let point = if language == Language::En { '.' } else { ',' };
+    let exact = exact(bytes, language);
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     match units.iter().zip(1u32..).take_while(|(_, power)| bytes >> (10 * power) > 0).last() {
         Some((unit, power)) => {
@@ -171,6 +224,23 @@ fn size(bytes: u64, language: Language) -> String {
     }
 }
 
+/// `12,345 bytes`, `12.345 Bytes`.
+fn exact(bytes: u64, language: Language) -> String {
+    let (separator, one, many) = match language {
+        Language::En => (',', "byte", "bytes"),
+        Language::De => ('.', "Byte", "Bytes"),
+    };
+    let digits = bytes.to_string();
+    let mut exact = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            exact.push(separator);
+        }
+        exact.push(digit);
+    }
+    format!("{exact} {}", if bytes == 1 { one } else { many })
+}
+
 /// `2026-11-22 01:08:00 UTC`: RFC 3339 made readable.
 fn moment(time: Time) -> String {
     time.to_string().replace('T', " ").replace('Z', " UTC")
@@ -179,7 +249,7 @@ fn moment(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::fixtures::{file, notice};
+    use crate::notify::fixtures::{arrival, file, notice};
 
     const ENGLISH: &str = "\
 2 new files for ticket XT-4711
@@ -202,7 +272,7 @@ sftp -P 2222 'anna@files.example.org:/XT-4711/logs/show tech Größe.txt'
 
 --- 2 of 2 ---
 core.gz
-Version 3, replaces version 2
+Version 3, replaces version 2 (12,345 bytes)
 Size: 1 byte
 Uploaded by: XT-4711
 Received: 2023-11-14 22:13:20 UTC
@@ -238,7 +308,7 @@ sftp -P 2222 'anna@files.example.org:/XT-4711/logs/show tech Größe.txt'
 
 --- 2 von 2 ---
 core.gz
-Version 3, ersetzt Version 2
+Version 3, ersetzt Version 2 (12.345 Bytes)
 Größe: 1 Byte
 Hochgeladen von: XT-4711
 Empfangen: 2023-11-14 22:13:20 UTC
@@ -312,8 +382,8 @@ Von tacdrop verschickt als Mitteilung
         notice.ticket.organisation = "Evil\nLocation:\nsftp://evil".to_owned();
         for file in &mut notice.files {
             file.uploaded_by = "eve\r\n.\r\nMAIL FROM:<a@b>".to_owned();
-            file.location.push_str("\nsftp://evil");
-            file.fetch.push_str("\u{2028}rm -rf /");
+            arrival(file).location.push_str("\nsftp://evil");
+            arrival(file).fetch.push_str("\u{2028}rm -rf /");
         }
         let text = write(&notice).unwrap();
         assert_eq!(text.body.lines().count(), ENGLISH.lines().count());

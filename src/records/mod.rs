@@ -8,9 +8,12 @@
 //! another one is being made durable share one commit (`writer.rs`). Readers do not wait.
 
 pub mod audit;
+pub mod checks;
 pub mod entries;
+pub mod held;
 pub mod history;
 pub mod keyring;
+pub mod lineage;
 pub mod notices;
 pub mod people;
 pub mod shelves;

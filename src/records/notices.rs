@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
-use crate::model::{NoticeId, NoticeState, Time, VersionId, Word};
+use crate::model::{ArtifactId, NoticeId, NoticeState, Time, VersionId, VersionState, Word};
 
 /// One message to one person about one ticket.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct NoticeRow {
     pub recipient: Word,
     /// Where it stands.
     pub state: NoticeState,
-    /// `mail` or `spool`, once tried.
+    /// `mail` or `spool`, once tried; `none`: it had nothing left to say.
     pub channel: Option<String>,
     /// How often it was tried.
     pub attempts: u64,
@@ -116,12 +116,21 @@ pub enum About {
 }
 
 impl About {
-    const fn as_str(self) -> &'static str {
+    /// The word for it in records and JSON.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
             Self::Incomplete => "incomplete",
             Self::Expiring => "expiring",
         }
+    }
+}
+
+impl std::str::FromStr for About {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Available, Self::Incomplete, Self::Expiring].into_iter().find(|about| about.as_str() == text).ok_or(())
     }
 }
 
@@ -234,19 +243,69 @@ pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word) -> Resul
     Ok(())
 }
 
+/// A version that a notice speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct ToldRow {
+    /// The version.
+    pub version: VersionId,
+    /// Its file.
+    pub artifact: ArtifactId,
+    /// Why the notice speaks of it.
+    pub about: About,
+    /// Where it stands by now.
+    pub state: VersionState,
+}
+
 /// The versions that a notice speaks of, in the order in which they became available.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn versions(conn: &mut Conn, id: NoticeId) -> Result<Vec<VersionId>, RecordsError> {
+pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Vec<ToldRow>, RecordsError> {
     let rows = sqlx::query(
-        "SELECT nv.version_id FROM notice_version nv JOIN version v ON v.id = nv.version_id \
-         WHERE nv.notice_id = $1 ORDER BY v.received_at, v.id",
+        "SELECT nv.version_id, nv.about, v.entry_id, v.state FROM notice_version nv JOIN version v ON v.id = nv.version_id \
+         WHERE nv.notice_id = $1 ORDER BY COALESCE(v.received_at, v.opened_at), v.id",
     )
     .bind(&id.as_bytes()[..])
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| bytes_as(row, "notice_version", "version_id")).collect()
+    rows.iter()
+        .map(|row| {
+            Ok(ToldRow {
+                version: bytes_as(row, "notice_version", "version_id")?,
+                artifact: bytes_as(row, "version", "entry_id")?,
+                about: text_as(row, "notice_version", "about")?,
+                state: text_as(row, "version", "state")?,
+            })
+        })
+        .collect()
+}
+
+/// Notices whose settling time is over.
+///
+/// # Errors
+/// If the database fails.
+pub async fn settled(conn: &mut Conn, now: Time) -> Result<Vec<NoticeRow>, RecordsError> {
+    let rows = sqlx::query(select!("WHERE n.state = 'settling' AND n.next_attempt_at <= $1 ORDER BY n.created_at"))
+        .bind(now.millis())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(notice).collect()
+}
+
+/// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`, without a try.
+///
+/// # Errors
+/// If the database fails.
+pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE notice SET state = 'delivered', channel = 'none', delivered_at = $2, next_attempt_at = NULL, \
+         last_error = NULL WHERE id = $1",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(now.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// All notices, or those of one ticket, oldest first.

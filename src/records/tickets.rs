@@ -101,6 +101,15 @@ pub async fn by_reference(conn: &mut Conn, reference: &str) -> Result<Option<Tic
     row.as_ref().map(ticket).transpose()
 }
 
+/// The ticket of a share.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>, RecordsError> {
+    let row = sqlx::query(select!("WHERE t.share_id = $1")).bind(&share.as_bytes()[..]).fetch_optional(conn).await?;
+    row.as_ref().map(ticket).transpose()
+}
+
 /// All tickets, or those assigned to one engineer.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use russh_sftp::protocol::{FileAttr, StatusCode};
 
 use crate::model::{Language, Refusal, Time};
-use crate::share::{Attributes, PlaceKind};
+use crate::share::{Attributes, PlaceKind, Unfinished};
 
 use super::handles::Handle;
 use super::status;
@@ -34,7 +34,7 @@ const REGULAR: u32 = 0o100_000;
 /// Six months (of an average Gregorian year), in seconds: `ls` shows the year of what is older.
 const SIX_MONTHS: i64 = 31_556_952 / 2;
 
-/// The group that every listing shows.
+/// The group that listings show of everything that is whole; of the rest they show there how it is not.
 const GROUP: &str = "tacdrop";
 
 /// One name of a NAME reply.
@@ -138,8 +138,16 @@ impl Data {
     }
 }
 
-/// A line as `ls -l` prints it, in UTC: with the time of day for the last six months, else with the year.
-pub(crate) fn longname(name: &[u8], attributes: &Attributes, owner: &str, now: Time) -> Vec<u8> {
+/// A line as `ls -l` prints it, in UTC: with the time of day for the last six months, else with the year. What is not whole
+/// yet says so in the group's column: clients show it and parse around it.
+pub(crate) fn longname(
+    name: &[u8],
+    attributes: &Attributes,
+    owner: &str,
+    unfinished: Option<Unfinished>,
+    now: Time,
+) -> Vec<u8> {
+    let group = unfinished.map_or(GROUP, Unfinished::as_str);
     let (kind, links) = match attributes.kind {
         PlaceKind::File => ('-', 1),
         PlaceKind::Directory => ('d', 2),
@@ -154,7 +162,7 @@ pub(crate) fn longname(name: &[u8], attributes: &Attributes, owner: &str, now: T
     let moment = jiff::Timestamp::from_second(attributes.modified.seconds()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let date = moment.strftime(form);
     let size = attributes.size;
-    let mut line = format!("{mode} {links:>4} {owner:<8} {GROUP:<8} {size:>10} {date} ").into_bytes();
+    let mut line = format!("{mode} {links:>4} {owner:<8} {group:<8} {size:>10} {date} ").into_bytes();
     line.extend_from_slice(name);
     line
 }
@@ -303,13 +311,30 @@ mod tests {
     #[test]
     fn longnames_look_like_ls() {
         let now = Time::from_seconds(1_795_308_000); // 2026-11-22T00:40:00Z
-        let line = |attributes: &Attributes| String::from_utf8(longname(b"NAME", attributes, "OWNER", now)).unwrap();
+        let line =
+            |attributes: &Attributes| String::from_utf8(longname(b"NAME", attributes, "OWNER", None, now)).unwrap();
         assert_eq!(line(&file(1_795_307_940)), "-rw-r-----    1 OWNER    tacdrop        1234 Nov 22 00:39 NAME");
         assert_eq!(line(&file(1_700_000_000)), "-rw-r-----    1 OWNER    tacdrop        1234 Nov 14  2023 NAME");
         let future = file(1_795_308_000 + 90_000);
         assert!(line(&future).contains("Nov 23  2026"), "{}", line(&future));
         let directory = Attributes { kind: PlaceKind::Directory, mode: 0o750, size: 0, ..future };
         assert!(line(&directory).starts_with("drwxr-x---    2 OWNER    tacdrop           0 "));
-        assert!(longname(b"a\xff", &file(0), "O", now).ends_with(b" Jan  1  1970 a\xff"));
+        assert!(longname(b"a\xff", &file(0), "O", None, now).ends_with(b" Jan  1  1970 a\xff"));
+    }
+
+    #[test]
+    fn what_is_not_whole_says_so_where_every_parser_finds_nine_fields() {
+        let now = Time::from_seconds(1_795_308_000);
+        for unfinished in [None, Some(Unfinished::Receiving), Some(Unfinished::Incomplete)] {
+            for seconds in [1_795_307_940, 1_700_000_000] {
+                let line = longname(b"show tech.txt", &file(seconds), "XT-4711", unfinished, now);
+                let line = String::from_utf8(line).unwrap();
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                assert_eq!(fields.len(), 10, "{line}");
+                assert_eq!(fields[3], unfinished.map_or("tacdrop", Unfinished::as_str));
+                assert_eq!((fields[2], fields[4], fields[5]), ("XT-4711", "1234", "Nov"));
+                assert_eq!(&fields[8..], ["show", "tech.txt"]);
+            }
+        }
     }
 }

@@ -192,11 +192,15 @@ impl<O: Outlet> Session<O> {
         let now = Time::now();
         let names: Vec<_> = dots
             .iter()
-            .map(|name| (*name, &*attributes, "tacdrop"))
-            .chain(entries.iter().map(|entry| (entry.name.as_bytes(), &entry.attributes, entry.owner.as_str())))
-            .map(|(name, attributes, owner)| reply::Name {
+            .map(|name| (*name, &*attributes, "tacdrop", None))
+            .chain(
+                entries
+                    .iter()
+                    .map(|entry| (entry.name.as_bytes(), &entry.attributes, entry.owner.as_str(), entry.unfinished)),
+            )
+            .map(|(name, attributes, owner, unfinished)| reply::Name {
                 name,
-                longname: reply::longname(name, attributes, owner, now),
+                longname: reply::longname(name, attributes, owner, unfinished, now),
                 attributes: Some(attributes),
             })
             .collect();

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::{ArtifactId, DirectoryId, NoticeState, SharePath, Time, VersionState, Word};
+use crate::model::{Algorithm, ArtifactId, DirectoryId, NoticeState, SharePath, Time, Verdict, VersionState, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
-use crate::records::{notices, tickets};
+use crate::records::{checks, notices, tickets};
 use crate::share::content::Content;
 use crate::share::desk::existing_ticket;
 use crate::share::download::report_damage;
@@ -44,6 +44,17 @@ pub struct ArtifactLine {
     pub received_at: Option<Time>,
     /// What an engineer opens.
     pub location: String,
+    /// What comparing it with digests that its sender uploaded beside it showed.
+    pub sender_checks: Vec<SenderCheck>,
+}
+
+/// What comparing a file with its sender's digest showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SenderCheck {
+    /// The digest's algorithm.
+    pub algorithm: Algorithm,
+    /// What it showed.
+    pub result: Verdict,
 }
 
 /// A notice, for people and programs.
@@ -55,7 +66,7 @@ pub struct NoticeLine {
     pub ticket: String,
     /// What it speaks of.
     pub artifacts: Vec<NoticeArtifact>,
-    /// `mail` or `spool`, once tried.
+    /// `mail` or `spool`, once tried; `none`: there was nothing left to say, so nothing was sent.
     pub channel: Option<String>,
     /// The engineer's mail address.
     pub recipient: String,
@@ -78,6 +89,8 @@ pub struct NoticeArtifact {
     pub path: String,
     /// Its version.
     pub version: u64,
+    /// Why: `available`, `incomplete` or `expiring`.
+    pub about: &'static str,
 }
 
 /// What verifying an artifact showed.
@@ -108,6 +121,10 @@ impl Shares {
         let keys = self.0.keys.share(share).await?;
         let versions: HashMap<_, _> =
             versions::of_share(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
+        let mut compared: HashMap<_, Vec<_>> = HashMap::new();
+        for row in checks::of_share(&mut conn, share).await? {
+            compared.entry(row.version).or_default().push(row);
+        }
         drop(conn);
         let mut lines = Vec::new();
         for (path, row) in self.files(&keys).await? {
@@ -123,6 +140,10 @@ impl Shares {
                 uploaded_by: version.uploaded_by.clone(),
                 received_at: version.received_at,
                 location: address.location(ticket, &path),
+                sender_checks: checks::of_each_algorithm(compared.remove(&version.id).unwrap_or_default())
+                    .into_iter()
+                    .map(|row| SenderCheck { algorithm: row.algorithm, result: row.verdict })
+                    .collect(),
             });
         }
         lines.sort_by(|one, other| one.path.cmp(&other.path));
@@ -297,13 +318,14 @@ impl Shares {
             let keys = self.0.keys.share(ticket.share).await?;
             let engineers = crate::records::people::engineers(&mut conn, Some(notice.recipient.as_str())).await?;
             let mut artifacts = Vec::new();
-            for id in notices::versions(&mut conn, notice.id).await? {
-                let Some(version) = versions::by_id(&mut conn, id).await? else { continue };
+            for told in notices::told(&mut conn, notice.id).await? {
+                let Some(version) = versions::by_id(&mut conn, told.version).await? else { continue };
                 let entry = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
                 artifacts.push(NoticeArtifact {
                     id: version.artifact.to_string(),
                     path: path_of(&mut conn, &keys, version.artifact.as_bytes()).await?.to_string(),
                     version: entry.map_or(0, |entry| entry.number_base) + version.number,
+                    about: told.about.as_str(),
                 });
             }
             lines.push(NoticeLine {

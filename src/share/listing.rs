@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use crate::model::{DirectoryId, FileName, Refusal, Word};
 use crate::records::{entries, tickets};
-use crate::share::Attributes;
 use crate::share::tree::{FROM_SUPPORT, Spot};
 use crate::share::upload::Lane;
 use crate::share::virtual_places::VirtualListing;
+use crate::share::{Attributes, Unfinished};
 use crate::share::{Error, View};
 
 /// One line of a listing.
@@ -17,6 +17,8 @@ pub struct Entry {
     pub name: FileName,
     /// What STAT says of it.
     pub attributes: Attributes,
+    /// Whether it is not whole yet.
+    pub unfinished: Option<Unfinished>,
     /// Whose it is, for the owner's column of `ls -l`.
     pub owner: Word,
 }
@@ -50,6 +52,7 @@ impl Listing {
             lines.push_back(Entry {
                 name,
                 attributes: Attributes::directory(0o550, ticket.opened_at),
+                unfinished: None,
                 owner: ticket.reference,
             });
         }
@@ -65,7 +68,12 @@ impl Listing {
             .in_directory(directory)
             .iter()
             .filter(|lane| !lane.is_recorded())
-            .map(|lane| Entry { name: lane.name().clone(), attributes: lane.attributes(), owner: owner.clone() })
+            .map(|lane| Entry {
+                name: lane.name().clone(),
+                attributes: lane.attributes(),
+                unfinished: Some(Unfinished::Receiving),
+                owner: owner.clone(),
+            })
             .collect();
         let spot = Box::new(spot);
         Self { view, source: Source::Directory { spot, directory, after: None, unrecorded, ended: false } }
@@ -122,7 +130,8 @@ async fn page(
         let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
         let held: Option<std::sync::Arc<Lane>> = view.house().uploads.of_artifact(row.id);
         let attributes = view.attributes_of(&row, from_support, held.as_deref());
-        lines.push(Entry { name, attributes, owner: owner(spot) });
+        let unfinished = view.unfinished(&row, from_support, held.as_deref());
+        lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
     }
     Ok(lines)
 }

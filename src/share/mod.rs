@@ -21,8 +21,10 @@ mod outbox;
 mod place;
 mod points;
 mod recovery;
+mod sidecars;
 mod space;
 mod sweep;
+mod telling;
 mod tree;
 mod upload;
 mod view;
@@ -44,23 +46,25 @@ pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
 pub use error::Error;
-pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, Verification};
+pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verification};
 pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
-pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
+pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use sweep::Swept;
 pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 
+use crate::model::TemporaryNames;
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;
 use clock::HouseClock;
 use keys::Cabinet;
 use login::Logins;
 use points::Points;
+use sidecars::Sidecars;
 use space::Room;
 use upload::{Budget, Registry};
 
@@ -93,6 +97,12 @@ pub struct Settings {
     pub settle_max: Duration,
     /// An object of the store that no row knows is removed after two scans at least so long apart, in house time, have seen it.
     pub quarantine: Duration,
+    /// People are told so long before an unfinished version is removed.
+    pub warn: Duration,
+    /// Names under which nothing is announced yet, because it will be renamed ...
+    pub temporary_names: TemporaryNames,
+    /// ... unless it keeps such a name for this long.
+    pub temporary_settle: Duration,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
 }
@@ -113,6 +123,9 @@ impl Default for Settings {
             settle: Duration::from_secs(10),
             settle_max: Duration::from_secs(60),
             quarantine: Duration::from_secs(7 * 86_400),
+            warn: Duration::from_secs(24 * 3600),
+            temporary_names: TemporaryNames::default(),
+            temporary_settle: Duration::from_secs(600),
             kek: None,
         }
     }
@@ -133,6 +146,7 @@ pub(crate) struct House {
     pub(crate) points: Points,
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
+    sidecars: Sidecars,
     pub(crate) budget: Budget,
     pub(crate) room: Room,
     /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
@@ -202,6 +216,7 @@ impl Shares {
             room: Room::of(data.objects(), &settings),
             logins: Logins::default(),
             uploads: Registry::default(),
+            sidecars: Sidecars::default(),
             notes: Arc::new(Semaphore::new(256)),
             draining: AtomicBool::new(false),
             data,

@@ -1,18 +1,74 @@
 //! The outbox: a notice is queued in the transaction that makes a version available, and handed to `notify` when it has
-//! settled. It keeps ids only; names are opened when a notice is delivered.
+//! settled. It keeps ids only; names are opened when a notice is delivered, and `telling` decides then what it says.
+//!
+//! What becomes available under a temporary name is held: it is queued in the transaction that gives it another name, or
+//! when it has kept the temporary one for the set time. While it is withdrawn nobody is told of it; restored, it is queued.
+
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::model::{Language, NoticeId, Time, VersionId, Word};
+use crate::model::{ArtifactId, FileName, Language, NoticeId, Time, VersionId, Word};
 use crate::notify::outbox as mail;
-use crate::notify::{Attempt, Channel, DueNotice, FILES_SHOWN, Outbox, OutboxError};
+use crate::notify::{Attempt, Channel, DueNotice, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow};
-use crate::records::{Conn, entries, people, versions};
+use crate::records::{Conn, entries, held, lineage, people};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
-use crate::share::tree::path_of;
-use crate::share::{Error, House, PublicAddress, Shares};
+use crate::share::keys::ShareKeys;
+use crate::share::{Error, House, PublicAddress, Shares, telling};
 use crate::vault;
+
+/// Held versions that are queued at once.
+const HELD_AT_ONCE: usize = 1000;
+/// So long a notice is put off at a time while a file of it is compared with its sender's digest.
+const COMPARING: Duration = Duration::from_secs(1);
+
+/// A version becomes available, in this transaction: its notice is queued, or held while its name is a temporary one.
+pub(crate) async fn announce(
+    conn: &mut Conn,
+    house: &House,
+    keys: &ShareKeys,
+    ticket: &Word,
+    artifact: ArtifactId,
+    version: VersionId,
+    now: Time,
+) -> Result<(), Error> {
+    // The row has the name of this moment; a rename that is under way elsewhere comes before or behind this transaction.
+    let sealed = entries::by_id(conn, artifact.as_bytes()).await?.and_then(|entry| entry.name);
+    let name = sealed.map(|sealed| keys.names.open_name(*artifact.as_bytes(), &sealed)).transpose()?;
+    if name.is_some_and(|name| house.settings.temporary_names.matches(&name)) {
+        return Ok(held::hold(conn, version, now.plus(house.settings.temporary_settle)).await?);
+    }
+    queue(conn, house, ticket, version, About::Available, now).await
+}
+
+/// A file gets another name, in this transaction: if that is no temporary one, what was held of it is queued. Whether
+/// something was.
+pub(crate) async fn renamed(
+    conn: &mut Conn,
+    house: &House,
+    ticket: &Word,
+    entry: [u8; 16],
+    name: &FileName,
+    now: Time,
+) -> Result<bool, Error> {
+    if house.settings.temporary_names.matches(name) {
+        return Ok(false);
+    }
+    let mut announced = false;
+    let mut next = Some(entry);
+    // Also what was held of the files whose place it took.
+    for _ in 0..lineage::STEPS {
+        let Some(entry) = next else { break };
+        for version in held::take_of_entry(conn, &entry).await? {
+            queue(conn, house, ticket, version, About::Available, now).await?;
+            announced = true;
+        }
+        next = lineage::predecessor(conn, &entry).await?;
+    }
+    Ok(announced)
+}
 
 /// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one settling time share one.
 pub(crate) async fn queue(
@@ -65,7 +121,8 @@ impl Shares {
         self.set_fact(PUBLIC_PORT, &address.port.to_string()).await
     }
 
-    async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<DueNotice, Error> {
+    /// What a notice says; none if there is nothing left to say.
+    async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Option<DueNotice>, Error> {
         let house = &self.0;
         let mut conn = house.records.read().await?;
         let ticket = existing_ticket(&mut conn, &notice.ticket).await?;
@@ -78,27 +135,13 @@ impl Shares {
         let organisation =
             organisation.into_iter().next().map_or_else(|| ticket.organisation.to_string(), |row| row.name);
         let first = notices::first_of(&mut conn, &notice.ticket).await?;
-        let ids = notices::versions(&mut conn, notice.id).await?;
+        drop(conn);
         let keys = house.keys.share(ticket.share).await?;
-        let mut files = Vec::new();
-        for id in ids.iter().take(FILES_SHOWN) {
-            let Some(version) = versions::by_id(&mut conn, *id).await? else { continue };
-            let Some(sha256) = version.sha256 else { continue };
-            let entry = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
-            let number = entry.map_or(0, |entry| entry.number_base) + version.number;
-            let path = path_of(&mut conn, &keys, version.artifact.as_bytes()).await?;
-            files.push(mail::FileLine {
-                location: address.location(&notice.ticket, &path),
-                fetch: address.fetch_command(&notice.recipient, &notice.ticket, &path),
-                path,
-                version: u32::try_from(number).unwrap_or(u32::MAX),
-                size: version.length,
-                sha256,
-                uploaded_by: version.uploaded_by,
-                received_at: version.received_at.unwrap_or(notice.created_at),
-            });
+        let telling = telling::of(house, &keys, notice, address).await?;
+        if telling.is_empty() {
+            return Ok(None);
         }
-        Ok(DueNotice {
+        Ok(Some(DueNotice {
             id: notice.id,
             attempts: u32::try_from(notice.attempts).unwrap_or(u32::MAX),
             created_at: notice.created_at,
@@ -114,21 +157,49 @@ impl Shares {
                 priority: ticket.priority,
                 organisation,
             },
-            more_files: (ids.len() as u64).saturating_sub(FILES_SHOWN as u64),
-            files,
-        })
+            files: telling.files,
+            more_files: telling.more_files,
+            more_unfinished: telling.more_unfinished,
+        }))
+    }
+
+    /// Queues what kept its temporary name for too long.
+    async fn queue_held(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
+        for (version, ticket) in held::due(conn, now, HELD_AT_ONCE).await? {
+            queue(conn, &self.0, &ticket, version, About::Available, now).await?;
+            held::forget(conn, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts settled notices off while a file of theirs is compared with its sender's digest, at most to the end of the
+    /// longest settling time.
+    async fn wait_for_comparisons(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
+        for notice in notices::settled(conn, now).await? {
+            let latest = notice.created_at.plus(self.0.settings.settle_max);
+            let told = notices::told(conn, notice.id).await?;
+            if now < latest && self.0.sidecars.may_say_more_of(told.iter().map(|row| row.artifact)) {
+                notices::put_off(conn, notice.id, now.plus(COMPARING).min(latest)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn due_notices(&self, now: Time, most: usize) -> Result<Vec<DueNotice>, Error> {
         let mut tx = self.0.records.begin().await?;
+        self.queue_held(tx.conn(), now).await?;
+        self.wait_for_comparisons(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
         let rows = notices::due(tx.conn(), now, most).await?;
+        self.0.points.pass("notice.before-settled");
         tx.commit().await?;
+        self.0.points.pass("notice.after-settled");
         let address = self.public_address().await?.unwrap_or_else(PublicAddress::unknown);
         let mut contents = Vec::with_capacity(rows.len());
         for row in rows {
             match self.content_of(&row, &address).await {
-                Ok(content) => contents.push(content),
+                Ok(Some(content)) => contents.push(content),
+                Ok(None) => self.note_nothing_to_say(row.id, now).await?,
                 Err(error) if error.is_temporary() => return Err(error),
                 // It can never be read; the others must not wait for it.
                 Err(error) => {
@@ -142,12 +213,24 @@ impl Shares {
         Ok(contents)
     }
 
+    /// What the notice was to speak of is gone, or has a notice of its own: nobody is bothered.
+    async fn note_nothing_to_say(&self, id: NoticeId, now: Time) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        notices::void(tx.conn(), id, now).await?;
+        let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
+        audit::write(tx.conn(), "notice.void", subject, &json!({})).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn note_delivery(&self, id: NoticeId, at: Time, channel: Channel) -> Result<(), Error> {
         let mut tx = self.0.records.begin().await?;
         notices::delivered(tx.conn(), id, channel.as_str(), at).await?;
         let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
         audit::write(tx.conn(), "notice.delivered", subject, &json!({ "channel": channel.as_str() })).await?;
-        Ok(tx.commit().await?)
+        self.0.points.pass("notice.before-delivered");
+        tx.commit().await?;
+        self.0.points.pass("notice.after-delivered");
+        Ok(())
     }
 
     async fn note_failure(&self, id: NoticeId, attempt: &Attempt) -> Result<(), Error> {
@@ -170,7 +253,11 @@ impl Outbox for NoticeQueue {
     }
 
     async fn next_due(&self) -> Result<Option<Time>, OutboxError> {
-        let due = async { Ok::<_, Error>(notices::next_due(&mut *self.0.0.records.read().await?).await?) };
+        let due = async {
+            let mut conn = self.0.0.records.read().await?;
+            let all = [notices::next_due(&mut conn).await?, held::next_due(&mut conn).await?];
+            Ok::<_, Error>(all.into_iter().flatten().min())
+        };
         due.await.map_err(OutboxError::new)
     }
 

@@ -24,6 +24,25 @@ pub struct Attributes {
     pub modified: Time,
 }
 
+/// How a file is not whole yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// It arrives, or was cut.
+    Receiving,
+    /// It was closed with a hole.
+    Incomplete,
+}
+
+impl Unfinished {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
 impl Attributes {
     pub(crate) const fn directory(mode: u32, modified: Time) -> Self {
         Self { kind: PlaceKind::Directory, size: 0, mode, modified }

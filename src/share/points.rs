@@ -13,6 +13,14 @@ pub(crate) const ALL: &[&str] = &[
     "recovery.before-sums",
     "sweep.strays-doomed",
     "sweep.objects-deleted",
+    "rename.before-commit",
+    "rename.after-commit",
+    "notice.before-settled",
+    "notice.after-settled",
+    "notice.before-delivered",
+    "notice.after-delivered",
+    "sidecar.before-commit",
+    "sidecar.after-commit",
 ];
 
 #[cfg(test)]

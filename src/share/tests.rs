@@ -3,6 +3,7 @@
 mod crashes;
 mod faults;
 mod invariants;
+mod notices;
 mod places;
 mod points;
 mod power;

@@ -16,9 +16,12 @@ use crate::records::entries::{self, EntryRow, NewEntry};
 use crate::records::{Conn, tickets, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::login::Who;
+use crate::share::outbox;
 use crate::share::tree::Spot;
 use crate::share::upload::{self, Lane, Upload, check_in_sight};
-use crate::share::{Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, WriteMode};
+use crate::share::{
+    Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, Unfinished, WriteMode,
+};
 use crate::vault;
 
 /// Permission bits of a new directory.
@@ -125,6 +128,17 @@ impl View {
         }
         let size = if mine { arriving.or(available) } else { available.or(arriving) };
         Attributes { kind: PlaceKind::File, size: size.unwrap_or(0), mode: row.mode, modified: row.modified_at }
+    }
+
+    /// Whether what [`attributes_of`](Self::attributes_of) says of a row is about a file that is not whole yet.
+    pub(crate) fn unfinished(&self, row: &EntryRow, from_support: bool, held: Option<&Lane>) -> Option<Unfinished> {
+        let shown = row.current.is_none() || self.is_engineer() == from_support;
+        match (held, row.receiving) {
+            _ if !shown || row.is_directory => None,
+            (Some(_), _) => Some(Unfinished::Receiving),
+            (None, Some(version)) if version.incomplete => Some(Unfinished::Incomplete),
+            (None, receiving) => receiving.map(|_| Unfinished::Receiving),
+        }
     }
 
     /// Opens a directory.
@@ -303,8 +317,15 @@ impl View {
         let sealed = source.reach.keys.names.seal_name(row.id, name)?;
         entries::move_to(tx.conn(), &row.id, directory, index, &sealed).await?;
         self.note(tx.conn(), "artifact.renamed", &source.reach.ticket, row.id).await?;
+        let announced = outbox::renamed(tx.conn(), self.house(), &source.reach.ticket, row.id, name, now).await?;
+        self.house().points.pass("rename.before-commit");
         tx.commit().await?;
+        self.house().points.pass("rename.after-commit");
         self.house().uploads.renamed(row.id, directory, name, index);
+        self.house().look_at_sidecars(ArtifactId::from_bytes(row.id));
+        if announced {
+            self.house().notice_queued();
+        }
         Ok(())
     }
 

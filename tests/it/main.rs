@@ -16,4 +16,5 @@ mod resume;
 mod secrecy;
 mod store;
 mod support;
+mod told;
 mod upload;

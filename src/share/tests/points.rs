@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::power::{Crash, Run, Template, copy_data, look, setting};
 use super::*;
+use crate::notify::outbox::{Channel, Outbox};
 use crate::store::simulated::Dice;
 
 /// Crashes at one point in one run: a point is passed many times.
@@ -82,6 +83,14 @@ async fn r20_every_named_point_is_passed() {
         crate::share::recovery::recover(&shares.0).await.unwrap();
     }
     assert_eq!(shares.sweep("server").await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
+    put(&view, "f.sha256", b"gibberish").await;
+    view.rename(&path("f"), &path("g"), false).await.unwrap();
+    view.rename(&path("g"), &path("f"), false).await.unwrap();
+    shares.check_all_sidecars().await.unwrap();
+    let (queue, later) = (NoticeQueue(shares.clone()), crate::model::Time::now().plus(Duration::from_secs(100)));
+    for notice in queue.due(later, 10).await.unwrap() {
+        queue.delivered(notice.id, later, Channel::Spool).await.unwrap();
+    }
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);

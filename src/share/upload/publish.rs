@@ -179,9 +179,15 @@ impl Ledger {
         if !versions::set_progress(tx.conn(), &row).await? {
             return Err(Refusal::Fenced.into());
         }
+        if incomplete && !self.from_support {
+            outbox::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
+        }
         house.points.pass("upload.progress-before");
         tx.commit().await?;
         house.points.pass("upload.progress-after");
+        if incomplete {
+            house.notice_queued();
+        }
 
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
         Ok(())
@@ -295,7 +301,7 @@ impl Ledger {
         });
         audit::write(tx.conn(), "artifact.available", subject, &detail).await?;
         if !self.from_support {
-            outbox::queue(tx.conn(), house, &self.ticket, self.version, About::Available, now).await?;
+            outbox::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
         }
         house.points.pass("publish.before-commit");
         tx.commit().await?;
@@ -311,6 +317,7 @@ impl Ledger {
             sha256 = %hex::encode(sha256), "an artifact is available"
         );
         house.notice_queued();
+        house.look_at_sidecars(self.artifact);
         Ok(())
     }
 

@@ -49,7 +49,9 @@ impl VirtualListing {
         signers: Option<Attributes>,
     ) -> Self {
         let owner = reach.ticket.clone();
-        let line = |attributes| Some(Entry { name: FileName::new(SIGNERS).ok()?, attributes, owner: owner.clone() });
+        let line = |attributes| {
+            Some(Entry { name: FileName::new(SIGNERS).ok()?, attributes, owner: owner.clone(), unfinished: None })
+        };
         let ready = signers.and_then(line).into_iter().collect();
         let mirror = Mirror { reach, tree, directory, at_root: names.is_empty(), after: None };
         Self { owner, source: Source::Directory(Box::new(mirror)), ready, ended: false }
@@ -78,7 +80,7 @@ impl VirtualListing {
                     *after = past.number;
                     let name = FileName::new(past.number.to_string().as_bytes()).map_err(|_| Refusal::BadName)?;
                     let attributes = file_attributes(past.length, past.received_at);
-                    self.ready.push_back(Entry { name, attributes, owner: self.owner.clone() });
+                    self.ready.push_back(Entry { name, attributes, owner: self.owner.clone(), unfinished: None });
                 }
             }
             Source::Directory(mirror) => {
@@ -100,6 +102,7 @@ impl VirtualListing {
                         name,
                         attributes,
                         owner: owner.clone(),
+                        unfinished: None,
                     }));
                 }
             }

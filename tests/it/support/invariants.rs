@@ -41,22 +41,26 @@ impl House {
 
         // I3: each of them was told of, and nothing else was.
         let missing = |house: &Self| {
-            let delivered: Vec<_> =
-                house.notices().into_iter().filter(|notice| notice["state"] == "delivered").collect();
+            let delivered: Vec<_> = house
+                .notices()
+                .into_iter()
+                .filter(|notice| notice["state"] == "delivered" && notice["channel"] != "none")
+                .collect();
             available.iter().find_map(|(ticket, artifact)| {
                 let told = delivered.iter().filter(|notice| notice["ticket"] == ticket.as_str()).any(|notice| {
-                    notice["artifacts"]
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .any(|told| told["id"] == artifact["id"] && told["version"] == artifact["version"])
+                    notice["artifacts"].as_array().unwrap().iter().any(|told| {
+                        told["about"] == "available"
+                            && told["id"] == artifact["id"]
+                            && told["version"] == artifact["version"]
+                    })
                 });
                 (!told).then(|| artifact.clone())
             })
         };
         eventually("I3: a delivered notice of every available artifact", || missing(self).is_none().then_some(()));
         for notice in self.notices() {
-            for told in notice["artifacts"].as_array().unwrap() {
+            let as_whole = |told: &&serde_json::Value| told["about"] == "available";
+            for told in notice["artifacts"].as_array().unwrap().iter().filter(as_whole) {
                 let known = verified.iter().any(|line| {
                     line["version"] == told["version"]
                         && line["ticket"] == notice["ticket"]

@@ -1,0 +1,307 @@
+//! Digests that senders upload beside their files (`NAME.sha256`, `NAME.md5`) are compared with what came.
+//!
+//! Nothing depends on it: a wrong digest refuses nothing, and all of it can be done again, as it follows from what is
+//! available. After a publish and after a rename the file is put on a list; one task works on it, one file at a time. What
+//! a crash or a full list leaves undone is found by a walk over the names at the next start.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use md5::Md5;
+use sha1::Sha1;
+use sha2::digest::{Digest, DynDigest};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::content::Content;
+use super::download::report_damage;
+use super::keys::ShareKeys;
+use super::{Error, House, Shares};
+use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
+use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, Time, Verdict, VersionState, Word};
+use crate::records::checks::{self, CheckRow};
+use crate::records::entries::{self, EntryRow};
+use crate::records::versions::{self, VersionRow};
+use crate::records::{Conn, tickets};
+
+/// Files that wait to be looked at. If there are more, all names are walked over.
+const WAITING: usize = 1024;
+/// Names that are walked over at once.
+const PAGE: usize = 1000;
+/// Bytes of a file that are read at once.
+const READ: u64 = 1 << 20;
+
+/// The list of files to look at.
+#[derive(Default)]
+pub(super) struct Sidecars {
+    list: Mutex<List>,
+    changed: Notify,
+    /// Whether somebody works on the list.
+    works: AtomicBool,
+}
+
+#[derive(Default)]
+struct List {
+    waiting: VecDeque<ArtifactId>,
+    under_way: Option<ArtifactId>,
+    walk: bool,
+}
+
+impl Sidecars {
+    /// Asks to look at a file and at what states its digest. Never waits.
+    pub(super) fn look_at(&self, artifact: ArtifactId) {
+        if !self.works.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut list = self.list();
+        if list.waiting.len() >= WAITING {
+            list.walk = true;
+        } else if !list.waiting.contains(&artifact) {
+            list.waiting.push_back(artifact);
+        }
+        drop(list);
+        self.changed.notify_one();
+    }
+
+    /// Whether there may soon be more to say of one of these files.
+    pub(super) fn may_say_more_of(&self, artifacts: impl IntoIterator<Item = ArtifactId>) -> bool {
+        let list = self.list();
+        artifacts.into_iter().any(|one| list.under_way == Some(one) || list.waiting.contains(&one))
+    }
+
+    /// As if a file were being compared.
+    #[cfg(test)]
+    pub(super) fn pretend_to_work_on(&self, artifact: Option<ArtifactId>) {
+        self.list().under_way = artifact;
+    }
+
+    fn list(&self) -> std::sync::MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shares {
+    /// Compares files with their senders' digests until `stop`.
+    pub async fn check_sender_digests(&self, stop: CancellationToken) {
+        let shares = self.clone();
+        shares.0.sidecars.works.store(true, Ordering::Relaxed);
+        // It reads and hashes: that belongs to the runtime for works.
+        let work = self.0.works.spawn(async move { stop.run_until_cancelled(shares.work_on_sidecars()).await });
+        let _ = work.await;
+        self.0.sidecars.works.store(false, Ordering::Relaxed);
+    }
+
+    async fn work_on_sidecars(&self) {
+        let sidecars = &self.0.sidecars;
+        sidecars.list().walk = true;
+        loop {
+            let (next, walk) = {
+                let mut list = sidecars.list();
+                list.under_way = list.waiting.pop_front();
+                (list.under_way, list.under_way.is_none() && std::mem::take(&mut list.walk))
+            };
+            let outcome = match next {
+                Some(artifact) => self.check_around(artifact).await,
+                None if walk => self.check_all_sidecars().await,
+                None => {
+                    sidecars.changed.notified().await;
+                    continue;
+                }
+            };
+            sidecars.list().under_way = None;
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "a file could not be compared with its sender's digest; it is tried at the next start");
+            }
+        }
+    }
+
+    /// Walks over all names and looks at each sidecar that there is.
+    pub(super) async fn check_all_sidecars(&self) -> Result<(), Error> {
+        let tickets = tickets::list(&mut *self.0.records.read().await?, None).await?;
+        for ticket in tickets {
+            let Ok(keys) = self.0.keys.share(ticket.share).await else { continue };
+            let mut directories = vec![DirectoryId::root_of(ticket.share)];
+            while let Some(directory) = directories.pop() {
+                let (mut after, mut ended) = (None, false);
+                while !ended {
+                    let rows = entries::children(&mut *self.0.records.read().await?, directory, after, PAGE).await?;
+                    ended = rows.len() < PAGE;
+                    after = rows.last().map(|row| row.id);
+                    for row in rows {
+                        let Some(sealed) = &row.name else { continue };
+                        if row.is_directory {
+                            directories.push(DirectoryId::from_bytes(row.id));
+                        } else if row.current.is_some()
+                            && described_by(&keys.names.open_name(row.id, sealed)?).is_some()
+                        {
+                            match self.check_around(ArtifactId::from_bytes(row.id)).await {
+                                Err(error) if error.is_temporary() => return Err(error),
+                                // One that cannot be read is no reason to leave the others out.
+                                Err(error) => tracing::warn!(%error, "a sender's digest could not be compared"),
+                                Ok(()) => {}
+                            }
+                        }
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a file: what it states of another one, and what others state of it.
+    async fn check_around(&self, artifact: ArtifactId) -> Result<(), Error> {
+        let mut conn = self.0.records.read().await?;
+        let Some(row) = entries::by_id(&mut conn, artifact.as_bytes()).await? else { return Ok(()) };
+        let (Some(directory), Some(sealed), true) = (row.parent, &row.name, row.in_sight && !row.is_directory) else {
+            return Ok(());
+        };
+        let Some(ticket) = tickets::by_share(&mut conn, row.share).await? else { return Ok(()) };
+        let keys = self.0.keys.share(row.share).await?;
+        let name = keys.names.open_name(row.id, sealed)?;
+        let mut pairs = Vec::new();
+        if let Some((described, algorithm)) = described_by(&name)
+            && let Some(target) = named(&mut conn, &keys, directory, &described).await?
+        {
+            pairs.push(Pair { target, sidecar: row.clone(), name: described, algorithm });
+        }
+        for (other, algorithm) in sidecars_of(&name) {
+            if let Some(sidecar) = named(&mut conn, &keys, directory, &other).await? {
+                pairs.push(Pair { target: row.clone(), sidecar, name: name.clone(), algorithm });
+            }
+        }
+        drop(conn);
+        for pair in pairs {
+            self.check_pair(&keys, &ticket.reference, &pair).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares a file with a sidecar, unless that was done or one of them is not whole.
+    async fn check_pair(&self, keys: &ShareKeys, ticket: &Word, pair: &Pair) -> Result<(), Error> {
+        // While a newer version of the file arrives, the digest may be meant for that: it is compared when that is whole.
+        let (Some(target), Some(sidecar), None) = (pair.target.current, pair.sidecar.current, pair.target.receiving)
+        else {
+            return Ok(());
+        };
+        let mut conn = self.0.records.read().await?;
+        let target = available(versions::by_id(&mut conn, target.id).await?);
+        let sidecar = available(versions::by_id(&mut conn, sidecar.id).await?);
+        let (Some(target), Some(sidecar)) = (target, sidecar) else { return Ok(()) };
+        // A file that matched once is what its sender has; a later digest is of what is still to come.
+        let settled = |row: &CheckRow| {
+            row.sidecar == sidecar.id || (row.algorithm == pair.algorithm && row.verdict == Verdict::Matches)
+        };
+        if checks::of_version(&mut conn, target.id).await?.iter().any(settled) {
+            return Ok(());
+        }
+        drop(conn);
+        let verdict = match self.stated(keys, ticket, &sidecar, pair).await? {
+            None => Verdict::NotUnderstood,
+            Some(stated) => {
+                let computed = match (pair.algorithm, target.sha256) {
+                    (Algorithm::Sha256, Some(sha256)) => sha256.to_vec(),
+                    (algorithm, _) => self.digest_of(keys, ticket, &target, algorithm).await?,
+                };
+                if computed == stated { Verdict::Matches } else { Verdict::Differs }
+            }
+        };
+        let row = CheckRow { version: target.id, sidecar: sidecar.id, algorithm: pair.algorithm, verdict };
+        let mut tx = self.0.records.begin().await?;
+        checks::add(tx.conn(), &row, Time::now()).await?;
+        self.0.points.pass("sidecar.before-commit");
+        tx.commit().await?;
+        self.0.points.pass("sidecar.after-commit");
+        Ok(())
+    }
+
+    /// The digest that a sidecar states.
+    async fn stated(
+        &self,
+        keys: &ShareKeys,
+        ticket: &Word,
+        sidecar: &VersionRow,
+        pair: &Pair,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        if sidecar.length > MAX_SIDECAR {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        self.read_pieces(keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
+        Ok(stated_digest(&content, pair.algorithm, &pair.name))
+    }
+
+    /// Reads a file in full, because its digest by this algorithm is not in the records.
+    async fn digest_of(
+        &self,
+        keys: &ShareKeys,
+        ticket: &Word,
+        version: &VersionRow,
+        algorithm: Algorithm,
+    ) -> Result<Vec<u8>, Error> {
+        let mut digest: Box<dyn DynDigest + Send> = match algorithm {
+            Algorithm::Md5 => Box::new(Md5::new()),
+            Algorithm::Sha1 => Box::new(Sha1::new()),
+            Algorithm::Sha256 => Box::new(sha2::Sha256::new()),
+        };
+        self.read_pieces(keys, ticket, version, |bytes| digest.update(bytes)).await?;
+        Ok(digest.finalize().into_vec())
+    }
+
+    async fn read_pieces(
+        &self,
+        keys: &ShareKeys,
+        ticket: &Word,
+        version: &VersionRow,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let outcome = async {
+            let (content, manifest, _) = Content::of_version(&self.0, keys, version).await?;
+            let (mut bytes, mut at) = (Vec::new(), 0);
+            while at < manifest.length {
+                bytes.clear();
+                content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
+                at += bytes.len() as u64;
+                sink(&bytes);
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = &outcome {
+            report_damage(&self.0, error, version.id, ticket).await;
+        }
+        outcome
+    }
+}
+
+/// A file and what states its digest.
+struct Pair {
+    target: EntryRow,
+    sidecar: EntryRow,
+    /// The file's name.
+    name: FileName,
+    algorithm: Algorithm,
+}
+
+async fn named(
+    conn: &mut Conn,
+    keys: &ShareKeys,
+    directory: DirectoryId,
+    name: &FileName,
+) -> Result<Option<EntryRow>, Error> {
+    let row = entries::by_name(conn, directory, &keys.names.index(directory, name)).await?;
+    Ok(row.filter(|row| !row.is_directory))
+}
+
+fn available(version: Option<VersionRow>) -> Option<VersionRow> {
+    version.filter(|version| version.state == VersionState::Available)
+}
+
+impl House {
+    /// Something whole has a new name or new content: what its sender states of it is looked at.
+    pub(crate) fn look_at_sidecars(&self, artifact: ArtifactId) {
+        self.sidecars.look_at(artifact);
+    }
+}

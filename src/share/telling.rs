@@ -1,0 +1,194 @@
+//! What a notice says of each version that it speaks of. It is decided when the notice is delivered, from where the version
+//! stands by then:
+//!
+//! | queued because | stands | said |
+//! |---|---|---|
+//! | it came | available | that it came, what it replaces, what its sender's digest says |
+//! | it came | withdrawn, damaged | the same, and that it was deleted or is damaged; not where it lies |
+//! | it came | shredded | nothing |
+//! | closed with a hole, or expiring | unfinished still | that it is incomplete, and how much is missing |
+//! | closed with a hole, or expiring | anything else | nothing: if it came, that has its own notice |
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::content::Content;
+use super::keys::ShareKeys;
+use super::tree::path_of;
+use super::{Error, House, PublicAddress};
+use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
+use crate::notify::FILES_SHOWN;
+use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
+use crate::records::notices::{self, About, NoticeRow, ToldRow};
+use crate::records::versions::{self, VersionRow};
+use crate::records::{Conn, checks, entries, lineage};
+
+/// The place of older versions in a share.
+const VERSIONS: &[u8] = b".versions";
+
+/// What a notice says of files.
+pub(super) struct Telling {
+    pub(super) files: Vec<FileLine>,
+    pub(super) more_files: u64,
+    pub(super) more_unfinished: u64,
+}
+
+impl Telling {
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.more_files == 0 && self.more_unfinished == 0
+    }
+}
+
+/// Puts together what a notice says.
+pub(super) async fn of(
+    house: &Arc<House>,
+    keys: &ShareKeys,
+    notice: &NoticeRow,
+    address: &PublicAddress,
+) -> Result<Telling, Error> {
+    let mut conn = house.records.read().await?;
+    let told = notices::told(&mut conn, notice.id).await?;
+    let all: HashSet<VersionId> = told.iter().map(|row| row.version).collect();
+    let told: Vec<ToldRow> = told.into_iter().filter(has_news).collect();
+    let (shown, rest) = told.split_at(told.len().min(FILES_SHOWN));
+    let more_unfinished = rest.iter().filter(|row| row.about != About::Available).count() as u64;
+    let mut telling = Telling { files: Vec::new(), more_files: rest.len() as u64 - more_unfinished, more_unfinished };
+    let mut longer = Vec::new();
+    for row in shown {
+        let Some(version) = versions::by_id(&mut conn, row.version).await? else { continue };
+        let teller = Teller { house, keys, notice, address, in_this: &all };
+        let (line, before) = teller.line(&mut conn, row, &version).await?;
+        if let Some(before) = before {
+            longer.push((telling.files.len(), before, version));
+        }
+        telling.files.push(line);
+    }
+    // Reading manifests needs connections of its own.
+    drop(conn);
+    for (at, before, version) in longer {
+        let continued = continues(house, keys, before, &version).await;
+        if let Some(FileLine { news: News::Arrived(arrival), .. }) = telling.files.get_mut(at)
+            && let Some(before) = &mut arrival.before
+        {
+            before.continued = continued;
+        }
+    }
+    Ok(telling)
+}
+
+fn has_news(row: &ToldRow) -> bool {
+    use VersionState::{Available, Damaged, Incomplete, Receiving, Withdrawn};
+    match row.about {
+        About::Available => matches!(row.state, Available | Withdrawn | Damaged),
+        About::Incomplete | About::Expiring => matches!(row.state, Receiving | Incomplete),
+    }
+}
+
+struct Teller<'a> {
+    house: &'a House,
+    keys: &'a ShareKeys,
+    notice: &'a NoticeRow,
+    address: &'a PublicAddress,
+    /// All versions that the notice speaks of.
+    in_this: &'a HashSet<VersionId>,
+}
+
+impl Teller<'_> {
+    /// The line of a version. If it took the place of a shorter one, which one: it may continue that.
+    async fn line(
+        &self,
+        conn: &mut Conn,
+        row: &ToldRow,
+        version: &VersionRow,
+    ) -> Result<(FileLine, Option<VersionId>), Error> {
+        let entry = *version.artifact.as_bytes();
+        let base = entries::by_id(conn, &entry).await?.map_or(0, |entry| entry.number_base);
+        let number = base + version.number;
+        let newest = lineage::newest(conn, entry).await?;
+        let path = path_of(conn, self.keys, &newest).await?;
+        let mut shorter = None;
+        let news = match (row.about, version.sha256) {
+            (About::Available, Some(sha256)) => {
+                let before = lineage::before(conn, entry, version.number).await?;
+                shorter = before.filter(|before| (1..version.length).contains(&before.length)).map(|before| before.id);
+                let behind = lineage::behind(conn, entry, version.number).await?;
+                let place = if behind.is_some() { version_path(&path, number) } else { path.clone() };
+                News::Arrived(Box::new(Arrival {
+                    size: version.length,
+                    sha256,
+                    received_at: version.received_at.unwrap_or(self.notice.created_at),
+                    location: self.address.location(&self.notice.ticket, &place),
+                    fetch: self.address.fetch_command(&self.notice.recipient, &self.notice.ticket, &place),
+                    before: before.map(|before| Before {
+                        version: shown(before.number),
+                        size: before.length,
+                        continued: false,
+                    }),
+                    replaced_by: behind.map(|behind| shown(behind.number)),
+                    standing: match version.state {
+                        VersionState::Withdrawn => Standing::Withdrawn,
+                        VersionState::Damaged => Standing::Damaged,
+                        _ => Standing::Available,
+                    },
+                    checks: self.checks(conn, version.id).await?,
+                }))
+            }
+            (About::Expiring, _) => News::Expiring { unfinished: unfinished(version), removed_at: self.removed_at() },
+            _ => News::Incomplete(unfinished(version)),
+        };
+        let line = FileLine { path, version: shown(number), uploaded_by: version.uploaded_by.clone(), news };
+        Ok((line, shorter))
+    }
+
+    /// The warning is queued this long before the removal. Counted from the notice, so that each try says the same.
+    fn removed_at(&self) -> Time {
+        self.notice.created_at.plus(self.house.settings.warn)
+    }
+
+    async fn checks(&self, conn: &mut Conn, version: VersionId) -> Result<Vec<Check>, Error> {
+        let of_this = checks::of_each_algorithm(checks::of_version(conn, version).await?);
+        let mut all: Vec<Check> =
+            of_this.iter().map(|row| Check { algorithm: row.algorithm, verdict: row.verdict, of: None }).collect();
+        // If this states a digest itself, and what it was compared with is told of elsewhere, the result is said here.
+        if let Some(row) = checks::by_sidecar(conn, version).await?.last()
+            && !self.in_this.contains(&row.version)
+            && let Some(compared) = versions::by_id(conn, row.version).await?
+        {
+            let path = path_of(conn, self.keys, compared.artifact.as_bytes()).await?;
+            let name = path.split_last().map_or_else(String::new, |(_, name)| name.to_string());
+            all.push(Check { algorithm: row.algorithm, verdict: row.verdict, of: Some(name) });
+        }
+        Ok(all)
+    }
+}
+
+/// What is there and what is missing. Of one that was only cut, how long it was to become is not known.
+fn unfinished(version: &VersionRow) -> Unfinished {
+    Unfinished::new(version.stored, version.length)
+}
+
+fn shown(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Where an older version is read: `.versions/PATH/N`.
+fn version_path(path: &SharePath, number: u64) -> SharePath {
+    let number = FileName::new(number.to_string().as_bytes());
+    let Ok((first, last)) = FileName::new(VERSIONS).and_then(|first| Ok((first, number?))) else { return path.clone() };
+    SharePath::from_names([&[first], path.names(), &[last]].concat())
+}
+
+/// Whether a version begins with all that an older one holds: the same extents, so nothing needs to be read. If that
+/// cannot be found out, it only replaced it.
+async fn continues(house: &Arc<House>, keys: &ShareKeys, before: VersionId, version: &VersionRow) -> bool {
+    let compare = async {
+        let before = versions::by_id(&mut *house.records.read().await?, before).await?;
+        let Some(before) = before.filter(|before| before.file_key.is_some()) else { return Ok(false) };
+        let (_, old, _) = Content::of_version(house, keys, &before).await?;
+        let (_, new, _) = Content::of_version(house, keys, version).await?;
+        let mut beginning = crate::vault::SliceMap::from_slices(new.slices)?;
+        beginning.truncate(old.length);
+        Ok::<_, Error>(beginning == crate::vault::SliceMap::from_slices(old.slices)?)
+    };
+    compare.await.unwrap_or(false)
+}
