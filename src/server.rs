@@ -23,6 +23,8 @@ const HOST_KEY: &str = "host_key_fingerprint";
 /// How often objects that nobody needs are removed, and how long they are kept at least.
 const SWEEP: Duration = Duration::from_secs(300);
 const DOOMED_FOR: Duration = Duration::from_secs(3600);
+/// How often is looked for what has expired.
+const EXPIRE: Duration = Duration::from_secs(60);
 
 /// Why the server does not start, as a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,7 @@ async fn run(
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
     workers.spawn(sweep(shares.clone(), watch_stop.clone()));
+    workers.spawn(expire(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
     let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config) };
@@ -147,6 +150,32 @@ async fn sweep(shares: Shares, stop: CancellationToken) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
+        }
+    }
+}
+
+/// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once after a start, too.
+async fn expire(shares: Shares, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let more = match shares.expire().await {
+            Ok(expired) => {
+                if expired.any() {
+                    tracing::info!(
+                        warned = expired.warned,
+                        unfinished = expired.unfinished,
+                        withdrawn = expired.withdrawn,
+                        "looked for what has expired"
+                    );
+                }
+                expired.more
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what has expired could not be removed; it is tried again in a minute");
+                false
+            }
+        };
+        if !more {
+            stop.run_until_cancelled(tokio::time::sleep(EXPIRE)).await;
         }
     }
 }
@@ -216,6 +245,9 @@ pub fn share_settings(config: &Config) -> share::Settings {
         total_buffer: bytes(config.limits.buffered_plaintext_mib),
         settle: Duration::from_secs(config.notify.settle_seconds),
         settle_max: Duration::from_secs(config.notify.settle_max_seconds),
+        unfinished: Duration::from_secs(config.storage.unfinished_days.saturating_mul(24 * 3600)),
+        warn: Duration::from_secs(config.storage.warn_hours.saturating_mul(3600)),
+        withdrawn: Duration::from_secs(config.storage.withdrawn_hours.saturating_mul(3600)),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
 }

@@ -138,11 +138,24 @@ pub struct Storage {
     pub checkpoint_seconds: u64,
     /// Up to this size a file is kept in one piece with its manifest. KiB, 0 to 1024.
     pub inline_kib: u64,
+    /// An unfinished upload is removed when nothing more of it came for so long. Days that a server ran, 1 to 365.
+    pub unfinished_days: u64,
+    /// People are told so long before an unfinished upload is removed. Hours that a server ran, 1 to 8760.
+    pub warn_hours: u64,
+    /// How long a deleted file can be restored. Hours that a server ran, 1 to 8760.
+    pub withdrawn_hours: u64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { extent_mib: 32, checkpoint_seconds: 5, inline_kib: 64 }
+        Self {
+            extent_mib: 32,
+            checkpoint_seconds: 5,
+            inline_kib: 64,
+            unfinished_days: 7,
+            warn_hours: 24,
+            withdrawn_hours: 24,
+        }
     }
 }
 
@@ -317,6 +330,9 @@ impl Config {
         }
         r.whole("storage.checkpoint_seconds", &mut storage.checkpoint_seconds, 1..=3600)?;
         r.whole("storage.inline_kib", &mut storage.inline_kib, 0..=1024)?;
+        r.whole("storage.unfinished_days", &mut storage.unfinished_days, 1..=365)?;
+        r.whole("storage.warn_hours", &mut storage.warn_hours, 1..=8760)?;
+        r.whole("storage.withdrawn_hours", &mut storage.withdrawn_hours, 1..=8760)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod entries;
 pub mod keyring;
+pub mod lifecycle;
 pub mod notices;
 pub mod people;
 pub mod tickets;
@@ -121,6 +122,21 @@ impl Records {
     pub async fn begin(&self) -> Result<WriteTx, RecordsError> {
         let Pool::Sqlite { writer, .. } = &self.pool;
         Ok(WriteTx { inner: writer.begin_with("BEGIN IMMEDIATE").await? })
+    }
+
+    /// Moves what the journal holds into the database and cuts the journal to nothing, so that no page of it still shows
+    /// what was overwritten. False if somebody reads or writes for too long: then it is to be tried again.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn empty_journal(&self) -> Result<bool, RecordsError> {
+        let Pool::Sqlite { writer, .. } = &self.pool;
+        let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await;
+        match outcome.map_err(RecordsError::from) {
+            Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
+            Err(RecordsError::Busy) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until everything under way is done and closes the database.

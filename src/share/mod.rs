@@ -11,8 +11,10 @@ mod data;
 mod desk;
 mod download;
 mod error;
+mod expiry;
 mod inventory;
 mod keys;
+mod lifecycle;
 mod listing;
 mod location;
 mod login;
@@ -38,7 +40,9 @@ pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
 pub use error::Error;
+pub use expiry::Expired;
 pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, Verification};
+pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
 pub use login::Login;
@@ -78,6 +82,12 @@ pub struct Settings {
     pub settle: Duration,
     /// ... or when its first upload is this old.
     pub settle_max: Duration,
+    /// An unfinished version is removed when nothing more of it came for this long, in house time ...
+    pub unfinished: Duration,
+    /// ... and people are told so this long before.
+    pub warn: Duration,
+    /// A withdrawn file can be restored for this long, in house time.
+    pub withdrawn: Duration,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
 }
@@ -95,6 +105,9 @@ impl Default for Settings {
             total_buffer: 256 << 20,
             settle: Duration::from_secs(10),
             settle_max: Duration::from_secs(60),
+            unfinished: Duration::from_secs(7 * 24 * 3600),
+            warn: Duration::from_secs(24 * 3600),
+            withdrawn: Duration::from_secs(24 * 3600),
             kek: None,
         }
     }

@@ -8,6 +8,13 @@ pub(crate) const ALL: &[&str] = &[
     "publish.manifest-stored",
     "publish.before-commit",
     "publish.after-commit",
+    "withdraw.before-commit",
+    "withdraw.after-commit",
+    "restore.before-commit",
+    "restore.after-commit",
+    "shred.before-commit",
+    "shred.after-commit",
+    "shred.journal-emptied",
 ];
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The heart without a door: uploads in every order against a plain vector of bytes, resumes, versions, rules.
 
 mod faults;
+mod lifecycle;
+mod lifecycle_model;
 mod points;
 
 use std::net::{IpAddr, Ipv4Addr};

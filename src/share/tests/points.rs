@@ -21,6 +21,9 @@ async fn r20_every_named_point_is_passed() {
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
+    view.remove_file(&path("f")).await.unwrap();
+    shares.restore_artifact(&word("XT-1"), &path("f")).await.unwrap();
+    shares.shred(&word("XT-1"), &path("f"), None).await.unwrap();
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
