@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::model::Time;
 use crate::records::WriteTx;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -180,7 +181,8 @@ async fn restoring_is_refused_with_a_sentence_or_finds_the_directory_that_was_ma
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_are_not() {
-    let fixture = Fixture::new();
+    let mut fixture = Fixture::new();
+    fixture.settings.share_bytes = 100_000_000;
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;
     let ticket = word("XT-1");
@@ -271,7 +273,6 @@ async fn an_upload_under_way_notices_that_its_file_was_taken_away() {
         }
         let refusal = upload.close().await.unwrap_err();
         assert!(matches!(refusal, Refusal::NoSuchFile | Refusal::Shredded | Refusal::Fenced), "{how}: {refusal:?}");
-        drop(upload);
         quiet(&shares).await;
         assert_eq!(get(&view, "a").await, Err(Refusal::NoSuchFile), "{how}");
         sums_are_right(&shares).await;
