@@ -54,6 +54,8 @@ pub(crate) enum Command {
         path: OsString,
     },
     /// Destroy the keys of an artifact's versions, for good; also of a withdrawn one
+    // Here `--version` names a version of the artifact.
+    #[command(disable_version_flag = true)]
     Shred {
         /// The ticket
         #[arg(value_name = "REF")]

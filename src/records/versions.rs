@@ -355,7 +355,8 @@ pub async fn use_extent(
     extent_key: &[u8],
 ) -> Result<bool, RecordsError> {
     let done = sqlx::query(
-        "INSERT INTO extent_use (version_id, extent_id, extent_key) SELECT $1, id, $3 FROM extent WHERE id = $2",
+        "INSERT INTO extent_use (version_id, extent_id, extent_key) \
+         SELECT $1, id, $3 FROM extent WHERE id = $2",
     )
     .bind(&version.as_bytes()[..])
     .bind(&extent.as_bytes()[..])
