@@ -22,6 +22,8 @@ use crate::ssh;
 const HOST_KEY: &str = "host_key_fingerprint";
 /// How often objects that nobody needs are removed.
 const SWEEP: Duration = Duration::from_secs(300);
+/// How often is looked for what has expired.
+const EXPIRE: Duration = Duration::from_secs(60);
 
 /// Why the server does not start, as a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,7 @@ async fn run(
     let scanner = shares.clone();
     let stop_scanning = watch_stop.clone();
     workers.spawn(async move { scanner.scan_daily(stop_scanning).await });
+    workers.spawn(expire(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
     let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config) };
@@ -152,6 +155,32 @@ async fn sweep(shares: Shares, stop: CancellationToken) {
             Ok(swept) if swept.objects == 0 => {}
             Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
+        }
+    }
+}
+
+/// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once after a start, too.
+async fn expire(shares: Shares, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let more = match shares.expire().await {
+            Ok(expired) => {
+                if expired.any() {
+                    tracing::info!(
+                        warned = expired.warned,
+                        unfinished = expired.unfinished,
+                        withdrawn = expired.withdrawn,
+                        "looked for what has expired"
+                    );
+                }
+                expired.more
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what has expired could not be removed; it is tried again in a minute");
+                false
+            }
+        };
+        if !more {
+            stop.run_until_cancelled(tokio::time::sleep(EXPIRE)).await;
         }
     }
 }
@@ -224,9 +253,11 @@ pub fn share_settings(config: &Config) -> share::Settings {
         settle: Duration::from_secs(config.notify.settle_seconds),
         settle_max: Duration::from_secs(config.notify.settle_max_seconds),
         quarantine: Duration::from_secs(config.storage.quarantine_days.saturating_mul(86_400)),
-        warn: share::Settings::default().warn,
         temporary_names: config.notify.temporary_names.clone(),
         temporary_settle: Duration::from_secs(config.notify.temporary_settle_seconds),
+        unfinished: Duration::from_secs(config.storage.unfinished_days.saturating_mul(24 * 3600)),
+        warn: Duration::from_secs(config.storage.warn_hours.saturating_mul(3600)),
+        withdrawn: Duration::from_secs(config.storage.withdrawn_hours.saturating_mul(3600)),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
 }

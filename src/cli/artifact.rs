@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::model::{SharePath, Verdict, Word};
+use super::{Desk, lifecycle};
+use crate::model::{SharePath, Word};
 use crate::notify::inert;
-use crate::share::{Error, SenderCheck, Shares, Verification};
+use crate::share::{Error, Shares, Verification};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -22,6 +22,9 @@ pub(crate) enum Command {
         /// The ticket
         #[arg(value_name = "REF")]
         ticket: Word,
+        /// All versions of each file, also those that are withdrawn, shredded or unfinished
+        #[arg(long)]
+        versions: bool,
     },
     /// Decrypt an artifact into a file, checking every byte; never overwrites one
     Get {
@@ -33,6 +36,38 @@ pub(crate) enum Command {
         /// Where to write it; '-' is standard output; without it, its own name in this directory
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Take an artifact out of sight, with all its versions; it can be restored for a time
+    Withdraw {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        ticket: Word,
+        /// The artifact, as the list shows it
+        path: OsString,
+    },
+    /// Put the newest withdrawn artifact of this path back in its place
+    Restore {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        ticket: Word,
+        /// The artifact, as 'artifact list REF --versions' shows it
+        path: OsString,
+    },
+    /// Destroy the keys of an artifact's versions, for good; also of a withdrawn one
+    // Here `--version` names a version of the artifact.
+    #[command(disable_version_flag = true)]
+    Shred {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        ticket: Word,
+        /// The artifact, as 'artifact list REF --versions' shows it
+        path: OsString,
+        /// This version only
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+        /// Do it; without this, it is only said what would be gone
+        #[arg(long)]
+        yes: bool,
     },
     /// Read every version in full and check that it is what was received
     Verify {
@@ -53,41 +88,20 @@ struct Fetched<'a> {
 impl Command {
     pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::List { ticket } => {
-                let lines = shares.artifacts(&ticket, &desk.address(shares).await?).await?;
-                let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "SENDER", "PATH"];
-                let nothing = format!("Nothing has come for ticket {ticket} yet.");
-                desk.output.list(&lines, headings, &nothing, |row| {
-                    [
-                        row.state.to_string(),
-                        size(row.size),
-                        row.version.to_string(),
-                        row.received_at.map_or_else(|| "-".to_owned(), |time| time.to_string()),
-                        row.uploaded_by.clone(),
-                        row.sha256.clone().unwrap_or_else(|| "-".to_owned()),
-                        sender_checks(&row.sender_checks),
-                        row.path.clone(),
-                    ]
-                })
-            }
+            Self::List { ticket, versions } => lifecycle::list(shares, desk, &ticket, versions).await,
             Self::Get { ticket, path, output } => get(shares, desk, &ticket, &path, output).await,
+            Self::Withdraw { ticket, path } => lifecycle::withdraw(shares, desk, &ticket, &parse(&path)?).await,
+            Self::Restore { ticket, path } => lifecycle::restore(shares, desk, &ticket, &parse(&path)?).await,
+            Self::Shred { ticket, path, version, yes } => {
+                lifecycle::shred(shares, desk, &ticket, &parse(&path)?, version, yes).await
+            }
             Self::Verify { ticket } => verify(shares, desk, ticket.as_ref()).await,
         }
     }
 }
 
-/// `MD5 matches`, `SHA-256 DIFFERS`; a dash if the sender stated nothing.
-fn sender_checks(checks: &[SenderCheck]) -> String {
-    let words = checks.iter().map(|check| {
-        let result = match check.result {
-            Verdict::Matches => "matches",
-            Verdict::Differs => "DIFFERS",
-            Verdict::NotUnderstood => "not understood",
-        };
-        format!("{} {result}", check.algorithm.title())
-    });
-    let words: Vec<String> = words.collect();
-    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+fn parse(path: &OsString) -> Result<SharePath, Failure> {
+    SharePath::parse(path.as_bytes()).map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))
 }
 
 async fn get(
@@ -97,8 +111,7 @@ async fn get(
     path: &OsString,
     output: Option<PathBuf>,
 ) -> Result<(), Failure> {
-    let path = SharePath::parse(path.as_bytes())
-        .map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))?;
+    let path = parse(path)?;
     if output.as_deref() == Some(Path::new("-")) {
         return match shares.fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
             // Whoever reads has read enough.

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod engineer;
 mod failure;
+mod lifecycle;
 mod notice;
 mod organisation;
 mod output;
@@ -235,6 +236,11 @@ mod tests {
             "tacdrop ticket close XT-1",
             "tacdrop ticket reopen XT-1",
             "tacdrop artifact list XT-1",
+            "tacdrop artifact list XT-1 --versions",
+            "tacdrop artifact withdraw XT-1 path",
+            "tacdrop artifact restore XT-1 path",
+            "tacdrop artifact shred XT-1 path",
+            "tacdrop artifact shred XT-1 path --version 2 --yes",
             "tacdrop artifact get XT-1 path -o -",
             "tacdrop artifact verify",
             "tacdrop artifact verify XT-1",

@@ -145,6 +145,12 @@ pub struct Storage {
     pub reserve_mib: u64,
     /// How long an object that no row knows is left alone. Days that a server runs, 0 to 3650.
     pub quarantine_days: u64,
+    /// An unfinished upload is removed when nothing more of it came for so long. Days that a server ran, 1 to 365.
+    pub unfinished_days: u64,
+    /// People are told so long before an unfinished upload is removed. Hours that a server ran, 1 to 8760.
+    pub warn_hours: u64,
+    /// How long a deleted file can be restored. Hours that a server ran, 1 to 8760.
+    pub withdrawn_hours: u64,
 }
 
 impl Default for Storage {
@@ -156,6 +162,9 @@ impl Default for Storage {
             reserve_percent: 2,
             reserve_mib: 1024,
             quarantine_days: 7,
+            unfinished_days: 7,
+            warn_hours: 24,
+            withdrawn_hours: 24,
         }
     }
 }
@@ -346,6 +355,9 @@ impl Config {
         r.whole("storage.reserve_percent", &mut storage.reserve_percent, 0..=50)?;
         r.whole("storage.reserve_mib", &mut storage.reserve_mib, 0..=1_048_576)?;
         r.whole("storage.quarantine_days", &mut storage.quarantine_days, 0..=3650)?;
+        r.whole("storage.unfinished_days", &mut storage.unfinished_days, 1..=365)?;
+        r.whole("storage.warn_hours", &mut storage.warn_hours, 1..=8760)?;
+        r.whole("storage.withdrawn_hours", &mut storage.withdrawn_hours, 1..=8760)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

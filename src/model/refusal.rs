@@ -116,6 +116,10 @@ refusals! {
     Fenced Permanent
         "Another connection has continued this upload, so this one cannot write to it any more."
         "Eine andere Verbindung hat dieses Hochladen fortgesetzt; diese hier kann nicht mehr schreiben."
+    /// The version whose bytes an upload goes on with was shredded meanwhile.
+    Shredded Permanent
+        "The version of this file that you continue was removed meanwhile. Send the whole file again."
+        "Die Version dieser Datei, die Sie fortsetzen, wurde inzwischen entfernt. Bitte die ganze Datei erneut senden."
     /// A read of a version that is still arriving, by somebody who does not send it.
     StillReceiving Temporary
         "This file is still being received. Try again when its upload is finished."

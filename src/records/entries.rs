@@ -3,8 +3,9 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::lifecycle::{move_versions, with_chain};
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as_option, unsigned};
-use crate::model::{DirectoryId, ShareId, Time, VersionId, VersionState};
+use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
 /// A row of the tree. Whether a file or a directory, the id has 16 bytes.
 #[derive(Debug, Clone)]
@@ -187,7 +188,7 @@ pub async fn withdrawn_by_name(
 ) -> Result<Option<EntryRow>, RecordsError> {
     let row = sqlx::query(select!(
         "WHERE e.parent_id = $1 AND e.name_index = $2 AND e.kind = 'file' AND e.withdrawn_at IS NOT NULL \
-         AND e.replaced_at IS NULL ORDER BY e.withdrawn_at DESC LIMIT 1"
+         AND e.replaced_at IS NULL ORDER BY e.withdrawn_house DESC, e.withdrawn_at DESC LIMIT 1"
     ))
     .bind(&parent.as_bytes()[..])
     .bind(&index[..])
@@ -247,16 +248,8 @@ pub async fn move_to(
     Ok(())
 }
 
-/// An entry and those whose place it took. UNION without ALL ends even where damaged records go round in a circle.
-macro_rules! chain {
-    () => {
-        "WITH RECURSIVE chain (id, predecessor) AS (SELECT id, predecessor FROM entry WHERE id = $1 UNION \
-         SELECT e.id, e.predecessor FROM entry e JOIN chain c ON e.id = c.predecessor) "
-    };
-}
-
-/// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there,
-/// numbered up to `number_base`. False if it was out of sight already.
+/// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there, and
+/// older than all that the successor brings along. False if it was out of sight already.
 ///
 /// # Errors
 /// If the database fails.
@@ -277,18 +270,13 @@ pub async fn replace(
         return Ok(false);
     }
     uncount(conn, id).await?;
-    // The successor may have a history of its own: that of the replaced entry comes before all of it.
-    sqlx::query(concat!(
-        chain!(),
-        "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)"
-    ))
-    .bind(&successor[..])
-    .bind(signed(number_base))
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(concat!(
-        chain!(),
-        "UPDATE entry SET predecessor = $2 WHERE id IN (SELECT id FROM chain WHERE predecessor IS NULL)"
+    sqlx::query(with_chain!("UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)"))
+        .bind(&successor[..])
+        .bind(signed(number_base))
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(with_chain!(
+        "UPDATE entry SET predecessor = $2 WHERE predecessor IS NULL AND id IN (SELECT id FROM chain)"
     ))
     .bind(&successor[..])
     .bind(&id[..])
@@ -297,36 +285,35 @@ pub async fn replace(
     Ok(true)
 }
 
-/// Marks an entry as followed by another one that names it as its predecessor.
+/// Marks a withdrawn entry as followed by another one that names it as its predecessor: its versions are older versions of
+/// that one, and safe.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL WHERE id = $1")
+    sqlx::query("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL, withdrawn_house = NULL WHERE id = $1")
         .bind(&id[..])
         .bind(now.millis())
         .execute(&mut *conn)
         .await?;
-    sqlx::query("UPDATE version SET state = 'available' WHERE entry_id = $1 AND state = 'withdrawn'")
-        .bind(&id[..])
-        .execute(conn)
-        .await?;
+    move_versions(conn, id, VersionState::Withdrawn, VersionState::Available).await?;
     Ok(())
 }
 
-/// Takes a file out of sight, with all its versions, because its uploader deleted it. False if it was out of sight
-/// already.
+/// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was out of sight already.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
+pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTime) -> Result<bool, RecordsError> {
     if !remove_directory(conn, id, now).await? {
         return Ok(false);
     }
-    sqlx::query("UPDATE version SET state = 'withdrawn' WHERE entry_id = $1 AND state = 'available'")
+    sqlx::query("UPDATE entry SET withdrawn_house = $2 WHERE id = $1")
         .bind(&id[..])
-        .execute(conn)
+        .bind(house.millis())
+        .execute(&mut *conn)
         .await?;
+    move_versions(conn, id, VersionState::Available, VersionState::Withdrawn).await?;
     Ok(true)
 }
 

@@ -13,6 +13,7 @@ pub mod entries;
 pub mod held;
 pub mod history;
 pub mod keyring;
+pub mod lifecycle;
 pub mod lineage;
 pub mod notices;
 pub mod people;
@@ -135,13 +136,19 @@ impl Records {
         writer.begin().await
     }
 
-    /// Runs a statement outside of any transaction, as the one writer.
+    /// Moves what the journal holds into the database and cuts the journal to nothing, so that no page of it still shows
+    /// what was overwritten. False if somebody reads or writes for too long: then it is to be tried again.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn run_alone(&self, statement: &'static str) -> Result<(), RecordsError> {
+    pub async fn empty_journal(&self) -> Result<bool, RecordsError> {
         let Pool::Sqlite { writer, .. } = &self.pool;
-        writer.run_alone(statement).await
+        let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer.alone().await?).await;
+        match outcome.map_err(RecordsError::from) {
+            Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
+            Err(RecordsError::Busy) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until everything under way is done and closes the database.

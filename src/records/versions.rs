@@ -179,8 +179,8 @@ pub struct ProgressRow<'a> {
 /// If the database fails.
 pub async fn set_progress(conn: &mut Conn, row: &ProgressRow<'_>) -> Result<bool, RecordsError> {
     let done = sqlx::query(
-        "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5, stored = $6, touched_at = $7 \
-         WHERE id = $1 AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
+        "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5, stored = $6, touched_at = $7, \
+         warned_at = NULL WHERE id = $1 AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
     )
     .bind(&row.id.as_bytes()[..])
     .bind(row.state.as_str())
@@ -245,9 +245,13 @@ pub async fn shred_unfinished(conn: &mut Conn, id: VersionId) -> Result<bool, Re
          AND state IN ('receiving', 'incomplete')",
     )
     .bind(&id.as_bytes()[..])
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    super::lifecycle::owe_journal(conn).await?;
+    Ok(true)
 }
 
 /// Marks a sealed version as damaged. False if it is none, or is marked already.
@@ -340,7 +344,7 @@ pub async fn add_extent(conn: &mut Conn, share: ShareId, extent: &ExtentRow) -> 
     Ok(())
 }
 
-/// Says that a version uses an extent.
+/// Says that a version uses an extent. False if the extent is gone: the version that it was shared with was shredded.
 ///
 /// # Errors
 /// If the database fails.
@@ -349,14 +353,17 @@ pub async fn use_extent(
     version: VersionId,
     extent: ObjectId,
     extent_key: &[u8],
-) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES ($1, $2, $3)")
-        .bind(&version.as_bytes()[..])
-        .bind(&extent.as_bytes()[..])
-        .bind(extent_key)
-        .execute(conn)
-        .await?;
-    Ok(())
+) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
+        "INSERT INTO extent_use (version_id, extent_id, extent_key) \
+         SELECT $1, id, $3 FROM extent WHERE id = $2",
+    )
+    .bind(&version.as_bytes()[..])
+    .bind(&extent.as_bytes()[..])
+    .bind(extent_key)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// The extents that a version uses.

@@ -36,7 +36,7 @@ pub(super) struct Writer {
     runtime: Handle,
 }
 
-type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
+pub(super) type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
 
 /// The transactions that will become durable together.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ impl Writer {
         Ok(tx)
     }
 
-    /// Runs a statement that must not be in a transaction.
-    pub(super) async fn run_alone(&self, statement: &'static str) -> Result<(), RecordsError> {
+    /// The turn, in no transaction, for statements that must not be in one.
+    pub(super) async fn alone(&self) -> Result<Turn, RecordsError> {
         let mut conn = self.turn().await?;
         self.commit(&mut conn).await;
-        run(&mut conn, statement).await
+        Ok(conn)
     }
 
     pub(super) async fn close(&self) {

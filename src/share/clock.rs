@@ -20,6 +20,9 @@ pub(crate) struct HouseClock {
     base: HouseTime,
     /// Since when it runs; for a command it stands still.
     running: Option<Instant>,
+    /// By how many milliseconds a test has moved it.
+    #[cfg(test)]
+    ahead: std::sync::atomic::AtomicU64,
 }
 
 impl HouseClock {
@@ -27,11 +30,32 @@ impl HouseClock {
     pub(crate) async fn open(records: &Records, serve: bool) -> Result<Self, RecordsError> {
         let text = people::fact(&mut *records.read().await?, HOUSE_TIME).await?;
         let base = text.and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Self { base: HouseTime::from_millis(base), running: serve.then(Instant::now) })
+        Ok(Self {
+            base: HouseTime::from_millis(base),
+            running: serve.then(Instant::now),
+            #[cfg(test)]
+            ahead: std::sync::atomic::AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn now(&self) -> HouseTime {
-        self.base.plus(self.running.map_or(Duration::ZERO, |since| since.elapsed()))
+        let now = self.base.plus(self.running.map_or(Duration::ZERO, |since| since.elapsed()));
+        #[cfg(test)]
+        let now = now.plus(Duration::from_millis(self.ahead.load(std::sync::atomic::Ordering::SeqCst)));
+        now
+    }
+
+    /// A moment that is not before the server's now: a command is behind it by as much as the server has not written down.
+    /// What a command begins must not end early for that.
+    pub(crate) fn not_before_now(&self) -> HouseTime {
+        if self.running.is_some() { self.now() } else { self.now().plus(KEPT_EVERY) }
+    }
+
+    /// Lets it be later by `time`.
+    #[cfg(test)]
+    pub(crate) fn advance(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        self.ahead.fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
     }
 }
 

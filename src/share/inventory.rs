@@ -15,6 +15,7 @@ use crate::share::content::Content;
 use crate::share::desk::existing_ticket;
 use crate::share::download::report_damage;
 use crate::share::keys::ShareKeys;
+use crate::share::lifecycle::{missing_percent, number_for_people};
 use crate::share::tree::{Reach, Spot, path_of};
 use crate::share::{Error, House, PublicAddress, Shares};
 
@@ -34,6 +35,8 @@ pub struct ArtifactLine {
     pub version: u64,
     /// Bytes; of an unfinished one, those that an upload would continue behind.
     pub size: u64,
+    /// Of an unfinished one: how much of what is known to belong to it has not come; 1 to 100 if anything is missing.
+    pub missing_percent: Option<u8>,
     /// SHA-256 of its content, once there is one.
     pub sha256: Option<String>,
     /// Where it stands.
@@ -125,7 +128,6 @@ impl Shares {
         for row in checks::of_share(&mut conn, share).await? {
             compared.entry(row.version).or_default().push(row);
         }
-        drop(conn);
         let mut lines = Vec::new();
         for (path, row) in self.files(&keys).await? {
             let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
@@ -133,7 +135,8 @@ impl Shares {
             lines.push(ArtifactLine {
                 id: ArtifactId::from_bytes(row.id).to_string(),
                 path: path.to_string(),
-                version: row.number_base + version.number,
+                version: number_for_people(&mut conn, &row, version).await?,
+                missing_percent: missing_percent(version.state, version.stored, version.length),
                 size: if version.sha256.is_some() { version.length } else { version.resumable_at },
                 sha256: version.sha256.map(hex::encode),
                 state: version.state,

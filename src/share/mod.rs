@@ -12,8 +12,10 @@ mod data;
 mod desk;
 mod download;
 mod error;
+mod expiry;
 mod inventory;
 mod keys;
+mod lifecycle;
 mod listing;
 mod location;
 mod login;
@@ -46,7 +48,9 @@ pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
 pub use error::Error;
+pub use expiry::Expired;
 pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verification};
+pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
 pub use login::Login;
@@ -97,12 +101,16 @@ pub struct Settings {
     pub settle_max: Duration,
     /// An object of the store that no row knows is removed after two scans at least so long apart, in house time, have seen it.
     pub quarantine: Duration,
-    /// People are told so long before an unfinished version is removed.
-    pub warn: Duration,
     /// Names under which nothing is announced yet, because it will be renamed ...
     pub temporary_names: TemporaryNames,
     /// ... unless it keeps such a name for this long.
     pub temporary_settle: Duration,
+    /// An unfinished version is removed when nothing more of it came for this long, in house time ...
+    pub unfinished: Duration,
+    /// ... and people are told so this long before.
+    pub warn: Duration,
+    /// A withdrawn file can be restored for this long, in house time.
+    pub withdrawn: Duration,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
 }
@@ -123,9 +131,11 @@ impl Default for Settings {
             settle: Duration::from_secs(10),
             settle_max: Duration::from_secs(60),
             quarantine: Duration::from_secs(7 * 86_400),
-            warn: Duration::from_secs(24 * 3600),
             temporary_names: TemporaryNames::default(),
             temporary_settle: Duration::from_secs(600),
+            unfinished: Duration::from_secs(7 * 24 * 3600),
+            warn: Duration::from_secs(24 * 3600),
+            withdrawn: Duration::from_secs(24 * 3600),
             kek: None,
         }
     }

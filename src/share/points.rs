@@ -21,6 +21,13 @@ pub(crate) const ALL: &[&str] = &[
     "notice.after-delivered",
     "sidecar.before-commit",
     "sidecar.after-commit",
+    "withdraw.before-commit",
+    "withdraw.after-commit",
+    "restore.before-commit",
+    "restore.after-commit",
+    "shred.before-commit",
+    "shred.after-commit",
+    "shred.journal-emptied",
 ];
 
 #[cfg(test)]

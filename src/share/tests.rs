@@ -3,6 +3,8 @@
 mod crashes;
 mod faults;
 mod invariants;
+mod lifecycle;
+mod lifecycle_model;
 mod notices;
 mod places;
 mod points;

@@ -253,11 +253,14 @@ impl View {
             .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
-        if !entries::withdraw(tx.conn(), &row.id, now).await? {
+        if !entries::withdraw(tx.conn(), &row.id, now, self.house().clock.now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
         self.note(tx.conn(), "artifact.withdrawn", &spot.reach.ticket, row.id).await?;
-        Ok(tx.commit().await?)
+        self.house().points.pass("withdraw.before-commit");
+        tx.commit().await?;
+        self.house().points.pass("withdraw.after-commit");
+        Ok(())
     }
 
     /// RENAME. With `replace` (posix-rename) a file that has the new name already becomes the older version of this one.

@@ -10,6 +10,7 @@ mod clients;
 mod format;
 mod hostile;
 mod house;
+mod lifecycle;
 mod notices;
 mod receipts;
 mod resume;

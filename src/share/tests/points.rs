@@ -66,6 +66,9 @@ async fn r20_every_named_point_is_passed() {
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
+    view.remove_file(&path("f")).await.unwrap();
+    shares.restore_artifact(&word("XT-1"), &path("f")).await.unwrap();
+    shares.shred(&word("XT-1"), &path("f"), None).await.unwrap();
 
     // A recovery with something to do, and a sweep with something to remove.
     for byte in 1..3 {

@@ -262,7 +262,7 @@ pub(crate) async fn open(
     let artifact = start.ledger.artifact;
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
     let continues = start.ledger.number.is_some();
-    let lane = Arc::new(Lane::new(artifact, view.session(), place, start.map.end(), file_mode, continues));
+    let lane = Arc::new(Lane::new(artifact, view.session(), place, start.length(), file_mode, continues));
     if !view.house().uploads.enter(&lane, ended) {
         return Ok(None);
     }
@@ -281,11 +281,25 @@ struct Start {
     extents: HashMap<ObjectId, EndedExtent>,
     digest: Digest,
     origin: HashOrigin,
+    /// What is to be copied before anything else happens.
+    copies: Option<Copies>,
     /// Begins with no bytes: then a CLOSE makes a version even if none come.
     fresh: bool,
 }
 
+/// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
+/// which came back into its place because everything newer was shredded.
+struct Copies {
+    content: Content,
+    length: u64,
+}
+
 impl Start {
+    /// How long the file is at first.
+    fn length(&self) -> u64 {
+        self.copies.as_ref().map_or(self.map.end(), |copies| copies.length)
+    }
+
     async fn of(view: &View, spot: &Spot, mode: WriteMode) -> Result<Self, Error> {
         if let Some(row) = &spot.entry
             && !mode.truncate
@@ -304,6 +318,7 @@ impl Start {
             extents: HashMap::new(),
             digest: Digest::new(),
             origin: HashOrigin::Streamed,
+            copies: None,
             fresh: true,
         })
     }
@@ -351,16 +366,17 @@ impl Start {
             stored_manifest: None,
             keys,
         };
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies: None, fresh: false })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
     async fn copied(view: &View, spot: &Spot, row: &EntryRow, version: &VersionRow) -> Result<Self, Error> {
-        let (_, manifest, old_key) = Content::of_version(view.house(), &spot.reach.keys, version).await?;
+        let (content, manifest, old_key) = Content::of_version(view.house(), &spot.reach.keys, version).await?;
         let mut ledger = new_ledger(view, spot)?;
         ledger.discards = row.receiving.map(|receiving| receiving.id);
+        let shared = version.artifact == ledger.artifact;
         let mut extents = HashMap::new();
-        for entry in &manifest.extents {
+        for entry in manifest.extents.iter().filter(|_| shared) {
             let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
             let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
             let access = crate::share::content::ExtentAccess {
@@ -378,8 +394,12 @@ impl Start {
             Some(sealed) => Progress::open(&old_key, version.id, 0, sealed)?.digest,
             None => Digest::new(),
         };
-        let map = SliceMap::from_slices(manifest.slices)?;
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false })
+        let (map, copies) = if shared {
+            (SliceMap::from_slices(manifest.slices)?, None)
+        } else {
+            (SliceMap::new(), Some(Copies { content, length: manifest.length }))
+        };
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies, fresh: false })
     }
 }
 

@@ -132,8 +132,10 @@ impl Ledger {
                 }
                 versions::add_extent(conn, self.share(), &extent.row()).await?;
             }
-            if extent.rows != Rows::Both {
-                versions::use_extent(conn, self.version, extent.id, extent.wrapped.as_bytes()).await?;
+            if extent.rows != Rows::Both
+                && !versions::use_extent(conn, self.version, extent.id, extent.wrapped.as_bytes()).await?
+            {
+                return Err(Refusal::Shredded.into());
             }
         }
         Ok(())

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Start;
 use super::buffer::{Buffer, CHUNK};
 use super::extents::{EndedExtent, OpenExtent};
 use super::hasher::Hasher;
 use super::lane::{Job, Lane, Phase};
 use super::publish::Ledger;
+use super::{Copies, Start};
 use crate::model::{ObjectId, Refusal};
 use crate::share::content::{Content, ExtentAccess};
 use crate::share::space::Promise;
@@ -60,6 +60,8 @@ pub(super) struct Worker {
     syncing: Vec<ObjectId>,
     /// Since when a small extent waits here for the records.
     small_since: Option<Instant>,
+    /// What is to be copied before the first job.
+    copies: Option<Copies>,
     /// How long the file is after the jobs so far; what was never written counts.
     length: u64,
     /// Space that was made by truncating up: reads as zeros once a CLOSE follows.
@@ -86,8 +88,9 @@ impl Worker {
         Self {
             house,
             lane,
+            length: start.length(),
             ledger: start.ledger,
-            length: start.map.end(),
+            copies: start.copies,
             map: start.map,
             extents: start.extents,
             hasher: Hasher::from(start.digest),
@@ -107,20 +110,37 @@ impl Worker {
     pub(super) async fn run(mut self) {
         // Also after a panic: else nobody could ever open this name again.
         let _end = End { house: Arc::clone(&self.house), lane: Arc::clone(&self.lane) };
-        while let Some(outcome) = self.step().await {
-            if let Err(error) = outcome {
-                let refusal = Refusal::from(error);
-                self.lane.fail(refusal);
-                if self.has_no_room {
-                    // Nothing is wrong with what is there: it can be continued when there is room again.
-                    self.cut().await;
+        match self.copy().await {
+            Ok(()) => {
+                while let Some(outcome) = self.step().await {
+                    if let Err(error) = outcome {
+                        self.lane.fail(error.into());
+                        if self.has_no_room {
+                            // Nothing is wrong with what is there: it can be continued when there is room again.
+                            self.cut().await;
+                        }
+                        break;
+                    }
                 }
-                break;
             }
+            Err(error) => self.lane.fail(error.into()),
         }
         if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
             tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
         }
+    }
+
+    /// Copies what the upload begins with and cannot share.
+    async fn copy(&mut self) -> Result<(), Error> {
+        let Some(Copies { content, length }) = self.copies.take() else { return Ok(()) };
+        let mut at = 0;
+        while at < length {
+            let part = self.house.settings.extent_bytes.min(length - at);
+            let extent = self.write_aside(part, Some((&content, at))).await?;
+            self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
+            at += part;
+        }
+        Ok(())
     }
 
     /// One job. None when the upload is over.

@@ -4,6 +4,7 @@
 records.py audit DATA              checks the chain of the audit trail (I5)
 records.py objects DATA            prints the id of each object that lies in the records, one a line, with its length
 records.py flip DATA ID OFFSET     changes one bit of such an object
+records.py overdue DATA            lets the grace of the file that was withdrawn last be over
 """
 
 import hashlib
@@ -47,6 +48,9 @@ def main() -> None:
             changed = bytearray(stored)
             changed[offset] ^= 1
             records.execute("UPDATE object SET bytes = ? WHERE id = ?", (bytes(changed), identity))
+        elif command == "overdue":
+            records.execute("UPDATE entry SET withdrawn_house = -1000000000 WHERE withdrawn_house = "
+                            "(SELECT MAX(withdrawn_house) FROM entry)")
         else:
             sys.exit(f"no such command: {command}")
     records.close()

@@ -58,6 +58,12 @@ impl House {
         self
     }
 
+    /// Sets an environment variable for the server and for commands.
+    pub(crate) fn environment(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Lets the server have this many open files only.
     pub(crate) fn open_files(mut self, limit: u32) -> Self {
         self.open_files = Some(limit);

@@ -1,0 +1,157 @@
+//! What is removed after a time, in house time: unfinished uploads that nobody continues, and the keys of withdrawn files.
+//!
+//! A step does a bounded piece of work, each file in a transaction of its own, and leaves nothing behind that the next
+//! step, or the next server, would not find in the records.
+
+use crate::model::{HouseTime, Time};
+use crate::records::lifecycle::{self, UnfinishedRow};
+use crate::records::notices::About;
+use crate::share::lifecycle::{Rule, put_right, shred_version};
+use crate::share::{Error, Shares, outbox};
+
+/// Versions, or files, that one step looks at for each rule.
+const AT_ONCE: u32 = 500;
+
+/// What a step has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Unfinished versions that people were told of.
+    pub warned: u32,
+    /// Unfinished versions that were removed.
+    pub unfinished: u32,
+    /// Versions of withdrawn files whose keys were destroyed.
+    pub withdrawn: u32,
+    /// Whether there may be more to do at once.
+    pub more: bool,
+}
+
+impl Expired {
+    /// Whether anything was done.
+    pub const fn any(&self) -> bool {
+        self.warned > 0 || self.unfinished > 0 || self.withdrawn > 0
+    }
+}
+
+impl Shares {
+    /// One step: tells people of unfinished versions that will be removed, removes those whose time is over, and destroys
+    /// the keys of withdrawn files whose grace is over. Only the server may do this: it knows what is under way.
+    ///
+    /// # Errors
+    /// If the records fail, or this process does not serve. What was done stays done; the rest is for the next step.
+    pub async fn expire(&self) -> Result<Expired, Error> {
+        if !self.is_serving() {
+            return Err(Error::operator("only the server removes what has expired"));
+        }
+        let mut done = Expired::default();
+        let outcome = self.expire_all(&mut done).await;
+        // Also if something went wrong behind the first keys.
+        if !self.0.empty_owed_journal().await? {
+            tracing::debug!("the journal could not be emptied; it is tried again");
+        }
+        outcome.map(|()| done)
+    }
+
+    async fn expire_all(&self, done: &mut Expired) -> Result<(), Error> {
+        let settings = &self.0.settings;
+        let now = self.0.clock.now();
+        let before = now.minus(settings.unfinished);
+        let warned = now.minus(settings.warn);
+
+        self.warn(before.plus(settings.warn), done).await?;
+        self.remove_unfinished(before, warned, done).await?;
+        self.shred_withdrawn(now.minus(settings.withdrawn), done).await
+    }
+
+    /// Whether somebody sends this file now: then it waits for nobody.
+    fn is_held(&self, row: &UnfinishedRow) -> bool {
+        self.0.uploads.of_artifact(*row.artifact.as_bytes()).is_some()
+    }
+
+    async fn warn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let rows = lifecycle::unwarned(&mut *self.0.records.read().await?, before, after, AT_ONCE).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = Some(last.id);
+            for row in rows.iter().filter(|row| !self.is_held(row)) {
+                if done.warned >= AT_ONCE {
+                    done.more = true;
+                    return Ok(());
+                }
+                let mut tx = self.0.records.begin().await?;
+                if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.0.clock.now()).await? {
+                    continue;
+                }
+                outbox::queue(tx.conn(), &self.0, &row.ticket, row.id, About::Expiring, Time::now()).await?;
+                tx.commit().await?;
+                self.0.notice_queued();
+                done.warned += 1;
+            }
+        }
+    }
+
+    async fn remove_unfinished(&self, before: HouseTime, warned: HouseTime, done: &mut Expired) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let rows = lifecycle::expired(&mut *self.0.records.read().await?, before, warned, after, AT_ONCE).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = Some(last.id);
+            for row in rows.iter().filter(|row| !self.is_held(row)) {
+                if done.unfinished >= AT_ONCE {
+                    done.more = true;
+                    return Ok(());
+                }
+                if self.remove_one(row, before).await? {
+                    done.unfinished += 1;
+                }
+            }
+        }
+    }
+
+    async fn remove_one(&self, row: &UnfinishedRow, before: HouseTime) -> Result<bool, Error> {
+        let mut tx = self.0.records.begin().await?;
+        if self.is_held(row) {
+            return Ok(false);
+        }
+        let file = lifecycle::file_of(tx.conn(), row.artifact.as_bytes()).await?;
+        let history = lifecycle::history_of(tx.conn(), &file).await?;
+        let Some(version) = history.iter().find(|version| version.id == row.id) else { return Ok(false) };
+        if !shred_version(tx.conn(), &self.0, &row.ticket, version, Rule::Expired, Some(before)).await? {
+            return Ok(false);
+        }
+        put_right(tx.conn(), &self.0, &file).await?;
+        self.0.points.pass("shred.before-commit");
+        tx.commit().await?;
+        self.0.points.pass("shred.after-commit");
+        tracing::info!(ticket = %row.ticket, version = %row.id, "an unfinished upload was removed: nobody continued it");
+        Ok(true)
+    }
+
+    async fn shred_withdrawn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
+        let files = lifecycle::past_grace(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
+        done.more |= files.len() >= AT_ONCE as usize;
+        for (file, ticket) in files {
+            let mut tx = self.0.records.begin().await?;
+            // Restored meanwhile, or followed by a new upload of its name.
+            if !lifecycle::is_past_grace(tx.conn(), &file, before).await? {
+                continue;
+            }
+            for version in lifecycle::history_of(tx.conn(), &file).await?.iter().filter(|version| version.has_key) {
+                if done.withdrawn >= AT_ONCE {
+                    done.more = true;
+                    break;
+                }
+                let shredded = shred_version(tx.conn(), &self.0, &ticket, version, Rule::Withdrawn, None).await?;
+                done.withdrawn += u32::from(shredded);
+            }
+            put_right(tx.conn(), &self.0, &file).await?;
+            self.0.points.pass("shred.before-commit");
+            tx.commit().await?;
+            self.0.points.pass("shred.after-commit");
+            if done.withdrawn >= AT_ONCE {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,520 @@
+//! Withdrawing, restoring and shredding files, and the list of all versions. `docs/lifecycle.md` has the rules.
+//!
+//! Commands do this while the server runs, so every change is guarded by what the rows say when it is written. An upload
+//! that is under way finds out at its next write to the records, and fails.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, VersionState, Word};
+use crate::records::entries::{self, EntryRow};
+use crate::records::lifecycle::{self, HistoryRow};
+use crate::records::{Conn, RecordsError, versions};
+use crate::share::audit::{self, Subject};
+use crate::share::desk::existing_ticket;
+use crate::share::tree::{Reach, Spot, path_of};
+use crate::share::upload;
+use crate::share::view::check_room_for_name;
+use crate::share::{Error, House, PublicAddress, Settings, Shares};
+
+/// Who acts when somebody uses the command line.
+const OPERATOR: &str = "operator";
+
+/// Why a key was taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Nothing more came of an unfinished upload.
+    Expired,
+    /// The grace of a withdrawn file is over.
+    Withdrawn,
+    /// An operator said so.
+    Operator,
+}
+
+impl Rule {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Operator => "operator",
+        }
+    }
+
+    const fn actor(self) -> &'static str {
+        match self {
+            Self::Expired | Self::Withdrawn => "server",
+            Self::Operator => OPERATOR,
+        }
+    }
+}
+
+/// A version of a file, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct VersionLine {
+    /// The id of the artifact that it belongs to.
+    pub id: String,
+    /// Where the file lies in the share, or lay when it was withdrawn.
+    pub path: String,
+    /// Its number, counted over the file's whole history.
+    pub version: u64,
+    /// Where it stands.
+    pub state: VersionState,
+    /// Whether readers get this one.
+    pub current: bool,
+    /// Bytes; of an unfinished one, those that an upload would continue behind.
+    pub size: u64,
+    /// Of an unfinished one: how much of what is known to belong to it has not come; 1 to 100 if anything is missing.
+    pub missing_percent: Option<u8>,
+    /// SHA-256 of its content, once there was one.
+    pub sha256: Option<String>,
+    /// Who sent it.
+    pub uploaded_by: String,
+    /// When it was opened for writing.
+    pub opened_at: Time,
+    /// When it became available.
+    pub received_at: Option<Time>,
+    /// When its key will be destroyed if nothing happens until then and the server runs all the time.
+    pub removed_at: Option<Time>,
+    /// What an engineer opens for the current version of the file.
+    pub location: String,
+}
+
+/// What withdrawing a file came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Withdrawn {
+    /// The ticket.
+    pub ticket: String,
+    /// Where the file lay.
+    pub path: String,
+    /// How many versions can be restored.
+    pub versions: u64,
+    /// Until when, if the server runs all the time.
+    pub removed_at: Time,
+}
+
+/// What restoring a file came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Restored {
+    /// The ticket.
+    pub ticket: String,
+    /// Where the file lies.
+    pub path: String,
+    /// How many versions are back.
+    pub versions: u64,
+    /// Which one readers get.
+    pub current: Option<u64>,
+}
+
+/// What shredding would take away.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShredPlan {
+    /// The ticket.
+    pub ticket: String,
+    /// Where the file lies or lay.
+    pub path: String,
+    /// The versions that nobody could read again.
+    pub versions: Vec<u64>,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many versions of the file would be left.
+    pub left: u64,
+}
+
+/// What shredding came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shredded {
+    /// The ticket.
+    pub ticket: String,
+    /// Where the file lies or lay.
+    pub path: String,
+    /// The versions that nobody can read again.
+    pub versions: Vec<u64>,
+    /// The version that readers get now.
+    pub current: Option<u64>,
+    /// Whether the journal of the records still holds the destroyed keys, as somebody read for too long; the server
+    /// empties it within minutes.
+    pub journal_owed: bool,
+}
+
+/// A file that a command names.
+struct Named {
+    reach: Reach,
+    path: SharePath,
+    row: EntryRow,
+}
+
+impl Shares {
+    /// Every version of every file of a ticket, withdrawn and shredded ones too, by path and number.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the records fail.
+    pub async fn versions(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<VersionLine>, Error> {
+        let mut conn = self.0.records.read().await?;
+        let share = existing_ticket(&mut conn, ticket).await?.share;
+        let keys = self.0.keys.share(share).await?;
+        let (now, clock) = (self.0.clock.now(), Time::now());
+        let mut lines = Vec::new();
+        let mut known: Option<([u8; 16], SharePath)> = None;
+        for row in lifecycle::history_of_share(&mut conn, share).await? {
+            let path = match &known {
+                Some((file, path)) if *file == row.file => path.clone(),
+                _ => known.insert((row.file, path_of(&mut conn, &keys, &row.file).await?)).1.clone(),
+            };
+            let unfinished = is_unfinished(row.state);
+            let left = removed_in(&row, &self.0.settings, now);
+            lines.push(VersionLine {
+                id: row.artifact.to_string(),
+                path: path.to_string(),
+                version: row.number,
+                state: row.state,
+                current: row.current,
+                size: if unfinished { row.resumable_at } else { row.length },
+                missing_percent: missing_percent(row.state, row.stored, row.length),
+                sha256: row.sha256.map(hex::encode),
+                uploaded_by: row.uploaded_by,
+                opened_at: row.opened_at,
+                received_at: row.received_at,
+                removed_at: left.map(|left| clock.plus(left)),
+                location: address.location(ticket, &path),
+            });
+        }
+        // Files of the same path stay one behind the other: rows of one file come together, and sorting is stable.
+        lines.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(lines)
+    }
+
+    /// Takes a file out of sight, with all its versions, as if its uploader had deleted it.
+    ///
+    /// # Errors
+    /// If there is no such file, or the records fail.
+    pub async fn withdraw(&self, ticket: &Word, path: &SharePath) -> Result<Withdrawn, Error> {
+        let now = self.0.clock.not_before_now();
+        let mut tx = self.0.records.begin().await?;
+        let named = self.in_sight(tx.conn(), ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?;
+        if let Some(receiving) = named.row.receiving {
+            upload::discard(tx.conn(), receiving.id, ticket, OPERATOR, now).await?;
+            let current = named.row.current.map(|version| version.id);
+            entries::set_versions(tx.conn(), &named.row.id, current, None).await?;
+        }
+        if !entries::withdraw(tx.conn(), &named.row.id, Time::now(), now).await? {
+            return Err(no_artifact(ticket, path));
+        }
+        let history = lifecycle::history_of(tx.conn(), &named.row.id).await?;
+        let kept = history.iter().filter(|row| row.has_key).count() as u64;
+        if kept == 0 {
+            lifecycle::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
+        }
+        note(tx.conn(), "artifact.withdrawn", ticket, named.row.id).await?;
+        self.0.points.pass("withdraw.before-commit");
+        tx.commit().await?;
+        self.0.points.pass("withdraw.after-commit");
+        Ok(Withdrawn {
+            ticket: ticket.to_string(),
+            path: named.path.to_string(),
+            versions: kept,
+            removed_at: Time::now().plus(self.0.settings.withdrawn),
+        })
+    }
+
+    /// Puts the newest withdrawn file of this path back in its place.
+    ///
+    /// # Errors
+    /// A sentence if there is none, its keys are gone, its directory is gone or its name is taken; or if the records fail.
+    pub async fn restore_artifact(&self, ticket: &Word, path: &SharePath) -> Result<Restored, Error> {
+        let mut tx = self.0.records.begin().await?;
+        match self.in_sight(tx.conn(), ticket, path).await {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(Error::Refused(Refusal::IsDirectory)) => {
+                return Err(Error::operator(format!(
+                    "{path} of ticket {ticket} is there, so nothing can be restored in its place; have it renamed first"
+                )));
+            }
+            Err(error) => return Err(error),
+        }
+        let named = self.out_of_sight(tx.conn(), ticket, path).await?.ok_or_else(|| {
+            Error::operator(format!(
+                "ticket {ticket} has no withdrawn artifact {path}; 'tacdrop artifact list {ticket} --versions' shows \
+                 which can be restored"
+            ))
+        })?;
+        let gone =
+            || Error::operator(format!("the keys of {path} of ticket {ticket} are destroyed; nobody can restore it"));
+        let history = lifecycle::history_of(tx.conn(), &named.row.id).await?;
+        let back = history.iter().filter(|row| row.has_key).count() as u64;
+        if back == 0 {
+            return Err(gone());
+        }
+        let (_, name) = path.split_last().ok_or_else(|| no_artifact(ticket, path))?;
+        let no_directory = || {
+            Error::operator(format!(
+                "the directory that {path} lay in is gone; make it again over SFTP, and then restore the artifact"
+            ))
+        };
+        let names = path.names();
+        let above = names.get(..names.len().saturating_sub(1)).unwrap_or_default();
+        let directory = match Spot::find(tx.conn(), named.reach.clone(), above).await {
+            Ok(spot) => spot.directory().map_err(|_| no_directory())?,
+            Err(Error::Refused(_)) => return Err(no_directory()),
+            Err(error) => return Err(error),
+        };
+        check_room_for_name(tx.conn(), ticket, &self.0).await?;
+        // The directory may be another one of the same name: what it lay in can have been removed and made again.
+        let index = named.reach.keys.names.index(directory, name);
+        let sealed = named.reach.keys.names.seal_name(named.row.id, name)?;
+        entries::move_to(tx.conn(), &named.row.id, directory, &index, &sealed).await?;
+        match lifecycle::restore(tx.conn(), &named.row.id).await {
+            Ok(true) => {}
+            Ok(false) => return Err(gone()),
+            Err(RecordsError::Exists) => return Err(Refusal::AlreadyExists.into()),
+            Err(error) => return Err(error.into()),
+        }
+        let current = choose_current(tx.conn(), &named.row.id, true).await?;
+        note(tx.conn(), "artifact.restored", ticket, named.row.id).await?;
+        self.0.points.pass("restore.before-commit");
+        tx.commit().await?;
+        self.0.points.pass("restore.after-commit");
+        Ok(Restored { ticket: ticket.to_string(), path: named.path.to_string(), versions: back, current })
+    }
+
+    /// What [`shred`](Self::shred) with the same arguments would take away.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn plan_shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<ShredPlan, Error> {
+        let mut conn = self.0.records.read().await?;
+        let (named, doomed, left) = self.to_shred(&mut conn, ticket, path, only).await?;
+        Ok(ShredPlan {
+            ticket: ticket.to_string(),
+            path: named.path.to_string(),
+            versions: doomed.iter().map(|row| row.number).collect(),
+            bytes: doomed.iter().map(|row| row.length).fold(0, u64::saturating_add),
+            left,
+        })
+    }
+
+    /// Destroys the keys of all versions of a file, or of one, for good. If there is no file of this path in sight, it is
+    /// the newest withdrawn one. An older version takes the current one's place; without one the file goes out of sight.
+    ///
+    /// # Errors
+    /// A sentence if there is no such file or version, or its key is gone already; or if the records fail.
+    pub async fn shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
+        let mut tx = self.0.records.begin().await?;
+        let (named, doomed, _) = self.to_shred(tx.conn(), ticket, path, only).await?;
+        for row in &doomed {
+            shred_version(tx.conn(), &self.0, ticket, row, Rule::Operator, None).await?;
+        }
+        let current = put_right(tx.conn(), &self.0, &named.row.id).await?;
+        self.0.points.pass("shred.before-commit");
+        tx.commit().await?;
+        self.0.points.pass("shred.after-commit");
+        let journal_owed = !self.0.empty_owed_journal().await?;
+        self.0.points.pass("shred.journal-emptied");
+        Ok(Shredded {
+            ticket: ticket.to_string(),
+            path: named.path.to_string(),
+            versions: doomed.iter().map(|row| row.number).collect(),
+            current,
+            journal_owed,
+        })
+    }
+
+    /// The file, the versions that are to go, and how many with a key would be left.
+    async fn to_shred(
+        &self,
+        conn: &mut Conn,
+        ticket: &Word,
+        path: &SharePath,
+        only: Option<u64>,
+    ) -> Result<(Named, Vec<HistoryRow>, u64), Error> {
+        let named = match self.in_sight(conn, ticket, path).await? {
+            Some(named) => named,
+            None => self.out_of_sight(conn, ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?,
+        };
+        let history = lifecycle::history_of(conn, &named.row.id).await?;
+        if let Some(number) = only {
+            match history.iter().find(|row| row.number == number) {
+                Some(row) if row.has_key => {}
+                Some(_) => {
+                    return Err(Error::operator(format!("the key of version {number} of {path} is destroyed already")));
+                }
+                None => {
+                    return Err(Error::operator(format!(
+                        "{path} has no version {number}; 'tacdrop artifact list {ticket} --versions' shows them"
+                    )));
+                }
+            }
+        }
+        let (doomed, left): (Vec<_>, Vec<_>) = history
+            .into_iter()
+            .filter(|row| row.has_key)
+            .partition(|row| only.is_none_or(|number| row.number == number));
+        if doomed.is_empty() {
+            return Err(Error::operator(format!("the keys of {path} of ticket {ticket} are destroyed already")));
+        }
+        Ok((named, doomed, left.len() as u64))
+    }
+
+    /// The file that stands at a path; an error if it is a directory.
+    async fn in_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
+        let reach = self.reach(conn, ticket).await?;
+        match Spot::find(conn, reach.clone(), path.names()).await {
+            Ok(Spot { entry: Some(row), .. }) if row.is_directory => Err(Refusal::IsDirectory.into()),
+            Ok(Spot { entry: Some(row), .. }) => Ok(Some(Named { reach, path: path.clone(), row })),
+            Ok(_) | Err(Error::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest withdrawn file of a path, if possible one that can be restored. Directories on the way may be out of
+    /// sight, too.
+    async fn out_of_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
+        let reach = self.reach(conn, ticket).await?;
+        let Some((name, above)): Option<(&FileName, &[FileName])> = path.names().split_last() else { return Ok(None) };
+        let mut directories = vec![DirectoryId::root_of(reach.share())];
+        for step in above {
+            let mut next = Vec::new();
+            for directory in directories {
+                let index = reach.keys.names.index(directory, step);
+                next.extend(lifecycle::directories(conn, directory, &index).await?);
+            }
+            directories = next;
+        }
+        let mut files = Vec::new();
+        for directory in directories {
+            let index = reach.keys.names.index(directory, name);
+            files.extend(lifecycle::withdrawn_files(conn, directory, &index).await?);
+        }
+        let Some(newest) = files.into_iter().max_by_key(|row| (!row.shredded, row.since)) else { return Ok(None) };
+        let row = entries::by_id(conn, &newest.id).await?;
+        Ok(row.map(|row| Named { reach, path: path.clone(), row }))
+    }
+
+    async fn reach(&self, conn: &mut Conn, ticket: &Word) -> Result<Reach, Error> {
+        let share = existing_ticket(conn, ticket).await?.share;
+        Ok(Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await? })
+    }
+}
+
+impl House {
+    /// Empties the journal if it may hold keys that were destroyed. False if it must be tried again.
+    pub(crate) async fn empty_owed_journal(&self) -> Result<bool, Error> {
+        let Some(owed) = lifecycle::owed_journal(&mut *self.records.read().await?).await? else { return Ok(true) };
+        if !self.records.empty_journal().await? {
+            return Ok(false);
+        }
+        let mut tx = self.records.begin().await?;
+        lifecycle::journal_emptied(tx.conn(), owed).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+/// Destroys the key of a version, with an audit event. With `untouched_since` only of an unfinished one that was not
+/// touched after that. Whether it was done.
+pub(crate) async fn shred_version(
+    conn: &mut Conn,
+    house: &House,
+    ticket: &Word,
+    row: &HistoryRow,
+    rule: Rule,
+    untouched_since: Option<HouseTime>,
+) -> Result<bool, Error> {
+    if !lifecycle::shred(conn, row.id, untouched_since, house.clock.not_before_now()).await? {
+        return Ok(false);
+    }
+    let subject = Subject { actor: rule.actor(), ticket: Some(ticket), id: Some(*row.id.as_bytes()) };
+    let detail = json!({
+        "rule": rule.as_str(),
+        "key": "file key",
+        "generation": row.key_generation,
+        "artifact": row.artifact.to_string(),
+        "was": row.state,
+    });
+    audit::write(conn, "version.shredded", subject, &detail).await?;
+    Ok(true)
+}
+
+/// After versions of a file were shredded: an older one takes the place of the current one, and a file of which nothing
+/// can be read or continued any more goes out of sight. Gives the number of the version that readers get.
+pub(crate) async fn put_right(conn: &mut Conn, house: &House, file: &[u8; 16]) -> Result<Option<u64>, Error> {
+    let current = choose_current(conn, file, false).await?;
+    let Some(row) = entries::by_id(conn, file).await? else { return Ok(None) };
+    if row.in_sight && row.current.is_none() && row.receiving.is_none() {
+        // What the customer deleted, and a new upload of that name had saved, is withdrawn again.
+        entries::withdraw(conn, file, Time::now(), house.clock.not_before_now()).await?;
+    }
+    if !lifecycle::history_of(conn, file).await?.iter().any(|row| row.has_key) {
+        lifecycle::mark_shredded(conn, file, Time::now()).await?;
+    }
+    Ok(current)
+}
+
+/// Points a file at the versions that there are. The current one stays unless it was shredded; then the newest that can be
+/// read takes its place, and with `anew` also if there was none.
+async fn choose_current(conn: &mut Conn, file: &[u8; 16], anew: bool) -> Result<Option<u64>, Error> {
+    let Some(entry) = entries::by_id(conn, file).await? else { return Ok(None) };
+    let history = lifecycle::history_of(conn, file).await?;
+    let kept = history.iter().find(|row| row.current && row.has_key);
+    let readable = |row: &&HistoryRow| matches!(row.state, VersionState::Available | VersionState::Withdrawn);
+    let current = match kept {
+        Some(row) => Some(row),
+        None if entry.current.is_some() || anew => history.iter().rev().find(readable),
+        None => None,
+    };
+    let receiving = entry.receiving.map(|version| version.id);
+    let receiving = receiving.filter(|id| history.iter().any(|row| row.id == *id && row.has_key));
+    entries::set_versions(conn, file, current.map(|row| row.id), receiving).await?;
+    Ok(current.map(|row| row.number))
+}
+
+/// How much of an unfinished version is missing, in percent of what is known to belong to it: rounded up, so that what is
+/// incomplete never says 0, and 100 only if nothing came. None if it is not unfinished.
+pub(crate) fn missing_percent(state: VersionState, stored: u64, length: u64) -> Option<u8> {
+    if !is_unfinished(state) {
+        return None;
+    }
+    let missing = u128::from(length.saturating_sub(stored));
+    let percent = (missing * 100).div_ceil(u128::from(length.max(1)));
+    let most = if stored == 0 { 100 } else { 99 };
+    u8::try_from(percent.min(most)).ok()
+}
+
+const fn is_unfinished(state: VersionState) -> bool {
+    matches!(state, VersionState::Receiving | VersionState::Incomplete)
+}
+
+/// How long a version has until its key is destroyed; none if nothing is going to happen to it.
+fn removed_in(row: &HistoryRow, settings: &Settings, now: HouseTime) -> Option<std::time::Duration> {
+    let due = match (row.has_key, row.withdrawn) {
+        (false, _) => return None,
+        (true, Some(since)) => since.plus(settings.withdrawn),
+        (true, None) if is_unfinished(row.state) => row.touched_at.plus(settings.unfinished),
+        (true, None) => return None,
+    };
+    let left = u64::try_from(due.millis().saturating_sub(now.millis())).unwrap_or(0);
+    Some(std::time::Duration::from_millis(left))
+}
+
+fn no_artifact(ticket: &Word, path: &SharePath) -> Error {
+    Error::operator(format!(
+        "ticket {ticket} has no artifact {path}; 'tacdrop artifact list {ticket} --versions' shows what there is"
+    ))
+}
+
+async fn note(conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), RecordsError> {
+    let subject = Subject { actor: OPERATOR, ticket: Some(ticket), id: Some(id) };
+    audit::write(conn, kind, subject, &json!({})).await
+}
+
+/// The number of the version that readers of a file get, for people: it may belong to one of the file's predecessors.
+pub(crate) async fn number_for_people(
+    conn: &mut Conn,
+    file: &EntryRow,
+    version: &versions::VersionRow,
+) -> Result<u64, RecordsError> {
+    if version.artifact.as_bytes() == &file.id {
+        return Ok(file.number_base + version.number);
+    }
+    let base = entries::by_id(conn, version.artifact.as_bytes()).await?.map_or(0, |row| row.number_base);
+    Ok(base + version.number)
+}
