@@ -20,6 +20,7 @@ pub mod key;
 pub mod manifest;
 pub mod random;
 mod secret;
+pub mod sign;
 pub mod slices;
 pub mod token;
 
@@ -28,5 +29,6 @@ pub use error::VaultError;
 pub use extent::{ExtentIds, ExtentOpener, ExtentSealer};
 pub use key::{ExtentKey, FileKey, Kek, NameKeys, ShareKey, WrappedKey};
 pub use manifest::{ExtentEntry, HashOrigin, Manifest, Place, Slice, object_hash};
+pub use sign::{PublicKey, SigningKey};
 pub use slices::{Piece, SliceMap};
 pub use token::{TokenKey, new_token};
