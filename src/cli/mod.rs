@@ -5,6 +5,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 mod artifact;
+mod audit;
 mod block;
 mod config;
 mod demo;
@@ -98,6 +99,9 @@ enum Command {
     /// What lies in a share
     #[command(subcommand)]
     Artifact(artifact::Command),
+    /// Who did what, and whether that is what was written
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
@@ -137,6 +141,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
         Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Audit(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
@@ -228,6 +233,13 @@ mod tests {
             "tacdrop artifact get XT-1 path -o -",
             "tacdrop artifact verify",
             "tacdrop artifact verify XT-1",
+            "tacdrop audit list",
+            "tacdrop audit list XT-1 --since 5 --kind artifact.read --json",
+            "tacdrop audit verify",
+            "tacdrop audit verify --checkpoint f",
+            "tacdrop audit checkpoint",
+            "tacdrop audit checkpoint -o f",
+            "tacdrop audit export XT-1 -o f",
             "tacdrop notice list",
             "tacdrop notice list XT-1",
             "tacdrop config check",

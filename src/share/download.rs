@@ -1,15 +1,14 @@
 //! A version that is open for reading.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::model::{Refusal, VersionId, Word};
-use crate::records::versions;
-use crate::share::Attributes;
-use crate::share::audit::{self, Subject};
+use crate::model::{ArtifactId, Refusal, VersionId, Word};
+use crate::records::versions::{self, VersionRow};
+use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
-use crate::share::{Error, House};
+use crate::share::{Attributes, Error, House, Login, View};
 
 /// A version that is open for reading; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
 /// the same time.
@@ -21,18 +20,41 @@ struct State {
     content: Content,
     attributes: Attributes,
     version: VersionId,
+    artifact: ArtifactId,
     ticket: Word,
+    /// Who reads.
+    login: Login,
+    read: Mutex<Coverage>,
+}
+
+/// The last handle is closed, or its session is gone.
+impl Drop for State {
+    fn drop(&mut self) {
+        let read = self.read.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let detail = json!({
+            "artifact": self.artifact.to_string(),
+            "bytes": read.bytes,
+            "whole": read.is_whole(self.attributes.size),
+        });
+        self.login.0.jot("artifact.read", Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+    }
 }
 
 impl Download {
+    /// Opens a version of a ticket's share for who looks, and says so in the audit trail; what was read is said there when
+    /// the last clone is dropped.
     pub(crate) fn new(
-        house: Arc<House>,
+        view: &View,
         content: Content,
         attributes: Attributes,
-        version: VersionId,
+        version: &VersionRow,
         ticket: Word,
     ) -> Self {
-        Self(Arc::new(State { house, content, attributes, version, ticket }))
+        let (house, login) = (Arc::clone(view.house()), view.login().clone());
+        let (version, artifact, read) = (version.id, version.artifact, Mutex::default());
+        let detail = json!({ "artifact": artifact.to_string(), "size": attributes.size });
+        view.jot("artifact.opened", &ticket, *version.as_bytes(), detail);
+        Self(Arc::new(State { house, content, attributes, version, artifact, ticket, login, read }))
     }
 
     /// What STAT says of the version that was opened.
@@ -66,7 +88,9 @@ impl Download {
         };
         *into = buffer;
         outcome?;
-        Ok(into.len() - before)
+        let read = into.len() - before;
+        self.0.read.lock().unwrap_or_else(PoisonError::into_inner).add(offset, read as u64);
+        Ok(read)
     }
 }
 

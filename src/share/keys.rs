@@ -14,7 +14,7 @@ use crate::records::Keyring;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::VersionRow;
 use crate::share::Error;
-use crate::vault::{FileKey, Kek, NameKeys, ShareKey, TokenKey, VaultError, WrappedKey};
+use crate::vault::{FileKey, Kek, NameKeys, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
 
 /// Unwrapped share keys that are kept at hand.
 const CACHED_SHARES: usize = 4096;
@@ -109,6 +109,28 @@ impl Cabinet {
 
     pub(crate) fn token(&self) -> &TokenKey {
         &self.token
+    }
+
+    /// The database behind it.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The server's signing key for a purpose, made when it is asked for the first time.
+    pub(crate) async fn signing_key(&self, purpose: &str) -> Result<SigningKey, Error> {
+        let open = |row: &WrappedRow| {
+            let bytes = self.kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?;
+            let bytes = bytes[..].try_into().map_err(|_| VaultError::Malformed { what: "signing key" })?;
+            Ok(SigningKey::from_bytes(bytes))
+        };
+        if let Some(row) = self.keyring.server_key(purpose).await? {
+            return open(&row);
+        }
+        let key = SigningKey::generate()?;
+        let wrapped = self.kek.wrap_secret(self.generation, purpose, &key.to_secret_bytes()[..])?;
+        let row = WrappedRow { generation: 0, kek_generation: self.generation, wrapped };
+        self.keyring.add_server_key(purpose, &row).await?;
+        Ok(key)
     }
 
     pub(crate) async fn close(&self) {

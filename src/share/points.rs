@@ -8,6 +8,8 @@ pub(crate) const ALL: &[&str] = &[
     "publish.manifest-stored",
     "publish.before-commit",
     "publish.after-commit",
+    "audit.flush-before",
+    "audit.flush-after",
 ];
 
 #[cfg(test)]

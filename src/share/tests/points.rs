@@ -21,6 +21,7 @@ async fn r20_every_named_point_is_passed() {
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
+    shares.0.trail.flush(Duration::ZERO).await.unwrap();
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
