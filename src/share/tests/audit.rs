@@ -151,7 +151,7 @@ impl Deed {
                 let seq = at(row);
                 run(tx, format!("UPDATE audit_event SET seq = -seq WHERE seq >= {seq}")).await;
                 run(tx, "UPDATE audit_event SET seq = -seq + 1 WHERE seq < 0".to_owned()).await;
-                let before = entries.iter().find(|line| line.seq == seq - 1).map_or([0; 32], |line| link(line));
+                let before = entries.iter().find(|line| line.seq == seq - 1).map_or([0; 32], link);
                 let forged = crate::share::audit::forged_link(&before, seq, 5, "login.accepted", "mallory", "{}");
                 let chain = if *fits { hex::encode(forged) } else { "00".repeat(32) };
                 run(
@@ -183,7 +183,7 @@ impl Deed {
             }
             Self::Rewrite { row } => {
                 let seq = at(row);
-                let mut link = entries.iter().find(|line| line.seq == seq - 1).map_or([0; 32], |line| link(line));
+                let mut link = entries.iter().find(|line| line.seq == seq - 1).map_or([0; 32], link);
                 for line in entries.iter().filter(|line| line.seq >= seq) {
                     let kind = if line.seq == seq { "nothing.happened" } else { "server.stopped" };
                     link = crate::share::audit::forged_link(&link, line.seq, 5, kind, "mallory", "{}");
@@ -220,7 +220,7 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
         // No task writes while this test has the database in hand; some entries are not signed yet.
         shares.close().await;
         let shares = Shares::open(shares.data().clone(), fixture.settings.clone()).await.unwrap();
-        let signed = crate::records::audit::checkpoints(&mut *shares.0.records.read().await.unwrap(), 0, 100).await;
+        let signed = crate::records::audit::checkpoints(&mut shares.0.records.read().await.unwrap(), 0, 100).await;
         let signed: Vec<i64> = signed.unwrap().into_iter().map(|(seq, _)| seq).collect();
         shares.add_organisation(word("LATE"), "Late".to_owned(), None).await.unwrap();
         shares.add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
@@ -454,4 +454,39 @@ async fn r66_writers_in_several_processes_make_one_chain() {
     }
     let found = shares.verify_audit(None).await.unwrap();
     assert_eq!((found.fault, found.entries), (None, 41));
+}
+
+/// A crash before the commit of waiting rows, and behind it: the chain holds, and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    a_trail(&shares).await;
+    let before = shares.verify_audit(None).await.unwrap().entries;
+    let (data, images) = (fixture.directory.path().join("data"), fixture.directory.path().join("images"));
+    let target = images.clone();
+    shares.0.points.watch(move |point| {
+        let image = target.join(point);
+        if point.starts_with("audit.") && !image.exists() {
+            std::fs::create_dir_all(image.join("keys")).unwrap();
+            for name in ["keys/kek", "records.sqlite", "records.sqlite-wal", "keyring.sqlite", "keyring.sqlite-wal"] {
+                std::fs::copy(data.join(name), image.join(name)).unwrap();
+            }
+        }
+    });
+    shares.login_by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
+    shares.0.trail.flush(Duration::ZERO).await.unwrap();
+    shares.0.points.watch(|_| ());
+    for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)] {
+        let image = DataDirectory::at(images.join(point));
+        let left = Shares::open(image.clone(), fixture.settings.clone()).await.unwrap();
+        let found = left.verify_audit(None).await.unwrap();
+        assert!(found.fault.is_none() && found.entries >= before + more, "{point}: {found:?}");
+        left.close().await;
+        let again = Shares::serve(image, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
+        again.add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
+        again.close().await;
+        let found = Shares::open(again.data().clone(), fixture.settings.clone()).await.unwrap();
+        assert_eq!(found.verify_audit(None).await.unwrap().fault, None, "{point}");
+    }
 }
