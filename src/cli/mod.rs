@@ -5,6 +5,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 mod artifact;
+mod audit;
 mod block;
 mod config;
 mod demo;
@@ -104,6 +105,9 @@ enum Command {
     /// What the server states about an artifact, signed
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// Who did what, and whether that is what was written
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
@@ -147,6 +151,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Receipt(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Audit(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Store(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Demo(_) | Command::Doctor => Ok(()),
@@ -246,6 +251,13 @@ mod tests {
             "tacdrop artifact verify XT-1",
             "tacdrop receipt show XT-1 path",
             "tacdrop receipt key --json",
+            "tacdrop audit list",
+            "tacdrop audit list XT-1 --since 5 --kind artifact.read --json",
+            "tacdrop audit verify",
+            "tacdrop audit verify --checkpoint f",
+            "tacdrop audit checkpoint",
+            "tacdrop audit checkpoint -o f",
+            "tacdrop audit export XT-1 -o f",
             "tacdrop notice list",
             "tacdrop notice list XT-1",
             "tacdrop store check",

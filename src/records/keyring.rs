@@ -8,6 +8,7 @@ use std::path::Path;
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 
+use super::audit::{self, CheckpointRow};
 use super::{RecordsError, open_sqlite};
 use crate::model::{ShareId, Time};
 
@@ -141,6 +142,34 @@ impl Keyring {
             .execute(&self.pool)
             .await?;
         Ok(())
+    }
+
+    /// Writes a checkpoint of the audit trail down.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn add_audit_checkpoint(&self, row: &CheckpointRow) -> Result<(), RecordsError> {
+        audit::add_checkpoint(&mut *self.pool.acquire().await?, row).await
+    }
+
+    /// The number of the last entry of the audit trail that a checkpoint speaks of.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn last_audit_checkpoint(&self) -> Result<Option<i64>, RecordsError> {
+        audit::last_checkpoint(&mut *self.pool.acquire().await?).await
+    }
+
+    /// Checkpoints of the audit trail, as [`audit::checkpoints`] reads them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn audit_checkpoints(
+        &self,
+        from: i64,
+        most: u32,
+    ) -> Result<Vec<(i64, Result<CheckpointRow, String>)>, RecordsError> {
+        audit::checkpoints(&mut *self.pool.acquire().await?, from, most).await
     }
 }
 

@@ -53,6 +53,15 @@ pub async fn claim_login_name(conn: &mut Conn, name: &Word, kind: &'static str) 
     Ok(())
 }
 
+/// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or `ticket`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn login_kind(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
+    let row = sqlx::query("SELECT kind FROM login_name WHERE name = $1").bind(name).fetch_optional(conn).await?;
+    Ok(row.map(|row| row.try_get("kind")).transpose()?)
+}
+
 /// Adds an organisation.
 ///
 /// # Errors

@@ -1,13 +1,29 @@
-//! The audit trail: what happened, chained so that a changed, removed or inserted row shows.
+//! The audit trail: what happened, chained so that a changed, removed or inserted row shows (`docs/audit.md`).
 //!
-//! A row's link is SHA-256 over the link before it and the row's own fields, each with its length in front.
+//! What changes something is written in the transaction that changes it ([`write`]). What only happens (logins, reading,
+//! openings) is queued and written many rows at a time, and what can happen at any rate (refusals, listings) is counted
+//! and written once a minute ([`Trail`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
+
+mod checkpoint;
+mod coverage;
+mod list;
+mod tally;
+mod trail;
+mod verify;
+mod witness;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Time, Word};
-use crate::records::audit::{self, Event};
+use crate::records::audit::{self as rows, Event, Fields};
 use crate::records::{Conn, RecordsError};
+
+pub use checkpoint::{AuditCheckpoint, NoCheckpoint};
+pub(crate) use coverage::Coverage;
+pub use list::{AuditFilter, AuditLine};
+pub(crate) use trail::{Note, Trail};
+pub use verify::{AuditFault, AuditVerification, FaultKind};
 
 /// Who an event is about.
 pub(crate) struct Subject<'a> {
@@ -23,28 +39,80 @@ pub(crate) async fn write(
     subject: Subject<'_>,
     detail: &Value,
 ) -> Result<(), RecordsError> {
-    let (last, before) = audit::tip(conn).await?.unwrap_or((0, [0; 32]));
-    let seq = last + 1;
-    let event =
-        Event { at: Time::now(), kind, actor: subject.actor, ticket: subject.ticket, subject: subject.id, detail };
-    audit::append(conn, seq, &event, &link(&before, seq, &event)).await
+    let detail = detail.to_string();
+    let Subject { actor, ticket, id } = subject;
+    let event = Event { at: Time::now(), kind, actor, ticket, subject: id, detail: &detail };
+    append(conn, std::iter::once(event)).await
 }
 
-fn link(before: &[u8; 32], seq: i64, event: &Event<'_>) -> [u8; 32] {
-    let mut hash = Sha256::new_with_prefix(before);
-    let detail = event.detail.to_string();
-    let fields: [&[u8]; 7] = [
-        &seq.to_be_bytes(),
-        &event.at.millis().to_be_bytes(),
-        event.kind.as_bytes(),
-        event.actor.as_bytes(),
-        event.ticket.map_or(&[], |ticket| ticket.as_str().as_bytes()),
-        event.subject.as_ref().map_or(&[], |id| &id[..]),
-        detail.as_bytes(),
-    ];
-    for field in fields {
-        hash.update((field.len() as u64).to_be_bytes());
-        hash.update(field);
+/// Appends events in their order. The transaction must be the one writer: then nobody else takes the same numbers.
+async fn append<'a>(conn: &mut Conn, events: impl Iterator<Item = Event<'a>>) -> Result<(), RecordsError> {
+    let (mut seq, mut link) = rows::tip(conn).await?.unwrap_or((0, [0; 32]));
+    for event in events {
+        seq = seq.checked_add(1).ok_or_else(|| RecordsError::Unreadable {
+            table: "audit_event",
+            why: "the last number is the highest that there can be".to_owned(),
+        })?;
+        link = Link {
+            at: event.at.millis(),
+            kind: event.kind,
+            actor: event.actor,
+            ticket: event.ticket.map_or("", Word::as_str),
+            subject: event.subject.as_ref().map_or(&[], |id| &id[..]),
+            detail: event.detail,
+        }
+        .after(&link, seq);
+        rows::append(conn, seq, &event, &link).await?;
     }
-    hash.finalize().into()
+    Ok(())
+}
+
+/// The link of a row that somebody made up.
+#[cfg(test)]
+pub(crate) fn forged_link(before: &[u8; 32], seq: i64, at: i64, kind: &str, actor: &str, detail: &str) -> [u8; 32] {
+    Link { at, kind, actor, ticket: "", subject: &[], detail }.after(before, seq)
+}
+
+/// What a row's link is made of, beside its number and the link before it.
+struct Link<'a> {
+    at: i64,
+    kind: &'a str,
+    actor: &'a str,
+    ticket: &'a str,
+    subject: &'a [u8],
+    detail: &'a str,
+}
+
+impl<'a> From<&'a Fields> for Link<'a> {
+    fn from(row: &'a Fields) -> Self {
+        Self {
+            at: row.at,
+            kind: &row.kind,
+            actor: &row.actor,
+            ticket: row.ticket.as_deref().unwrap_or_default(),
+            subject: row.subject.as_ref().map_or(&[], |id| &id[..]),
+            detail: &row.detail,
+        }
+    }
+}
+
+impl Link<'_> {
+    /// SHA-256 over the link before it and the fields, each with its length in front.
+    fn after(&self, before: &[u8; 32], seq: i64) -> [u8; 32] {
+        let mut hash = Sha256::new_with_prefix(before);
+        let fields: [&[u8]; 7] = [
+            &seq.to_be_bytes(),
+            &self.at.to_be_bytes(),
+            self.kind.as_bytes(),
+            self.actor.as_bytes(),
+            self.ticket.as_bytes(),
+            self.subject,
+            self.detail.as_bytes(),
+        ];
+        for field in fields {
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        hash.finalize().into()
+    }
 }

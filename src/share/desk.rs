@@ -17,7 +17,7 @@ use crate::share::{Error, Shares};
 use crate::vault;
 
 /// Who acts when somebody uses the command line: the shell account is the operator.
-const OPERATOR: &str = "operator";
+pub(crate) const OPERATOR: &str = "operator";
 
 /// An organisation, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -146,10 +146,11 @@ impl Shares {
         let name = line("name", name.unwrap_or_else(|| id.to_string()))?;
         let new = Engineer { id, name, email, language, disabled_at: None };
         people::add_engineer(tx.conn(), &new, Time::now()).await?;
+        let fingerprints: Vec<String> = keys.iter().map(|(fingerprint, _)| fingerprint.clone()).collect();
         for (fingerprint, algorithm) in keys {
             people::add_key(tx.conn(), &new.id, &EngineerKey { fingerprint, algorithm }, Time::now()).await?;
         }
-        note(tx.conn(), "engineer.added", None, json!({ "engineer": new.id.as_str() })).await?;
+        note(tx.conn(), "engineer.added", None, json!({ "engineer": new.id.as_str(), "keys": fingerprints })).await?;
         Ok(tx.commit().await?)
     }
 

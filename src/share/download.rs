@@ -1,15 +1,15 @@
 //! A version, or a small text about one, that is open for reading.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::model::{Refusal, VersionId, Word};
+use crate::model::{ArtifactId, Refusal, VersionId, Word};
 use crate::records::versions::{self, VersionRow};
-use crate::share::audit::{self, Subject};
+use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
 use crate::share::tree::Reach;
-use crate::share::{Attributes, Error, House, View};
+use crate::share::{Attributes, Error, House, Login, View};
 
 /// Something that is open for reading, mostly a version; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
 /// the same time.
@@ -23,17 +23,44 @@ struct State {
 }
 
 enum Body {
-    Version {
-        content: Content,
-        version: VersionId,
-        ticket: Word,
-    },
+    Version(Reading),
     /// Something small that the server itself says.
     Text(Vec<u8>),
 }
 
+/// Somebody reads a version.
+struct Reading {
+    content: Content,
+    size: u64,
+    version: VersionId,
+    artifact: ArtifactId,
+    ticket: Word,
+    login: Login,
+    read: Mutex<Coverage>,
+}
+
+impl Reading {
+    fn has_read(&self, offset: u64, bytes: usize) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).add(offset, bytes as u64);
+    }
+}
+
+/// The last handle is closed, or its session is gone.
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let read = self.read.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let detail = json!({
+            "artifact": self.artifact.to_string(),
+            "bytes": read.bytes,
+            "whole": read.is_whole(self.size),
+        });
+        self.login.0.jot("artifact.read", Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+    }
+}
+
 impl Download {
-    /// Opens an available version, and writes down who reads it.
+    /// Opens an available version for who looks, and says so in the audit trail; what was read is said there when the last
+    /// clone is dropped.
     pub(crate) async fn of_version(
         view: &View,
         reach: &Reach,
@@ -48,9 +75,18 @@ impl Download {
                 return Err(error);
             }
         };
-        view.note_reading("artifact.opened", &reach.ticket, version.id).await;
-        let body = Body::Version { content, version: version.id, ticket: reach.ticket.clone() };
-        Ok(Self(Arc::new(State { house: Arc::clone(house), body, attributes })))
+        let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
+        view.jot("artifact.opened", &reach.ticket, *version.id.as_bytes(), detail);
+        let reading = Reading {
+            content,
+            size: attributes.size,
+            version: version.id,
+            artifact: version.artifact,
+            ticket: reach.ticket.clone(),
+            login: view.login().clone(),
+            read: Mutex::default(),
+        };
+        Ok(Self(Arc::new(State { house: Arc::clone(house), body: Body::Version(reading), attributes })))
     }
 
     /// A text of a few lines; `attributes` tell its size.
@@ -83,11 +119,14 @@ impl Download {
         let mut buffer = std::mem::take(into);
         let before = buffer.len();
         let work = self.0.house.works.spawn(async move {
-            let Body::Version { content, version, ticket } = &state.body else { return (buffer, Ok(())) };
-            let outcome = content.read(offset, length, &mut buffer).await;
-            if let Err(error) = &outcome {
-                buffer.truncate(before);
-                report_damage(&state.house, error, *version, ticket).await;
+            let Body::Version(reading) = &state.body else { return (buffer, Ok(())) };
+            let outcome = reading.content.read(offset, length, &mut buffer).await;
+            match &outcome {
+                Ok(()) => reading.has_read(offset, buffer.len() - before),
+                Err(error) => {
+                    buffer.truncate(before);
+                    report_damage(&state.house, error, reading.version, &reading.ticket).await;
+                }
             }
             (buffer, outcome)
         });

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Algorithm, ArtifactId, DirectoryId, NoticeState, SharePath, Time, Verdict, VersionState, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{checks, notices, tickets};
+use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
-use crate::share::desk::existing_ticket;
+use crate::share::desk::{OPERATOR, existing_ticket};
 use crate::share::download::report_damage;
 use crate::share::keys::ShareKeys;
 use crate::share::lifecycle::{missing_percent, number_for_people};
@@ -205,10 +207,26 @@ impl Shares {
                 version.number, version.state
             )));
         }
+        // Nothing is handed out that the trail does not know of.
+        let note = async |kind, detail: &serde_json::Value| {
+            let mut tx = self.0.records.begin().await?;
+            let subject = Subject { actor: OPERATOR, ticket: Some(ticket), id: Some(*version.id.as_bytes()) };
+            audit::write(tx.conn(), kind, subject, detail).await?;
+            Ok::<_, Error>(tx.commit().await?)
+        };
+        let artifact = version.artifact.to_string();
+        note("artifact.opened", &json!({ "artifact": artifact, "size": version.length })).await?;
+        let mut bytes = 0u64;
+        let mut sink = |piece: &[u8]| {
+            bytes += piece.len() as u64;
+            sink(piece)
+        };
         let digest =
             self.read_all(&spot.reach.keys, &version, ticket, |bytes| sink(bytes).map_err(Error::file("output")));
-        digest.await?;
-        Ok(version.length)
+        let outcome = digest.await;
+        let whole = outcome.is_ok();
+        note("artifact.read", &json!({ "artifact": artifact, "bytes": bytes, "whole": whole })).await?;
+        outcome.map(|()| version.length)
     }
 
     /// Reads a version from front to back and compares its SHA-256 with the manifest's.

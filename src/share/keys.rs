@@ -120,6 +120,16 @@ impl Cabinet {
         &self.receipts
     }
 
+    /// The database behind it.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The server's signing key for a purpose, made when it is asked for the first time.
+    pub(crate) async fn signing_key(&self, purpose: &str) -> Result<SigningKey, Error> {
+        signing_key(&self.keyring, &self.kek, self.generation, purpose).await
+    }
+
     pub(crate) async fn close(&self) {
         self.keyring.close().await;
     }
@@ -162,12 +172,7 @@ impl Cabinet {
 }
 
 /// The server's signing key for one purpose; made and durable in the keyring at the first use.
-async fn signing_key(
-    keyring: &Keyring,
-    kek: &Kek,
-    generation: u32,
-    purpose: &'static str,
-) -> Result<SigningKey, Error> {
+async fn signing_key(keyring: &Keyring, kek: &Kek, generation: u32, purpose: &str) -> Result<SigningKey, Error> {
     if let Some(row) = keyring.server_key(purpose).await? {
         let bytes = kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?;
         let seed = bytes[..].try_into().map_err(|_| VaultError::Malformed { what: "signing key" })?;

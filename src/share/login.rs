@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Language, Refusal, ShareId, Word};
 use crate::records::{Conn, people, tickets};
+use crate::share::audit::Trail;
 use crate::share::{Error, Shares, View};
 use crate::vault;
 
@@ -48,6 +50,11 @@ pub struct Login(pub(crate) Arc<LoginState>);
 pub(crate) struct LoginState {
     pub(crate) user: Word,
     pub(crate) who: Who,
+    pub(crate) from: IpAddr,
+    /// Names this login in the audit trail.
+    pub(crate) id: [u8; 16],
+    pub(crate) since: Instant,
+    pub(crate) trail: Arc<Trail>,
     language: Language,
     ended: CancellationToken,
 }
@@ -104,20 +111,25 @@ impl Shares {
         let right = self.0.keys.token().verify(user, secret, &expected);
         let Some(ticket) = ticket.filter(|_| right) else {
             tracing::info!(%from, "a token was refused");
+            self.refuse_login(user, "token", from).await;
             return Ok(None);
         };
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation };
-        Ok(Some(self.admit(ticket.reference, who, ticket.language.unwrap_or_default())))
+        self.admit(ticket.reference, who, ticket.language.unwrap_or_default(), from).await.map(Some)
     }
 
     /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody in.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
-    pub async fn is_known_key(&self, user: &str, fingerprint: &str) -> Result<bool, Refusal> {
-        Ok(async { people::may_log_in(&mut *self.0.records.read().await?, user, fingerprint).await }
+    pub async fn is_known_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<bool, Refusal> {
+        let known = async { people::may_log_in(&mut *self.0.records.read().await?, user, fingerprint).await }
             .await
-            .map_err(Error::from)?)
+            .map_err(Error::from)?;
+        if !known {
+            self.refuse_login(user, "key", from).await;
+        }
+        Ok(known)
     }
 
     /// Logs an engineer in by a key whose signature the door has verified.
@@ -125,7 +137,7 @@ impl Shares {
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
     pub async fn login_by_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
-        if !self.is_known_key(user, fingerprint).await? {
+        if !self.is_known_key(user, fingerprint, from).await? {
             tracing::info!(%from, "a key was refused");
             return Ok(None);
         }
@@ -135,16 +147,23 @@ impl Shares {
         }
         .await
         .map_err(Error::from)?;
-        Ok(engineer.into_iter().next().map(|engineer| {
-            let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
-            self.admit(engineer.id, who, engineer.language.unwrap_or_default())
-        }))
+        let Some(engineer) = engineer.into_iter().next() else { return Ok(None) };
+        let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
+        self.admit(engineer.id, who, engineer.language.unwrap_or_default(), from).await.map(Some)
     }
 
-    fn admit(&self, user: Word, who: Who, language: Language) -> Login {
-        let login = Arc::new(LoginState { user, who, language, ended: CancellationToken::new() });
+    async fn admit(&self, user: Word, who: Who, language: Language, from: IpAddr) -> Result<Login, Refusal> {
+        self.0.trail.room().await?;
+        let detail = match &who {
+            Who::Ticket { .. } => json!({ "by": "token" }),
+            Who::Engineer { fingerprint } => json!({ "by": "key", "key": fingerprint }),
+        };
+        let id = vault::random::array().map_err(Error::from)?;
+        let (trail, ended) = (Arc::clone(&self.0.trail), CancellationToken::new());
+        let login = Arc::new(LoginState { user, who, from, id, since: Instant::now(), trail, language, ended });
+        login.jot("login.accepted", login.ticket(), Some(id), detail);
         self.0.logins.add(&login);
-        Login(login)
+        Ok(Login(login))
     }
 
     /// What this login sees and may do, for one session.

@@ -41,8 +41,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
+pub use audit::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint};
 pub use check::{Checked, Finding, Step};
 pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
@@ -64,6 +64,7 @@ pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 use crate::model::TemporaryNames;
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;
+use audit::Trail;
 use clock::HouseClock;
 use keys::Cabinet;
 use login::Logins;
@@ -153,7 +154,8 @@ pub(crate) struct House {
     pub(crate) store: Disk,
     pub(crate) keys: Cabinet,
     pub(crate) clock: HouseClock,
-    pub(crate) points: Points,
+    pub(crate) points: Arc<Points>,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
     sidecars: Sidecars,
@@ -163,8 +165,6 @@ pub(crate) struct House {
     pub(crate) works: Handle,
     /// Called when a notice was queued.
     wake: Box<dyn Fn() + Send + Sync>,
-    /// Readings that may wait to be written into the audit trail.
-    pub(crate) notes: Arc<Semaphore>,
     draining: AtomicBool,
     serving: Option<std::fs::File>,
 }
@@ -219,15 +219,20 @@ impl Shares {
             None => Disk::open(&data.objects())?,
         };
         let clock = HouseClock::open(&records, serve).await?;
+        let points = Arc::new(Points::default());
+        let trail = Trail::open(&records, &keys, Arc::clone(&points)).await?;
+        if serve {
+            trail.start(&works).await?;
+        }
         let shares = Self(Arc::new(House {
             clock,
-            points: Points::default(),
+            points,
+            trail,
             budget: Budget::new(settings.total_buffer),
             room: Room::of(data.objects(), &settings),
             logins: Logins::default(),
             uploads: Registry::default(),
             sidecars: Sidecars::default(),
-            notes: Arc::new(Semaphore::new(256)),
             draining: AtomicBool::new(false),
             data,
             settings,
@@ -269,6 +274,7 @@ impl Shares {
     /// Waits until what is under way has been written down, and closes the databases.
     pub async fn close(&self) {
         self.0.uploads.cut_all().await;
+        self.0.trail.finish().await;
         self.0.records.close().await;
         self.0.keys.close().await;
     }

@@ -28,6 +28,8 @@ pub(crate) const ALL: &[&str] = &[
     "shred.before-commit",
     "shred.after-commit",
     "shred.journal-emptied",
+    "audit.flush-before",
+    "audit.flush-after",
 ];
 
 #[cfg(test)]

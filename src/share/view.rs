@@ -10,11 +10,10 @@ use paths::Place;
 use serde_json::json;
 
 use crate::model::{
-    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, VersionState, Word,
+    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow, NewEntry};
 use crate::records::{Conn, tickets, versions};
-use crate::share::audit::{self, Subject};
 use crate::share::login::Who;
 use crate::share::outbox;
 use crate::share::tree::Spot;
@@ -53,6 +52,10 @@ impl View {
 
     pub(crate) fn house(&self) -> &Arc<House> {
         &self.shares.0
+    }
+
+    pub(crate) fn login(&self) -> &Login {
+        &self.login
     }
 
     pub(crate) fn user(&self) -> &Word {
@@ -153,6 +156,7 @@ impl View {
             Place::Top => Listing::of_tickets(self.clone()).await?,
             Place::In(spot) => {
                 let directory = spot.directory()?;
+                self.saw(&spot.reach.ticket, directory);
                 Listing::of_directory(self.clone(), *spot, directory)
             }
         })
@@ -163,7 +167,7 @@ impl View {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        Ok(self.try_make_directory(path).await?)
+        self.heard(path, self.try_make_directory(path).await).await
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -191,6 +195,7 @@ impl View {
             predecessor: None,
         };
         entries::add(tx.conn(), &new).await?;
+        self.note(tx.conn(), "directory.made", &spot.reach.ticket, id).await?;
         Ok(tx.commit().await?)
     }
 
@@ -199,7 +204,7 @@ impl View {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        Ok(self.try_remove_directory(path).await?)
+        self.heard(path, self.try_remove_directory(path).await).await
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -217,6 +222,7 @@ impl View {
         if !entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
+        self.note(tx.conn(), "directory.removed", &spot.reach.ticket, *directory.as_bytes()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -225,7 +231,7 @@ impl View {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        Ok(self.try_remove_file(path).await?)
+        self.heard(path, self.try_remove_file(path).await).await
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
@@ -268,7 +274,7 @@ impl View {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        Ok(self.try_rename(from, to, replace).await?)
+        self.heard(from, self.try_rename(from, to, replace).await).await
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
@@ -347,7 +353,7 @@ impl View {
                 upload.close().await?;
             }
         }
-        Ok(self.try_change(path, changes).await?)
+        self.heard(path, self.try_change(path, changes).await).await
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
@@ -408,7 +414,8 @@ impl View {
     /// # Errors
     /// If there is no such file, it is still arriving, or what is stored is damaged.
     pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
-        Ok(self.try_open_read(path).await?)
+        self.house().trail.room().await?;
+        self.heard(path, self.try_open_read(path).await).await
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
@@ -433,29 +440,13 @@ impl View {
         Download::of_version(self, &spot.reach, &version, attributes).await
     }
 
-    /// Writes down that somebody reads. In a task of its own: reading goes on while the database is busy or full.
-    pub(crate) async fn note_reading(&self, kind: &'static str, ticket: &Word, version: VersionId) {
-        let Ok(place) = Arc::clone(&self.house().notes).acquire_owned().await else { return };
-        let (view, ticket) = (self.clone(), ticket.clone());
-        self.house().works.spawn(async move {
-            let write = async {
-                let mut tx = view.house().records.begin().await?;
-                view.note(tx.conn(), kind, &ticket, *version.as_bytes()).await?;
-                Ok::<_, Error>(tx.commit().await?)
-            };
-            if let Err(error) = write.await {
-                tracing::warn!(%version, user = %view.user(), %error, "a reading could not be written into the audit trail");
-            }
-            drop(place);
-        });
-    }
-
     /// Opens a file for writing: a new one, a new version, or one that is continued.
     ///
     /// # Errors
     /// If there is none and none shall be made, or this login may not.
     pub async fn open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Refusal> {
-        Ok(self.try_open_write(path, mode).await?)
+        self.house().trail.room().await?;
+        self.heard(path, self.try_open_write(path, mode).await).await
     }
 
     async fn try_open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Error> {
@@ -479,6 +470,7 @@ impl View {
                 if lane.session() == self.session
                     && let Some(mut upload) = Upload::join(self, &lane, path, mode)
                 {
+                    self.jot("upload.joined", &spot.reach.ticket, *lane.artifact().as_bytes(), json!({}));
                     if mode.truncate {
                         upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
                     }
@@ -508,11 +500,6 @@ impl View {
             _ => {}
         }
         check_open(conn, &spot.reach.ticket).await
-    }
-
-    async fn note(&self, conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
-        let subject = Subject { actor: self.user().as_str(), ticket: Some(ticket), id: Some(id) };
-        Ok(audit::write(conn, kind, subject, &json!({})).await?)
     }
 }
 

@@ -85,7 +85,7 @@ impl Attempts {
     }
 
     async fn known(&self, user: &str, fingerprint: &str) -> bool {
-        self.shares.is_known_key(user, fingerprint).await.unwrap_or_else(|refusal| {
+        self.shares.is_known_key(user, fingerprint, self.link.from).await.unwrap_or_else(|refusal| {
             tracing::warn!(from = %self.link.from, %refusal, "a key could not be looked up");
             false
         })

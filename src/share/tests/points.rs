@@ -94,6 +94,7 @@ async fn r20_every_named_point_is_passed() {
     for notice in queue.due(later, 10).await.unwrap() {
         queue.delivered(notice.id, later, Channel::Spool).await.unwrap();
     }
+    shares.0.trail.flush(Duration::ZERO).await.unwrap();
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);

@@ -17,6 +17,8 @@ mod worker;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::json;
+
 pub(crate) use buffer::{Budget, SessionBudget};
 pub(crate) use lane::Lane;
 pub(crate) use publish::{check_in_sight, discard};
@@ -76,6 +78,11 @@ impl Upload {
     /// # Errors
     /// If the file would become too large, or the upload takes no writes any more.
     pub async fn begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
+        let outcome = self.try_begin_write(offset, length).await;
+        self.view.heard(&self.path, outcome).await
+    }
+
+    async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
         self.write = None;
         self.go_on_behind_a_close().await?;
         let offset = if self.mode.append { self.lane.length() } else { offset };
@@ -181,6 +188,11 @@ impl Upload {
     /// # Errors
     /// If the file would become too large, or the upload takes no writes any more.
     pub async fn change(&mut self, changes: Changes) -> Result<(), Refusal> {
+        let outcome = self.try_change(changes).await;
+        self.view.heard(&self.path, outcome).await
+    }
+
+    async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
             if size > self.view.house().settings.file_bytes {
                 return Err(Refusal::FileTooLarge);
@@ -222,6 +234,11 @@ impl Upload {
     /// # Errors
     /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
     pub async fn close(self) -> Result<(), Refusal> {
+        let outcome = self.try_close().await;
+        self.view.heard(&self.path, outcome).await
+    }
+
+    async fn try_close(&self) -> Result<(), Refusal> {
         match self.lane.phase() {
             // Another handle has published what is there, and nothing was written through this one since.
             Phase::Published => Ok(()),
@@ -266,6 +283,8 @@ pub(crate) async fn open(
     if !view.house().uploads.enter(&lane, ended) {
         return Ok(None);
     }
+    let (version, detail) = (start.ledger.version, json!({ "artifact": artifact.to_string() }));
+    view.jot("upload.opened", &start.ledger.ticket, *version.as_bytes(), detail);
     let house = Arc::clone(view.house());
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
     view.house().works.spawn(worker.run());
@@ -353,7 +372,8 @@ impl Start {
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let ledger = Ledger {
             ticket: spot.reach.ticket.clone(),
-            uploader: view.user().clone(),
+            login: view.login().clone(),
+            told: false,
             from_support: spot.from_support,
             artifact: version.artifact,
             version: version.id,
@@ -417,7 +437,8 @@ fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
     };
     Ok(Ledger {
         ticket: spot.reach.ticket.clone(),
-        uploader: view.user().clone(),
+        login: view.login().clone(),
+        told: false,
         from_support: spot.from_support,
         artifact,
         version,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
@@ -19,7 +19,7 @@ use crate::records::{Conn, entries, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
 use crate::share::view::{check_open, check_room_for_name};
-use crate::share::{Error, House, outbox};
+use crate::share::{Error, House, Login, outbox};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
@@ -27,7 +27,10 @@ use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, W
 pub(super) struct Ledger {
     pub(super) keys: Arc<ShareKeys>,
     pub(super) ticket: Word,
-    pub(super) uploader: Word,
+    /// Who sends it.
+    pub(super) login: Login,
+    /// Whether a row of the audit trail says how this upload ended.
+    pub(super) told: bool,
     /// Whether it is what support hands back: nobody is told of that here.
     pub(super) from_support: bool,
     pub(super) artifact: ArtifactId,
@@ -48,6 +51,27 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn share(&self) -> ShareId {
         self.keys.share
+    }
+
+    fn uploader(&self) -> &str {
+        self.login.user().as_str()
+    }
+
+    /// An event of this upload, with where it came from.
+    async fn note(&self, conn: &mut Conn, kind: &'static str, mut detail: Value) -> Result<(), Error> {
+        detail["artifact"] = Value::String(self.artifact.to_string());
+        detail["from"] = Value::String(self.login.0.from.to_string());
+        let id = Some(*self.version.as_bytes());
+        let subject = Subject { actor: self.uploader(), ticket: Some(&self.ticket), id };
+        Ok(audit::write(conn, kind, subject, &detail).await?)
+    }
+
+    /// Says in the audit trail that it is over, if nothing has said so yet.
+    pub(super) fn jot_end(&self, kind: &'static str, bytes: u64) {
+        if !self.told {
+            let detail = json!({ "artifact": self.artifact.to_string(), "bytes": bytes });
+            self.login.0.jot(kind, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+        }
     }
 
     pub(super) fn begin_extent(&self) -> Result<OpenExtent, Error> {
@@ -102,13 +126,13 @@ impl Ledger {
             number,
             key_generation: self.keys.generation,
             file_key: self.wrapped.as_bytes(),
-            uploaded_by: self.uploader.as_str(),
+            uploaded_by: self.uploader(),
             opened_at: self.opened_at,
             touched_at: house.clock.now(),
         };
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
-            discard(conn, old, &self.ticket, self.uploader.as_str(), house.clock.now()).await?;
+            discard(conn, old, &self.ticket, self.uploader(), house.clock.now()).await?;
         }
         let current = entry.current.map(|version| version.id);
         entries::set_versions(conn, self.artifact.as_bytes(), current, Some(self.version)).await?;
@@ -159,7 +183,7 @@ impl Ledger {
         let at = resume_point(durable.contiguous_from_zero());
         // What is closed with a hole is as long as its sender made it, whether the end is there or not.
         let length = if incomplete { lane.length() } else { durable.end() };
-        let stored = durable.slices().map(|slice| slice.length).sum();
+        let stored: u64 = durable.slices().map(|slice| slice.length).sum();
         let used = durable.extents();
         let progress = Progress { digest: hasher.at_or_below(at), map: durable };
         let sealed = progress.seal(&self.file_key, self.version, at)?;
@@ -181,11 +205,15 @@ impl Ledger {
         if !versions::set_progress(tx.conn(), &row).await? {
             return Err(Refusal::Fenced.into());
         }
-        if incomplete && !self.from_support {
-            outbox::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
+        if incomplete {
+            if !self.from_support {
+                outbox::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
+            }
+            self.note(tx.conn(), "upload.incomplete", json!({ "bytes": stored, "size": length })).await?;
         }
         house.points.pass("upload.progress-before");
         tx.commit().await?;
+        self.told |= incomplete;
         house.points.pass("upload.progress-after");
         if incomplete {
             house.notice_queued();
@@ -293,15 +321,12 @@ impl Ledger {
         let (mode, modified) = lane.wished_attributes();
         entries::set_versions(tx.conn(), self.artifact.as_bytes(), Some(self.version), None).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), Some(modified.unwrap_or(now))).await?;
-        let subject =
-            Subject { actor: self.uploader.as_str(), ticket: Some(&self.ticket), id: Some(*self.version.as_bytes()) };
         let detail = json!({
-            "artifact": self.artifact.to_string(),
-            "size": length,
+            "bytes": length,
             "sha256": hex::encode(sha256),
             "manifest": hex::encode(hash),
         });
-        audit::write(tx.conn(), "artifact.available", subject, &detail).await?;
+        self.note(tx.conn(), "artifact.available", detail).await?;
         if !self.from_support {
             outbox::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
         }
@@ -309,13 +334,13 @@ impl Ledger {
         tx.commit().await?;
         house.points.pass("publish.after-commit");
 
-        self.stored_manifest = None;
+        (self.stored_manifest, self.told) = (None, true);
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
         for extent in extents.values_mut().filter(|extent| !used.contains(&extent.id)) {
             extent.rows = Rows::Both;
         }
         tracing::info!(
-            ticket = %self.ticket, user = %self.uploader, artifact = %self.artifact, bytes = length,
+            ticket = %self.ticket, user = self.uploader(), artifact = %self.artifact, bytes = length,
             sha256 = %hex::encode(sha256), "an artifact is available"
         );
         house.notice_queued();

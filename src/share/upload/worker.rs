@@ -125,6 +125,8 @@ impl Worker {
             }
             Err(error) => self.lane.fail(error.into()),
         }
+        let bytes = self.map.slices().map(|slice| slice.length).sum();
+        self.ledger.jot_end(if self.dirty { "upload.cut" } else { "upload.unchanged" }, bytes);
         if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
             tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
         }

@@ -18,6 +18,8 @@ pub use receipt::{Receipt, ReceiptKey, SignedReceipt};
 
 pub(crate) use listing::VirtualListing;
 
+use serde_json::json;
+
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Time};
 use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
@@ -183,7 +185,7 @@ impl VirtualPlace {
             Thing::Version(version) => Download::of_version(view, &self.reach, &version, attributes).await,
             Thing::Text { text, version } => {
                 let bytes = text.into_bytes(view.house().keys.receipts());
-                view.note_reading("receipt.opened", &self.reach.ticket, version.id).await;
+                view.jot("receipt.opened", &self.reach.ticket, *version.id.as_bytes(), json!({}));
                 Ok(Download::of_text(view.house(), bytes, attributes))
             }
             Thing::Signers { line, .. } => Ok(Download::of_text(view.house(), line.into_bytes(), attributes)),

@@ -1,0 +1,310 @@
+//! `tacdrop audit`: who did what, whether that is what was written, and signed statements to keep elsewhere.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Desk;
+use super::failure::Failure;
+use super::output::Output;
+use crate::model::{Time, Word};
+use crate::notify::inert;
+use crate::share::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Shares};
+
+/// A checkpoint has six short lines; more is something else.
+const LONGEST_CHECKPOINT: u64 = 4096;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List what happened, oldest first
+    List(Wanted),
+    /// Check that nothing in the trail was edited, deleted, put in or cut off
+    Verify {
+        /// A checkpoint that was kept elsewhere: the trail must hold what it speaks of
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Sign how far the trail has come, to be kept elsewhere
+    Checkpoint {
+        /// Where to write it; never overwrites a file
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Write the trail as JSON, one object on each line
+    Export {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// Where to write it, '-' for standard output; never overwrites a file
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// Only what is about this ticket
+    #[arg(value_name = "REF")]
+    ticket: Option<Word>,
+    /// Only from this entry on
+    #[arg(long, value_name = "SEQ", default_value_t = 1)]
+    since: i64,
+    /// Only this kind, such as artifact.read or login.refused
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+}
+
+/// A checkpoint for programs.
+#[derive(Serialize)]
+struct Signed {
+    seq: i64,
+    at: Time,
+    link: String,
+    key: String,
+    signature: String,
+    /// The text to keep.
+    text: String,
+}
+
+/// What `verify` says to programs.
+#[derive(Serialize)]
+struct Verified<'a> {
+    intact: bool,
+    entries: i64,
+    checkpoints: u64,
+    signed: i64,
+    fault: Option<&'a AuditFault>,
+}
+
+impl Command {
+    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+        let output = desk.output;
+        match self {
+            Self::List(wanted) => list(shares, output, wanted.into()).await,
+            Self::Verify { checkpoint } => verify(shares, output, checkpoint.as_deref()).await,
+            Self::Checkpoint { output: file } => checkpoint(shares, output, file.as_deref()).await,
+            Self::Export { wanted, output: file } => export(shares, output, wanted.into(), &file).await,
+        }
+    }
+}
+
+impl From<Wanted> for AuditFilter {
+    fn from(wanted: Wanted) -> Self {
+        Self { ticket: wanted.ticket, kind: wanted.kind, since: wanted.since }
+    }
+}
+
+async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<(), Failure> {
+    let mut lines = 0usize;
+    let listed = shares.audit(&filter, |page| {
+        let mut text = String::new();
+        for one in page {
+            match (output.is_json(), lines) {
+                (true, 0) => text.push('['),
+                (true, _) => text.push_str(",\n"),
+                (false, 0) => text.push_str(&row("SEQ", "AT", "KIND", "ACTOR", "TICKET", "SUBJECT", "DETAIL")),
+                (false, _) => {}
+            }
+            text.push_str(&if output.is_json() { json(one)? } else { show(one) });
+            lines += 1;
+        }
+        output.raw(text.as_bytes()).map_err(Stop::Output)
+    });
+    let ended = match (listed.await, output.is_json(), lines) {
+        (Err(Stop::Output(error)), ..) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+        (Err(stop), ..) => return Err(stop.into()),
+        (Ok(()), true, 0) => "[]\n",
+        (Ok(()), true, _) => "]\n",
+        (Ok(()), false, 0) => "There is no such entry.\n",
+        (Ok(()), false, _) => "",
+    };
+    output.write(ended.as_bytes())
+}
+
+async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Path) -> Result<(), Failure> {
+    if file == Path::new("-") {
+        let sink = |page: &[AuditLine]| output.raw(objects(page)?.as_bytes()).map_err(Stop::Output);
+        return match shares.audit(&filter, sink).await {
+            Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        };
+    }
+    let mut target = create(file)?;
+    let mut lines = 0usize;
+    let sink = |page: &[AuditLine]| {
+        lines += page.len();
+        target.write_all(objects(page)?.as_bytes()).map_err(Stop::Output)
+    };
+    shares.audit(&filter, sink).await?;
+    target.sync_all()?;
+    let shown = file.display().to_string();
+    output.answer(&serde_json::json!({ "file": shown, "entries": lines }), || {
+        format!("{}: {lines} entries", inert::line(&shown))
+    })
+}
+
+async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
+    let kept = kept.map(read_checkpoint).transpose()?;
+    let found = shares.verify_audit(kept.as_ref()).await?;
+    let fault = found.fault.as_ref();
+    let verified = Verified {
+        intact: fault.is_none(),
+        entries: found.entries,
+        checkpoints: found.checkpoints,
+        signed: found.signed,
+        fault,
+    };
+    match fault {
+        None => output.answer(&verified, || {
+            format!(
+                "{} entries, all as they were written; {} checkpoints fit, the last of entry {}",
+                found.entries, found.checkpoints, found.signed
+            )
+        }),
+        Some(fault) => {
+            if output.is_json() {
+                output.json(&verified)?;
+            }
+            Err(Failure::new(format!(
+                "the audit trail is not what was written. {fault}. The {} entries before that are right; keep the data \
+                 directory as it is, and compare it with a backup",
+                found.entries
+            )))
+        }
+    }
+}
+
+async fn checkpoint(shares: &Shares, output: Output, file: Option<&Path>) -> Result<(), Failure> {
+    let Some(signed) = shares.audit_checkpoint().await? else {
+        return Err(Failure::new("the audit trail is empty: nothing has happened in this data directory yet"));
+    };
+    let text = signed.to_string();
+    if let Some(file) = file {
+        let mut target = create(file)?;
+        target.write_all(text.as_bytes())?;
+        target.sync_all()?;
+    }
+    let json = Signed {
+        seq: signed.seq(),
+        at: signed.at(),
+        link: signed.link(),
+        key: signed.public_key(),
+        signature: signed.signature(),
+        text: text.clone(),
+    };
+    output.answer(&json, || match file {
+        None => text,
+        Some(file) => format!("{}: {} entries are signed", inert::line(&file.display().to_string()), signed.seq()),
+    })
+}
+
+fn read_checkpoint(file: &Path) -> Result<AuditCheckpoint, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", file.display()));
+    let length = std::fs::metadata(file).map_err(|error| failed(&error))?.len();
+    if length > LONGEST_CHECKPOINT {
+        return Err(failed(&"this is too long for a checkpoint"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
+    text.parse().map_err(|error| failed(&error))
+}
+
+/// A new file that only its owner may read: who worked when is nobody else's business.
+fn create(file: &Path) -> Result<std::fs::File, Failure> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(|error| {
+        let shown = file.display();
+        if error.kind() == ErrorKind::AlreadyExists {
+            Failure::new(format!("{shown} exists already and is not overwritten; choose another name with -o"))
+        } else {
+            Failure::new(format!("{shown} cannot be written: {error}"))
+        }
+    })
+}
+
+/// Why a listing ends early.
+enum Stop {
+    Share(crate::share::Error),
+    Json(serde_json::Error),
+    Output(std::io::Error),
+}
+
+impl From<crate::share::Error> for Stop {
+    fn from(error: crate::share::Error) -> Self {
+        Self::Share(error)
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Share(error) => error.into(),
+            Stop::Json(error) => Self::new(format!("no JSON: {error}")),
+            Stop::Output(error) => Self::new(format!("the output cannot be written: {error}")),
+        }
+    }
+}
+
+fn json(one: &AuditLine) -> Result<String, Stop> {
+    serde_json::to_string(one).map_err(Stop::Json)
+}
+
+fn objects(page: &[AuditLine]) -> Result<String, Stop> {
+    page.iter().map(|one| Ok(json(one)? + "\n")).collect()
+}
+
+fn show(one: &AuditLine) -> String {
+    let detail = match &one.detail {
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| match value {
+                Value::String(text) => format!("{name}={text}"),
+                other => format!("{name}={other}"),
+            });
+            fields.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    let (ticket, subject) = (one.ticket.as_deref().unwrap_or("-"), one.subject.as_deref().unwrap_or("-"));
+    row(&one.seq.to_string(), &one.at.to_string(), &one.kind, &one.actor, ticket, subject, &detail)
+}
+
+/// One line; the trail is too long for columns that are as wide as the widest cell. Nothing in it acts on a terminal.
+fn row(seq: &str, at: &str, kind: &str, actor: &str, ticket: &str, subject: &str, detail: &str) -> String {
+    let line = format!("{seq:>7}  {at:<20}  {kind:<19}  {actor:<14}  {ticket:<12}  {subject:<32}  {detail}");
+    inert::line(line.trim_end()).into_owned() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_all_that_is_known_and_acts_on_no_terminal() {
+        let one = AuditLine {
+            seq: 4711,
+            at: Time::from_seconds(1_700_000_000),
+            kind: "artifact.read".into(),
+            actor: "anna\x1b[2J".into(),
+            ticket: Some("XT-1".into()),
+            subject: None,
+            detail: serde_json::json!({ "bytes": 7, "from": "192.0.2.1" }),
+            link: String::new(),
+        };
+        let line = show(&one);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let wanted = [
+            "4711",
+            "2023-11-14T22:13:20Z",
+            "artifact.read",
+            "anna\u{fffd}[2J",
+            "XT-1",
+            "-",
+            "bytes=7",
+            "from=192.0.2.1",
+        ];
+        assert_eq!(words, wanted);
+        assert!(line.ends_with('\n') && line.lines().count() == 1);
+    }
+}

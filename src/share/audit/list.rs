@@ -1,0 +1,123 @@
+//! The trail for people and programs, page by page.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::rows::{self, Filter};
+use super::{AuditCheckpoint, AuditVerification, verify};
+use crate::model::{Time, Word};
+use crate::records::Conn;
+use crate::share::desk::existing_ticket;
+use crate::share::{Error, Shares};
+
+/// Entries that are read at once.
+const PAGE: u32 = 500;
+
+/// Which entries are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Those of one ticket.
+    pub ticket: Option<Word>,
+    /// Those of one kind, such as `artifact.read`.
+    pub kind: Option<String>,
+    /// Those with this number and later ones.
+    pub since: i64,
+}
+
+/// An entry of the audit trail, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditLine {
+    /// Its number, from 1 on without gaps.
+    pub seq: i64,
+    /// When it happened. Order is by number: a clock can be set back.
+    pub at: Time,
+    /// What happened.
+    pub kind: String,
+    /// Who did it: a login name, `operator`, `server`, or `-`.
+    pub actor: String,
+    /// The ticket it is about.
+    pub ticket: Option<String>,
+    /// The id of what it is about.
+    pub subject: Option<String>,
+    /// More: `from` is an address, `bytes` a number of bytes.
+    pub detail: Value,
+    /// Its link of the chain, as hexadecimal digits.
+    pub link: String,
+}
+
+impl Shares {
+    /// Hands entries to `sink`, page by page, until there are no more.
+    ///
+    /// # Errors
+    /// If there is no such ticket, an entry cannot be read, the records fail, or `sink` does.
+    pub async fn audit<E: From<Error>>(
+        &self,
+        filter: &AuditFilter,
+        mut sink: impl FnMut(&[AuditLine]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(ticket) = &filter.ticket {
+            existing_ticket(&mut *self.0.records.read().await.map_err(Error::from)?, ticket).await?;
+        }
+        let wanted = Filter { ticket: filter.ticket.as_ref(), kind: filter.kind.as_deref() };
+        let mut from = Some(filter.since);
+        while let Some(first) = from {
+            let mut conn = self.0.records.read().await.map_err(Error::from)?;
+            let page = rows::page(&mut conn, wanted, first, PAGE).await.map_err(Error::from)?;
+            drop(conn);
+            from = page.last().and_then(|row| row.seq.checked_add(1));
+            if page.is_empty() {
+                return Ok(());
+            }
+            let lines: Result<Vec<AuditLine>, Error> = page.into_iter().map(line).collect();
+            sink(&lines?)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the whole trail and says whether it is what was written: each entry, its place in the chain, and what
+    /// checkpoints in the records, in the keyring and, if given, from elsewhere say of it.
+    ///
+    /// # Errors
+    /// If the databases fail. A trail that is not what was written is no error here; it is reported.
+    pub async fn verify_audit(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
+        let mut conn = self.0.trail.records.read().await?;
+        self.walk_audit(&mut conn, kept).await
+    }
+
+    /// The same on a connection of the caller's.
+    pub(crate) async fn walk_audit(
+        &self,
+        conn: &mut Conn,
+        kept: Option<&AuditCheckpoint>,
+    ) -> Result<AuditVerification, Error> {
+        let trail = &self.0.trail;
+        Ok(verify::walk(conn, &trail.keyring, &trail.key.public(), kept).await?)
+    }
+
+    /// Signs how far the trail has come; none if nothing has happened yet.
+    ///
+    /// # Errors
+    /// If the databases fail.
+    pub async fn audit_checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
+        self.0.trail.flush(super::tally::WINDOW).await?;
+        self.0.trail.sign_now().await
+    }
+}
+
+fn line(row: rows::Stored) -> Result<AuditLine, Error> {
+    let seq = row.seq;
+    let fields = row.fields.map_err(|why| {
+        Error::operator(format!("entry {seq} of the audit trail cannot be read ({why}); run 'tacdrop audit verify'"))
+    })?;
+    Ok(AuditLine {
+        seq,
+        at: Time::from_millis(fields.at),
+        kind: fields.kind,
+        actor: fields.actor,
+        ticket: fields.ticket,
+        subject: fields.subject.map(hex::encode),
+        // What is no JSON was not written by tacdrop; it is shown as it is.
+        detail: serde_json::from_str(&fields.detail).unwrap_or(Value::String(fields.detail)),
+        link: hex::encode(fields.chain),
+    })
+}

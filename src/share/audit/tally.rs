@@ -1,0 +1,148 @@
+//! What can happen at any rate is counted, and makes one row a minute: a stranger who guesses tokens fills no disk.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::trail::Note;
+use crate::model::{Time, Word};
+
+/// Different things that are counted apart in one minute; what comes then is counted together.
+const MOST: usize = 1024;
+/// How long something is counted into one row.
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+
+/// What is counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Counted {
+    pub(super) kind: &'static str,
+    /// A name that the records know. Never one that only a stranger typed: it may be a password.
+    pub(super) actor: Option<Word>,
+    pub(super) ticket: Option<Word>,
+    pub(super) id: Option<[u8; 16]>,
+    /// The address or network it came from.
+    pub(super) from: String,
+    /// By what, or why.
+    pub(super) more: Option<(&'static str, String)>,
+}
+
+#[derive(Debug)]
+struct Count {
+    since: Instant,
+    first: Time,
+    last: Time,
+    count: u64,
+}
+
+/// Counters for things of one family.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// The kind of the row for what was counted together for want of room.
+    others_kind: &'static str,
+    counts: HashMap<Counted, Count>,
+    others: Option<Count>,
+}
+
+impl Tally {
+    pub(super) fn new(others_kind: &'static str) -> Self {
+        Self { others_kind, counts: HashMap::new(), others: None }
+    }
+
+    pub(super) fn count(&mut self, what: Counted) {
+        let now = Time::now();
+        let fresh = || Count { since: Instant::now(), first: now, last: now, count: 0 };
+        let has_room = self.counts.len() < MOST || self.counts.contains_key(&what);
+        let count = if has_room {
+            self.counts.entry(what).or_insert_with(fresh)
+        } else {
+            self.others.get_or_insert_with(fresh)
+        };
+        count.last = now;
+        count.count = count.count.saturating_add(1);
+    }
+
+    /// Takes out what has been counted for at least `age`.
+    pub(super) fn take(&mut self, age: Duration) -> Vec<Note> {
+        let mut notes: Vec<Note> = self
+            .counts
+            .extract_if(|_, count| count.since.elapsed() >= age)
+            .map(|(what, count)| {
+                let mut detail = Map::new();
+                detail.insert("from".to_owned(), Value::String(what.from));
+                detail.extend(what.more.map(|(name, value)| (name.to_owned(), Value::String(value))));
+                count.note(what.kind, what.actor, what.ticket, what.id, detail)
+            })
+            .collect();
+        if let Some(others) = self.others.take_if(|count| count.since.elapsed() >= age) {
+            let detail = Map::from_iter([("others".to_owned(), Value::Bool(true))]);
+            notes.push(others.note(self.others_kind, None, None, None, detail));
+        }
+        notes.sort_by_key(|note| note.at);
+        notes
+    }
+}
+
+impl Count {
+    fn note(
+        self,
+        kind: &'static str,
+        actor: Option<Word>,
+        ticket: Option<Word>,
+        id: Option<[u8; 16]>,
+        mut detail: Map<String, Value>,
+    ) -> Note {
+        detail.insert("count".to_owned(), json!(self.count));
+        detail.insert("first".to_owned(), json!(self.first));
+        detail.insert("last".to_owned(), json!(self.last));
+        let actor = actor.map_or_else(|| "-".to_owned(), |actor| actor.to_string());
+        Note { at: self.last, kind, actor, ticket, id, detail: Value::Object(detail) }
+    }
+}
+
+/// Whom a refusal is counted for: an address of version 4, or the /64 that a subscriber of version 6 has.
+pub(super) fn network(from: IpAddr) -> String {
+    match from.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(from: u32) -> Counted {
+        let from = from.to_string();
+        Counted { kind: "login.refused", actor: None, ticket: None, id: None, from, more: None }
+    }
+
+    #[test]
+    fn r57_counters_are_bounded_and_nothing_goes_uncounted() {
+        let mut tally = Tally::new("login.refused");
+        for n in 0..5000 {
+            tally.count(counted(n % 2000));
+        }
+        assert_eq!(tally.take(WINDOW).len(), 0);
+        let notes = tally.take(Duration::ZERO);
+        assert_eq!(notes.len(), MOST + 1);
+        assert_eq!(notes.iter().map(|note| note.detail["count"].as_u64().unwrap()).sum::<u64>(), 5000);
+        assert_eq!(notes.iter().filter(|note| note.detail["others"] == true).count(), 1);
+        assert!(tally.take(Duration::ZERO).is_empty());
+    }
+
+    #[test]
+    fn strangers_of_one_subscriber_are_one() {
+        for (address, text) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ] {
+            assert_eq!(network(address.parse().unwrap()), text);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Rows that wait to be written, and the task that writes them, many in one transaction: neither a login nor a download
+//! pays a commit of its own. The same task ends counts and signs checkpoints.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::checkpoint::AuditCheckpoint;
+use super::tally::{Counted, Tally, WINDOW};
+use crate::model::{Refusal, Time, Word};
+use crate::records::audit::{self as rows, Event};
+use crate::records::{Keyring, Records, RecordsError};
+use crate::share::Error;
+use crate::share::keys::Cabinet;
+use crate::share::points::Points;
+use crate::vault::SigningKey;
+
+/// What the keyring calls the key that signs checkpoints.
+const PURPOSE: &str = "audit-signing";
+/// Rows that may wait. More: whoever logs in or opens something waits; what ends (a login, a download) never does, so
+/// there are as many more at most as things are open.
+const MOST_WAITING: usize = 4096;
+/// How long somebody waits for room before he is refused.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Rows in one transaction.
+const AT_ONCE: usize = 512;
+/// How long rows gather before they are written.
+const GATHER: Duration = Duration::from_millis(200);
+/// How often it is looked whether a count or a checkpoint is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// A checkpoint is signed after this many entries ...
+const CHECKPOINT_ENTRIES: i64 = 256;
+/// ... or, when there is a new one, after this time.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
+
+/// An event that waits to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Note {
+    pub(crate) at: Time,
+    pub(crate) kind: &'static str,
+    pub(crate) actor: String,
+    pub(crate) ticket: Option<Word>,
+    pub(crate) id: Option<[u8; 16]>,
+    pub(crate) detail: Value,
+}
+
+impl Note {
+    /// Of now.
+    pub(crate) fn new(
+        kind: &'static str,
+        actor: &Word,
+        ticket: Option<&Word>,
+        id: Option<[u8; 16]>,
+        detail: Value,
+    ) -> Self {
+        Self { at: Time::now(), kind, actor: actor.to_string(), ticket: ticket.cloned(), id, detail }
+    }
+}
+
+/// The audit trail of a data directory that is open.
+pub(crate) struct Trail {
+    pub(super) records: Records,
+    pub(super) keyring: Keyring,
+    pub(super) key: SigningKey,
+    points: Arc<Points>,
+    queue: Mutex<VecDeque<Note>>,
+    refusals: Mutex<Tally>,
+    listings: Mutex<Tally>,
+    /// Rung when rows wait, and when there is room again.
+    waiting: Notify,
+    room: Notify,
+    /// Held by whoever writes: rows keep the order in which they came.
+    writing: AsyncMutex<Signed>,
+    /// Of the task that writes; none for a command, which writes at its end only.
+    task: Mutex<Option<DropGuard>>,
+}
+
+/// How far checkpoints go, and since when.
+struct Signed {
+    seq: i64,
+    at: Instant,
+}
+
+impl std::fmt::Debug for Trail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trail")
+    }
+}
+
+impl Trail {
+    pub(crate) async fn open(records: &Records, keys: &Cabinet, points: Arc<Points>) -> Result<Arc<Self>, Error> {
+        let keyring = keys.keyring().clone();
+        let seq = rows::last_checkpoint(&mut *records.read().await?).await?.unwrap_or(0);
+        Ok(Arc::new(Self {
+            records: records.clone(),
+            key: keys.signing_key(PURPOSE).await?,
+            keyring,
+            points,
+            queue: Mutex::default(),
+            refusals: Mutex::new(Tally::new("access.refused")),
+            listings: Mutex::new(Tally::new("directory.listed")),
+            waiting: Notify::new(),
+            room: Notify::new(),
+            writing: AsyncMutex::new(Signed { seq, at: Instant::now() }),
+            task: Mutex::new(None),
+        }))
+    }
+
+    /// Begins to write. The task ends with [`finish`](Self::finish), or when the house is gone.
+    pub(crate) async fn start(self: &Arc<Self>, works: &tokio::runtime::Handle) -> Result<(), Error> {
+        self.check_last_checkpoint().await?;
+        self.jot(Note {
+            at: Time::now(),
+            kind: "server.started",
+            actor: "server".to_owned(),
+            ticket: None,
+            id: None,
+            detail: json!({ "version": env!("CARGO_PKG_VERSION") }),
+        });
+        self.flush(WINDOW).await?;
+        self.sign_now().await?;
+        let stop = CancellationToken::new();
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone().drop_guard());
+        // The task must not keep the trail: then nobody would ever drop the guard.
+        let trail = Arc::downgrade(self);
+        works.spawn(async move {
+            loop {
+                let Some(waiting) = trail.upgrade() else { return };
+                let more = async {
+                    tokio::select! {
+                        () = waiting.waiting.notified() => {}
+                        () = sleep(LOOK) => {}
+                    }
+                };
+                if stop.run_until_cancelled(more).await.is_none() {
+                    return;
+                }
+                drop(waiting);
+                if stop.run_until_cancelled(sleep(GATHER)).await.is_none() {
+                    return;
+                }
+                let Some(trail) = trail.upgrade() else { return };
+                let written = async {
+                    trail.flush(WINDOW).await?;
+                    trail.sign_if_due().await
+                };
+                if let Err(error) = written.await {
+                    tracing::error!(%error, "the audit trail cannot be written; it is tried again");
+                    drop(trail);
+                    sleep(LOOK).await;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Writes everything that waits or is counted, and signs how far the trail has come.
+    pub(crate) async fn finish(&self) {
+        let serving = self.task.lock().unwrap_or_else(PoisonError::into_inner).take().is_some();
+        let finish = async {
+            self.flush(Duration::ZERO).await?;
+            if serving {
+                let detail = json!({});
+                let actor = "server".to_owned();
+                self.jot(Note { at: Time::now(), kind: "server.stopped", actor, ticket: None, id: None, detail });
+                self.flush(Duration::ZERO).await?;
+                self.sign_now().await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = finish.await {
+            let lost = self.queue().len();
+            tracing::error!(%error, lost, "the audit trail could not be written to its end");
+        }
+    }
+
+    /// Queues an event. Whoever can wait asks for [`room`](Self::room) first.
+    pub(crate) fn jot(&self, note: Note) {
+        self.queue().push_back(note);
+        self.waiting.notify_one();
+    }
+
+    /// Waits until there is room for one more event: what cannot be written down is not begun.
+    pub(crate) async fn room(&self) -> Result<(), Refusal> {
+        let free = async {
+            loop {
+                let freed = self.room.notified();
+                tokio::pin!(freed);
+                freed.as_mut().enable();
+                if self.queue().len() < MOST_WAITING {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        timeout(PATIENCE, free).await.map_err(|_| Refusal::Storage)
+    }
+
+    pub(super) fn count_refusal(&self, what: Counted) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(what);
+    }
+
+    pub(super) fn count_listing(&self, what: Counted) {
+        self.listings.lock().unwrap_or_else(PoisonError::into_inner).count(what);
+    }
+
+    /// Writes what waits, and what has been counted for at least `age`.
+    pub(crate) async fn flush(&self, age: Duration) -> Result<(), RecordsError> {
+        for tally in [&self.refusals, &self.listings] {
+            let counted = tally.lock().unwrap_or_else(PoisonError::into_inner).take(age);
+            self.queue().extend(counted);
+        }
+        let _writing = self.writing.lock().await;
+        loop {
+            let batch: Vec<Note> = {
+                let mut queue = self.queue();
+                let count = queue.len().min(AT_ONCE);
+                queue.drain(..count).collect()
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.write(&batch).await {
+                let mut queue = self.queue();
+                for note in batch.into_iter().rev() {
+                    queue.push_front(note);
+                }
+                return Err(error);
+            }
+            self.room.notify_waiters();
+        }
+    }
+
+    async fn write(&self, batch: &[Note]) -> Result<(), RecordsError> {
+        let details: Vec<String> = batch.iter().map(|note| note.detail.to_string()).collect();
+        let events = batch.iter().zip(&details).map(|(note, detail)| Event {
+            at: note.at,
+            kind: note.kind,
+            actor: &note.actor,
+            ticket: note.ticket.as_ref(),
+            subject: note.id,
+            detail,
+        });
+        let mut tx = self.records.begin().await?;
+        super::append(tx.conn(), events).await?;
+        self.points.pass("audit.flush-before");
+        tx.commit().await?;
+        self.points.pass("audit.flush-after");
+        Ok(())
+    }
+
+    async fn sign_if_due(&self) -> Result<(), Error> {
+        let Some((seq, _)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(()) };
+        let due = {
+            let signed = self.writing.lock().await;
+            let new = seq.saturating_sub(signed.seq);
+            new >= CHECKPOINT_ENTRIES || (new > 0 && signed.at.elapsed() >= CHECKPOINT_AFTER)
+        };
+        if due { self.sign_now().await.map(drop) } else { Ok(()) }
+    }
+
+    /// Signs how far the trail has come; none if it is empty.
+    pub(super) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
+        let mut signed = self.writing.lock().await;
+        let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
+        let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);
+        if seq != signed.seq {
+            // The keyring's copy first: it is the one that a thief of the records' tail does not have.
+            self.keyring.add_audit_checkpoint(checkpoint.row()).await?;
+            let mut tx = self.records.begin().await?;
+            rows::add_checkpoint(tx.conn(), checkpoint.row()).await?;
+            tx.commit().await?;
+        }
+        *signed = Signed { seq, at: Instant::now() };
+        Ok(Some(checkpoint))
+    }
+
+    /// Says so if the trail has lost what the keyring's last checkpoint speaks of. What is written from now on is
+    /// evidence, too, so the server starts all the same.
+    async fn check_last_checkpoint(&self) -> Result<(), Error> {
+        let Some(seq) = self.keyring.last_audit_checkpoint().await? else { return Ok(()) };
+        let known = self.keyring.audit_checkpoints(seq, 1).await?.into_iter().next().and_then(|(_, row)| row.ok());
+        let link = rows::link_of(&mut *self.records.read().await?, seq).await?;
+        if link.is_none() || link != known.map(|row| row.link) {
+            tracing::error!(
+                entry = seq,
+                "the audit trail is not what its last checkpoint says: it was cut, rolled back or rewritten; \
+                 'tacdrop audit verify' shows where"
+            );
+        }
+        Ok(())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Note>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
