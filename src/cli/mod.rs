@@ -11,9 +11,11 @@ mod demo;
 mod doctor;
 mod engineer;
 mod failure;
+mod key;
 mod notice;
 mod organisation;
 mod output;
+mod progress;
 mod serve;
 mod ticket;
 
@@ -101,6 +103,9 @@ enum Command {
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
+    /// The keys in use, and replacing them
+    #[command(subcommand)]
+    Key(key::Command),
     /// The settings
     #[command(subcommand)]
     Config(config::Command),
@@ -138,6 +143,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Key(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
 }
@@ -230,6 +236,11 @@ mod tests {
             "tacdrop artifact verify XT-1",
             "tacdrop notice list",
             "tacdrop notice list XT-1",
+            "tacdrop key status",
+            "tacdrop key status --share XT-1 --json",
+            "tacdrop key rotate",
+            "tacdrop key rotate --new-kek file",
+            "tacdrop key rotate --share XT-1",
             "tacdrop config check",
             "tacdrop config show",
             "tacdrop doctor",

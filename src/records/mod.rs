@@ -7,10 +7,12 @@
 //! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Readers do not wait.
 
 pub mod audit;
+pub mod backup;
 pub mod entries;
 pub mod keyring;
 pub mod notices;
 pub mod people;
+pub mod rotation;
 pub mod tickets;
 pub mod versions;
 
@@ -24,6 +26,8 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 
 pub use keyring::Keyring;
+
+use crate::model::ShareId;
 
 /// How long a statement waits for another process's write before it gives up.
 const BUSY: Duration = Duration::from_secs(15);
@@ -84,7 +88,12 @@ pub type Conn = SqliteConnection;
 /// The database behind the records. One arm for now; PostgreSQL will be the second.
 #[derive(Debug, Clone)]
 enum Pool {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        /// For the one question that is asked while another connection is held: it waits for nobody.
+        aside: SqlitePool,
+    },
 }
 
 /// The records. Cheap to clone.
@@ -102,7 +111,46 @@ impl Records {
         let writer = open_sqlite(path, 1).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let readers = open_sqlite(path, READERS).await?;
-        Ok(Self { pool: Pool::Sqlite { writer, readers } })
+        let aside = open_sqlite(path, 1).await?;
+        Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
+    }
+
+    /// Opens a copy of the records to read it; nothing about the file changes, and whoever wants to write fails.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
+        let readers = open_copy(path, READERS).await?;
+        let pool = Pool::Sqlite { writer: readers.clone(), readers, aside: open_copy(path, 1).await? };
+        Ok(Self { pool })
+    }
+
+    /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
+        let Pool::Sqlite { readers, .. } = &self.pool;
+        copy_database(readers, path).await
+    }
+
+    /// Whether the file is sound, as SQLite sees it: its complaint if not.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
+        let Pool::Sqlite { readers, .. } = &self.pool;
+        complaint(readers).await
+    }
+
+    /// Which generation of a share's key is in force; none if the records have no such share. May be asked while another
+    /// connection of these records is held.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn key_generation(&self, share: ShareId) -> Result<Option<u32>, RecordsError> {
+        let Pool::Sqlite { aside, .. } = &self.pool;
+        rotation::key_generation(&mut *aside.acquire().await?, share).await
     }
 
     /// A connection to read with.
@@ -125,7 +173,8 @@ impl Records {
 
     /// Waits until everything under way is done and closes the database.
     pub async fn close(&self) {
-        let Pool::Sqlite { writer, readers } = &self.pool;
+        let Pool::Sqlite { writer, readers, aside } = &self.pool;
+        aside.close().await;
         readers.close().await;
         writer.close().await;
     }
@@ -171,6 +220,33 @@ async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, Record
         .test_before_acquire(false)
         .connect_with(options)
         .await?)
+}
+
+/// Opens a database that nobody writes; not even files beside it are made.
+async fn open_copy(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    Ok(SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await?)
+}
+
+async fn copy_database(pool: &SqlitePool, path: &Path) -> Result<(), RecordsError> {
+    let path = path.to_str().ok_or_else(|| RecordsError::Unreadable {
+        table: "backup",
+        why: "the path of the copy is not UTF-8, which SQLite needs".to_owned(),
+    })?;
+    sqlx::query("VACUUM INTO $1").bind(path).execute(pool).await?;
+    Ok(())
+}
+
+async fn complaint(pool: &SqlitePool) -> Result<Option<String>, RecordsError> {
+    let rows = sqlx::query("PRAGMA integrity_check(10)").fetch_all(pool).await?;
+    let lines = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }
 
 /// A column that becomes a type of `model` by parsing its bytes.

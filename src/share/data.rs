@@ -82,6 +82,19 @@ impl DataDirectory {
         Ok(file)
     }
 
+    /// Says that this process replaces keys: only one may, and not while a backup copies them.
+    pub(crate) fn lock_for_rotation(&self) -> Result<File, Error> {
+        let path = self.root.join("keys.lock");
+        let file = private_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::operator(
+                "another 'tacdrop key rotate' or 'tacdrop backup' is at the keys just now; try again in a moment",
+            )),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(path)(error)),
+        }
+    }
+
     /// Says that this process serves the data directory: only one may.
     pub(crate) fn lock_for_serving(&self) -> Result<File, Error> {
         let path = self.root.join("serve.lock");

@@ -6,15 +6,15 @@ use std::time::Duration;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::{ArtifactId, DirectoryId, NoticeState, SharePath, Time, VersionState, Word};
+use crate::model::{ArtifactId, DirectoryId, NoticeState, ShareId, SharePath, Time, VersionState, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{notices, tickets};
 use crate::share::content::Content;
 use crate::share::desk::existing_ticket;
 use crate::share::download::report_damage;
-use crate::share::keys::ShareKeys;
-use crate::share::tree::{Reach, Spot, path_of};
+use crate::share::keys::{ShareKeys, with_keys_in_force};
+use crate::share::tree::{open_name, path_of};
 use crate::share::{Error, PublicAddress, Shares};
 
 /// Rows that are read at once.
@@ -104,12 +104,12 @@ impl Shares {
     pub async fn artifacts(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let keys = self.0.keys.share(share).await?;
         let versions: HashMap<_, _> =
             versions::of_share(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
         drop(conn);
         let mut lines = Vec::new();
-        for (path, row) in self.files(&keys).await? {
+        let files = with_keys_in_force!(self.files(share).await)?;
+        for (path, row) in files {
             let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
             let Some(version) = shown.and_then(|id| versions.get(&id)) else { continue };
             lines.push(ArtifactLine {
@@ -129,10 +129,11 @@ impl Shares {
     }
 
     /// Every file of a share with its path.
-    async fn files(&self, keys: &ShareKeys) -> Result<Vec<(SharePath, EntryRow)>, Error> {
+    async fn files(&self, share: ShareId) -> Result<Vec<(SharePath, EntryRow)>, Error> {
+        let keys = self.0.keys.share(share).await?;
         let mut conn = self.0.records.read().await?;
         let mut files = Vec::new();
-        let mut directories = vec![(DirectoryId::root_of(keys.share), SharePath::ROOT)];
+        let mut directories = vec![(DirectoryId::root_of(share), SharePath::ROOT)];
         while let Some((directory, path)) = directories.pop() {
             let mut after = None;
             loop {
@@ -141,7 +142,7 @@ impl Shares {
                 after = rows.last().map(|row| row.id);
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
-                    let path = path.join(keys.names.open_name(row.id, sealed)?);
+                    let path = path.join(open_name(&mut conn, &keys, row.id, sealed).await?);
                     if row.is_directory {
                         directories.push((DirectoryId::from_bytes(row.id), path));
                     } else {
@@ -168,9 +169,8 @@ impl Shares {
     ) -> Result<u64, Error> {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let reach = Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await? };
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot = Spot::find(&mut conn, reach, path.names()).await.map_err(|_| missing())?;
+        let spot = self.0.find(&mut conn, ticket, share, path.names()).await.map_err(|_| missing())?;
         let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);

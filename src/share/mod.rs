@@ -12,6 +12,7 @@ mod desk;
 mod download;
 mod error;
 mod inventory;
+mod kek;
 mod keys;
 mod listing;
 mod location;
@@ -19,6 +20,7 @@ mod login;
 mod outbox;
 mod place;
 mod points;
+mod rotation;
 mod tree;
 mod upload;
 mod view;
@@ -44,6 +46,7 @@ pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
 pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
+pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
 pub use upload::Upload;
 pub use view::View;
 
@@ -163,7 +166,7 @@ impl Shares {
         let keyring = Keyring::open(&data.keyring()).await?;
         let fresh = !tickets::any(&mut *records.read().await?).await?;
         let kek = settings.kek.clone().unwrap_or_else(|| data.kek());
-        let keys = Cabinet::open(&kek, keyring, fresh).await?;
+        let keys = Cabinet::open(&kek, keyring, records.clone(), fresh).await?;
         let store = Disk::open(&data.objects())?;
         if serve {
             store.sweep_unfinished()?;

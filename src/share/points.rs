@@ -8,6 +8,17 @@ pub(crate) const ALL: &[&str] = &[
     "publish.manifest-stored",
     "publish.before-commit",
     "publish.after-commit",
+    "rotate-kek.file-durable",
+    "rotate-kek.generation-added",
+    "rotate-kek.before-commit",
+    "rotate-kek.after-commit",
+    "rotate-kek.noted",
+    "rotate-kek.old-kept",
+    "rotate-kek.renamed",
+    "rotate-share.key-durable",
+    "rotate-share.before-commit",
+    "rotate-share.after-commit",
+    "rotate-share.old-deleted",
 ];
 
 #[cfg(test)]

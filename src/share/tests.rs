@@ -2,6 +2,7 @@
 
 mod faults;
 mod points;
+mod rotation;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -13,8 +13,9 @@ use crate::records::entries::{self, EntryRow, NewEntry};
 use crate::records::{Conn, tickets, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
+use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
-use crate::share::tree::{Reach, Spot};
+use crate::share::tree::Spot;
 use crate::share::upload::{self, Lane, Upload, check_in_sight};
 use crate::share::{Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, WriteMode};
 use crate::vault;
@@ -149,7 +150,7 @@ impl View {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        Ok(self.try_make_directory(path).await?)
+        Ok(with_keys_in_force!(self.try_make_directory(path).await)?)
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -158,7 +159,7 @@ impl View {
             return Err(Refusal::AlreadyExists.into());
         }
         let (parent, name, index) = spot.changeable()?;
-        if self.house().uploads.by_name(parent, index).is_some() {
+        if self.house().uploads.by_name(parent, name).is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
         let id = vault::random::array()?;
@@ -185,7 +186,7 @@ impl View {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        Ok(self.try_remove_directory(path).await?)
+        Ok(with_keys_in_force!(self.try_remove_directory(path).await)?)
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -211,7 +212,7 @@ impl View {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        Ok(self.try_remove_file(path).await?)
+        Ok(with_keys_in_force!(self.try_remove_file(path).await)?)
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
@@ -251,7 +252,7 @@ impl View {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        Ok(self.try_rename(from, to, replace).await?)
+        Ok(with_keys_in_force!(self.try_rename(from, to, replace).await)?)
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
@@ -304,7 +305,7 @@ impl View {
         entries::move_to(tx.conn(), &row.id, directory, index, &sealed).await?;
         self.note(tx.conn(), "artifact.renamed", &source.reach.ticket, row.id).await?;
         tx.commit().await?;
-        self.house().uploads.renamed(row.id, directory, name, index);
+        self.house().uploads.renamed(row.id, directory, name);
         Ok(())
     }
 
@@ -323,7 +324,7 @@ impl View {
                 upload.close().await?;
             }
         }
-        Ok(self.try_change(path, changes).await?)
+        Ok(with_keys_in_force!(self.try_change(path, changes).await)?)
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
@@ -378,7 +379,7 @@ impl View {
     /// # Errors
     /// If there is no such file, it is still arriving, or what is stored is damaged.
     pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
-        Ok(self.try_open_read(path).await?)
+        Ok(with_keys_in_force!(self.try_open_read(path).await)?)
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
@@ -446,7 +447,10 @@ impl View {
                 return Err(Refusal::IsDirectory.into());
             }
             spot.changeable()?;
-            self.check_may_change(&mut *self.house().records.read().await?, &spot).await?;
+            match self.check_may_change(&mut *self.house().records.read().await?, &spot).await {
+                Err(Error::KeysReplaced) => continue,
+                other => other?,
+            }
             if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
@@ -482,7 +486,7 @@ impl View {
             let ended = self.house().uploads.ended();
             let spot = self.locate_in_share(path).await?;
             let held = match &spot.at {
-                Some((directory, _, index)) => self.house().uploads.by_name(*directory, index),
+                Some((directory, name, _)) => self.house().uploads.by_name(*directory, name),
                 None => None,
             };
             match held {
@@ -527,9 +531,7 @@ impl View {
                 (ticket.reference, ticket.share, rest)
             }
         };
-        let keys = self.house().keys.share(share).await?;
-        let spot = Spot::find(&mut conn, Reach { ticket, keys }, rest).await?;
-        Ok(Place::In(Box::new(spot)))
+        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, share, rest).await?)))
     }
 
     /// Whether this login may change something at this place now.
@@ -539,7 +541,10 @@ impl View {
             (true, false) => return Err(Refusal::CustomerOnly.into()),
             _ => {}
         }
-        check_open(conn, &spot.reach.ticket).await
+        if check_open(conn, &spot.reach.ticket).await? != spot.reach.keys.generation {
+            return Err(Error::KeysReplaced);
+        }
+        Ok(())
     }
 
     async fn note(&self, conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
@@ -548,11 +553,11 @@ impl View {
     }
 }
 
-/// Whether a ticket takes changes.
-pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<(), Error> {
+/// Whether a ticket takes changes, and the generation of its share's keys that is in force.
+pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<u32, Error> {
     match tickets::by_reference(conn, ticket.as_str()).await? {
         Some(ticket) if ticket.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        Some(_) => Ok(()),
+        Some(ticket) => Ok(ticket.key_generation),
         None => Err(Refusal::LoginEnded.into()),
     }
 }
@@ -566,7 +571,7 @@ pub(crate) async fn check_room_for_name(conn: &mut Conn, ticket: &Word, house: &
 }
 
 /// The directory that a path's last name lies in.
-pub(crate) fn directory_of(spot: &Spot) -> Result<(DirectoryId, FileName, [u8; 32]), Error> {
-    let (directory, name, index) = spot.changeable()?;
-    Ok((directory, name.clone(), *index))
+pub(crate) fn directory_of(spot: &Spot) -> Result<(DirectoryId, FileName), Error> {
+    let (directory, name, _) = spot.changeable()?;
+    Ok((directory, name.clone()))
 }

@@ -21,6 +21,8 @@ async fn r20_every_named_point_is_passed() {
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
+    shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    shares.rotate_kek(None, |_, _| ()).await.unwrap();
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
