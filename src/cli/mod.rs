@@ -5,6 +5,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 mod artifact;
+mod backup;
 mod block;
 mod config;
 mod demo;
@@ -106,6 +107,10 @@ enum Command {
     /// The keys in use, and replacing them
     #[command(subcommand)]
     Key(key::Command),
+    /// Copy records, objects and, apart, the keyring, while the server works
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(backup::Restore),
     /// The settings
     #[command(subcommand)]
     Config(config::Command),
@@ -144,6 +149,11 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Key(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Backup(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Restore(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(command.run(&desk))
+        }
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
 }
@@ -241,6 +251,9 @@ mod tests {
             "tacdrop key rotate",
             "tacdrop key rotate --new-kek file",
             "tacdrop key rotate --share XT-1",
+            "tacdrop backup dir",
+            "tacdrop backup dir --keyring other --deep",
+            "tacdrop restore dir --keyring other --kek file --host-key file",
             "tacdrop config check",
             "tacdrop config show",
             "tacdrop doctor",

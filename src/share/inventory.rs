@@ -267,12 +267,14 @@ impl Shares {
         Ok(verifications)
     }
 
-    /// Removes objects that have been doomed for at least `age`, and says how many.
+    /// Removes objects that have been doomed for at least `age`, and says how many. None while a backup is taken.
     ///
     /// # Errors
     /// If the records or the store fail.
     pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
         const AT_ONCE: u32 = 1000;
+        // A backup may need what became useless since it began.
+        let Some(_removing) = self.0.data.lock_for_removal()? else { return Ok(0) };
         let before = self.0.clock.now().plus(Duration::from_millis(1)).minus(age);
         let objects = versions::doomed(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
         if objects.is_empty() {

@@ -5,6 +5,7 @@
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
 mod audit;
+mod backup;
 mod clock;
 mod content;
 mod data;
@@ -20,6 +21,7 @@ mod login;
 mod outbox;
 mod place;
 mod points;
+mod restore;
 mod rotation;
 mod tree;
 mod upload;
@@ -36,6 +38,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
@@ -46,6 +49,7 @@ pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
 pub use place::{Attributes, Changes, PlaceKind, Space, WriteMode};
+pub use restore::Restored;
 pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
 pub use upload::Upload;
 pub use view::View;
