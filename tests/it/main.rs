@@ -10,6 +10,7 @@ mod clients;
 mod format;
 mod hostile;
 mod house;
+mod keys;
 mod notices;
 mod resume;
 mod secrecy;

@@ -23,6 +23,8 @@ async fn r20_every_named_point_is_passed() {
     upload.close().await.unwrap();
     shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     shares.rotate_kek(None, |_, _| ()).await.unwrap();
+    let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
+    shares.back_up(&place, false, |_| ()).await.unwrap();
 
     let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 
 /// A copy of a data directory, as a kill would leave it.
-fn copy_of(directory: &Path) -> TempDir {
+pub(super) fn copy_of(directory: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     let done = std::process::Command::new("cp").arg("-a").arg(directory).arg(copy.path().join("data")).status();
     assert!(done.unwrap().success());
@@ -56,7 +56,7 @@ fn objects(shares: &Shares) -> BTreeMap<PathBuf, (u64, i64, Vec<u8>)> {
 }
 
 /// A share with files in directories, older versions, a withdrawn file and an unfinished one.
-async fn furnished(shares: &Shares) -> View {
+pub(super) async fn furnished(shares: &Shares) -> View {
     let view = customer(shares, "XT-1").await;
     view.make_directory(&path("logs")).await.unwrap();
     view.make_directory(&path("logs/ä")).await.unwrap();
@@ -76,7 +76,7 @@ async fn furnished(shares: &Shares) -> View {
 }
 
 /// Everything of [`furnished`] is there and can be continued.
-async fn check(shares: &Shares) {
+pub(super) async fn check(shares: &Shares) {
     all_intact(shares).await;
     assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 4);
     let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
