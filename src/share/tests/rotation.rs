@@ -345,3 +345,53 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     assert!(shares.key_status(None).await.unwrap().left.is_empty());
     assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 4 + all);
 }
+
+/// How long the one transaction of a share's rotation lasts at the most names that a share may have. Says it; fails only if a
+/// name or key is left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: cargo test --release --lib a_large_share -- --ignored --nocapture"]
+#[expect(clippy::print_stderr, reason = "it is a measurement")]
+async fn a_large_share_is_rotated_in_seconds() {
+    use crate::records::{entries, versions};
+    const NAMES: u64 = 100_000;
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    customer(&shares, "XT-1").await;
+    let house = &shares.0;
+    let share = crate::share::desk::existing_ticket(&mut *house.records.read().await.unwrap(), &word("XT-1")).await;
+    let keys = house.keys.share(share.unwrap().share).await.unwrap();
+    let root = crate::model::DirectoryId::root_of(keys.share);
+    let mut tx = house.records.begin().await.unwrap();
+    for number in 0..NAMES {
+        let (id, version) = (crate::vault::random::array().unwrap(), crate::vault::random::array().unwrap());
+        let name = crate::model::FileName::new(format!("show-tech-{number}.txt").as_bytes()).unwrap();
+        let sealed = keys.names.seal_name(id, &name).unwrap();
+        let entry = entries::NewEntry {
+            id,
+            share: keys.share,
+            place: Some((root, keys.names.index(root, &name), &sealed)),
+            is_directory: false,
+            mode: 0o640,
+            modified_at: crate::model::Time::now(),
+            predecessor: None,
+        };
+        entries::add(tx.conn(), &entry).await.unwrap();
+        let version = crate::model::VersionId::from_bytes(version);
+        let new = versions::NewVersion {
+            id: version,
+            artifact: crate::model::ArtifactId::from_bytes(id),
+            number: 1,
+            key_generation: keys.generation,
+            file_key: keys.new_file_key(version).unwrap().1.as_bytes(),
+            uploaded_by: "XT-1",
+            opened_at: crate::model::Time::now(),
+            touched_at: house.clock.now(),
+        };
+        versions::add(tx.conn(), &new).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let began = std::time::Instant::now();
+    let done = shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    eprintln!("{} names and {} file keys: {:?}", done.names, done.versions, began.elapsed());
+    assert_eq!((done.names, done.versions), (NAMES + 1, NAMES));
+}
