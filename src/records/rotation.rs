@@ -1,9 +1,12 @@
 //! Generations of share keys in the records: which one is in force, and what a rotation wraps and seals again.
 
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{Conn, RecordsError, bytes_as, unsigned};
 use crate::model::{DirectoryId, ShareId, VersionId};
+
+/// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite and in PostgreSQL.
+const ROWS: usize = 100;
 
 /// Which generation of a share's key is in force; none if there is no such share.
 ///
@@ -72,17 +75,24 @@ pub async fn file_keys(
         .collect()
 }
 
-/// Replaces what a version's file key is wrapped in.
+/// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
+/// for seconds otherwise.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn set_file_key(conn: &mut Conn, key: &FileKeyRow) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE version SET key_generation = $2, file_key = $3 WHERE id = $1 AND file_key IS NOT NULL")
-        .bind(&key.version.as_bytes()[..])
-        .bind(i64::from(key.generation))
-        .bind(&key.wrapped)
-        .execute(conn)
-        .await?;
+pub async fn set_file_keys(conn: &mut Conn, keys: &[FileKeyRow]) -> Result<(), RecordsError> {
+    for some in keys.chunks(ROWS) {
+        let mut update = QueryBuilder::<Sqlite>::new(
+            "UPDATE version SET key_generation = new.column2, file_key = new.column3 FROM (",
+        );
+        update.push_values(some, |mut row, key| {
+            row.push_bind(key.version.as_bytes().to_vec());
+            row.push_bind(i64::from(key.generation));
+            row.push_bind(key.wrapped.clone());
+        });
+        update.push(") AS new WHERE version.id = new.column1 AND version.file_key IS NOT NULL");
+        update.build().execute(&mut *conn).await?;
+    }
     Ok(())
 }
 
@@ -127,17 +137,22 @@ pub async fn names(
         .collect()
 }
 
-/// Replaces an entry's sealed name and the index by which it is found.
+/// Replaces entries' sealed names, and the indexes by which they are found.
 ///
 /// # Errors
-/// [`RecordsError::Exists`] if the directory holds the index already.
-pub async fn set_name(conn: &mut Conn, entry: &[u8; 16], index: &[u8; 32], sealed: &[u8]) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET name_index = $2, name = $3 WHERE id = $1")
-        .bind(&entry[..])
-        .bind(&index[..])
-        .bind(sealed)
-        .execute(conn)
-        .await?;
+/// [`RecordsError::Exists`] if a directory holds an index already.
+pub async fn set_names(conn: &mut Conn, names: &[(NameRow, [u8; 32])]) -> Result<(), RecordsError> {
+    for some in names.chunks(ROWS) {
+        let mut update =
+            QueryBuilder::<Sqlite>::new("UPDATE entry SET name_index = new.column2, name = new.column3 FROM (");
+        update.push_values(some, |mut row, (name, index)| {
+            row.push_bind(name.entry.to_vec());
+            row.push_bind(index.to_vec());
+            row.push_bind(name.sealed.clone());
+        });
+        update.push(") AS new WHERE entry.id = new.column1");
+        update.build().execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

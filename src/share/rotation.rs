@@ -22,8 +22,8 @@ use crate::vault::{Kek, WrappedKey};
 
 /// Keys that are wrapped anew in one transaction of the keyring.
 const KEYS_AT_ONCE: u32 = 500;
-/// Rows of a share that are read at once.
-const ROWS_AT_ONCE: u32 = 1000;
+/// Rows of a share that are read at once: some megabytes. Each reading sorts all rows of the share, so they are few.
+const ROWS_AT_ONCE: u32 = 25_000;
 /// The fact that says which generation of the KEK the audit trail has told of.
 const TOLD: &str = "kek_generation";
 
@@ -419,14 +419,15 @@ async fn rewrap_files(
         let rows = rotation::file_keys(conn, old.share, after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { return Ok(done) };
         after = Some(last.version);
+        done += rows.len() as u64;
+        let mut wrapped_anew = Vec::with_capacity(rows.len());
         for row in rows {
             let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
             let key = old.key.unwrap_file_key(row.generation, old.share, row.version, &wrapped)?;
             let wrapped = new.wrap_file_key(row.version, &key)?.as_bytes().to_vec();
-            let row = rotation::FileKeyRow { generation: new.generation, wrapped, ..row };
-            rotation::set_file_key(conn, &row).await?;
-            done += 1;
+            wrapped_anew.push(rotation::FileKeyRow { generation: new.generation, wrapped, ..row });
         }
+        rotation::set_file_keys(conn, &wrapped_anew).await?;
         report(done);
     }
 }
@@ -443,12 +444,15 @@ async fn reseal_names(
         let rows = rotation::names(conn, old.share, after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { return Ok(done) };
         after = Some(last.entry);
+        done += rows.len() as u64;
+        let mut sealed_anew = Vec::with_capacity(rows.len());
         for row in rows {
             let name = old.names.open_name(row.entry, &row.sealed)?;
+            let index = new.names.index(row.parent, &name);
             let sealed = new.names.seal_name(row.entry, &name)?;
-            rotation::set_name(conn, &row.entry, &new.names.index(row.parent, &name), &sealed).await?;
-            done += 1;
+            sealed_anew.push((rotation::NameRow { sealed, ..row }, index));
         }
+        rotation::set_names(conn, &sealed_anew).await?;
         report(before + done);
     }
 }

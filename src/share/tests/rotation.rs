@@ -159,7 +159,8 @@ async fn crash_everywhere(what: What) {
         assert_eq!(what.generation(&shares).await, if last { is_begun + 1 } else { 2 }, "{point}");
         check(&shares).await;
         shares.close().await;
-        for (again, copy) in std::mem::take(&mut *second.lock().unwrap()) {
+        let second = std::mem::take(&mut *second.lock().unwrap());
+        for (again, copy) in second {
             let shares = open(copy.path()).await;
             what.rotate(&shares).await;
             assert!(shares.key_status(None).await.unwrap().left.is_empty(), "{point}, {again}");
@@ -358,7 +359,7 @@ async fn a_large_share_is_rotated_in_seconds() {
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
     let house = &shares.0;
-    let share = crate::share::desk::existing_ticket(&mut *house.records.read().await.unwrap(), &word("XT-1")).await;
+    let share = crate::share::desk::existing_ticket(&mut house.records.read().await.unwrap(), &word("XT-1")).await;
     let keys = house.keys.share(share.unwrap().share).await.unwrap();
     let root = crate::model::DirectoryId::root_of(keys.share);
     let mut tx = house.records.begin().await.unwrap();
@@ -377,12 +378,13 @@ async fn a_large_share_is_rotated_in_seconds() {
         };
         entries::add(tx.conn(), &entry).await.unwrap();
         let version = crate::model::VersionId::from_bytes(version);
+        let (_, wrapped) = keys.new_file_key(version).unwrap();
         let new = versions::NewVersion {
             id: version,
             artifact: crate::model::ArtifactId::from_bytes(id),
             number: 1,
             key_generation: keys.generation,
-            file_key: keys.new_file_key(version).unwrap().1.as_bytes(),
+            file_key: wrapped.as_bytes(),
             uploaded_by: "XT-1",
             opened_at: crate::model::Time::now(),
             touched_at: house.clock.now(),
