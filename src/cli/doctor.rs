@@ -27,6 +27,8 @@ const LEAST_DESCRIPTORS: u64 = 4096;
 const SMTP_PATIENCE: Duration = Duration::from_secs(5);
 /// How late a notice may be before something is wrong.
 const OVERDUE: Duration = Duration::from_secs(120);
+/// After this long without a new backup something is wrong.
+const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// 2026-01-01T00:00:00Z: there was no tacdrop before.
 const EARLIEST: i64 = 1_767_225_600;
 
@@ -37,6 +39,8 @@ enum Verdict {
     Ok,
     /// In order, and yet worth knowing.
     Note,
+    /// In order, but it may end badly one day.
+    Warn,
     /// Something is to be done.
     Todo,
 }
@@ -62,6 +66,10 @@ impl Report {
             Err(detail) => (Verdict::Todo, detail),
         };
         self.0.push(Check { check, state, detail });
+    }
+
+    fn warn(&mut self, check: &'static str, detail: String) {
+        self.0.push(Check { check, state: Verdict::Warn, detail });
     }
 
     fn note(&mut self, check: &'static str, detail: String) {
@@ -100,6 +108,7 @@ fn line(check: &Check) -> String {
     let word = match check.state {
         Verdict::Ok => "ok",
         Verdict::Note => "note",
+        Verdict::Warn => "warn",
         Verdict::Todo => "TO DO",
     };
     format!("{word:<5}  {:<14}  {}", check.check, inert::line(&check.detail.replace('\n', " ")))
@@ -123,6 +132,8 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
             Ok(shares) => {
                 report.add("records", Ok("open, up to date, and the KEK fits the keyring".to_owned()));
                 host_key(report, &shares).await;
+                backup(report, &shares).await;
+                rotation(report, &shares).await;
                 report.add("notices", notices(&shares, served == Ok(true)).await);
                 report.add("clock", clock(newest(&shares).await));
                 shares.close().await;
@@ -238,8 +249,9 @@ fn kek(report: &mut Report, data: &DataDirectory, config: &Config) {
         _ => false,
     };
     if inside {
-        let advice = "it lies beside the data: keep a copy elsewhere, or move it away with keys.kek";
-        report.note("KEK", format!("{shown}, private; {advice}"));
+        let advice = "it lies beside the data: whoever takes the disk has both, and whoever loses it loses both. Move it to \
+                      another place and name that with keys.kek, and keep a copy elsewhere";
+        report.warn("KEK", format!("{shown}, private; {advice}"));
     } else {
         report.add("KEK", Ok(format!("{shown}, private")));
     }
@@ -251,6 +263,29 @@ async fn host_key(report: &mut Report, shares: &Shares) {
     }
     let finding = server::host_key(shares).await;
     report.add("host key", finding.map(|key| ssh::fingerprint(&key)).map_err(|error| error.to_string()));
+}
+
+/// Whether there is a backup that is not too old.
+async fn backup(report: &mut Report, shares: &Shares) {
+    match shares.last_backup().await {
+        Err(error) => report.add("backup", Err(error.to_string())),
+        Ok(None) => report.warn("backup", "there is none yet; run 'tacdrop backup DIR'".to_owned()),
+        Ok(Some(taken)) => match taken.parse::<jiff::Timestamp>() {
+            Ok(time) if Time::now().minus(STALE).seconds() > time.as_second() => {
+                report.warn("backup", format!("the last one was taken {taken}; run 'tacdrop backup DIR'"));
+            }
+            _ => report.add("backup", Ok(format!("the last one was taken {taken}"))),
+        },
+    }
+}
+
+/// Whether a rotation of keys was cut.
+async fn rotation(report: &mut Report, shares: &Shares) {
+    match shares.key_status(None).await {
+        Ok(status) if status.left.is_empty() => {}
+        Ok(status) => report.add("keys", Err(status.left.join(" "))),
+        Err(error) => report.add("keys", Err(error.to_string())),
+    }
 }
 
 /// Whether a running tacdrop serves the data directory.

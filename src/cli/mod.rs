@@ -6,16 +6,19 @@
 
 mod artifact;
 mod audit;
+mod backup;
 mod block;
 mod config;
 mod demo;
 mod doctor;
 mod engineer;
 mod failure;
+mod key;
 mod lifecycle;
 mod notice;
 mod organisation;
 mod output;
+mod progress;
 mod receipt;
 mod serve;
 mod store;
@@ -114,6 +117,13 @@ enum Command {
     /// The encrypted objects and the records about them
     #[command(subcommand)]
     Store(store::Command),
+    /// The keys in use, and replacing them
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Copy records, objects and, apart, the keyring, while the server works
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(backup::Restore),
     /// The settings
     #[command(subcommand)]
     Config(config::Command),
@@ -154,6 +164,12 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Audit(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
         Command::Store(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Key(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Backup(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Restore(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(command.run(&desk))
+        }
         Command::Demo(_) | Command::Doctor => Ok(()),
     }
 }
@@ -264,6 +280,14 @@ mod tests {
             "tacdrop store check --deep XT-1 --json",
             "tacdrop store sweep",
             "tacdrop store sweep --dry-run",
+            "tacdrop key status",
+            "tacdrop key status --share XT-1 --json",
+            "tacdrop key rotate",
+            "tacdrop key rotate --new-kek file",
+            "tacdrop key rotate --share XT-1",
+            "tacdrop backup dir",
+            "tacdrop backup dir --keyring other --deep",
+            "tacdrop restore dir --keyring other --kek file --host-key file",
             "tacdrop config check",
             "tacdrop config show",
             "tacdrop doctor",

@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
+use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, CheckpointRow};
-use super::{RecordsError, open_sqlite};
+use super::{Conn, RecordsError, bytes_as, open_copy, open_sqlite};
 use crate::model::{ShareId, Time};
 
 /// The keyring's database. Cheap to clone.
@@ -29,6 +29,45 @@ pub struct WrappedRow {
     pub wrapped: Vec<u8>,
 }
 
+/// A generation of the KEK.
+#[derive(Debug, Clone)]
+pub struct KekRow {
+    /// Counts from 1 on.
+    pub generation: u32,
+    /// Opens under this KEK only.
+    pub canary: Vec<u8>,
+    /// Since when it is in force.
+    pub created_at: Time,
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyOf {
+    /// A share's.
+    Share(ShareId),
+    /// The server's own, by purpose.
+    Server(String),
+}
+
+/// A transaction of the keyring. Dropped without [`commit`](KeyringTx::commit), it changes nothing.
+#[derive(Debug)]
+pub struct KeyringTx(Transaction<'static, Sqlite>);
+
+impl KeyringTx {
+    /// What the statements run on.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.0
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// If the database cannot; then nothing has changed.
+    pub async fn commit(self) -> Result<(), RecordsError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
 impl Keyring {
     /// Opens the keyring at `path`, making it if there is none.
     ///
@@ -45,21 +84,81 @@ impl Keyring {
         self.pool.close().await;
     }
 
-    /// The newest KEK generation and its canary.
+    /// Opens a copy of a keyring to read it; nothing about the file changes.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn kek(&self) -> Result<Option<(u32, Vec<u8>)>, RecordsError> {
-        let row = sqlx::query("SELECT generation, canary FROM kek ORDER BY generation DESC LIMIT 1")
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(|row| Ok((generation(row.try_get("generation")?)?, row.try_get("canary")?))).transpose()
+    /// If it cannot be read.
+    pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
+        Ok(Self { pool: open_copy(path, 1).await? })
     }
 
-    /// Writes a KEK generation's canary down.
+    /// Writes a consistent copy of it to `path`, which must not exist or be empty. Others may write meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
+        super::copy_database(&self.pool, path).await
+    }
+
+    /// Whether the file is sound, as SQLite sees it: its complaint if not.
     ///
     /// # Errors
     /// If the database fails.
+    pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
+        super::complaint(&self.pool).await
+    }
+
+    /// Begins a transaction as the one writer.
+    ///
+    /// # Errors
+    /// [`RecordsError::Busy`] if another process writes for too long.
+    pub async fn begin(&self) -> Result<KeyringTx, RecordsError> {
+        Ok(KeyringTx(self.pool.begin_with("BEGIN IMMEDIATE").await?))
+    }
+
+    /// All generations of the KEK, the newest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keks(&self) -> Result<Vec<KekRow>, RecordsError> {
+        let rows = sqlx::query("SELECT generation, canary, created_at FROM kek ORDER BY generation DESC")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(KekRow {
+                    generation: generation(row.try_get("generation")?)?,
+                    canary: row.try_get("canary")?,
+                    created_at: Time::from_millis(row.try_get("created_at")?),
+                })
+            })
+            .collect()
+    }
+
+    /// How many share keys and how many keys of the server each KEK generation wraps.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn counts(&self) -> Result<Vec<(u32, u64, u64)>, RecordsError> {
+        let rows = sqlx::query(
+            "SELECT k.generation, (SELECT COUNT(*) FROM share_key s WHERE s.kek_generation = k.generation) AS shares, \
+             (SELECT COUNT(*) FROM server_key s WHERE s.kek_generation = k.generation) AS servers \
+             FROM kek k ORDER BY k.generation",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let count = |column| super::unsigned(row, "keyring", column);
+                Ok((generation(row.try_get("generation")?)?, count("shares")?, count("servers")?))
+            })
+            .collect()
+    }
+
+    /// Writes a KEK generation's canary down. From then on nothing can be added under an older one.
+    ///
+    /// # Errors
+    /// [`RecordsError::Exists`] if there is this generation.
     pub async fn add_kek(&self, generation: u32, canary: &[u8], now: Time) -> Result<(), RecordsError> {
         sqlx::query("INSERT INTO kek (generation, canary, created_at) VALUES ($1, $2, $3)")
             .bind(i64::from(generation))
@@ -70,16 +169,17 @@ impl Keyring {
         Ok(())
     }
 
-    /// The newest key of a share.
+    /// A share's key of this generation, or its newest.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn share_key(&self, share: ShareId) -> Result<Option<WrappedRow>, RecordsError> {
+    pub async fn share_key(&self, share: ShareId, wanted: Option<u32>) -> Result<Option<WrappedRow>, RecordsError> {
         let row = sqlx::query(
             "SELECT generation, kek_generation, wrapped FROM share_key WHERE share_id = $1 \
-             ORDER BY generation DESC LIMIT 1",
+             AND generation = COALESCE($2, generation) ORDER BY generation DESC LIMIT 1",
         )
         .bind(&share.as_bytes()[..])
+        .bind(wanted.map(i64::from))
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| {
@@ -92,14 +192,28 @@ impl Keyring {
         .transpose()
     }
 
-    /// Writes a share's key down; durable before its ticket exists in the records.
+    /// Which shares have keys of which generations.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn add_share_key(&self, share: ShareId, key: &WrappedRow, now: Time) -> Result<(), RecordsError> {
-        sqlx::query(
+    pub async fn share_generations(&self) -> Result<Vec<(ShareId, u32)>, RecordsError> {
+        let rows = sqlx::query("SELECT share_id, generation FROM share_key ORDER BY share_id, generation")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((bytes_as(row, "share_key", "share_id")?, generation(row.try_get("generation")?)?)))
+            .collect()
+    }
+
+    /// Writes a share's key down; durable before its ticket exists in the records. False, and nothing has changed, if it
+    /// is wrapped under a KEK that is no longer the newest.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn add_share_key(&self, share: ShareId, key: &WrappedRow, now: Time) -> Result<bool, RecordsError> {
+        let done = sqlx::query(
             "INSERT INTO share_key (share_id, generation, kek_generation, wrapped, created_at) \
-             VALUES ($1, $2, $3, $4, $5)",
+             SELECT $1, $2, $3, $4, $5 WHERE $3 = (SELECT MAX(generation) FROM kek)",
         )
         .bind(&share.as_bytes()[..])
         .bind(i64::from(key.generation))
@@ -108,7 +222,22 @@ impl Keyring {
         .bind(now.millis())
         .execute(&self.pool)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Deletes a share's keys of other generations than `but`, and what the write-ahead log still shows of them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn delete_share_keys(&self, share: ShareId, but: u32) -> Result<u64, RecordsError> {
+        let done = sqlx::query("DELETE FROM share_key WHERE share_id = $1 AND generation <> $2")
+            .bind(&share.as_bytes()[..])
+            .bind(i64::from(but))
+            .execute(&self.pool)
+            .await?;
+        // Somebody who reads just now keeps it from being emptied; the next one does it.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await?;
+        Ok(done.rows_affected())
     }
 
     /// A key of the server itself.
@@ -130,18 +259,22 @@ impl Keyring {
         .transpose()
     }
 
-    /// Writes a key of the server itself down.
+    /// Writes a key of the server itself down. False, and nothing has changed, if it is wrapped under a KEK that is no
+    /// longer the newest.
     ///
     /// # Errors
     /// [`RecordsError::Exists`] if there is one for this purpose.
-    pub async fn add_server_key(&self, purpose: &str, key: &WrappedRow) -> Result<(), RecordsError> {
-        sqlx::query("INSERT INTO server_key (purpose, kek_generation, wrapped) VALUES ($1, $2, $3)")
-            .bind(purpose)
-            .bind(i64::from(key.kek_generation))
-            .bind(&key.wrapped)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+    pub async fn add_server_key(&self, purpose: &str, key: &WrappedRow) -> Result<bool, RecordsError> {
+        let done = sqlx::query(
+            "INSERT INTO server_key (purpose, kek_generation, wrapped) SELECT $1, $2, $3 \
+             WHERE $2 = (SELECT MAX(generation) FROM kek)",
+        )
+        .bind(purpose)
+        .bind(i64::from(key.kek_generation))
+        .bind(&key.wrapped)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// Writes a checkpoint of the audit trail down.
@@ -171,6 +304,64 @@ impl Keyring {
     ) -> Result<Vec<(i64, Result<CheckpointRow, String>)>, RecordsError> {
         audit::checkpoints(&mut *self.pool.acquire().await?, from, most).await
     }
+}
+
+/// Keys that are wrapped under an older KEK than `newest`, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn outdated(conn: &mut Conn, newest: u32, most: u32) -> Result<Vec<(KeyOf, WrappedRow)>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT share_id, NULL AS purpose, generation, kek_generation, wrapped FROM share_key WHERE kek_generation < $1 \
+         UNION ALL SELECT NULL, purpose, 0, kek_generation, wrapped FROM server_key WHERE kek_generation < $1 LIMIT $2",
+    )
+    .bind(i64::from(newest))
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let of = match row.try_get::<Option<String>, _>("purpose")? {
+                Some(purpose) => KeyOf::Server(purpose),
+                None => KeyOf::Share(bytes_as(row, "share_key", "share_id")?),
+            };
+            let row = WrappedRow {
+                generation: generation(row.try_get("generation")?)?,
+                kek_generation: generation(row.try_get("kek_generation")?)?,
+                wrapped: row.try_get("wrapped")?,
+            };
+            Ok((of, row))
+        })
+        .collect()
+}
+
+/// Replaces what a key is wrapped in.
+///
+/// # Errors
+/// If the database fails.
+pub async fn rewrap(conn: &mut Conn, of: &KeyOf, new: &WrappedRow) -> Result<(), RecordsError> {
+    match of {
+        KeyOf::Share(share) => {
+            sqlx::query(
+                "UPDATE share_key SET kek_generation = $3, wrapped = $4 WHERE share_id = $1 AND generation = $2",
+            )
+            .bind(&share.as_bytes()[..])
+            .bind(i64::from(new.generation))
+            .bind(i64::from(new.kek_generation))
+            .bind(&new.wrapped)
+            .execute(conn)
+            .await?
+        }
+        KeyOf::Server(purpose) => {
+            sqlx::query("UPDATE server_key SET kek_generation = $2, wrapped = $3 WHERE purpose = $1")
+                .bind(purpose)
+                .bind(i64::from(new.kek_generation))
+                .bind(&new.wrapped)
+                .execute(conn)
+                .await?
+        }
+    };
+    Ok(())
 }
 
 fn generation(number: i64) -> Result<u32, RecordsError> {

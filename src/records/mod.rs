@@ -8,6 +8,7 @@
 //! another one is being made durable share one commit (`writer.rs`). Readers do not wait.
 
 pub mod audit;
+pub mod backup;
 pub mod checks;
 pub mod entries;
 pub mod held;
@@ -17,6 +18,7 @@ pub mod lifecycle;
 pub mod lineage;
 pub mod notices;
 pub mod people;
+pub mod rotation;
 pub mod shelves;
 pub mod survey;
 pub mod tickets;
@@ -31,11 +33,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Row, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, Sqlite, SqliteConnection};
 
 pub use keyring::Keyring;
 pub use writer::WriteTx;
 use writer::Writer;
+
+use crate::model::ShareId;
 
 /// How long a statement waits for another process's write before it gives up.
 const BUSY: Duration = Duration::from_secs(15);
@@ -96,7 +100,12 @@ pub type Conn = SqliteConnection;
 /// The database behind the records. One arm for now; PostgreSQL will be the second.
 #[derive(Debug, Clone)]
 enum Pool {
-    Sqlite { writer: Arc<Writer>, readers: SqlitePool },
+    Sqlite {
+        writer: Arc<Writer>,
+        readers: SqlitePool,
+        /// For the one question that is asked while another connection is held: it waits for nobody.
+        aside: SqlitePool,
+    },
 }
 
 /// The records. Cheap to clone.
@@ -115,7 +124,46 @@ impl Records {
         sqlx::migrate!("migrations/sqlite").run(&mut writer).await?;
         let writer = Arc::new(Writer::new(writer));
         let readers = open_sqlite(path, READERS).await?;
-        Ok(Self { pool: Pool::Sqlite { writer, readers } })
+        let aside = open_sqlite(path, 1).await?;
+        Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
+    }
+
+    /// Opens a copy of the records to read it; nothing about the file changes, and whoever wants to write fails.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
+        let writer = Arc::new(Writer::new(copy_options(path).connect().await?));
+        let (readers, aside) = (open_copy(path, READERS).await?, open_copy(path, 1).await?);
+        Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
+    }
+
+    /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
+        let Pool::Sqlite { readers, .. } = &self.pool;
+        copy_database(readers, path).await
+    }
+
+    /// Whether the file is sound, as SQLite sees it: its complaint if not.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
+        let Pool::Sqlite { readers, .. } = &self.pool;
+        complaint(readers).await
+    }
+
+    /// Which generation of a share's key is in force; none if the records have no such share. May be asked while another
+    /// connection of these records is held.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn key_generation(&self, share: ShareId) -> Result<Option<u32>, RecordsError> {
+        let Pool::Sqlite { aside, .. } = &self.pool;
+        rotation::key_generation(&mut *aside.acquire().await?, share).await
     }
 
     /// A connection to read with.
@@ -133,7 +181,18 @@ impl Records {
     /// [`RecordsError::Busy`] if another process writes for too long.
     pub async fn begin(&self) -> Result<WriteTx, RecordsError> {
         let Pool::Sqlite { writer, .. } = &self.pool;
-        writer.begin().await
+        writer.begin(false).await
+    }
+
+    /// The same for a transaction that others must see as a whole before they begin: it is durable before the next one has
+    /// its turn. What others read through another connection is then never older than what they read in their own
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`RecordsError::Busy`] if another process writes for too long.
+    pub async fn begin_alone(&self) -> Result<WriteTx, RecordsError> {
+        let Pool::Sqlite { writer, .. } = &self.pool;
+        writer.begin(true).await
     }
 
     /// Moves what the journal holds into the database and cuts the journal to nothing, so that no page of it still shows
@@ -153,7 +212,8 @@ impl Records {
 
     /// Waits until everything under way is done and closes the database.
     pub async fn close(&self) {
-        let Pool::Sqlite { writer, readers } = &self.pool;
+        let Pool::Sqlite { writer, readers, aside } = &self.pool;
+        aside.close().await;
         readers.close().await;
         writer.close().await;
     }
@@ -181,6 +241,47 @@ async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, Record
         .test_before_acquire(false)
         .connect_with(sqlite(path))
         .await?)
+}
+
+/// A database that nobody writes; not even files beside it are made.
+fn copy_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).read_only(true).immutable(true)
+}
+
+async fn open_copy(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
+    Ok(SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(copy_options(path))
+        .await?)
+}
+
+async fn copy_database(pool: &SqlitePool, path: &Path) -> Result<(), RecordsError> {
+    let path = path.to_str().ok_or_else(|| RecordsError::Unreadable {
+        table: "backup",
+        why: "the path of the copy is not UTF-8, which SQLite needs".to_owned(),
+    })?;
+    sqlx::query("VACUUM INTO $1").bind(path).execute(pool).await?;
+    Ok(())
+}
+
+/// Takes what the copy of a keyring says of entries that the copy of the records does not have yet: it was taken a moment
+/// later, and a restored trail would look as if it had been cut.
+///
+/// # Errors
+/// If the database fails.
+pub async fn trim_copied_checkpoints(keyring: &Path, last: i64) -> Result<(), RecordsError> {
+    let mut conn = SqliteConnectOptions::new().filename(keyring).connect().await?;
+    sqlx::query("DELETE FROM audit_checkpoint WHERE seq > $1").bind(last).execute(&mut conn).await?;
+    Ok(conn.close().await?)
+}
+
+async fn complaint(pool: &SqlitePool) -> Result<Option<String>, RecordsError> {
+    let rows = sqlx::query("PRAGMA integrity_check(10)").fetch_all(pool).await?;
+    let lines = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
+    Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }
 
 /// A column that becomes a type of `model` by parsing its bytes.

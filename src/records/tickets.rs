@@ -35,6 +35,8 @@ pub struct Ticket {
     pub stored_bytes: u64,
     /// Files and directories of its share that are in sight.
     pub names: u64,
+    /// Which generation of its share's key is in force.
+    pub key_generation: u32,
 }
 
 /// The columns of a [`Ticket`], and what follows them in the statement.
@@ -42,7 +44,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
-             t.token_hash, t.token_generation, t.opened_at, t.stored_bytes, t.names FROM ticket t ",
+             t.token_hash, t.token_generation, t.opened_at, t.stored_bytes, t.names, \
+             t.key_generation FROM ticket t ",
             $rest
         )
     };
@@ -64,6 +67,8 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         opened_at: Time::from_millis(row.try_get("opened_at")?),
         stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
         names: unsigned(row, "ticket", "names")?,
+        key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
+            .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
     })
 }
 

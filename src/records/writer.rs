@@ -77,8 +77,8 @@ impl Writer {
         }
     }
 
-    pub(super) async fn begin(self: &Arc<Self>) -> Result<WriteTx, RecordsError> {
-        let mut tx = WriteTx { conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
+    pub(super) async fn begin(self: &Arc<Self>, alone: bool) -> Result<WriteTx, RecordsError> {
+        let mut tx = WriteTx { alone, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
         self.tidy(&mut tx.conn).await;
         let joins = self.group().stage == Stage::Between;
         self.set(if joins { Stage::Member } else { Stage::Beginning });
@@ -171,6 +171,8 @@ async fn run(conn: &mut Conn, statement: &'static str) -> Result<(), RecordsErro
 /// A transaction that may write. Dropped without [`commit`](WriteTx::commit), it changes nothing.
 #[derive(Debug)]
 pub struct WriteTx {
+    /// Whether nobody may join before it is durable.
+    alone: bool,
     // Dropped in this order: the turn is given back, then a commit is called for.
     conn: Turn,
     ending: Ending,
@@ -193,6 +195,9 @@ impl WriteTx {
             let mut group = self.ending.0.group();
             group.stage = Stage::Between;
             group.members.push(done);
+        }
+        if self.alone {
+            self.ending.0.commit(&mut self.conn).await;
         }
         drop(self);
         match answer.await {

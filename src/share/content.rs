@@ -80,7 +80,7 @@ impl Content {
         keys: &ShareKeys,
         version: &VersionRow,
     ) -> Result<(Self, Manifest, FileKey), Error> {
-        let file_key = keys.file_key(version)?;
+        let file_key = house.file_key(keys, version).await?;
         let Some((object, hash)) = version.manifest else {
             return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
         };

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::share::Error;
 
+/// Keeps everybody out of a data directory while a backup is restored into it.
+pub(crate) const RESTORING: &str = "restoring";
+
 /// Everything that one server keeps, under one directory.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
@@ -69,6 +72,12 @@ impl DataDirectory {
 
     /// Makes what is missing and waits for anybody else who does. The lock is held as long as the file lives.
     pub(crate) fn lock_for_opening(&self) -> Result<File, Error> {
+        if self.root.join(RESTORING).exists() {
+            return Err(Error::operator(format!(
+                "a restore into {} was not finished; empty it and run 'tacdrop restore' again",
+                self.root.display()
+            )));
+        }
         make_private(&self.root)?;
         make_private(&self.keys())?;
         make_private(&self.objects())?;
@@ -80,6 +89,39 @@ impl DataDirectory {
         let file = private_file(&path)?;
         file.lock().map_err(Error::file(path))?;
         Ok(file)
+    }
+
+    /// Says that a backup is taken: no object is removed meanwhile. It ends with the process that holds it.
+    pub(crate) fn lease_for_backup(&self) -> Result<File, Error> {
+        let path = self.root.join("backup.lock");
+        let file = private_file(&path)?;
+        // Who removes objects holds it for moments.
+        file.lock_shared().map_err(Error::file(path))?;
+        Ok(file)
+    }
+
+    /// Says that this process removes objects; none while a backup is taken.
+    pub(crate) fn lock_for_removal(&self) -> Result<Option<File>, Error> {
+        let path = self.root.join("backup.lock");
+        let file = private_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(path)(error)),
+        }
+    }
+
+    /// Says that this process replaces keys: only one may, and not while a backup copies them.
+    pub(crate) fn lock_for_rotation(&self) -> Result<File, Error> {
+        let path = self.root.join("keys.lock");
+        let file = private_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::operator(
+                "another 'tacdrop key rotate' or 'tacdrop backup' is at the keys just now; try again in a moment",
+            )),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(path)(error)),
+        }
     }
 
     /// Says that this process serves the data directory: only one may.

@@ -248,6 +248,7 @@ impl Shares {
             opened_at: Time::now(),
             stored_bytes: 0,
             names: 0,
+            key_generation: keys.generation,
         };
         let mut tx = self.0.records.begin().await?;
         claim(tx.conn(), &ticket.reference, "ticket").await?;

@@ -25,6 +25,9 @@ pub enum Error {
     /// The vault refused: wrong key, or what is stored is not what was sealed.
     #[error("{0}")]
     Vault(#[from] VaultError),
+    /// The keys of the share were replaced while this was done. Temporary.
+    #[error("the keys of the share were replaced at this moment; try again")]
+    KeysReplaced,
     /// A file or directory of the server itself could not be used.
     #[error("{path}: {source}", path = path.display())]
     File {
@@ -55,7 +58,7 @@ impl Error {
                 !matches!(error, RecordsError::Exists | RecordsError::Unreadable { .. } | RecordsError::Migrate(_))
             }
             Self::Store(error) => matches!(error, StoreError::Full | StoreError::Io(_)),
-            Self::File { .. } => true,
+            Self::KeysReplaced | Self::File { .. } => true,
         }
     }
 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Algorithm, ArtifactId, DirectoryId, NoticeState, SharePath, Time, Verdict, VersionState, Word};
+use crate::model::{
+    Algorithm, ArtifactId, DirectoryId, NoticeState, ShareId, SharePath, Time, Verdict, VersionState, Word,
+};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{checks, notices, tickets};
@@ -16,9 +18,9 @@ use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
 use crate::share::desk::{OPERATOR, existing_ticket};
 use crate::share::download::report_damage;
-use crate::share::keys::ShareKeys;
+use crate::share::keys::{ShareKeys, with_keys_in_force};
 use crate::share::lifecycle::{missing_percent, number_for_people};
-use crate::share::tree::{Reach, Spot, path_of};
+use crate::share::tree::{open_name, path_of};
 use crate::share::{Error, House, PublicAddress, Shares};
 
 /// Rows that are read at once.
@@ -123,7 +125,6 @@ impl Shares {
     pub async fn artifacts(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let keys = self.0.keys.share(share).await?;
         let versions: HashMap<_, _> =
             versions::of_share(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
         let mut compared: HashMap<_, Vec<_>> = HashMap::new();
@@ -131,7 +132,8 @@ impl Shares {
             compared.entry(row.version).or_default().push(row);
         }
         let mut lines = Vec::new();
-        for (path, row) in self.files(&keys).await? {
+        let files = with_keys_in_force!(self.files(share).await)?;
+        for (path, row) in files {
             let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
             let Some(version) = shown.and_then(|id| versions.get(&id)) else { continue };
             lines.push(ArtifactLine {
@@ -156,10 +158,11 @@ impl Shares {
     }
 
     /// Every file of a share with its path.
-    async fn files(&self, keys: &ShareKeys) -> Result<Vec<(SharePath, EntryRow)>, Error> {
+    async fn files(&self, share: ShareId) -> Result<Vec<(SharePath, EntryRow)>, Error> {
+        let keys = self.0.keys.share(share).await?;
         let mut conn = self.0.records.read().await?;
         let mut files = Vec::new();
-        let mut directories = vec![(DirectoryId::root_of(keys.share), SharePath::ROOT)];
+        let mut directories = vec![(DirectoryId::root_of(share), SharePath::ROOT)];
         while let Some((directory, path)) = directories.pop() {
             let mut after = None;
             loop {
@@ -168,7 +171,7 @@ impl Shares {
                 after = rows.last().map(|row| row.id);
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
-                    let path = path.join(keys.names.open_name(row.id, sealed)?);
+                    let path = path.join(open_name(&mut conn, &keys, row.id, sealed).await?);
                     if row.is_directory {
                         directories.push((DirectoryId::from_bytes(row.id), path));
                     } else {
@@ -195,9 +198,8 @@ impl Shares {
     ) -> Result<u64, Error> {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let reach = Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await? };
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot = Spot::find(&mut conn, reach, path.names()).await.map_err(|_| missing())?;
+        let spot = self.0.find(&mut conn, ticket, share, path.names()).await.map_err(|_| missing())?;
         let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);
@@ -291,12 +293,14 @@ impl Shares {
         Ok(verifications)
     }
 
-    /// Removes objects that have been doomed for at least `age`, and says how many.
+    /// Removes objects that have been doomed for at least `age`, and says how many. None while a backup is taken.
     ///
     /// # Errors
     /// If the records or the store fail.
     pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
         const AT_ONCE: u32 = 1000;
+        // A backup may need what became useless since it began.
+        let Some(_removing) = self.0.data.lock_for_removal()? else { return Ok(0) };
         let before = self.0.clock.now().plus(Duration::from_millis(1)).minus(age);
         let objects = versions::doomed(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
         if objects.is_empty() {

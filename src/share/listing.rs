@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::model::{DirectoryId, FileName, Refusal, Word};
 use crate::records::{entries, tickets};
-use crate::share::tree::{FROM_SUPPORT, Spot};
+use crate::share::tree::{FROM_SUPPORT, Spot, open_name};
 use crate::share::upload::Lane;
 use crate::share::virtual_places::VirtualListing;
 use crate::share::{Attributes, Unfinished};
@@ -95,7 +95,14 @@ impl Listing {
             Source::Directory { spot, directory, after, unrecorded, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {
-                    lines = page(&self.view, spot, *directory, after, most, ended).await?;
+                    let page = page(&self.view, spot, *directory, *after, most);
+                    (lines, *after, *ended) = match page.await {
+                        Err(Error::KeysReplaced) => {
+                            spot.reach.keys = self.view.house().keys.share(spot.reach.share()).await?;
+                            continue;
+                        }
+                        other => other?,
+                    };
                 }
                 Ok(lines)
             }
@@ -103,23 +110,22 @@ impl Listing {
     }
 }
 
-/// Reads one page of rows. Lines can be left out of it, so it may be empty before the end is reached.
+/// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so
+/// it may be empty before the end is reached.
 async fn page(
     view: &View,
     spot: &Spot,
     directory: DirectoryId,
-    after: &mut Option<[u8; 16]>,
+    after: Option<[u8; 16]>,
     most: usize,
-    ended: &mut bool,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
     let mut conn = view.house().records.read().await?;
-    let rows = entries::children(&mut conn, directory, *after, most).await?;
-    *ended = rows.len() < most;
-    *after = rows.last().map(|row| row.id);
+    let rows = entries::children(&mut conn, directory, after, most).await?;
+    let (ended, last) = (rows.len() < most, rows.last().map(|row| row.id));
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sealed) = &row.name else { continue };
-        let name = spot.reach.keys.names.open_name(row.id, sealed)?;
+        let name = open_name(&mut conn, &spot.reach.keys, row.id, sealed).await?;
         let at_root = spot.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
@@ -133,7 +139,7 @@ async fn page(
         let unfinished = view.unfinished(&row, from_support, held.as_deref());
         lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
     }
-    Ok(lines)
+    Ok((lines, last, ended))
 }
 
 fn owner(spot: &Spot) -> Word {

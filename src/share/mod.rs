@@ -5,6 +5,7 @@
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
 mod audit;
+mod backup;
 mod check;
 mod clock;
 mod content;
@@ -14,6 +15,7 @@ mod download;
 mod error;
 mod expiry;
 mod inventory;
+mod kek;
 mod keys;
 mod lifecycle;
 mod listing;
@@ -23,6 +25,8 @@ mod outbox;
 mod place;
 mod points;
 mod recovery;
+mod restore;
+mod rotation;
 mod sidecars;
 mod space;
 mod sweep;
@@ -43,6 +47,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use audit::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint};
+pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use data::DataDirectory;
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
@@ -56,6 +61,8 @@ pub use location::PublicAddress;
 pub use login::Login;
 pub use outbox::NoticeQueue;
 pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
+pub use restore::RestoredBackup;
+pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
 pub use sweep::Swept;
 pub use upload::Upload;
 pub use view::View;
@@ -213,7 +220,7 @@ impl Shares {
         let keyring = Keyring::open(&data.keyring()).await?;
         let fresh = !tickets::any(&mut *records.read().await?).await?;
         let kek = settings.kek.clone().unwrap_or_else(|| data.kek());
-        let keys = Cabinet::open(&kek, keyring, fresh).await?;
+        let keys = Cabinet::open(&kek, keyring, records.clone(), fresh).await?;
         let store = match store {
             Some(store) => store,
             None => Disk::open(&data.objects())?,

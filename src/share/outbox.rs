@@ -16,6 +16,7 @@ use crate::records::{Conn, entries, held, lineage, people};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
 use crate::share::keys::ShareKeys;
+use crate::share::tree::open_name;
 use crate::share::{Error, House, PublicAddress, Shares, telling};
 use crate::vault;
 
@@ -36,7 +37,10 @@ pub(crate) async fn announce(
 ) -> Result<(), Error> {
     // The row has the name of this moment; a rename that is under way elsewhere comes before or behind this transaction.
     let sealed = entries::by_id(conn, artifact.as_bytes()).await?.and_then(|entry| entry.name);
-    let name = sealed.map(|sealed| keys.names.open_name(*artifact.as_bytes(), &sealed)).transpose()?;
+    let name = match sealed {
+        Some(sealed) => Some(open_name(conn, keys, *artifact.as_bytes(), &sealed).await?),
+        None => None,
+    };
     if name.is_some_and(|name| house.settings.temporary_names.matches(&name)) {
         return Ok(held::hold(conn, version, now.plus(house.settings.temporary_settle)).await?);
     }

@@ -30,6 +30,20 @@ pub(crate) const ALL: &[&str] = &[
     "shred.journal-emptied",
     "audit.flush-before",
     "audit.flush-after",
+    "backup.databases-copied",
+    "backup.objects-taken",
+    "backup.complete",
+    "rotate-kek.file-durable",
+    "rotate-kek.generation-added",
+    "rotate-kek.before-commit",
+    "rotate-kek.after-commit",
+    "rotate-kek.noted",
+    "rotate-kek.old-kept",
+    "rotate-kek.renamed",
+    "rotate-share.key-durable",
+    "rotate-share.before-commit",
+    "rotate-share.after-commit",
+    "rotate-share.old-deleted",
 ];
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::content::Content;
 use super::download::report_damage;
-use super::keys::ShareKeys;
+use super::keys::{ShareKeys, with_keys_in_force};
+use super::tree::open_name;
 use super::{Error, House, Shares};
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, Time, Verdict, VersionState, Word};
@@ -133,7 +134,8 @@ impl Shares {
                         if row.is_directory {
                             directories.push(DirectoryId::from_bytes(row.id));
                         } else if row.current.is_some()
-                            && described_by(&keys.names.open_name(row.id, sealed)?).is_some()
+                            && let Ok(name) = keys.names.open_name(row.id, sealed)
+                            && described_by(&name).is_some()
                         {
                             match self.check_around(ArtifactId::from_bytes(row.id)).await {
                                 Err(error) if error.is_temporary() => return Err(error),
@@ -152,6 +154,10 @@ impl Shares {
 
     /// Looks at a file: what it states of another one, and what others state of it.
     async fn check_around(&self, artifact: ArtifactId) -> Result<(), Error> {
+        with_keys_in_force!(self.try_check_around(artifact).await)
+    }
+
+    async fn try_check_around(&self, artifact: ArtifactId) -> Result<(), Error> {
         let mut conn = self.0.records.read().await?;
         let Some(row) = entries::by_id(&mut conn, artifact.as_bytes()).await? else { return Ok(()) };
         let (Some(directory), Some(sealed), true) = (row.parent, &row.name, row.in_sight && !row.is_directory) else {
@@ -159,7 +165,7 @@ impl Shares {
         };
         let Some(ticket) = tickets::by_share(&mut conn, row.share).await? else { return Ok(()) };
         let keys = self.0.keys.share(row.share).await?;
-        let name = keys.names.open_name(row.id, sealed)?;
+        let name = open_name(&mut conn, &keys, row.id, sealed).await?;
         let mut pairs = Vec::new();
         if let Some((described, algorithm)) = described_by(&name)
             && let Some(target) = named(&mut conn, &keys, directory, &described).await?

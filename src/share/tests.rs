@@ -1,6 +1,7 @@
 //! The heart without a door: uploads in every order against a plain vector of bytes, resumes, versions, rules.
 
 mod audit;
+mod backup;
 mod crashes;
 mod faults;
 mod invariants;
@@ -11,6 +12,7 @@ mod places;
 mod points;
 mod power;
 mod recovery;
+mod rotation;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

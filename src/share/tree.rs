@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word};
-use crate::records::Conn;
 use crate::records::entries::{self, EntryRow};
-use crate::share::Error;
-use crate::share::keys::ShareKeys;
+use crate::records::{Conn, rotation};
+use crate::share::keys::{ROUNDS, ShareKeys};
+use crate::share::{Error, House};
 
 /// The directory that engineers hand files back in.
 pub(crate) const FROM_SUPPORT: &[u8] = b"from-support";
@@ -97,6 +97,29 @@ impl Spot {
     }
 }
 
+impl House {
+    /// Walks down to `names` in a share with the keys that are in force.
+    pub(crate) async fn find(
+        &self,
+        conn: &mut Conn,
+        ticket: &Word,
+        share: ShareId,
+        names: &[FileName],
+    ) -> Result<Spot, Error> {
+        for _ in 0..ROUNDS {
+            let keys = self.keys.share(share).await?;
+            let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys) };
+            let found = Spot::find(conn, reach, names).await;
+            // What is not found may have got other indexes meanwhile.
+            let is_found = found.as_ref().is_ok_and(|spot| spot.entry.is_some());
+            if is_found || self.check_in_force(&keys).await.is_ok() {
+                return found;
+            }
+        }
+        Err(Error::KeysReplaced)
+    }
+}
+
 pub(crate) fn is_from_support(name: &FileName) -> bool {
     name.as_bytes() == FROM_SUPPORT
 }
@@ -112,8 +135,27 @@ pub(crate) async fn path_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) ->
             names.reverse();
             return Ok(SharePath::from_names(names));
         };
-        names.push(keys.names.open_name(entry.id, &name)?);
+        names.push(open_name(conn, keys, entry.id, &name).await?);
         next = *parent.as_bytes();
     }
     Err(Error::operator(format!("the records hold no path for entry {}", hex::encode(id))))
+}
+
+/// Opens a name that was read through `conn`. If it does not open because the share's keys were replaced, it says so.
+///
+/// # Errors
+/// [`Error::KeysReplaced`], or that the name is not what was sealed.
+pub(crate) async fn open_name(
+    conn: &mut Conn,
+    keys: &ShareKeys,
+    entry: [u8; 16],
+    sealed: &[u8],
+) -> Result<FileName, Error> {
+    match keys.names.open_name(entry, sealed) {
+        Ok(name) => Ok(name),
+        Err(error) => match rotation::key_generation(conn, keys.share).await? {
+            Some(generation) if generation != keys.generation => Err(Error::KeysReplaced),
+            _ => Err(error.into()),
+        },
+    }
 }

@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::records::entries::{self, EntryRow, NewEntry};
 use crate::records::{Conn, tickets, versions};
+use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
 use crate::share::outbox;
 use crate::share::tree::Spot;
@@ -167,7 +168,7 @@ impl View {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, self.try_make_directory(path).await).await
+        self.heard(path, with_keys_in_force!(self.try_make_directory(path).await)).await
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -176,7 +177,7 @@ impl View {
             return Err(Refusal::AlreadyExists.into());
         }
         let (parent, name, index) = spot.changeable()?;
-        if self.house().uploads.by_name(parent, index).is_some() {
+        if self.house().uploads.by_name(parent, name).is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
         let id = vault::random::array()?;
@@ -204,7 +205,7 @@ impl View {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, self.try_remove_directory(path).await).await
+        self.heard(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -231,7 +232,7 @@ impl View {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, self.try_remove_file(path).await).await
+        self.heard(path, with_keys_in_force!(self.try_remove_file(path).await)).await
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
@@ -274,7 +275,7 @@ impl View {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        self.heard(from, self.try_rename(from, to, replace).await).await
+        self.heard(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
@@ -330,7 +331,7 @@ impl View {
         self.house().points.pass("rename.before-commit");
         tx.commit().await?;
         self.house().points.pass("rename.after-commit");
-        self.house().uploads.renamed(row.id, directory, name, index);
+        self.house().uploads.renamed(row.id, directory, name);
         self.house().look_at_sidecars(ArtifactId::from_bytes(row.id));
         if announced {
             self.house().notice_queued();
@@ -353,7 +354,7 @@ impl View {
                 upload.close().await?;
             }
         }
-        self.heard(path, self.try_change(path, changes).await).await
+        self.heard(path, with_keys_in_force!(self.try_change(path, changes).await)).await
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
@@ -415,7 +416,7 @@ impl View {
     /// If there is no such file, it is still arriving, or what is stored is damaged.
     pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
         self.house().trail.room().await?;
-        self.heard(path, self.try_open_read(path).await).await
+        self.heard(path, with_keys_in_force!(self.try_open_read(path).await)).await
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
@@ -462,7 +463,10 @@ impl View {
                 return Err(Refusal::IsDirectory.into());
             }
             spot.changeable()?;
-            self.check_may_change(&mut *self.house().records.read().await?, &spot).await?;
+            match self.check_may_change(&mut *self.house().records.read().await?, &spot).await {
+                Err(Error::KeysReplaced) => continue,
+                other => other?,
+            }
             if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
@@ -499,15 +503,18 @@ impl View {
             (true, false) => return Err(Refusal::CustomerOnly.into()),
             _ => {}
         }
-        check_open(conn, &spot.reach.ticket).await
+        if check_open(conn, &spot.reach.ticket).await? != spot.reach.keys.generation {
+            return Err(Error::KeysReplaced);
+        }
+        Ok(())
     }
 }
 
-/// Whether a ticket takes changes.
-pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<(), Error> {
+/// Whether a ticket takes changes, and the generation of its share's keys that is in force.
+pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<u32, Error> {
     match tickets::by_reference(conn, ticket.as_str()).await? {
         Some(ticket) if ticket.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        Some(_) => Ok(()),
+        Some(ticket) => Ok(ticket.key_generation),
         None => Err(Refusal::LoginEnded.into()),
     }
 }
@@ -530,7 +537,7 @@ pub(crate) async fn check_room_for_name(conn: &mut Conn, ticket: &Word, house: &
 }
 
 /// The directory that a path's last name lies in.
-pub(crate) fn directory_of(spot: &Spot) -> Result<(DirectoryId, FileName, [u8; 32]), Error> {
-    let (directory, name, index) = spot.changeable()?;
-    Ok((directory, name.clone(), *index))
+pub(crate) fn directory_of(spot: &Spot) -> Result<(DirectoryId, FileName), Error> {
+    let (directory, name, _) = spot.changeable()?;
+    Ok((directory, name.clone()))
 }

@@ -11,6 +11,7 @@ mod clients;
 mod format;
 mod hostile;
 mod house;
+mod keys;
 mod lifecycle;
 mod notices;
 mod receipts;

@@ -79,7 +79,7 @@ pub(crate) struct Lane {
 }
 
 struct State {
-    place: (DirectoryId, FileName, [u8; 32]),
+    place: (DirectoryId, FileName),
     phase: Phase,
     jobs: VecDeque<Job>,
     runs: Vec<Run>,
@@ -116,7 +116,7 @@ impl Lane {
     pub(super) fn new(
         artifact: ArtifactId,
         session: u64,
-        place: (DirectoryId, FileName, [u8; 32]),
+        place: (DirectoryId, FileName),
         length: u64,
         mode: u32,
         recorded: bool,
@@ -158,11 +158,11 @@ impl Lane {
         self.state().place.1.clone()
     }
 
-    pub(super) fn place(&self) -> (DirectoryId, FileName, [u8; 32]) {
+    pub(super) fn place(&self) -> (DirectoryId, FileName) {
         self.state().place.clone()
     }
 
-    pub(super) fn move_to(&self, place: (DirectoryId, FileName, [u8; 32])) {
+    pub(super) fn move_to(&self, place: (DirectoryId, FileName)) {
         self.state().place = place;
     }
 

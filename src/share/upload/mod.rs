@@ -345,7 +345,7 @@ impl Start {
     /// Continues an unfinished version where STAT says that it ends.
     async fn resumed(view: &View, spot: &Spot, version: &VersionRow, mode: WriteMode) -> Result<Self, Error> {
         let keys = Arc::clone(&spot.reach.keys);
-        let file_key = keys.file_key(version)?;
+        let file_key = view.house().file_key(&keys, version).await?;
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
         let wrapped = WrappedKey::try_from(&wrapped[..])?;
         let progress = match &version.progress {

@@ -78,13 +78,25 @@ impl Ledger {
         OpenExtent::begin(self.share(), self.artifact, self.version, &self.file_key)
     }
 
+    /// Whether the ticket takes changes; and if its keys were replaced since the upload began, the new ones, inside the
+    /// transaction that uses them. What was sealed so far depends on the file key alone.
+    async fn take_keys_in_force(&mut self, conn: &mut Conn, house: &House) -> Result<(), Error> {
+        if check_open(conn, &self.ticket).await? != self.keys.generation {
+            // No rotation can end while this transaction lasts, so these are the ones.
+            self.keys = house.keys.share(self.share()).await?;
+            self.wrapped = self.keys.wrap_file_key(self.version, &self.file_key)?;
+        }
+        Ok(())
+    }
+
     /// Writes the rows of entry and version if they are owed, and says the version's number.
     async fn ensure_rows(&self, conn: &mut Conn, house: &House, lane: &Lane) -> Result<u64, Error> {
         let now = Time::now();
         let (mode, modified) = lane.wished_attributes();
         if !self.has_entry {
             check_room_for_name(conn, &self.ticket, house).await?;
-            let (directory, name, index) = lane.place();
+            let (directory, name) = lane.place();
+            let index = self.keys.names.index(directory, &name);
             check_in_sight(conn, directory).await?;
             if entries::by_name(conn, directory, &index).await?.is_some() {
                 return Err(Refusal::AlreadyExists.into());
@@ -190,7 +202,7 @@ impl Ledger {
         let state = if incomplete { VersionState::Incomplete } else { VersionState::Receiving };
 
         let mut tx = house.records.begin().await?;
-        check_open(tx.conn(), &self.ticket).await?;
+        self.take_keys_in_force(tx.conn(), house).await?;
         let number = self.ensure_rows(tx.conn(), house, lane).await?;
         self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
         let row = ProgressRow {
@@ -296,7 +308,7 @@ impl Ledger {
         house.points.pass("publish.manifest-stored");
 
         let mut tx = house.records.begin().await?;
-        check_open(tx.conn(), &self.ticket).await?;
+        self.take_keys_in_force(tx.conn(), house).await?;
         let recorded = self.ensure_rows(tx.conn(), house, lane).await?;
         if recorded != number {
             return Err(Refusal::Fenced.into());

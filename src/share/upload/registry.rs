@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::lane::Lane;
 use crate::model::{DirectoryId, FileName};
 
-type Name = (DirectoryId, [u8; 32]);
+/// Directory and folded name. Not the name's index, which changes with the share's keys.
+type Name = (DirectoryId, Vec<u8>);
 
 /// All uploads under way in this process.
 #[derive(Default)]
@@ -22,8 +23,8 @@ impl Registry {
         self.lanes().len()
     }
 
-    pub(crate) fn by_name(&self, directory: DirectoryId, index: &[u8; 32]) -> Option<Arc<Lane>> {
-        self.lanes().get(&(directory, *index)).map(Arc::clone)
+    pub(crate) fn by_name(&self, directory: DirectoryId, name: &FileName) -> Option<Arc<Lane>> {
+        self.lanes().get(&(directory, name.folded())).map(Arc::clone)
     }
 
     pub(crate) fn of_artifact(&self, id: [u8; 16]) -> Option<Arc<Lane>> {
@@ -38,21 +39,21 @@ impl Registry {
     /// Enters an upload; false if another one holds the name, or if any has ended since `ended` was read: then the rows
     /// that the upload begins with may be old.
     pub(super) fn enter(&self, lane: &Arc<Lane>, ended: u64) -> bool {
-        let (directory, _, index) = lane.place();
+        let place = folded(lane.place());
         let mut lanes = self.lanes();
-        let free = self.ended() == ended && !lanes.contains_key(&(directory, index));
+        let free = self.ended() == ended && !lanes.contains_key(&place);
         if free {
-            lanes.insert((directory, index), Arc::clone(lane));
+            lanes.insert(place, Arc::clone(lane));
         }
         free
     }
 
     /// Takes an upload out that has ended.
     pub(super) fn leave(&self, lane: &Arc<Lane>) {
-        let (directory, _, index) = lane.place();
+        let place = folded(lane.place());
         let mut lanes = self.lanes();
-        if lanes.get(&(directory, index)).is_some_and(|held| Arc::ptr_eq(held, lane)) {
-            lanes.remove(&(directory, index));
+        if lanes.get(&place).is_some_and(|held| Arc::ptr_eq(held, lane)) {
+            lanes.remove(&place);
             self.ended.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -63,13 +64,13 @@ impl Registry {
     }
 
     /// Follows a rename of the artifact.
-    pub(crate) fn renamed(&self, id: [u8; 16], directory: DirectoryId, name: &FileName, index: &[u8; 32]) {
+    pub(crate) fn renamed(&self, id: [u8; 16], directory: DirectoryId, name: &FileName) {
         let Some(lane) = self.of_artifact(id) else { return };
-        let (old_directory, _, old_index) = lane.place();
+        let old = folded(lane.place());
         let mut lanes = self.lanes();
-        lanes.remove(&(old_directory, old_index));
-        lane.move_to((directory, name.clone(), *index));
-        lanes.insert((directory, *index), lane);
+        lanes.remove(&old);
+        lane.move_to((directory, name.clone()));
+        lanes.insert((directory, name.folded()), lane);
     }
 
     /// Hands over what the other uploads of a session hold in buffers, so that one of them can go on.
@@ -94,4 +95,8 @@ impl Registry {
     fn lanes(&self) -> MutexGuard<'_, HashMap<Name, Arc<Lane>>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn folded((directory, name): (DirectoryId, FileName)) -> Name {
+    (directory, name.folded())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{FileName, Refusal, SharePath, Word};
 use crate::records::{Conn, tickets};
+use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
 use crate::share::tree::{Reach, Spot};
 use crate::share::upload::Lane;
@@ -26,7 +27,7 @@ impl View {
             let ended = self.house().uploads.ended();
             let spot = self.locate_in_share(path).await?;
             let held = match &spot.at {
-                Some((directory, _, index)) => self.house().uploads.by_name(*directory, index),
+                Some((directory, name, _)) => self.house().uploads.by_name(*directory, name),
                 None => None,
             };
             match held {
@@ -54,16 +55,26 @@ impl View {
     /// Follows a path as this login sees it. What it may not know of does not exist.
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
         let mut conn = self.house().records.read().await?;
-        let Some((reach, names)) = self.reach(&mut conn, path).await? else { return Ok(Place::Top) };
-        Ok(Place::In(Box::new(Spot::find(&mut conn, reach, names).await?)))
+        let Some((Reach { ticket, keys }, names)) = self.reach(&mut conn, path).await? else { return Ok(Place::Top) };
+        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, keys.share, names).await?)))
     }
 
     /// What stands at a path into `.versions` or `.receipts`; none for all other paths.
     pub(super) async fn virtual_place(&self, path: &SharePath) -> Result<Option<VirtualPlace>, Error> {
+        with_keys_in_force!(self.try_virtual_place(path).await)
+    }
+
+    async fn try_virtual_place(&self, path: &SharePath) -> Result<Option<VirtualPlace>, Error> {
         let Some((tree, names)) = self.virtual_names(path) else { return Ok(None) };
         let mut conn = self.house().records.read().await?;
         let Some((reach, _)) = self.reach(&mut conn, path).await? else { return Ok(None) };
-        VirtualPlace::find(self, &mut conn, reach, tree, names).await.map(Some)
+        let keys = Arc::clone(&reach.keys);
+        let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
+        if found.is_err() {
+            // What is not found may have got other indexes meanwhile.
+            self.house().check_in_force(&keys).await?;
+        }
+        found.map(Some)
     }
 
     fn virtual_names<'a>(&self, path: &'a SharePath) -> Option<(Tree, &'a [FileName])> {

@@ -9,7 +9,7 @@ use super::{
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
-use crate::share::tree::{Reach, is_from_support, path_of};
+use crate::share::tree::{Reach, is_from_support, open_name, path_of};
 use crate::share::{Attributes, Entry, Error, PublicAddress, View};
 
 /// An open directory of a virtual place.
@@ -91,7 +91,7 @@ impl VirtualListing {
                 for row in rows {
                     mirror.after = Some(row.id);
                     let Some(sealed) = &row.name else { continue };
-                    let name = mirror.reach.keys.names.open_name(row.id, sealed)?;
+                    let name = open_name(&mut conn, &mirror.reach.keys, row.id, sealed).await?;
                     let lines = if row.is_directory {
                         mirror.directory(view, &mut conn, &path, &row, name).await?
                     } else {

@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::model::{FileName, Refusal, SharePath, Time, VersionState, Word};
 use crate::records::versions::{self, VersionRow};
 use crate::share::desk::existing_ticket;
-use crate::share::tree::{Reach, Spot};
 use crate::share::{Error, PublicAddress, Shares};
 use crate::vault::{PublicKey, SigningKey, sign};
 
@@ -168,8 +167,7 @@ impl Shares {
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let reach = Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await? };
-        let spot = match Spot::find(&mut conn, reach, path.names()).await {
+        let spot = match self.0.find(&mut conn, ticket, share, path.names()).await {
             Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
             other => other?,
         };

@@ -1,0 +1,122 @@
+//! `tacdrop key`: the keys in use, and replacing them. While the server runs, too.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Desk;
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::{self, Counts};
+use crate::model::Word;
+use crate::share::{KeyStatus, Shares};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Count what each generation of keys holds, and what is left of a rotation that was cut
+    Status {
+        /// The share of this ticket in detail
+        #[arg(long, value_name = "REF")]
+        share: Option<Word>,
+    },
+    /// Replace the KEK, or the key of one share; run it again if it was cut
+    Rotate {
+        /// The key of this ticket's share, instead of the KEK
+        #[arg(long, value_name = "REF", conflicts_with = "new_kek")]
+        share: Option<Word>,
+        /// A file with the new KEK (64 hexadecimal digits, mode 0400), instead of one that is made
+        #[arg(long, value_name = "FILE")]
+        new_kek: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+        let output = desk.output;
+        match self {
+            Self::Status { share } => status(&shares.key_status(share.as_ref()).await?, output),
+            Self::Rotate { share: Some(share), .. } => {
+                let bar = progress::bar(output, "names and file keys", Counts::Things);
+                let done = shares.rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
+                bar.finish_and_clear();
+                let done = done?;
+                output.answer(&done, || match (done.continued, done.versions + done.names) {
+                    (true, 0) => format!(
+                        "The rotation that was cut is ended: generation {} of the key of {share}'s share is in force, and \
+                         older ones are deleted.",
+                        done.generation
+                    ),
+                    _ => format!(
+                        "Generation {} of the key of {share}'s share is in force: {} file keys and {} names are under it, \
+                         and older keys are deleted.\nBackups of the keyring made before hold the older key: let them \
+                         expire.",
+                        done.generation, done.versions, done.names
+                    ),
+                })
+            }
+            Self::Rotate { share: None, new_kek } => {
+                let bar = progress::bar(output, "keys", Counts::Things);
+                let done = shares.rotate_kek(new_kek.as_deref(), |done, all| progress::set(&bar, done, all)).await;
+                bar.finish_and_clear();
+                let done = done?;
+                output.answer(&done, || {
+                    format!(
+                        "Generation {} of the KEK is in force: {}. {} keys were wrapped anew{}.\nBack the new KEK up now, \
+                         apart from the data. The older one is kept as {}, because older backups of the keyring need it; \
+                         remove it when they have expired.",
+                        done.generation,
+                        done.kek,
+                        done.keys,
+                        if done.continued { ", continuing a rotation that was cut" } else { "" },
+                        done.kept
+                    )
+                })
+            }
+        }
+    }
+}
+
+fn status(status: &KeyStatus, output: Output) -> Result<(), Failure> {
+    if output.is_json() {
+        return output.json(status);
+    }
+    let headings = ["KEK", "SINCE", "SHARE KEYS", "SERVER KEYS", "FILE"];
+    output.list(&status.kek, headings, "There is no KEK yet.", |line| {
+        [
+            line.generation.to_string(),
+            line.since.to_string(),
+            line.share_keys.to_string(),
+            line.server_keys.to_string(),
+            line.file.clone().unwrap_or_else(|| "not here".to_owned()),
+        ]
+    })?;
+    let headings = ["SHARE KEY", "SHARES", "IN KEYRING", "FILE KEYS", "NAMES"];
+    output.say("")?;
+    output.list(&status.generations, headings, "There is no share yet.", |line| {
+        [
+            line.generation.to_string(),
+            line.shares.to_string(),
+            line.share_keys.to_string(),
+            line.versions.to_string(),
+            line.names.to_string(),
+        ]
+    })?;
+    if let Some(share) = &status.share {
+        let in_keyring: Vec<String> = share.in_keyring.iter().map(ToString::to_string).collect();
+        let versions: Vec<String> =
+            share.versions.iter().map(|(generation, count)| format!("{count} under {generation}")).collect();
+        output.say(&format!(
+            "\n{}: generation {} is in force; in the keyring: {}; file keys: {}; names: {}",
+            share.ticket,
+            share.in_force,
+            in_keyring.join(", "),
+            if versions.is_empty() { "none".to_owned() } else { versions.join(", ") },
+            share.names
+        ))?;
+    }
+    output.say("")?;
+    match status.left.as_slice() {
+        [] => output.say("No rotation is under way."),
+        left => output.say(&left.join("\n")),
+    }
+}

@@ -1,0 +1,214 @@
+//! Generations of share keys in the records: which one is in force, and what a rotation wraps and seals again.
+
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::{Conn, RecordsError, bytes_as, unsigned};
+use crate::model::{DirectoryId, ShareId, VersionId};
+
+/// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite and in PostgreSQL.
+const ROWS: usize = 100;
+
+/// Which generation of a share's key is in force; none if there is no such share.
+///
+/// # Errors
+/// If the database fails.
+pub async fn key_generation(conn: &mut Conn, share: ShareId) -> Result<Option<u32>, RecordsError> {
+    let row = sqlx::query("SELECT key_generation FROM ticket WHERE share_id = $1")
+        .bind(&share.as_bytes()[..])
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| generation(row.try_get("key_generation")?)).transpose()
+}
+
+/// Puts another generation in force. False if `from` is not in force.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: u32) -> Result<bool, RecordsError> {
+    let done = sqlx::query("UPDATE ticket SET key_generation = $3 WHERE share_id = $1 AND key_generation = $2")
+        .bind(&share.as_bytes()[..])
+        .bind(i64::from(from))
+        .bind(i64::from(to))
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// A version's wrapped file key.
+#[derive(Debug)]
+pub struct FileKeyRow {
+    /// The version.
+    pub version: VersionId,
+    /// The generation of the share key that wraps it.
+    pub generation: u32,
+    /// The wrapped file key.
+    pub wrapped: Vec<u8>,
+}
+
+/// File keys of a share in the order of their versions' ids, at most `most`, from behind `after` on.
+///
+/// # Errors
+/// If the database fails.
+pub async fn file_keys(
+    conn: &mut Conn,
+    share: ShareId,
+    after: Option<VersionId>,
+    most: u32,
+) -> Result<Vec<FileKeyRow>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT v.id, v.key_generation, v.file_key FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE e.share_id = $1 AND v.file_key IS NOT NULL AND v.id > $2 ORDER BY v.id LIMIT $3",
+    )
+    .bind(&share.as_bytes()[..])
+    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(FileKeyRow {
+                version: bytes_as(row, "version", "id")?,
+                generation: generation(row.try_get("key_generation")?)?,
+                wrapped: row.try_get("file_key")?,
+            })
+        })
+        .collect()
+}
+
+/// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
+/// for seconds otherwise.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_file_keys(conn: &mut Conn, keys: &[FileKeyRow]) -> Result<(), RecordsError> {
+    for some in keys.chunks(ROWS) {
+        let mut update = QueryBuilder::<Sqlite>::new(
+            "UPDATE version SET key_generation = new.column2, file_key = new.column3 FROM (",
+        );
+        update.push_values(some, |mut row, key| {
+            row.push_bind(key.version.as_bytes().to_vec());
+            row.push_bind(i64::from(key.generation));
+            row.push_bind(key.wrapped.clone());
+        });
+        update.push(") AS new WHERE version.id = new.column1 AND version.file_key IS NOT NULL");
+        update.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// A sealed name.
+#[derive(Debug)]
+pub struct NameRow {
+    /// The id of the artifact or directory that bears it.
+    pub entry: [u8; 16],
+    /// The directory it stands in.
+    pub parent: DirectoryId,
+    /// The sealed name.
+    pub sealed: Vec<u8>,
+}
+
+/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind `after` on.
+///
+/// # Errors
+/// If the database fails.
+pub async fn names(
+    conn: &mut Conn,
+    share: ShareId,
+    after: Option<[u8; 16]>,
+    most: u32,
+) -> Result<Vec<NameRow>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT id, parent_id, name FROM entry WHERE share_id = $1 AND name IS NOT NULL AND parent_id IS NOT NULL \
+         AND id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(&share.as_bytes()[..])
+    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(NameRow {
+                entry: bytes_as(row, "entry", "id")?,
+                parent: bytes_as(row, "entry", "parent_id")?,
+                sealed: row.try_get("name")?,
+            })
+        })
+        .collect()
+}
+
+/// Replaces entries' sealed names, and the indexes by which they are found.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if a directory holds an index already.
+pub async fn set_names(conn: &mut Conn, names: &[(NameRow, [u8; 32])]) -> Result<(), RecordsError> {
+    for some in names.chunks(ROWS) {
+        let mut update =
+            QueryBuilder::<Sqlite>::new("UPDATE entry SET name_index = new.column2, name = new.column3 FROM (");
+        update.push_values(some, |mut row, (name, index)| {
+            row.push_bind(name.entry.to_vec());
+            row.push_bind(index.to_vec());
+            row.push_bind(name.sealed.clone());
+        });
+        update.push(") AS new WHERE entry.id = new.column1");
+        update.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// What of a share depends on its key.
+#[derive(Debug, Clone, Copy)]
+pub struct ShareCount {
+    /// The share.
+    pub share: ShareId,
+    /// The generation in force.
+    pub in_force: u32,
+    /// Sealed names; they are always of the generation in force.
+    pub names: u64,
+}
+
+/// Each share with its generation and its names, by share.
+///
+/// # Errors
+/// If the database fails.
+pub async fn shares(conn: &mut Conn) -> Result<Vec<ShareCount>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT t.share_id, t.key_generation, \
+         (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id AND e.name IS NOT NULL) AS n FROM ticket t \
+         ORDER BY t.share_id",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ShareCount {
+                share: bytes_as(row, "ticket", "share_id")?,
+                in_force: generation(row.try_get("key_generation")?)?,
+                names: unsigned(row, "entry", "n")?,
+            })
+        })
+        .collect()
+}
+
+/// How many file keys of each share are wrapped under which generation.
+///
+/// # Errors
+/// If the database fails.
+pub async fn wrapped(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let share = bytes_as(row, "entry", "share_id")?;
+            Ok((share, generation(row.try_get("key_generation")?)?, unsigned(row, "version", "n")?))
+        })
+        .collect()
+}
+
+fn generation(number: i64) -> Result<u32, RecordsError> {
+    u32::try_from(number).map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })
+}

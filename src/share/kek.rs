@@ -1,0 +1,175 @@
+//! The KEK's files: reading them, and putting a new generation in the place of an old one.
+//!
+//! The KEK in force lies at its path. While a rotation is under way the next generation lies beside it as `PATH.next`; the
+//! keyring's canaries tell which file holds which. Afterwards the old one stays as `PATH.GENERATION`, because older backups
+//! of the keyring need it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::records::Keyring;
+use crate::records::keyring::KekRow;
+use crate::share::Error;
+use crate::vault::Kek;
+
+/// The KEKs that open what is in the keyring.
+pub(crate) struct Keks {
+    newest: u32,
+    by_generation: BTreeMap<u32, Arc<Kek>>,
+}
+
+impl Keks {
+    pub(crate) fn of_one(generation: u32, kek: Kek) -> Self {
+        Self { newest: generation, by_generation: BTreeMap::from([(generation, Arc::new(kek))]) }
+    }
+
+    /// The newest generation: everything new is wrapped under it.
+    pub(crate) fn newest(&self) -> Option<(u32, Arc<Kek>)> {
+        self.get(self.newest).map(|kek| (self.newest, kek))
+    }
+
+    pub(crate) fn get(&self, generation: u32) -> Option<Arc<Kek>> {
+        self.by_generation.get(&generation).map(Arc::clone)
+    }
+
+    /// Reads the KEK at `path`, and the one beside it if a rotation is under way. None if the keyring has no KEK yet.
+    pub(crate) async fn load(path: &Path, keyring: &Keyring) -> Result<Option<Self>, Error> {
+        let known = keyring.keks().await?;
+        let Some(newest) = known.first().map(|row| row.generation) else { return Ok(None) };
+        let needed: BTreeSet<u32> =
+            keyring.counts().await?.into_iter().filter(|(_, s, k)| s + k > 0).map(|(g, _, _)| g).collect();
+        // In this order: a rename between the two looks is not missed.
+        let files = [next(path), path.to_owned()];
+        let mut by_generation = BTreeMap::new();
+        for file in files.iter().filter(|file| file.exists()) {
+            let kek = read(file)?;
+            if let Some(row) = matching(&known, &kek) {
+                by_generation.insert(row.generation, Arc::new(kek));
+            }
+        }
+        if by_generation.is_empty() {
+            // Says that it is missing, if that is what is wrong.
+            read(path)?;
+            return Err(Error::operator(format!(
+                "{} is not the key that this data directory was made with; put the right one there",
+                path.display()
+            )));
+        }
+        let wanted = needed.into_iter().chain([newest]);
+        if let Some(generation) = wanted.into_iter().find(|generation| !by_generation.contains_key(generation)) {
+            return Err(Error::operator(format!(
+                "keys are wrapped under generation {generation} of the KEK, and neither {} nor {} holds it: restore it \
+                 from its backup",
+                path.display(),
+                next(path).display()
+            )));
+        }
+        Ok(Some(Self { newest, by_generation }))
+    }
+}
+
+/// The generation that a KEK is.
+pub(crate) fn matching<'a>(known: &'a [KekRow], kek: &Kek) -> Option<&'a KekRow> {
+    known.iter().find(|row| kek.check_canary(row.generation, &row.canary).is_ok())
+}
+
+/// Where the next generation lies while a rotation is under way.
+pub(crate) fn next(path: &Path) -> PathBuf {
+    with_suffix(path, "next")
+}
+
+/// Where an older generation is kept.
+pub(crate) fn kept(path: &Path, generation: u32) -> PathBuf {
+    with_suffix(path, &generation.to_string())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Reads a KEK: 64 hexadecimal digits in a file that only its owner may read.
+pub(crate) fn read(path: &Path) -> Result<Kek, Error> {
+    let mode = match fs::metadata(path) {
+        Ok(metadata) => metadata.permissions().mode(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::operator(format!(
+                "{} is missing; without this key nothing can be read: restore it from its backup",
+                path.display()
+            )));
+        }
+        Err(error) => return Err(Error::file(path)(error)),
+    };
+    if mode & 0o077 != 0 {
+        return Err(Error::operator(format!(
+            "{} can be read by others; run: chmod 0400 {}",
+            path.display(),
+            path.display()
+        )));
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(Error::file(path))?);
+    let mut bytes = Zeroizing::new([0u8; 32]);
+    hex::decode_to_slice(text.trim(), &mut bytes[..])
+        .map_err(|_| Error::operator(format!("{} does not hold 64 hexadecimal digits", path.display())))?;
+    Ok(Kek::from_bytes(&bytes))
+}
+
+/// Writes a KEK down durably, under a name that nothing may have yet.
+pub(crate) fn write(path: &Path, kek: &Kek) -> std::io::Result<()> {
+    let mut text = hex::encode(&kek.to_secret_bytes()[..]);
+    text.push('\n');
+    let written = write_new(path, text.as_bytes(), 0o400);
+    text.zeroize();
+    written
+}
+
+/// Writes a file whole and durable, or not at all; one that is there stays what it is.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let temporary = with_suffix(path, "new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    // A link fails where a rename would replace. Some file systems have none.
+    match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists || path.exists() => {
+            fs::remove_file(&temporary)?;
+            return Err(error);
+        }
+        Err(_) => fs::rename(&temporary, path)?,
+        Ok(()) => fs::remove_file(&temporary)?,
+    }
+    sync_above(path)
+}
+
+/// Puts the next generation in force: the old one stays beside it as `PATH.GENERATION`. At every moment there is a KEK at
+/// `path`. `linked` is called when the old one is kept under its new name.
+pub(crate) fn promote(path: &Path, old: u32, linked: impl FnOnce()) -> std::io::Result<()> {
+    let (bytes, kept) = (Zeroizing::new(fs::read(path)?), kept(path, old));
+    match write_new(&kept, &bytes, 0o400) {
+        // From a run that was cut here.
+        Err(_) if fs::read(&kept).is_ok_and(|there| *Zeroizing::new(there) == *bytes) => {}
+        other => other?,
+    }
+    linked();
+    fs::rename(next(path), path)?;
+    sync_above(path)
+}
+
+/// Makes the directory entry of a file durable.
+pub(crate) fn sync_above(path: &Path) -> std::io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(above)?.sync_all()
+}

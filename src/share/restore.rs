@@ -1,0 +1,205 @@
+//! A restore: a backup becomes a data directory.
+//!
+//! Nothing is written until the backup, its keyring and the KEK have proved to belong together. While it is under way the
+//! data directory holds a mark that keeps everybody out; it goes when everything else is durable.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::records::backup::{self, Needed};
+use crate::records::{Keyring, Records};
+use crate::share::backup::{
+    BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
+    sync_shelves, take, without_key,
+};
+use crate::share::data::RESTORING;
+use crate::share::kek::{self, matching, sync_above, write_new};
+use crate::share::{DataDirectory, Error, Settings, Shares, Verification};
+
+/// What a restore did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RestoredBackup {
+    /// Tickets.
+    pub tickets: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of these objects.
+    pub bytes: u64,
+    /// Objects that are hard links to the backup's.
+    pub linked: u64,
+    /// Objects that are needed and are not in the backup, or not as they were sealed.
+    pub missing: u64,
+    /// Shares whose keys are not in the keyring: they were shredded, or the keyring is of another time.
+    pub shares_without_key: u64,
+    /// Versions that were verified.
+    pub verified: u64,
+    /// Those that are not intact.
+    pub damaged: Vec<Verification>,
+    /// The fingerprint of the host key that clients know.
+    pub host_key: Option<String>,
+}
+
+impl BackupPlace {
+    /// Makes a data directory of this backup. `kek` is put at the KEK's default place; `host_key` is the text of the SSH
+    /// host key, which the caller has compared with the backup's fingerprint.
+    ///
+    /// # Errors
+    /// If the backup is not complete or not sound, the KEK does not open its keyring, or something is in the data
+    /// directory already; nothing is written then. Later, if the disk fails.
+    pub async fn restore(
+        &self,
+        data: &DataDirectory,
+        settings: &Settings,
+        kek: Option<&Path>,
+        host_key: Option<&[u8]>,
+        mut progress: impl FnMut(BackupProgress),
+    ) -> Result<RestoredBackup, Error> {
+        let contents = self.check().await?;
+        let key = self.find_kek(data, settings, kek).await?;
+        empty_directory(data.root())?;
+
+        let mark = data.root().join(RESTORING);
+        write_new(&mark, b"A restore was not finished. Empty this directory and restore again.\n", 0o600)
+            .map_err(Error::file(&mark))?;
+        for directory in [data.keys(), data.objects()] {
+            DirBuilder::new().mode(0o700).create(&directory).map_err(Error::file(&directory))?;
+        }
+        let (records, keyring) =
+            (Records::open_copy(&self.records_file()).await?, Keyring::open_copy(&self.keyring_file()).await?);
+        let shares_without_key = without_key(&records, &keyring).await?.len() as u64;
+        let mut counts = Counts::default();
+        let mut conn = records.read().await?;
+        let plaintext = backup::totals(&mut conn).await?.1;
+        let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
+            let (from, to) = (self.objects(), data.objects());
+            let work = move || needed.iter().map(|one| take(&from, &to, one)).collect::<Result<Vec<_>, _>>();
+            let taken =
+                tokio::task::spawn_blocking(work).await.map_err(|_| Error::operator("the restore was given up"))?;
+            for one in taken? {
+                counts.add(one);
+            }
+            progress(BackupProgress { done: counts.bytes, all: plaintext.max(counts.bytes) });
+            Ok(())
+        };
+        make_shelves(&data.objects())?;
+        for_each_object(&mut conn, &mut each).await?;
+        sync_shelves(&data.objects())?;
+        drop(conn);
+        records.close().await;
+        keyring.close().await;
+
+        // Databases change: they are copied, never linked.
+        copy_private(&self.records_file(), &data.records())?;
+        copy_private(&self.keyring_file(), &data.keyring())?;
+        if let Some(key) = key {
+            kek::write(&data.kek(), &key).map_err(Error::file(data.kek()))?;
+        }
+        if let Some(text) = host_key {
+            write_new(&data.host_key(), text, 0o600).map_err(Error::file(data.host_key()))?;
+        }
+        sync_above(&data.records()).map_err(Error::file(data.root()))?;
+        fs::remove_file(&mark).map_err(Error::file(&mark))?;
+        sync_above(&mark).map_err(Error::file(data.root()))?;
+
+        let shares = Shares::open(data.clone(), settings.clone()).await?;
+        let (mut done, all) = (0, plaintext);
+        let verified = shares
+            .verify_readable(|line| {
+                done += line.size;
+                progress(BackupProgress { done, all: all.max(done) });
+            })
+            .await;
+        shares.close().await;
+        let verified = verified?;
+        Ok(RestoredBackup {
+            tickets: contents.tickets,
+            objects: counts.objects,
+            bytes: counts.bytes,
+            linked: counts.linked,
+            missing: counts.missing,
+            shares_without_key,
+            verified: verified.len() as u64,
+            damaged: verified.into_iter().filter(|line| !line.intact).collect(),
+            host_key: contents.host_key,
+        })
+    }
+
+    /// Whether both databases are what was copied, and sound.
+    async fn check(&self) -> Result<BackupContents, Error> {
+        let contents = self.contents()?;
+        if file_hash(&self.records_file())? != contents.records_sha256 {
+            return Err(Error::operator(format!(
+                "{} is not what the backup held when it was complete; use another backup",
+                self.records_file().display()
+            )));
+        }
+        let keyring = self.keyring_file();
+        if !keyring.exists() {
+            return Err(Error::operator(format!(
+                "{} is missing; name the directory of the keyring's backup with --keyring",
+                keyring.display()
+            )));
+        }
+        let records = Records::open_copy(&self.records_file()).await?;
+        let copy = Keyring::open_copy(&keyring).await?;
+        for (file, complaint) in [(self.records_file(), records.complaint().await?), (keyring, copy.complaint().await?)]
+        {
+            if let Some(complaint) = complaint {
+                return Err(Error::operator(format!("{} is not sound: {complaint}", file.display())));
+            }
+        }
+        records.close().await;
+        copy.close().await;
+        Ok(contents)
+    }
+
+    /// Proves that the KEK opens the keyring. None if it lies where the settings say, so that nothing is to be put there.
+    async fn find_kek(
+        &self,
+        data: &DataDirectory,
+        settings: &Settings,
+        given: Option<&Path>,
+    ) -> Result<Option<crate::vault::Kek>, Error> {
+        let file = match (given, settings.kek.as_deref()) {
+            (Some(_), Some(set)) => {
+                return Err(Error::operator(format!(
+                    "the settings say that the KEK lies at {}; put it there and leave --kek out",
+                    set.display()
+                )));
+            }
+            (Some(file), None) | (None, Some(file)) => file,
+            (None, None) => {
+                return Err(Error::operator(format!(
+                    "the KEK is not part of a backup; name its file with --kek, and it is put at {}",
+                    data.kek().display()
+                )));
+            }
+        };
+        let key = kek::read(file)?;
+        let keyring = Keyring::open_copy(&self.keyring_file()).await?;
+        let known = keyring.keks().await?;
+        let counts = keyring.counts().await?;
+        keyring.close().await;
+        let newest = known.first().map_or(0, |row| row.generation);
+        let cut = counts.iter().any(|(generation, shares, server)| *generation < newest && shares + server > 0);
+        if cut || matching(&known, &key).is_none_or(|row| row.generation != newest) {
+            return Err(Error::operator(format!(
+                "{} does not open this keyring, which needs generation {newest} of the KEK; older generations are kept \
+                 beside the KEK as KEK.GENERATION",
+                file.display()
+            )));
+        }
+        Ok(given.is_some().then_some(key))
+    }
+}
+
+fn copy_private(from: &Path, to: &Path) -> Result<(), Error> {
+    let mut source = File::open(from).map_err(Error::file(from))?;
+    let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let mut copy = create.map_err(Error::file(to))?;
+    std::io::copy(&mut source, &mut copy).map_err(Error::file(to))?;
+    copy.sync_all().map_err(Error::file(to))
+}

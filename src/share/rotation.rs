@@ -1,0 +1,463 @@
+//! Replacing keys: the KEK, under which share keys and the server's own keys are wrapped, and the key of one share, under
+//! which file keys are wrapped and names are sealed. No object is touched.
+//!
+//! Both can be killed at any point and continued by doing them again; at every point everything can be read. Of the KEK the
+//! keyring tells which generation wraps which row; of a share's key the records tell which generation is in force.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::{ShareId, Time, Word};
+use crate::records::keyring::{self, KeyOf, WrappedRow};
+use crate::records::{Conn, RecordsError, people, rotation, tickets};
+use crate::share::audit::{self, Subject};
+use crate::share::desk::existing_ticket;
+use crate::share::kek::{self, matching};
+use crate::share::keys::ShareKeys;
+use crate::share::{Error, Shares};
+use crate::vault::{Kek, WrappedKey};
+
+/// Keys that are wrapped anew in one transaction of the keyring.
+const KEYS_AT_ONCE: u32 = 500;
+/// Rows of a share that are read at once: some megabytes. Each reading sorts all rows of the share, so they are few.
+const ROWS_AT_ONCE: u32 = 25_000;
+/// The fact that says which generation of the KEK the audit trail has told of.
+const TOLD: &str = "kek_generation";
+
+/// The keys in use, by generation.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyStatus {
+    /// The KEK's generations, ascending.
+    pub kek: Vec<KekLine>,
+    /// What share keys of each generation hold, over all shares.
+    pub generations: Vec<GenerationLine>,
+    /// The share that was asked for.
+    pub share: Option<ShareKeyLine>,
+    /// What is left to do of rotations that were cut, as sentences.
+    pub left: Vec<String>,
+}
+
+/// A generation of the KEK.
+#[derive(Debug, Clone, Serialize)]
+pub struct KekLine {
+    /// Counts from 1 on.
+    pub generation: u32,
+    /// Since when it is in force.
+    pub since: Time,
+    /// The file that holds it, if there is one.
+    pub file: Option<String>,
+    /// Share keys that it wraps.
+    pub share_keys: u64,
+    /// Keys of the server that it wraps.
+    pub server_keys: u64,
+}
+
+/// A generation of share keys, over all shares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GenerationLine {
+    /// Counts from 1 on, in each share.
+    pub generation: u32,
+    /// Shares in which it is in force.
+    pub shares: u64,
+    /// Share keys of this generation in the keyring.
+    pub share_keys: u64,
+    /// Versions whose file keys it wraps.
+    pub versions: u64,
+    /// Names that it seals.
+    pub names: u64,
+}
+
+/// The keys of one share.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShareKeyLine {
+    /// The ticket.
+    pub ticket: String,
+    /// The generation in force.
+    pub in_force: u32,
+    /// The generations that the keyring has.
+    pub in_keyring: Vec<u32>,
+    /// Versions by the generation that wraps their file keys.
+    pub versions: BTreeMap<u32, u64>,
+    /// Names, all sealed under the generation in force.
+    pub names: u64,
+}
+
+/// What a rotation of the KEK did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rotated {
+    /// The generation that is in force now.
+    pub generation: u32,
+    /// Whether it went on with a rotation that was cut.
+    pub continued: bool,
+    /// Keys that were wrapped anew in this run.
+    pub keys: u64,
+    /// The file that holds the KEK in force.
+    pub kek: String,
+    /// The file that keeps the older KEK.
+    pub kept: String,
+}
+
+/// What a rotation of a share's key did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RotatedShare {
+    /// The ticket.
+    pub ticket: String,
+    /// The generation that is in force now.
+    pub generation: u32,
+    /// Whether it only ended a rotation that was cut.
+    pub continued: bool,
+    /// File keys that were wrapped anew.
+    pub versions: u64,
+    /// Names that were sealed anew.
+    pub names: u64,
+}
+
+impl Shares {
+    /// Counts keys and what they hold by generation, of all shares or with one in detail.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or a database fails.
+    pub async fn key_status(&self, only: Option<&Word>) -> Result<KeyStatus, Error> {
+        let (cabinet, mut left) = (&self.0.keys, Vec::new());
+        let (known, counts) = (cabinet.keyring().keks().await?, cabinet.keyring().counts().await?);
+        let path = cabinet.path();
+        let mut files = BTreeMap::new();
+        for file in known.iter().map(|row| kek::kept(path, row.generation)).chain([kek::next(path), path.to_owned()]) {
+            if let Some(row) = file.exists().then(|| kek::read(&file).ok()).flatten().and_then(|k| matching(&known, &k))
+            {
+                files.insert(row.generation, file);
+            }
+        }
+        let mut lines = Vec::new();
+        for (row, (generation, share_keys, server_keys)) in known.iter().rev().zip(counts) {
+            let file = files.get(&generation).map(|file| file.display().to_string());
+            lines.push(KekLine { generation, since: row.created_at, file, share_keys, server_keys });
+        }
+        let newest = known.first().map_or(0, |row| row.generation);
+        let outdated: u64 = lines.iter().filter(|l| l.generation < newest).map(|l| l.share_keys + l.server_keys).sum();
+        if outdated > 0 || files.get(&newest).is_some_and(|file| *file != path) {
+            left.push(format!(
+                "A rotation of the KEK was cut: {outdated} keys are still wrapped under an older generation, and {} is \
+                 not the newest yet. Run 'tacdrop key rotate' again to continue.",
+                path.display()
+            ));
+        }
+
+        let mut conn = self.0.records.read().await?;
+        let shares = rotation::shares(&mut conn).await?;
+        let wrapped = rotation::wrapped(&mut conn).await?;
+        let in_keyring = cabinet.keyring().share_generations().await?;
+        let mut generations: BTreeMap<u32, GenerationLine> = BTreeMap::new();
+        for count in &shares {
+            let line = line_of(&mut generations, count.in_force);
+            line.shares += 1;
+            line.names += count.names;
+        }
+        for (_, generation, versions) in &wrapped {
+            line_of(&mut generations, *generation).versions += versions;
+        }
+        for (_, generation) in &in_keyring {
+            line_of(&mut generations, *generation).share_keys += 1;
+        }
+        let in_force: BTreeMap<ShareId, u32> = shares.iter().map(|count| (count.share, count.in_force)).collect();
+        let mut cut = Vec::new();
+        for ticket in tickets::list(&mut conn, None).await? {
+            let other = |(share, generation): &&(ShareId, u32)| {
+                *share == ticket.share && in_force.get(share).is_some_and(|in_force| in_force != generation)
+            };
+            if in_keyring.iter().any(|row| other(&row)) {
+                cut.push(ticket.reference);
+            }
+        }
+        for ticket in &cut {
+            left.push(format!(
+                "A rotation of the key of {ticket}'s share was cut. Run 'tacdrop key rotate --share {ticket}' to end it."
+            ));
+        }
+        let share = match only {
+            None => None,
+            Some(reference) => {
+                let ticket = existing_ticket(&mut conn, reference).await?;
+                Some(ShareKeyLine {
+                    ticket: reference.to_string(),
+                    in_force: ticket.key_generation,
+                    in_keyring: in_keyring.iter().filter(|row| row.0 == ticket.share).map(|row| row.1).collect(),
+                    versions: wrapped.iter().filter(|row| row.0 == ticket.share).map(|row| (row.1, row.2)).collect(),
+                    names: shares.iter().find(|count| count.share == ticket.share).map_or(0, |count| count.names),
+                })
+            }
+        };
+        Ok(KeyStatus { kek: lines, generations: generations.into_values().collect(), share, left })
+    }
+
+    /// Replaces the KEK: everything in the keyring is wrapped under a new one, which is made, or is the one in the file
+    /// `given`. Goes on with a rotation that was cut. `progress` hears how many keys of how many are done.
+    ///
+    /// # Errors
+    /// A sentence that says what is in the way; nothing is lost then, and it can be continued.
+    pub async fn rotate_kek(&self, given: Option<&Path>, mut progress: impl FnMut(u64, u64)) -> Result<Rotated, Error> {
+        let _lock = self.0.data.lock_for_rotation()?;
+        let (cabinet, points) = (&self.0.keys, &self.0.points);
+        let (keyring, path) = (cabinet.keyring(), cabinet.path());
+        cabinet.load_keks().await?;
+        let known = keyring.keks().await?;
+        let newest = known.first().map_or(0, |row| row.generation);
+        let at_path = if path.exists() { matching(&known, &kek::read(path)?).map(|row| row.generation) } else { None };
+        let outdated = keyring.counts().await?.iter().any(|(g, s, k)| *g < newest && s + k > 0);
+        let continued = outdated || at_path != Some(newest);
+        if continued {
+            if let Some(given) = given
+                && matching(&known, &kek::read(given)?).is_none_or(|row| row.generation != newest)
+            {
+                return Err(Error::operator(format!(
+                    "a rotation to another KEK was cut; end it first: run 'tacdrop key rotate' without --new-kek, then \
+                     again with {}",
+                    given.display()
+                )));
+            }
+        } else {
+            let used = || Error::operator("this KEK has been in use before; a new one is needed");
+            if let Some(given) = given
+                && matching(&known, &kek::read(given)?).is_some()
+            {
+                return Err(used());
+            }
+            let new = self.next_kek(given)?;
+            if matching(&known, &new).is_some() {
+                return Err(used());
+            }
+            points.pass("rotate-kek.file-durable");
+            match keyring.add_kek(newest + 1, &new.seal_canary(newest + 1)?, Time::now()).await {
+                Err(RecordsError::Exists) => return Err(Error::KeysReplaced),
+                other => other?,
+            }
+            points.pass("rotate-kek.generation-added");
+            cabinet.load_keks().await?;
+        }
+        let (generation, _) = cabinet.newest_kek()?;
+        let keys = self.rewrap_keys(generation, &mut progress).await?;
+
+        // Told once, however often it is cut from here on.
+        let mut tx = self.0.records.begin().await?;
+        if people::fact(tx.conn(), TOLD).await?.as_deref() != Some(&generation.to_string()) {
+            people::set_fact(tx.conn(), TOLD, &generation.to_string()).await?;
+            let subject = Subject { actor: "operator", ticket: None, id: None };
+            audit::write(tx.conn(), "key.rotated", subject, &json!({ "generation": generation })).await?;
+            tx.commit().await?;
+        }
+        points.pass("rotate-kek.noted");
+
+        // The KEK at the path may be older than the one before: only if somebody moved files about.
+        let old = at_path.filter(|at| *at < generation).unwrap_or(generation.saturating_sub(1));
+        if kek::next(path).exists() {
+            kek::promote(path, old, || points.pass("rotate-kek.old-kept")).map_err(|error| {
+                Error::operator(format!(
+                    "every key is wrapped under the new KEK, but it cannot take its place ({error}). Move the files \
+                     yourself, as whoever may: {0} to {1}, then {2} to {0}; run 'tacdrop key rotate' no more until then",
+                    path.display(),
+                    kek::kept(path, old).display(),
+                    kek::next(path).display()
+                ))
+            })?;
+        }
+        points.pass("rotate-kek.renamed");
+        cabinet.load_keks().await?;
+        Ok(Rotated {
+            generation,
+            continued,
+            keys,
+            kek: path.display().to_string(),
+            kept: kek::kept(path, old).display().to_string(),
+        })
+    }
+
+    /// The next KEK, durable in its file beside the one in force before anything is wrapped under it.
+    fn next_kek(&self, given: Option<&Path>) -> Result<Kek, Error> {
+        let path = self.0.keys.path();
+        let file = kek::next(path);
+        let given = given.map(kek::read).transpose()?;
+        if file.exists() {
+            // From a run that was cut before anything was wrapped under it, or put there by the operator.
+            let there = kek::read(&file)?;
+            if given.is_none_or(|given| *given.to_secret_bytes() == *there.to_secret_bytes()) {
+                std::fs::File::open(&file).and_then(|file| file.sync_all()).map_err(Error::file(&file))?;
+                kek::sync_above(&file).map_err(Error::file(&file))?;
+                return Ok(there);
+            }
+            return Err(Error::operator(format!(
+                "{} holds another new KEK already; remove it, as nothing is wrapped under it, or leave --new-kek out",
+                file.display()
+            )));
+        }
+        let new = match given {
+            Some(given) => given,
+            None => Kek::generate()?,
+        };
+        match kek::write(&file, &new) {
+            Ok(()) => Ok(new),
+            Err(error) => Err(Error::operator(format!(
+                "{} cannot be written ({error}); make the directory writable while keys are rotated, or put a new KEK (64 \
+                 hexadecimal digits, mode 0400) there yourself and run 'tacdrop key rotate' again",
+                file.display()
+            ))),
+        }
+    }
+
+    /// Wraps everything that is still wrapped under an older KEK.
+    async fn rewrap_keys(&self, generation: u32, progress: &mut impl FnMut(u64, u64)) -> Result<u64, Error> {
+        let (cabinet, keyring) = (&self.0.keys, self.0.keys.keyring());
+        let counts = keyring.counts().await?;
+        let all: u64 = counts.iter().filter(|(g, ..)| *g < generation).map(|(_, shares, server)| shares + server).sum();
+        let missing = |generation| Error::operator(format!("generation {generation} of the KEK is not at hand"));
+        let (_, new) = cabinet.newest_kek()?;
+        let mut done = 0;
+        progress(0, all);
+        loop {
+            let mut tx = keyring.begin().await?;
+            let rows = keyring::outdated(tx.conn(), generation, KEYS_AT_ONCE).await?;
+            if rows.is_empty() {
+                return Ok(done);
+            }
+            for (of, row) in &rows {
+                let Some(old) = cabinet.kek_at_hand(row.kek_generation) else {
+                    return Err(missing(row.kek_generation));
+                };
+                let wrapped = match of {
+                    KeyOf::Share(share) => {
+                        let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
+                        let key = old.unwrap_share_key(row.kek_generation, *share, &wrapped)?;
+                        new.wrap_share_key(generation, *share, &key)?.as_bytes().to_vec()
+                    }
+                    KeyOf::Server(purpose) => {
+                        let secret = old.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?;
+                        new.wrap_secret(generation, purpose, &secret)?
+                    }
+                };
+                let new = WrappedRow { generation: row.generation, kek_generation: generation, wrapped };
+                keyring::rewrap(tx.conn(), of, &new).await?;
+            }
+            self.0.points.pass("rotate-kek.before-commit");
+            tx.commit().await?;
+            self.0.points.pass("rotate-kek.after-commit");
+            done += rows.len() as u64;
+            progress(done, all.max(done));
+        }
+    }
+
+    /// Replaces the key of a ticket's share: every file key is wrapped anew and every name sealed anew, in one transaction.
+    /// Ends a rotation that was cut. `progress` hears how many rows of how many are done.
+    ///
+    /// # Errors
+    /// If there is no such ticket, something of it does not open, or a database fails; nothing is lost then.
+    pub async fn rotate_share(
+        &self,
+        reference: &Word,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<RotatedShare, Error> {
+        let _lock = self.0.data.lock_for_rotation()?;
+        let (cabinet, points) = (&self.0.keys, &self.0.points);
+        let ticket = existing_ticket(&mut *self.0.records.read().await?, reference).await?;
+        let (share, old_generation) = (ticket.share, ticket.key_generation);
+        let mut rotated = RotatedShare {
+            ticket: reference.to_string(),
+            generation: old_generation,
+            continued: false,
+            versions: 0,
+            names: 0,
+        };
+        let there = cabinet.keyring().share_generations().await?;
+        if there.iter().any(|(of, generation)| *of == share && *generation < old_generation) {
+            // Everything is done but this.
+            rotated.continued = true;
+        } else {
+            let old = cabinet.share(share).await?;
+            let new = match cabinet.open_share_key(share, Some(old_generation + 1)).await? {
+                Some(new) => {
+                    rotated.continued = true;
+                    new
+                }
+                None => cabinet.new_share_key(share, old_generation + 1).await?,
+            };
+            points.pass("rotate-share.key-durable");
+
+            let mut tx = self.0.records.begin_alone().await?;
+            let count = rotation::shares(tx.conn()).await?.into_iter().find(|count| count.share == share);
+            let versions = rotation::wrapped(tx.conn()).await?;
+            let versions: u64 = versions.iter().filter(|row| row.0 == share).map(|row| row.2).sum();
+            let all = versions + count.map_or(0, |count| count.names);
+            let mut report = |done| progress(done, all);
+            rotated.versions = rewrap_files(tx.conn(), &old, &new, &mut report).await?;
+            rotated.names = reseal_names(tx.conn(), &old, &new, rotated.versions, &mut report).await?;
+            if !rotation::set_key_generation(tx.conn(), share, old.generation, new.generation).await? {
+                return Err(Error::KeysReplaced);
+            }
+            rotated.generation = new.generation;
+            let subject = Subject { actor: "operator", ticket: Some(reference), id: None };
+            let detail = json!({ "generation": new.generation, "versions": rotated.versions, "names": rotated.names });
+            audit::write(tx.conn(), "share-key.rotated", subject, &detail).await?;
+            points.pass("rotate-share.before-commit");
+            tx.commit().await?;
+            points.pass("rotate-share.after-commit");
+        }
+        cabinet.keyring().delete_share_keys(share, rotated.generation).await?;
+        points.pass("rotate-share.old-deleted");
+        Ok(rotated)
+    }
+}
+
+async fn rewrap_files(
+    conn: &mut Conn,
+    old: &ShareKeys,
+    new: &ShareKeys,
+    report: &mut impl FnMut(u64),
+) -> Result<u64, Error> {
+    let (mut after, mut done) = (None, 0);
+    loop {
+        let rows = rotation::file_keys(conn, old.share, after, ROWS_AT_ONCE).await?;
+        let Some(last) = rows.last() else { return Ok(done) };
+        after = Some(last.version);
+        done += rows.len() as u64;
+        let mut wrapped_anew = Vec::with_capacity(rows.len());
+        for row in rows {
+            let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
+            let key = old.key.unwrap_file_key(row.generation, old.share, row.version, &wrapped)?;
+            let wrapped = new.wrap_file_key(row.version, &key)?.as_bytes().to_vec();
+            wrapped_anew.push(rotation::FileKeyRow { generation: new.generation, wrapped, ..row });
+        }
+        rotation::set_file_keys(conn, &wrapped_anew).await?;
+        report(done);
+    }
+}
+
+async fn reseal_names(
+    conn: &mut Conn,
+    old: &ShareKeys,
+    new: &ShareKeys,
+    before: u64,
+    report: &mut impl FnMut(u64),
+) -> Result<u64, Error> {
+    let (mut after, mut done) = (None, 0);
+    loop {
+        let rows = rotation::names(conn, old.share, after, ROWS_AT_ONCE).await?;
+        let Some(last) = rows.last() else { return Ok(done) };
+        after = Some(last.entry);
+        done += rows.len() as u64;
+        let mut sealed_anew = Vec::with_capacity(rows.len());
+        for row in rows {
+            let name = old.names.open_name(row.entry, &row.sealed)?;
+            let index = new.names.index(row.parent, &name);
+            let sealed = new.names.seal_name(row.entry, &name)?;
+            sealed_anew.push((rotation::NameRow { sealed, ..row }, index));
+        }
+        rotation::set_names(conn, &sealed_anew).await?;
+        report(before + done);
+    }
+}
+
+fn line_of(generations: &mut BTreeMap<u32, GenerationLine>, generation: u32) -> &mut GenerationLine {
+    let empty = GenerationLine { generation, ..GenerationLine::default() };
+    generations.entry(generation).or_insert(empty)
+}
