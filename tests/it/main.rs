@@ -7,6 +7,7 @@
 mod access;
 mod cli;
 mod clients;
+mod cuts;
 mod format;
 mod hostile;
 mod house;
