@@ -11,6 +11,7 @@ mod cuts;
 mod format;
 mod hostile;
 mod house;
+mod kills;
 mod notices;
 mod resume;
 mod secrecy;

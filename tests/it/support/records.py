@@ -4,6 +4,8 @@
 records.py audit DATA              checks the chain of the audit trail (I5)
 records.py objects DATA            prints the id of each object that lies in the records, one a line, with its length
 records.py flip DATA ID OFFSET     changes one bit of such an object
+records.py versions DATA           prints of each version: artifact id, number, state, SHA-256 or -
+records.py lock DATA               holds the lock for writing until its input ends; says "locked" when it has it
 """
 
 import hashlib
@@ -47,6 +49,18 @@ def main() -> None:
             changed = bytearray(stored)
             changed[offset] ^= 1
             records.execute("UPDATE object SET bytes = ? WHERE id = ?", (bytes(changed), identity))
+        elif command == "versions":
+            rows = records.execute(
+                "SELECT hex(e.id), e.number_base + v.number, v.state, hex(v.sha256) FROM version v "
+                "JOIN entry e ON e.id = v.entry_id ORDER BY e.id, v.number")
+            for entry, number, state, digest in rows:
+                print(entry.lower(), number, state, (digest or "-").lower())
+        elif command == "lock":
+            records.isolation_level = None
+            records.execute("BEGIN IMMEDIATE")
+            print("locked", flush=True)
+            sys.stdin.read()
+            records.execute("ROLLBACK")
         else:
             sys.exit(f"no such command: {command}")
     records.close()

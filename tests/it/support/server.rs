@@ -305,6 +305,12 @@ impl House {
         artifact
     }
 
+    /// What a Python script sees in the records behind the server's back: lines of words.
+    pub(crate) fn records(&self, command: &str) -> Vec<Vec<String>> {
+        let run = Run::new(super::python()).arg("-B").arg(super::script("records.py")).arg(command).arg(self.data());
+        run.finish().ok().out().lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    }
+
     /// `notice list --json`.
     pub(crate) fn notices(&self) -> Vec<Value> {
         let list = self.json(["notice", "list"]);
