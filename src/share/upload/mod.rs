@@ -264,6 +264,9 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let house = Arc::clone(view.house());
+    if let Some(length) = start.shown {
+        lane.show(length);
+    }
     let worker = Worker::new(house, Arc::clone(&lane), start);
     view.house().works.spawn(worker.run());
     let mut upload = Upload::with_lane(view, path, mode, lane);
@@ -280,6 +283,8 @@ struct Start {
     origin: HashOrigin,
     /// Begins with no bytes: then a CLOSE makes a version even if none come.
     fresh: bool,
+    /// How long it looks until something is written.
+    shown: Option<u64>,
 }
 
 impl Start {
@@ -302,6 +307,7 @@ impl Start {
             digest: Digest::new(),
             origin: HashOrigin::Streamed,
             fresh: true,
+            shown: None,
         })
     }
 
@@ -329,9 +335,10 @@ impl Start {
                 return Err(Refusal::StillReceiving.into());
             }
             map.truncate(told);
-        } else if map.is_whole(map.end()) {
-            map.truncate(version.resumable_at);
         }
+        // What lies behind the resume point stays: whoever continues writes the same over it, and whoever was cut while he
+        // changed the middle of a whole file must not lose its end.
+        let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let ledger = Ledger {
             ticket: spot.reach.ticket.clone(),
@@ -348,7 +355,7 @@ impl Start {
             stored_manifest: None,
             keys,
         };
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false, shown })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -376,7 +383,7 @@ impl Start {
             None => Digest::new(),
         };
         let map = SliceMap::from_slices(manifest.slices)?;
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, fresh: false, shown: None })
     }
 }
 
