@@ -94,6 +94,8 @@ impl<'a> Life<'a> {
             .set("NOTIFY__SETTLE_SECONDS", settle)
             .set("STORAGE__EXTENT_MIB", extent)
             .set("STORAGE__CHECKPOINT_SECONDS", "1")
+            .set("LIMITS__UNAUTHENTICATED_PER_SOURCE", "64")
+            .set("LIMITS__CONNECTIONS_PER_SOURCE", "64")
             .furnish();
         Self { house, sink, ticket, attempts: Vec::new(), numbers, totals, _work: work }
     }
@@ -224,7 +226,7 @@ impl<'a> Life<'a> {
         self.totals.kills += 1;
         for (client, mut job, steps) in jobs {
             // Most end by themselves; one that would try again must not do so behind the restart.
-            let end = Instant::now() + Duration::from_secs(2);
+            let end = Instant::now() + Duration::from_millis(300);
             while !job.has_ended() && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(10));
             }

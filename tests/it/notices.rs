@@ -155,6 +155,28 @@ fn r24_a_notice_outlives_kill_9_between_upload_and_delivery() {
 }
 
 #[test]
+fn r24_killed_between_sending_and_writing_it_down_the_same_mail_is_sent_again() {
+    let work = tempfile::tempdir().unwrap();
+    let mut sink = Sink::new(work.path());
+    sink.start();
+    // The mail server has the mail, and the answer that says so is still to come.
+    sink.hold_answers();
+    let (mut house, ticket, _) = sink.house().furnish();
+    show_tech(&house.work().join("a.txt"), 50);
+    house.customer(&ticket, "put a.txt").ok();
+    sink.await_mails(1);
+    assert!(house.notices().iter().all(|notice| notice["state"] != "delivered"), "{:#?}", house.notices());
+    house.kill();
+    sink.answer_again();
+    house.start();
+    let mails = sink.await_mails(2);
+    let ids: Vec<_> = mails.iter().map(|mail| mail.header("message-id").unwrap()).collect();
+    assert_eq!(ids[0], ids[1], "who receives both must see that they are one");
+    assert_eq!((&mails[0].body, mails.len()), (&mails[1].body, 2));
+    house.await_notices(1);
+}
+
+#[test]
 fn r60_what_a_customer_types_is_inert_in_a_mail() {
     let (house, ticket, _) = House::open();
     show_tech(&house.work().join("a.txt"), 5);
