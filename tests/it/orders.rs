@@ -200,7 +200,7 @@ fn r27_deleted_while_open_an_upload_fails_and_leaves_nothing() {
 struct Mounted {
     job: Job,
     path: PathBuf,
-    _mount: Mount,
+    mount: Mount,
 }
 
 impl Mounted {
@@ -218,7 +218,14 @@ impl Mounted {
             let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
             mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str()).then_some(())
         });
-        Self { job, path, _mount: mount }
+        Self { job, path, mount }
+    }
+
+    /// Unmounts it as somebody does who has finished: what sshfs closes in the background is closed.
+    fn finish(self) {
+        let Self { mut job, mount, .. } = self;
+        drop(mount);
+        within(PATIENCE, "sshfs to end", || job.has_ended().then_some(()));
     }
 
     /// What somebody who pulls the plug does: nothing that is under way is closed.
@@ -289,7 +296,7 @@ fn r16_r27_sshfs_writes_into_the_middle_appends_truncates_and_rewrites() {
         house.artifact(&ticket, "dump.bin").filter(|line| line["sha256"] == *sha256(&local))
     });
     same("random rewrites");
-    drop(mounted);
+    mounted.finish();
     house.check_invariants(&[(&ticket, "dump.bin", sha256(&local))], &[b"dump.bin"]);
 }
 
@@ -326,7 +333,7 @@ fn r25_sshfs_killed_while_it_writes_into_the_middle_leaves_the_old_version_and_c
     both(&local, &remote, |file| drop(dd(&patch, file, 5).finish().ok()));
     let whole = show_tech(&house.work().join("fresh"), 4000);
     fs::copy(&whole, mounted.path.join("fresh.bin")).unwrap();
-    drop(mounted);
+    mounted.finish();
     let digests = [sha256(&local), sha256(&whole)];
     eventually("both files", || {
         let holds =
