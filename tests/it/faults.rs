@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::child::{Job, Run};
 use crate::support::files::{random_file, sha256, show_tech};
 use crate::support::numbers::ask;
-use crate::support::server::{House, Ticket};
+use crate::support::server::House;
 use crate::support::{PATIENCE, cannot, eventually, python, repository, script, within};
 
 const MIB: u64 = 1 << 20;
