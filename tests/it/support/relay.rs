@@ -178,10 +178,11 @@ impl Line {
         let writer = async move {
             while let Some((due, bytes)) = arriving.recv().await {
                 tokio::time::sleep_until(due).await;
-                to.write_all(&bytes).await?;
+                // Before it arrives, so that whoever has received something finds it counted.
                 if let Some(count) = count {
                     count.fetch_add(bytes.len() as u64, Ordering::SeqCst);
                 }
+                to.write_all(&bytes).await?;
             }
             Ok::<_, End>(to)
         };
