@@ -23,7 +23,7 @@ struct State {
 }
 
 enum Body {
-    Version(Reading),
+    Version(Box<Reading>),
     /// Something small that the server itself says.
     Text(Vec<u8>),
 }
@@ -86,7 +86,7 @@ impl Download {
             login: view.login().clone(),
             read: Mutex::default(),
         };
-        Ok(Self(Arc::new(State { house: Arc::clone(house), body: Body::Version(reading), attributes })))
+        Ok(Self(Arc::new(State { house: Arc::clone(house), body: Body::Version(Box::new(reading)), attributes })))
     }
 
     /// A text of a few lines; `attributes` tell its size.

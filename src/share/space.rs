@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::model::Refusal;
 use crate::share::{Error, Settings};
@@ -28,6 +28,8 @@ struct State {
     /// What one promise holds at most.
     most: u64,
     promised: AtomicU64,
+    /// Whether the operators were told that there is no room.
+    told: AtomicBool,
 }
 
 /// How full a disk is, in bytes.
@@ -47,6 +49,7 @@ impl Room {
             reserve_bytes: settings.reserve_bytes,
             most: settings.extent_bytes,
             promised: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         }))
     }
 
@@ -99,8 +102,12 @@ impl Promise {
         let free = self.room.fill()?.free;
         let more = self.room.0.most.min(free / PART).max(needed);
         if more > free {
+            if !self.room.0.told.swap(true, Ordering::Relaxed) {
+                tracing::error!(free, "no space left but the reserve: uploads are refused until there is");
+            }
             return Err(Refusal::DiskFull.into());
         }
+        self.room.0.told.store(false, Ordering::Relaxed);
         self.room.0.promised.fetch_add(more, Ordering::Relaxed);
         self.left += more;
         Ok(())

@@ -172,6 +172,35 @@ async fn r26_a_cut_upload_goes_on_where_stat_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r27_a_change_in_the_middle_that_was_cut_and_is_done_again_leaves_the_end_as_it_was() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let mut bytes = pattern(300_000, 5);
+    put(&view, "a", &bytes).await;
+    bytes[100_000..100_500].fill(7);
+    let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
+    write(&mut upload, 100_000, &[7; 500]).await;
+    drop(upload);
+    shares.close().await;
+    drop((view, shares));
+
+    let shares = fixture.open().await;
+    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let view = shares.view(&shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let size = view.attributes(&path("a")).await.unwrap().size;
+    assert_eq!(size, 300_000 / 65_536 * 65_536);
+    let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
+    // STAT and FSTAT agree until something is written: psftp asks the one, others the other.
+    assert_eq!(upload.attributes().await.unwrap().size, size);
+    write(&mut upload, 100_000, &[7; 500]).await;
+    assert_eq!(upload.attributes().await.unwrap().size, 300_000);
+    upload.close().await.unwrap();
+    assert_eq!(get(&view, "a").await.unwrap(), bytes);
+    all_intact(&shares).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwriting_makes_a_version_and_open_reads_keep_theirs() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;

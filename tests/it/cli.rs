@@ -240,7 +240,7 @@ fn every_command_of_the_readme_works() {
     let (work, home) = (house.work(), house.work().join("home"));
     fs::create_dir_all(home.join(".ssh")).unwrap();
     fs::create_dir(work.join("bin")).unwrap();
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tacdrop"), work.join("bin/tacdrop")).unwrap();
+    std::os::unix::fs::symlink(crate::support::binary(), work.join("bin/tacdrop")).unwrap();
     let key = house.key("readme");
     fs::copy(key.0.with_extension("pub"), home.join(".ssh/id_ed25519.pub")).unwrap();
     show_tech(&work.join("show-tech.txt"), 100);

@@ -1,18 +1,12 @@
 //! The clients that customers have. What each of them sends must arrive, and what it fetches must be the same.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::support::child::Run;
 use crate::support::files::{random_file, sha256, show_tech};
-use crate::support::server::{House, Ticket};
+use crate::support::server::House;
 
 const MIB: u64 = 1 << 20;
-
-/// For clients that take the whole address.
-fn url(house: &House, ticket: &Ticket, path: &str) -> String {
-    format!("sftp://127.0.0.1:{}/{path}", house.port()).replace("sftp://", &format!("sftp://{}@", ticket.reference))
-}
 
 #[test]
 fn openssh_scp_copies_up_and_down() {
@@ -53,19 +47,9 @@ fn lftp_puts_gets_and_mirrors() {
     for (seed, file) in files.iter().enumerate() {
         random_file(&house.work().join(file), 50_000 * (1 + seed as u64), seed as u64);
     }
-    let ssh = format!(
-        "ssh -a -x -F none -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={} -o PubkeyAuthentication=no",
-        house.known_hosts().display()
-    );
-    let script = format!(
-        "set cmd:fail-exit yes; set net:max-retries 1; set net:timeout 60; set sftp:connect-program '{ssh}'; \
-         open -u {},{} sftp://127.0.0.1:{}; put 'core dump.bin'; mirror -R -P3 tree tree; \
-         get 'core dump.bin' -o back.bin; pget -n4 'core dump.bin' -o parts.bin; mirror -P3 tree back; ls; bye",
-        ticket.reference,
-        ticket.token,
-        house.port()
-    );
-    Run::new("lftp").args(["--norc", "-c", &script]).within(&house.work()).env("HOME", house.work()).finish().ok();
+    let commands = "put 'core dump.bin'; mirror -R -P3 tree tree; get 'core dump.bin' -o back.bin; \
+                    pget -n4 'core dump.bin' -o parts.bin; mirror -P3 tree back; ls";
+    house.as_customer(&ticket).lftp(commands).finish().ok();
     house.assert_holds(&ticket, "core dump.bin", &sha256(&source));
     assert_eq!(sha256(&house.work().join("back.bin")), sha256(&source));
     assert_eq!(sha256(&house.work().join("parts.bin")), sha256(&source));
@@ -74,28 +58,6 @@ fn lftp_puts_gets_and_mirrors() {
         house.assert_holds(&ticket, file, &expected);
         assert_eq!(sha256(&house.work().join(file.replacen("tree", "back", 1))), expected);
     }
-}
-
-#[test]
-fn lftp_continues_a_cut_upload() {
-    let (house, ticket, _) = House::new().set("STORAGE__CHECKPOINT_SECONDS", "1").furnish();
-    let source = random_file(&house.work().join("dump.bin"), 60 * MIB, 3);
-    let mut upload = house.slow_put(&ticket, &source, "dump.bin", 20);
-    std::thread::sleep(Duration::from_millis(2500));
-    upload.kill();
-    let ssh = format!(
-        "ssh -a -x -F none -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={} -o PubkeyAuthentication=no",
-        house.known_hosts().display()
-    );
-    let script = format!(
-        "set cmd:fail-exit yes; set net:max-retries 1; set sftp:connect-program '{ssh}'; open -u {},{} sftp://127.0.0.1:{}; \
-         put -c dump.bin; bye",
-        ticket.reference,
-        ticket.token,
-        house.port()
-    );
-    Run::new("lftp").args(["--norc", "-c", &script]).within(&house.work()).env("HOME", house.work()).finish().ok();
-    house.assert_holds(&ticket, "dump.bin", &sha256(&source));
 }
 
 #[test]
@@ -123,14 +85,11 @@ fn curl_makes_directories_and_uploads() {
     assert!(protocols.contains(" sftp"), "this curl speaks no SFTP, install Debian's: {version}");
     let (house, ticket, _) = House::open();
     let source = random_file(&house.work().join("dump.bin"), 20 * MIB, 7);
-    let curl = || {
-        let user = format!("{}:{}", ticket.reference, ticket.token);
-        Run::new("curl").args(["-q", "-sS", "--insecure", "-u", &user]).within(&house.work())
-    };
-    let target = url(&house, &ticket, "new/deep/dump.bin");
-    curl().args(["--ftp-create-dirs", "-T", "dump.bin", &target]).finish().ok();
+    let customer = house.as_customer(&ticket);
+    let target = customer.url("new/deep/dump.bin");
+    customer.curl().args(["--ftp-create-dirs", "-T", "dump.bin", &target]).finish().ok();
     house.assert_holds(&ticket, "new/deep/dump.bin", &sha256(&source));
-    curl().args(["-o", "back.bin", &target]).finish().ok();
+    customer.curl().args(["-o", "back.bin", &target]).finish().ok();
     assert_eq!(sha256(&house.work().join("back.bin")), sha256(&source));
 }
 
@@ -138,19 +97,8 @@ fn curl_makes_directories_and_uploads() {
 fn psftp_puts_and_gets() {
     let (house, ticket, _) = House::open();
     let source = random_file(&house.work().join("dump.bin"), 5 * MIB, 8);
-    fs::write(
-        house.work().join("script"),
-        "put dump.bin \"remote dump.bin\"\nget \"remote dump.bin\" back.bin\nls\nquit\n",
-    )
-    .unwrap();
-    Run::new("psftp")
-        .args(["-batch", "-P", &house.port().to_string(), "-pw", &ticket.token])
-        .args(["-hostkey", ticket.json["host_key_fingerprint"].as_str().unwrap(), "-b", "script"])
-        .arg(format!("{}@127.0.0.1", ticket.reference))
-        .within(&house.work())
-        .env("HOME", house.work())
-        .finish()
-        .ok();
+    let commands = "put dump.bin \"remote dump.bin\"\nget \"remote dump.bin\" back.bin\nls";
+    house.as_customer(&ticket).psftp(commands).finish().ok();
     house.assert_holds(&ticket, "remote dump.bin", &sha256(&source));
     assert_eq!(sha256(&house.work().join("back.bin")), sha256(&source));
 }
@@ -161,24 +109,9 @@ fn rclone_copies_up_and_checks_the_size() {
     fs::create_dir_all(house.work().join("tree/sub")).unwrap();
     let large = random_file(&house.work().join("tree/large.bin"), 20 * MIB, 9);
     let small = show_tech(&house.work().join("tree/sub/show tech.txt"), 100);
-    let rclone = || {
-        Run::new("rclone")
-            .within(&house.work())
-            .env("HOME", house.work())
-            .env("RCLONE_CONFIG", house.work().join("no-such-rclone.conf"))
-            .args(["--retries", "1", "--sftp-host", "127.0.0.1", "--sftp-port", &house.port().to_string()])
-            .args(["--sftp-user", &ticket.reference])
-    };
-    let hidden = Run::new("rclone").args(["obscure", "-"]).stdin(ticket.token.as_bytes()).finish();
-    // Older ones take it as an argument only.
-    let hidden = if hidden.code() == Some(0) {
-        hidden
-    } else {
-        Run::new("rclone").args(["obscure", &ticket.token]).finish().ok()
-    };
-    let hidden = hidden.out().trim().to_owned();
-    rclone().args(["--sftp-pass", &hidden, "copy", "tree", ":sftp:tree"]).finish().ok();
+    let customer = house.as_customer(&ticket);
+    customer.rclone().args(["copy", "tree", ":sftp:tree"]).finish().ok();
     house.assert_holds(&ticket, "tree/large.bin", &sha256(&large));
     house.assert_holds(&ticket, "tree/sub/show tech.txt", &sha256(&small));
-    rclone().args(["--sftp-pass", &hidden, "check", "--size-only", "tree", ":sftp:tree"]).finish().ok();
+    customer.rclone().args(["check", "--size-only", "tree", ":sftp:tree"]).finish().ok();
 }

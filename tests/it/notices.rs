@@ -1,63 +1,15 @@
 //! What engineers are told: one mail for what belongs together, exact, and never lost.
 
-use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::child::{Job, Run};
+use crate::support::child::Run;
+use crate::support::eventually;
 use crate::support::files::{sha256, show_tech};
 use crate::support::mail::Mail;
-use crate::support::server::{House, mails_in, one_mail};
-use crate::support::{PATIENCE, eventually, python, script};
-
-/// A mail server that keeps what it is sent.
-struct Sink {
-    job: Option<Job>,
-    directory: PathBuf,
-    port: u16,
-}
-
-impl Sink {
-    /// A place for one; nobody listens yet.
-    fn new(house: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let directory = house.join("sink");
-        fs::create_dir_all(&directory).unwrap();
-        Self { job: None, directory, port }
-    }
-
-    fn start(&mut self) {
-        let mut job = Run::new(python())
-            .arg("-B")
-            .arg(script("smtp_sink.py"))
-            .arg(self.port.to_string())
-            .arg(&self.directory)
-            .limit(Duration::from_secs(600))
-            .start();
-        job.await_stderr("sink listens", PATIENCE);
-        self.job = Some(job);
-    }
-
-    fn mails(&self) -> Vec<Mail> {
-        mails_in(&self.directory).iter().map(|text| Mail::parse(text)).collect()
-    }
-
-    fn await_mails(&self, count: usize) -> Vec<Mail> {
-        eventually(&format!("{count} mails at the sink"), || Some(self.mails()).filter(|mails| mails.len() >= count))
-    }
-
-    /// A house that sends to this sink.
-    fn house(&self) -> House {
-        House::new()
-            .set("NOTIFY__SMTP__HOST", "127.0.0.1")
-            .set("NOTIFY__SMTP__PORT", self.port.to_string())
-            .set("NOTIFY__SMTP__TLS", "none")
-            .set("NOTIFY__SMTP__FROM", "tacdrop <drop@support.example>")
-    }
-}
+use crate::support::server::{House, one_mail};
+use crate::support::sink::Sink;
 
 #[test]
 fn uploads_that_belong_together_make_one_mail_that_says_everything() {
@@ -200,6 +152,28 @@ fn r24_a_notice_outlives_kill_9_between_upload_and_delivery() {
     let artifact = house.assert_holds(&ticket, "a.txt", &sha256(&source));
     Mail::parse(&one_mail(&house)).assert_line(artifact["location"].as_str().unwrap());
     house.check_invariants(&[(&ticket, "a.txt", sha256(&source))], &[b"a.txt"]);
+}
+
+#[test]
+fn r24_killed_between_sending_and_writing_it_down_the_same_mail_is_sent_again() {
+    let work = tempfile::tempdir().unwrap();
+    let mut sink = Sink::new(work.path());
+    sink.start();
+    // The mail server has the mail, and the answer that says so is still to come.
+    sink.hold_answers();
+    let (mut house, ticket, _) = sink.house().furnish();
+    show_tech(&house.work().join("a.txt"), 50);
+    house.customer(&ticket, "put a.txt").ok();
+    sink.await_mails(1);
+    assert!(house.notices().iter().all(|notice| notice["state"] != "delivered"), "{:#?}", house.notices());
+    house.kill();
+    sink.answer_again();
+    house.start();
+    let mails = sink.await_mails(2);
+    let ids: Vec<_> = mails.iter().map(|mail| mail.header("message-id").unwrap()).collect();
+    assert_eq!(ids[0], ids[1], "who receives both must see that they are one");
+    assert_eq!((&mails[0].body, mails.len()), (&mails[1].body, 2));
+    house.await_notices(1);
 }
 
 #[test]

@@ -115,33 +115,3 @@ fn sigterm_does_not_wait_for_ever_and_what_is_cut_can_be_continued() {
     house.start();
     resume(&house, &ticket, &source, "dump.bin", durable);
 }
-
-#[test]
-fn r18_the_invariants_hold_after_kill_9_at_any_time() {
-    let (mut house, ticket, _) = house().furnish();
-    let sources: Vec<_> = (0..6)
-        .map(|round| {
-            let sizes = [900_000, 30_000, 5 * MIB, 33 * MIB, 60_000, 12 * MIB];
-            random_file(&house.work().join(format!("f{round}")), sizes[round], round as u64)
-        })
-        .collect();
-    let mut acknowledged: Vec<(String, String)> = Vec::new();
-    for (round, delay) in [40, 150, 260, 380, 520, 800].into_iter().enumerate() {
-        let commands: String = (0..6).map(|file| format!("put f{file} kill-canary-{round}-{file}\n")).collect();
-        let upload = house.customer_run(&ticket, &commands).start();
-        // Logging in takes about a third of it.
-        std::thread::sleep(Duration::from_millis(150 + delay));
-        house.kill();
-        let said = upload.finish();
-        house.start();
-        // Batch mode echoes a command when it begins: all before the last one were acknowledged.
-        let begun = said.out().lines().filter(|line| line.starts_with("sftp> put ")).count();
-        let done = if said.code() == Some(0) { 6 } else { begun.saturating_sub(1) };
-        for (file, source) in sources.iter().enumerate().take(done) {
-            acknowledged.push((format!("kill-canary-{round}-{file}"), sha256(source)));
-        }
-        let known: Vec<_> = acknowledged.iter().map(|(path, sha)| (&ticket, path.as_str(), sha.clone())).collect();
-        house.check_invariants(&known, &[b"kill-canary-"]);
-    }
-    assert!(!acknowledged.is_empty(), "no upload ended before its server was killed: the delays are of no use here");
-}

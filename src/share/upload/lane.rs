@@ -87,6 +87,8 @@ struct State {
     early: BTreeMap<u64, Vec<u8>>,
     early_bytes: u64,
     length: u64,
+    /// What STAT says instead of the length until something changes: where an unfinished file can be continued.
+    shown: Option<u64>,
     /// When the first byte came that no extent holds yet which was ended on purpose.
     unsettled_since: Option<Instant>,
     handles: usize,
@@ -133,6 +135,7 @@ impl Lane {
                 early: BTreeMap::new(),
                 early_bytes: 0,
                 length,
+                shown: None,
                 unsettled_since: None,
                 handles: 1,
                 recorded,
@@ -144,6 +147,11 @@ impl Lane {
             received: AtomicU64::new(length),
             ended: CancellationToken::new(),
         }
+    }
+
+    /// Lets it look as long as it can be continued from, until its session changes something.
+    pub(super) fn show(&self, length: u64) {
+        self.state().shown = Some(length);
     }
 
     pub(crate) const fn artifact(&self) -> ArtifactId {
@@ -180,7 +188,7 @@ impl Lane {
         let state = self.state();
         Attributes {
             kind: PlaceKind::File,
-            size: state.length,
+            size: state.shown.unwrap_or(state.length),
             mode: state.mode,
             modified: state.modified.unwrap_or_else(Time::now),
         }
@@ -307,6 +315,7 @@ impl Lane {
             Phase::Refusing(refusal) => return Err(refusal),
             Phase::Closing | Phase::Published => return Err(Refusal::BadHandle),
         }
+        state.shown = None;
         let end = offset.saturating_add(length);
         state.put_in_order(offset, end);
         if let Some(run) = state.runs.iter().find(|run| run.next == offset) {
@@ -401,6 +410,7 @@ impl Lane {
             return Err(refusal);
         }
         state.settle();
+        state.shown = None;
         state.length = length;
         state.jobs.push_back(Job::Truncate { length });
         drop(state);

@@ -286,6 +286,9 @@ pub(crate) async fn open(
     let (version, detail) = (start.ledger.version, json!({ "artifact": artifact.to_string() }));
     view.jot("upload.opened", &start.ledger.ticket, *version.as_bytes(), detail);
     let house = Arc::clone(view.house());
+    if let Some(length) = start.shown {
+        lane.show(length);
+    }
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
     view.house().works.spawn(worker.run());
     let mut upload = Upload::with_lane(view, path, mode, lane);
@@ -304,6 +307,8 @@ struct Start {
     copies: Option<Copies>,
     /// Begins with no bytes: then a CLOSE makes a version even if none come.
     fresh: bool,
+    /// How long it looks until something is written.
+    shown: Option<u64>,
 }
 
 /// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
@@ -339,6 +344,7 @@ impl Start {
             origin: HashOrigin::Streamed,
             copies: None,
             fresh: true,
+            shown: None,
         })
     }
 
@@ -366,9 +372,10 @@ impl Start {
                 return Err(Refusal::StillReceiving.into());
             }
             map.truncate(told);
-        } else if map.is_whole(map.end()) {
-            map.truncate(version.resumable_at);
         }
+        // What lies behind the resume point stays: whoever continues writes the same over it, and whoever was cut while he
+        // changed the middle of a whole file must not lose its end.
+        let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let ledger = Ledger {
             ticket: spot.reach.ticket.clone(),
@@ -386,7 +393,7 @@ impl Start {
             stored_manifest: None,
             keys,
         };
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies: None, fresh: false })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies: None, fresh: false, shown })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -419,7 +426,7 @@ impl Start {
         } else {
             (SliceMap::new(), Some(Copies { content, length: manifest.length }))
         };
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies, fresh: false })
+        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies, fresh: false, shown: None })
     }
 }
 

@@ -51,11 +51,11 @@ impl House {
             .arg(&key.0)
     }
 
-    fn batch(&self, run: Run, user: &str, commands: &str) -> Run {
+    pub(super) fn batch(&self, run: Run, port: u16, user: &str, commands: &str) -> Run {
         let number = BATCHES.fetch_add(1, Ordering::Relaxed);
         let file = self.work().join(format!(".batch-{number}"));
         fs::write(&file, format!("{commands}\n")).unwrap();
-        run.arg("-P").arg(self.port().to_string()).arg("-b").arg(file).arg(format!("{user}@127.0.0.1"))
+        run.arg("-P").arg(port.to_string()).arg("-b").arg(file).arg(format!("{user}@127.0.0.1"))
     }
 
     /// `sftp` in batch mode as the customer of a ticket: it stops at the first command that fails, with exit code 1.
@@ -65,12 +65,12 @@ impl House {
 
     /// The same, to be started by the caller.
     pub(crate) fn customer_run(&self, ticket: &Ticket, commands: &str) -> Run {
-        self.batch(self.with_token("sftp", &ticket.token), &ticket.reference, commands)
+        self.as_customer(ticket).sftp(commands)
     }
 
     /// `sftp` in batch mode as an engineer.
     pub(crate) fn engineer_sftp(&self, engineer: &str, key: &Key, commands: &str) -> Finished {
-        self.batch(self.with_key("sftp", key), engineer, commands).finish()
+        self.batch(self.with_key("sftp", key), self.port(), engineer, commands).finish()
     }
 
     /// A slow upload: `put SOURCE TARGET` at about this many MiB a second.
@@ -78,7 +78,7 @@ impl House {
         // sftp counts Kbit.
         let run = self.with_token("sftp", &ticket.token).arg("-l").arg((mib_per_second * 8192).to_string());
         let put = format!("put \"{}\" \"{target}\"", source.display());
-        self.batch(run, &ticket.reference, &put).limit(Duration::from_secs(300)).start()
+        self.batch(run, self.port(), &ticket.reference, &put).limit(Duration::from_secs(300)).start()
     }
 
     /// Puts one file and checks that sftp exited 0.

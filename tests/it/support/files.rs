@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::numbers::Numbers;
+
 /// SHA-256 of a file, as `sha256sum` prints it.
 pub(crate) fn sha256(path: &Path) -> String {
     let mut file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -21,16 +23,10 @@ pub(crate) fn sha256(path: &Path) -> String {
 /// A file of bytes that nothing can compress, other ones for each `seed`.
 pub(crate) fn random_file(path: &Path, size: u64, seed: u64) -> PathBuf {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut state, mut left) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ size, size);
+    let (mut numbers, mut left) = (Numbers::seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ size), size);
     while left > 0 {
-        // splitmix64
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^= word >> 31;
         let now = usize::try_from(left.min(8)).unwrap();
-        out.write_all(&word.to_le_bytes()[..now]).unwrap();
+        out.write_all(&numbers.next().to_le_bytes()[..now]).unwrap();
         left -= now as u64;
     }
     out.flush().unwrap();

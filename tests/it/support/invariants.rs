@@ -1,9 +1,18 @@
 //! The invariants of the requirements, checked from outside after whatever a test did to a house.
 
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
 use super::child::Run;
 use super::mail::Mail;
 use super::server::{House, Ticket, mails_in};
 use super::{eventually, files, python, script};
+
+/// Whether an artifact's or a verification's line is of this path.
+fn is_at(line: &Value, path: &str) -> bool {
+    line["path"].as_str().unwrap().trim_start_matches('/') == path.trim_start_matches('/')
+}
 
 /// An upload whose CLOSE succeeded: ticket, path, SHA-256.
 pub(crate) type Acknowledged<'a> = (&'a Ticket, &'a str, String);
@@ -13,9 +22,17 @@ impl House {
     /// that must be nowhere in clear. I4 waits for quotas.
     #[track_caller]
     pub(crate) fn check_invariants(&self, acknowledged: &[Acknowledged<'_>], canaries: &[&[u8]]) {
-        // I1: what was acknowledged is there.
+        // I1: what was acknowledged is there. Each ticket is asked once, however much it was told.
+        let mut listed: HashMap<&str, Vec<Value>> = HashMap::new();
         for (ticket, path, sha256) in acknowledged {
-            self.assert_holds(ticket, path, sha256);
+            let list = listed.entry(&ticket.reference).or_insert_with(|| self.artifacts(ticket));
+            let artifact = list.iter().find(|artifact| is_at(artifact, path));
+            let artifact = artifact.unwrap_or_else(|| panic!("I1: {path} is not listed, but {list:#?}"));
+            assert_eq!(
+                (&artifact["state"], &artifact["sha256"]),
+                (&json!("available"), &json!(sha256)),
+                "I1: {artifact}"
+            );
         }
 
         // I2: what is called available can be read in whole and is what it was.
@@ -30,8 +47,7 @@ impl House {
                     let found = verified.iter().any(|line| {
                         line["ticket"] == reference
                             && line["version"] == artifact["version"]
-                            && line["path"].as_str().unwrap().trim_start_matches('/')
-                                == artifact["path"].as_str().unwrap().trim_start_matches('/')
+                            && is_at(line, artifact["path"].as_str().unwrap())
                     });
                     assert!(found, "I2: {artifact} was not verified");
                     available.push((reference.to_owned(), artifact.clone()));
@@ -78,6 +94,9 @@ impl House {
         let spool = self.data().join("notices");
         let hits = files::files_holding(&self.data(), &spool, canaries);
         assert!(hits.is_empty(), "I6: {hits:#?}");
+
+        // And the server's own check agrees.
+        self.tacdrop(["store", "check"]).ok();
     }
 
     /// The mails in the spool, read.

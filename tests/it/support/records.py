@@ -5,6 +5,8 @@ records.py audit DATA              checks the chain of the audit trail (I5)
 records.py objects DATA            prints the id of each object that lies in the records, one a line, with its length
 records.py flip DATA ID OFFSET     changes one bit of such an object
 records.py overdue DATA            lets the grace of the file that was withdrawn last be over
+records.py versions DATA           prints of each version: artifact id, number, state, SHA-256 or -
+records.py lock DATA               holds the lock for writing until its input ends; says "locked" when it has it
 """
 
 import hashlib
@@ -51,6 +53,18 @@ def main() -> None:
         elif command == "overdue":
             records.execute("UPDATE entry SET withdrawn_house = -1000000000 WHERE withdrawn_house = "
                             "(SELECT MAX(withdrawn_house) FROM entry)")
+        elif command == "versions":
+            rows = records.execute(
+                "SELECT hex(e.id), e.number_base + v.number, v.state, hex(v.sha256) FROM version v "
+                "JOIN entry e ON e.id = v.entry_id ORDER BY e.id, v.number")
+            for entry, number, state, digest in rows:
+                print(entry.lower(), number, state, (digest or "-").lower())
+        elif command == "lock":
+            records.isolation_level = None
+            records.execute("BEGIN IMMEDIATE")
+            print("locked", flush=True)
+            sys.stdin.read()
+            records.execute("ROLLBACK")
         else:
             sys.exit(f"no such command: {command}")
     records.close()

@@ -1,5 +1,6 @@
 //! A data directory with its server, and the command line beside it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,15 +15,38 @@ use super::{PATIENCE, eventually};
 
 /// A temporary directory with a tacdrop data directory, and most of the time a server on it.
 pub(crate) struct House {
-    root: TempDir,
     settings: Vec<(String, String)>,
+    // Dropped in this order: the server ends, its disk is taken away, then its directory.
     server: Option<Job>,
-    /// RLIMIT_NOFILE of the server.
-    open_files: Option<u32>,
+    disk: Option<Mount>,
+    root: TempDir,
+    /// What a shell does before it becomes the server.
+    before: Vec<String>,
+    /// The environment of the server alone.
+    server_env: Vec<(String, String)>,
     /// 0 until the first server has chosen one; later ones get the same.
     port: u16,
     /// What servers that have ended logged.
     old_logs: String,
+}
+
+/// A mounted filesystem. Dropped, it is unmounted, whatever still uses it.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    /// One that is mounted here already.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let umount = |how: &[&str]| Run::new("umount").args(how).arg(&self.0).finish().code() == Some(0);
+        if !umount(&[]) {
+            umount(&["-l"]);
+        }
+    }
 }
 
 /// A ticket as `ticket open` gave it.
@@ -45,8 +69,16 @@ impl House {
         fs::write(&askpass, "#!/bin/sh\nprintf '%s\\n' \"$TACDROP_TEST_TOKEN\"\n").unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(root.path().join("work")).unwrap();
-        let house =
-            Self { root, settings: Vec::new(), server: None, open_files: None, port: 0, old_logs: String::new() };
+        let house = Self {
+            settings: Vec::new(),
+            server: None,
+            disk: None,
+            root,
+            before: Vec::new(),
+            server_env: Vec::new(),
+            port: 0,
+            old_logs: String::new(),
+        };
         house.set("NOTIFY__SETTLE_SECONDS", "1")
     }
 
@@ -66,8 +98,35 @@ impl House {
 
     /// Lets the server have this many open files only.
     pub(crate) fn open_files(mut self, limit: u32) -> Self {
-        self.open_files = Some(limit);
+        self.before.push(format!("ulimit -n {limit}"));
         self
+    }
+
+    /// Lets the server write no file longer than this: its writes fail with EFBIG then.
+    pub(crate) fn file_size(mut self, kib: u64) -> Self {
+        // A shell counts blocks of 512 bytes.
+        self.before.push(format!("trap '' XFSZ && ulimit -f {}", kib * 2));
+        self
+    }
+
+    /// Sets a variable of the server's environment, and of no command's.
+    pub(crate) fn server_env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.server_env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Puts the data on a disk of this size, in memory. Needs root.
+    pub(crate) fn on_disk_of(mut self, mib: u64) -> Self {
+        fs::create_dir(self.data()).unwrap();
+        let options = format!("size={mib}m,mode=0700");
+        Run::new("mount").args(["-t", "tmpfs", "-o", &options, "tacdrop-test"]).arg(self.data()).finish().ok();
+        self.disk = Some(Mount::at(&self.data()));
+        self
+    }
+
+    /// Makes that disk larger.
+    pub(crate) fn enlarge_disk(&self, mib: u64) {
+        Run::new("mount").args(["-o", &format!("remount,size={mib}m")]).arg(self.data()).finish().ok();
     }
 
     /// A house with a running server, organisation `acme`, engineer `anna` with a key, and ticket `XT-4711`.
@@ -120,11 +179,11 @@ impl House {
 
     /// `tacdrop` on this data directory, with these settings.
     pub(crate) fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Run {
-        self.around(env!("CARGO_BIN_EXE_tacdrop")).args(args)
+        self.around(super::binary()).args(args)
     }
 
     /// A program in the environment that makes it, or what it starts, a command on this house.
-    pub(crate) fn around(&self, program: &str) -> Run {
+    pub(crate) fn around(&self, program: impl AsRef<OsStr>) -> Run {
         let run = Run::new(program).within(self.root.path()).env("TACDROP_DATA", self.data());
         self.settings.iter().fold(run, |run, (key, value)| run.env(key, value))
     }
@@ -141,13 +200,13 @@ impl House {
     }
 
     fn serve(&self) -> Job {
-        let command = match self.open_files {
-            None => self.command(["serve"]),
-            Some(limit) => {
-                let line = format!("ulimit -n {limit} && exec \"$0\" serve");
-                self.around("sh").args(["-c", &line, env!("CARGO_BIN_EXE_tacdrop")])
-            }
+        let command = if self.before.is_empty() {
+            self.command(["serve"])
+        } else {
+            let line = format!("{} && exec \"$0\" serve", self.before.join(" && "));
+            self.around("sh").args(["-c", &line]).arg(super::binary())
         };
+        let command = self.server_env.iter().fold(command, |command, (name, value)| command.env(name, value));
         command
             .env("TACDROP__SERVER__LISTEN", format!("127.0.0.1:{}", self.port))
             .limit(Duration::from_secs(3600))
@@ -250,6 +309,12 @@ impl House {
             .unwrap_or_else(|| panic!("{path} is not listed, but {:#?}", self.artifacts(ticket)));
         assert_eq!((artifact["state"].as_str(), artifact["sha256"].as_str()), (Some("available"), Some(sha256)));
         artifact
+    }
+
+    /// What a Python script sees in the records behind the server's back: lines of words.
+    pub(crate) fn records(&self, command: &str) -> Vec<Vec<String>> {
+        let run = Run::new(super::python()).arg("-B").arg(super::script("records.py")).arg(command).arg(self.data());
+        run.finish().ok().out().lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
     }
 
     /// `notice list --json`.
