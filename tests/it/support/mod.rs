@@ -12,7 +12,6 @@ pub(crate) mod server;
 pub(crate) mod sink;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is not a transfer: generous, as two cores run four tests at once.
