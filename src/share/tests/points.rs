@@ -86,9 +86,10 @@ async fn r20_every_named_point_is_passed() {
         crate::share::recovery::recover(&shares.0).await.unwrap();
     }
     assert_eq!(shares.sweep("server").await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
+    put(&view, "f", b"f").await;
     put(&view, "f.sha256", b"gibberish").await;
-    view.rename(&path("f"), &path("g"), false).await.unwrap();
-    view.rename(&path("g"), &path("f"), false).await.unwrap();
+    view.rename(&path("f"), &path("h"), false).await.unwrap();
+    view.rename(&path("h"), &path("f"), false).await.unwrap();
     shares.check_all_sidecars().await.unwrap();
     let (queue, later) = (NoticeQueue(shares.clone()), crate::model::Time::now().plus(Duration::from_secs(100)));
     for notice in queue.due(later, 10).await.unwrap() {

@@ -32,7 +32,11 @@ async fn furnished(shares: &Shares) -> (View, BTreeMap<String, [u8; 32]>) {
     put(&view, "gone", &pattern(200_000, 2)).await;
     view.remove_file(&path("gone")).await.unwrap();
     let mut cut = view.open_write(&path("cut"), TRUNCATE).await.unwrap();
-    write(&mut cut, 0, &pattern(3_000_000, 3)).await;
+    for (part, at) in pattern(3_000_000, 3).chunks(1 << 20).zip((0u64..).step_by(1 << 20)) {
+        write(&mut cut, at, part).await;
+        // So that the extents' files tell their order by their times.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     drop(cut);
     let mut holey = view.open_write(&path("holey"), TRUNCATE).await.unwrap();
     write(&mut holey, 0, &pattern(300_000, 4)).await;
@@ -74,6 +78,8 @@ async fn recovered(shares: &Shares) -> Recovered {
 
 /// All that recovery may change, as one text.
 async fn snapshot(shares: &Shares) -> String {
+    // What waits to be written into the trail is no change of anything.
+    shares.0.trail.flush(Duration::ZERO).await.unwrap();
     let mut conn = shares.0.records.read().await.unwrap();
     let mut text = String::new();
     for ticket in crate::records::tickets::list(&mut conn, None).await.unwrap() {
