@@ -2,6 +2,8 @@
 //!
 //! A shelf has the objects whose ids begin with one byte.
 
+use std::ops::RangeInclusive;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -78,13 +80,26 @@ pub struct ShelfRows {
     pub forgotten: Vec<ObjectId>,
 }
 
-/// The rows of the shelf of ids that begin with `first`.
+/// How many rows there are about objects, in all.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn shelf(conn: &mut Conn, first: u8) -> Result<ShelfRows, RecordsError> {
-    // Behind every id of the shelf, the last one's, too: blobs compare byte by byte.
-    let (from, to) = (vec![first], first.checked_add(1).map_or_else(|| vec![0xff; 17], |next| vec![next]));
+pub async fn count(conn: &mut Conn) -> Result<u64, RecordsError> {
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM extent) + (SELECT COUNT(*) FROM version) + (SELECT COUNT(*) FROM doomed) \
+         + (SELECT COUNT(*) FROM stray) AS n",
+    );
+    unsigned(&row.fetch_one(conn).await?, "extent", "n")
+}
+
+/// The rows of the shelves of ids that begin with one of these bytes.
+///
+/// # Errors
+/// If the database fails.
+pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<ShelfRows, RecordsError> {
+    // Behind every id of the last shelf: blobs compare byte by byte.
+    let to = bytes.end().checked_add(1).map_or_else(|| vec![0xff; 17], |next| vec![next]);
+    let from = vec![*bytes.start()];
     let extents = sqlx::query(
         "SELECT x.id, x.share_id, x.length, x.place, LENGTH(o.bytes) AS in_records, \
          EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = x.id) AS used \

@@ -206,11 +206,11 @@ impl Check<'_> {
     /// The objects and the rows about them, shelf by shelf.
     async fn store(&mut self) -> Result<(), Error> {
         let (mut objects, mut foreign, mut strays) = (0, Vec::new(), (0_u64, 0_u64));
-        for first in 0..=u8::MAX {
-            (self.progress)(Step { what: "shelves", done: u64::from(first), of: 256 });
-            let mut seen = self.house.compare_shelf(first).await?;
+        for part in self.house.parts_of_the_store().await? {
+            (self.progress)(Step { what: "shelves", done: u64::from(*part.start()), of: 256 });
+            let mut seen = self.house.compare_shelves(&part).await?;
             objects += seen.objects;
-            self.house.still_lost(first, &mut seen.lost).await?;
+            self.house.still_lost(&part, &mut seen.lost).await?;
             let Losses { sealed, unfinished } = losses(&mut *self.house.records.read().await?, &seen.lost).await?;
             for (version, why) in sealed.values() {
                 self.version("lost", version, why, SEND_AGAIN);

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use shelf::Lost;
+use shelf::Shelves;
 
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
@@ -211,11 +212,11 @@ impl Recovery<'_> {
     /// All shelves of the store.
     async fn shelves(&mut self) -> Result<(), Error> {
         let mut said = Instant::now();
-        for first in 0..=u8::MAX {
-            self.shelf(first).await?;
+        for part in self.house.parts_of_the_store().await? {
+            self.part(&part).await?;
             if said.elapsed() >= STILL_AT_IT {
                 said = Instant::now();
-                let (shelf, objects) = (u32::from(first) + 1, self.done.seen.objects);
+                let (shelf, objects) = (u32::from(*part.end()) + 1, self.done.seen.objects);
                 tracing::info!(shelf, of = 256, objects, "looking through the store");
             }
         }
@@ -233,9 +234,9 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    async fn shelf(&mut self, first: u8) -> Result<(), Error> {
-        let mut seen = self.house.compare_shelf(first).await?;
-        self.house.still_lost(first, &mut seen.lost).await?;
+    async fn part(&mut self, shelves: &Shelves) -> Result<(), Error> {
+        let mut seen = self.house.compare_shelves(shelves).await?;
+        self.house.still_lost(shelves, &mut seen.lost).await?;
         self.done.seen.objects += seen.objects;
         self.done.seen.bytes += seen.bytes;
         self.done.seen.strays += seen.unknown.len() as u64;

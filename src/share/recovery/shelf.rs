@@ -1,6 +1,7 @@
 //! One shelf of the store against the rows about it: what is lost, and what nobody knows.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::model::{ObjectId, ShareId, VersionId};
@@ -10,7 +11,13 @@ use crate::share::{Error, House};
 use crate::store::{Shelf, StoreError};
 use crate::vault::{extent, manifest};
 
-/// What a shelf has that its rows do not say, and the other way round.
+/// Shelves by the first byte of the ids on them.
+pub(crate) type Shelves = RangeInclusive<u8>;
+
+/// Rows that are compared at once, about.
+const ROWS_AT_ONCE: u64 = 2000;
+
+/// What shelves have that their rows do not say, and the other way round.
 #[derive(Debug, Default)]
 pub(crate) struct Differences {
     /// Objects in the store, and their bytes.
@@ -54,22 +61,40 @@ impl Lost {
 }
 
 impl House {
-    /// Compares the shelf of ids that begin with `first` with its rows. While a server runs, what it says may be
+    /// All shelves, in as many parts as keeps what is compared at once small.
+    pub(crate) async fn parts_of_the_store(&self) -> Result<Vec<Shelves>, Error> {
+        let rows = shelves::count(&mut *self.records.read().await?).await?;
+        let parts = (rows / ROWS_AT_ONCE + 1).next_power_of_two().min(256);
+        let width = 256 / parts;
+        let byte = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
+        Ok((0..parts).map(|part| byte(part * width)..=byte(part * width + width - 1)).collect())
+    }
+
+    /// Compares the shelves of ids that begin with these bytes with their rows. While a server runs, what it says may be
     /// over by the time it is read: [`still_lost`](Self::still_lost) and the statements that write look again.
-    pub(crate) async fn compare_shelf(&self, first: u8) -> Result<Differences, Error> {
-        let store = self.store.clone();
-        let listed = self.works.spawn_blocking(move || store.shelf(first)).await;
+    pub(crate) async fn compare_shelves(&self, bytes: &Shelves) -> Result<Differences, Error> {
+        let (store, all) = (self.store.clone(), bytes.clone());
+        let listed = self.works.spawn_blocking(move || {
+            let mut shelf = Shelf::default();
+            for first in all {
+                let mut next = store.shelf(first)?;
+                shelf.objects.append(&mut next.objects);
+                shelf.foreign.append(&mut next.foreign);
+            }
+            Ok::<_, StoreError>(shelf)
+        });
+        let listed = listed.await;
         let shelf = listed.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??;
         // The rows behind the files: an object that was recorded meanwhile is known then.
-        let rows = shelves::shelf(&mut *self.records.read().await?, first).await?;
+        let rows = shelves::shelves(&mut *self.records.read().await?, bytes).await?;
         Ok(compare(shelf, rows))
     }
 
-    /// Looks again at what was found lost on a shelf, and leaves what is lost still: the rest was removed on purpose since
+    /// Looks again at what was found lost on these shelves, and leaves what is lost still: the rest was removed on purpose since
     /// the shelf was read, or written behind it.
-    pub(crate) async fn still_lost(&self, first: u8, found: &mut Vec<Lost>) -> Result<(), Error> {
+    pub(crate) async fn still_lost(&self, bytes: &Shelves, found: &mut Vec<Lost>) -> Result<(), Error> {
         if !found.is_empty() {
-            let again = self.compare_shelf(first).await?.lost;
+            let again = self.compare_shelves(bytes).await?.lost;
             found.retain(|lost| again.contains(lost));
         }
         Ok(())

@@ -28,13 +28,13 @@ async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_on
             if *times > CRASHES {
                 return;
             }
-            let promises = promises.lock().unwrap().clone();
+            let promises = promises.lock().unwrap();
             let data = base.join(format!("point-{seed}-{name}-{times}"));
             let disk = machine.hold(|disk| {
                 copy_data(&root, &data);
                 disk.clone()
             });
-            keep.lock().unwrap().push(Crash { data, disk, promises });
+            keep.lock().unwrap().push(Crash { data, disk, promises: promises.clone() });
         });
         run.work(seed).await;
         run.shares.close().await;

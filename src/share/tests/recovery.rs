@@ -86,7 +86,7 @@ async fn snapshot(shares: &Shares) -> String {
         text += &format!("{ticket:?}{:?}", versions::of_share(&mut conn, ticket.share).await.unwrap());
     }
     for first in 0..=u8::MAX {
-        text += &format!("{:?}", shelves::shelf(&mut conn, first).await.unwrap());
+        text += &format!("{:?}", shelves::shelves(&mut conn, &(first..=first)).await.unwrap());
     }
     text + &crate::records::survey::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
 }
@@ -398,7 +398,7 @@ async fn a_quarantine_ends_when_an_object_is_known_or_gone() {
     tamper(&shares, doom).await;
     assert_eq!(recover(&shares.0).await.unwrap().seen.strays, 1);
     let quarantined = async |shares: &Shares| {
-        let rows = shelves::shelf(&mut shares.0.records.read().await.unwrap(), 3).await.unwrap();
+        let rows = shelves::shelves(&mut shares.0.records.read().await.unwrap(), &(3..=3)).await.unwrap();
         assert_eq!(rows.strays.len(), 1);
         rows.strays[0].confirmed_at.is_some()
     };
