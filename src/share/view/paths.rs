@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{FileName, Refusal, SharePath, Word};
+use crate::model::{FileName, Refusal, ShareId, SharePath, Word};
 use crate::records::{Conn, tickets};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
@@ -55,8 +55,8 @@ impl View {
     /// Follows a path as this login sees it. What it may not know of does not exist.
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
         let mut conn = self.house().records.read().await?;
-        let Some((Reach { ticket, keys }, names)) = self.reach(&mut conn, path).await? else { return Ok(Place::Top) };
-        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, keys.share, names).await?)))
+        let Some((ticket, share, names)) = self.share_of(&mut conn, path).await? else { return Ok(Place::Top) };
+        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, share, names).await?)))
     }
 
     /// What stands at a path into `.versions` or `.receipts`; none for all other paths.
@@ -67,8 +67,9 @@ impl View {
     async fn try_virtual_place(&self, path: &SharePath) -> Result<Option<VirtualPlace>, Error> {
         let Some((tree, names)) = self.virtual_names(path) else { return Ok(None) };
         let mut conn = self.house().records.read().await?;
-        let Some((reach, _)) = self.reach(&mut conn, path).await? else { return Ok(None) };
-        let keys = Arc::clone(&reach.keys);
+        let Some((ticket, share, _)) = self.share_of(&mut conn, path).await? else { return Ok(None) };
+        let keys = self.house().keys.share(share).await?;
+        let reach = Reach { ticket, keys: Arc::clone(&keys) };
         let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.
@@ -82,9 +83,13 @@ impl View {
     }
 
     /// The share that a path leads into, and the names below its root; none for an engineer's root.
-    async fn reach<'a>(&self, conn: &mut Conn, path: &'a SharePath) -> Result<Option<(Reach, &'a [FileName])>, Error> {
+    async fn share_of<'a>(
+        &self,
+        conn: &mut Conn,
+        path: &'a SharePath,
+    ) -> Result<Option<(Word, ShareId, &'a [FileName])>, Error> {
         let Some(names) = self.below_share(path) else { return Ok(None) };
-        let (ticket, share): (Word, _) = match (&self.login.0.who, path.names().first()) {
+        let (ticket, share) = match (&self.login.0.who, path.names().first()) {
             (Who::Ticket { share, .. }, _) => (self.user().clone(), *share),
             (Who::Engineer { .. }, first) => {
                 let first = first.map_or(&b""[..], FileName::as_bytes);
@@ -96,8 +101,7 @@ impl View {
                 (ticket.reference, ticket.share)
             }
         };
-        let keys = self.house().keys.share(share).await?;
-        Ok(Some((Reach { ticket, keys }, names)))
+        Ok(Some((ticket, share, names)))
     }
 
     /// The names below a share's root: for a ticket's login `/REF/...` means the same as `/...`, an engineer's path always
