@@ -162,6 +162,24 @@ async fn there_is_no_receipt_of_what_is_not_available() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_receipt_of_an_older_version_that_is_current_again_states_its_own_number() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    put(&view, "a", b"one").await;
+    put(&view, "b", b"two").await;
+    // Version 1 belongs to the entry that was replaced, version 2 to the one that took its place.
+    view.rename(&path("b"), &path("a"), true).await.unwrap();
+    assert!(text(&view, ".receipts/a.receipt").await.contains("\nVersion: 2\n"));
+    shares.shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
+    assert_eq!(text(&view, "a").await, "one");
+    let receipt = text(&view, ".receipts/a.receipt").await;
+    assert!(receipt.contains("\nVersion: 1\n"), "{receipt}");
+    let signed = shares.receipt(&word("XT-1"), &path("a"), &PublicAddress::unknown()).await.unwrap();
+    assert!(signed.text.contains("\nVersion: 1\n"), "{}", signed.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_that_bears_the_name_of_a_receipt_is_not_listed_twice() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;

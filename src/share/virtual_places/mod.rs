@@ -25,6 +25,7 @@ use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
+use crate::share::lifecycle::number_for_people;
 use crate::share::tree::{Reach, Spot, path_of};
 use crate::share::{Attributes, Download, Error, Listing, PlaceKind, PublicAddress, View};
 use crate::vault::SigningKey;
@@ -117,7 +118,8 @@ impl Texts {
             return Ok(None);
         };
         let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
-        let Some(receipt) = Receipt::of(&reach.ticket, path, row.number_base, &version, address) else {
+        let number = number_for_people(conn, row, &version).await?;
+        let Some(receipt) = Receipt::of(&reach.ticket, path, number, &version, address) else {
             return Ok(None);
         };
         let checksum = Text::Checksum(receipt.checksum_line(name));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::{FileName, Refusal, SharePath, Time, VersionState, Word};
 use crate::records::versions::{self, VersionRow};
 use crate::share::desk::existing_ticket;
+use crate::share::lifecycle::number_for_people;
 use crate::share::{Error, PublicAddress, Shares};
 use crate::vault::{PublicKey, SigningKey, sign};
 
@@ -73,11 +74,11 @@ impl ReceiptKey {
 }
 
 impl Receipt {
-    /// The receipt of a version of the file at `path`; none if the version is not available.
+    /// The receipt of a version of the file at `path`, with its number for people; none if the version is not available.
     pub(super) fn of(
         ticket: &Word,
         path: &SharePath,
-        number_base: u64,
+        number: u64,
         version: &VersionRow,
         address: &PublicAddress,
     ) -> Option<Self> {
@@ -87,7 +88,7 @@ impl Receipt {
         Some(Self {
             ticket: ticket.to_string(),
             path: path.url_encoded(),
-            version: number_base + version.number,
+            version: number,
             size: version.length,
             sha256: hex::encode(version.sha256?),
             received_at: version.received_at?,
@@ -175,7 +176,8 @@ impl Shares {
         let current = row.current.ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         let path = crate::share::tree::path_of(&mut conn, &spot.reach.keys, &row.id).await?;
-        let receipt = Receipt::of(ticket, &path, row.number_base, &version, address).ok_or_else(missing)?;
+        let number = number_for_people(&mut conn, row, &version).await?;
+        let receipt = Receipt::of(ticket, &path, number, &version, address).ok_or_else(missing)?;
         let text = receipt.signed(self.0.keys.receipts());
         Ok(SignedReceipt { receipt, text })
     }
