@@ -4,7 +4,7 @@
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
-//! - `session` is russh's handler: channels and the SFTP sessions on them. `login` decides who gets in.
+//! - `session` is russh's handler: channels and the SFTP sessions on them. `exec` knows the commands that may be run. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
 //!
 //! # Logs
@@ -14,6 +14,7 @@
 
 mod algorithms;
 mod connection;
+mod exec;
 mod gate;
 mod keys;
 mod link;

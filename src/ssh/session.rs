@@ -15,25 +15,13 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Limits;
+use super::exec::{self, Answer, Command};
 use super::gate::Admission;
 use super::link::Link;
 use super::login::{self, Attempts};
 use super::pulse::Pulse;
-use crate::model::Language;
 use crate::sftp::{self, Gone, Outlet};
 use crate::share::Shares;
-
-/// What exec answers until there is something that it may run.
-const fn no_commands(language: Language) -> &'static str {
-    match language {
-        Language::En => {
-            "No commands can be run here. Use SFTP: sftp, scp (OpenSSH 9 or newer), WinSCP or FileZilla.\r\n"
-        }
-        Language::De => {
-            "Hier können keine Befehle ausgeführt werden. Bitte SFTP verwenden: sftp, scp (ab OpenSSH 9), WinSCP oder FileZilla.\r\n"
-        }
-    }
-}
 
 /// The handler of one connection.
 pub(crate) struct Visitor {
@@ -55,7 +43,8 @@ enum Use {
         /// Bytes of small replies since the client's window was last seen open.
         backlog: usize,
     },
-    /// The client has ended its side; the task sends what is left, then closes the channel.
+    /// A task sends what is left, then closes the channel: the client has ended its side, or a command runs that reads
+    /// nothing.
     Finishing(AbortOnDropHandle<()>),
 }
 
@@ -205,14 +194,10 @@ impl Handler for Visitor {
     async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         match self.channels.remove(&channel) {
             Some(Use::Sftp { session: sftp, .. }) => {
-                let handle = session.handle();
+                let out = Out { handle: session.handle(), channel, pulse: Arc::clone(&self.link.pulse) };
                 let finish = tokio::spawn(async move {
                     sftp.finish().await;
-                    // Without an exit status scp reports a failure after a correct copy. If the connection is gone,
-                    // nobody waits for any of these.
-                    let _ = handle.exit_status_request(channel, 0).await;
-                    let _ = handle.eof(channel).await;
-                    let _ = handle.close(channel).await;
+                    out.close(0).await;
                 });
                 self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
                 Ok(())
@@ -255,17 +240,25 @@ impl Handler for Visitor {
     async fn exec_request(
         &mut self,
         channel: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        let Some(Use::Nothing) = self.channels.get(&channel) else { return session.channel_failure(channel) };
-        let language = self.link.login.get().map(crate::share::Login::language).unwrap_or_default();
-        self.channels.remove(&channel);
+        let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.link.login.get()) else {
+            return session.channel_failure(channel);
+        };
         session.channel_success(channel)?;
-        session.extended_data(channel, 1, Bytes::from_static(no_commands(language).as_bytes()))?;
-        session.exit_status_request(channel, 127)?;
-        session.eof(channel)?;
-        session.close(channel)
+        self.link.pulse.beat();
+        let out = Out { handle: session.handle(), channel, pulse: Arc::clone(&self.link.pulse) };
+        let (command, view) = (Command::parse(command), self.shares.view(login));
+        let run = tokio::spawn(async move {
+            let answer = match command {
+                Some(command) => command.run(&view).await,
+                None => exec::unknown(view.language()),
+            };
+            out.answer(answer).await;
+        });
+        *used = Use::Finishing(AbortOnDropHandle::new(run));
+        Ok(())
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
@@ -332,6 +325,27 @@ struct Out {
     handle: Handle,
     channel: ChannelId,
     pulse: Arc<Pulse>,
+}
+
+impl Out {
+    /// Says all that a command had to say, and closes the channel. If the connection is gone, nobody waits for any of it.
+    async fn answer(&self, answer: Answer) {
+        let Answer { stdout, stderr, code } = answer;
+        if !stdout.is_empty() {
+            let _ = self.send(Bytes::from(stdout)).await;
+        }
+        if !stderr.is_empty() {
+            let _ = self.handle.extended_data(self.channel, 1, Bytes::from(stderr)).await;
+        }
+        self.close(code).await;
+    }
+
+    /// Without an exit status scp reports a failure after a correct copy.
+    async fn close(&self, code: u32) {
+        let _ = self.handle.exit_status_request(self.channel, code).await;
+        let _ = self.handle.eof(self.channel).await;
+        let _ = self.handle.close(self.channel).await;
+    }
 }
 
 impl Outlet for Out {
