@@ -127,7 +127,8 @@ async fn run(
     workers.spawn(expire(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
-    let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config) };
+    let words = door_words(config);
+    let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config), words };
     let door = ssh::start(listener, door_settings, shares.clone())?;
     tracing::info!("listening on {bound}");
     ready(&Ready { address: bound, public, fingerprint });
@@ -260,6 +261,13 @@ pub fn share_settings(config: &Config) -> share::Settings {
         withdrawn: Duration::from_secs(config.storage.withdrawn_hours.saturating_mul(3600)),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
+}
+
+fn door_words(config: &Config) -> ssh::Words {
+    let lines = &config.server.banner;
+    // RFC 4252, section 5.4: lines end with CR LF.
+    let banner = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>();
+    ssh::Words { banner: Some(banner.into()).filter(|_| !lines.is_empty()), remarks: config.server.remarks }
 }
 
 fn door_limits(config: &Config) -> ssh::Limits {

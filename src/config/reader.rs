@@ -169,6 +169,18 @@ impl Reader {
         Ok(())
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str, slot: &mut bool) -> Result<(), ConfigError> {
+        let Some(entry) = self.ask(key)? else { return Ok(()) };
+        *slot = match (&entry.value, &entry.origin) {
+            (Value::Boolean(flag), _) => *flag,
+            (Value::String(text), Origin::Environment(_)) if text == "true" => true,
+            (Value::String(text), Origin::Environment(_)) if text == "false" => false,
+            _ => return Err(self.refuse(key, "this must be true or false")),
+        };
+        Ok(())
+    }
+
     /// A list of texts; in the environment separated by commas.
     pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
         let Some(entry) = self.ask(key)? else { return Ok(None) };

@@ -74,6 +74,7 @@ fn the_defaults_are_those_that_are_promised() {
     let c = Config::default();
     assert_eq!(c.server.listen.to_string(), "127.0.0.1:2222");
     assert_eq!((c.server.drain_seconds, c.server.connection_threads), (30, 0));
+    assert_eq!((c.server.banner, c.server.remarks), (Vec::<String>::new(), true));
     let l = &c.limits;
     assert_eq!((l.unauthenticated_connections, l.unauthenticated_per_source, l.connections_per_source), (64, 6, 20));
     assert_eq!((l.login_grace_seconds, l.failures_per_connection, l.key_probes), (120, 4, 20));
@@ -343,4 +344,15 @@ fn a_file_that_cannot_be_read_or_parsed_is_named() {
     let refused = load("[server]\n\nlisten = ", &[]).unwrap_err();
     assert!(refused.starts_with("tacdrop.toml, line 3: "), "{refused}");
     assert!(load("[server]\ndrain_seconds = 1\ndrain_seconds = 2", &[]).unwrap_err().contains("line 3"));
+}
+
+#[test]
+fn a_banner_is_lines_and_a_flag_is_a_flag() {
+    let config = load("[server]\nbanner = [\"one\", \"\", \"two\"]\nremarks = false", &[]).unwrap();
+    assert_eq!((config.server.banner.join("|").as_str(), config.server.remarks), ("one||two", false));
+    let config = load("", &[("TACDROP__SERVER__REMARKS", "false")]).unwrap();
+    assert!(!config.server.remarks);
+    for wrong in ["remarks = \"off\"", "remarks = 1", "banner = \"a\"", "banner = [\"a\\u001bb\"]"] {
+        assert!(load(&format!("[server]\n{wrong}"), &[]).is_err(), "{wrong}");
+    }
 }

@@ -40,6 +40,10 @@ pub struct Server {
     pub drain_seconds: u64,
     /// Threads that serve connections; 0: one for each core; 0 to 1024.
     pub connection_threads: usize,
+    /// Lines that everybody is shown before the login; at most 20 of at most 200 characters.
+    pub banner: Vec<String>,
+    /// Whether clients that show stderr to people get the ticket's title and the reasons of refusals there.
+    pub remarks: bool,
 }
 
 impl Default for Server {
@@ -50,6 +54,8 @@ impl Default for Server {
             public_port: None,
             drain_seconds: 30,
             connection_threads: 0,
+            banner: Vec::new(),
+            remarks: true,
         }
     }
 }
@@ -317,6 +323,12 @@ impl Config {
         server.public_port = Some(port).filter(|port| *port > 0);
         r.whole("server.drain_seconds", &mut server.drain_seconds, 0..=3600)?;
         r.whole("server.connection_threads", &mut server.connection_threads, 0..=1024)?;
+        server.banner = r.texts("server.banner")?.unwrap_or_default();
+        let is_line = |line: &String| line.chars().count() <= 200 && !line.chars().any(char::is_control);
+        if server.banner.len() > 20 || !server.banner.iter().all(is_line) {
+            return Err(r.refuse("server.banner", "this must be at most 20 lines of at most 200 characters"));
+        }
+        r.flag("server.remarks", &mut server.remarks)?;
 
         let l = &mut config.limits;
         r.whole("limits.unauthenticated_connections", &mut l.unauthenticated_connections, 1..=65536)?;

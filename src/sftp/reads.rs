@@ -94,7 +94,7 @@ impl<O> Shared<O> {
 struct InWork {
     id: u32,
     length: u32,
-    reply: JoinHandle<Vec<u8>>,
+    reply: JoinHandle<Result<Vec<u8>, Refusal>>,
     budget: OwnedSemaphorePermit,
 }
 
@@ -114,14 +114,15 @@ async fn pump<O: Outlet>(shared: Arc<Shared<O>>) {
             let Some(budget) = budget else { break };
             let Some((source, read)) = shared.queue().pop() else { break };
             bytes = bytes.saturating_add(length as usize);
-            let reply = tokio::spawn(answer(source, read, shared.language));
+            let reply = tokio::spawn(answer(source, read));
             in_work.push_back(InWork { id: read.id, length, reply, budget });
         }
         let Some(InWork { id, length, reply, budget }) = in_work.pop_front() else { return };
-        let reply = reply.await.unwrap_or_else(|_| {
-            // A panic in the read: its client gets an answer all the same.
+        // A panic in the read: its client gets an answer all the same.
+        let reply = reply.await.unwrap_or(Err(Refusal::Storage)).unwrap_or_else(|refusal| {
+            shared.outlet.refused(refusal);
             let mut out = Vec::new();
-            reply::refused(&mut out, id, Refusal::Storage, shared.language);
+            reply::refused(&mut out, id, refusal, shared.language);
             out
         });
         bytes = bytes.saturating_sub(length as usize);
@@ -134,28 +135,22 @@ async fn pump<O: Outlet>(shared: Arc<Shared<O>>) {
 }
 
 /// Carries out one READ. It is answered short only at the end of the file: some clients take a short answer for that.
-async fn answer(source: Source, read: Read, language: Language) -> Vec<u8> {
+async fn answer(source: Source, read: Read) -> Result<Vec<u8>, Refusal> {
     let length = read.length as usize;
     let mut data = reply::Data::new(read.id, length);
-    let mut outcome = Ok(());
     while data.len() < length {
         let done = data.len();
-        match source.read(read.offset.saturating_add(done as u64), length - done, data.payload()).await {
-            Ok(_) if data.len() == done => break,
-            Ok(_) => {}
-            Err(refusal) => {
-                outcome = Err(refusal);
-                break;
-            }
+        source.read(read.offset.saturating_add(done as u64), length - done, data.payload()).await?;
+        if data.len() == done {
+            break;
         }
     }
-    let mut out = Vec::new();
-    match outcome {
-        Err(refusal) => reply::refused(&mut out, read.id, refusal, language),
-        Ok(()) if data.len() == 0 => reply::end_of_file(&mut out, read.id),
-        Ok(()) => out = data.finish(),
+    if data.len() > 0 {
+        return Ok(data.finish());
     }
-    out
+    let mut out = Vec::new();
+    reply::end_of_file(&mut out, read.id);
+    Ok(out)
 }
 
 /// One READ. The length is at most [`MAX_READ`].

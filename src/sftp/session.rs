@@ -17,6 +17,9 @@ use crate::share::{Attributes, Download, Listing, Upload, View};
 
 /// Where replies go that are not ready when `feed` returns.
 pub trait Outlet: Clone + Send + Sync + 'static {
+    /// Is told of each refusal before the reply that carries it is sent. Does not wait.
+    fn refused(&self, refusal: Refusal);
+
     /// Hands over one whole reply. Waits while the client's window is shut and the room before it is used up.
     ///
     /// # Errors
@@ -166,6 +169,7 @@ impl<O: Outlet> Session<O> {
     }
 
     pub(super) fn refuse(&self, out: &mut Vec<u8>, id: u32, refusal: Refusal) {
+        self.outlet.refused(refusal);
         reply::refused(out, id, refusal, self.language);
     }
 
@@ -236,7 +240,10 @@ impl<O: Outlet> Session<O> {
             let mut out = Vec::new();
             match outcome {
                 Ok(()) => reply::ok(&mut out, id),
-                Err(refusal) => reply::refused(&mut out, id, refusal, language),
+                Err(refusal) => {
+                    outlet.refused(refusal);
+                    reply::refused(&mut out, id, refusal, language);
+                }
             }
             // If the client is gone, its upload is finished all the same.
             let _ = outlet.send(Bytes::from(out)).await;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Language, Refusal, ShareId, Word};
-use crate::records::{Conn, people, tickets};
+use crate::model::{Language, Refusal, ShareId, TicketStatus, Word};
+use crate::records::tickets::{self, Ticket};
+use crate::records::{Conn, people};
 use crate::share::audit::Trail;
 use crate::share::{Error, Shares, View};
 use crate::vault;
@@ -56,6 +57,7 @@ pub(crate) struct LoginState {
     pub(crate) since: Instant,
     pub(crate) trail: Arc<Trail>,
     language: Language,
+    greeting: Option<String>,
     ended: CancellationToken,
 }
 
@@ -68,6 +70,11 @@ impl Login {
     /// The language in which refusals are said.
     pub fn language(&self) -> Language {
         self.0.language
+    }
+
+    /// One line that says where a customer is: the ticket, its title, and whether it can only be read.
+    pub fn greeting(&self) -> Option<&str> {
+        self.0.greeting.as_deref()
     }
 
     /// Cancelled when the login is no longer valid: its door must end the connection.
@@ -115,7 +122,9 @@ impl Shares {
             return Ok(None);
         };
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation };
-        self.admit(ticket.reference, who, ticket.language.unwrap_or_default(), from).await.map(Some)
+        let language = ticket.language.unwrap_or_default();
+        let greeting = greeting(&ticket, language);
+        self.admit(ticket.reference, who, language, Some(greeting), from).await.map(Some)
     }
 
     /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody in.
@@ -149,10 +158,17 @@ impl Shares {
         .map_err(Error::from)?;
         let Some(engineer) = engineer.into_iter().next() else { return Ok(None) };
         let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
-        self.admit(engineer.id, who, engineer.language.unwrap_or_default(), from).await.map(Some)
+        self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from).await.map(Some)
     }
 
-    async fn admit(&self, user: Word, who: Who, language: Language, from: IpAddr) -> Result<Login, Refusal> {
+    async fn admit(
+        &self,
+        user: Word,
+        who: Who,
+        language: Language,
+        greeting: Option<String>,
+        from: IpAddr,
+    ) -> Result<Login, Refusal> {
         self.0.trail.room().await?;
         let detail = match &who {
             Who::Ticket { .. } => json!({ "by": "token" }),
@@ -160,7 +176,8 @@ impl Shares {
         };
         let id = vault::random::array().map_err(Error::from)?;
         let (trail, ended) = (Arc::clone(&self.0.trail), CancellationToken::new());
-        let login = Arc::new(LoginState { user, who, from, id, since: Instant::now(), trail, language, ended });
+        let login =
+            Arc::new(LoginState { user, who, from, id, since: Instant::now(), trail, language, greeting, ended });
         login.jot("login.accepted", login.ticket(), Some(id), detail);
         self.0.logins.add(&login);
         Ok(Login(login))
@@ -211,4 +228,16 @@ impl Shares {
             Who::Engineer { fingerprint } => people::may_log_in(&mut conn, login.user.as_str(), fingerprint).await?,
         })
     }
+}
+
+/// What a customer reads after the login.
+fn greeting(ticket: &Ticket, language: Language) -> String {
+    let mut line = format!("Ticket {}", ticket.reference);
+    if let Some(title) = &ticket.title {
+        line = format!("{line}: {title}");
+    }
+    if ticket.status == TicketStatus::Closed {
+        line = format!("{line}. {}", Refusal::TicketClosed.sentence(language));
+    }
+    line
 }

@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Limits;
 use super::gate::Admission;
 use super::link::Link;
 use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
+use super::{Limits, Words};
 use crate::sftp;
 use crate::share::{Login, Shares};
 
@@ -24,6 +24,7 @@ pub(crate) struct House {
     pub(crate) shares: Shares,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
+    pub(crate) words: Words,
     /// Cancelled when every connection is to end.
     pub(crate) closing: CancellationToken,
 }
@@ -48,7 +49,7 @@ pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Adm
     tracing::info!(from = %address, "connection opened");
 
     let stream = Stream::new(socket, Arc::clone(&pulse), &link.end);
-    let visitor = Visitor::new(house.shares.clone(), house.common.clone(), &house.limits, Arc::clone(&link), admission);
+    let visitor = Visitor::new(&house, Arc::clone(&link), admission);
     let outcome = run(stream, visitor, &link, &house).await;
     // Whatever still waits for the stream must not.
     link.end.cancel();

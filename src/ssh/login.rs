@@ -13,6 +13,7 @@ use russh::{Disconnect, MethodKind, MethodSet};
 
 use super::gate::Admission;
 use super::link::Link;
+use super::pulse::Client;
 use super::{Limits, algorithms, keys};
 use crate::model::Refusal;
 use crate::share::{Login, Shares};
@@ -59,7 +60,7 @@ impl Attempts {
             return Auth::Accept;
         }
         self.probes_left = self.probes_left.saturating_sub(1);
-        if self.probes_left == 0 || self.link.pulse.is_paramiko() {
+        if self.probes_left == 0 || self.link.pulse.client() == Client::Paramiko {
             self.part();
         }
         rejection()
@@ -113,7 +114,7 @@ impl Attempts {
             Err(refusal) => tracing::warn!(from = %self.link.from, %refusal, "a login could not be checked"),
         }
         self.failures_left = self.failures_left.saturating_sub(1);
-        if self.failures_left == 0 || self.link.pulse.is_paramiko() {
+        if self.failures_left == 0 || self.link.pulse.client() == Client::Paramiko {
             self.part();
         }
         rejection()

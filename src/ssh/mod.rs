@@ -4,7 +4,8 @@
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
-//! - `session` is russh's handler: channels and the SFTP sessions on them. `exec` knows the commands that may be run. `login` decides who gets in.
+//! - `session` is russh's handler: channels and the SFTP sessions on them. `exec` knows the commands that may be run. `remarks` is what
+//!   people read on a channel's stderr. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
 //!
 //! # Logs
@@ -21,6 +22,7 @@ mod link;
 mod listener;
 mod login;
 mod pulse;
+mod remarks;
 mod session;
 mod stream;
 
@@ -56,6 +58,17 @@ pub struct Settings {
     pub host_keys: Vec<PrivateKey>,
     /// Bounds on everything.
     pub limits: Limits,
+    /// What clients are told beside their protocol.
+    pub words: Words,
+}
+
+/// What clients are told beside their protocol. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    /// Said before the login (RFC 4252, section 5.4), when nobody knows yet who comes: the same to all.
+    pub banner: Option<Arc<str>>,
+    /// Whether people are told on stderr which ticket they are in and why something was refused, with clients that show it.
+    pub remarks: bool,
 }
 
 /// Every bound of the door, with what happens beyond it.
@@ -153,7 +166,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// [`Error`] says what is missing.
 pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Result<Door, Error> {
-    let Settings { host_keys, limits } = settings;
+    let Settings { host_keys, limits, words } = settings;
     if host_keys.is_empty() {
         return Err(Error::NoHostKey);
     }
@@ -168,6 +181,7 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
         shares,
         common: common.clone(),
         limits,
+        words,
         closing: closing.clone(),
     };
     let gate = gate::Gate::new(limits.gate);

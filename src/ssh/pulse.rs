@@ -1,5 +1,6 @@
 //! What a connection is known to do: shared by its stream, its handler, its outlets and the task that watches it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,35 @@ pub(crate) struct Pulse {
     window_shut: AtomicBool,
     /// Whether TCP took nothing when it was last asked.
     write_waiting: AtomicBool,
-    paramiko: AtomicBool,
+    client: OnceLock<Client>,
+}
+
+/// A client, as far as it makes a difference which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Client {
+    OpenSsh,
+    Putty,
+    Paramiko,
+    Other,
+}
+
+impl Client {
+    /// By the first line that it sends (RFC 4253, section 4.2).
+    pub(crate) fn of(version: &[u8]) -> Self {
+        let version = version.to_ascii_lowercase();
+        let holds = |word: &[u8]| version.windows(word.len()).any(|part| part == word);
+        match () {
+            () if holds(b"paramiko") => Self::Paramiko,
+            () if version.starts_with(b"ssh-2.0-openssh") => Self::OpenSsh,
+            () if version.starts_with(b"ssh-2.0-putty") => Self::Putty,
+            () => Self::Other,
+        }
+    }
+
+    /// Whether people read what comes on a channel's stderr.
+    pub(crate) const fn shows_stderr(self) -> bool {
+        matches!(self, Self::OpenSsh | Self::Putty)
+    }
 }
 
 /// Why a connection that only sits there is ended.
@@ -39,7 +68,7 @@ impl Pulse {
             replies_waiting: AtomicUsize::new(0),
             window_shut: AtomicBool::new(false),
             write_waiting: AtomicBool::new(false),
-            paramiko: AtomicBool::new(false),
+            client: OnceLock::new(),
         }
     }
 
@@ -81,12 +110,13 @@ impl Pulse {
         Waiting(&self.replies_waiting)
     }
 
-    pub(crate) fn learn_client(&self, paramiko: bool) {
-        self.paramiko.store(paramiko, Relaxed);
+    /// The first version line is the client's; what comes later changes nothing.
+    pub(crate) fn learn_client(&self, client: Client) {
+        let _ = self.client.set(client);
     }
 
-    pub(crate) fn is_paramiko(&self) -> bool {
-        self.paramiko.load(Relaxed)
+    pub(crate) fn client(&self) -> Client {
+        self.client.get().copied().unwrap_or(Client::Other)
     }
 
     pub(crate) fn waits_for_peer(&self) -> bool {

@@ -14,14 +14,20 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Limits;
+use super::connection::House;
 use super::exec::{self, Answer, Command};
 use super::gate::Admission;
 use super::link::Link;
 use super::login::{self, Attempts};
 use super::pulse::Pulse;
+use super::remarks::Remarks;
+use super::{Limits, Words};
+use crate::model::{Language, Refusal};
 use crate::sftp::{self, Gone, Outlet};
 use crate::share::Shares;
+
+/// The data type of stderr (RFC 4254, section 5.2).
+const STDERR: u32 = 1;
 
 /// The handler of one connection.
 pub(crate) struct Visitor {
@@ -29,6 +35,7 @@ pub(crate) struct Visitor {
     shares: Shares,
     common: sftp::Common,
     limits: Limits,
+    words: Words,
     link: Arc<Link>,
     channels: HashMap<ChannelId, Use>,
     /// Channels opened in the life of the connection.
@@ -40,6 +47,7 @@ enum Use {
     Nothing,
     Sftp {
         session: Box<sftp::Session<Out>>,
+        remarks: Arc<Remarks>,
         /// Bytes of small replies since the client's window was last seen open.
         backlog: usize,
     },
@@ -49,15 +57,18 @@ enum Use {
 }
 
 impl Visitor {
-    pub(crate) fn new(
-        shares: Shares,
-        common: sftp::Common,
-        limits: &Limits,
-        link: Arc<Link>,
-        admission: Admission,
-    ) -> Self {
-        let attempts = Attempts::new(shares.clone(), Arc::clone(&link), admission, limits);
-        Self { attempts, shares, common, limits: *limits, link, channels: HashMap::new(), opened: 0 }
+    pub(crate) fn new(house: &House, link: Arc<Link>, admission: Admission) -> Self {
+        let House { shares, common, limits, words, .. } = house;
+        Self {
+            attempts: Attempts::new(shares.clone(), Arc::clone(&link), admission, limits),
+            shares: shares.clone(),
+            common: common.clone(),
+            limits: *limits,
+            words: words.clone(),
+            link,
+            channels: HashMap::new(),
+            opened: 0,
+        }
     }
 
     /// Notes whether the client leaves data waiting.
@@ -84,6 +95,10 @@ impl Visitor {
 
 impl Handler for Visitor {
     type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        Ok(self.words.banner.as_deref().map(str::to_owned))
+    }
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, russh::Error> {
         Ok(login::rejection())
@@ -158,19 +173,30 @@ impl Handler for Visitor {
         else {
             return session.channel_failure(channel);
         };
-        let out = Out { handle: session.handle(), channel, pulse: Arc::clone(&self.link.pulse) };
+        let heard = self.words.remarks && self.link.pulse.client().shows_stderr();
+        let remarks = Arc::new(Remarks::new(login.language(), heard));
+        let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.link) };
         let sftp = sftp::Session::new(self.shares.view(login), &self.common, out);
-        *used = Use::Sftp { session: Box::new(sftp), backlog: 0 };
+        *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
         self.link.pulse.beat();
-        session.channel_success(channel)
+        session.channel_success(channel)?;
+        match login.greeting().filter(|_| heard) {
+            Some(greeting) => session.extended_data(channel, STDERR, Bytes::from(format!("{greeting}\n"))),
+            None => Ok(()),
+        }
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
-        let Some(Use::Sftp { session: sftp, backlog }) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let Some(Use::Sftp { session: sftp, remarks, backlog }) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
         self.link.pulse.beat();
         let mut out = Vec::new();
         let outcome = sftp.feed(data, &mut out).await;
         self.link.pulse.beat();
+        if let Some(words) = remarks.take() {
+            session.extended_data(channel, STDERR, Bytes::from(words))?;
+        }
         if !out.is_empty() {
             *backlog = backlog.saturating_add(out.len());
             session.data(channel, Bytes::from(out))?;
@@ -194,7 +220,7 @@ impl Handler for Visitor {
     async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         match self.channels.remove(&channel) {
             Some(Use::Sftp { session: sftp, .. }) => {
-                let out = Out { handle: session.handle(), channel, pulse: Arc::clone(&self.link.pulse) };
+                let out = Out::new(session, channel, &self.link);
                 let finish = tokio::spawn(async move {
                     sftp.finish().await;
                     out.close(0).await;
@@ -248,7 +274,7 @@ impl Handler for Visitor {
         };
         session.channel_success(channel)?;
         self.link.pulse.beat();
-        let out = Out { handle: session.handle(), channel, pulse: Arc::clone(&self.link.pulse) };
+        let out = Out::new(session, channel, &self.link);
         let (command, view) = (Command::parse(command), self.shares.view(login));
         let run = tokio::spawn(async move {
             let answer = match command {
@@ -325,9 +351,15 @@ struct Out {
     handle: Handle,
     channel: ChannelId,
     pulse: Arc<Pulse>,
+    remarks: Arc<Remarks>,
 }
 
 impl Out {
+    fn new(session: &Session, channel: ChannelId, link: &Link) -> Self {
+        let remarks = Arc::new(Remarks::new(Language::default(), false));
+        Self { handle: session.handle(), channel, pulse: Arc::clone(&link.pulse), remarks }
+    }
+
     /// Says all that a command had to say, and closes the channel. If the connection is gone, nobody waits for any of it.
     async fn answer(&self, answer: Answer) {
         let Answer { stdout, stderr, code } = answer;
@@ -335,7 +367,7 @@ impl Out {
             let _ = self.send(Bytes::from(stdout)).await;
         }
         if !stderr.is_empty() {
-            let _ = self.handle.extended_data(self.channel, 1, Bytes::from(stderr)).await;
+            let _ = self.handle.extended_data(self.channel, STDERR, Bytes::from(stderr)).await;
         }
         self.close(code).await;
     }
@@ -349,8 +381,15 @@ impl Out {
 }
 
 impl Outlet for Out {
+    fn refused(&self, refusal: Refusal) {
+        self.remarks.refused(refusal);
+    }
+
     async fn send(&self, reply: Bytes) -> Result<(), Gone> {
         let waiting = self.pulse.reply_waits();
+        if let Some(words) = self.remarks.take() {
+            let _ = self.handle.extended_data(self.channel, STDERR, Bytes::from(words)).await;
+        }
         let sent = self.handle.data(self.channel, reply).await;
         drop(waiting);
         self.pulse.beat();

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::pulse::Pulse;
+use super::pulse::{Client, Pulse};
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;
@@ -46,8 +46,7 @@ impl<S> Stream<S> {
         let room = VERSION_LINE.saturating_sub(line.len());
         line.extend_from_slice(part.get(..room).unwrap_or(part));
         if end.is_some() || line.len() >= VERSION_LINE {
-            let sent = line.to_ascii_lowercase();
-            self.pulse.learn_client(sent.windows(8).any(|word| word == b"paramiko"));
+            self.pulse.learn_client(Client::of(line));
             self.version = None;
         }
     }
@@ -114,22 +113,24 @@ mod tests {
     #[tokio::test]
     async fn the_version_is_found_however_it_is_cut() {
         for (line, expected) in [
-            (&b"SSH-2.0-paramiko_3.4.0\r\nrest"[..], true),
-            (b"SSH-2.0-Paramiko\n", true),
-            (b"SSH-2.0-OpenSSH_9.2p1\r\nparamiko", false),
+            (&b"SSH-2.0-paramiko_3.4.0\r\nrest"[..], Client::Paramiko),
+            (b"SSH-2.0-Paramiko\n", Client::Paramiko),
+            (b"SSH-2.0-OpenSSH_9.2p1\r\nparamiko", Client::OpenSsh),
+            (b"SSH-2.0-PuTTY_Release_0.78\r\n", Client::Putty),
+            (b"SSH-2.0-libssh2_1.10.0\r\n", Client::Other),
         ] {
             let (mut stream, mut peer, pulse, _end) = stream(1000);
             for byte in line {
                 peer.write_all(&[*byte]).await.unwrap();
                 stream.read_u8().await.unwrap();
             }
-            assert_eq!(pulse.is_paramiko(), expected, "{line:?}");
+            assert_eq!(pulse.client(), expected, "{line:?}");
             assert_eq!(pulse.totals().0, line.len() as u64);
         }
         let (mut stream, mut peer, pulse, _end) = stream(2000);
         peer.write_all(&[&[b'x'; 255][..], b"paramiko\n"].concat()).await.unwrap();
         stream.read_exact(&mut [0; 264]).await.unwrap();
-        assert!(!pulse.is_paramiko() && stream.version.is_none());
+        assert!(pulse.client() == Client::Other && stream.version.is_none());
     }
 
     #[tokio::test]

@@ -46,9 +46,9 @@ impl Command {
 /// The answer to what is not on the list: exit code 127, as a shell says of a command that it does not find.
 pub(super) fn unknown(language: Language) -> Answer {
     let sentence = match language {
-        Language::En => "This command is not available here. Use SFTP or SCP: sftp, scp, WinSCP or FileZilla.\r\n",
+        Language::En => "This command is not available here. Use SFTP or SCP: sftp, scp, WinSCP or FileZilla.\n",
         Language::De => {
-            "Diesen Befehl gibt es hier nicht. Bitte SFTP oder SCP verwenden: sftp, scp, WinSCP oder FileZilla.\r\n"
+            "Diesen Befehl gibt es hier nicht. Bitte SFTP oder SCP verwenden: sftp, scp, WinSCP oder FileZilla.\n"
         }
     };
     Answer { stdout: Vec::new(), stderr: sentence.as_bytes().to_vec(), code: 127 }
