@@ -25,3 +25,4 @@ mod store;
 mod support;
 mod told;
 mod upload;
+mod words;
