@@ -58,7 +58,7 @@ pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verif
 pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use location::PublicAddress;
-pub use login::Login;
+pub use login::{Login, Origin};
 pub use outbox::NoticeQueue;
 pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use restore::RestoredBackup;

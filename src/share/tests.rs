@@ -65,6 +65,7 @@ async fn customer(shares: &Shares, reference: &str) -> View {
         title: None,
         priority: Priority::MEDIUM,
         language: Some(Language::De),
+        device: false,
     };
     let (_, token) = shares.open_ticket(new).await.unwrap();
     let login = shares.login_by_token(reference, &token, FROM).await.unwrap().unwrap();

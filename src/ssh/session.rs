@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use russh::client::GexParams;
+use russh::kex::dh::groups::DhGroup;
 use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
@@ -14,10 +16,10 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Limits;
+use super::{Limits, algorithms};
 use super::gate::Admission;
 use super::link::Link;
-use super::login::{self, Attempts};
+use super::login::Attempts;
 use super::pulse::Pulse;
 use crate::model::Language;
 use crate::sftp::{self, Gone, Outlet};
@@ -97,7 +99,7 @@ impl Handler for Visitor {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, russh::Error> {
-        Ok(login::rejection())
+        Ok(self.attempts.rejection())
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
@@ -131,11 +133,15 @@ impl Handler for Visitor {
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
         let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
-        tracing::info!(from = %self.link.from, user = %login.user(), "logged in");
+        tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
         self.attempts.succeeded();
         self.link.pulse.beat();
         self.link.logged_in.cancel();
         Ok(())
+    }
+
+    async fn lookup_dh_gex_group(&mut self, wanted: &GexParams) -> Result<Option<DhGroup>, russh::Error> {
+        Ok(algorithms::group_for(wanted))
     }
 
     async fn channel_open_session(
