@@ -52,7 +52,9 @@ impl FromStr for Network {
         let number = bits(address);
         let prefix = match prefix {
             // `+8` and `08` are numbers for Rust, and mistakes here.
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0')) => {
+            Some(digits)
+                if digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0')) =>
+            {
                 digits.parse().ok().filter(|prefix| *prefix <= number.1).ok_or(FORM)?
             }
             Some(_) => return Err(FORM),
@@ -142,8 +144,18 @@ mod tests {
             assert_eq!(parsed.to_string().parse(), Ok(parsed));
         }
         for bad in [
-            "", "host", "192.0.2", "192.0.2.0/33", "192.0.2.1/24", "::/129", "10.0.0.0/+8", "10.0.0.0/08", "10.0.0.0/",
-            "::ffff:192.0.2.7", "192.0.2.0/24/8", " 10.0.0.0/8",
+            "",
+            "host",
+            "192.0.2",
+            "192.0.2.0/33",
+            "192.0.2.1/24",
+            "::/129",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/",
+            "::ffff:192.0.2.7",
+            "192.0.2.0/24/8",
+            " 10.0.0.0/8",
         ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }

@@ -145,8 +145,7 @@ impl Shares {
             self.refuse_login(user, "token", from).await;
             return Ok(None);
         };
-        let who =
-            Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
+        let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
         self.admit(ticket.reference, who, ticket.language.unwrap_or_default(), origin).await.map(Some)
     }
 
@@ -193,7 +192,8 @@ impl Shares {
         let id = vault::random::array().map_err(Error::from)?;
         let (trail, ended) = (Arc::clone(&self.0.trail), CancellationToken::new());
         let Origin { address: from, transport } = origin;
-        let login = Arc::new(LoginState { user, who, from, transport, id, since: Instant::now(), trail, language, ended });
+        let login =
+            Arc::new(LoginState { user, who, from, transport, id, since: Instant::now(), trail, language, ended });
         login.jot("login.accepted", login.ticket(), Some(id), detail);
         self.0.logins.add(&login);
         Ok(Login(login))

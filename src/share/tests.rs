@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod crashes;
+mod devices;
 mod faults;
 mod invariants;
 mod lifecycle;

@@ -89,9 +89,7 @@ pub(crate) fn legacy() -> Preferred {
 /// or else the largest that it takes. Never below 2048 bits; none if it takes only less. A larger group than it prefers
 /// costs an old processor tens of seconds.
 pub(crate) fn group_for(wanted: &GexParams) -> Option<DhGroup> {
-    let fits = |group: &&DhGroup| {
-        (wanted.min_group_size()..=wanted.max_group_size()).contains(&group.bit_size())
-    };
+    let fits = |group: &&DhGroup| (wanted.min_group_size()..=wanted.max_group_size()).contains(&group.bit_size());
     let groups = [&DH_GROUP14, &DH_GROUP15, &DH_GROUP16, &DH_GROUP18];
     let enough = |group: &&DhGroup| group.bit_size() >= wanted.preferred_group_size();
     groups.into_iter().filter(fits).find(enough).or_else(|| groups.into_iter().rfind(fits)).cloned()
@@ -126,7 +124,9 @@ mod tests {
         let ciphers: Vec<&str> = offered.cipher.iter().map(AsRef::as_ref).collect();
         let macs: Vec<&str> = offered.mac.iter().map(AsRef::as_ref).collect();
         let keys: Vec<String> = offered.key.iter().map(ToString::to_string).collect();
-        for name in ["diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1", "kex-strict-s-v00@openssh.com"] {
+        for name in
+            ["diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1", "kex-strict-s-v00@openssh.com"]
+        {
             assert!(kex.contains(&name), "{name}");
         }
         for name in ["aes128-ctr", "aes256-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc"] {

@@ -53,6 +53,8 @@ impl Default for GateLimits {
 pub(crate) enum Turned {
     #[error("an address that legacy.allow does not list")]
     NotAllowed,
+    #[error("the last day of the legacy listener is over")]
+    Over,
     #[error("too many connections")]
     Full,
     #[error("too many connections that have not logged in")]

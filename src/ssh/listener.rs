@@ -49,6 +49,9 @@ impl Entrance {
         {
             return Err(Turned::NotAllowed);
         }
+        if self.rules.as_ref().is_some_and(|rules| rules.until.is_over(Time::now())) {
+            return Err(Turned::Over);
+        }
         self.gate.admit(address, Instant::now())
     }
 

@@ -57,7 +57,8 @@ impl Attempts {
         if self.are_spent() {
             return self.rejection();
         }
-        let usable = self.takes_keys() && algorithms::accepts_signature(offer.algorithm) && keys::is_strong(offer.public_key);
+        let usable =
+            self.takes_keys() && algorithms::accepts_signature(offer.algorithm) && keys::is_strong(offer.public_key);
         let fingerprint = keys::fingerprint_of(offer.public_key);
         if usable && self.known(user, &fingerprint).await {
             return Auth::Accept;

@@ -16,11 +16,11 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Limits, algorithms};
 use super::gate::Admission;
 use super::link::Link;
 use super::login::Attempts;
 use super::pulse::Pulse;
+use super::{Limits, algorithms};
 use crate::model::Language;
 use crate::sftp::{self, Gone, Outlet};
 use crate::share::Shares;

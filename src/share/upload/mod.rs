@@ -72,7 +72,16 @@ impl Upload {
     }
 
     fn with_lane(view: &View, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
-        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false, undecided: false }
+        Self {
+            view: view.clone(),
+            path: path.clone(),
+            mode,
+            lane,
+            write: None,
+            spare: None,
+            continues: false,
+            undecided: false,
+        }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
