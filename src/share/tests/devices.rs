@@ -203,6 +203,7 @@ async fn r44_what_came_over_weak_encryption_stays_marked() {
     assert!(receipt.text.contains("\nTransport: legacy\n"), "{}", receipt.text);
     assert_eq!(shares.artifacts(&word("XT-2"), &address).await.unwrap()[0].transport, Legacy);
     shares.close().await;
+    drop(shares);
 
     let filter = AuditFilter { ticket: Some(word("XT-2")), kind: None, since: 0 };
     let shares = fixture.open().await;
