@@ -1,25 +1,24 @@
 //! Wires the rooms together: opens the data directory, starts the door and the workers, and stops them in the order in
 //! which nothing is lost.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+mod host_key;
+mod legacy;
+
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use host_key::{host_key, legacy_host_key};
+use legacy::Legacy;
 
 use crate::config::{self, Config};
 use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
 use crate::share::{self, DataDirectory, NoticeQueue, PublicAddress, Shares};
 use crate::ssh;
 
-/// The fact that remembers which host key clients have seen.
-const HOST_KEY: &str = "host_key_fingerprint";
 /// How often objects that nobody needs are removed.
 const SWEEP: Duration = Duration::from_secs(300);
 /// How often is looked for what has expired.
@@ -35,10 +34,12 @@ pub enum Error {
     #[error("{0}")]
     Door(#[from] ssh::Error),
     /// The address cannot be listened on.
-    #[error("{address} cannot be listened on: {source}; choose another one with server.listen")]
+    #[error("{address} cannot be listened on: {source}; choose another one with {setting}")]
     Listen {
         /// Which address.
         address: SocketAddr,
+        /// The setting that says so.
+        setting: &'static str,
         /// What the system says.
         source: std::io::Error,
     },
@@ -101,11 +102,12 @@ async fn run(
     let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
     let host_key = host_key(&shares).await?;
     let address = config.server.listen;
-    let listener = ssh::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let listener = bind(address, "server.listen").await?;
     let bound = listener.local_addr()?;
     let (host, port) = config.server.public_address(bound);
     let public = PublicAddress { host, port };
     shares.set_public_address(&public).await?;
+    let legacy = Legacy::open(config, &shares).await?;
 
     let (dispatcher_stop, watch_stop) = (CancellationToken::new(), CancellationToken::new());
     let workers = TaskTracker::new();
@@ -127,16 +129,29 @@ async fn run(
     workers.spawn(expire(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
-    let words = door_words(config);
-    let door_settings = ssh::Settings { host_keys: vec![host_key], limits: door_limits(config), words };
+    let door_settings = ssh::Settings {
+        profile: ssh::Profile::Modern,
+        host_keys: vec![host_key],
+        limits: door_limits(config),
+        words: door_words(config),
+    };
     let door = ssh::start(listener, door_settings, shares.clone())?;
+    let legacy = legacy.map(|legacy| legacy.start(config, &shares)).transpose()?;
     tracing::info!("listening on {bound}");
     ready(&Ready { address: bound, public, fingerprint });
 
     stop.cancelled().await;
     tracing::info!(uploads = shares.open_uploads(), "draining: uploads under way may finish");
     shares.drain();
-    let cut = door.drain(Duration::from_secs(config.server.drain_seconds)).await;
+    let patience = Duration::from_secs(config.server.drain_seconds);
+    let old_devices = async {
+        match legacy {
+            Some(door) => door.drain(patience).await,
+            None => 0,
+        }
+    };
+    let (cut, of_devices) = tokio::join!(door.drain(patience), old_devices);
+    let cut = cut + of_devices;
     if cut > 0 {
         tracing::warn!(cut, "uploads were cut; their senders can continue them");
     }
@@ -147,6 +162,10 @@ async fn run(
     shares.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Error> {
+    ssh::bind(address).await.map_err(|source| Error::Listen { address, setting, source })
 }
 
 /// Removes objects that nobody needs any more.
@@ -294,69 +313,4 @@ fn door_limits(config: &Config) -> ssh::Limits {
         },
         ..defaults
     }
-}
-
-/// The SSH host key of a data directory. It is made once, for a directory that never had one; if it is lost or replaced,
-/// the server says so instead of showing clients another one.
-///
-/// # Errors
-/// [`Error::HostKey`] with what to do.
-pub async fn host_key(shares: &Shares) -> Result<PrivateKey, Error> {
-    let path = shares.data().host_key();
-    let known = shares.fact(HOST_KEY).await?;
-    if !path.exists() {
-        if known.is_some() {
-            return Err(Error::HostKey(format!(
-                "{} is missing, and clients know its fingerprint; restore it from its backup",
-                path.display()
-            )));
-        }
-        let text = ssh::generate_host_key().map_err(|error| Error::HostKey(error.to_string()))?;
-        write_private(&path, text.as_bytes())?;
-    }
-    let key = read_host_key(&path)?;
-    let fingerprint = ssh::fingerprint(&key);
-    match known {
-        Some(known) if known == fingerprint => {}
-        Some(known) => {
-            return Err(Error::HostKey(format!(
-                "{} has the fingerprint {fingerprint}, but clients know {known}; put the old key back",
-                path.display()
-            )));
-        }
-        None => shares.set_fact(HOST_KEY, &fingerprint).await?,
-    }
-    Ok(key)
-}
-
-fn read_host_key(path: &Path) -> Result<PrivateKey, Error> {
-    let unreadable = |error: &dyn std::fmt::Display| Error::HostKey(format!("{}: {error}", path.display()));
-    let mode = fs::metadata(path).map_err(|error| unreadable(&error))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(Error::HostKey(format!(
-            "{} can be read by others; run: chmod 0600 {}",
-            path.display(),
-            path.display()
-        )));
-    }
-    let text = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(|error| unreadable(&error))?);
-    ssh::parse_host_key(&text).map_err(|error| unreadable(&error))
-}
-
-/// Writes a file that only the server may read: whole and durable under its name, or not there. Whoever comes second
-/// finds the first one's.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), std::io::Error> {
-    let temporary: PathBuf = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    // A link fails where a rename would replace.
-    match fs::hard_link(&temporary, path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        _ => fs::remove_file(&temporary)?,
-    }
-    if let Some(directory) = path.parent() {
-        fs::File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }

@@ -1,8 +1,9 @@
 //! `tacdrop backup` and `tacdrop restore`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use russh::keys::PrivateKey;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -11,7 +12,7 @@ use super::failure::Failure;
 use super::output::size;
 use super::progress::{self, Counts};
 use crate::server;
-use crate::share::{BackupContents, BackupPlace, Shares, Verification};
+use crate::share::{BackupContents, BackupPlace, HostKeys, Shares, Verification};
 use crate::ssh;
 
 /// What `backup` takes.
@@ -43,6 +44,9 @@ pub(crate) struct Restore {
     /// The SSH host key that clients know, which no backup holds either
     #[arg(long, value_name = "FILE")]
     host_key: Option<PathBuf>,
+    /// The SSH host key that old devices know, if there was a legacy listener; no backup holds it either
+    #[arg(long, value_name = "FILE")]
+    legacy_host_key: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -88,28 +92,16 @@ impl Backup {
 impl Restore {
     pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         let place = BackupPlace::at(&self.directory, self.keyring.as_deref());
-        let known = place.contents()?.host_key;
-        let host_key = match &self.host_key {
-            None => None,
-            Some(file) => {
-                let text = std::fs::read(file).map(Zeroizing::new);
-                let text = text.map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
-                let key = ssh::parse_host_key(&String::from_utf8_lossy(&text))
-                    .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
-                if let Some(known) = known.filter(|known| *known != ssh::fingerprint(&key)) {
-                    return Err(Failure::new(format!(
-                        "{} is not the host key that clients know, which has the fingerprint {known}",
-                        file.display()
-                    )));
-                }
-                Some(text)
-            }
-        };
+        let contents = place.contents()?;
+        let host_key = known_key(self.host_key.as_deref(), contents.host_key.as_deref(), ssh::parse_host_key)?;
+        let of_devices = contents.legacy_host_key.as_deref();
+        let legacy_key = known_key(self.legacy_host_key.as_deref(), of_devices, ssh::parse_legacy_host_key)?;
         let bar = progress::bar(desk.output, "objects", Counts::Bytes);
         let settings = server::share_settings(&desk.config);
-        let host_key = host_key.as_deref().map(Vec::as_slice);
+        let host_keys =
+            HostKeys { main: host_key.as_deref().map(Vec::as_slice), legacy: legacy_key.as_deref().map(Vec::as_slice) };
         let report = |at: crate::share::BackupProgress| progress::set(&bar, at.done, at.all);
-        let done = place.restore(&desk.data, &settings, self.kek.as_deref(), host_key, report).await;
+        let done = place.restore(&desk.data, &settings, self.kek.as_deref(), host_keys, report).await;
         bar.finish_and_clear();
         let done = done?;
         desk.output.answer(&done, || {
@@ -128,11 +120,18 @@ impl Restore {
                     done.shares_without_key
                 );
             }
-            if let (None, Some(known)) = (host_key, &done.host_key) {
-                text += &format!(
-                    "\nPut the SSH host key that clients know ({known}) back at {}: the server does not start without it.",
-                    desk.data.host_key().display()
-                );
+            let data = &desk.data;
+            let keys = [
+                (host_keys.main, &done.host_key, "clients know", data.host_key()),
+                (host_keys.legacy, &done.legacy_host_key, "old devices know", data.legacy_host_key()),
+            ];
+            for (given, known, whose, path) in keys {
+                if let (None, Some(known)) = (given, known) {
+                    text += &format!(
+                        "\nPut the SSH host key that {whose} ({known}) back at {}: its listener does not start without it.",
+                        path.display()
+                    );
+                }
             }
             text + "\nNotices that were pending when the backup was taken are sent when the server starts; some may have \
                     gone out before."
@@ -143,5 +142,24 @@ impl Restore {
                 "{faults} objects or versions are missing or damaged in this backup; everything else was restored"
             ))),
         }
+    }
+}
+
+/// The text of a host key, if one was given: it must be the one that is known, where one is.
+fn known_key(
+    file: Option<&Path>,
+    known: Option<&str>,
+    parse: fn(&str) -> Result<PrivateKey, ssh::KeyError>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let unusable = |why: &dyn std::fmt::Display| Failure::new(format!("{}: {why}", file.display()));
+    let text = Zeroizing::new(std::fs::read(file).map_err(|error| unusable(&error))?);
+    let key = parse(&String::from_utf8_lossy(&text)).map_err(|error| unusable(&error))?;
+    match known.filter(|known| *known != ssh::fingerprint(&key)) {
+        None => Ok(Some(text)),
+        Some(known) => Err(Failure::new(format!(
+            "{} is not the host key that is known, which has the fingerprint {known}",
+            file.display()
+        ))),
     }
 }

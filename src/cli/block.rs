@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::devices::Devices;
 use crate::model::{Language, Priority, TicketStatus, Time};
 use crate::notify::inert;
 
@@ -24,6 +25,11 @@ pub(crate) struct TicketView<'a> {
     pub(crate) language: Language,
     pub(crate) title: Option<String>,
     pub(crate) opened_at: Time,
+    /// Whether it can only send.
+    pub(crate) device: bool,
+    /// Of a device's ticket: what to type where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) devices: Option<Devices>,
 }
 
 /// The port that SFTP has by itself (RFC 4253, section 4.1).
@@ -105,7 +111,11 @@ impl TicketView<'_> {
                 label.clear();
             }
         }
-        block + "\n" + words.last + "\n"
+        block = block + "\n" + words.last + "\n";
+        match &self.devices {
+            Some(devices) => block + "\n" + &devices.block(self.language),
+            None => block,
+        }
     }
 }
 
@@ -129,6 +139,8 @@ mod tests {
             language,
             title: Some("Reboots\x1b[2J".into()),
             opened_at: Time::from_seconds(1_700_000_000),
+            device: false,
+            devices: None,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::model::{NoticeState, Time};
 use crate::notify::inert;
 use crate::server;
-use crate::share::{DataDirectory, Shares};
+use crate::share::{DataDirectory, LEGACY_HOST_KEY, Shares};
 use crate::ssh;
 
 /// Less free space than this, or than one part in fifty of the disk, is not enough.
@@ -132,6 +132,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
             Ok(shares) => {
                 report.add("records", Ok("open, up to date, and the KEK fits the keyring".to_owned()));
                 host_key(report, &shares).await;
+                legacy(report, config, &shares).await;
                 backup(report, &shares).await;
                 rotation(report, &shares).await;
                 report.add("notices", notices(&shares, served == Ok(true)).await);
@@ -263,6 +264,31 @@ async fn host_key(report: &mut Report, shares: &Shares) {
     }
     let finding = server::host_key(shares).await;
     report.add("host key", finding.map(|key| ssh::fingerprint(&key)).map_err(|error| error.to_string()));
+}
+
+/// The listener for old devices, if one is set.
+async fn legacy(report: &mut Report, config: &Config, shares: &Shares) {
+    let Some(legacy) = &config.legacy else { return };
+    let until = legacy.until;
+    if until.is_over(Time::now()) {
+        let advice = "it is closed; set another legacy.until, or remove legacy.listen if no old device is left";
+        return report
+            .add("legacy", Err(format!("the last day of the listener for old devices was {until}: {advice}")));
+    }
+    if !shares.data().legacy_host_key().exists() && matches!(shares.fact(LEGACY_HOST_KEY).await, Ok(None)) {
+        return report.note("legacy", format!("until {until}; the next 'tacdrop serve' makes its host key"));
+    }
+    match server::legacy_host_key(shares).await {
+        Err(error) => report.add("legacy", Err(error.to_string())),
+        Ok(key) => {
+            let detail = format!(
+                "{} takes old devices with weak encryption until {until}, host key {}",
+                legacy.listen,
+                ssh::fingerprint(&key)
+            );
+            report.warn("legacy", detail);
+        }
+    }
 }
 
 /// Whether there is a backup that is not too old.

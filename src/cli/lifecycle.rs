@@ -3,7 +3,7 @@
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::model::{SharePath, Time, Verdict, VersionState, Word};
+use crate::model::{SharePath, Time, Transport, Verdict, VersionState, Word};
 use crate::notify::inert;
 use crate::share::{SenderCheck, Shares, ShredPlan};
 
@@ -16,7 +16,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
         let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "SENDER", "PATH"];
         return desk.output.list(&lines, headings, &nothing, |row| {
             [
-                state(row.state, row.missing_percent),
+                state(row.state, row.missing_percent) + mark(row.transport),
                 size(row.size),
                 row.version.to_string(),
                 moment(row.received_at),
@@ -31,7 +31,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
     let headings = ["STATE", "SIZE", "VERSION", "OPENED", "RECEIVED", "REMOVED", "BY", "SHA-256", "PATH"];
     desk.output.list(&lines, headings, &nothing, |row| {
         [
-            state(row.state, row.missing_percent) + if row.current { ", current" } else { "" },
+            state(row.state, row.missing_percent) + if row.current { ", current" } else { "" } + mark(row.transport),
             size(row.size),
             row.version.to_string(),
             row.opened_at.to_string(),
@@ -147,6 +147,11 @@ fn state(state: VersionState, missing: Option<u8>) -> String {
         Some(percent) if percent > 0 => format!("{state}, {percent} % missing"),
         _ => state.to_string(),
     }
+}
+
+/// What came over weak encryption is plain to see.
+const fn mark(transport: Transport) -> &'static str {
+    if transport.is_weak() { ", weak transport" } else { "" }
 }
 
 fn moment(time: Option<Time>) -> String {

@@ -10,6 +10,7 @@ mod backup;
 mod block;
 mod config;
 mod demo;
+mod devices;
 mod doctor;
 mod engineer;
 mod failure;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
+use crate::model::Time;
 use crate::server;
 use crate::share::{DataDirectory, PublicAddress, Shares};
 use failure::Failure;
@@ -218,6 +220,18 @@ impl Desk {
         let (host, port) = server.public_address(server.listen);
         Ok(shares.public_address().await?.unwrap_or(PublicAddress { host, port }))
     }
+
+    /// The address that old devices reach the server at, if there is a listener for them: by the same rule.
+    async fn legacy_address(&self, shares: &Shares) -> Result<Option<PublicAddress>, Failure> {
+        if let Some(written) = shares.legacy_address().await? {
+            return Ok(written);
+        }
+        let legacy = self.config.legacy.as_ref().filter(|legacy| !legacy.until.is_over(Time::now()));
+        Ok(legacy.map(|legacy| {
+            let (host, port) = legacy.public_address(&self.config.server, legacy.listen);
+            PublicAddress { host, port }
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +264,7 @@ mod tests {
             "tacdrop engineer key remove anna SHA256:abc",
             "tacdrop engineer disable anna",
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --title T --priority 1 --language de",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --device",
             "tacdrop ticket list",
             "tacdrop ticket show XT-1",
             "tacdrop ticket token XT-1",
@@ -287,7 +302,7 @@ mod tests {
             "tacdrop key rotate --share XT-1",
             "tacdrop backup dir",
             "tacdrop backup dir --keyring other --deep",
-            "tacdrop restore dir --keyring other --kek file --host-key file",
+            "tacdrop restore dir --keyring other --kek file --host-key file --legacy-host-key file",
             "tacdrop config check",
             "tacdrop config show",
             "tacdrop doctor",

@@ -4,10 +4,11 @@ use clap::Subcommand;
 
 use super::Desk;
 use super::block::TicketView;
+use super::devices::Devices;
 use super::failure::Failure;
 use crate::model::{Language, Priority, TicketStatus, Word};
 use crate::server;
-use crate::share::{NewTicket, PublicAddress, Shares, TicketLine};
+use crate::share::{LEGACY_HOST_KEY, NewTicket, PublicAddress, Shares, TicketLine};
 use crate::ssh;
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,9 @@ pub(crate) enum Command {
         /// The customer's language
         #[arg(long, value_name = "de|en")]
         language: Option<Language>,
+        /// The token is typed on network devices: it can only send, also by the listener for old devices
+        #[arg(long)]
+        device: bool,
     },
     /// List all tickets
     List,
@@ -64,8 +68,8 @@ impl Command {
     pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::Open { reference, organisation, engineer, title, priority, language } => {
-                let new = NewTicket { reference, organisation, engineer, title, priority, language };
+            Self::Open { reference, organisation, engineer, title, priority, language, device } => {
+                let new = NewTicket { reference, organisation, engineer, title, priority, language, device };
                 let reference = new.reference.clone();
                 // Whatever can fail comes first: the token is shown this once.
                 let door = Door::find(shares, desk).await?;
@@ -74,11 +78,12 @@ impl Command {
                 output.answer(&ticket, || ticket.block())
             }
             Self::List => {
-                let headings = ["REF", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
+                let headings = ["REF", "KIND", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
                 let nothing = "There is no ticket yet; open one with 'tacdrop ticket open'.";
                 output.list(&shares.tickets().await?, headings, nothing, |row| {
                     [
                         row.reference.clone(),
+                        if row.device { "device" } else { "ticket" }.to_owned(),
                         row.status.to_string(),
                         row.priority.to_string(),
                         row.organisation.clone(),
@@ -92,9 +97,10 @@ impl Command {
                 let ticket = shares.ticket(&reference).await?;
                 let ticket = Door::find(shares, desk).await?.view(ticket, &reference, None);
                 output.answer(&ticket, || {
-                    let TicketView { priority, status, organisation, engineer, opened_at, .. } = &ticket;
+                    let TicketView { priority, status, organisation, engineer, opened_at, device, .. } = &ticket;
+                    let kind = if *device { ", for devices, which only send" } else { "" };
                     format!(
-                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}\n\n{}",
+                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{kind}\n\n{}",
                         ticket.block()
                     )
                 })
@@ -133,16 +139,31 @@ async fn changed(shares: &Shares, desk: &Desk, reference: &Word, text: String) -
 struct Door {
     address: PublicAddress,
     fingerprint: String,
+    /// The listener for old devices, if there is one, and its host key, if that is made.
+    legacy: Option<(PublicAddress, Option<String>)>,
 }
 
 impl Door {
     async fn find(shares: &Shares, desk: &Desk) -> Result<Self, Failure> {
         let fingerprint = ssh::fingerprint(&server::host_key(shares).await?);
-        Ok(Self { address: desk.address(shares).await?, fingerprint })
+        let legacy = match desk.legacy_address(shares).await? {
+            Some(address) => Some((address, shares.fact(LEGACY_HOST_KEY).await?)),
+            None => None,
+        };
+        Ok(Self { address: desk.address(shares).await?, fingerprint, legacy })
     }
 
     fn view<'a>(self, ticket: TicketLine, reference: &Word, token: Option<&'a str>) -> TicketView<'a> {
+        let devices = ticket.device.then(|| match self.legacy {
+            Some((address, key)) => Devices::new(address, true, key, reference.as_str(), token),
+            None => {
+                let key = Some(self.fingerprint.clone());
+                Devices::new(self.address.clone(), false, key, reference.as_str(), token)
+            }
+        });
         TicketView {
+            device: ticket.device,
+            devices,
             user: ticket.reference.clone(),
             reference: ticket.reference,
             token,

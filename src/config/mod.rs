@@ -7,6 +7,7 @@
 //! `config/tacdrop.toml` shows and explains each key. The data directory is no setting: it is `--data` or `TACDROP_DATA`.
 //! Used by `server` and `cli`; the rooms below get plain values.
 
+mod legacy;
 mod reader;
 mod secret;
 mod tree;
@@ -14,6 +15,7 @@ mod tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use legacy::Legacy;
 pub use secret::{Secret, SecretError};
 pub use tree::{Config, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Notify, Server, SmtpServer, SmtpTls, Storage};
 

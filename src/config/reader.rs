@@ -140,6 +140,16 @@ impl Reader {
         }
     }
 
+    /// A date as a text. TOML has a form of its own for dates, which is as good.
+    pub(super) fn date(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
+        if let Some(Value::Datetime(date)) = self.values.get(key).map(|entry| &entry.value) {
+            let text = date.to_string();
+            self.asked.push(key);
+            return Ok(Some(text));
+        }
+        self.text(key)
+    }
+
     /// A text that a type can parse.
     pub(super) fn parsed<T: std::str::FromStr>(
         &mut self,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::legacy::Legacy;
 use super::reader::Reader;
 use super::{ConfigError, Secret};
 use crate::model::TemporaryNames;
@@ -15,6 +16,8 @@ use crate::notify::Letterhead;
 pub struct Config {
     /// Where the server listens and how it works.
     pub server: Server,
+    /// The second listener, for old devices; `None`: there is none.
+    pub legacy: Option<Legacy>,
     /// What one client, one share, or all of them together may use.
     pub limits: Limits,
     /// How uploads are stored.
@@ -330,6 +333,8 @@ impl Config {
         }
         r.flag("server.remarks", &mut server.remarks)?;
 
+        config.legacy = Legacy::read(r)?;
+
         let l = &mut config.limits;
         r.whole("limits.unauthenticated_connections", &mut l.unauthenticated_connections, 1..=65536)?;
         r.whole("limits.unauthenticated_per_source", &mut l.unauthenticated_per_source, 1..=65536)?;
@@ -435,7 +440,7 @@ fn smtp(r: &mut Reader) -> Result<Option<SmtpServer>, ConfigError> {
 }
 
 /// A host name or an IP address (IPv6 with or without brackets): it goes into URLs and command lines.
-fn host(r: &mut Reader, key: &'static str) -> Result<Option<String>, ConfigError> {
+pub(super) fn host(r: &mut Reader, key: &'static str) -> Result<Option<String>, ConfigError> {
     let Some(text) = r.text(key)? else { return Ok(None) };
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
     let is_name = bare.len() <= 253

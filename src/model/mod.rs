@@ -6,21 +6,25 @@
 pub mod id;
 pub mod language;
 pub mod name;
+pub mod network;
 pub mod path;
 pub mod refusal;
 pub mod sidecar;
 pub mod state;
 pub mod temporary;
 pub mod time;
+pub mod transport;
 pub mod word;
 
 pub use id::{ArtifactId, DirectoryId, NoticeId, ObjectId, ShareId, VersionId};
 pub use language::Language;
 pub use name::{FileName, NameError};
+pub use network::{LastDay, Network};
 pub use path::SharePath;
 pub use refusal::{Kind, Refusal};
 pub use sidecar::{Algorithm, Verdict};
 pub use state::{NoticeState, Priority, TicketStatus, VersionState};
 pub use temporary::TemporaryNames;
 pub use time::{HouseTime, Time};
+pub use transport::Transport;
 pub use word::{Word, WordError};

@@ -108,6 +108,10 @@ refusals! {
     NotOpenForReading Denied
         "This file was not opened for reading."
         "Diese Datei wurde nicht zum Lesen geöffnet."
+    /// A device's ticket: it takes files and gives nothing away.
+    UploadOnly Denied
+        "This ticket is for sending only: files can be stored here, and nothing can be read, listed, renamed or deleted. Ask support for what you need."
+        "Dieses Ticket ist nur zum Senden: Hier können Dateien abgelegt, aber nicht gelesen, aufgelistet, umbenannt oder gelöscht werden. Bitte beim Support erfragen, was gebraucht wird."
     /// The login was ended: disabled, a new token, no longer assigned.
     LoginEnded Denied
         "This login is no longer valid. Ask support for the current access data."

@@ -54,6 +54,11 @@ mod tests {
         for good in ["XT-4711", "a", "0_0", &"x".repeat(64)] {
             assert!(good.parse::<Word>().is_ok(), "{good}");
         }
+        // r44: what may stand in one stands in URLs as it is (RFC 3986, section 2.3), and means nothing on a command line.
+        for byte in 0..=u8::MAX {
+            let fits = format!("a{}", char::from(byte)).parse::<Word>().is_ok();
+            assert_eq!(fits, byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'), "{byte}");
+        }
         for bad in ["", "-a", "_a", "a b", "a/b", "ä", "a\n", "..", &"x".repeat(65)] {
             assert!(bad.parse::<Word>().is_err(), "{bad:?}");
         }

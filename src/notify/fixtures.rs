@@ -42,6 +42,7 @@ pub(super) fn file(path: &str, version: u32) -> FileLine {
         replaced_by: None,
         standing: Standing::Available,
         checks: Vec::new(),
+        transport: crate::model::Transport::Modern,
     };
     FileLine { path, version, uploaded_by: "XT-4711".into(), news: News::Arrived(Box::new(arrival)) }
 }

@@ -94,6 +94,15 @@ fn of_arrival(version: u32, arrival: &Arrival, language: Language) -> Vec<String
         }
         .map(str::to_owned),
     );
+    if arrival.transport.is_weak() {
+        lines.push(match language {
+            Language::En => "Came by the legacy listener, over weak encryption: others may have read or changed it.".to_owned(),
+            Language::De => {
+                "Kam über den Legacy-Zugang mit schwacher Verschlüsselung: Andere können sie gelesen oder verändert haben."
+                    .to_owned()
+            }
+        });
+    }
     lines.extend(arrival.checks.iter().map(|check| of_check(check, language)));
     lines
 }
@@ -185,6 +194,9 @@ mod tests {
             ]
         );
         arrival(&mut line).checks.clear();
+        arrival(&mut line).transport = crate::model::Transport::Legacy;
+        assert!(both(&line)[0].contains("weak encryption") && both(&line)[1].contains("schwacher Verschlüsselung"));
+        arrival(&mut line).transport = crate::model::Transport::Modern;
         for (standing, words) in [(Standing::Withdrawn, "deleted"), (Standing::Damaged, "DAMAGED")] {
             arrival(&mut line).standing = standing;
             assert!(both(&line)[0].contains(words), "{}", both(&line)[0]);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 
-use crate::model::{Algorithm, Language, NoticeId, Priority, SharePath, Time, Verdict, Word};
+use crate::model::{Algorithm, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, Word};
 
 /// The queue of notices. `share` implements it on the records; everything here may be called again after a failure.
 pub trait Outbox: Send + Sync + 'static {
@@ -202,6 +202,8 @@ pub struct Arrival {
     pub standing: Standing,
     /// What comparing with the sender's digests showed.
     pub checks: Vec<Check>,
+    /// The weakest transport that anything of it came by.
+    pub transport: Transport,
 }
 
 /// The version that was replaced.

@@ -7,7 +7,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
-use crate::model::{ArtifactId, DirectoryId, HouseTime, ObjectId, ShareId, Time, VersionId, VersionState, Word};
+use crate::model::{
+    ArtifactId, DirectoryId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState, Word,
+};
 
 /// The facts that say whether the journal may still hold a key that was taken away: how often one was, and at which of
 /// these the journal was emptied last.
@@ -65,6 +67,8 @@ pub struct HistoryRow {
     pub sha256: Option<[u8; 32]>,
     /// The manifest's object.
     pub manifest: Option<ObjectId>,
+    /// The weakest transport that anything of it came by.
+    pub transport: Transport,
 }
 
 macro_rules! history {
@@ -76,7 +80,7 @@ macro_rules! history {
              SELECT f.id AS file, f.withdrawn_at, f.withdrawn_house, f.current_version, v.id, v.entry_id, \
              e.number_base + v.number AS number, v.state, v.file_key IS NOT NULL AS has_key, v.key_generation, \
              v.uploaded_by, v.opened_at, v.received_at, v.touched_at, v.resumable_at, v.length, v.stored, v.sha256, \
-             v.manifest_id FROM chain c JOIN entry f ON f.id = c.file JOIN entry e ON e.id = c.id \
+             v.manifest_id, v.transport FROM chain c JOIN entry f ON f.id = c.file JOIN entry e ON e.id = c.id \
              JOIN version v ON v.entry_id = e.id ORDER BY f.id, e.number_base + v.number"
         )
     };
@@ -105,6 +109,7 @@ fn history_row(row: &SqliteRow) -> Result<HistoryRow, RecordsError> {
         stored: unsigned(row, "version", "stored")?,
         sha256: bytes_as_option(row, "version", "sha256")?,
         manifest: bytes_as_option(row, "version", "manifest_id")?,
+        transport: text_as(row, "version", "transport")?,
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Ticket {
     pub names: u64,
     /// Which generation of its share's key is in force.
     pub key_generation: u32,
+    /// Whether it is for devices: they send, and see nothing.
+    pub device: bool,
 }
 
 /// The columns of a [`Ticket`], and what follows them in the statement.
@@ -45,7 +47,7 @@ macro_rules! select {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
              t.token_hash, t.token_generation, t.opened_at, t.stored_bytes, t.names, \
-             t.key_generation FROM ticket t ",
+             t.key_generation, t.device FROM ticket t ",
             $rest
         )
     };
@@ -69,6 +71,7 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         names: unsigned(row, "ticket", "names")?,
         key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
             .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
+        device: row.try_get::<i64, _>("device")? != 0,
     })
 }
 
@@ -79,7 +82,7 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
 pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
     sqlx::query(
         "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
-         token_hash, token_generation, opened_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         token_hash, token_generation, opened_at, device) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(new.reference.as_str())
     .bind(&new.share.as_bytes()[..])
@@ -92,6 +95,7 @@ pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
     .bind(&new.token_hash[..])
     .bind(new.token_generation)
     .bind(new.opened_at.millis())
+    .bind(i64::from(new.device))
     .execute(conn)
     .await?;
     Ok(())

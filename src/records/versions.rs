@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
-use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, VersionId, VersionState};
+use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
 
 /// One version of an artifact.
 #[derive(Debug, Clone)]
@@ -39,13 +39,16 @@ pub struct VersionRow {
     pub sha256: Option<[u8; 32]>,
     /// The manifest's object and the SHA-256 of its bytes, once available.
     pub manifest: Option<(ObjectId, [u8; 32])>,
+    /// The weakest transport that anything of it came by.
+    pub transport: Transport,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT v.id, v.entry_id, v.number, v.state, v.key_generation, v.file_key, v.uploaded_by, v.received_at, \
-             v.resumable_at, v.length, v.stored, v.touched_at, v.progress, v.sha256, v.manifest_id, v.manifest_hash FROM version v ",
+             v.resumable_at, v.length, v.stored, v.touched_at, v.progress, v.sha256, v.manifest_id, v.manifest_hash, \
+             v.transport FROM version v ",
             $rest
         )
     };
@@ -74,6 +77,7 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
         progress: row.try_get("progress")?,
         sha256: bytes_as_option(row, "version", "sha256")?,
         manifest,
+        transport: text_as(row, "version", "transport")?,
     })
 }
 
@@ -130,6 +134,8 @@ pub struct NewVersion<'a> {
     pub opened_at: Time,
     /// The same in house time.
     pub touched_at: HouseTime,
+    /// The weakest transport that anything of it came by so far.
+    pub transport: Transport,
 }
 
 /// Adds a version in state `receiving`.
@@ -138,8 +144,8 @@ pub struct NewVersion<'a> {
 /// [`RecordsError::Exists`] if the number is taken.
 pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsError> {
     sqlx::query(
-        "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at) \
-         VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8)",
+        "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
+         transport) VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8, $9)",
     )
     .bind(&new.id.as_bytes()[..])
     .bind(&new.artifact.as_bytes()[..])
@@ -149,8 +155,21 @@ pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsErr
     .bind(new.uploaded_by)
     .bind(new.opened_at.millis())
     .bind(new.touched_at.millis())
+    .bind(new.transport.as_str())
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Says that something of a version came over a weak transport. It never becomes strong again.
+///
+/// # Errors
+/// If the database fails.
+pub async fn mark_weak(conn: &mut Conn, id: VersionId) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE version SET transport = 'legacy' WHERE id = $1 AND transport <> 'legacy'")
+        .bind(&id.as_bytes()[..])
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

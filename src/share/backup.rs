@@ -29,7 +29,7 @@ use crate::share::points::Points;
 use crate::share::sidecars::Sidecars;
 use crate::share::space::Room;
 use crate::share::upload::{Budget, Registry};
-use crate::share::{DataDirectory, Error, House, Shares, Verification};
+use crate::share::{DataDirectory, Error, House, LEGACY_HOST_KEY, Shares, Verification};
 use crate::store::Disk;
 use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 
@@ -63,6 +63,9 @@ pub struct BackupContents {
     pub kek_generation: u32,
     /// The fingerprint of the SSH host key that clients know.
     pub host_key: Option<String>,
+    /// The same of the host key that old devices know; lists that were written before there was one do not have it.
+    #[serde(default)]
+    pub legacy_host_key: Option<String>,
     /// Tickets.
     pub tickets: u64,
     /// Versions that can be read or continued.
@@ -208,6 +211,7 @@ impl Shares {
             finished_at: Time::now().to_string(),
             kek_generation,
             host_key: people::fact(&mut conn, "host_key_fingerprint").await?,
+            legacy_host_key: people::fact(&mut conn, LEGACY_HOST_KEY).await?,
             tickets: shares.len() as u64,
             versions: backup::versions(&mut conn).await?,
             objects: counts.objects,
@@ -495,6 +499,17 @@ fn write_texts(place: &BackupPlace, shares: &Shares) -> Result<(), Error> {
     let kek = fs::canonicalize(kek).unwrap_or_else(|_| kek.to_owned());
     let host = shares.0.data.host_key();
     let host = fs::canonicalize(&host).unwrap_or(host);
+    let of_devices = shares.0.data.legacy_host_key();
+    let (of_devices, option) = match of_devices.exists() {
+        true => (
+            format!(
+                "- the SSH host key that old devices know: {}\n",
+                fs::canonicalize(&of_devices).unwrap_or(of_devices).display()
+            ),
+            " --legacy-host-key FILE",
+        ),
+        false => (String::new(), ""),
+    };
     let text = format!(
         "A backup of tacdrop. It is complete when {CONTENTS} is there.\n\n\
          records/   who, which tickets, which files, under which keys (encrypted names, wrapped keys)\n\
@@ -507,8 +522,8 @@ fn write_texts(place: &BackupPlace, shares: &Shares) -> Result<(), Error> {
          NOT in this backup, on purpose, and needed to restore it:\n\
          - the KEK, without which nothing can be read: {}\n\
          - the SSH host key, by which clients know the server: {}\n\
-         Keep both in another place than this backup.\n\n\
-         To restore: tacdrop --data NEWDIR restore THIS-DIRECTORY [--keyring DIR] --kek FILE --host-key FILE\n",
+         {of_devices}Keep them in another place than this backup.\n\n\
+         To restore: tacdrop --data NEWDIR restore THIS-DIRECTORY [--keyring DIR] --kek FILE --host-key FILE{option}\n",
         place.keyring.display(),
         kek.display(),
         host.display(),

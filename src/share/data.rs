@@ -9,6 +9,9 @@ use crate::share::Error;
 /// Keeps everybody out of a data directory while a backup is restored into it.
 pub(crate) const RESTORING: &str = "restoring";
 
+/// The fact that remembers which host key old devices have seen.
+pub const LEGACY_HOST_KEY: &str = "legacy_host_key_fingerprint";
+
 /// Everything that one server keeps, under one directory.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
@@ -39,6 +42,11 @@ impl DataDirectory {
     /// The SSH host key.
     pub fn host_key(&self) -> PathBuf {
         self.keys().join("ssh_host_ed25519_key")
+    }
+
+    /// The SSH host key of the listener for old devices.
+    pub fn legacy_host_key(&self) -> PathBuf {
+        self.keys().join("ssh_host_rsa_key")
     }
 
     /// The records' database.

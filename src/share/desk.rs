@@ -62,6 +62,8 @@ pub struct NewTicket {
     pub priority: Priority,
     /// The customer's language.
     pub language: Option<Language>,
+    /// Whether its token is typed on devices: then it can only send.
+    pub device: bool,
 }
 
 /// A ticket, for people and programs.
@@ -83,6 +85,8 @@ pub struct TicketLine {
     pub language: Language,
     /// When it was opened.
     pub opened_at: Time,
+    /// Whether it is for devices, which only send.
+    pub device: bool,
 }
 
 impl From<Ticket> for TicketLine {
@@ -96,6 +100,7 @@ impl From<Ticket> for TicketLine {
             status: ticket.status,
             language: ticket.language.unwrap_or_default(),
             opened_at: ticket.opened_at,
+            device: ticket.device,
         }
     }
 }
@@ -249,6 +254,7 @@ impl Shares {
             stored_bytes: 0,
             names: 0,
             key_generation: keys.generation,
+            device: new.device,
         };
         let mut tx = self.0.records.begin().await?;
         claim(tx.conn(), &ticket.reference, "ticket").await?;
@@ -273,7 +279,11 @@ impl Shares {
             tx.conn(),
             "ticket.opened",
             Some(&ticket.reference),
-            json!({ "organisation": ticket.organisation.as_str(), "engineer": ticket.engineer.as_str() }),
+            json!({
+                "organisation": ticket.organisation.as_str(),
+                "engineer": ticket.engineer.as_str(),
+                "device": ticket.device,
+            }),
         )
         .await?;
         tx.commit().await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, NoticeState, ShareId, SharePath, Time, Verdict, VersionState, Word,
+    Algorithm, ArtifactId, DirectoryId, NoticeState, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
@@ -49,6 +49,8 @@ pub struct ArtifactLine {
     pub uploaded_by: String,
     /// When it became available.
     pub received_at: Option<Time>,
+    /// `legacy` if something of it came over weak encryption, by the listener for old devices.
+    pub transport: Transport,
     /// What an engineer opens.
     pub location: String,
     /// What comparing it with digests that its sender uploaded beside it showed.
@@ -146,6 +148,7 @@ impl Shares {
                 state: version.state,
                 uploaded_by: version.uploaded_by.clone(),
                 received_at: version.received_at,
+                transport: version.transport,
                 location: address.location(ticket, &path),
                 sender_checks: checks::of_each_algorithm(compared.remove(&version.id).unwrap_or_default())
                     .into_iter()

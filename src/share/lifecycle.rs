@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, VersionState, Word};
+use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, Transport, VersionState, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::lifecycle::{self, HistoryRow};
 use crate::records::{Conn, RecordsError, versions};
@@ -69,6 +69,8 @@ pub struct VersionLine {
     pub sha256: Option<String>,
     /// Who sent it.
     pub uploaded_by: String,
+    /// `legacy` if something of it came over weak encryption, by the listener for old devices.
+    pub transport: Transport,
     /// When it was opened for writing.
     pub opened_at: Time,
     /// When it became available.
@@ -172,6 +174,7 @@ impl Shares {
                 missing_percent: missing_percent(row.state, row.stored, row.length),
                 sha256: row.sha256.map(hex::encode),
                 uploaded_by: row.uploaded_by,
+                transport: row.transport,
                 opened_at: row.opened_at,
                 received_at: row.received_at,
                 removed_at: left.map(|left| clock.plus(left)),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Language, Refusal, ShareId, TicketStatus, Word};
+use crate::model::{Language, Refusal, ShareId, TicketStatus, Transport, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::share::audit::Trail;
@@ -35,12 +35,29 @@ pub(crate) enum Who {
         share: ShareId,
         /// The token's generation: a newer one in the records ends this login.
         generation: i64,
+        /// Whether the ticket is for devices: then it sends, and sees nothing.
+        device: bool,
     },
     /// An engineer with a key.
     Engineer {
         /// The key: once it is removed, this login ends.
         fingerprint: String,
     },
+}
+
+/// Where a login comes from. An address alone is one by the main listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address.
+    pub address: IpAddr,
+    /// The listener that took the connection.
+    pub transport: Transport,
+}
+
+impl From<IpAddr> for Origin {
+    fn from(address: IpAddr) -> Self {
+        Self { address, transport: Transport::Modern }
+    }
 }
 
 /// A credential that was checked; opens a [`View`]. Cheap to clone.
@@ -52,6 +69,7 @@ pub(crate) struct LoginState {
     pub(crate) user: Word,
     pub(crate) who: Who,
     pub(crate) from: IpAddr,
+    pub(crate) transport: Transport,
     /// Names this login in the audit trail.
     pub(crate) id: [u8; 16],
     pub(crate) since: Instant,
@@ -65,6 +83,11 @@ impl Login {
     /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
     pub fn user(&self) -> &Word {
         &self.0.user
+    }
+
+    /// Whether it may only send: the login of a device's ticket.
+    pub(crate) fn is_upload_only(&self) -> bool {
+        matches!(self.0.who, Who::Ticket { device: true, .. })
     }
 
     /// The language in which refusals are said.
@@ -105,26 +128,34 @@ impl Logins {
 
 impl Shares {
     /// Checks a ticket's token. None for a wrong one, an unknown user, anything: from outside they are all the same, and
-    /// the same work is done for each.
+    /// the same work is done for each. By the listener for old devices only tickets of devices get in.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
-    pub async fn login_by_token(&self, user: &str, secret: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
+    pub async fn login_by_token(
+        &self,
+        user: &str,
+        secret: &str,
+        from: impl Into<Origin>,
+    ) -> Result<Option<Login>, Refusal> {
+        let origin: Origin = from.into();
+        let from = origin.address;
         let ticket = async { tickets::by_reference(&mut *self.0.records.read().await?, user).await }
             .await
             .map_err(Error::from)?;
         let expected = ticket.as_ref().map_or([0; 32], |ticket| ticket.token_hash);
         // The hash of no token at all is never all zeros, so an unknown user fails like a wrong token.
         let right = self.0.keys.token().verify(user, secret, &expected);
-        let Some(ticket) = ticket.filter(|_| right) else {
+        let welcome = |device: bool| device || !origin.transport.is_weak();
+        let Some(ticket) = ticket.filter(|ticket| right && welcome(ticket.device)) else {
             tracing::info!(%from, "a token was refused");
             self.refuse_login(user, "token", from).await;
             return Ok(None);
         };
-        let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation };
+        let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
         let language = ticket.language.unwrap_or_default();
         let greeting = greeting(&ticket, language);
-        self.admit(ticket.reference, who, language, Some(greeting), from).await.map(Some)
+        self.admit(ticket.reference, who, language, Some(greeting), origin).await.map(Some)
     }
 
     /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody in.
@@ -158,7 +189,7 @@ impl Shares {
         .map_err(Error::from)?;
         let Some(engineer) = engineer.into_iter().next() else { return Ok(None) };
         let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
-        self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from).await.map(Some)
+        self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from.into()).await.map(Some)
     }
 
     async fn admit(
@@ -167,7 +198,7 @@ impl Shares {
         who: Who,
         language: Language,
         greeting: Option<String>,
-        from: IpAddr,
+        origin: Origin,
     ) -> Result<Login, Refusal> {
         self.0.trail.room().await?;
         let detail = match &who {
@@ -176,8 +207,8 @@ impl Shares {
         };
         let id = vault::random::array().map_err(Error::from)?;
         let (trail, ended) = (Arc::clone(&self.0.trail), CancellationToken::new());
-        let login =
-            Arc::new(LoginState { user, who, from, id, since: Instant::now(), trail, language, greeting, ended });
+        let (Origin { address: from, transport }, since) = (origin, Instant::now());
+        let login = Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended });
         login.jot("login.accepted", login.ticket(), Some(id), detail);
         self.0.logins.add(&login);
         Ok(Login(login))

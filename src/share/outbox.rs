@@ -125,6 +125,26 @@ impl Shares {
         self.set_fact(PUBLIC_PORT, &address.port.to_string()).await
     }
 
+    /// The address that old devices reach the server at, as the server last wrote it down: none if no server has run, none
+    /// in it if the last one did not open that door.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn legacy_address(&self) -> Result<Option<Option<PublicAddress>>, Error> {
+        let Some(text) = self.fact(LEGACY_ADDRESS).await? else { return Ok(None) };
+        let parts = text.rsplit_once(' ').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+        Ok(Some(parts.map(|(host, port)| PublicAddress { host, port })))
+    }
+
+    /// Writes the address down that old devices reach the server at; none: that door is not open.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn set_legacy_address(&self, address: Option<&PublicAddress>) -> Result<(), Error> {
+        let text = address.map_or_else(String::new, |address| format!("{} {}", address.host, address.port));
+        self.set_fact(LEGACY_ADDRESS, &text).await
+    }
+
     /// What a notice says; none if there is nothing left to say.
     async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Option<DueNotice>, Error> {
         let house = &self.0;
@@ -246,6 +266,8 @@ impl Shares {
 
 const PUBLIC_HOST: &str = "public_host";
 const PUBLIC_PORT: &str = "public_port";
+/// `HOST PORT` of the listener for old devices, or nothing if it is not open.
+const LEGACY_ADDRESS: &str = "legacy_address";
 
 /// The records as `notify` sees them.
 #[derive(Clone)]

@@ -40,11 +40,22 @@ pub struct RestoredBackup {
     pub damaged: Vec<Verification>,
     /// The fingerprint of the host key that clients know.
     pub host_key: Option<String>,
+    /// The same of the host key that old devices know.
+    pub legacy_host_key: Option<String>,
+}
+
+/// The texts of SSH host keys, which the caller has compared with the backup's fingerprints.
+#[derive(Clone, Copy, Default)]
+pub struct HostKeys<'a> {
+    /// The one that clients know.
+    pub main: Option<&'a [u8]>,
+    /// The one that old devices know.
+    pub legacy: Option<&'a [u8]>,
 }
 
 impl BackupPlace {
-    /// Makes a data directory of this backup. `kek` is put at the KEK's default place; `host_key` is the text of the SSH
-    /// host key, which the caller has compared with the backup's fingerprint.
+    /// Makes a data directory of this backup. `kek` is put at the KEK's default place; `host_keys` at
+    /// theirs.
     ///
     /// # Errors
     /// If the backup is not complete or not sound, the KEK does not open its keyring, or something is in the data
@@ -54,7 +65,7 @@ impl BackupPlace {
         data: &DataDirectory,
         settings: &Settings,
         kek: Option<&Path>,
-        host_key: Option<&[u8]>,
+        host_keys: HostKeys<'_>,
         mut progress: impl FnMut(BackupProgress),
     ) -> Result<RestoredBackup, Error> {
         let contents = self.check().await?;
@@ -97,8 +108,10 @@ impl BackupPlace {
         if let Some(key) = key {
             kek::write(&data.kek(), &key).map_err(Error::file(data.kek()))?;
         }
-        if let Some(text) = host_key {
-            write_new(&data.host_key(), text, 0o600).map_err(Error::file(data.host_key()))?;
+        for (path, text) in [(data.host_key(), host_keys.main), (data.legacy_host_key(), host_keys.legacy)] {
+            if let Some(text) = text {
+                write_new(&path, text, 0o600).map_err(Error::file(&path))?;
+            }
         }
         sync_above(&data.records()).map_err(Error::file(data.root()))?;
         fs::remove_file(&mark).map_err(Error::file(&mark))?;
@@ -124,6 +137,7 @@ impl BackupPlace {
             verified: verified.len() as u64,
             damaged: verified.into_iter().filter(|line| !line.intact).collect(),
             host_key: contents.host_key,
+            legacy_host_key: contents.legacy_host_key,
         })
     }
 

@@ -131,6 +131,7 @@ impl Teller<'_> {
                         _ => Standing::Available,
                     },
                     checks: self.checks(conn, version.id).await?,
+                    transport: version.transport,
                 }))
             }
             (About::Expiring, _) => News::Expiring { unfinished: unfinished(version), removed_at: self.removed_at() },

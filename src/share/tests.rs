@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod crashes;
+mod devices;
 mod faults;
 mod invariants;
 mod lifecycle;
@@ -65,6 +66,7 @@ async fn customer(shares: &Shares, reference: &str) -> View {
         title: None,
         priority: Priority::MEDIUM,
         language: Some(Language::De),
+        device: false,
     };
     let (_, token) = shares.open_ticket(new).await.unwrap();
     let login = shares.login_by_token(reference, &token, FROM).await.unwrap().unwrap();

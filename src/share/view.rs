@@ -88,6 +88,11 @@ impl View {
         matches!(self.login.0.who, Who::Engineer { .. })
     }
 
+    /// Whether this login may see anything: a device's ticket only sends.
+    pub(crate) fn check_may_see(&self) -> Result<(), Refusal> {
+        if self.login.is_upload_only() { Err(Refusal::UploadOnly) } else { Ok(()) }
+    }
+
     /// The language in which this session hears refusals.
     pub fn language(&self) -> Language {
         self.login.language()
@@ -150,6 +155,7 @@ impl View {
     /// # Errors
     /// If there is none.
     pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
+        self.heard(path, self.check_may_see()).await?;
         if let Some(place) = self.virtual_place(path).await? {
             return Ok(place.list(self)?);
         }
@@ -209,6 +215,7 @@ impl View {
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
+        self.check_may_see()?;
         let spot = self.locate_in_share(path).await?;
         let directory = spot.directory()?;
         spot.changeable()?;
@@ -236,6 +243,7 @@ impl View {
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
+        self.check_may_see()?;
         let (spot, held) = self.locate_with_upload(path).await?;
         let (parent, _, index) = spot.changeable()?;
         if let Some(lane) = held {
@@ -279,6 +287,7 @@ impl View {
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
+        self.check_may_see()?;
         let (source, held) = self.locate_with_upload(from).await?;
         let (source_parent, _, source_index) = source.changeable()?;
         if let Some(lane) = held {
@@ -345,6 +354,8 @@ impl View {
     /// If there is nothing, or this login may not.
     pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
+            // Through a handle a device may; by its path it would change what it has sent before.
+            self.heard(path, self.check_may_see()).await?;
             let (_, held) = self.locate_with_upload(path).await?;
             let is_mine = held.is_some_and(|lane| lane.session() == self.session);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
@@ -420,6 +431,7 @@ impl View {
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
+        self.check_may_see()?;
         if let Some(place) = self.virtual_place(path).await? {
             return place.open(self).await;
         }

@@ -1,11 +1,18 @@
-//! What is agreed on with a client: the profile `modern` of `doors.md`. Only `mod` uses it.
+//! What is agreed on with a client: the profiles `modern` and `legacy` of `doors.md`. Only the door uses it.
 //!
-//! No SHA-1, no CBC, no NIST key exchange, no compression. The two extension names of each kind let russh answer
+//! `modern`: no SHA-1, no CBC, no NIST key exchange, no compression. The two extension names of each kind let russh answer
 //! `server-sig-algs` (RFC 8308) and enforce the strict key exchange that stops the Terrapin attack.
+//!
+//! `legacy`: what devices need that learn nothing new: group14 and group exchange with SHA-1, `ssh-rsa`, CBC, HMAC-SHA-1.
+//! Nothing with group1, 3DES, MD5 or DSA, and no MAC of the kind encrypt-then-MAC: with CBC that is Terrapin's way in
+//! (CVE-2023-48795), and a client that has it has a better cipher as well.
 
 use std::borrow::Cow;
 
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::client::GexParams;
+use russh::kex::dh::groups::{DH_GROUP14, DH_GROUP15, DH_GROUP16, DhGroup};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use russh::{Preferred, cipher, compression, kex, mac};
 
 /// The algorithms that are offered, best first. Of the keys only those are offered for the host that there is a host
@@ -42,6 +49,52 @@ pub(crate) fn modern() -> Preferred {
     }
 }
 
+/// The algorithms of the listener for old devices, best first. Its list of key exchanges is short: old clients have
+/// trouble with long ones.
+pub(crate) fn legacy() -> Preferred {
+    Preferred {
+        kex: Cow::Borrowed(&[
+            kex::CURVE25519,
+            kex::CURVE25519_PRE_RFC_8731,
+            kex::DH_G16_SHA512,
+            kex::DH_G14_SHA256,
+            kex::DH_GEX_SHA256,
+            kex::DH_G14_SHA1,
+            kex::DH_GEX_SHA1,
+            kex::EXTENSION_SUPPORT_AS_SERVER,
+            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+        ]),
+        key: Cow::Borrowed(&[
+            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+            Algorithm::Rsa { hash: None },
+        ]),
+        host_key_certificates: Cow::Borrowed(&[]),
+        cipher: Cow::Borrowed(&[
+            cipher::AES_256_GCM,
+            cipher::AES_128_GCM,
+            cipher::AES_256_CTR,
+            cipher::AES_192_CTR,
+            cipher::AES_128_CTR,
+            cipher::AES_256_CBC,
+            cipher::AES_192_CBC,
+            cipher::AES_128_CBC,
+        ]),
+        mac: Cow::Borrowed(&[mac::HMAC_SHA256, mac::HMAC_SHA512, mac::HMAC_SHA1]),
+        compression: Cow::Borrowed(&[compression::NONE]),
+    }
+}
+
+/// The group for a client that asks for one (RFC 4419, section 3): the smallest that is not smaller than what it prefers,
+/// or else the largest that it takes. Never below 2048 bits; none if it takes only less. A larger group than it prefers
+/// costs an old processor tens of seconds, and one of more than 4096 bits costs this one too much for what it protects.
+pub(crate) fn group_for(wanted: &GexParams) -> Option<DhGroup> {
+    let fits = |group: &&DhGroup| (wanted.min_group_size()..=wanted.max_group_size()).contains(&group.bit_size());
+    let groups = [&DH_GROUP14, &DH_GROUP15, &DH_GROUP16];
+    let enough = |group: &&DhGroup| group.bit_size() >= wanted.preferred_group_size();
+    groups.into_iter().filter(fits).find(enough).or_else(|| groups.into_iter().rfind(fits)).cloned()
+}
+
 /// Whether a client may prove a key with this signature algorithm.
 pub(crate) fn accepts_signature(algorithm: &Algorithm) -> bool {
     modern().key.contains(algorithm)
@@ -52,9 +105,57 @@ pub(crate) fn accepts_host_key(algorithm: &Algorithm) -> bool {
     matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 })
 }
 
+/// The shortest RSA host key, in bits. A new one has 3072.
+const SHORTEST_RSA_HOST_KEY: u32 = 2048;
+
+/// Whether a key may be the host's on the listener for old devices: RSA, as it is all that they know.
+pub(crate) fn accepts_legacy_host_key(key: &PublicKey) -> bool {
+    matches!(key.key_data(), KeyData::Rsa(rsa) if rsa.key_size() >= SHORTEST_RSA_HOST_KEY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn r44_legacy_has_what_old_devices_need_and_nothing_worse() {
+        let offered = legacy();
+        let kex: Vec<&str> = offered.kex.iter().map(AsRef::as_ref).collect();
+        let ciphers: Vec<&str> = offered.cipher.iter().map(AsRef::as_ref).collect();
+        let macs: Vec<&str> = offered.mac.iter().map(AsRef::as_ref).collect();
+        let keys: Vec<String> = offered.key.iter().map(ToString::to_string).collect();
+        for name in
+            ["diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1", "kex-strict-s-v00@openssh.com"]
+        {
+            assert!(kex.contains(&name), "{name}");
+        }
+        for name in ["aes128-ctr", "aes256-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc"] {
+            assert!(ciphers.contains(&name), "{name}");
+        }
+        assert!(macs.contains(&"hmac-sha1"));
+        assert_eq!(keys, ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]);
+        // CBC with encrypt-then-MAC cannot be agreed on, whatever the client has.
+        assert!(macs.iter().all(|name| !name.contains("etm")), "{macs:?}");
+        for worse in ["group1-", "3des", "md5", "arcfour", "none", "sha1-96"] {
+            assert!([&kex[..], &ciphers, &macs].concat().iter().all(|name| !name.contains(worse)), "{worse}");
+        }
+    }
+
+    #[test]
+    fn r44_a_device_gets_the_group_that_it_asks_for() {
+        // GexParams refuses a client's own minimum below 2048, which IOS 16 has by default.
+        for (wanted, bits) in [
+            ((2048, 2048, 2048), Some(2048)),
+            ((2048, 2048, 4096), Some(2048)),
+            ((2048, 3072, 4096), Some(3072)),
+            ((2048, 7680, 8192), Some(4096)),
+            ((2048, 7680, 7680), Some(4096)),
+            ((2049, 2049, 3000), None),
+        ] {
+            let params = GexParams::new(wanted.0, wanted.1, wanted.2).unwrap();
+            assert_eq!(group_for(&params).map(|group| group.bit_size()), bits, "{wanted:?}");
+        }
+    }
 
     #[test]
     fn r40_nothing_weak_is_offered() {

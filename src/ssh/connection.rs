@@ -15,6 +15,7 @@ use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
 use super::{Limits, Words};
+use crate::model::Transport;
 use crate::sftp;
 use crate::share::{Login, Shares};
 
@@ -25,6 +26,8 @@ pub(crate) struct House {
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
     pub(crate) words: Words,
+    /// Of the listener that takes the connections.
+    pub(crate) transport: Transport,
     /// Cancelled when every connection is to end.
     pub(crate) closing: CancellationToken,
 }
@@ -45,8 +48,8 @@ enum Parting {
 /// Serves a connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Admission, house: Arc<House>) {
     let pulse = Arc::new(Pulse::new());
-    let link = Arc::new(Link::new(address.ip().to_canonical(), Arc::clone(&pulse)));
-    tracing::info!(from = %address, "connection opened");
+    let link = Arc::new(Link::new(address.ip().to_canonical(), house.transport, Arc::clone(&pulse)));
+    tracing::info!(from = %address, transport = %house.transport, "connection opened");
 
     let stream = Stream::new(socket, Arc::clone(&pulse), &link.end);
     let visitor = Visitor::new(&house, Arc::clone(&link), admission);

@@ -51,6 +51,10 @@ impl Default for GateLimits {
 /// Why a connection is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Turned {
+    #[error("an address that legacy.allow does not list")]
+    NotAllowed,
+    #[error("the last day of the legacy listener is over")]
+    Over,
     #[error("too many connections")]
     Full,
     #[error("too many connections that have not logged in")]

@@ -1,7 +1,7 @@
 //! Host keys and the public keys of engineers, as text. No files: the caller reads and writes them.
 
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::ssh_key::private::Ed25519Keypair;
+use russh::keys::ssh_key::private::{Ed25519Keypair, RsaKeypair};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
@@ -10,6 +10,8 @@ use super::algorithms;
 
 /// The shortest RSA key that may log in, in bits (BSI TR-02102-1 and NIST SP 800-57 have stopped accepting less).
 const SHORTEST_RSA: usize = 2048;
+/// The length of a new RSA host key, in bits: 128 bits of security (NIST SP 800-57), and old devices take no longer ones.
+const RSA_HOST_KEY: usize = 3072;
 
 /// Why a text is no key that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +25,9 @@ pub enum KeyError {
     /// A kind of key that must not be the host's.
     #[error("a host key must be Ed25519 or ECDSA P-256")]
     HostAlgorithm,
+    /// A kind of key, or a length of it, that must not be the host's on the listener for old devices.
+    #[error("the host key of the legacy listener must be RSA of at least 2048 bits")]
+    LegacyHostAlgorithm,
     /// Not one line of a public key.
     #[error("this is no public key; give the one line of a '.pub' file, such as 'ssh-ed25519 AAAA... name'")]
     NotPublic,
@@ -48,15 +53,39 @@ pub fn generate_host_key() -> Result<Zeroizing<String>, KeyError> {
     key.to_openssh(LineEnding::LF).map_err(|_| KeyError::NotPrivate)
 }
 
+/// A new RSA host key for the listener for old devices, as [`generate_host_key`]. It takes seconds.
+///
+/// # Errors
+/// [`KeyError::NoRandomness`].
+pub fn generate_legacy_host_key() -> Result<Zeroizing<String>, KeyError> {
+    let pair = RsaKeypair::random(&mut russh::keys::key::safe_rng(), RSA_HOST_KEY);
+    let key = PrivateKey::from(pair.map_err(|_| KeyError::NoRandomness)?);
+    key.to_openssh(LineEnding::LF).map_err(|_| KeyError::NotPrivate)
+}
+
+/// Reads the host key of the listener for old devices from the text of its file.
+///
+/// # Errors
+/// The [`KeyError`]s about private and host keys.
+pub fn parse_legacy_host_key(text: &str) -> Result<PrivateKey, KeyError> {
+    let key = private_key(text)?;
+    if !algorithms::accepts_legacy_host_key(key.public_key()) {
+        return Err(KeyError::LegacyHostAlgorithm);
+    }
+    Ok(key)
+}
+
+fn private_key(text: &str) -> Result<PrivateKey, KeyError> {
+    let key = PrivateKey::from_openssh(text).map_err(|_| KeyError::NotPrivate)?;
+    if key.is_encrypted() { Err(KeyError::Encrypted) } else { Ok(key) }
+}
+
 /// Reads a host key from the text of its file.
 ///
 /// # Errors
 /// The [`KeyError`]s about private and host keys.
 pub fn parse_host_key(text: &str) -> Result<PrivateKey, KeyError> {
-    let key = PrivateKey::from_openssh(text).map_err(|_| KeyError::NotPrivate)?;
-    if key.is_encrypted() {
-        return Err(KeyError::Encrypted);
-    }
+    let key = private_key(text)?;
     if !algorithms::accepts_host_key(&key.algorithm()) {
         return Err(KeyError::HostAlgorithm);
     }
@@ -118,6 +147,16 @@ mod tests {
         assert_ne!(fingerprint(&key), fingerprint(&parse_host_key(&generate_host_key().unwrap()).unwrap()));
         let line = key.public_key().to_openssh().unwrap();
         assert_eq!(key_fingerprint(&line), Ok((fingerprint(&key), "ssh-ed25519".to_owned())));
+    }
+
+    #[test]
+    fn r44_each_listener_takes_its_own_kind_of_host_key() {
+        let (main, legacy) = (generate_host_key().unwrap(), generate_legacy_host_key().unwrap());
+        let key = parse_legacy_host_key(&legacy).unwrap();
+        assert!(matches!(key.public_key().key_data(), KeyData::Rsa(rsa) if rsa.key_size() == 3072));
+        assert_eq!(parse_host_key(&legacy).err(), Some(KeyError::HostAlgorithm));
+        assert_eq!(parse_legacy_host_key(&main).err(), Some(KeyError::LegacyHostAlgorithm));
+        assert_eq!(parse_legacy_host_key("hello").err(), Some(KeyError::NotPrivate));
     }
 
     #[test]

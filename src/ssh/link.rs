@@ -10,13 +10,16 @@ use russh::server::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
-use crate::share::Login;
+use crate::model::Transport;
+use crate::share::{Login, Origin};
 
 /// How long a client has to take its farewell, and again to close the connection, before it is closed for it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(crate) struct Link {
     pub(crate) from: IpAddr,
+    /// Which listener took it.
+    pub(crate) transport: Transport,
     pub(crate) pulse: std::sync::Arc<Pulse>,
     /// Ends the stream, and with it the session, at once.
     pub(crate) end: CancellationToken,
@@ -29,9 +32,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(from: IpAddr, pulse: std::sync::Arc<Pulse>) -> Self {
+    pub(crate) fn new(from: IpAddr, transport: Transport, pulse: std::sync::Arc<Pulse>) -> Self {
         Self {
             from,
+            transport,
             pulse,
             end: CancellationToken::new(),
             handle: OnceLock::new(),
@@ -39,6 +43,11 @@ impl Link {
             logged_in: CancellationToken::new(),
             parting: AtomicBool::new(false),
         }
+    }
+
+    /// Where its logins come from.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { address: self.from, transport: self.transport }
     }
 
     /// Tells the client that it is over and why, then ends the connection. Returns at once: the session's own task may

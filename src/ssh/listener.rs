@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::LegacyRules;
 use super::connection::{self, House};
-use super::gate::{Admission, Gate};
+use super::gate::{Admission, Gate, Turned};
+use crate::model::Time;
 
 /// Connections on their way to a shard. More: closed at once.
 const ON_THE_WAY: usize = 256;
@@ -29,6 +31,42 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How long a shard waits for uploads that are being closed when its connections are gone.
 const LAST_UPLOADS: Duration = Duration::from_secs(30);
+
+/// How often the door for old devices looks at the date.
+const LOOK_AT_DATE: Duration = Duration::from_secs(10);
+
+/// Who comes in.
+pub(crate) struct Entrance {
+    pub(crate) gate: Gate,
+    /// Of the door for old devices.
+    pub(crate) rules: Option<LegacyRules>,
+}
+
+impl Entrance {
+    fn admit(&self, address: std::net::IpAddr) -> Result<Admission, Turned> {
+        if let Some(rules) = &self.rules
+            && !rules.allow.iter().any(|network| network.contains(address))
+        {
+            return Err(Turned::NotAllowed);
+        }
+        if self.rules.as_ref().is_some_and(|rules| rules.until.is_over(Time::now())) {
+            return Err(Turned::Over);
+        }
+        self.gate.admit(address, Instant::now())
+    }
+
+    /// Waits until nobody may come in any more. For the main door that is never.
+    async fn over(&self) {
+        let Some(rules) = &self.rules else { return std::future::pending().await };
+        while !rules.until.is_over(Time::now()) {
+            tokio::time::sleep(LOOK_AT_DATE).await;
+        }
+        tracing::error!(
+            until = %rules.until,
+            "the legacy listener takes no connections any more: its last day is over; see legacy.until"
+        );
+    }
+}
 
 struct Newcomer {
     socket: std::net::TcpStream,
@@ -45,7 +83,7 @@ struct Shard {
 /// Starts the threads. They end when `stop` is cancelled and every connection is over.
 pub(crate) fn spawn(
     listener: std::net::TcpListener,
-    gate: Gate,
+    entrance: Entrance,
     house: Arc<House>,
     stop: CancellationToken,
 ) -> io::Result<Vec<JoinHandle<()>>> {
@@ -66,7 +104,7 @@ pub(crate) fn spawn(
         TcpListener::from_std(listener)?
     };
     let thread = thread::Builder::new().name("ssh-listener".to_owned());
-    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &gate, &shards, &stop)))?);
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, &shards, &stop)))?);
     Ok(threads)
 }
 
@@ -74,19 +112,22 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-async fn accept(listener: TcpListener, gate: &Gate, shards: &[Shard], stop: &CancellationToken) {
+async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], stop: &CancellationToken) {
+    let over = entrance.over();
+    tokio::pin!(over);
     let mut rest = FIRST_REST;
     let mut turned_away = TurnedAway { count: 0, reported: None };
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            () = &mut over => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                if let Err(why) = admit(socket, address, gate, shards) {
+                if let Err(why) = admit(socket, address, entrance, shards) {
                     turned_away.count(&why);
                 }
             }
@@ -105,8 +146,8 @@ async fn accept(listener: TcpListener, gate: &Gate, shards: &[Shard], stop: &Can
     }
 }
 
-fn admit(socket: TcpStream, address: SocketAddr, gate: &Gate, shards: &[Shard]) -> Result<(), String> {
-    let admission = gate.admit(address.ip(), Instant::now()).map_err(|turned| turned.to_string())?;
+fn admit(socket: TcpStream, address: SocketAddr, entrance: &Entrance, shards: &[Shard]) -> Result<(), String> {
+    let admission = entrance.admit(address.ip()).map_err(|turned| turned.to_string())?;
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     socket.set_nodelay(true).map_err(|error| error.to_string())?;
     let socket = socket.into_std().map_err(|error| error.to_string())?;

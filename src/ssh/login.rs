@@ -15,7 +15,7 @@ use super::gate::Admission;
 use super::link::Link;
 use super::pulse::Client;
 use super::{Limits, algorithms, keys};
-use crate::model::Refusal;
+use crate::model::{Refusal, Transport};
 use crate::share::{Login, Shares};
 
 /// The attempts of one connection.
@@ -27,13 +27,13 @@ pub(crate) struct Attempts {
     probes_left: u32,
 }
 
-/// What a client may try next. Always the same set: russh would otherwise take away each method that failed once.
-pub(crate) fn methods() -> MethodSet {
-    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
-}
-
-pub(crate) fn rejection() -> Auth {
-    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+/// What a client may try. Always the same set: russh would otherwise take away each method that failed once. The listener
+/// for old devices takes tokens only.
+pub(crate) fn methods(transport: Transport) -> MethodSet {
+    match transport {
+        Transport::Modern => MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]),
+        Transport::Legacy => MethodSet::from(&[MethodKind::Password][..]),
+    }
 }
 
 impl Attempts {
@@ -41,20 +41,25 @@ impl Attempts {
         Self { shares, link, admission, failures_left: limits.failures, probes_left: limits.key_probes }
     }
 
+    pub(crate) fn rejection(&self) -> Auth {
+        Auth::Reject { proceed_with_methods: Some(methods(self.link.transport)), partial_success: false }
+    }
+
     pub(crate) async fn password(&mut self, user: &str, secret: &str) -> Auth {
         if self.are_spent() {
-            return rejection();
+            return self.rejection();
         }
-        let checked = self.shares.login_by_token(user, secret, self.link.from).await;
+        let checked = self.shares.login_by_token(user, secret, self.link.origin()).await;
         self.conclude(checked)
     }
 
     /// A key that may or may not be signed with next. Never logs in, never counts as a failure (agents offer them all).
     pub(crate) async fn offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Auth {
         if self.are_spent() {
-            return rejection();
+            return self.rejection();
         }
-        let usable = algorithms::accepts_signature(offer.algorithm) && keys::is_strong(offer.public_key);
+        let usable =
+            self.takes_keys() && algorithms::accepts_signature(offer.algorithm) && keys::is_strong(offer.public_key);
         let fingerprint = keys::fingerprint_of(offer.public_key);
         if usable && self.known(user, &fingerprint).await {
             return Auth::Accept;
@@ -63,13 +68,13 @@ impl Attempts {
         if self.probes_left == 0 || self.link.pulse.client() == Client::Paramiko {
             self.part();
         }
-        rejection()
+        self.rejection()
     }
 
     /// A key whose signature russh has verified.
     pub(crate) async fn verified(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Auth {
-        if self.are_spent() || !algorithms::accepts_signature(key.algorithm) {
-            return rejection();
+        if self.are_spent() || !self.takes_keys() || !algorithms::accepts_signature(key.algorithm) {
+            return self.rejection();
         }
         let checked = self.login_by_key(user, key.public_key).await;
         self.conclude(checked)
@@ -117,7 +122,12 @@ impl Attempts {
         if self.failures_left == 0 || self.link.pulse.client() == Client::Paramiko {
             self.part();
         }
-        rejection()
+        self.rejection()
+    }
+
+    /// A client may try what it was not offered.
+    fn takes_keys(&self) -> bool {
+        !self.link.transport.is_weak()
     }
 
     fn are_spent(&self) -> bool {

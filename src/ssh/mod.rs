@@ -37,8 +37,12 @@ use russh::server::Config;
 use tokio_util::sync::CancellationToken;
 
 pub use gate::GateLimits;
-pub use keys::{KeyError, fingerprint, generate_host_key, key_fingerprint, parse_host_key};
+pub use keys::{
+    KeyError, fingerprint, generate_host_key, generate_legacy_host_key, key_fingerprint, parse_host_key,
+    parse_legacy_host_key,
+};
 
+use crate::model::{LastDay, Network, Transport};
 use crate::sftp;
 use crate::share::Shares;
 
@@ -52,9 +56,47 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// How long the threads of a door that drains may take to end.
 const LAST_GOODBYE: Duration = Duration::from_secs(45);
 
+/// Whom a door is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Profile {
+    /// Everybody, with nothing weak.
+    Modern,
+    /// Old devices, with weak algorithms.
+    Legacy(LegacyRules),
+}
+
+/// What keeps the door for old devices narrow. There are no defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyRules {
+    /// Where connections may come from. Others are closed before anything is read.
+    pub allow: Vec<Network>,
+    /// The last day, in UTC and by the machine's clock. When it is over the door stops accepting for good.
+    pub until: LastDay,
+}
+
+impl Profile {
+    const fn transport(&self) -> Transport {
+        match self {
+            Self::Modern => Transport::Modern,
+            Self::Legacy(_) => Transport::Legacy,
+        }
+    }
+
+    fn accepts_host_key(&self, key: &PrivateKey) -> Result<(), KeyError> {
+        match self {
+            Self::Modern if algorithms::accepts_host_key(&key.algorithm()) => Ok(()),
+            Self::Legacy(_) if algorithms::accepts_legacy_host_key(key.public_key()) => Ok(()),
+            Self::Modern => Err(KeyError::HostAlgorithm),
+            Self::Legacy(_) => Err(KeyError::LegacyHostAlgorithm),
+        }
+    }
+}
+
 /// What a door is made of.
 pub struct Settings {
-    /// The host keys: one Ed25519 key, and for old clients an ECDSA P-256 key.
+    /// Whom it is for.
+    pub profile: Profile,
+    /// The host keys. Modern: one Ed25519 key, and for old clients an ECDSA P-256 key. Legacy: one RSA key.
     pub host_keys: Vec<PrivateKey>,
     /// Bounds on everything.
     pub limits: Limits,
@@ -166,33 +208,36 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// [`Error`] says what is missing.
 pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Result<Door, Error> {
-    let Settings { host_keys, limits, words } = settings;
+    let Settings { profile, host_keys, limits, words } = settings;
     if host_keys.is_empty() {
         return Err(Error::NoHostKey);
     }
-    if !host_keys.iter().all(|key| algorithms::accepts_host_key(&key.algorithm())) {
-        return Err(KeyError::HostAlgorithm.into());
-    }
+    host_keys.iter().try_for_each(|key| profile.accepts_host_key(key))?;
     let address = listener.local_addr()?;
     let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
     let house = connection::House {
-        config: Arc::new(config(host_keys, &limits)),
+        config: Arc::new(config(&profile, host_keys, &limits)),
         shares,
         common: common.clone(),
         limits,
         words,
+        transport: profile.transport(),
         closing: closing.clone(),
     };
-    let gate = gate::Gate::new(limits.gate);
-    let threads = listener::spawn(listener, gate, Arc::new(house), accepting.clone())?;
+    let rules = match profile {
+        Profile::Modern => None,
+        Profile::Legacy(rules) => Some(rules),
+    };
+    let entrance = listener::Entrance { gate: gate::Gate::new(limits.gate), rules };
+    let threads = listener::spawn(listener, entrance, Arc::new(house), accepting.clone())?;
     Ok(Door { address, accepting, closing, common, threads })
 }
 
-fn config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
+fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits) -> Config {
     Config {
         server_id: russh::SshId::Standard("SSH-2.0-tacdrop".into()),
-        methods: login::methods(),
+        methods: login::methods(profile.transport()),
         auth_rejection_time: limits.rejection_delay,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys,
@@ -203,7 +248,10 @@ fn config(keys: Vec<PrivateKey>, limits: &Limits) -> Config {
         // Of messages for a `Channel`, which nobody holds here.
         channel_buffer_size: 1,
         event_buffer_size: REPLIES_ON_THE_WAY,
-        preferred: algorithms::modern(),
+        preferred: match profile {
+            Profile::Modern => algorithms::modern(),
+            Profile::Legacy(_) => algorithms::legacy(),
+        },
         // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and is stricter.
         max_auth_attempts: (limits.failures as usize).saturating_add(limits.key_probes as usize).saturating_add(2),
         // Any packet and any answer to a keepalive resets it, so it only ends what hangs for other reasons.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use russh::client::GexParams;
+use russh::kex::dh::groups::DhGroup;
 use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
@@ -18,10 +20,10 @@ use super::connection::House;
 use super::exec::{self, Answer, Command};
 use super::gate::Admission;
 use super::link::Link;
-use super::login::{self, Attempts};
+use super::login::Attempts;
 use super::pulse::Pulse;
 use super::remarks::Remarks;
-use super::{Limits, Words};
+use super::{Limits, Words, algorithms};
 use crate::model::{Language, Refusal};
 use crate::sftp::{self, Gone, Outlet};
 use crate::share::Shares;
@@ -101,7 +103,7 @@ impl Handler for Visitor {
     }
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, russh::Error> {
-        Ok(login::rejection())
+        Ok(self.attempts.rejection())
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
@@ -135,11 +137,15 @@ impl Handler for Visitor {
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
         let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
-        tracing::info!(from = %self.link.from, user = %login.user(), "logged in");
+        tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
         self.attempts.succeeded();
         self.link.pulse.beat();
         self.link.logged_in.cancel();
         Ok(())
+    }
+
+    async fn lookup_dh_gex_group(&mut self, wanted: &GexParams) -> Result<Option<DhGroup>, russh::Error> {
+        Ok(algorithms::group_for(wanted))
     }
 
     async fn channel_open_session(

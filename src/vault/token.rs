@@ -93,6 +93,18 @@ mod tests {
         assert!(counts.values().all(|count| (1350..2000).contains(count)), "{counts:?}");
     }
 
+    /// What a URL, a shell or a router's command line reads as something else: `?` is help on a router, `|` a pipe, `@` and
+    /// `:` end parts of a URL. Nothing of it is in a token, so it survives all of them as it is.
+    #[test]
+    fn r44_a_token_survives_a_url_and_a_command_line() {
+        for _ in 0..200 {
+            let token = new_token().unwrap();
+            let encoded = percent_encoding::utf8_percent_encode(&token, percent_encoding::NON_ALPHANUMERIC);
+            assert_eq!(encoded.to_string(), *token);
+            assert!(token.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit()), "{}", &*token);
+        }
+    }
+
     #[test]
     fn a_token_opens_its_own_user_only() {
         let key = TokenKey::from_bytes(&[3; 32]);

@@ -68,7 +68,7 @@ fn r11_what_is_shredded_by_command_is_gone_for_clients_and_the_rest_is_not() {
     house.tacdrop(["artifact", "verify"]).ok();
 }
 
-fn libfaketime() -> PathBuf {
+pub(crate) fn libfaketime() -> PathBuf {
     let places = fs::read_dir("/usr/lib").unwrap().map(|item| item.unwrap().path());
     let found = places.map(|place| place.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
     found.expect("libfaketime is missing: tests/run installs what the tests need")

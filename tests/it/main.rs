@@ -16,6 +16,7 @@ mod hostile;
 mod house;
 mod keys;
 mod kills;
+mod legacy;
 mod lifecycle;
 mod notices;
 mod orders;

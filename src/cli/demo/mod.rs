@@ -296,6 +296,7 @@ impl Trip<'_> {
             title: Some("edge-ber-07 reloads after BGP flaps".to_owned()),
             priority: Priority::try_from(2).map_err(Failure::new)?,
             language: Some(Language::En),
+            device: false,
         };
         let (_, token) = shares.open_ticket(new).await?;
         Ok((Arc::new(key), token))

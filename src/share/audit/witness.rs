@@ -34,9 +34,17 @@ impl Shares {
 }
 
 impl LoginState {
+    /// Says in an event where it came from, and by which listener if that is the one with weak encryption.
+    pub(crate) fn sign(&self, detail: &mut Value) {
+        detail["from"] = Value::String(self.from.to_string());
+        if self.transport.is_weak() {
+            detail["transport"] = Value::String(self.transport.to_string());
+        }
+    }
+
     /// An event of this login that waits to be written.
     pub(crate) fn jot(&self, kind: &'static str, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
-        detail["from"] = Value::String(self.from.to_string());
+        self.sign(&mut detail);
         self.trail.jot(Note::new(kind, &self.user, ticket, id, detail));
     }
 
@@ -68,7 +76,9 @@ impl View {
         id: [u8; 16],
     ) -> Result<(), Error> {
         let subject = Subject { actor: self.user().as_str(), ticket: Some(ticket), id: Some(id) };
-        Ok(super::write(conn, kind, subject, &json!({ "from": self.from().to_string() })).await?)
+        let mut detail = json!({});
+        self.login().0.sign(&mut detail);
+        Ok(super::write(conn, kind, subject, &detail).await?)
     }
 
     /// An event of this session that waits to be written: nobody waits for its commit.

@@ -16,7 +16,7 @@ async fn back_up(shares: &Shares, to: &Path, deep: bool) -> BackupContents {
 async fn restore(from: &Path, to: &Path, kek: &Path) -> Result<crate::share::RestoredBackup, Error> {
     let settings = Settings { extent_bytes: 1 << 20, ..Settings::default() };
     let data = DataDirectory::at(to.join("data"));
-    BackupPlace::at(from, None).restore(&data, &settings, Some(kek), None, |_| ()).await
+    BackupPlace::at(from, None).restore(&data, &settings, Some(kek), HostKeys::default(), |_| ()).await
 }
 
 async fn serve(directory: &Path) -> Shares {
@@ -186,7 +186,8 @@ async fn r12_what_was_shredded_cannot_be_read_from_a_backup_with_a_newer_keyring
     assert_eq!(contents.shares_without_key, 1);
     let data = DataDirectory::at(place.path().join("data"));
     let from = BackupPlace::at(&place.path().join("old"), Some(&place.path().join("new/keyring")));
-    let done = from.restore(&data, &fixture.settings, Some(&shares.data().kek()), None, |_| ()).await.unwrap();
+    let done =
+        from.restore(&data, &fixture.settings, Some(&shares.data().kek()), HostKeys::default(), |_| ()).await.unwrap();
     assert_eq!((done.shares_without_key, done.verified, done.damaged.len()), (1, 1, 0));
     let restored = Shares::open(data, fixture.settings.clone()).await.unwrap();
     assert!(restored.verify(Some(&word("XT-1")), |_| ()).await.is_err());

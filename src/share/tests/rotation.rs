@@ -389,6 +389,7 @@ async fn a_large_share_is_rotated_in_seconds() {
             uploaded_by: "XT-1",
             opened_at: crate::model::Time::now(),
             touched_at: house.clock.now(),
+            transport: crate::model::Transport::Modern,
         };
         versions::add(tx.conn(), &new).await.unwrap();
     }

@@ -51,6 +51,8 @@ pub struct Upload {
     spare: Option<Buffer>,
     /// Whether it continues an unfinished version.
     continues: bool,
+    /// Whether a device's first write has yet to say whether it goes on or begins anew.
+    undecided: bool,
 }
 
 /// A write that was announced.
@@ -70,7 +72,16 @@ impl Upload {
     }
 
     fn with_lane(view: &View, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
-        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false }
+        Self {
+            view: view.clone(),
+            path: path.clone(),
+            mode,
+            lane,
+            write: None,
+            spare: None,
+            continues: false,
+            undecided: false,
+        }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -85,6 +96,7 @@ impl Upload {
     async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
         self.write = None;
         self.go_on_behind_a_close().await?;
+        self.start_over_unless_continued(offset)?;
         let offset = if self.mode.append { self.lane.length() } else { offset };
         let most = self.view.house().settings.file_bytes;
         if offset.checked_add(length).is_none_or(|end| end > most) {
@@ -96,6 +108,18 @@ impl Upload {
             self.write = Some(Write { offset, left: length, target, early: Vec::new() });
         }
         Ok(())
+    }
+
+    /// Devices send the same name again and again, and few of them empty a file that they overwrite. So the first write of
+    /// a device's ticket says what it means: at the end of an unfinished file it goes on, anywhere else it begins anew, and
+    /// nothing of what was there is mixed with what comes.
+    fn start_over_unless_continued(&mut self, offset: u64) -> Result<(), Refusal> {
+        if !std::mem::take(&mut self.undecided) || self.mode.append {
+            return Ok(());
+        }
+        // Behind the end that it was told there may be more, which belongs to an earlier file if this is another one.
+        let end = self.lane.attributes().size;
+        self.lane.truncate(if offset == end { end } else { 0 })
     }
 
     /// The next bytes of the announced write. Waits while the buffers are full.
@@ -213,6 +237,7 @@ impl Upload {
     /// # Errors
     /// If the handle was not opened for reading, or reading back fails.
     pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
+        self.view.check_may_see()?;
         if !self.mode.read {
             return Err(Refusal::NotOpenForReading);
         }
@@ -239,6 +264,10 @@ impl Upload {
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {
+        if self.undecided && self.lane.phase() == Phase::Open {
+            // Not a byte came: a device has sent an empty file, and did not mean what an earlier one left.
+            self.lane.truncate(0)?;
+        }
         match self.lane.phase() {
             // Another handle has published what is there, and nothing was written through this one since.
             Phase::Published => Ok(()),
@@ -293,6 +322,7 @@ pub(crate) async fn open(
     view.house().works.spawn(worker.run());
     let mut upload = Upload::with_lane(view, path, mode, lane);
     upload.continues = continues;
+    upload.undecided = continues && view.login().is_upload_only();
     Ok(Some(upload))
 }
 
@@ -331,7 +361,10 @@ impl Start {
             if let Some(receiving) = row.receiving {
                 return Self::resumed(view, spot, &version(view, receiving.id).await?, mode).await;
             }
-            if let Some(current) = row.current {
+            // What a device sends is whole in itself: it never begins with what was there.
+            if let Some(current) = row.current
+                && !view.login().is_upload_only()
+            {
                 return Self::copied(view, spot, row, &version(view, current.id).await?).await;
             }
         }
@@ -380,6 +413,7 @@ impl Start {
         let ledger = Ledger {
             ticket: spot.reach.ticket.clone(),
             login: view.login().clone(),
+            transport: view.login().0.transport.or_weaker(version.transport),
             told: false,
             from_support: spot.from_support,
             artifact: version.artifact,
@@ -401,6 +435,7 @@ impl Start {
         let (content, manifest, old_key) = Content::of_version(view.house(), &spot.reach.keys, version).await?;
         let mut ledger = new_ledger(view, spot)?;
         ledger.discards = row.receiving.map(|receiving| receiving.id);
+        ledger.transport = ledger.transport.or_weaker(version.transport);
         let shared = version.artifact == ledger.artifact;
         let mut extents = HashMap::new();
         for entry in manifest.extents.iter().filter(|_| shared) {
@@ -445,6 +480,7 @@ fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
     Ok(Ledger {
         ticket: spot.reach.ticket.clone(),
         login: view.login().clone(),
+        transport: view.login().0.transport,
         told: false,
         from_support: spot.from_support,
         artifact,

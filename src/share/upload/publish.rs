@@ -10,7 +10,7 @@ use super::hasher::Hasher;
 use super::lane::{Lane, resume_point};
 use super::progress::Progress;
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, ObjectId, Refusal, ShareId, Time, VersionId, VersionState, Word,
+    ArtifactId, DirectoryId, HouseTime, ObjectId, Refusal, ShareId, Time, Transport, VersionId, VersionState, Word,
 };
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     pub(super) ticket: Word,
     /// Who sends it.
     pub(super) login: Login,
+    /// The weakest transport that anything of it came by, what it begins with included.
+    pub(super) transport: Transport,
     /// Whether a row of the audit trail says how this upload ended.
     pub(super) told: bool,
     /// Whether it is what support hands back: nobody is told of that here.
@@ -60,7 +62,10 @@ impl Ledger {
     /// An event of this upload, with where it came from.
     async fn note(&self, conn: &mut Conn, kind: &'static str, mut detail: Value) -> Result<(), Error> {
         detail["artifact"] = Value::String(self.artifact.to_string());
-        detail["from"] = Value::String(self.login.0.from.to_string());
+        self.login.0.sign(&mut detail);
+        if self.transport.is_weak() {
+            detail["transport"] = Value::String(self.transport.to_string());
+        }
         let id = Some(*self.version.as_bytes());
         let subject = Subject { actor: self.uploader(), ticket: Some(&self.ticket), id };
         Ok(audit::write(conn, kind, subject, &detail).await?)
@@ -129,7 +134,14 @@ impl Ledger {
         };
         if let Some(number) = self.number {
             let is_mine = entry.receiving.is_some_and(|receiving| receiving.id == self.version);
-            return if is_mine { Ok(number) } else { Err(Refusal::Fenced.into()) };
+            if !is_mine {
+                return Err(Refusal::Fenced.into());
+            }
+            // What began over the main listener may be continued over the other one.
+            if self.transport.is_weak() {
+                versions::mark_weak(conn, self.version).await?;
+            }
+            return Ok(number);
         }
         let number = versions::highest_number(conn, self.artifact).await? + 1;
         let new = NewVersion {
@@ -141,6 +153,7 @@ impl Ledger {
             uploaded_by: self.uploader(),
             opened_at: self.opened_at,
             touched_at: house.clock.now(),
+            transport: self.transport,
         };
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
@@ -353,7 +366,7 @@ impl Ledger {
         }
         tracing::info!(
             ticket = %self.ticket, user = self.uploader(), artifact = %self.artifact, bytes = length,
-            sha256 = %hex::encode(sha256), "an artifact is available"
+            sha256 = %hex::encode(sha256), transport = %self.transport, "an artifact is available"
         );
         house.notice_queued();
         house.look_at_sidecars(self.artifact);

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::model::{FileName, Refusal, SharePath, Time, VersionState, Word};
+use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
 use crate::records::versions::{self, VersionRow};
 use crate::share::desk::existing_ticket;
 use crate::share::lifecycle::number_for_people;
@@ -40,6 +40,8 @@ pub struct Receipt {
     pub location: String,
     /// `HOST:PORT` of the server that states all this.
     pub server: String,
+    /// `legacy` if something of it came over weak encryption, by the listener for old devices.
+    pub transport: Transport,
 }
 
 /// A receipt with the text that was signed.
@@ -95,14 +97,17 @@ impl Receipt {
             uploaded_by: version.uploaded_by.clone(),
             location: address.location(ticket, path),
             server: address.authority(),
+            transport: version.transport,
         })
     }
 
-    /// What is signed. No value can hold a line break: they are references, numbers, and encoded paths.
+    /// What is signed. No value can hold a line break: they are references, numbers, and encoded paths. The last line
+    /// stands only where there is something to mark, so that all other receipts stay the bytes that they were.
     fn statement(&self) -> String {
+        let mark = if self.transport.is_weak() { format!("Transport: {}\n", self.transport) } else { String::new() };
         format!(
             "{TITLE}\nTicket: {}\nPath: {}\nVersion: {}\nSize: {}\nSHA-256: {}\nReceived: {}\nUploaded-By: {}\n\
-             Location: {}\nServer: {}\n",
+             Location: {}\nServer: {}\n{mark}",
             self.ticket,
             self.path,
             self.version,
@@ -198,6 +203,7 @@ mod tests {
             uploaded_by: "XT-1".into(),
             location: "sftp://h:2222/XT-1/logs/a%20b.txt".into(),
             server: "h:2222".into(),
+            transport: Transport::Modern,
         }
     }
 
@@ -217,6 +223,14 @@ mod tests {
         assert!(signature.starts_with("-----BEGIN SSH SIGNATURE-----\n"));
         assert!(signature.ends_with("\n-----END SSH SIGNATURE-----\n"));
         assert_eq!((text.len(), &text), (receipt().signed_length(), &receipt().signed(&key)));
+    }
+
+    #[test]
+    fn r44_a_receipt_says_that_encryption_was_weak() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let marked = Receipt { transport: Transport::Legacy, ..receipt() };
+        assert_eq!(marked.statement(), receipt().statement() + "Transport: legacy\n");
+        assert_eq!(marked.signed(&key).len(), marked.signed_length());
     }
 
     #[test]

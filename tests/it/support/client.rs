@@ -33,9 +33,14 @@ impl House {
 
     /// An OpenSSH program (`sftp`, `scp`, `ssh`) that answers the password prompt with `token`.
     pub(crate) fn with_token(&self, program: &str, token: &str) -> Run {
-        Run::new(program)
-            .within(&self.work())
-            .args(self.ssh_options())
+        self.with_token_and(program, token, &[])
+    }
+
+    /// The same with options that come before all others: ssh takes the first of each.
+    pub(crate) fn with_token_and(&self, program: &str, token: &str, first: &[&str]) -> Run {
+        let run = Run::new(program).within(&self.work());
+        let run = first.iter().fold(run, |run, option| run.args(["-o", option]));
+        run.args(self.ssh_options())
             .args(["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password"])
             .env("SSH_ASKPASS", self.askpass())
             .env("SSH_ASKPASS_REQUIRE", "force")

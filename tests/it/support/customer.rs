@@ -35,6 +35,13 @@ impl Customer<'_> {
         self.house.batch(run, self.port, &self.ticket.reference, commands)
     }
 
+    /// OpenSSH's `sftp` with more options, each as `-o` takes it. It says why nothing could be agreed on.
+    pub(crate) fn sftp_with(&self, options: &[&str], commands: &str) -> Run {
+        let options = [&["LogLevel=INFO"], options].concat();
+        let run = self.house.with_token_and("sftp", &self.ticket.token, &options);
+        self.house.batch(run, self.port, &self.ticket.reference, commands)
+    }
+
     /// lftp, logged in. It stops at the first command that fails and tries nothing again.
     pub(crate) fn lftp(&self, commands: &str) -> Run {
         let ssh = format!(

@@ -1,0 +1,177 @@
+//! Networks that clients may come from, and the last day of something: what an operator writes into the settings.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::model::Time;
+
+/// An IPv4 or IPv6 network, as `192.0.2.0/24`; a single address is the network of that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Without bits beyond the prefix; never an IPv4 address that is written as an IPv6 one.
+    address: IpAddr,
+    /// Bits that count, 0 to 32 or 128.
+    prefix: u32,
+}
+
+impl Network {
+    /// Whether an address lies in it. An IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (own, other) = (bits(self.address), bits(address.to_canonical()));
+        own.1 == other.1 && masked(other, self.prefix) == own.0
+    }
+}
+
+/// An address as a number with its length in bits.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    }
+}
+
+fn masked((number, length): (u128, u32), prefix: u32) -> u128 {
+    let host = length.saturating_sub(prefix);
+    number.checked_shr(host).unwrap_or(0).checked_shl(host).unwrap_or(0)
+}
+
+impl FromStr for Network {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "an address or a network is needed, as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48";
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| FORM)?;
+        if address != address.to_canonical() {
+            return Err("an IPv4 address must be written as one, as 192.0.2.7");
+        }
+        let number = bits(address);
+        let prefix = match prefix {
+            // `+8` and `08` are numbers for Rust, and mistakes here.
+            Some(digits)
+                if digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0')) =>
+            {
+                digits.parse().ok().filter(|prefix| *prefix <= number.1).ok_or(FORM)?
+            }
+            Some(_) => return Err(FORM),
+            None => number.1,
+        };
+        if masked(number, prefix) != number.0 {
+            return Err("the address of a network must have no bits beyond its prefix, as 192.0.2.0/24");
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.prefix == bits(self.address).1 {
+            self.address.fmt(f)
+        } else {
+            write!(f, "{}/{}", self.address, self.prefix)
+        }
+    }
+}
+
+impl serde::Serialize for Network {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The last day on which something is allowed, in UTC. It is a calendar's day that people have agreed on, so the machine's
+/// clock decides, not house time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastDay(jiff::civil::Date);
+
+impl LastDay {
+    /// Whether the day is over at this moment.
+    pub fn is_over(self, now: Time) -> bool {
+        // Outside of the years that a calendar has, nothing is allowed any more.
+        jiff::Timestamp::from_millisecond(now.millis())
+            .map_or(true, |now| now.to_zoned(jiff::tz::TimeZone::UTC).date() > self.0)
+    }
+}
+
+impl FromStr for LastDay {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a date is needed, as 2027-01-31";
+        // The parser knows more forms (times, zones) than people should use here.
+        if text.len() != 10 {
+            return Err(FORM);
+        }
+        text.parse().map(Self).map_err(|_| FORM)
+    }
+}
+
+impl fmt::Display for LastDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl serde::Serialize for LastDay {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r44_a_network_contains_its_addresses_and_no_others() {
+        for (network, inside, outside) in [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("192.0.2.7/32", "::ffff:192.0.2.7", "::ffff:192.0.2.8"),
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("10.128.0.0/9", "10.255.255.255", "10.127.255.255"),
+            ("0.0.0.0/0", "203.0.113.1", "::1"),
+            ("2001:db8::/48", "2001:db8:0:ffff::1", "2001:db8:1::"),
+            ("::/0", "2001:db8::1", "192.0.2.1"),
+            ("::1", "::1", "::2"),
+        ] {
+            let parsed: Network = network.parse().unwrap();
+            assert!(parsed.contains(inside.parse().unwrap()), "{inside} in {network}");
+            assert!(!parsed.contains(outside.parse().unwrap()), "{outside} in {network}");
+            assert_eq!(parsed.to_string().parse(), Ok(parsed));
+        }
+        for bad in [
+            "",
+            "host",
+            "192.0.2",
+            "192.0.2.0/33",
+            "192.0.2.1/24",
+            "::/129",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/",
+            "::ffff:192.0.2.7",
+            "192.0.2.0/24/8",
+            " 10.0.0.0/8",
+        ] {
+            assert!(bad.parse::<Network>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn r44_a_day_ends_at_midnight_in_utc() {
+        let day: LastDay = "2026-02-28".parse().unwrap();
+        let at = |text: &str| Time::from_millis(text.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        assert!(!day.is_over(at("2026-02-28T23:59:59.999Z")));
+        assert!(day.is_over(at("2026-03-01T00:00:00Z")));
+        assert!(!day.is_over(at("2025-12-31T00:00:00Z")));
+        assert!(day.is_over(Time::from_millis(i64::MAX)));
+        assert_eq!(day.to_string(), "2026-02-28");
+        for bad in ["", "2026-02-29", "2026-2-28", "28.02.2026", "20260228", "2026-02-28T00:00Z", "tomorrow"] {
+            assert!(bad.parse::<LastDay>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Devices: their tickets send and see nothing, what they repeat becomes versions, and what came over weak encryption is
+//! marked for good.
+
+use super::*;
+use crate::model::{Transport, VersionState};
+use crate::share::Origin;
+
+const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy };
+
+/// A device's ticket XT-2 beside XT-1, and its token.
+async fn device(shares: &Shares) -> String {
+    customer(shares, "XT-1").await;
+    let new = NewTicket {
+        reference: word("XT-2"),
+        organisation: word("ACME"),
+        engineer: word("anna"),
+        title: None,
+        priority: Priority::MEDIUM,
+        language: None,
+        device: true,
+    };
+    shares.open_ticket(new).await.unwrap().1.to_string()
+}
+
+async fn enter(shares: &Shares, token: &str, from: impl Into<Origin>) -> View {
+    shares.view(&shares.login_by_token("XT-2", token, from).await.unwrap().unwrap())
+}
+
+/// Number, state, transport and size of each version of XT-2, oldest first.
+async fn versions_of(shares: &Shares) -> Vec<(u64, VersionState, Transport, u64)> {
+    let address = PublicAddress { host: "h".into(), port: 22 };
+    let lines = shares.versions(&word("XT-2"), &address).await.unwrap();
+    lines.into_iter().map(|line| (line.version, line.state, line.transport, line.size)).collect()
+}
+
+async fn content(shares: &Shares, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let sink = |piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    shares.fetch(&word("XT-2"), &path(name), sink).await.unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r44_the_door_for_old_devices_takes_tokens_of_devices_only() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let token = device(&shares).await;
+    let other = shares.new_token(&word("XT-1")).await.unwrap();
+    assert!(shares.login_by_token("XT-1", &other, OLD_DOOR).await.unwrap().is_none());
+    assert!(shares.login_by_token("XT-1", &other, FROM).await.unwrap().is_some());
+    assert!(shares.login_by_token("XT-2", "wrong", OLD_DOOR).await.unwrap().is_none());
+    assert!(shares.login_by_token("XT-2", &token, OLD_DOOR).await.unwrap().is_some());
+    shares.set_status(&word("XT-2"), TicketStatus::Closed).await.unwrap();
+    let view = enter(&shares, &token, OLD_DOOR).await;
+    let mode = WriteMode { create: true, ..WriteMode::default() };
+    assert_eq!(view.open_write(&path("a"), mode).await.err(), Some(Refusal::TicketClosed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r44_a_device_s_ticket_sends_and_sees_nothing() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let token = device(&shares).await;
+    for from in [OLD_DOOR, FROM.into()] {
+        let view = enter(&shares, &token, from).await;
+        put(&view, "a", b"content").await;
+        let no = Some(Refusal::UploadOnly);
+        assert_eq!(view.open_read(&path("a")).await.err(), no);
+        assert_eq!(view.open_read(&path(".receipts/a.receipt")).await.err(), no);
+        assert_eq!(view.open_read(&path("nothing")).await.err(), no);
+        for directory in ["", ".receipts", "from-support"] {
+            assert_eq!(view.list(&path(directory)).await.err(), no, "{directory}");
+        }
+        assert_eq!(view.rename(&path("a"), &path("b"), true).await.err(), no);
+        assert_eq!(view.remove_file(&path("a")).await.err(), no);
+        let size = Changes { size: Some(1), ..Changes::default() };
+        assert_eq!(view.change(&path("a"), size).await.err(), no);
+
+        let logs = format!("logs-{}", from.transport);
+        view.make_directory(&path(&logs)).await.unwrap();
+        assert_eq!(view.remove_directory(&path(&logs)).await.err(), no);
+        assert_eq!(view.attributes(&path("a")).await.unwrap().size, 7);
+        let times = Changes { modified: Some(crate::model::Time::from_seconds(1_000_000)), ..Changes::default() };
+        view.change(&path("a"), times).await.unwrap();
+        assert_eq!(view.attributes(&path("a")).await.unwrap().modified.seconds(), 1_000_000);
+        view.space(&path("a")).await.unwrap();
+
+        let both = WriteMode { create: true, read: true, ..WriteMode::default() };
+        let mut upload = view.open_write(&path("a"), both).await.unwrap();
+        write(&mut upload, 0, b"x").await;
+        assert_eq!(upload.read(0, 9, &mut Vec::new()).await.err(), no);
+        upload.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r44_the_same_name_again_becomes_a_version_that_begins_with_nothing() {
+    use VersionState::Available;
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let token = device(&shares).await;
+    let view = enter(&shares, &token, FROM).await;
+    put(&view, "show-tech", b"a long first one").await;
+    // Without TRUNC, as many devices open; and without a single byte.
+    for bytes in [&b"second"[..], b""] {
+        let mode = WriteMode { create: true, ..WriteMode::default() };
+        let mut upload = view.open_write(&path("show-tech"), mode).await.unwrap();
+        assert_eq!(upload.attributes().await.unwrap().size, 0);
+        if !bytes.is_empty() {
+            write(&mut upload, 0, bytes).await;
+        }
+        upload.close().await.unwrap();
+        assert_eq!(content(&shares, "show-tech").await, bytes);
+    }
+    let modern = Transport::Modern;
+    let all = versions_of(&shares).await;
+    assert_eq!(all, [(1, Available, modern, 16), (2, Available, modern, 6), (3, Available, modern, 0)]);
+    all_intact(&shares).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_else() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let token = device(&shares).await;
+    let old = pattern(500_000, 1);
+    let cut = async |length: usize| {
+        let view = enter(&shares, &token, FROM).await;
+        let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+        let mut upload = view.open_write(&path("dump"), mode).await.unwrap();
+        write(&mut upload, 0, &old[..length]).await;
+        upload.sync().await.unwrap();
+        drop(upload);
+    };
+    let again = WriteMode { create: true, ..WriteMode::default() };
+    // Cut before and behind the first point where it could be continued: another, shorter file comes.
+    for length in [40_000, 300_000] {
+        for new in [pattern(10_000, 9), Vec::new()] {
+            cut(length).await;
+            let view = enter(&shares, &token, FROM).await;
+            let mut upload = view.open_write(&path("dump"), again).await.unwrap();
+            if !new.is_empty() {
+                write(&mut upload, 0, &new).await;
+            }
+            upload.close().await.unwrap();
+            assert!(content(&shares, "dump").await == new, "{length} bytes were cut, {} came", new.len());
+        }
+    }
+    // The same file goes on.
+    cut(300_000).await;
+    let view = enter(&shares, &token, FROM).await;
+    let end = view.attributes(&path("dump")).await.unwrap().size;
+    assert!(end > 0 && end < 300_000, "{end}");
+    let mut upload = view.open_write(&path("dump"), again).await.unwrap();
+    write(&mut upload, end, &old[usize::try_from(end).unwrap()..]).await;
+    upload.close().await.unwrap();
+    assert!(content(&shares, "dump").await == old);
+    // What begins somewhere else has a hole, and is not filled with what was there.
+    cut(300_000).await;
+    let view = enter(&shares, &token, FROM).await;
+    let mut upload = view.open_write(&path("dump"), again).await.unwrap();
+    write(&mut upload, 100_000, b"x").await;
+    assert_eq!(upload.close().await.err(), Some(Refusal::Incomplete));
+    all_intact(&shares).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r44_what_came_over_weak_encryption_stays_marked() {
+    use Transport::{Legacy, Modern};
+    use VersionState::Available;
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let token = device(&shares).await;
+    let bytes = pattern(400_000, 2);
+    let half = 200_000;
+    // Begun here, continued there, in both orders.
+    for (first, second) in [(OLD_DOOR, FROM.into()), (FROM.into(), OLD_DOOR)] {
+        let view = enter(&shares, &token, first).await;
+        let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+        let mut upload = view.open_write(&path("a"), mode).await.unwrap();
+        write(&mut upload, 0, &bytes[..half]).await;
+        upload.sync().await.unwrap();
+        drop(upload);
+        let view = enter(&shares, &token, second).await;
+        let end = view.attributes(&path("a")).await.unwrap().size;
+        let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
+        write(&mut upload, end, &bytes[usize::try_from(end).unwrap()..]).await;
+        upload.close().await.unwrap();
+    }
+    put(&enter(&shares, &token, FROM).await, "a", b"strong").await;
+    let size = bytes.len() as u64;
+    assert_eq!(
+        versions_of(&shares).await,
+        [(1, Available, Legacy, size), (2, Available, Legacy, size), (3, Available, Modern, 6)]
+    );
+    let address = PublicAddress { host: "h".into(), port: 22 };
+    assert_eq!(shares.receipt(&word("XT-2"), &path("a"), &address).await.unwrap().receipt.transport, Modern);
+    put(&enter(&shares, &token, OLD_DOOR).await, "a", b"weak").await;
+    let receipt = shares.receipt(&word("XT-2"), &path("a"), &address).await.unwrap();
+    assert!(receipt.text.contains("\nTransport: legacy\n"), "{}", receipt.text);
+    assert_eq!(shares.artifacts(&word("XT-2"), &address).await.unwrap()[0].transport, Legacy);
+    shares.close().await;
+    drop(shares);
+
+    let filter = AuditFilter { ticket: Some(word("XT-2")), kind: None, since: 0 };
+    let shares = fixture.open().await;
+    let mut rows = Vec::new();
+    let keep = |lines: &[AuditLine]| {
+        rows.extend_from_slice(lines);
+        Ok::<_, Error>(())
+    };
+    shares.audit(&filter, keep).await.unwrap();
+    let marked = |kind: &str| {
+        let rows = rows.iter().filter(|row| row.kind == kind);
+        rows.map(|row| row.detail.get("transport").and_then(|text| text.as_str()) == Some("legacy")).collect::<Vec<_>>()
+    };
+    assert_eq!(marked("artifact.available"), [true, true, false, true]);
+    assert_eq!(marked("login.accepted"), [true, false, false, true, false, true]);
+}
