@@ -1,8 +1,8 @@
 //! Aliases of names: who has one when several names of a directory have the same, and whose it is.
 //!
 //! Rows hold an index of the alias and a rank. A name that is its own alias has a rank below [`ENCODED`], the others have one
-//! from there on; in each part ranks are given in the order of coming. Of the entries in sight with one alias, that with the least
-//! rank has it (then that with the least id).
+//! from there on; in each part ranks are given in the order of coming. Of the entries in sight with one alias, that with the
+//! least rank has it (then that with the least id).
 
 use sqlx::Row;
 
@@ -13,16 +13,16 @@ use crate::model::{DirectoryId, ShareId};
 /// The first rank of aliases that are not the name itself.
 const ENCODED: i64 = 1 << 32;
 
-const LAST_RANK: &str = "SELECT MAX(alias_rank) AS last FROM entry WHERE parent_id = $1 AND alias_index = $2 AND alias_rank >= $3 \
-     AND alias_rank < $4 AND id <> $5 AND replaced_at IS NULL AND withdrawn_at IS NULL";
-const OVERSHADOWED: &str = "SELECT e.id FROM entry e WHERE e.parent_id = $1 AND e.id > $2 AND e.id <= $3 AND e.replaced_at IS NULL \
-     AND e.withdrawn_at IS NULL AND EXISTS (SELECT 1 FROM entry o WHERE o.parent_id = e.parent_id \
-     AND o.alias_index = e.alias_index AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL \
-     AND (o.alias_rank < e.alias_rank OR (o.alias_rank = e.alias_rank AND o.id < e.id)))";
-const HOLDER: &str = "SELECT id FROM entry WHERE parent_id = $1 AND alias_index = $2 AND replaced_at IS NULL AND withdrawn_at IS NULL \
-     ORDER BY alias_rank, id LIMIT 1";
-const BY_BEGINNING: &str = "SELECT id FROM entry WHERE parent_id = $1 AND id >= $2 AND id <= $3 AND replaced_at IS NULL \
-     AND withdrawn_at IS NULL ORDER BY id LIMIT $4";
+const LAST_RANK: &str = "SELECT MAX(alias_rank) AS last FROM entry WHERE parent_id = $1 AND alias_index = $2 \
+     AND alias_rank >= $3 AND alias_rank < $4 AND id <> $5 AND replaced_at IS NULL AND withdrawn_at IS NULL";
+const OVERSHADOWED: &str = "SELECT e.id FROM entry e WHERE e.parent_id = $1 AND e.id > $2 AND e.id <= $3 \
+     AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL AND EXISTS (SELECT 1 FROM entry o \
+     WHERE o.parent_id = e.parent_id AND o.alias_index = e.alias_index AND o.replaced_at IS NULL \
+     AND o.withdrawn_at IS NULL AND (o.alias_rank < e.alias_rank OR (o.alias_rank = e.alias_rank AND o.id < e.id)))";
+const HOLDER: &str = "SELECT id FROM entry WHERE parent_id = $1 AND alias_index = $2 AND replaced_at IS NULL \
+     AND withdrawn_at IS NULL ORDER BY alias_rank, id LIMIT 1";
+const BY_BEGINNING: &str = "SELECT id FROM entry WHERE parent_id = $1 AND id >= $2 AND id <= $3 \
+     AND replaced_at IS NULL AND withdrawn_at IS NULL ORDER BY id LIMIT $4";
 
 /// The rank of an entry that comes to a place now, behind all that stand there.
 pub(super) async fn next_rank(conn: &mut Conn, place: &Place, id: &[u8; 16]) -> Result<i64, RecordsError> {
