@@ -3,6 +3,7 @@
 //! Every room may use this one; it uses none. What a customer or an operator typed becomes one of these types at the
 //! edge of the program, or is refused there.
 
+pub mod alias;
 pub mod id;
 pub mod language;
 pub mod name;

@@ -88,7 +88,7 @@ impl fmt::Debug for FileName {
 }
 
 /// Unicode's bidirectional formatting characters (UAX #9, section 2).
-fn reverses_text(c: char) -> bool {
+pub(super) fn reverses_text(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

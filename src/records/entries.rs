@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::lifecycle::{move_versions, with_chain};
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as_option, unsigned};
+use super::{Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
 /// A row of the tree. Whether a file or a directory, the id has 16 bytes.
@@ -95,6 +95,21 @@ fn entry(row: &SqliteRow) -> Result<EntryRow, RecordsError> {
     })
 }
 
+/// A name in a directory, as its row holds it.
+#[derive(Debug)]
+pub struct Place {
+    /// The directory.
+    pub parent: DirectoryId,
+    /// The index of the name there.
+    pub index: [u8; 32],
+    /// The index of its alias there.
+    pub alias: [u8; 32],
+    /// Whether the name is its own alias: then it goes before names that have the same one, but only encoded.
+    pub own_alias: bool,
+    /// The sealed name.
+    pub sealed: Vec<u8>,
+}
+
 /// What a new row of the tree is made of.
 #[derive(Debug)]
 pub struct NewEntry<'a> {
@@ -102,8 +117,8 @@ pub struct NewEntry<'a> {
     pub id: [u8; 16],
     /// The share it lies in.
     pub share: ShareId,
-    /// The directory it lies in, the index of its name there, and the sealed name; none for a root.
-    pub place: Option<(DirectoryId, [u8; 32], &'a [u8])>,
+    /// Where it stands; none for a root.
+    pub place: Option<&'a Place>,
     /// Whether it is a directory.
     pub is_directory: bool,
     /// POSIX permission bits.
@@ -119,20 +134,26 @@ pub struct NewEntry<'a> {
 /// # Errors
 /// [`RecordsError::Exists`] if the name is taken.
 pub async fn add(conn: &mut Conn, new: &NewEntry<'_>) -> Result<(), RecordsError> {
+    let rank = match new.place {
+        Some(place) => aliases::next_rank(conn, place, &new.id).await?,
+        None => 0,
+    };
     sqlx::query(
         "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, mode, modified_at, predecessor, \
-         number_base) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         number_base, alias_index, alias_rank) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(&new.id[..])
     .bind(&new.share.as_bytes()[..])
-    .bind(new.place.as_ref().map(|(parent, _, _)| parent.as_bytes().to_vec()))
+    .bind(new.place.map(|place| place.parent.as_bytes().to_vec()))
     .bind(if new.is_directory { "directory" } else { "file" })
-    .bind(new.place.as_ref().map(|(_, index, _)| index.to_vec()))
-    .bind(new.place.as_ref().map(|(_, _, name)| name.to_vec()))
+    .bind(new.place.map(|place| place.index.to_vec()))
+    .bind(new.place.map(|place| place.sealed.clone()))
     .bind(i64::from(new.mode))
     .bind(new.modified_at.millis())
     .bind(new.predecessor.map(|(id, _)| id.to_vec()))
     .bind(signed(new.predecessor.map_or(0, |(_, base)| base)))
+    .bind(new.place.map(|place| place.alias.to_vec()))
+    .bind(rank)
     .execute(&mut *conn)
     .await?;
     if new.place.is_some() {
@@ -197,6 +218,10 @@ pub async fn withdrawn_by_name(
     row.as_ref().map(entry).transpose()
 }
 
+pub(super) const CHILDREN: &str = select!(
+    "WHERE e.parent_id = $1 AND e.id > $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL ORDER BY e.id LIMIT $3"
+);
+
 /// The entries of a directory in the order of their ids, at most `most`, from behind `after` on.
 ///
 /// # Errors
@@ -207,15 +232,12 @@ pub async fn children(
     after: Option<[u8; 16]>,
     most: usize,
 ) -> Result<Vec<EntryRow>, RecordsError> {
-    let rows = sqlx::query(select!(
-        "WHERE e.parent_id = $1 AND e.id > $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \
-         ORDER BY e.id LIMIT $3"
-    ))
-    .bind(&parent.as_bytes()[..])
-    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-    .bind(signed(most as u64))
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(CHILDREN)
+        .bind(&parent.as_bytes()[..])
+        .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
+        .bind(signed(most as u64))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(entry).collect()
 }
 
@@ -231,20 +253,19 @@ pub async fn is_empty(conn: &mut Conn, directory: DirectoryId) -> Result<bool, R
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if the name is taken.
-pub async fn move_to(
-    conn: &mut Conn,
-    id: &[u8; 16],
-    parent: DirectoryId,
-    index: &[u8; 32],
-    name: &[u8],
-) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET parent_id = $2, name_index = $3, name = $4 WHERE id = $1")
-        .bind(&id[..])
-        .bind(&parent.as_bytes()[..])
-        .bind(&index[..])
-        .bind(name)
-        .execute(conn)
-        .await?;
+pub async fn move_to(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<(), RecordsError> {
+    let rank = aliases::next_rank(conn, place, id).await?;
+    sqlx::query(
+        "UPDATE entry SET parent_id = $2, name_index = $3, name = $4, alias_index = $5, alias_rank = $6 WHERE id = $1",
+    )
+    .bind(&id[..])
+    .bind(&place.parent.as_bytes()[..])
+    .bind(&place.index[..])
+    .bind(&place.sealed[..])
+    .bind(&place.alias[..])
+    .bind(rank)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Transactions that come while
 //! another one is being made durable share one commit (`writer.rs`). Readers do not wait.
 
+pub mod aliases;
 pub mod audit;
 pub mod backup;
 pub mod checks;

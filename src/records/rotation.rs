@@ -2,6 +2,7 @@
 
 use sqlx::{QueryBuilder, Row, Sqlite};
 
+use super::entries::Place;
 use super::{Conn, RecordsError, bytes_as, unsigned};
 use crate::model::{DirectoryId, ShareId, VersionId};
 
@@ -137,18 +138,20 @@ pub async fn names(
         .collect()
 }
 
-/// Replaces entries' sealed names, and the indexes by which they are found.
+/// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who has an alias stays.
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if a directory holds an index already.
-pub async fn set_names(conn: &mut Conn, names: &[(NameRow, [u8; 32])]) -> Result<(), RecordsError> {
+pub async fn set_names(conn: &mut Conn, names: &[([u8; 16], Place)]) -> Result<(), RecordsError> {
     for some in names.chunks(ROWS) {
-        let mut update =
-            QueryBuilder::<Sqlite>::new("UPDATE entry SET name_index = new.column2, name = new.column3 FROM (");
-        update.push_values(some, |mut row, (name, index)| {
-            row.push_bind(name.entry.to_vec());
-            row.push_bind(index.to_vec());
-            row.push_bind(name.sealed.clone());
+        let mut update = QueryBuilder::<Sqlite>::new(
+            "UPDATE entry SET name_index = new.column2, name = new.column3, alias_index = new.column4 FROM (",
+        );
+        update.push_values(some, |mut row, (entry, place)| {
+            row.push_bind(entry.to_vec());
+            row.push_bind(place.index.to_vec());
+            row.push_bind(place.sealed.clone());
+            row.push_bind(place.alias.to_vec());
         });
         update.push(") AS new WHERE entry.id = new.column1");
         update.build().execute(&mut *conn).await?;

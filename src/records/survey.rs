@@ -306,6 +306,8 @@ pub struct SealedName {
     pub name: Vec<u8>,
     /// The index of the name in that directory.
     pub index: Vec<u8>,
+    /// The index of its alias there; none in a row that has got none yet.
+    pub alias: Option<Vec<u8>>,
 }
 
 /// The names of a share, in sight or not, by entry, from behind `after` on, at most `most`.
@@ -319,7 +321,7 @@ pub async fn names(
     most: usize,
 ) -> Result<Vec<SealedName>, RecordsError> {
     let rows = sqlx::query(
-        "SELECT id, parent_id, name, name_index FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND id > $2 \
+        "SELECT id, parent_id, name, name_index, alias_index FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND id > $2 \
          ORDER BY id LIMIT $3",
     )
     .bind(&share.as_bytes()[..])
@@ -334,6 +336,7 @@ pub async fn names(
                 parent: bytes_as(row, "entry", "parent_id")?,
                 name: row.try_get::<Option<Vec<u8>>, _>("name")?.unwrap_or_default(),
                 index: row.try_get::<Option<Vec<u8>>, _>("name_index")?.unwrap_or_default(),
+                alias: row.try_get("alias_index")?,
             })
         })
         .collect()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{ObjectId, VersionId, VersionState, Word};
+use crate::model::{FileName, ObjectId, VersionId, VersionState, Word, alias};
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::tickets::{self, Ticket};
 use crate::records::versions::{self, VersionRow};
@@ -308,7 +308,9 @@ impl Check<'_> {
                 let entry = hex::encode(row.entry);
                 // Replaced since: with the new ones, from the beginning.
                 let fits = keys.names.open_name(row.entry, &row.name);
-                let fits = fits.is_ok_and(|name| keys.names.index(row.parent, &name)[..] == row.index[..]);
+                let fits = fits.is_ok_and(|name| {
+                    keys.names.index(row.parent, &name)[..] == row.index[..] && has_alias(keys, row, &name)
+                });
                 if !fits && self.house.check_in_force(keys).await.is_err() {
                     let keys = self.house.keys.share(ticket.share).await?;
                     return Box::pin(self.names(ticket, &keys)).await;
@@ -317,6 +319,9 @@ impl Check<'_> {
                     Err(error) => format!("the name of artifact {entry} does not open: {error}"),
                     Ok(name) if keys.names.index(row.parent, &name)[..] != row.index[..] => {
                         format!("the name of artifact {entry} cannot be found: its index is another one's")
+                    }
+                    Ok(name) if !has_alias(keys, row, &name) => {
+                        format!("engineers cannot open artifact {entry} by its alias: the index is another one's")
                     }
                     Ok(_) => continue,
                 };
@@ -408,4 +413,10 @@ impl Check<'_> {
         self.checked.read += bytes;
         (self.progress)(Step { what: "bytes", done: self.checked.read, of: self.bytes });
     }
+}
+
+/// Whether an entry can be found by its alias, or has got none yet.
+fn has_alias(keys: &ShareKeys, row: &survey::SealedName, name: &FileName) -> bool {
+    let index = keys.names.alias_index(row.parent, &alias::alias(name));
+    row.alias.as_ref().is_none_or(|alias| alias[..] == index[..])
 }

@@ -272,8 +272,8 @@ impl Shares {
         entries::add(tx.conn(), &directory).await?;
         let name = FileName::new(FROM_SUPPORT).map_err(|why| Error::operator(why.to_string()))?;
         directory.id = vault::random::array()?;
-        let sealed = keys.names.seal_name(directory.id, &name)?;
-        directory.place = Some((root, keys.names.index(root, &name), &sealed));
+        let place = keys.place(directory.id, root, &name)?;
+        directory.place = Some(&place);
         entries::add(tx.conn(), &directory).await?;
         note(
             tx.conn(),

@@ -202,7 +202,7 @@ impl Shares {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot = self.0.find(&mut conn, ticket, share, path.names()).await.map_err(|_| missing())?;
+        let spot = self.0.find(&mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
         let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);

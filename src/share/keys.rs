@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::model::{ShareId, Time, VersionId};
+use crate::model::{DirectoryId, FileName, ShareId, Time, VersionId, alias};
+use crate::records::entries::Place;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Keyring, Records};
@@ -49,6 +50,18 @@ impl ShareKeys {
     pub(crate) fn new(share: ShareId, generation: u32, key: ShareKey) -> Self {
         let names = key.names(share);
         Self { share, generation, key, names }
+    }
+
+    /// A name in a directory of this share, as the row of the entry that bears it holds it.
+    pub(crate) fn place(&self, entry: [u8; 16], parent: DirectoryId, name: &FileName) -> Result<Place, Error> {
+        let alias = alias::alias(name);
+        Ok(Place {
+            parent,
+            index: self.names.index(parent, name),
+            alias: self.names.alias_index(parent, &alias),
+            own_alias: alias == *name,
+            sealed: self.names.seal_name(entry, name)?,
+        })
     }
 
     /// Unwraps the file key of a version of this share.

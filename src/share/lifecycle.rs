@@ -262,9 +262,8 @@ impl Shares {
         };
         check_room_for_name(tx.conn(), ticket, &self.0).await?;
         // The directory may be another one of the same name: what it lay in can have been removed and made again.
-        let index = named.reach.keys.names.index(directory, name);
-        let sealed = named.reach.keys.names.seal_name(named.row.id, name)?;
-        entries::move_to(tx.conn(), &named.row.id, directory, &index, &sealed).await?;
+        let place = named.reach.keys.place(named.row.id, directory, name)?;
+        entries::move_to(tx.conn(), &named.row.id, &place).await?;
         match lifecycle::restore(tx.conn(), &named.row.id).await {
             Ok(true) => {}
             Ok(false) => return Err(gone()),
@@ -394,7 +393,7 @@ impl Shares {
 
     async fn reach(&self, conn: &mut Conn, ticket: &Word) -> Result<Reach, Error> {
         let share = existing_ticket(conn, ticket).await?.share;
-        Ok(Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await? })
+        Ok(Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await?, aliases: false })
     }
 }
 

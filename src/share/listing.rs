@@ -1,11 +1,11 @@
 //! An open directory, read page by page.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use crate::model::{DirectoryId, FileName, Refusal, Word};
+use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
 use crate::records::{entries, tickets};
+use crate::share::aliases::{self, Shown};
 use crate::share::tree::{FROM_SUPPORT, Spot, open_name};
-use crate::share::upload::Lane;
 use crate::share::virtual_places::VirtualListing;
 use crate::share::{Attributes, Unfinished};
 use crate::share::{Error, View};
@@ -13,7 +13,7 @@ use crate::share::{Error, View};
 /// One line of a listing.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The name.
+    /// The name, or the alias that this login is shown of it.
     pub name: FileName,
     /// What STAT says of it.
     pub attributes: Attributes,
@@ -37,7 +37,9 @@ enum Source {
         spot: Box<Spot>,
         directory: DirectoryId,
         after: Option<[u8; 16]>,
+        /// Uploads that had no row when the directory was opened, and their ids: a row that they get is not listed again.
         unrecorded: VecDeque<Entry>,
+        listed: Vec<[u8; 16]>,
         ended: bool,
     },
     Virtual(Box<VirtualListing>),
@@ -59,24 +61,32 @@ impl Listing {
         Ok(Self { view, source: Source::Tickets(lines) })
     }
 
-    pub(crate) fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Self {
-        // Uploads that began a moment ago have no row yet.
+    pub(crate) async fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
         let owner = owner(&spot);
-        let unrecorded = view
-            .house()
-            .uploads
-            .in_directory(directory)
-            .iter()
-            .filter(|lane| !lane.is_recorded())
-            .map(|lane| Entry {
-                name: lane.name().clone(),
-                attributes: lane.attributes(),
-                unfinished: Some(Unfinished::Receiving),
-                owner: owner.clone(),
-            })
-            .collect();
+        let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
+        // Uploads that began a moment ago have no row yet, unless there is an older version.
+        let lanes = view.house().uploads.in_directory(directory);
+        for lane in lanes.iter().filter(|lane| !lane.is_recorded()) {
+            let (id, name) = (*lane.artifact().as_bytes(), lane.name());
+            let mut conn = view.house().records.read().await?;
+            if entries::by_id(&mut conn, &id).await?.is_some() {
+                continue;
+            }
+            // Engineers see those that need another name when they have their row, in a moment.
+            if spot.shows_aliases() {
+                let fold = alias::folded(&name);
+                let is_taken = unrecorded.iter().any(|line: &Entry| alias::folded(&line.name) == fold);
+                if is_taken || !aliases::is_free(&mut conn, &spot.reach.keys, directory, &name).await? {
+                    continue;
+                }
+            }
+            listed.push(id);
+            let (attributes, unfinished) = (lane.attributes(), Some(Unfinished::Receiving));
+            unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
+        }
         let spot = Box::new(spot);
-        Self { view, source: Source::Directory { spot, directory, after: None, unrecorded, ended: false } }
+        let source = Source::Directory { spot, directory, after: None, unrecorded, listed, ended: false };
+        Ok(Self { view, source })
     }
 
     pub(crate) fn of_virtual(view: View, listing: VirtualListing) -> Self {
@@ -92,10 +102,10 @@ impl Listing {
         match &mut self.source {
             Source::Tickets(lines) => Ok(lines.drain(..most.min(lines.len())).collect()),
             Source::Virtual(listing) => listing.next(&self.view, most).await,
-            Source::Directory { spot, directory, after, unrecorded, ended } => {
+            Source::Directory { spot, directory, after, unrecorded, listed, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {
-                    let page = page(&self.view, spot, *directory, *after, most);
+                    let page = page(&self.view, spot, *directory, *after, listed, most);
                     (lines, *after, *ended) = match page.await {
                         Err(Error::KeysReplaced) => {
                             spot.reach.keys = self.view.house().keys.share(spot.reach.share()).await?;
@@ -117,14 +127,19 @@ async fn page(
     spot: &Spot,
     directory: DirectoryId,
     after: Option<[u8; 16]>,
+    listed: &[[u8; 16]],
     most: usize,
 ) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
     let mut conn = view.house().records.read().await?;
     let rows = entries::children(&mut conn, directory, after, most).await?;
     let (ended, last) = (rows.len() < most, rows.last().map(|row| row.id));
+    let shown =
+        if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
+    let lanes = view.house().uploads.in_directory(directory);
+    let held: HashMap<[u8; 16], _> = lanes.iter().map(|lane| (*lane.artifact().as_bytes(), lane)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
-        let Some(sealed) = &row.name else { continue };
+        let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
         let name = open_name(&mut conn, &spot.reach.keys, row.id, sealed).await?;
         let at_root = spot.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {
@@ -134,9 +149,10 @@ async fn page(
             }
         }
         let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
-        let held: Option<std::sync::Arc<Lane>> = view.house().uploads.of_artifact(row.id);
-        let attributes = view.attributes_of(&row, from_support, held.as_deref());
-        let unfinished = view.unfinished(&row, from_support, held.as_deref());
+        let held = held.get(&row.id).map(|lane| &***lane);
+        let attributes = view.attributes_of(&row, from_support, held);
+        let unfinished = view.unfinished(&row, from_support, held);
+        let name = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
         lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
     }
     Ok((lines, last, ended))

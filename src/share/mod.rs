@@ -4,6 +4,7 @@
 //! Doors (`ssh`, `sftp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
+mod aliases;
 mod audit;
 mod backup;
 mod check;
@@ -254,6 +255,7 @@ impl Shares {
         drop(opening);
         if serve {
             recovery::recover(&shares.0).await?;
+            aliases::fill(&shares.0).await?;
         }
         Ok(shares)
     }

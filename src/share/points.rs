@@ -8,6 +8,8 @@ pub(crate) const ALL: &[&str] = &[
     "publish.manifest-stored",
     "publish.before-commit",
     "publish.after-commit",
+    "aliases.before-commit",
+    "aliases.after-commit",
     "recovery.version-corrected",
     "recovery.shelf-corrected",
     "recovery.before-sums",

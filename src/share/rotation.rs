@@ -448,9 +448,7 @@ async fn reseal_names(
         let mut sealed_anew = Vec::with_capacity(rows.len());
         for row in rows {
             let name = old.names.open_name(row.entry, &row.sealed)?;
-            let index = new.names.index(row.parent, &name);
-            let sealed = new.names.seal_name(row.entry, &name)?;
-            sealed_anew.push((rotation::NameRow { sealed, ..row }, index));
+            sealed_anew.push((row.entry, new.place(row.entry, row.parent, &name)?));
         }
         rotation::set_names(conn, &sealed_anew).await?;
         report(before + done);

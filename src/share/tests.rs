@@ -1,5 +1,6 @@
 //! The heart without a door: uploads in every order against a plain vector of bytes, resumes, versions, rules.
 
+mod aliases;
 mod audit;
 mod backup;
 mod crashes;

@@ -6,7 +6,7 @@ use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, rotation};
 use crate::share::keys::{ROUNDS, ShareKeys};
-use crate::share::{Error, House};
+use crate::share::{Error, House, aliases};
 
 /// The directory that engineers hand files back in.
 pub(crate) const FROM_SUPPORT: &[u8] = b"from-support";
@@ -18,6 +18,8 @@ pub(crate) const VIRTUAL: [&[u8]; 2] = [b".versions", b".receipts"];
 pub(crate) struct Reach {
     pub(crate) ticket: Word,
     pub(crate) keys: Arc<ShareKeys>,
+    /// Whether names may be given by the aliases that engineers are shown.
+    pub(crate) aliases: bool,
 }
 
 impl Reach {
@@ -44,14 +46,14 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// Walks down to `names`.
+    /// Walks down to `names`. Where they are aliases, the spot has the names themselves.
     pub(crate) async fn find(conn: &mut Conn, reach: Reach, names: &[FileName]) -> Result<Self, Error> {
         let root = reach.root();
         let mut spot = Self {
             at: None,
             entry: entries::by_id(conn, root.as_bytes()).await?,
             from_support: names.first().is_some_and(is_from_support),
-            names: names.to_vec(),
+            names: Vec::with_capacity(names.len()),
             reach,
         };
         for name in names {
@@ -60,9 +62,16 @@ impl Spot {
                 Some(_) => return Err(Refusal::NotDirectory.into()),
                 None => return Err(Refusal::NoSuchFile.into()),
             };
-            let index = spot.reach.keys.names.index(directory, name);
+            let (mut name, mut index) = (name.clone(), spot.reach.keys.names.index(directory, name));
             spot.entry = entries::by_name(conn, directory, &index).await?;
-            spot.at = Some((directory, name.clone(), index));
+            if spot.entry.is_none() && spot.shows_aliases() {
+                if let Some((row, itself)) = aliases::meant(conn, &spot.reach.keys, directory, &name).await? {
+                    (spot.entry, index) = (Some(row), spot.reach.keys.names.index(directory, &itself));
+                    name = itself;
+                }
+            }
+            spot.names.push(name.clone());
+            spot.at = Some((directory, name, index));
         }
         Ok(spot)
     }
@@ -88,6 +97,11 @@ impl Spot {
         }
     }
 
+    /// Whether names below are shown by their aliases: to engineers, but not what engineers have put there themselves.
+    pub(crate) fn shows_aliases(&self) -> bool {
+        self.reach.aliases && !self.from_support
+    }
+
     fn is_fixed(&self) -> bool {
         match self.names.as_slice() {
             [] => true,
@@ -98,17 +112,18 @@ impl Spot {
 }
 
 impl House {
-    /// Walks down to `names` in a share with the keys that are in force.
+    /// Walks down to `names`, or to what is shown under them as `aliases`, in a share with the keys that are in force.
     pub(crate) async fn find(
         &self,
         conn: &mut Conn,
         ticket: &Word,
         share: ShareId,
         names: &[FileName],
+        aliases: bool,
     ) -> Result<Spot, Error> {
         for _ in 0..ROUNDS {
             let keys = self.keys.share(share).await?;
-            let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys) };
+            let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys), aliases };
             let found = Spot::find(conn, reach, names).await;
             // What is not found may have got other indexes meanwhile.
             let is_found = found.as_ref().is_ok_and(|spot| spot.entry.is_some());

@@ -164,7 +164,7 @@ impl View {
             Place::In(spot) => {
                 let directory = spot.directory()?;
                 self.saw(&spot.reach.ticket, directory);
-                Listing::of_directory(self.clone(), *spot, directory)
+                Listing::of_directory(self.clone(), *spot, directory).await?
             }
         })
     }
@@ -182,12 +182,12 @@ impl View {
         if spot.entry.is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
-        let (parent, name, index) = spot.changeable()?;
+        let (parent, name, _) = spot.changeable()?;
         if self.house().uploads.by_name(parent, name).is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
         let id = vault::random::array()?;
-        let sealed = spot.reach.keys.names.seal_name(id, name)?;
+        let place = spot.reach.keys.place(id, parent, name)?;
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
         check_in_sight(tx.conn(), parent).await?;
@@ -195,7 +195,7 @@ impl View {
         let new = NewEntry {
             id,
             share: spot.reach.share(),
-            place: Some((parent, *index, &sealed)),
+            place: Some(&place),
             is_directory: true,
             mode: DIRECTORY_MODE,
             modified_at: Time::now(),
@@ -333,8 +333,8 @@ impl View {
                 return Err(Refusal::NoSuchFile.into());
             }
         }
-        let sealed = source.reach.keys.names.seal_name(row.id, name)?;
-        entries::move_to(tx.conn(), &row.id, directory, index, &sealed).await?;
+        let place = source.reach.keys.place(row.id, directory, name)?;
+        entries::move_to(tx.conn(), &row.id, &place).await?;
         self.note(tx.conn(), "artifact.renamed", &source.reach.ticket, row.id).await?;
         let announced = outbox::renamed(tx.conn(), self.house(), &source.reach.ticket, row.id, name, now).await?;
         self.house().points.pass("rename.before-commit");

@@ -14,7 +14,7 @@ use super::aead::SegmentKey;
 use super::derive::{hmac_sha256, subkey};
 use super::secret::{Bond, Purpose};
 use super::{VaultError, random};
-use crate::model::{DirectoryId, FileName, ObjectId, ShareId, VersionId};
+use crate::model::{DirectoryId, FileName, ObjectId, ShareId, VersionId, alias};
 
 /// Bytes of a [`WrappedKey`]: nonce 12, ciphertext 32, tag 16.
 pub const WRAPPED_KEY: usize = 60;
@@ -178,6 +178,7 @@ impl ShareKey {
             names: Purpose::Name.key_from(&self.0),
             texts: Purpose::Text.key_from(&self.0),
             index: subkey(&self.0, "name index"),
+            aliases: subkey(&self.0, "alias index"),
         }
     }
 }
@@ -273,12 +274,13 @@ impl ExtentKey {
     }
 }
 
-/// The keys for a share's names: one seals them, another finds them, a third seals small texts.
+/// The keys for a share's names: one seals them, another finds them, a third finds their aliases, a fourth seals small texts.
 pub struct NameKeys {
     share: ShareId,
     names: SegmentKey,
     texts: SegmentKey,
     index: Zeroizing<[u8; 32]>,
+    aliases: Zeroizing<[u8; 32]>,
 }
 
 impl NameKeys {
@@ -306,6 +308,15 @@ impl NameKeys {
         let mut mac = hmac_sha256(&self.index);
         mac.update(parent.as_bytes());
         mac.update(&Zeroizing::new(name.folded()));
+        mac.finalize().into_bytes().into()
+    }
+
+    /// What an alias is found by in its directory: HMAC-SHA-256 over the parent's id and the alias as
+    /// [`folded`](crate::model::alias::folded) gives it.
+    pub fn alias_index(&self, parent: DirectoryId, alias: &FileName) -> [u8; 32] {
+        let mut mac = hmac_sha256(&self.aliases);
+        mac.update(parent.as_bytes());
+        mac.update(&Zeroizing::new(alias::folded(alias)));
         mac.finalize().into_bytes().into()
     }
 

@@ -70,7 +70,7 @@ async fn is_there(shares: &Shares, place: &str, sha256: &[u8; 32]) {
     let mut conn = shares.0.records.read().await.unwrap();
     let ticket = tickets::by_reference(&mut conn, reference).await.unwrap().expect("the ticket of what was promised");
     let keys = shares.0.keys.share(ticket.share).await.unwrap();
-    let reach = Reach { ticket: ticket.reference, keys };
+    let reach = Reach { ticket: ticket.reference, keys, aliases: false };
     let spot = Spot::find(&mut conn, reach, path.names()).await;
     let entry = spot.ok().and_then(|spot| spot.entry).unwrap_or_else(|| panic!("I1: {place} is gone"));
     let current = entry.current.unwrap_or_else(|| panic!("I1: {place} is not available"));

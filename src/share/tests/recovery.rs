@@ -96,7 +96,7 @@ async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<ObjectId> {
     let mut conn = shares.0.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     let keys = shares.0.keys.share(ticket.share).await.unwrap();
-    let reach = crate::share::tree::Reach { ticket: word("XT-1"), keys };
+    let reach = crate::share::tree::Reach { ticket: word("XT-1"), keys, aliases: false };
     let spot = crate::share::tree::Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
     let entry = spot.entry.unwrap();
     let id = entry.receiving.map(|version| version.id).or(entry.current.map(|version| version.id)).unwrap();

@@ -367,11 +367,11 @@ async fn a_large_share_is_rotated_in_seconds() {
     for number in 0..NAMES {
         let (id, version) = (crate::vault::random::array().unwrap(), crate::vault::random::array().unwrap());
         let name = crate::model::FileName::new(format!("show-tech-{number}.txt").as_bytes()).unwrap();
-        let sealed = keys.names.seal_name(id, &name).unwrap();
+        let place = keys.place(id, root, &name).unwrap();
         let entry = entries::NewEntry {
             id,
             share: keys.share,
-            place: Some((root, keys.names.index(root, &name), &sealed)),
+            place: Some(&place),
             is_directory: false,
             mode: 0o640,
             modified_at: crate::model::Time::now(),

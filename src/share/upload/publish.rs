@@ -116,11 +116,11 @@ impl Ledger {
                 }
                 None => None,
             };
-            let sealed = self.keys.names.seal_name(*self.artifact.as_bytes(), &name)?;
+            let place = self.keys.place(*self.artifact.as_bytes(), directory, &name)?;
             let new = NewEntry {
                 id: *self.artifact.as_bytes(),
                 share: self.share(),
-                place: Some((directory, index, &sealed)),
+                place: Some(&place),
                 is_directory: false,
                 mode,
                 modified_at: modified.unwrap_or(now),

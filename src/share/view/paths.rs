@@ -56,7 +56,7 @@ impl View {
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
         let mut conn = self.house().records.read().await?;
         let Some((ticket, share, names)) = self.share_of(&mut conn, path).await? else { return Ok(Place::Top) };
-        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, share, names).await?)))
+        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, share, names, self.is_engineer()).await?)))
     }
 
     /// What stands at a path into `.versions` or `.receipts`; none for all other paths.
@@ -69,7 +69,7 @@ impl View {
         let mut conn = self.house().records.read().await?;
         let Some((ticket, share, _)) = self.share_of(&mut conn, path).await? else { return Ok(None) };
         let keys = self.house().keys.share(share).await?;
-        let reach = Reach { ticket, keys: Arc::clone(&keys) };
+        let reach = Reach { ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
         let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.

@@ -9,6 +9,7 @@ use super::{
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
+use crate::share::aliases::Shown;
 use crate::share::tree::{Reach, is_from_support, open_name, path_of};
 use crate::share::{Attributes, Entry, Error, PublicAddress, View};
 
@@ -36,6 +37,7 @@ struct Mirror {
     tree: Tree,
     directory: DirectoryId,
     at_root: bool,
+    aliases: bool,
     after: Option<[u8; 16]>,
 }
 
@@ -53,7 +55,8 @@ impl VirtualListing {
             Some(Entry { name: FileName::new(SIGNERS).ok()?, attributes, owner: owner.clone(), unfinished: None })
         };
         let ready = signers.and_then(line).into_iter().collect();
-        let mirror = Mirror { reach, tree, directory, at_root: names.is_empty(), after: None };
+        let aliases = reach.aliases && !names.first().is_some_and(is_from_support);
+        let mirror = Mirror { reach, tree, directory, at_root: names.is_empty(), aliases, after: None };
         Self { owner, source: Source::Directory(Box::new(mirror)), ready, ended: false }
     }
 
@@ -85,6 +88,11 @@ impl VirtualListing {
             }
             Source::Directory(mirror) => {
                 let rows = entries::children(&mut conn, mirror.directory, mirror.after, most).await?;
+                let shown = if mirror.aliases {
+                    Some(Shown::of_page(&mut conn, mirror.directory, mirror.after, &rows).await?)
+                } else {
+                    None
+                };
                 self.ended = rows.len() < most;
                 let path = path_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
                 let address = address(&mut conn).await?;
@@ -92,10 +100,11 @@ impl VirtualListing {
                     mirror.after = Some(row.id);
                     let Some(sealed) = &row.name else { continue };
                     let name = open_name(&mut conn, &mirror.reach.keys, row.id, sealed).await?;
+                    let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {
-                        mirror.directory(view, &mut conn, &path, &row, name).await?
+                        mirror.directory(view, &mut conn, &path, &row, (name, shown)).await?
                     } else {
-                        mirror.file(&mut conn, &path, &row, name, &address).await?
+                        mirror.file(&mut conn, &path, &row, (name, shown), &address).await?
                     };
                     let owner = &self.owner;
                     self.ready.extend(lines.into_iter().map(|(name, attributes)| Entry {
@@ -118,7 +127,7 @@ impl Mirror {
         conn: &mut Conn,
         path: &SharePath,
         row: &EntryRow,
-        name: FileName,
+        (name, shown): (FileName, FileName),
     ) -> Result<Vec<(FileName, Attributes)>, Error> {
         if self.at_root && is_from_support(&name) && !view.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
@@ -131,13 +140,13 @@ impl Mirror {
             if self.at_root && name.as_bytes() == SIGNERS {
                 return Ok(Vec::new());
             }
-            if let Some((file, _)) = described(&name)
+            if let Some((file, _)) = described(&shown)
                 && texts_at(conn, &self.reach, path.join(file).names()).await?.is_some()
             {
                 return Ok(Vec::new());
             }
         }
-        Ok(vec![(name, Attributes::directory(DIRECTORY_MODE, row.modified_at))])
+        Ok(vec![(shown, Attributes::directory(DIRECTORY_MODE, row.modified_at))])
     }
 
     async fn file(
@@ -145,22 +154,22 @@ impl Mirror {
         conn: &mut Conn,
         path: &SharePath,
         row: &EntryRow,
-        name: FileName,
+        (name, shown): (FileName, FileName),
         address: &PublicAddress,
     ) -> Result<Vec<(FileName, Attributes)>, Error> {
         if self.tree == Tree::Versions {
             let newest = history::newest(conn, &row.id).await?;
             let attributes = newest.map(|newest| Attributes::directory(DIRECTORY_MODE, newest.received_at));
-            return Ok(attributes.map(|attributes| (name, attributes)).into_iter().collect());
+            return Ok(attributes.map(|attributes| (shown, attributes)).into_iter().collect());
         }
-        let path = path.join(name.clone());
+        let path = path.join(name);
         let Some(Texts { receipt, checksum, version }) = Texts::of_file(conn, &self.reach, &path, row, address).await?
         else {
             return Ok(Vec::new());
         };
         let line = |text: &Text, suffix: &[u8]| {
             // A name that is too long with the suffix cannot be asked for either.
-            let name = FileName::new(&[name.as_bytes(), suffix].concat()).ok()?;
+            let name = FileName::new(&[shown.as_bytes(), suffix].concat()).ok()?;
             Some((name, file_attributes(text.length() as u64, received(&version))))
         };
         Ok([line(&receipt, RECEIPT), line(&checksum, CHECKSUM)].into_iter().flatten().collect())

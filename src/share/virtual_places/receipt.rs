@@ -173,7 +173,7 @@ impl Shares {
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let spot = match self.0.find(&mut conn, ticket, share, path.names()).await {
+        let spot = match self.0.find(&mut conn, ticket, share, path.names(), false).await {
             Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
             other => other?,
         };
