@@ -73,6 +73,14 @@ impl Upload {
         Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false }
     }
 
+    /// Whether a file may become this long, in bytes: for a door that is told so before the first byte.
+    ///
+    /// # Errors
+    /// [`Refusal::FileTooLarge`].
+    pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
+        if length > self.view.house().settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
+    }
+
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
     ///
     /// # Errors
