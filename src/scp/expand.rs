@@ -47,7 +47,8 @@ impl Expansion {
             found = if wild.is_empty() {
                 self.step_down(found, segment)?
             } else {
-                self.look_up(view, found, &Pattern::new(segment, &wild)).await?
+                let is_last = end >= word.bytes.len();
+                self.look_up(view, found, &Pattern::new(segment, &wild), is_last).await?
             };
         }
         // Names behind the last wildcard were only assumed.
@@ -77,12 +78,13 @@ impl Expansion {
         Ok(below)
     }
 
-    /// Every name below these paths that fits.
+    /// Every name below these paths that fits; directories only, unless it is the last name.
     async fn look_up(
         &mut self,
         view: &View,
         paths: Vec<SharePath>,
         pattern: &Pattern,
+        is_last: bool,
     ) -> Result<Vec<SharePath>, Complaint> {
         let mut found = Vec::new();
         for path in paths {
@@ -101,7 +103,7 @@ impl Expansion {
                 for entry in page {
                     let (fits, steps) = pattern.fits(entry.name.as_bytes());
                     self.steps = self.steps.checked_sub(steps).ok_or(Complaint::TooManyNames)?;
-                    if fits {
+                    if fits && (is_last || entry.attributes.kind == PlaceKind::Directory) {
                         self.fitting = self.fitting.checked_sub(1).ok_or(Complaint::TooManyNames)?;
                         found.push(path.join(entry.name));
                     }
@@ -111,9 +113,9 @@ impl Expansion {
         Ok(found)
     }
 
-    async fn is_there(&mut self, view: &View, path: &SharePath) -> Result<bool, Complaint> {
+    async fn is_there(&self, view: &View, path: &SharePath) -> Result<bool, Complaint> {
         match view.attributes(path).await {
-            Ok(attributes) => Ok(matches!(attributes.kind, PlaceKind::File | PlaceKind::Directory)),
+            Ok(_) => Ok(true),
             Err(refusal) if passes_over(refusal) => Ok(false),
             Err(refusal) => Err(refusal.into()),
         }

@@ -20,6 +20,7 @@ mod notices;
 mod orders;
 mod receipts;
 mod resume;
+mod scp;
 mod secrecy;
 mod store;
 mod support;
