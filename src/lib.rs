@@ -10,6 +10,7 @@ pub mod config;
 pub mod model;
 pub mod notify;
 pub mod records;
+pub mod scp;
 pub mod server;
 pub mod sftp;
 pub mod share;

@@ -18,10 +18,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::handles::Handle;
 use super::reply;
-use super::session::Outlet;
 use super::{Limits, MAX_READ};
 use crate::model::{Language, Refusal};
-use crate::share::{Download, Upload};
+use crate::share::{Download, Outlet, Upload};
 
 /// Where the bytes come from.
 #[derive(Clone)]

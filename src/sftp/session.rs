@@ -1,6 +1,5 @@
 //! The session of one channel: takes requests in turn, and has each answered once.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,24 +12,7 @@ use super::handles::{Handle, Place, Table};
 use super::reads::{Reads, Source};
 use super::{Common, Limits, reply};
 use crate::model::{Language, Refusal, SharePath};
-use crate::share::{Attributes, Download, Listing, Upload, View};
-
-/// Where replies go that are not ready when `feed` returns.
-pub trait Outlet: Clone + Send + Sync + 'static {
-    /// Is told of each refusal before the reply that carries it is sent. Does not wait.
-    fn refused(&self, refusal: Refusal);
-
-    /// Hands over one whole reply. Waits while the client's window is shut and the room before it is used up.
-    ///
-    /// # Errors
-    /// [`Gone`] when nobody will ever send it.
-    fn send(&self, reply: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
-}
-
-/// The connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connection is over")]
-pub struct Gone;
+use crate::share::{Attributes, Download, Listing, Outlet, Upload, View};
 
 /// Why a session cannot go on. Its channel must be closed, and nothing more of it be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,10 +7,10 @@ use tokio::sync::MutexGuard;
 use super::frame::{Flags, Request, Wanted};
 use super::handles::Handle;
 use super::reads::Read;
-use super::session::{Open, OpenUpload, Outlet, Session};
+use super::session::{Open, OpenUpload, Session};
 use super::{MAX_PACKET, MAX_READ, reply};
 use crate::model::{Refusal, SharePath, Time};
-use crate::share::{Attributes, Space, Upload, WriteMode};
+use crate::share::{Attributes, Outlet, Space, Upload, WriteMode};
 
 /// The block that statvfs counts in, in bytes.
 const BLOCK: u64 = 4096;

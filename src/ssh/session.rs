@@ -25,8 +25,9 @@ use super::pulse::Pulse;
 use super::remarks::Remarks;
 use super::{Limits, Words, algorithms};
 use crate::model::{Language, Refusal};
-use crate::sftp::{self, Gone, Outlet};
-use crate::share::Shares;
+use crate::scp;
+use crate::sftp;
+use crate::share::{Gone, Outlet, Shares, View};
 
 /// The data type of stderr (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
@@ -53,9 +54,23 @@ enum Use {
         /// Bytes of small replies since the client's window was last seen open.
         backlog: usize,
     },
+    Scp {
+        session: Box<scp::Session<Out>>,
+        /// The same.
+        backlog: usize,
+    },
     /// A task sends what is left, then closes the channel: the client has ended its side, or a command runs that reads
     /// nothing.
     Finishing(AbortOnDropHandle<()>),
+}
+
+/// Why a session on a channel cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Over {
+    #[error("SFTP: {0}")]
+    Sftp(sftp::Fatal),
+    #[error("SCP: {0}")]
+    Scp(scp::Fatal),
 }
 
 impl Visitor {
@@ -79,13 +94,48 @@ impl Visitor {
         for (channel, used) in &mut self.channels {
             let pending = session.has_pending_data(*channel);
             shut |= pending;
-            if let Use::Sftp { backlog, .. } = used
+            if let Use::Sftp { backlog, .. } | Use::Scp { backlog, .. } = used
                 && !pending
             {
                 *backlog = 0;
             }
         }
         self.link.pulse.window_is_shut(shut);
+    }
+
+    /// The command has the channel to itself until one side ends it.
+    async fn begin_scp(
+        &mut self,
+        channel: ChannelId,
+        view: View,
+        request: scp::Request,
+        out: Out,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let common =
+            scp::Common { read_budget: Arc::clone(&self.common.read_budget), uploads: self.common.uploads.clone() };
+        let mut hello = Vec::new();
+        let begun = scp::Session::begin(view, &common, request, out, &mut hello).await;
+        let backlog = hello.len();
+        if !hello.is_empty() {
+            session.data(channel, Bytes::from(hello))?;
+        }
+        match begun {
+            Ok(scp) => {
+                self.channels.insert(channel, Use::Scp { session: Box::new(scp), backlog });
+                Ok(())
+            }
+            Err(fatal) => self.end_channel(channel, Over::Scp(fatal), session),
+        }
+    }
+
+    /// Closes the channel of a session that cannot go on.
+    fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
+        tracing::info!(from = %self.link.from, %over, "session ended");
+        self.channels.remove(&channel);
+        session.exit_status_request(channel, 1)?;
+        session.eof(channel)?;
+        session.close(channel)
     }
 
     /// Ends the connection from inside one of russh's callbacks, whatever waits to be sent.
@@ -193,14 +243,18 @@ impl Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
-        let Some(Use::Sftp { session: sftp, remarks, backlog }) = self.channels.get_mut(&channel) else {
-            return Ok(());
-        };
+        let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         self.link.pulse.beat();
         let mut out = Vec::new();
-        let outcome = sftp.feed(data, &mut out).await;
+        let (outcome, remarks, backlog) = match used {
+            Use::Sftp { session, remarks, backlog } => {
+                (session.feed(data, &mut out).await.map_err(Over::Sftp), remarks.take(), backlog)
+            }
+            Use::Scp { session, backlog } => (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog),
+            Use::Nothing | Use::Finishing(_) => return Ok(()),
+        };
         self.link.pulse.beat();
-        if let Some(words) = remarks.take() {
+        if let Some(words) = remarks {
             session.extended_data(channel, STDERR, Bytes::from(words))?;
         }
         if !out.is_empty() {
@@ -213,14 +267,10 @@ impl Handler for Visitor {
             tracing::info!(from = %self.link.from, "the client asks and does not listen: disconnected");
             return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
         }
-        if let Err(fatal) = outcome {
-            tracing::info!(from = %self.link.from, %fatal, "SFTP session ended");
-            self.channels.remove(&channel);
-            session.exit_status_request(channel, 1)?;
-            session.eof(channel)?;
-            session.close(channel)?;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(over) => self.end_channel(channel, over, session),
         }
-        Ok(())
     }
 
     async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
@@ -231,6 +281,11 @@ impl Handler for Visitor {
                     sftp.finish().await;
                     out.close(0).await;
                 });
+                self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
+                Ok(())
+            }
+            Some(Use::Scp { session: scp, .. }) => {
+                let finish = tokio::spawn(scp.finish());
                 self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
                 Ok(())
             }
@@ -282,6 +337,9 @@ impl Handler for Visitor {
         self.link.pulse.beat();
         let out = Out::new(session, channel, &self.link);
         let (command, view) = (Command::parse(command), self.shares.view(login));
+        if let Some(Command::Scp(request)) = command {
+            return self.begin_scp(channel, view, request, out, session).await;
+        }
         let run = tokio::spawn(async move {
             let answer = match command {
                 Some(command) => command.run(&view).await,
@@ -383,6 +441,12 @@ impl Out {
         let _ = self.handle.exit_status_request(self.channel, code).await;
         let _ = self.handle.eof(self.channel).await;
         let _ = self.handle.close(self.channel).await;
+    }
+}
+
+impl scp::Channel for Out {
+    async fn end(&self, code: u32, stderr: Vec<u8>) {
+        self.answer(Answer { stdout: Vec::new(), stderr, code }).await;
     }
 }
 

@@ -22,6 +22,7 @@ mod notices;
 mod orders;
 mod receipts;
 mod resume;
+mod scp;
 mod secrecy;
 mod store;
 mod support;

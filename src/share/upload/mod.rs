@@ -84,6 +84,14 @@ impl Upload {
         }
     }
 
+    /// Whether a file may become this long, in bytes: for a door that is told so before the first byte.
+    ///
+    /// # Errors
+    /// [`Refusal::FileTooLarge`].
+    pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
+        if length > self.view.house().settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
+    }
+
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
     ///
     /// # Errors

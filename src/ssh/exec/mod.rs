@@ -6,14 +6,19 @@
 mod words;
 
 use crate::model::Language;
+use crate::scp;
 use crate::share::View;
+use words::Word;
 
 /// The longest command line that is looked at, in bytes. Longer ones are unknown commands.
 const LONGEST: usize = 64 * 1024;
 
 /// A command of the list.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Command {}
+pub(super) enum Command {
+    /// Has the channel to itself: `session` takes it.
+    Scp(scp::Request),
+}
 
 /// What a command has to say once it has run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,16 +35,25 @@ impl Command {
             return None;
         }
         let words = words::split(line).ok()?;
-        let (program, _arguments) = words.split_first()?;
+        let (program, arguments) = words.split_first()?;
         // `/usr/bin/scp` is `scp`: some devices name the program by its path.
         match program.bytes.rsplit(|byte| *byte == b'/').next()? {
+            b"scp" => Some(Self::Scp(scp::Request::parse(arguments.iter().map(Word::to_argument)))),
             _ => None,
         }
     }
 
     /// Runs it with the rights of `view`.
-    pub(super) async fn run(self, _view: &View) -> Answer {
-        match self {}
+    pub(super) async fn run(self, view: &View) -> Answer {
+        match self {
+            Self::Scp(_) => unknown(view.language()),
+        }
+    }
+}
+
+impl Word {
+    fn to_argument(&self) -> scp::Argument {
+        scp::Argument { bytes: self.bytes.clone(), wild: self.wild.clone() }
     }
 }
 
@@ -57,6 +71,35 @@ pub(super) fn unknown(language: Language) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn r58_scp_is_read_without_a_shell() {
+        let names = |line: &[u8]| match Command::parse(line) {
+            Some(Command::Scp(scp::Request::Source(_, names))) => {
+                Some(names.into_iter().map(|name| (name.bytes, name.wild)).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        assert_eq!(
+            names(b"/usr/bin/scp -r -f '*.txt' a*b"),
+            Some(vec![(b"*.txt".to_vec(), vec![]), (b"a*b".to_vec(), vec![1])])
+        );
+        assert!(matches!(Command::parse(b"scp -v -t ."), Some(Command::Scp(scp::Request::Sink(..)))));
+        assert_eq!(Command::parse(b"scp -S /bin/sh -t x"), Some(Command::Scp(scp::Request::Wrong)));
+        let lines: &[&[u8]] = &[
+            b"scp -t .;id",
+            b"scp -t $(id)",
+            b"scp -t `id`",
+            b"scp -t . | sh",
+            b"scp -f x > y",
+            b"scp -t x & id",
+            b"scp -t x\nid",
+            b"scpx -t .",
+        ];
+        for line in lines {
+            assert_eq!(Command::parse(line), None, "{}", line.escape_ascii());
+        }
+    }
 
     #[test]
     fn r58_whatever_is_not_on_the_list_is_unknown() {

@@ -42,6 +42,29 @@ impl Customer<'_> {
         self.house.batch(run, self.port, &self.ticket.reference, commands)
     }
 
+    /// OpenSSH's `scp` with the legacy protocol.
+    pub(crate) fn scp(&self) -> Run {
+        self.house.with_token("scp", &self.ticket.token).args(["-O", "-P", &self.port.to_string()])
+    }
+
+    /// OpenSSH's `ssh` with a command for the server.
+    pub(crate) fn ssh(&self, command: &str) -> Run {
+        let login = format!("{}@127.0.0.1", self.ticket.reference);
+        self.house.with_token("ssh", &self.ticket.token).args(["-p", &self.port.to_string(), &login, command])
+    }
+
+    /// PuTTY's `pscp` with the legacy protocol.
+    pub(crate) fn pscp(&self) -> Run {
+        self.run("pscp")
+            .args(["-scp", "-batch", "-P", &self.port.to_string(), "-pw", &self.ticket.token])
+            .args(["-hostkey", self.ticket.json["host_key_fingerprint"].as_str().unwrap()])
+    }
+
+    /// Where scp and pscp find a path.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}@127.0.0.1:{path}", self.ticket.reference)
+    }
+
     /// lftp, logged in. It stops at the first command that fails and tries nothing again.
     pub(crate) fn lftp(&self, commands: &str) -> Run {
         let ssh = format!(

@@ -1,0 +1,26 @@
+//! The way back to a client, as the sessions of doors see it. It lies here because all of them know this room.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::model::Refusal;
+
+/// Where replies go that are not ready when a session's `feed` returns.
+pub trait Outlet: Clone + Send + Sync + 'static {
+    /// Is told of each refusal before the reply that carries it is sent. Does not wait.
+    fn refused(&self, refusal: Refusal) {
+        let _ = refusal;
+    }
+
+    /// Hands over one whole reply. Waits while the client's window is shut and the room before it is used up.
+    ///
+    /// # Errors
+    /// [`Gone`] when nobody will ever send it.
+    fn send(&self, reply: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+}
+
+/// The connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is over")]
+pub struct Gone;
