@@ -252,7 +252,7 @@ impl Handler for Visitor {
         let (command, view) = (Command::parse(command), self.shares.view(login));
         let run = tokio::spawn(async move {
             let answer = match command {
-                Some(command) => command.run(&view).await,
+                Some(command) => out.pulse.at_work(command.run(&view)).await,
                 None => exec::unknown(view.language()),
             };
             out.answer(answer).await;
