@@ -15,7 +15,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use secret::{Secret, SecretError};
-pub use tree::{Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Notify, Server, SmtpServer, SmtpTls, Storage};
+pub use tree::{
+    Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Notify, Server, SmtpServer, SmtpTls, Storage,
+};
 
 use reader::Reader;
 

@@ -119,10 +119,7 @@ fn weak_digests_are_given_only_when_named() {
     let also = |text: &str, env: &[(&str, &str)]| load(text, env).map(|config| config.digests.also);
     assert_eq!(also("[digests]\nalso = [\"md5\", \"sha1\", \"md5\"]", &[]), Ok(vec![Md5, Sha1]));
     assert_eq!(also("", &[("TACDROP__DIGESTS__ALSO", "sha1")]), Ok(vec![Sha1]));
-    refused(
-        "[digests]\nalso = [\"crc32\"]",
-        "tacdrop.toml, 'digests.also': each of these must be \"md5\" or \"sha1\"",
-    );
+    refused("[digests]\nalso = [\"crc32\"]", "tacdrop.toml, 'digests.also': each of these must be \"md5\" or \"sha1\"");
     refused(
         "[digests]\nalso = [\"sha256\"]",
         "tacdrop.toml, 'digests.also': \"sha256\" is always given; this can be \"md5\" and \"sha1\"",

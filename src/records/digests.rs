@@ -27,12 +27,7 @@ pub async fn of_version(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn add(
-    conn: &mut Conn,
-    version: VersionId,
-    algorithm: Algorithm,
-    digest: &[u8],
-) -> Result<(), RecordsError> {
+pub async fn add(conn: &mut Conn, version: VersionId, algorithm: Algorithm, digest: &[u8]) -> Result<(), RecordsError> {
     sqlx::query(
         "INSERT INTO version_digest (version_id, algorithm, digest) SELECT id, $2, $3 FROM version \
          WHERE id = $1 AND state IN ('available', 'withdrawn') AND file_key IS NOT NULL ON CONFLICT DO NOTHING",

@@ -326,10 +326,7 @@ mod tests {
         assert_eq!(out, [&b"\0\0\0\x1c\xc9\0\0\0\x07\0\0\0\x03md5"[..], &[9; 16]].concat());
         out.clear();
         checked(&mut out, 7, true, Algorithm::Md5, &[9; 16]);
-        assert_eq!(
-            out,
-            [&b"\0\0\0\x2a\xc9\0\0\0\x07\0\0\0\x0acheck-file\0\0\0\x03md5"[..], &[9; 16]].concat()
-        );
+        assert_eq!(out, [&b"\0\0\0\x2a\xc9\0\0\0\x07\0\0\0\x0acheck-file\0\0\0\x03md5"[..], &[9; 16]].concat());
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::records::versions::{self, VersionRow};
 /// Versions that are read at once for their digests.
 const AT_ONCE: usize = 2;
 /// Versions that are read, or wait to be read, because somebody at a door asked. Beyond: `DigestPending`.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 /// How long somebody at a door waits for a digest that has to be computed. It is less than `limits.idle_seconds` by default.
 /// Beyond: `DigestPending`, while the job goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -104,6 +104,23 @@ impl Digests {
         self.running.wait().await;
     }
 
+    /// Jobs that are under way.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs().len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.jobs().is_empty()
+    }
+
+    /// As if as many versions were read as may be, until what this returns is dropped.
+    #[cfg(test)]
+    pub(super) async fn occupy(&self) -> impl Drop + '_ {
+        self.places.acquire_many(AT_ONCE as u32).await.unwrap()
+    }
+
     fn jobs(&self) -> MutexGuard<'_, HashMap<VersionId, Job>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,9 +190,7 @@ impl House {
         }
         // A job that is under way may be one for another algorithm: then one more round.
         for _ in 0..=Algorithm::ALL.len() {
-            if let Some(known) =
-                digests::of_version(&mut *self.records.read().await?, version.id, algorithm).await?
-            {
+            if let Some(known) = digests::of_version(&mut *self.records.read().await?, version.id, algorithm).await? {
                 return Ok(known);
             }
             let mut job = self.digest_job(keys, ticket, version, algorithm, most)?;

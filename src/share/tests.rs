@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod crashes;
+mod digests;
 mod faults;
 mod invariants;
 mod lifecycle;

@@ -199,9 +199,7 @@ impl VirtualPlace {
     pub(crate) fn digested(self, view: &View) -> Result<Digested, Error> {
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
-            Thing::Version(version) => {
-                Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version)))
-            }
+            Thing::Version(version) => Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version))),
             Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(view.house().keys.receipts()))),
             Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
         }

@@ -170,7 +170,8 @@ mod tests {
         ] {
             assert_eq!(sums(line.as_bytes()), Some(expected), "{line}");
         }
-        for line in ["sha256sum -c a", "sha256sum --check a", "sha256sum -bc a", "sha256sum --tag a", "sha256sum --b=1"] {
+        for line in ["sha256sum -c a", "sha256sum --check a", "sha256sum -bc a", "sha256sum --tag a", "sha256sum --b=1"]
+        {
             assert!(sums(line.as_bytes()).unwrap().strange.is_some(), "{line}");
         }
     }
@@ -178,7 +179,8 @@ mod tests {
     /// rclone puts a backslash before each character that is not a letter, a digit, one of `_.,:/@-`, or above U+007F and
     /// within 16 bits, and quotes line feeds (backend/sftp/sftp.go, quoteOrEscapeShellPath).
     fn as_rclone_quotes(name: &str) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_.,:/@-\n".contains(c) || ('\u{80}'..='\u{ffff}').contains(&c);
+        let plain =
+            |c: char| c.is_ascii_alphanumeric() || "_.,:/@-\n".contains(c) || ('\u{80}'..='\u{ffff}').contains(&c);
         let mut quoted = String::new();
         for c in name.chars() {
             if !plain(c) {
@@ -207,7 +209,8 @@ mod tests {
             assert_eq!(names(rclone.as_bytes()), [name.as_bytes()], "{rclone}");
             let single = format!("sha256sum '{}'", name.replace('\'', "'\\''"));
             assert_eq!(names(single.as_bytes()), [name.as_bytes()], "{single}");
-            let escaped: String = name.chars().flat_map(|c| if "$`\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
+            let escaped: String =
+                name.chars().flat_map(|c| if "$`\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
             assert_eq!(names(format!("sha256sum \"{escaped}\"").as_bytes()), [name.as_bytes()], "{escaped}");
         }
         assert_eq!(names(b"sha256sum a\xff\\ b *.x"), [&b"a\xff b"[..], b"*.x"]);
