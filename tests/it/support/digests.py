@@ -20,7 +20,9 @@ told = {}
 
 class Client(paramiko.SFTPClient):
     def _send_version(self):
-        self._send_packet(1, b"\0\0\0\3")
+        hello = paramiko.Message()
+        hello.add_int(3)
+        self._send_packet(1, hello)
         kind, data = self._read_packet()
         assert kind == 2, kind
         message = paramiko.Message(data)
