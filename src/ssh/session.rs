@@ -134,7 +134,7 @@ impl Handler for Visitor {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
-        // The second bound is for russh, which keeps a few bytes of each channel that this side closed.
+        // The second bound is for russh, which keeps something of each channel that this side closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
