@@ -174,7 +174,7 @@ async fn shredding_takes_the_digests_along_and_none_comes_after_it() {
         let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
         crate::records::versions::of_share(&mut conn, ticket.share).await.unwrap().remove(0).id
     };
-    let row = async || rows::of_version(&mut *shares.0.records.read().await.unwrap(), version, Md5).await.unwrap();
+    let row = async || rows::of_version(&mut shares.0.records.read().await.unwrap(), version, Md5).await.unwrap();
     assert_eq!(row().await, Some(digest_of_bytes(Md5, b"abc")));
     view.remove_file(&path("f")).await.unwrap();
     assert_eq!(digest(&view, "f", Md5).await, Err(Refusal::NoSuchFile));

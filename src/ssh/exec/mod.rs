@@ -50,9 +50,8 @@ impl Command {
         let words = words::split(line).ok()?;
         let (program, arguments) = words.split_first()?;
         // `/usr/bin/scp` is `scp`: some devices name the program by its path.
-        match program.bytes.rsplit(|byte| *byte == b'/').next()? {
-            name => Sums::parse(name, arguments).map(Self::Sums),
-        }
+        let name = program.bytes.rsplit(|byte| *byte == b'/').next()?;
+        Sums::parse(name, arguments).map(Self::Sums)
     }
 
     /// Runs it with the rights of `view`.
