@@ -278,6 +278,7 @@ pub fn share_settings(config: &Config) -> share::Settings {
         unfinished: Duration::from_secs(config.storage.unfinished_days.saturating_mul(24 * 3600)),
         warn: Duration::from_secs(config.storage.warn_hours.saturating_mul(3600)),
         withdrawn: Duration::from_secs(config.storage.withdrawn_hours.saturating_mul(3600)),
+        also_digests: config.digests.also.clone(),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
     }
 }

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 pub use legacy::Legacy;
 pub use secret::{Secret, SecretError};
-pub use tree::{Config, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Notify, Server, SmtpServer, SmtpTls, Storage};
+pub use tree::{
+    Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Notify, Server, SmtpServer, SmtpTls, Storage,
+};
 
 use reader::Reader;
 

@@ -86,6 +86,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!(c.storage.quarantine_days, 7);
     assert_eq!((c.notify.settle_seconds, c.notify.settle_max_seconds, c.notify.give_up_hours), (10, 60, 72));
     assert_eq!(c.notify.temporary_settle_seconds, 600);
+    assert_eq!(c.digests.also, []);
     assert_eq!((c.keys.kek, c.notify.spool, c.notify.smtp), (None, None, None));
     assert_eq!((c.log.format, c.log.level), (LogFormat::Text, LogLevel::Info));
 }
@@ -110,6 +111,19 @@ fn an_unknown_key_names_the_nearest() {
     refused(
         "[server]\nlisten = { address = \"x\" }",
         "tacdrop.toml, 'server.listen.address': 'server.listen' is one value and has nothing below it",
+    );
+}
+
+#[test]
+fn weak_digests_are_given_only_when_named() {
+    use crate::model::Algorithm::{Md5, Sha1};
+    let also = |text: &str, env: &[(&str, &str)]| load(text, env).map(|config| config.digests.also);
+    assert_eq!(also("[digests]\nalso = [\"md5\", \"sha1\", \"md5\"]", &[]), Ok(vec![Md5, Sha1]));
+    assert_eq!(also("", &[("TACDROP__DIGESTS__ALSO", "sha1")]), Ok(vec![Sha1]));
+    refused("[digests]\nalso = [\"crc32\"]", "tacdrop.toml, 'digests.also': each of these must be \"md5\" or \"sha1\"");
+    refused(
+        "[digests]\nalso = [\"sha256\"]",
+        "tacdrop.toml, 'digests.also': \"sha256\" is always given; this can be \"md5\" and \"sha1\"",
     );
 }
 

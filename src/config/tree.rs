@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::legacy::Legacy;
 use super::reader::Reader;
 use super::{ConfigError, Secret};
-use crate::model::TemporaryNames;
+use crate::model::{Algorithm, TemporaryNames};
 use crate::notify::Letterhead;
 
 /// All settings.
@@ -26,6 +26,8 @@ pub struct Config {
     pub keys: Keys,
     /// How engineers are told.
     pub notify: Notify,
+    /// What clients are told of files.
+    pub digests: Digests,
     /// What is logged.
     pub log: Log,
 }
@@ -258,6 +260,13 @@ pub enum SmtpTls {
     None,
 }
 
+/// Section `digests`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Digests {
+    /// Digests that are given to clients beside SHA-256: MD5, SHA-1.
+    pub also: Vec<Algorithm>,
+}
+
 /// Section `log`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Log {
@@ -394,12 +403,29 @@ impl Config {
         notify.spool = r.path("notify.spool")?;
         notify.smtp = smtp(r)?;
 
+        if let Some(words) = r.texts("digests.also")? {
+            config.digests.also = also_digests(&words).map_err(|why| r.refuse("digests.also", why))?;
+        }
+
         let log = &mut config.log;
         r.choice("log.format", &mut log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
         let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         r.choice("log.level", &mut log.level, &levels.map(|level| (level.as_str(), level)))?;
         Ok(config)
     }
+}
+
+fn also_digests(words: &[String]) -> Result<Vec<Algorithm>, &'static str> {
+    let mut also = Vec::new();
+    for word in words {
+        match word.parse() {
+            Ok(Algorithm::Sha256) => return Err("\"sha256\" is always given; this can be \"md5\" and \"sha1\""),
+            Ok(algorithm) if also.contains(&algorithm) => {}
+            Ok(algorithm) => also.push(algorithm),
+            Err(()) => return Err("each of these must be \"md5\" or \"sha1\""),
+        }
+    }
+    Ok(also)
 }
 
 fn smtp(r: &mut Reader) -> Result<Option<SmtpServer>, ConfigError> {

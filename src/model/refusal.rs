@@ -164,6 +164,18 @@ refusals! {
     Storage Temporary
         "The server could not store or read this at the moment. Nothing was acknowledged; try again."
         "Der Server konnte das im Moment nicht speichern oder lesen. Nichts wurde bestätigt; bitte erneut versuchen."
+    /// A digest that has to be computed first.
+    DigestPending Temporary
+        "This digest is not computed yet, and the server is at work on it or on others. Ask again in a few minutes."
+        "Diese Prüfsumme ist noch nicht berechnet; der Server arbeitet daran oder an anderen. Bitte in einigen Minuten erneut anfragen."
+    /// A digest of a part of a file.
+    DigestOfPart Permanent
+        "Digests are given of whole files only: from the first byte to the last, in one block."
+        "Prüfsummen gibt es nur von ganzen Dateien: vom ersten bis zum letzten Byte, in einem Block."
+    /// None of the digests that a client knows is given here.
+    UnknownDigest Permanent
+        "None of these digests is given here. Ask for sha256."
+        "Keine dieser Prüfsummen gibt es hier. Bitte sha256 anfragen."
     /// The server is going down.
     ShuttingDown Temporary
         "The server is about to restart. Try again in a minute; a cut upload can be continued."

@@ -88,6 +88,27 @@ impl std::str::FromStr for Verdict {
     }
 }
 
+/// A line as GNU's `sha256sum` and its kin write it (coreutils manual, "cksum output modes"): the digest in hexadecimal, a
+/// space, `*` for a `binary` file or another space, the name; with a backslash in front of it all where the name needs escapes.
+pub fn checksum_line(digest: &str, binary: bool, name: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(digest.len() + name.len() + 4);
+    if name.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r')) {
+        line.push(b'\\');
+    }
+    line.extend_from_slice(digest.as_bytes());
+    line.extend_from_slice(if binary { b" *" } else { b"  " });
+    for byte in name {
+        match byte {
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            other => line.push(*other),
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
 /// If this is a sidecar's name: of which file, and by which algorithm.
 pub fn described_by(name: &FileName) -> Option<(FileName, Algorithm)> {
     let bytes = name.as_bytes();

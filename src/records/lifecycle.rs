@@ -261,6 +261,7 @@ pub async fn shred(
     .execute(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM extent_use WHERE version_id = $1").bind(version).execute(&mut *conn).await?;
+    sqlx::query("DELETE FROM version_digest WHERE version_id = $1").bind(version).execute(&mut *conn).await?;
     sqlx::query("DELETE FROM extent WHERE id IN (SELECT object_id FROM doomed WHERE since = $1)")
         .bind(now.millis())
         .execute(&mut *conn)

@@ -11,6 +11,7 @@ pub mod aliases;
 pub mod audit;
 pub mod backup;
 pub mod checks;
+pub mod digests;
 pub mod entries;
 pub mod held;
 pub mod history;

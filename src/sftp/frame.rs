@@ -15,6 +15,8 @@ use crate::share::Changes;
 pub const MAX_PACKET: u32 = 256 * 1024 + 1024;
 /// The longest handle string (draft, section 3: at most 256 bytes).
 const MAX_HANDLE: usize = 256;
+/// The longest list of digests' names; all that the draft knows fit into a twentieth of it.
+const MAX_ALGORITHMS: usize = 1024;
 /// A collecting buffer that grew beyond this is given back after its packet.
 const KEPT_BUFFER: usize = 16 * 1024;
 
@@ -118,8 +120,32 @@ pub(crate) enum Request {
     },
     /// home-directory (draft-ietf-secsh-filexfer-extensions-00, section 5)
     HomeDirectory,
+    /// check-file-name, check-file-handle (draft-ietf-secsh-filexfer-extensions-00, section 3), or paramiko's check-file.
+    CheckFile(CheckFile),
     /// An extension that is not offered here.
     OtherExtension,
+}
+
+/// What a client wants the digest of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CheckFile {
+    pub(crate) of: CheckedFile,
+    /// Names of digests between commas, the one that the client likes best first. At most [`MAX_ALGORITHMS`] bytes.
+    pub(crate) algorithms: Vec<u8>,
+    /// The first byte.
+    pub(crate) start: u64,
+    /// How many bytes; 0: up to the end.
+    pub(crate) length: u64,
+    /// Bytes for each digest; 0: one digest for all.
+    pub(crate) block: u32,
+    /// paramiko asks for `check-file` and reads a reply that begins with this name; the draft's begins with the algorithm.
+    pub(crate) echoes: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CheckedFile {
+    Path(Vec<u8>),
+    Handle(Handle),
 }
 
 /// The open flags of draft section 6.3.
@@ -432,6 +458,12 @@ impl<'a> Reader<'a> {
         Some(wanted)
     }
 
+    fn check(&mut self, of: CheckedFile, echoes: bool) -> Option<Request> {
+        let algorithms = self.string().filter(|list| list.len() <= MAX_ALGORITHMS)?.to_vec();
+        let (start, length, block) = (self.u64()?, self.u64()?, self.u32()?);
+        Some(Request::CheckFile(CheckFile { of, algorithms, start, length, block, echoes }))
+    }
+
     fn extended(&mut self) -> Option<Request> {
         match self.string()? {
             b"limits@openssh.com" => Some(Request::Limits),
@@ -441,6 +473,9 @@ impl<'a> Reader<'a> {
             }
             b"statvfs@openssh.com" => self.path().map(|path| Request::StatVfs { path }),
             b"fstatvfs@openssh.com" => self.handle().map(|handle| Request::FstatVfs { handle }),
+            b"check-file-name" => self.path().and_then(|path| self.check(CheckedFile::Path(path), false)),
+            b"check-file-handle" => self.handle().and_then(|handle| self.check(CheckedFile::Handle(handle), false)),
+            b"check-file" => self.handle().and_then(|handle| self.check(CheckedFile::Handle(handle), true)),
             b"hardlink@openssh.com" => self.path().zip(self.path()).map(|_| Request::Links),
             b"home-directory" => self.string().map(|_| Request::HomeDirectory),
             _ => {

@@ -97,6 +97,13 @@ fn each_request_is_understood() {
     let none = Wanted::default();
     assert!(none.changes().is_none() && wanted.changes().is_some());
     let flags = Flags { read: true, write: true, append: false, create: true, truncate: true, exclusive: false };
+    let asked = |of: &[u8]| {
+        [of, &string(b"md5,sha256"), &[0, 0, 0, 0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 2], &[0, 0, 1, 0]].concat()
+    };
+    let check = |of, echoes| {
+        let algorithms = b"md5,sha256".to_vec();
+        Request::CheckFile(CheckFile { of, algorithms, start: 1, length: 2, block: 256, echoes })
+    };
     let table = [
         (packet(3, &[&id(1), &p, &[0, 0, 0, 0x1b], &all_attrs]), Request::Open { path: path.clone(), flags, wanted }),
         (packet(4, &[&id(1), &h]), Request::Close { handle }),
@@ -128,6 +135,9 @@ fn each_request_is_understood() {
         (extended(b"fstatvfs@openssh.com", &h), Request::FstatVfs { handle }),
         (extended(b"hardlink@openssh.com", &[&p[..], &p].concat()), Request::Links),
         (extended(b"home-directory", &p), Request::HomeDirectory),
+        (extended(b"check-file-name", &asked(&p)), check(CheckedFile::Path(path.clone()), false)),
+        (extended(b"check-file-handle", &asked(&h)), check(CheckedFile::Handle(handle), false)),
+        (extended(b"check-file", &asked(&h)), check(CheckedFile::Handle(handle), true)),
         (extended(b"copy-data", b"whatever"), Request::OtherExtension),
     ];
     for (bytes, expected) in table {
@@ -148,6 +158,17 @@ fn each_request_is_understood() {
         }
     }
     assert_eq!(run([&packet(1, &[&id(6), &string(b"ext"), &string(b"1")])[..]]), [Seen::Init(6)]);
+}
+
+#[test]
+fn r17_a_list_of_digests_without_end_is_malformed() {
+    let ask = |commas: usize| {
+        let list = string(&vec![b','; commas]);
+        let body = [&string(b"check-file-name")[..], &string(b"a"), &list, &[0; 20]].concat();
+        run([&packet(200, &[&id(1), &body])[..]])
+    };
+    assert!(matches!(ask(MAX_ALGORITHMS)[..], [Seen::Request(1, Request::CheckFile(_))]));
+    assert_eq!(ask(MAX_ALGORITHMS + 1), [Seen::Malformed(Some(1))]);
 }
 
 fn write(handle: &[u8], offset: u64, payload: &[u8]) -> Vec<u8> {

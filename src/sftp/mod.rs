@@ -3,6 +3,7 @@
 //!
 //! - `frame` turns bytes into requests, `reply` builds what goes back, `status` chooses the codes.
 //! - `session` is the loop, `verbs` what each request does, `handles` what is open.
+//! - `checks` answers what clients ask of digests, from tasks too: a digest may have to be computed.
 //! - `reads` answers READs from a task beside the connection.
 //!
 //! # Who answers where
@@ -19,6 +20,7 @@
 //! one connection wait for that long.) A READ through a write handle takes the lock when its turn comes and holds it
 //! while it reads, never while it sends.
 
+mod checks;
 mod frame;
 mod handles;
 mod reads;

@@ -2,7 +2,7 @@
 
 use russh_sftp::protocol::{FileAttr, StatusCode};
 
-use crate::model::{Language, Refusal, Time};
+use crate::model::{Algorithm, Language, Refusal, Time};
 use crate::share::{Attributes, PlaceKind, Unfinished};
 
 use super::handles::Handle;
@@ -27,6 +27,8 @@ const EXTENSIONS: &[(&[u8], &[u8])] = &[
     (b"home-directory", b"1"),
 ];
 
+const CHECK_FILE: &[u8] = b"check-file";
+
 /// The file type bits of POSIX `st_mode`.
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
@@ -46,13 +48,31 @@ pub(crate) struct Name<'a> {
     pub(crate) attributes: Option<&'a Attributes>,
 }
 
-pub(crate) fn version(out: &mut Vec<u8>) {
+/// `algorithms`: the digests that `check-file` offers. paramiko's server names them in the same place; clients look for
+/// the extension's name.
+pub(crate) fn version(out: &mut Vec<u8>, algorithms: &[Algorithm]) {
+    let algorithms = algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(",");
     packet(out, FXP_VERSION, |out| {
         put_u32(out, 3);
         for (name, version) in EXTENSIONS {
             put_string(out, name);
             put_string(out, version);
         }
+        put_string(out, CHECK_FILE);
+        put_string(out, algorithms.as_bytes());
+    });
+}
+
+/// The reply of draft-ietf-secsh-filexfer-extensions-00, section 3: which algorithm it is, then the digest without a length.
+/// WinSCP reads it so, and ProFTPD sends it so; what paramiko reads begins with the extension's name (`echoes`).
+pub(crate) fn checked(out: &mut Vec<u8>, id: u32, echoes: bool, algorithm: Algorithm, digest: &[u8]) {
+    packet(out, FXP_EXTENDED_REPLY, |out| {
+        put_u32(out, id);
+        if echoes {
+            put_string(out, CHECK_FILE);
+        }
+        put_string(out, algorithm.as_str().as_bytes());
+        out.extend_from_slice(digest);
     });
 }
 
@@ -238,11 +258,12 @@ mod tests {
     #[test]
     fn another_implementation_reads_every_reply() {
         let mut out = Vec::new();
-        version(&mut out);
+        version(&mut out, &[Algorithm::Sha256, Algorithm::Md5]);
         match read(out) {
             Packet::Version(version) => {
                 assert_eq!((version.version, version.extensions["limits@openssh.com"].as_str()), (3, "1"));
-                assert_eq!(version.extensions.len(), EXTENSIONS.len());
+                assert_eq!(version.extensions["check-file"], "sha256,md5");
+                assert_eq!(version.extensions.len(), EXTENSIONS.len() + 1);
             }
             other => panic!("{other:?}"),
         }
@@ -296,6 +317,16 @@ mod tests {
             Packet::Data(data) => assert_eq!((data.id, &data.data[..]), (10, &b"payload"[..])),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn r17_a_checked_file_is_answered_as_the_draft_has_it_and_as_paramiko_reads_it() {
+        let mut out = Vec::new();
+        checked(&mut out, 7, false, Algorithm::Md5, &[9; 16]);
+        assert_eq!(out, [&b"\0\0\0\x1c\xc9\0\0\0\x07\0\0\0\x03md5"[..], &[9; 16]].concat());
+        out.clear();
+        checked(&mut out, 7, true, Algorithm::Md5, &[9; 16]);
+        assert_eq!(out, [&b"\0\0\0\x2a\xc9\0\0\0\x07\0\0\0\x0acheck-file\0\0\0\x03md5"[..], &[9; 16]].concat());
     }
 
     #[test]

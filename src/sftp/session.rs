@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -50,6 +51,8 @@ pub struct Session<O> {
     pub(super) handles: Table<Open>,
     pub(super) reads: Reads<O>,
     pub(super) closes: TaskTracker,
+    /// Digests that were asked for; each holds a place among the handles.
+    pub(super) checks: JoinSet<()>,
     pub(super) uploads: TaskTracker,
     pub(super) outlet: O,
 }
@@ -94,6 +97,7 @@ impl<O: Outlet> Session<O> {
             handles: Table::new(limits.handles),
             reads: Reads::new(outlet.clone(), limits, language, Arc::clone(&common.read_budget)),
             closes: TaskTracker::new(),
+            checks: JoinSet::new(),
             uploads: common.uploads.clone(),
             outlet,
         }
@@ -125,7 +129,7 @@ impl<O: Outlet> Session<O> {
                 }
                 Event::Init { version: 3.. } if !self.greeted => {
                     self.greeted = true;
-                    reply::version(out);
+                    reply::version(out, &self.view.algorithms());
                 }
                 Event::Init { .. }
                 | Event::WriteBegin { .. }
@@ -142,10 +146,11 @@ impl<O: Outlet> Session<O> {
 
     /// The client will send nothing more: cuts what is still open for writing, and waits until everything that was asked
     /// for is answered.
-    pub async fn finish(self) {
+    pub async fn finish(mut self) {
         drop(self.writing);
         drop(self.handles);
         self.reads.finish().await;
+        while self.checks.join_next().await.is_some() {}
         self.closes.close();
         self.closes.wait().await;
     }

@@ -99,6 +99,10 @@ impl<O: Outlet> Session<O> {
                 Ok(Answer::Ok)
             }
             Request::Links => Err(Refusal::NoLinks),
+            Request::CheckFile(asked) => {
+                self.check_file(id, asked)?;
+                Ok(Answer::Given)
+            }
             Request::OtherExtension => Err(Refusal::NotSupported),
             Request::Limits => {
                 let numbers = [MAX_PACKET, MAX_READ, MAX_READ].map(u64::from);

@@ -320,6 +320,7 @@ impl Shares {
             points,
             room: Room::of(data.objects(), &settings),
             sidecars: Sidecars::default(),
+            digests: Default::default(),
             budget: Budget::new(settings.total_buffer),
             logins: Logins::default(),
             uploads: Registry::default(),

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::model::{ArtifactId, Refusal, VersionId, Word};
+use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
 use crate::records::versions::{self, VersionRow};
 use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
+use crate::share::digests::{Digest, Digested};
 use crate::share::tree::Reach;
 use crate::share::{Attributes, Error, House, Login, View};
 
@@ -32,6 +33,7 @@ enum Body {
 struct Reading {
     content: Content,
     size: u64,
+    share: ShareId,
     version: VersionId,
     artifact: ArtifactId,
     ticket: Word,
@@ -80,6 +82,7 @@ impl Download {
         let reading = Reading {
             content,
             size: attributes.size,
+            share: reach.share(),
             version: version.id,
             artifact: version.artifact,
             ticket: reach.ticket.clone(),
@@ -97,6 +100,23 @@ impl Download {
     /// What STAT says of the version that was opened.
     pub fn attributes(&self) -> Attributes {
         self.0.attributes.clone()
+    }
+
+    /// The digest of the whole of what was opened; see [`View::digest`].
+    ///
+    /// # Errors
+    /// As there. A file that was withdrawn meanwhile still has it, one that was shredded has not.
+    pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
+        let asked = match &self.0.body {
+            Body::Text(text) => Digested::Text(text.clone()),
+            Body::Version(reading) => {
+                let mut conn = self.0.house.records.read().await.map_err(Error::from)?;
+                let row = versions::by_id(&mut conn, reading.version).await.map_err(Error::from)?;
+                let row = row.filter(|row| row.file_key.is_some()).ok_or(Refusal::NoSuchFile)?;
+                Digested::Version(reading.share, reading.ticket.clone(), Box::new(row))
+            }
+        };
+        Ok(self.0.house.digest_for_door(asked, algorithm).await?)
     }
 
     /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.

@@ -12,6 +12,7 @@ mod clock;
 mod content;
 mod data;
 mod desk;
+mod digests;
 mod download;
 mod error;
 mod expiry;
@@ -53,6 +54,7 @@ pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use data::{DataDirectory, LEGACY_HOST_KEY};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
+pub use digests::{Digest, digest_of_bytes};
 pub use download::Download;
 pub use error::Error;
 pub use expiry::Expired;
@@ -71,11 +73,12 @@ pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 
-use crate::model::TemporaryNames;
+use crate::model::{Algorithm, TemporaryNames};
 use crate::records::{Keyring, Records, people, tickets};
 use crate::store::Disk;
 use audit::Trail;
 use clock::HouseClock;
+use digests::Digests;
 use keys::Cabinet;
 use login::Logins;
 use points::Points;
@@ -122,6 +125,8 @@ pub struct Settings {
     pub warn: Duration,
     /// A withdrawn file can be restored for this long, in house time.
     pub withdrawn: Duration,
+    /// Digests that are given to clients beside SHA-256. They tell accidents, not attacks.
+    pub also_digests: Vec<Algorithm>,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
 }
@@ -147,6 +152,7 @@ impl Default for Settings {
             unfinished: Duration::from_secs(7 * 24 * 3600),
             warn: Duration::from_secs(24 * 3600),
             withdrawn: Duration::from_secs(24 * 3600),
+            also_digests: Vec::new(),
             kek: None,
         }
     }
@@ -169,6 +175,7 @@ pub(crate) struct House {
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
     sidecars: Sidecars,
+    digests: Digests,
     pub(crate) budget: Budget,
     pub(crate) room: Room,
     /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
@@ -243,6 +250,7 @@ impl Shares {
             logins: Logins::default(),
             uploads: Registry::default(),
             sidecars: Sidecars::default(),
+            digests: Digests::default(),
             draining: AtomicBool::new(false),
             data,
             settings,
@@ -285,6 +293,7 @@ impl Shares {
     /// Waits until what is under way has been written down, and closes the databases.
     pub async fn close(&self) {
         self.0.uploads.cut_all().await;
+        self.0.digests.stop().await;
         self.0.trail.finish().await;
         self.0.records.close().await;
         self.0.keys.close().await;

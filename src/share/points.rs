@@ -21,6 +21,8 @@ pub(crate) const ALL: &[&str] = &[
     "notice.after-settled",
     "notice.before-delivered",
     "notice.after-delivered",
+    "digest.before-commit",
+    "digest.after-commit",
     "sidecar.before-commit",
     "sidecar.after-commit",
     "withdraw.before-commit",

@@ -6,16 +6,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use md5::Md5;
-use sha1::Sha1;
-use sha2::digest::{Digest, DynDigest};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::content::Content;
-use super::download::report_damage;
 use super::keys::{ShareKeys, with_keys_in_force};
 use super::tree::open_name;
 use super::{Error, House, Shares};
@@ -30,8 +25,6 @@ use crate::records::{Conn, tickets};
 const WAITING: usize = 1024;
 /// Names that are walked over at once.
 const PAGE: usize = 1000;
-/// Bytes of a file that are read at once.
-const READ: u64 = 1 << 20;
 
 /// The list of files to look at.
 #[derive(Default)]
@@ -185,7 +178,7 @@ impl Shares {
     }
 
     /// Compares a file with a sidecar, unless that was done or one of them is not whole.
-    async fn check_pair(&self, keys: &ShareKeys, ticket: &Word, pair: &Pair) -> Result<(), Error> {
+    async fn check_pair(&self, keys: &Arc<ShareKeys>, ticket: &Word, pair: &Pair) -> Result<(), Error> {
         // While a newer version of the file arrives, the digest may be meant for that: it is compared when that is whole.
         let (Some(target), Some(sidecar), None) = (pair.target.current, pair.sidecar.current, pair.target.receiving)
         else {
@@ -206,11 +199,8 @@ impl Shares {
         let verdict = match self.stated(keys, ticket, &sidecar, pair).await? {
             None => Verdict::NotUnderstood,
             Some(stated) => {
-                let computed = match (pair.algorithm, target.sha256) {
-                    (Algorithm::Sha256, Some(sha256)) => sha256.to_vec(),
-                    (algorithm, _) => self.digest_of(keys, ticket, &target, algorithm).await?,
-                };
-                if computed == stated { Verdict::Matches } else { Verdict::Differs }
+                let known = self.0.digest_of(keys, ticket, &target, pair.algorithm, usize::MAX).await?;
+                if known == stated { Verdict::Matches } else { Verdict::Differs }
             }
         };
         let row = CheckRow { version: target.id, sidecar: sidecar.id, algorithm: pair.algorithm, verdict };
@@ -234,51 +224,8 @@ impl Shares {
             return Ok(None);
         }
         let mut content = Vec::new();
-        self.read_pieces(keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
+        self.0.read_pieces(keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
         Ok(stated_digest(&content, pair.algorithm, &pair.name))
-    }
-
-    /// Reads a file in full, because its digest by this algorithm is not in the records.
-    async fn digest_of(
-        &self,
-        keys: &ShareKeys,
-        ticket: &Word,
-        version: &VersionRow,
-        algorithm: Algorithm,
-    ) -> Result<Vec<u8>, Error> {
-        let mut digest: Box<dyn DynDigest + Send> = match algorithm {
-            Algorithm::Md5 => Box::new(Md5::new()),
-            Algorithm::Sha1 => Box::new(Sha1::new()),
-            Algorithm::Sha256 => Box::new(sha2::Sha256::new()),
-        };
-        self.read_pieces(keys, ticket, version, |bytes| digest.update(bytes)).await?;
-        Ok(digest.finalize().into_vec())
-    }
-
-    async fn read_pieces(
-        &self,
-        keys: &ShareKeys,
-        ticket: &Word,
-        version: &VersionRow,
-        mut sink: impl FnMut(&[u8]),
-    ) -> Result<(), Error> {
-        let outcome = async {
-            let (content, manifest, _) = Content::of_version(&self.0, keys, version).await?;
-            let (mut bytes, mut at) = (Vec::new(), 0);
-            while at < manifest.length {
-                bytes.clear();
-                content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
-                at += bytes.len() as u64;
-                sink(&bytes);
-                tokio::task::yield_now().await;
-            }
-            Ok(())
-        }
-        .await;
-        if let Err(error) = &outcome {
-            report_damage(&self.0, error, version.id, ticket).await;
-        }
-        outcome
     }
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod crashes;
 mod devices;
+mod digests;
 mod faults;
 mod invariants;
 mod lifecycle;

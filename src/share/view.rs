@@ -1,5 +1,6 @@
 //! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
 
+mod digests;
 mod paths;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use crate::model::{
     ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow, NewEntry};
+use crate::records::versions::VersionRow;
 use crate::records::{Conn, tickets, versions};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
@@ -435,22 +437,26 @@ impl View {
         if let Some(place) = self.virtual_place(path).await? {
             return place.open(self).await;
         }
+        let (spot, version) = self.available_at(path).await?;
+        let row = spot.existing()?;
+        let attributes =
+            Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
+        Download::of_version(self, &spot.reach, &version, attributes).await
+    }
+
+    /// What is available under this path of a share's own tree.
+    async fn available_at(&self, path: &SharePath) -> Result<(Spot, VersionRow), Error> {
         let (spot, held) = self.locate_with_upload(path).await?;
-        let row = match &spot.entry {
+        let current = match &spot.entry {
             Some(row) if row.is_directory => return Err(Refusal::IsDirectory.into()),
-            Some(row) => row,
+            Some(row) => row.current.ok_or(Error::Refused(Refusal::StillReceiving))?,
             None => return Err(held.map_or(Refusal::NoSuchFile, |_| Refusal::StillReceiving).into()),
-        };
-        let Some(current) = row.current else {
-            return Err(Refusal::StillReceiving.into());
         };
         let version = versions::by_id(&mut *self.house().records.read().await?, current.id)
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;
-        let attributes =
-            Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
-        Download::of_version(self, &spot.reach, &version, attributes).await
+        Ok((spot, version))
     }
 
     /// Opens a file for writing: a new one, a new version, or one that is continued.

@@ -4,6 +4,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// How often something under way shows that it is.
+const BETWEEN_BEATS: Duration = Duration::from_secs(1);
+
 /// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -108,6 +111,17 @@ impl Pulse {
         }
         self.replies_waiting.fetch_add(1, Relaxed);
         Waiting(&self.replies_waiting)
+    }
+
+    /// Does something that the client has asked for and that may take long: the client is not idle meanwhile.
+    pub(crate) async fn at_work<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(BETWEEN_BEATS) => self.beat(),
+            }
+        }
     }
 
     /// The first version line is the client's; what comes later changes nothing.

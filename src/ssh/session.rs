@@ -205,7 +205,7 @@ impl Handler for Visitor {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
-        // The second bound is for russh, which keeps a few bytes of each channel that this side closed.
+        // The second bound is for russh, which keeps something of each channel that this side closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -336,13 +336,15 @@ impl Handler for Visitor {
         session.channel_success(channel)?;
         self.link.pulse.beat();
         let out = Out::new(session, channel, &self.link);
-        let (command, view) = (Command::parse(command), self.shares.view(login));
-        if let Some(Command::Scp(request)) = command {
-            return self.begin_scp(channel, view, request, out, session).await;
-        }
+        let view = self.shares.view(login);
+        let question = match Command::parse(command) {
+            Some(Command::Scp(request)) => return self.begin_scp(channel, view, request, out, session).await,
+            Some(Command::Question(question)) => Some(question),
+            None => None,
+        };
         let run = tokio::spawn(async move {
-            let answer = match command {
-                Some(command) => command.run(&view).await,
+            let answer = match question {
+                Some(question) => out.pulse.at_work(question.run(&view)).await,
                 None => exec::unknown(view.language()),
             };
             out.answer(answer).await;

@@ -10,6 +10,7 @@ mod audit;
 mod cli;
 mod clients;
 mod cuts;
+mod digests;
 mod faults;
 mod format;
 mod hostile;

@@ -53,6 +53,7 @@ async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_on
 async fn r20_every_named_point_is_passed() {
     let mut fixture = Fixture::new();
     fixture.settings.quarantine = Duration::ZERO;
+    fixture.settings.also_digests = vec![crate::model::Algorithm::Md5];
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;
     let passed = Arc::new(Mutex::new(BTreeSet::new()));
@@ -93,6 +94,7 @@ async fn r20_every_named_point_is_passed() {
     }
     assert_eq!(shares.sweep("server").await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
     put(&view, "f", b"f").await;
+    view.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
     put(&view, "f.sha256", b"gibberish").await;
     view.rename(&path("f"), &path("h"), false).await.unwrap();
     view.rename(&path("h"), &path("f"), false).await.unwrap();

@@ -25,6 +25,7 @@ use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
+use crate::share::digests::Digested;
 use crate::share::lifecycle::number_for_people;
 use crate::share::tree::{Reach, Spot, path_of};
 use crate::share::{Attributes, Download, Error, Listing, PlaceKind, PublicAddress, View};
@@ -191,6 +192,16 @@ impl VirtualPlace {
                 Ok(Download::of_text(view.house(), bytes, attributes))
             }
             Thing::Signers { line, .. } => Ok(Download::of_text(view.house(), line.into_bytes(), attributes)),
+        }
+    }
+
+    /// What digests of this are digests of.
+    pub(crate) fn digested(self, view: &View) -> Result<Digested, Error> {
+        match self.thing {
+            Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
+            Thing::Version(version) => Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version))),
+            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(view.house().keys.receipts()))),
+            Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
 use crate::records::versions::{self, VersionRow};
 use crate::share::desk::existing_ticket;
@@ -134,23 +135,7 @@ impl Receipt {
 
     /// A line as `sha256sum` writes it: with a backslash in front where the name needs escapes.
     pub(super) fn checksum_line(&self, name: &FileName) -> Vec<u8> {
-        let escapes = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r');
-        let mut line = Vec::new();
-        if name.as_bytes().iter().any(escapes) {
-            line.push(b'\\');
-        }
-        line.extend_from_slice(self.sha256.as_bytes());
-        line.extend_from_slice(b"  ");
-        for byte in name.as_bytes() {
-            match byte {
-                b'\\' => line.extend_from_slice(b"\\\\"),
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\r' => line.extend_from_slice(b"\\r"),
-                other => line.push(*other),
-            }
-        }
-        line.push(b'\n');
-        line
+        checksum_line(&self.sha256, false, name.as_bytes())
     }
 }
 

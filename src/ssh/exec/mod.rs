@@ -2,8 +2,12 @@
 //! ever started. Only `session` uses this.
 //!
 //! - `words` splits a command line as a shell would, and refuses everything that would need one.
+//! - `digests`: `sha256sum` and its kin.
 
+mod digests;
 mod words;
+
+use digests::Sums;
 
 use crate::model::Language;
 use crate::scp;
@@ -16,9 +20,26 @@ const LONGEST: usize = 64 * 1024;
 /// A command of the list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Has the channel to itself: `session` takes it.
+    /// Has the channel to itself.
     Scp(scp::Request),
+    /// Reads nothing and is answered at once.
+    Question(Question),
 }
+
+/// What is answered from the record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// `sha256sum`, `sha1sum`, `md5sum`.
+    Sums(Sums),
+    /// rclone's question which shell there is.
+    WhichShell,
+}
+
+/// rclone tells shells apart by what they make of this line, and asks for digests in the words of a Unix shell only if the
+/// answer is a Unix shell's.
+const WHICH_SHELL: &[u8] = b"echo ${ShellId}%ComSpec%";
+/// A Unix shell has no such variable, and takes the rest for plain text.
+const UNIX_SHELL: &[u8] = b"%ComSpec%\n";
 
 /// What a command has to say once it has run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,19 +55,26 @@ impl Command {
         if line.len() > LONGEST {
             return None;
         }
+        if line == WHICH_SHELL {
+            return Some(Self::Question(Question::WhichShell));
+        }
         let words = words::split(line).ok()?;
         let (program, arguments) = words.split_first()?;
         // `/usr/bin/scp` is `scp`: some devices name the program by its path.
-        match program.bytes.rsplit(|byte| *byte == b'/').next()? {
+        let name = program.bytes.rsplit(|byte| *byte == b'/').next()?;
+        match name {
             b"scp" => Some(Self::Scp(scp::Request::parse(arguments.iter().map(Word::to_argument)))),
-            _ => None,
+            _ => Sums::parse(name, arguments).map(|sums| Self::Question(Question::Sums(sums))),
         }
     }
+}
 
+impl Question {
     /// Runs it with the rights of `view`.
     pub(super) async fn run(self, view: &View) -> Answer {
         match self {
-            Self::Scp(_) => unknown(view.language()),
+            Self::Sums(sums) => sums.run(view).await,
+            Self::WhichShell => Answer { stdout: UNIX_SHELL.to_vec(), ..Answer::default() },
         }
     }
 }
@@ -128,6 +156,21 @@ mod tests {
             b"sha256sum a\0b",
             b"sha256sum a &",
             b"\xff\xfe",
+            // What rclone tries where there is no sha256sum, md5sum or sha1sum, and what it can be told to try.
+            b"md5 -r",
+            b"sha1 -r",
+            b"sha256 -r",
+            b"rclone md5sum",
+            b"rclone hashsum sha256",
+            b"b3sum",
+            b"xxh128sum",
+            b"sha512sum a",
+            b"sha256sumx a",
+            b"df -k /",
+            b" echo ${ShellId}%ComSpec%",
+            b"echo ${ShellId}%ComSpec%;id",
+            b"echo %ComSpec%",
+            b"Get-FileHash a",
         ];
         for line in lines {
             assert_eq!(Command::parse(line), None, "{}", line.escape_ascii());

@@ -1,0 +1,308 @@
+//! Digests of whole versions. SHA-256 is known of each; the others are computed by reading the version once, when somebody asks
+//! for the first time, and are answered from the records from then on.
+//!
+//! Reading a large version takes minutes, so it is a job of its own on the runtime for works: whoever asks for the same
+//! version waits for the same job, and the job goes on when nobody waits any more. A few run at once, a bounded number waits,
+//! and somebody at a door hears after a while that it takes longer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use md5::Md5;
+use sha1::Sha1;
+use sha2::Sha256;
+use sha2::digest::DynDigest;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::content::Content;
+use super::download::report_damage;
+use super::keys::{ShareKeys, with_keys_in_force};
+use super::{Error, House};
+use crate::model::{Algorithm, Refusal, ShareId, VersionId, VersionState, Word};
+use crate::records::digests;
+use crate::records::versions::{self, VersionRow};
+
+/// Versions that are read at once for their digests.
+const AT_ONCE: usize = 2;
+/// Versions that are read, or wait to be read, because somebody at a door asked. Beyond: `DigestPending`.
+pub(super) const MOST: usize = 64;
+/// How long somebody at a door waits for a digest that has to be computed. It is less than `limits.idle_seconds` by default.
+/// Beyond: `DigestPending`, while the job goes on.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes of a version that are read at once.
+const READ: u64 = 1 << 20;
+
+/// A digest of a whole file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The file's size in bytes.
+    pub size: u64,
+}
+
+/// What digests are asked of.
+pub(crate) enum Digested {
+    /// A version of this share and ticket.
+    Version(ShareId, Word, Box<VersionRow>),
+    /// Something small that the server itself says.
+    Text(Vec<u8>),
+}
+
+/// The digest of these bytes.
+pub fn digest_of_bytes(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+    let mut hasher = hasher(algorithm);
+    hasher.update(bytes);
+    hasher.finalize().into_vec()
+}
+
+fn hasher(algorithm: Algorithm) -> Box<dyn DynDigest + Send> {
+    match algorithm {
+        Algorithm::Md5 => Box::new(Md5::default()),
+        Algorithm::Sha1 => Box::new(Sha1::default()),
+        Algorithm::Sha256 => Box::new(Sha256::default()),
+    }
+}
+
+/// The jobs of a house.
+pub(super) struct Digests {
+    jobs: Mutex<HashMap<VersionId, Job>>,
+    places: Semaphore,
+    stop: CancellationToken,
+    running: TaskTracker,
+}
+
+/// Says how it ended, once it has.
+type Job = watch::Receiver<Option<Ended>>;
+
+#[derive(Debug, Clone, Copy)]
+enum Ended {
+    Done,
+    KeysReplaced,
+    Refused(Refusal),
+}
+
+impl Default for Digests {
+    fn default() -> Self {
+        Self {
+            jobs: Mutex::default(),
+            places: Semaphore::new(AT_ONCE),
+            stop: CancellationToken::new(),
+            running: TaskTracker::new(),
+        }
+    }
+}
+
+impl Digests {
+    /// Ends all jobs; they leave nothing behind.
+    pub(super) async fn stop(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Jobs that are under way.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs().len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.jobs().is_empty()
+    }
+
+    /// As if as many versions were read as may be, until what this returns is dropped.
+    #[cfg(test)]
+    pub(super) async fn occupy(&self) -> impl Drop + '_ {
+        self.places.acquire_many(AT_ONCE as u32).await.unwrap()
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<VersionId, Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job in the list, until this is dropped: also if it panics.
+struct Listed(Arc<House>, VersionId);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.digests.jobs().remove(&self.1);
+    }
+}
+
+impl House {
+    /// The digest that somebody at a door asked for; the caller has checked that he may read this.
+    pub(crate) async fn digest_for_door(
+        self: &Arc<Self>,
+        asked: Digested,
+        algorithm: Algorithm,
+    ) -> Result<Digest, Error> {
+        let (share, ticket, version) = match asked {
+            Digested::Text(text) => {
+                return Ok(Digest { bytes: digest_of_bytes(algorithm, &text), size: text.len() as u64 });
+            }
+            Digested::Version(share, ticket, version) => (share, ticket, version),
+        };
+        let size = version.length;
+        if let (Algorithm::Sha256, Some(sha256)) = (algorithm, version.sha256) {
+            return Ok(Digest { bytes: sha256.to_vec(), size });
+        }
+        let work = async { with_keys_in_force!(self.try_digest(share, &ticket, version.id, algorithm).await) };
+        let bytes = tokio::time::timeout(PATIENCE, work).await.map_err(|_| Refusal::DigestPending)??;
+        Ok(Digest { bytes, size })
+    }
+
+    async fn try_digest(
+        self: &Arc<Self>,
+        share: ShareId,
+        ticket: &Word,
+        version: VersionId,
+        algorithm: Algorithm,
+    ) -> Result<Vec<u8>, Error> {
+        let keys = self.keys.share(share).await?;
+        let row = versions::by_id(&mut *self.records.read().await?, version).await?;
+        match row.filter(|row| row.file_key.is_some()) {
+            Some(row) if matches!(row.state, VersionState::Available | VersionState::Withdrawn) => {
+                self.digest_of(&keys, ticket, &row, algorithm, MOST).await
+            }
+            Some(row) if row.state == VersionState::Damaged => Err(Refusal::Damaged.into()),
+            _ => Err(Refusal::NoSuchFile.into()),
+        }
+    }
+
+    /// The digest of a version that is or was available: from the records, or computed and recorded. `most` jobs may be under
+    /// way. [`Error::KeysReplaced`]: look at the version again.
+    pub(crate) async fn digest_of(
+        self: &Arc<Self>,
+        keys: &Arc<ShareKeys>,
+        ticket: &Word,
+        version: &VersionRow,
+        algorithm: Algorithm,
+        most: usize,
+    ) -> Result<Vec<u8>, Error> {
+        if let (Algorithm::Sha256, Some(sha256)) = (algorithm, version.sha256) {
+            return Ok(sha256.to_vec());
+        }
+        // A job that is under way may be one for another algorithm: then one more round.
+        for _ in 0..=Algorithm::ALL.len() {
+            if let Some(known) = digests::of_version(&mut *self.records.read().await?, version.id, algorithm).await? {
+                return Ok(known);
+            }
+            let mut job = self.digest_job(keys, ticket, version, algorithm, most)?;
+            let ended = job.wait_for(Option::is_some).await.map(|ended| *ended);
+            match ended {
+                Ok(Some(Ended::Done)) => {}
+                Ok(Some(Ended::KeysReplaced)) => return Err(Error::KeysReplaced),
+                Ok(Some(Ended::Refused(refusal))) => return Err(refusal.into()),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Err(Refusal::Storage.into())
+    }
+
+    /// The job that reads this version: the one under way, or a new one.
+    fn digest_job(
+        self: &Arc<Self>,
+        keys: &Arc<ShareKeys>,
+        ticket: &Word,
+        version: &VersionRow,
+        algorithm: Algorithm,
+        most: usize,
+    ) -> Result<Job, Error> {
+        let mut jobs = self.digests.jobs();
+        if let Some(job) = jobs.get(&version.id) {
+            return Ok(job.clone());
+        }
+        if self.digests.stop.is_cancelled() {
+            return Err(Refusal::ShuttingDown.into());
+        }
+        if jobs.len() >= most {
+            return Err(Refusal::DigestPending.into());
+        }
+        let (ended, job) = watch::channel(None);
+        jobs.insert(version.id, job.clone());
+        let listed = Listed(Arc::clone(self), version.id);
+        let (house, keys, ticket, version) = (Arc::clone(self), Arc::clone(keys), ticket.clone(), version.clone());
+        let work = async move {
+            let outcome = {
+                let work = house.compute_digests(&keys, &ticket, &version, algorithm);
+                house.digests.stop.run_until_cancelled(work).await
+            };
+            // Whoever asks from now on looks into the records first.
+            drop(listed);
+            ended.send_replace(Some(match outcome {
+                None => Ended::Refused(Refusal::ShuttingDown),
+                Some(Ok(())) => Ended::Done,
+                Some(Err(Error::KeysReplaced)) => Ended::KeysReplaced,
+                Some(Err(error)) => Ended::Refused(error.into()),
+            }));
+        };
+        self.digests.running.spawn_on(work, &self.works);
+        Ok(job)
+    }
+
+    /// Reads a version once for the digest that was asked for and for all that the settings name.
+    async fn compute_digests(
+        self: &Arc<Self>,
+        keys: &ShareKeys,
+        ticket: &Word,
+        version: &VersionRow,
+        asked: Algorithm,
+    ) -> Result<(), Error> {
+        let _place = self.digests.places.acquire().await;
+        let mut wanted = Vec::new();
+        for algorithm in [Algorithm::Md5, Algorithm::Sha1] {
+            if algorithm == asked || self.settings.also_digests.contains(&algorithm) {
+                let mut conn = self.records.read().await?;
+                if digests::of_version(&mut conn, version.id, algorithm).await?.is_none() {
+                    wanted.push((algorithm, hasher(algorithm)));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let update = |bytes: &[u8]| wanted.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
+        self.read_pieces(keys, ticket, version, update).await?;
+        let mut tx = self.records.begin().await?;
+        for (algorithm, hasher) in wanted {
+            digests::add(tx.conn(), version.id, algorithm, &hasher.finalize()).await?;
+        }
+        self.points.pass("digest.before-commit");
+        tx.commit().await?;
+        self.points.pass("digest.after-commit");
+        Ok(())
+    }
+
+    /// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is reported.
+    pub(crate) async fn read_pieces(
+        self: &Arc<Self>,
+        keys: &ShareKeys,
+        ticket: &Word,
+        version: &VersionRow,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let outcome = async {
+            let (content, manifest, _) = Content::of_version(self, keys, version).await?;
+            let (mut bytes, mut at) = (Vec::new(), 0);
+            while at < manifest.length {
+                bytes.clear();
+                content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
+                at += bytes.len() as u64;
+                sink(&bytes);
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = &outcome {
+            report_damage(self, error, version.id, ticket).await;
+        }
+        outcome
+    }
+}

@@ -1,0 +1,41 @@
+//! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
+
+use crate::model::{Algorithm, Refusal, SharePath};
+use crate::share::digests::{Digest, Digested};
+use crate::share::keys::with_keys_in_force;
+use crate::share::{Error, View};
+
+impl View {
+    /// The digests that are given here: SHA-256, and those that the settings name.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let also = [Algorithm::Sha1, Algorithm::Md5];
+        let also = also.into_iter().filter(|algorithm| self.house().settings.also_digests.contains(algorithm));
+        std::iter::once(Algorithm::Sha256).chain(also).collect()
+    }
+
+    /// The digest of what [`open_read`](Self::open_read) would open, from the records. One of another algorithm than SHA-256
+    /// is computed when it is asked for the first time, which may take minutes.
+    ///
+    /// # Errors
+    /// As `open_read`; [`Refusal::UnknownDigest`] for an algorithm that is not given here; [`Refusal::DigestPending`] if
+    /// computing it takes longer than anybody should wait.
+    pub async fn digest(&self, path: &SharePath, algorithm: Algorithm) -> Result<Digest, Refusal> {
+        if !self.algorithms().contains(&algorithm) {
+            return Err(Refusal::UnknownDigest);
+        }
+        let found = with_keys_in_force!(self.digested_at(path).await);
+        let digest = match found {
+            Ok(found) => self.house().digest_for_door(found, algorithm).await,
+            Err(error) => Err(error),
+        };
+        self.heard(path, digest).await
+    }
+
+    async fn digested_at(&self, path: &SharePath) -> Result<Digested, Error> {
+        if let Some(place) = self.virtual_place(path).await? {
+            return place.digested(self);
+        }
+        let (spot, version) = self.available_at(path).await?;
+        Ok(Digested::Version(spot.reach.share(), spot.reach.ticket, Box::new(version)))
+    }
+}
