@@ -158,7 +158,7 @@ fn known_key(
     match known.filter(|known| *known != ssh::fingerprint(&key)) {
         None => Ok(Some(text)),
         Some(known) => Err(Failure::new(format!(
-            "{} is not the host key that is known, which has the fingerprint {known}",
+            "{} is not the host key that clients know, which has the fingerprint {known}",
             file.display()
         ))),
     }

@@ -271,6 +271,8 @@ fn the_library_lists_every_room() {
         .collect();
     listed.sort();
     there.sort();
+    // A room may be a file with a directory beside it.
+    there.dedup();
     assert_eq!(listed, there);
     let unknown: Vec<_> = listed.iter().filter(|room| !ROOMS.contains(&room.as_str())).collect();
     assert!(unknown.is_empty(), "no rooms of the house: {unknown:?}");

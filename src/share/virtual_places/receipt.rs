@@ -19,6 +19,8 @@ const PRINCIPAL: &str = "tacdrop";
 const NAMESPACE: &str = "tacdrop-receipt";
 /// The first line. The number changes when the lines below it do.
 const TITLE: &str = "tacdrop receipt 1";
+/// The first line where a line about the transport follows at the end.
+const MARKED_TITLE: &str = "tacdrop receipt 2";
 
 /// A receipt, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -102,12 +104,16 @@ impl Receipt {
         })
     }
 
-    /// What is signed. No value can hold a line break: they are references, numbers, and encoded paths. The last line
-    /// stands only where there is something to mark, so that all other receipts stay the bytes that they were.
+    /// What is signed. No value can hold a line break: they are references, numbers, and encoded paths. Only what is marked
+    /// has the form with the line more, so that all other receipts stay the bytes that they were.
     fn statement(&self) -> String {
-        let mark = if self.transport.is_weak() { format!("Transport: {}\n", self.transport) } else { String::new() };
+        let (title, mark) = if self.transport.is_weak() {
+            (MARKED_TITLE, format!("Transport: {}\n", self.transport))
+        } else {
+            (TITLE, String::new())
+        };
         format!(
-            "{TITLE}\nTicket: {}\nPath: {}\nVersion: {}\nSize: {}\nSHA-256: {}\nReceived: {}\nUploaded-By: {}\n\
+            "{title}\nTicket: {}\nPath: {}\nVersion: {}\nSize: {}\nSHA-256: {}\nReceived: {}\nUploaded-By: {}\n\
              Location: {}\nServer: {}\n{mark}",
             self.ticket,
             self.path,
@@ -214,7 +220,8 @@ mod tests {
     fn r44_a_receipt_says_that_encryption_was_weak() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let marked = Receipt { transport: Transport::Legacy, ..receipt() };
-        assert_eq!(marked.statement(), receipt().statement() + "Transport: legacy\n");
+        let expected = receipt().statement().replacen("receipt 1", "receipt 2", 1) + "Transport: legacy\n";
+        assert_eq!(marked.statement(), expected);
         assert_eq!(marked.signed(&key).len(), marked.signed_length());
     }
 
