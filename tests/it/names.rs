@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::faults::{most_resident, resident};
 use crate::support::child::Run;
 use crate::support::numbers::ask;
-use crate::support::server::{House, Ticket};
+use crate::support::server::House;
 
 const MIB: u64 = 1 << 20;
 const OK: &str = "0";
@@ -56,7 +56,7 @@ fn r54_names_are_taken_as_bytes_or_refused_with_a_sentence_whatever_is_asked_of_
     let (house, ticket, _) = House::open();
     let characters = "holds characters that are not allowed";
     let too_long = "too long";
-    let long_path = ["d".repeat(200); 6].join("/");
+    let long_path = vec!["d".repeat(200); 6].join("/");
     let deep_path = ["d"; 33].join("/");
     let refused: &[(&[u8], &str)] = &[
         (b"a\0b", characters),
