@@ -148,7 +148,7 @@ fn r54_names_are_taken_as_bytes_or_refused_with_a_sentence_whatever_is_asked_of_
     for (name, longname) in &all {
         assert!(longname.ends_with(&[b" ", &name[..]].concat()), "{}", longname.escape_ascii());
     }
-    let made: Vec<_> = (1..=32).map(|levels| request("mkdir", &[depth[..2 * levels - 1].as_bytes()])).collect();
+    let made: Vec<_> = (1..=32).map(|levels| request("mkdir", &[&depth.as_bytes()[..2 * levels - 1]])).collect();
     assert!(asked(house.raw_customer(&ticket), &made).iter().all(|(code, _)| code == OK), "32 levels are allowed");
     let missing = [request("stat", &[b"missing"]), request("get", &[b"A:B"]), request("stat", &[b"a\xfd"])];
     assert!(asked(house.raw_customer(&ticket), &missing).iter().all(|(code, _)| code == NO_SUCH_FILE));
