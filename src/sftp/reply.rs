@@ -353,6 +353,41 @@ mod tests {
         assert!(longname(b"a\xff", &file(0), "O", None, now).ends_with(b" Jan  1  1970 a\xff"));
     }
 
+    /// FileZilla takes size and kind from this line, lftp and WinSCP owner and group: blanks part the first eight fields
+    /// whatever they hold, one blank comes before the name, and the rest is the name.
+    #[test]
+    fn r50_longnames_have_nine_fields_whatever_stands_in_them() {
+        let now = Time::from_seconds(1_795_308_000);
+        let directory = |attributes: Attributes| Attributes { kind: PlaceKind::Directory, ..attributes };
+        for name in ["a", " leading", "  two", "trailing ", "Nov 22 00:39 x", "4711", "a -> b", "x*", "\u{1f600}"] {
+            for owner in ["4711", "XT-4711", &"x".repeat(64)] {
+                for size in [0, 1 << 33, 99_999_999_999, 1 << 40, u64::MAX >> 1] {
+                    for seconds in [-1, 0, 1_795_307_999, 1_795_308_001, 1_700_000_000, i64::from(u32::MAX)] {
+                        let file = Attributes { size, ..file(seconds) };
+                        for attributes in [file.clone(), directory(file)] {
+                            let line = longname(name.as_bytes(), &attributes, owner, None, now);
+                            let line = String::from_utf8(line).unwrap();
+                            let mut rest = line.as_str();
+                            let mut fields = Vec::new();
+                            for _ in 0..8 {
+                                let (field, behind) = rest.trim_start_matches(' ').split_once(' ').unwrap();
+                                fields.push(field);
+                                rest = behind;
+                            }
+                            assert_eq!(rest, name, "{line}");
+                            assert!(fields[0].len() == 10 && fields[0].starts_with(['-', 'd']), "{line}");
+                            assert_eq!((fields[2], fields[4]), (owner, &*size.to_string()), "{line}");
+                            assert!("JanFebMarAprMayJunJulAugSepOctNovDec".contains(fields[5]), "{line}");
+                            assert!((1..=31).contains(&fields[6].parse::<u32>().unwrap()), "{line}");
+                            let year = fields[7].parse::<u32>().is_ok_and(|year| (1969..=2106).contains(&year));
+                            assert!(year || fields[7].as_bytes()[2] == b':', "{line}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_whole_says_so_where_every_parser_finds_nine_fields() {
         let now = Time::from_seconds(1_795_308_000);

@@ -6,6 +6,7 @@
 //! listing looks at more than its page; and an alias with an id in it means its entry also when it could have the plain one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::model::{DirectoryId, FileName, ShareId, alias};
@@ -100,8 +101,8 @@ pub(crate) async fn fill(house: &House) -> Result<(), Error> {
         after = Some(last.id);
         let mut keys: HashMap<ShareId, Option<Arc<ShareKeys>>> = HashMap::new();
         for row in &rows {
-            if !keys.contains_key(&row.share) {
-                keys.insert(row.share, house.keys.share(row.share).await.ok());
+            if let Entry::Vacant(place) = keys.entry(row.share) {
+                place.insert(house.keys.share(row.share).await.ok());
             }
         }
         let mut tx = house.records.begin().await?;

@@ -64,11 +64,12 @@ impl Spot {
             };
             let (mut name, mut index) = (name.clone(), spot.reach.keys.names.index(directory, name));
             spot.entry = entries::by_name(conn, directory, &index).await?;
-            if spot.entry.is_none() && spot.shows_aliases() {
-                if let Some((row, itself)) = aliases::meant(conn, &spot.reach.keys, directory, &name).await? {
-                    (spot.entry, index) = (Some(row), spot.reach.keys.names.index(directory, &itself));
-                    name = itself;
-                }
+            if spot.entry.is_none()
+                && spot.shows_aliases()
+                && let Some((row, itself)) = aliases::meant(conn, &spot.reach.keys, directory, &name).await?
+            {
+                (spot.entry, index) = (Some(row), spot.reach.keys.names.index(directory, &itself));
+                name = itself;
             }
             spot.names.push(name.clone());
             spot.at = Some((directory, name, index));

@@ -299,14 +299,14 @@ fn fs_bytes(directory: &Path) -> u64 {
 }
 
 /// A process's resident memory in bytes.
-fn resident(pid: u32) -> u64 {
+pub(crate) fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
 /// Runs a client to its end and gives the most memory that the server had meanwhile.
-fn most_resident(house: &House, mut client: Job) -> (u64, crate::support::child::Finished) {
+pub(crate) fn most_resident(house: &House, mut client: Job) -> (u64, crate::support::child::Finished) {
     let mut most = 0;
     while !client.has_ended() {
         most = most.max(resident(house.pid()));

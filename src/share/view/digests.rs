@@ -32,6 +32,7 @@ impl View {
     }
 
     async fn digested_at(&self, path: &SharePath) -> Result<Digested, Error> {
+        self.check_may_see()?;
         if let Some(place) = self.virtual_place(path).await? {
             return place.digested(self);
         }

@@ -56,6 +56,27 @@ impl House {
             .arg(&key.0)
     }
 
+    /// `raw_sftp.py` as the customer of a ticket.
+    pub(crate) fn raw_customer(&self, ticket: &Ticket) -> Run {
+        let password = ["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password"];
+        self.raw(&password.map(str::to_owned), &ticket.reference)
+            .env("SSH_ASKPASS", self.askpass())
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .env("TACDROP_TEST_TOKEN", &ticket.token)
+    }
+
+    /// The same as an engineer.
+    pub(crate) fn raw_engineer(&self, engineer: &str, key: &Key) -> Run {
+        self.raw(&["-i".to_owned(), key.0.display().to_string()], engineer)
+    }
+
+    fn raw(&self, login: &[String], user: &str) -> Run {
+        let port = ["-p".to_owned(), self.port().to_string(), format!("{user}@127.0.0.1")];
+        let ssh = ["ssh".to_owned()].into_iter().chain(self.ssh_options()).chain(login.to_vec()).chain(port);
+        let ssh: Vec<String> = ssh.chain(["-s".to_owned(), "sftp".to_owned()]).collect();
+        Run::new(super::python()).arg("-B").arg(super::script("raw_sftp.py")).env("TEST_SSH", ssh.join("\n"))
+    }
+
     pub(super) fn batch(&self, run: Run, port: u16, user: &str, commands: &str) -> Run {
         let number = BATCHES.fetch_add(1, Ordering::Relaxed);
         let file = self.work().join(format!(".batch-{number}"));
