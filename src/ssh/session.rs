@@ -120,6 +120,10 @@ impl Visitor {
     fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
         tracing::info!(from = %self.link.from, %over, "session ended");
         self.channels.remove(&channel);
+        if session.has_pending_data(channel) {
+            // It would hear of the end behind all that it does not take, and could go on sending until then.
+            return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
+        }
         session.exit_status_request(channel, 1)?;
         session.eof(channel)?;
         session.close(channel)

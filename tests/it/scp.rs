@@ -96,10 +96,13 @@ fn openssh_copies_files_up_and_down() {
     let scp = || house.with_key("scp", &key).args(["-O", "-P", &house.port().to_string()]);
     scp().args(["anna@127.0.0.1:/XT-4711/large.bin", "engineer"]).finish().ok();
     assert_eq!(sha256(&work.join("engineer")), sha256(&work.join("large.bin")));
-    scp().args(["one", "anna@127.0.0.1:/XT-4711/from-support/"]).finish().refused(1);
+    scp().args(["one", "anna@127.0.0.1:/XT-4711/from-support/"]).finish().ok();
     scp().args(["-r", "back", "anna@127.0.0.1:/XT-4711/from-support"]).finish().ok();
-    customer.scp().args([&customer.at("from-support/one"), "answer"]).finish().ok();
-    assert_eq!(sha256(&work.join("answer")), sha256(&work.join("one")));
+    for answer in ["from-support/one", "/XT-4711/from-support/back/one"] {
+        customer.scp().args([&customer.at(answer), "answer"]).finish().ok();
+        assert_eq!(sha256(&work.join("answer")), sha256(&work.join("one")));
+        fs::remove_file(work.join("answer")).unwrap();
+    }
     let refused = scp().args(["one", "anna@127.0.0.1:/XT-4711/"]).finish().refused(1);
     assert!(refused.err().contains("Engineers write to 'from-support' only"), "{}", refused.err());
     let refused = customer.scp().args(["one", &customer.at("from-support/mine")]).finish().refused(1);
@@ -131,7 +134,8 @@ fn openssh_copies_trees_up_and_down() {
     same(&work.join("tree"), &work.join("XT-4711/tree"));
     same(&work.join("tree"), &work.join("XT-4711/other name"));
     customer.scp().args(["-r", &customer.at(".receipts"), "receipts"]).finish().ok();
-    assert_eq!(all_files(&work.join("receipts")).len(), 1 + 4 * files.len());
+    // Names of 255 bytes leave no room for what comes behind a receipt's.
+    assert_eq!(all_files(&work.join("receipts")).len(), 1 + 2 * 2 * (files.len() - 1));
     let refused = customer.scp().args(["-r", "tree", &customer.at("tree/deep/one")]).finish().refused(1);
     assert!(refused.err().contains("This is a file; a directory is needed here."), "{}", refused.err());
     let refused = customer.scp().args([&customer.at("tree"), "x"]).finish().refused(1);
