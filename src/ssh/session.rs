@@ -1,4 +1,4 @@
-//! One connection as russh drives it: its logins, its channels, and the SFTP session on each of them.
+//! One connection as russh drives it: its logins, its channels, and the SFTP or SCP session on each of them.
 //!
 //! These callbacks run inside russh's session task, which reads the socket as well. None of them waits for the client or
 //! for that task itself (`Handle` is only used from spawned tasks); they may wait for the share.
