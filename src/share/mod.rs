@@ -1,7 +1,7 @@
 //! The heart: who may do what to a share. Every byte in and out, every audit event and every notice intent passes here
 //! and nowhere else.
 //!
-//! Doors (`ssh`, `sftp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
+//! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
 mod aliases;

@@ -1,11 +1,11 @@
-//! The SSH door: takes connections, lets logins in, and runs an SFTP session on each channel that asks for one. Built on
+//! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel that asks for one. Built on
 //! russh; `server` starts it, the command line uses its functions about keys.
 //!
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
-//! - `session` is russh's handler: channels and the SFTP sessions on them. `exec` knows the commands that may be run. `remarks` is what
-//!   people read on a channel's stderr. `login` decides who gets in.
+//! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
+//!   is what people read on a channel's stderr. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
 //!
 //! # Logs

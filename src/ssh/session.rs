@@ -1,4 +1,4 @@
-//! One connection as russh drives it: its logins, its channels, and the SFTP session on each of them.
+//! One connection as russh drives it: its logins, its channels, and the SFTP or SCP session on each of them.
 //!
 //! These callbacks run inside russh's session task, which reads the socket as well. None of them waits for the client or
 //! for that task itself (`Handle` is only used from spawned tasks); they may wait for the share.
@@ -133,6 +133,10 @@ impl Visitor {
     fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
         tracing::info!(from = %self.link.from, %over, "session ended");
         self.channels.remove(&channel);
+        if session.has_pending_data(channel) {
+            // It would hear of the end behind all that it does not take, and could go on sending until then.
+            return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
+        }
         session.exit_status_request(channel, 1)?;
         session.eof(channel)?;
         session.close(channel)

@@ -290,6 +290,8 @@ fn this_test_can_fail() {
         ("src/records/mod.rs", "use super::share;"),
         ("src/notify/mod.rs", "use crate::records::Conn;"),
         ("src/sftp/verbs.rs", "use crate::ssh::Link;"),
+        ("src/scp/session.rs", "use crate::sftp::Common;"),
+        ("src/scp/sink.rs", "use crate::records::Conn;"),
         ("src/ssh/login.rs", "use crate::vault::Token;"),
         ("src/ssh/login.rs", "fn f(_: &'static str) -> char { crate::config::x('\"') }"),
         ("src/share/view.rs", "pub(crate) fn f(x: crate::server::X) {}"),
