@@ -121,19 +121,26 @@ pub(crate) fn row(client: &dyn Client) -> Row {
                 cells.push((*name, outcome));
             }
             Ok(Err(why)) => wrong.push(format!("{name}: {why}")),
-            Err(panic) => {
-                let said = panic.downcast_ref::<String>().map(String::as_str);
-                wrong.push(format!("{name}: {}", said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panicked")));
-            }
+            Err(panic) => wrong.push(format!("{name}: {}", said_by(&*panic))),
         }
     }
-    let specials = if wanted("special") { client.specials(&ground) } else { Vec::new() };
+    let specials =
+        catch_unwind(AssertUnwindSafe(|| if wanted("special") { client.specials(&ground) } else { Vec::new() }));
+    let specials = specials.unwrap_or_else(|panic| {
+        wrong.push(format!("special: {}", said_by(&*panic)));
+        Vec::new()
+    });
     for (what, outcome) in &specials {
         note(&format!("{} | {what} | {outcome:?}", client.name()));
     }
     assert!(wrong.is_empty(), "{}: {} trials went wrong\n\n{}\n", client.name(), wrong.len(), wrong.join("\n\n"));
     assert!(only.is_none(), "TACDROP_MATRIX_ONLY is set, so this is no row: {:#?}", (&cells, &specials));
     Row { cells, specials }
+}
+
+fn said_by(panic: &(dyn std::any::Any + Send)) -> &str {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
 }
 
 #[expect(clippy::print_stderr, reason = "shown when a test fails, and with --nocapture")]
@@ -158,6 +165,12 @@ pub(crate) fn judge(
             Err(why) => Err(format!("it reports success, but {why}\n{said}")),
         },
     }
+}
+
+/// Of something that must be judged: panics with what was wrong.
+#[track_caller]
+pub(crate) fn sure(judged: Result<Outcome, String>) -> Outcome {
+    judged.unwrap_or_else(|why| panic!("{why}"))
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
@@ -308,13 +321,13 @@ fn delete(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     })
 }
 
-fn set_time(path: &Path) -> SystemTime {
+pub(crate) fn set_time(path: &Path) -> SystemTime {
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(THEN);
     File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(then)).unwrap();
     then
 }
 
-fn has_time(path: &Path, then: SystemTime) -> Result<(), String> {
+pub(crate) fn has_time(path: &Path, then: SystemTime) -> Result<(), String> {
     let found = fs::metadata(path).unwrap().modified().unwrap();
     ensure(found == then, || format!("the time is {found:?} instead of {then:?}"))
 }
