@@ -51,6 +51,8 @@ pub(crate) enum With {
 pub(crate) struct At<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) port: u16,
+    /// The fingerprint of the server's key, `SHA256:...`.
+    pub(crate) host_key: String,
     pub(crate) user: String,
     pub(crate) with: With,
 }

@@ -96,7 +96,7 @@ impl Sftp {
     /// Up by `scp` with the same program below it.
     fn scp(&self, ground: &Ground, source: &Path) -> Outcome {
         let (at, name) = (ground.customer(&ground.ticket), source.file_name().unwrap());
-        let run = (self.program)(&at, "scp").args(["-s", "-q", "-P", &at.port.to_string()]);
+        let run = (self.program)(&at, "scp").args(["-s", "-P", &at.port.to_string()]);
         let did = run.arg(name).arg(target(&at, name, name)).finish();
         sure(judge(self, ground, did.into(), |_| arrived(ground, source, name.as_bytes())))
     }
@@ -121,6 +121,13 @@ impl Client for Sftp {
 
     fn version(&self) -> String {
         (self.version)()
+    }
+
+    fn words(&self, said: &Finished) -> String {
+        // What dbclient says of each connection.
+        let text = said.err();
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("dbclient: Caution"));
+        line.unwrap_or("nothing").to_owned()
     }
 
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {

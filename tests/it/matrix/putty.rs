@@ -44,8 +44,7 @@ fn program(at: &At<'_>, name: &str, options: &[&str]) -> Run {
             here(Run::new(name)).env("SSH_AUTH_SOCK", socket).args(["-batch", "-agent"]).args(password(token))
         }
     };
-    let host_key = ground.ticket.json["host_key_fingerprint"].as_str().unwrap();
-    run.args(["-P", &at.port.to_string(), "-hostkey", host_key]).args(options)
+    run.args(["-P", &at.port.to_string(), "-hostkey", &at.host_key]).args(options)
 }
 
 fn version(name: &str) -> String {
@@ -56,8 +55,10 @@ fn version(name: &str) -> String {
 /// Its farewell to a host comes before and after what matters.
 fn putty_words(said: &Finished) -> String {
     let text = format!("{}\n{}", said.err(), said.out());
-    let noise = ["Using username", "Pre-authentication", "End of", "Remote working", "Access denied", "Using keyboard"];
-    let quiet = |line: &&str| !line.is_empty() && !noise.iter().any(|start| line.starts_with(start));
+    let noise = ["Using username", "Using keyboard", "Remote working", "Access denied", "Server refused our key"];
+    let quiet = |line: &&str| {
+        !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)) && !line.ends_with("password:")
+    };
     text.lines().map(str::trim).find(quiet).unwrap_or("nothing").to_owned()
 }
 
@@ -78,6 +79,22 @@ impl Psftp {
 
     fn plain(at: &At<'_>, verb: &str, paths: &[&OsStr]) -> Did {
         Self::run(at, &[], verb, paths).into()
+    }
+}
+
+/// Whether there were many.
+fn key_exchanges(said: &Finished, words: &str) -> Result<(), String> {
+    let count = said.out().matches(words).count() + said.err().matches(words).count();
+    if count >= 10 { Ok(()) } else { Err(format!("there were {count} key exchanges")) }
+}
+
+#[test]
+fn a_server_asks_for_new_keys_as_often_as_it_is_set_to() {
+    let ground = Ground::with_settings(&[("LIMITS__REKEY_MIB", "1")]);
+    ground.file("often.bin", 20 * MIB, 83);
+    for verb in ["put", "get"] {
+        let said = Psftp::run(&ground.customer(&ground.ticket), &["-v"], verb, &["often.bin".as_ref()]).ok();
+        key_exchanges(&said, "Remote side initiated key re-exchange").unwrap_or_else(|why| panic!("{why}: {said}"));
     }
 }
 
@@ -155,11 +172,7 @@ impl Client for Psftp {
         let name = OsStr::new("by-session.bin");
         let run = |verb: &str, paths: &[&OsStr]| Self::run(&at, &["-load", "often", "-v"], verb, paths);
         // It says so for each new key but the first.
-        let many_keys = |said: &Finished| {
-            let text = format!("{}{}", said.out(), said.err());
-            let count = text.matches("Initiating key re-exchange").count();
-            if count >= 10 { Ok(()) } else { Err(format!("{count} key exchanges")) }
-        };
+        let many_keys = |said: &Finished| key_exchanges(said, "Initiating key re-exchange");
         let put = judge(self, ground, run("put", &[name]).into(), |said| {
             many_keys(said)?;
             arrived(ground, &source, name.as_bytes())

@@ -21,7 +21,7 @@ const COPIES: &str = "it only copies";
 
 impl Scp {
     fn run(&self, at: &At<'_>, options: &[&str], from: &OsStr, to: &OsStr) -> Did {
-        let run = program(at, "scp").args([self.protocol, "-q", "-P", &at.port.to_string()]);
+        let run = program(at, "scp").args([self.protocol, "-P", &at.port.to_string()]);
         run.args(options).arg(from).arg(to).finish().into()
     }
 
@@ -111,7 +111,7 @@ impl Client for Scp {
             });
         let (one, two) = (ground.file("several-1.bin", 5000, 93), ground.file("several-2.bin", 0, 94));
         let to = there(&at, OsStr::new(""), false);
-        let run = program(&at, "scp").args([self.protocol, "-q", "-P", &at.port.to_string()]);
+        let run = program(&at, "scp").args([self.protocol, "-P", &at.port.to_string()]);
         let several = run.args(["several-1.bin", "several-2.bin"]).arg(to).finish();
         let several = judge(self, ground, several.into(), |_: &Finished| {
             arrived(ground, &one, b"several-1.bin")?;
