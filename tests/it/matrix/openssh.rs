@@ -187,14 +187,14 @@ impl Client for Sftp {
             let file = ground.file("by-scp.bin", 20 * MIB, 97);
             return vec![("put by `scp -S dbclient`", self.scp(ground, &file))];
         }
-        let (large, middle, small) = (
+        let (large, again, small) = (
             ground.large_file("many-at-once.bin"),
-            ground.file("rekey-limit.bin", 20 * MIB, 95),
+            ground.large_file("rekey-limit.bin"),
             ground.file("one-by-one.bin", MIB, 96),
         );
         vec![
             ("300 MiB up and down with `-R 1024`", self.both_with(ground, &["-R", "1024"], &large)),
-            ("put and get with `RekeyLimit 1M`", self.both_with(ground, &["-o", "RekeyLimit=1M"], &middle)),
+            ("300 MiB up and down with `RekeyLimit 1M`", self.both_with(ground, &["-o", "RekeyLimit=1M"], &again)),
             ("put and get with `-B 4096 -R 1`", self.both_with(ground, &["-B", "4096", "-R", "1"], &small)),
         ]
     }

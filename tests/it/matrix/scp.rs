@@ -43,6 +43,16 @@ impl Client for Scp {
         version()
     }
 
+    fn words(&self, said: &Finished) -> String {
+        // What ssh says before it asks again.
+        let text = said.err();
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && *line != "Permission denied, please try again.");
+        line.unwrap_or("nothing").to_owned()
+    }
+
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
         self.up(at, &[], local, remote)
     }

@@ -286,7 +286,8 @@ fn resume_up(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
         ground.house.tacdrop(["artifact", "shred", "XT-4711", name, "--yes"]).ok();
         relay.next(Fate::Reset(16 * MIB));
         let put = format!("put {name}");
-        ground.house.as_customer(&ground.ticket).through(relay.port()).sftp(&put).finish().refused(255);
+        let cut = ground.house.as_customer(&ground.ticket).through(relay.port()).sftp(&put).finish();
+        ensure(cut.code() != Some(0), || format!("the upload was to be cut: {cut}"))?;
     }
     eventually("an unfinished upload", || {
         let artifact = ground.house.artifact(&ground.ticket, name)?;
