@@ -280,6 +280,7 @@ fn door_limits(config: &Config) -> ssh::Limits {
         stall: Duration::from_secs(limits.stalled_seconds),
         idle: Duration::from_secs(limits.idle_seconds),
         keepalive: Duration::from_secs(limits.keepalive_seconds),
+        rekey_bytes: usize::try_from(limits.rekey_mib << 20).unwrap_or(defaults.rekey_bytes),
         shards: match config.server.connection_threads {
             0 => defaults.shards,
             threads => threads,

@@ -94,6 +94,8 @@ pub struct Limits {
     pub stalled_seconds: u64,
     /// Pause between keepalives; after three without an answer the connection is cut. Seconds, 1 to 3600.
     pub keepalive_seconds: u64,
+    /// New session keys are agreed on after so much in one direction. MiB, 1 to 1024 (RFC 4253, section 9: 1 GiB).
+    pub rekey_mib: u64,
     /// Plaintext that waits to be sealed or sent, in one session, beyond the window; more waits. MiB, 1 to 1024.
     pub buffered_plaintext_mib_per_session: u64,
     /// The same for all sessions together; not below that of one session. MiB, 1 to 1048576.
@@ -121,6 +123,7 @@ impl Default for Limits {
             idle_seconds: 600,
             stalled_seconds: 120,
             keepalive_seconds: 30,
+            rekey_mib: 1024,
             buffered_plaintext_mib_per_session: 8,
             buffered_plaintext_mib: 256,
             names_per_share: 100_000,
@@ -331,6 +334,7 @@ impl Config {
         r.whole("limits.idle_seconds", &mut l.idle_seconds, 1..=604_800)?;
         r.whole("limits.stalled_seconds", &mut l.stalled_seconds, 1..=86_400)?;
         r.whole("limits.keepalive_seconds", &mut l.keepalive_seconds, 1..=3600)?;
+        r.whole("limits.rekey_mib", &mut l.rekey_mib, 1..=1024)?;
         let per_session = &mut l.buffered_plaintext_mib_per_session;
         r.whole("limits.buffered_plaintext_mib_per_session", per_session, 1..=1024)?;
         r.whole("limits.buffered_plaintext_mib", &mut l.buffered_plaintext_mib, 1..=1_048_576)?;

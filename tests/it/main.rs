@@ -16,6 +16,7 @@ mod house;
 mod keys;
 mod kills;
 mod lifecycle;
+mod matrix;
 mod notices;
 mod orders;
 mod receipts;

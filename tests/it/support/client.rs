@@ -31,15 +31,44 @@ impl House {
         options
     }
 
-    /// An OpenSSH program (`sftp`, `scp`, `ssh`) that answers the password prompt with `token`.
-    pub(crate) fn with_token(&self, program: &str, token: &str) -> Run {
+    /// An OpenSSH program (`sftp`, `scp`, `ssh`) that answers password prompts with `token`. `options` go before those of
+    /// every test, and ssh takes the first.
+    pub(crate) fn with_askpass(&self, program: &str, options: &[&str], token: &str) -> Run {
+        let options = options.iter().flat_map(|option| ["-o", option]);
         Run::new(program)
             .within(&self.work())
+            .args(options)
             .args(self.ssh_options())
-            .args(["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password"])
             .env("SSH_ASKPASS", self.askpass())
             .env("SSH_ASKPASS_REQUIRE", "force")
             .env("TACDROP_TEST_TOKEN", token)
+    }
+
+    /// The same with nothing else to log in with.
+    pub(crate) fn with_token(&self, program: &str, token: &str) -> Run {
+        self.with_askpass(program, &["PubkeyAuthentication=no", "PreferredAuthentications=password"], token)
+    }
+
+    /// The same, but the first prompt is answered with something else.
+    pub(crate) fn with_wrong_then_token(&self, program: &str, token: &str) -> Run {
+        let number = BATCHES.fetch_add(1, Ordering::Relaxed);
+        let options = ["NumberOfPasswordPrompts=3", "PubkeyAuthentication=no", "PreferredAuthentications=password"];
+        self.with_askpass(program, &options, token)
+            .env("TACDROP_TEST_WRONG_ONCE", self.work().join(format!(".asked-{number}")))
+    }
+
+    /// An agent with these keys, on [`House::agent_socket`].
+    pub(crate) fn agent(&self, keys: &[Key]) -> Job {
+        let agent = Run::new("ssh-agent").arg("-D").arg("-a").arg(self.agent_socket());
+        let agent = agent.limit(Duration::from_secs(3600)).start();
+        super::eventually("the agent's socket", || self.agent_socket().exists().then_some(()));
+        let add = Run::new("ssh-add").env("SSH_AUTH_SOCK", self.agent_socket()).args(keys.iter().map(|key| &key.0));
+        add.finish().ok();
+        agent
+    }
+
+    pub(crate) fn agent_socket(&self) -> std::path::PathBuf {
+        self.work().with_file_name("agent")
     }
 
     /// An OpenSSH program that logs in with a key.

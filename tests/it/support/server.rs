@@ -66,7 +66,11 @@ impl House {
     pub(crate) fn new() -> Self {
         let root = tempfile::Builder::new().prefix("tacdrop-it-").tempdir().unwrap();
         let askpass = root.path().join("askpass");
-        fs::write(&askpass, "#!/bin/sh\nprintf '%s\\n' \"$TACDROP_TEST_TOKEN\"\n").unwrap();
+        // With TACDROP_TEST_WRONG_ONCE, a file that does not exist yet, the first answer is a wrong one.
+        let script = "#!/bin/sh\nif [ -n \"$TACDROP_TEST_WRONG_ONCE\" ] && [ ! -e \"$TACDROP_TEST_WRONG_ONCE\" ]; then\n\
+                      : > \"$TACDROP_TEST_WRONG_ONCE\"; echo mistyped; exit; fi\n\
+                      printf '%s\\n' \"$TACDROP_TEST_TOKEN\"\n";
+        fs::write(&askpass, script).unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(root.path().join("work")).unwrap();
         let house = Self {

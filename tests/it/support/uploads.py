@@ -10,6 +10,7 @@ blocks SOURCE TARGET HOW       64 blocks in a mixed order, 8 at a time. HOW: who
 sync SOURCE TARGET             everything and fsync@openssh.com, says "synced", and stays
 two SOURCE TARGET              two handles on one file, each writes half; what is written after the first CLOSE is another version
 quota TARGET BYTES             how many bytes of zeros are taken until a write or the CLOSE is refused
+many DIRECTORY COUNT           COUNT files of one byte, f00000 and so on, 32 at once
 stream TARGET BYTES            says how long CLOSE took, in milliseconds
 
 Host, port, user and token are in TEST_HOST, TEST_PORT, TEST_USER, TEST_TOKEN. Refusals are printed as the server said them, exit code 1."""
@@ -145,6 +146,19 @@ async def quota(sftp, target: str, size: str) -> None:
         print(taken, flush=True)
 
 
+async def many(sftp, directory: str, count: str) -> None:
+    await sftp.mkdir(directory)
+    numbers = iter(range(int(count)))
+
+    async def worker() -> None:
+        for number in numbers:
+            file = await opened(sftp, f"{directory}/f{number:05}", FXF_WRITE | FXF_CREAT | FXF_TRUNC)
+            await file.write(b"x", 0)
+            await file.close()
+
+    await asyncio.gather(*(worker() for _ in range(32)))
+
+
 async def stream(sftp, target: str, size: str) -> None:
     piece, left, at = os.urandom(1 << 18), int(size), 0
     file = await opened(sftp, target, FXF_WRITE | FXF_CREAT | FXF_TRUNC)
@@ -166,7 +180,7 @@ async def stream(sftp, target: str, size: str) -> None:
 
 async def main(case: str, *args: str) -> None:
     known = {"put": put, "resume": resume, "filepart": filepart, "several": several, "blocks": blocks, "sync": sync,
-             "two": two, "quota": quota, "stream": stream}
+             "two": two, "quota": quota, "many": many, "stream": stream}
     async with asyncssh.connect(
         os.environ["TEST_HOST"], int(os.environ["TEST_PORT"]), username=os.environ["TEST_USER"],
         password=os.environ["TEST_TOKEN"], known_hosts=None, client_keys=None, config=None, agent_path=None,
