@@ -11,16 +11,60 @@
 
 mod client;
 mod ground;
+mod gvfs;
 mod openssh;
+mod rclone;
+mod scripted;
+mod sshfs;
 mod table;
 mod trials;
 
+use crate::support::cannot;
+
 /// Every program of the table, in its order. One that is listed and not tried makes `tests/run clients` fail.
-pub(crate) const CLIENTS: &[&str] = &["OpenSSH sftp"];
+pub(crate) const CLIENTS: &[&str] = &["OpenSSH sftp", "rclone", "sshfs", "FileZilla", "paramiko", "asyncssh", "ssh2-sftp-client", "gvfs"];
 
 #[test]
 fn openssh_sftp() {
     table::compare(&openssh::Sftp);
+}
+
+#[test]
+fn rclone() {
+    table::compare(&rclone::Rclone);
+}
+
+#[test]
+fn sshfs() {
+    if cannot("fuse") {
+        return table::leave("sshfs");
+    }
+    table::compare(&sshfs::Sshfs);
+}
+
+#[test]
+fn filezilla() {
+    table::compare(&scripted::FILEZILLA);
+}
+
+#[test]
+fn paramiko() {
+    table::compare(&scripted::PARAMIKO);
+}
+
+#[test]
+fn asyncssh() {
+    table::compare(&scripted::ASYNCSSH);
+}
+
+#[test]
+fn ssh2_sftp_client() {
+    table::compare(&scripted::SSH2);
+}
+
+#[test]
+fn gvfs() {
+    table::compare(&gvfs::Gvfs);
 }
 
 #[test]

@@ -65,7 +65,6 @@ pub(crate) fn compare(client: &dyn Client) {
 }
 
 /// For a program that cannot be tried on this machine, which its user has said: its lines stay as they are.
-#[expect(dead_code, reason = "for programs that need fuse")]
 pub(crate) fn leave(name: &str) {
     if let Some(directory) = std::env::var_os("TACDROP_CLIENTS_DIR") {
         let mut lines = known(&document(), name);
