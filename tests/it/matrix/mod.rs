@@ -13,6 +13,7 @@ mod client;
 mod ground;
 mod gvfs;
 mod openssh;
+mod paramiko;
 mod rclone;
 mod scripted;
 mod sshfs;
@@ -48,7 +49,7 @@ fn filezilla() {
 }
 
 #[test]
-fn paramiko() {
+fn paramiko_client() {
     table::compare(&scripted::PARAMIKO);
 }
 

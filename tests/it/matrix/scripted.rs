@@ -174,7 +174,13 @@ impl Client for Scripted {
     }
 
     fn words(&self, said: &Finished) -> String {
-        first_line(&said.err()).unwrap_or_else(|| "nothing".to_owned())
+        let words = first_line(&said.err()).unwrap_or_else(|| "nothing".to_owned());
+        // Which of these it says depends on which of its threads is faster.
+        let end = ["Authentication failed", "No existing session"];
+        if self.name == PARAMIKO.name && end.iter().any(|known| words.contains(known)) {
+            return "AuthenticationException: Authentication failed (or SSHException: No existing session)".to_owned();
+        }
+        words
     }
 
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {

@@ -5,7 +5,7 @@ put, resume-put, put-times, put-tree LOCAL REMOTE        get, resume-get, get-ti
 rename FROM TO        remove PATH        list DIRECTORY
 
 TEST_HOST, TEST_PORT, TEST_USER, TEST_TOKEN as in the other scripts; TEST_KEY and TEST_AGENT are tried before the token, TEST_WRONG
-is a password that is tried first. What fails is said on stderr, exit code 1."""
+is a password that is tried first; TEST_CALL=client logs in by SSHClient instead of Transport. What fails is said on stderr, exit code 1."""
 
 import logging
 import os
@@ -18,36 +18,53 @@ import paramiko
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
+HOST, PORT, USER = os.environ["TEST_HOST"], int(os.environ["TEST_PORT"]), os.environ["TEST_USER"]
+# Longer than anything here takes, and said by paramiko as "Authentication timeout."
+LIMIT = 20
+kept = []
+
+
 def by_transport() -> paramiko.Transport:
-    """The working call for a ticket: one password, once."""
-    transport = paramiko.Transport((os.environ["TEST_HOST"], int(os.environ["TEST_PORT"])))
-    transport.auth_timeout = 20
-    transport.connect(username=os.environ["TEST_USER"], password=os.environ.get("TEST_WRONG", os.environ["TEST_TOKEN"]))
+    """The call for tickets: one password, once."""
+    transport = paramiko.Transport((HOST, PORT))
+    transport.auth_timeout = LIMIT
+    transport.connect(username=USER, password=os.environ["TEST_TOKEN"])
+    return transport
+
+
+def by_client(agent: str | None) -> paramiko.Transport:
+    """The same with SSHClient, which tries all keys that it finds before the password, unless it is told not to."""
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect(HOST, PORT, USER, password=os.environ.get("TEST_TOKEN"), key_filename=os.environ.get("TEST_KEY"),
+                   look_for_keys=False, allow_agent=agent is not None, auth_timeout=LIMIT)
+    # Thrown away, it would close the connection.
+    kept.append(client)
+    return client.get_transport()
+
+
+def twice(wrong: str) -> paramiko.Transport:
+    """As a script that asks its user again."""
+    transport = paramiko.Transport((HOST, PORT))
+    transport.auth_timeout = LIMIT
+    transport.start_client(timeout=LIMIT)
+    try:
+        transport.auth_password(USER, wrong)
+    except paramiko.AuthenticationException:
+        # The user types.
+        transport.join(2)
+        transport.auth_password(USER, os.environ["TEST_TOKEN"])
     return transport
 
 
 def connected() -> paramiko.Transport:
     if wrong := os.environ.get("TEST_WRONG"):
-        transport = paramiko.Transport((os.environ["TEST_HOST"], int(os.environ["TEST_PORT"])))
-        transport.auth_timeout = 20
-        transport.start_client(timeout=20)
-        try:
-            transport.auth_password(os.environ["TEST_USER"], wrong)
-        except paramiko.AuthenticationException:
-            transport.auth_password(os.environ["TEST_USER"], os.environ["TEST_TOKEN"])
-        return transport
-    key, agent = os.environ.get("TEST_KEY"), os.environ.get("TEST_AGENT")
-    if key is None and agent is None:
-        return by_transport()
-    if agent is not None:
+        return twice(wrong)
+    if agent := os.environ.get("TEST_AGENT"):
         os.environ["SSH_AUTH_SOCK"] = agent
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-    client.connect(os.environ["TEST_HOST"], int(os.environ["TEST_PORT"]), os.environ["TEST_USER"], key_filename=key,
-                   password=os.environ.get("TEST_TOKEN"), look_for_keys=False, allow_agent=agent is not None, auth_timeout=20)
-    # The client would close it when it is thrown away.
-    connected.client = client
-    return client.get_transport()
+    if agent or "TEST_KEY" in os.environ or os.environ.get("TEST_CALL") == "client":
+        return by_client(agent)
+    return by_transport()
 
 
 def copy(source, target) -> None:
@@ -56,9 +73,10 @@ def copy(source, target) -> None:
 
 
 def resume_put(local: bytes, remote: bytes) -> None:
+    size = sftp.stat(remote).st_size
     with open(local, "rb") as source, sftp.open(remote, "ab") as target:
         target.set_pipelined(True)
-        source.seek(sftp.stat(remote).st_size)
+        source.seek(size)
         copy(source, target)
 
 
