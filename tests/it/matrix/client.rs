@@ -51,6 +51,8 @@ pub(crate) enum With {
 pub(crate) struct At<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) port: u16,
+    /// The fingerprint of the server's key, `SHA256:...`.
+    pub(crate) host_key: String,
     pub(crate) user: String,
     pub(crate) with: With,
 }
@@ -76,6 +78,10 @@ pub(crate) trait Client: Sync {
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// One file down.
     fn get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did;
+    /// Why nothing can be continued: asked where trying would need a part that the program itself takes away.
+    fn resumes(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// Goes on with an upload that was cut.
     fn resume_put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// Goes on with a download that was cut: `local` holds the first part.

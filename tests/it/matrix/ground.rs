@@ -5,33 +5,31 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
 use super::client::{At, With};
 use crate::support::child::Job;
-use crate::support::eventually;
 use crate::support::files::random_file;
 use crate::support::server::{House, Key, Ticket};
 
 pub(crate) const MIB: u64 = 1 << 20;
-/// Files in the directory `many` of the ticket `many`.
+/// Files in the directory that is listed.
 pub(crate) const MANY: usize = 10_000;
 
-/// A house with a server, as all programs find it: ticket XT-4711, empty; XT-4712 with [`MANY`] files in `many`; XT-4713,
-/// closed, with one file; engineer anna, who is assigned to all.
+/// A house with a server, as all programs find it: ticket XT-4711, empty; XT-4713, closed, with one file; engineer anna, who
+/// is assigned to both.
 pub(crate) struct Ground {
     pub(crate) house: House,
     pub(crate) ticket: Ticket,
-    pub(crate) many: Ticket,
     pub(crate) closed: Ticket,
     /// anna's.
     pub(crate) key: Key,
     /// A key that nobody knows.
     pub(crate) stranger: Key,
     agent: Job,
-    // Its keys are used.
-    _seed: Arc<Seed>,
+    many: OnceLock<Arc<Many>>,
 }
 
 impl fmt::Debug for Ground {
@@ -48,13 +46,25 @@ impl Ground {
 
     /// The same with settings.
     pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
-        let seed = Seed::get();
-        let mut house = settings.iter().fold(seed.house.copy(), |house, (key, value)| house.set(key, *value));
-        house.start();
-        let agent = house.agent(&seed.strangers);
-        let [ticket, many, closed] = seed.tickets.clone();
-        let (key, stranger) = (seed.key.clone(), seed.strangers[0].clone());
-        Self { house, ticket, many, closed, key, stranger, agent, _seed: seed }
+        let house = settings.iter().fold(House::new(), |house, (key, value)| house.set(key, *value));
+        let (house, ticket, key) = house.furnish();
+        let closed = house.ticket("XT-4713", "anna");
+        house.put(&closed, &random_file(&house.work().join("old.bin"), 1000, 4713), "old.bin");
+        house.tacdrop(["ticket", "close", "XT-4713"]).ok();
+        let strangers: Vec<_> = (0..8).map(|number| house.key(&format!("stranger-{number}"))).collect();
+        let (agent, stranger) = (house.agent(&strangers), strangers[0].clone());
+        Self { house, ticket, closed, key, stranger, agent, many: OnceLock::new() }
+    }
+
+    /// Begins to make the many files, so that they are there when they are asked for.
+    pub(crate) fn begin_many(&self) -> &Many {
+        self.many.get_or_init(Many::get)
+    }
+
+    /// The customer of a ticket with [`MANY`] files in `many`. It has a server of its own, and all programs look at the same.
+    pub(crate) fn many(&self) -> At<'_> {
+        let (house, ticket) = self.begin_many().wait();
+        At { port: house.port(), host_key: host_key(ticket), ..self.customer(ticket) }
     }
 
     pub(crate) fn work(&self) -> PathBuf {
@@ -74,12 +84,13 @@ impl Ground {
 
     /// A login to a ticket.
     pub(crate) fn with(&self, ticket: &Ticket, with: With) -> At<'_> {
-        At { ground: self, port: self.house.port(), user: ticket.reference.clone(), with }
+        let (port, host_key) = (self.house.port(), host_key(&self.ticket));
+        At { ground: self, port, host_key, user: ticket.reference.clone(), with }
     }
 
     /// anna, with her key.
     pub(crate) fn engineer(&self) -> At<'_> {
-        At { ground: self, port: self.house.port(), user: "anna".to_owned(), with: With::Key(self.key.0.clone()) }
+        At { user: "anna".to_owned(), ..self.with(&self.ticket, With::Key(self.key.0.clone())) }
     }
 
     /// A file of random bytes in the working directory.
@@ -134,43 +145,45 @@ fn large() -> PathBuf {
     path.clone()
 }
 
-/// The data directory that the servers of all programs start from.
-struct Seed {
-    house: House,
-    tickets: [Ticket; 3],
-    key: Key,
-    strangers: Vec<Key>,
+/// The fingerprint that clients are shown.
+fn host_key(ticket: &Ticket) -> String {
+    ticket.json["host_key_fingerprint"].as_str().unwrap().to_owned()
 }
 
-impl Seed {
-    /// Made by whoever comes first, removed by whoever goes last.
+/// A server with a share of [`MANY`] files. Nobody changes anything there.
+pub(crate) struct Many {
+    maker: Mutex<Option<JoinHandle<(House, Ticket)>>>,
+    made: OnceLock<(House, Ticket)>,
+}
+
+impl Many {
+    /// Begun by whoever comes first, removed by whoever goes last.
     fn get() -> Arc<Self> {
-        static SEED: Mutex<Weak<Seed>> = Mutex::new(Weak::new());
-        // A test that failed while it made one has left nothing there.
-        let mut kept = SEED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(seed) = kept.upgrade() {
-            return seed;
-        }
-        let seed = Arc::new(Self::make());
-        *kept = Arc::downgrade(&seed);
-        seed
+        static MADE: Mutex<Weak<Many>> = Mutex::new(Weak::new());
+        let mut kept = MADE.lock().unwrap();
+        kept.upgrade().unwrap_or_else(|| {
+            let maker = std::thread::spawn(|| {
+                let (house, ticket, _) = House::open();
+                let count = MANY.to_string();
+                house.python("uploads.py", &ticket).args(["many", "many", &count]).finish().ok();
+                (house, ticket)
+            });
+            let many = Arc::new(Self { maker: Mutex::new(Some(maker)), made: OnceLock::new() });
+            *kept = Arc::downgrade(&many);
+            many
+        })
     }
 
-    fn make() -> Self {
-        let (mut house, ticket, key) = House::open();
-        let many = house.ticket("XT-4712", "anna");
-        let closed = house.ticket("XT-4713", "anna");
-        let strangers = (0..8).map(|number| house.key(&format!("stranger-{number}"))).collect();
-        random_file(&house.work().join("old.bin"), 1000, 4713);
-        house.put(&closed, &house.work().join("old.bin"), "old.bin");
-        house.tacdrop(["ticket", "close", "XT-4713"]).ok();
-        let count = MANY.to_string();
-        house.python("uploads.py", &many).args(["many", "many", &count]).finish().ok();
-        // Nothing of this is told of while a program is tried.
-        eventually("all notices delivered", || {
-            house.notices().iter().all(|notice| notice["state"] == "delivered").then_some(())
-        });
-        house.stop();
-        Self { house, tickets: [ticket, many, closed], key, strangers }
+    fn wait(&self) -> &(House, Ticket) {
+        self.made.get_or_init(|| self.maker.lock().unwrap().take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        // A server must not outlive the tests.
+        if let Some(maker) = self.maker.lock().ok().and_then(|mut maker| maker.take()) {
+            drop(maker.join());
+        }
     }
 }

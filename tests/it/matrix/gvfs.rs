@@ -103,6 +103,10 @@ impl Client for Gvfs {
         session(at, &["gio".as_ref(), "copy".as_ref(), &there(at, remote), local])
     }
 
+    fn resumes(&self) -> Result<(), &'static str> {
+        Err(WHOLE)
+    }
+
     fn resume_put(&self, _: &At<'_>, _: &OsStr, _: &OsStr) -> Did {
         Did::Not(WHOLE)
     }

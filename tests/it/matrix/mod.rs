@@ -10,11 +10,16 @@
 //! prints the table; `tests/run clients --write` writes it.
 
 mod client;
+mod curl;
+mod dropbear;
 mod ground;
 mod gvfs;
+mod lftp;
 mod openssh;
 mod paramiko;
+mod putty;
 mod rclone;
+mod scp;
 mod scripted;
 mod sshfs;
 mod table;
@@ -23,11 +28,68 @@ mod trials;
 use crate::support::cannot;
 
 /// Every program of the table, in its order. One that is listed and not tried makes `tests/run clients` fail.
-pub(crate) const CLIENTS: &[&str] = &["OpenSSH sftp", "rclone", "sshfs", "FileZilla", "paramiko", "asyncssh", "ssh2-sftp-client", "gvfs"];
+pub(crate) const CLIENTS: &[&str] = &[
+    "OpenSSH sftp",
+    "OpenSSH scp",
+    "OpenSSH scp -O",
+    "PuTTY psftp",
+    "PuTTY pscp",
+    "PuTTY pscp -scp",
+    "lftp",
+    "curl",
+    "dropbear dbclient",
+    "rclone",
+    "sshfs",
+    "FileZilla",
+    "paramiko",
+    "asyncssh",
+    "ssh2-sftp-client",
+    "gvfs",
+];
 
 #[test]
 fn openssh_sftp() {
-    table::compare(&openssh::Sftp);
+    table::compare(&openssh::SFTP);
+}
+
+#[test]
+fn openssh_scp() {
+    table::compare(&scp::SCP);
+}
+
+#[test]
+fn openssh_scp_legacy() {
+    table::compare(&scp::SCP_O);
+}
+
+#[test]
+fn putty_psftp() {
+    table::compare(&putty::Psftp);
+}
+
+#[test]
+fn putty_pscp() {
+    table::compare(&putty::PSCP);
+}
+
+#[test]
+fn putty_pscp_legacy() {
+    table::compare(&putty::PSCP_SCP);
+}
+
+#[test]
+fn lftp_and_ssh() {
+    table::compare(&lftp::Lftp);
+}
+
+#[test]
+fn curl_with_libssh2() {
+    table::compare(&curl::Curl);
+}
+
+#[test]
+fn dropbear_dbclient() {
+    table::compare(&dropbear::DBCLIENT);
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! OpenSSH: `sftp`, and `scp` with both of its protocols.
+//! OpenSSH's `sftp`, and the login that all of OpenSSH's programs share.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::client::{At, Client, Did, Outcome, With};
-use super::ground::Ground;
+use super::ground::{Ground, MIB};
+use super::trials::{arrived, judge, same, sure};
 use crate::support::child::{Finished, Run};
 
 /// An OpenSSH program with the login of `at`: it asks for a password as often as it likes.
@@ -37,19 +39,52 @@ pub(crate) fn quoted(path: &OsStr) -> Vec<u8> {
     word
 }
 
-/// OpenSSH's `sftp` in batch mode.
-pub(crate) struct Sftp;
+/// `user@host:/path`. `for_shell`: the path in quotes, as whoever uses the legacy protocol has learned to write it.
+pub(crate) fn there(at: &At<'_>, path: &OsStr, for_shell: bool) -> OsString {
+    let quote: &[u8] = if for_shell { b"'" } else { b"" };
+    let front = format!("{}@127.0.0.1:", at.user);
+    OsString::from_vec([front.as_bytes(), quote, b"/", path.as_bytes(), quote].concat())
+}
+
+/// Where a copy goes: the directory, if the name stays the same.
+pub(crate) fn target(at: &At<'_>, local: &OsStr, remote: &OsStr) -> OsString {
+    let (local, remote) = (Path::new(local), Path::new(remote));
+    match remote.parent() {
+        Some(parent) if local.file_name() == remote.file_name() => there(at, parent.as_os_str(), false),
+        _ => there(at, remote.as_os_str(), false),
+    }
+}
+
+/// OpenSSH's `sftp` in batch mode, with `ssh` or another program below it.
+pub(crate) struct Sftp {
+    pub(super) name: &'static str,
+    pub(super) program: fn(&At<'_>, &str) -> Run,
+    pub(super) version: fn() -> String,
+    /// Whether ssh is below it.
+    pub(super) by_ssh: bool,
+}
+
+pub(crate) const SFTP: Sftp = Sftp { name: "OpenSSH sftp", program, version, by_ssh: true };
+
+pub(crate) fn version() -> String {
+    let said = Run::new("ssh").arg("-V").finish().err();
+    said.split(',').next().unwrap_or_default().trim().to_owned()
+}
 
 impl Sftp {
+    fn plain(&self, at: &At<'_>, verb: &str, paths: &[&OsStr]) -> Did {
+        Self::batch((self.program)(at, "sftp"), at, &Self::command(verb, paths)).into()
+    }
+
     /// One command with paths behind it.
-    fn command(run: Run, at: &At<'_>, verb: &str, paths: &[&OsStr]) -> Did {
+    fn command(verb: &str, paths: &[&OsStr]) -> Vec<u8> {
         let mut line = verb.as_bytes().to_vec();
         for path in paths {
             line.push(b' ');
             line.extend(quoted(path));
         }
         line.push(b'\n');
-        Self::batch(run, at, &line).into()
+        line
     }
 
     fn batch(run: Run, at: &At<'_>, commands: &[u8]) -> Finished {
@@ -58,74 +93,109 @@ impl Sftp {
         run.arg("-P").arg(at.port.to_string()).arg("-b").arg(file).arg(format!("{}@127.0.0.1", at.user)).finish()
     }
 
-    fn plain(at: &At<'_>, verb: &str, paths: &[&OsStr]) -> Did {
-        Self::command(program(at, "sftp"), at, verb, paths)
+    /// Up by `scp` with the same program below it.
+    fn scp(&self, ground: &Ground, source: &Path) -> Outcome {
+        let (at, name) = (ground.customer(&ground.ticket), source.file_name().unwrap());
+        let run = (self.program)(&at, "scp").args(["-s", "-P", &at.port.to_string()]);
+        let did = run.arg(name).arg(target(&at, name, name)).finish();
+        sure(judge(self, ground, did.into(), |_| arrived(ground, source, name.as_bytes())))
+    }
+
+    /// Up and down with options.
+    fn both_with(&self, ground: &Ground, options: &[&str], source: &Path) -> Outcome {
+        let name = source.file_name().unwrap().to_str().unwrap();
+        let (at, back) = (ground.customer(&ground.ticket), format!("{name}.back"));
+        let commands = [Self::command("put", &[name.as_ref()]), Self::command("get", &[name.as_ref(), back.as_ref()])];
+        let did = Self::batch((self.program)(&at, "sftp").args(options), &at, &commands.concat());
+        sure(judge(self, ground, did.into(), |_| {
+            arrived(ground, source, name.as_bytes())?;
+            same(source, &ground.work().join(&back))
+        }))
     }
 }
 
 impl Client for Sftp {
     fn name(&self) -> &'static str {
-        "OpenSSH sftp"
+        self.name
     }
 
     fn version(&self) -> String {
-        let said = Run::new("ssh").arg("-V").finish().err();
-        said.split(',').next().unwrap_or_default().trim().to_owned()
+        (self.version)()
+    }
+
+    fn words(&self, said: &Finished) -> String {
+        // What dbclient says of each connection.
+        let text = said.err();
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("dbclient: Caution"));
+        line.unwrap_or("nothing").to_owned()
     }
 
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
-        Self::plain(at, "put", &[local, remote])
+        self.plain(at, "put", &[local, remote])
     }
 
     fn get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did {
-        Self::plain(at, "get", &[remote, local])
+        self.plain(at, "get", &[remote, local])
     }
 
     fn resume_put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
-        Self::plain(at, "reput", &[local, remote])
+        self.plain(at, "reput", &[local, remote])
     }
 
     fn resume_get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did {
-        Self::plain(at, "reget", &[remote, local])
+        self.plain(at, "reget", &[remote, local])
     }
 
     fn put_tree(&self, at: &At<'_>, local: &OsStr, _remote: &OsStr) -> Did {
-        Self::plain(at, "put -r", &[local])
+        self.plain(at, "put -r", &[local])
     }
 
     fn get_tree(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did {
-        Self::plain(at, "get -r", &[remote, local])
+        self.plain(at, "get -r", &[remote, local])
     }
 
     fn rename(&self, at: &At<'_>, from: &OsStr, to: &OsStr) -> Did {
-        Self::plain(at, "rename", &[from, to])
+        self.plain(at, "rename", &[from, to])
     }
 
     fn delete(&self, at: &At<'_>, path: &OsStr) -> Did {
-        Self::plain(at, "rm", &[path])
+        self.plain(at, "rm", &[path])
     }
 
     fn put_with_time(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
-        Self::plain(at, "put -p", &[local, remote])
+        self.plain(at, "put -p", &[local, remote])
     }
 
     fn get_with_time(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did {
-        Self::plain(at, "get -p", &[remote, local])
+        self.plain(at, "get -p", &[remote, local])
     }
 
     fn list(&self, at: &At<'_>, directory: &OsStr) -> Did {
-        Self::plain(at, "ls -l", &[directory])
+        self.plain(at, "ls -l", &[directory])
     }
 
     fn room(&self, at: &At<'_>) -> Did {
-        Self::plain(at, "df -h", &[])
+        self.plain(at, "df -h", &[])
     }
 
     fn log_in(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
         self.put(at, local, remote)
     }
 
-    fn specials(&self, _ground: &Ground) -> Vec<(&'static str, Outcome)> {
-        Vec::new()
+    fn specials(&self, ground: &Ground) -> Vec<(&'static str, Outcome)> {
+        if !self.by_ssh {
+            let file = ground.file("by-scp.bin", 20 * MIB, 97);
+            return vec![("put by `scp -S dbclient`", self.scp(ground, &file))];
+        }
+        let (large, again, small) = (
+            ground.large_file("many-at-once.bin"),
+            ground.large_file("rekey-limit.bin"),
+            ground.file("one-by-one.bin", MIB, 96),
+        );
+        vec![
+            ("300 MiB up and down with `-R 1024`", self.both_with(ground, &["-R", "1024"], &large)),
+            ("300 MiB up and down with `RekeyLimit 1M`", self.both_with(ground, &["-o", "RekeyLimit=1M"], &again)),
+            ("put and get with `-B 4096 -R 1`", self.both_with(ground, &["-B", "4096", "-R", "1"], &small)),
+        ]
     }
 }

@@ -74,6 +74,11 @@ impl Client for Rclone {
         copy(at, "copyto", &there(remote), local).into()
     }
 
+    /// Of an upload that was cut it removes what is there as soon as it is connected again.
+    fn resumes(&self) -> Result<(), &'static str> {
+        Err(WHOLE)
+    }
+
     fn resume_put(&self, _: &At<'_>, _: &OsStr, _: &OsStr) -> Did {
         Did::Not(WHOLE)
     }
@@ -199,9 +204,10 @@ fn in_parts(client: &Rclone, ground: &Ground) -> Result<Outcome, String> {
         ground.house.put(&ground.ticket, &source, "large-up.bin");
     }
     let run = program(&at).args(["--multi-thread-streams", "4", "--multi-thread-cutoff", "1M"]);
-    let outcome = judge(client, ground, run.args(["copyto", ":sftp:large-up.bin", "parts.back"]).finish().into(), |_| {
-        same(&source, &ground.work().join("parts.back"))
-    });
+    let outcome =
+        judge(client, ground, run.args(["copyto", ":sftp:large-up.bin", "parts.back"]).finish().into(), |_| {
+            same(&source, &ground.work().join("parts.back"))
+        });
     let _ = fs::remove_file(ground.work().join("parts.back"));
     outcome
 }

@@ -34,12 +34,14 @@ impl Mounted {
         let place = ground.work().join(name);
         fs::create_dir_all(&place).unwrap();
         let mut job = run(&place).limit(Duration::from_secs(300)).start();
-        let mounted = within(PATIENCE, "a mounted share, or the program's end", || {
+        let is_mounted = || {
             let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-            let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == place.to_str());
-            (mounted || job.has_ended()).then_some(mounted)
-        });
-        if mounted { Ok(Self { job, mount: Mount::at(&place), place }) } else { Err(job.finish()) }
+            mounts.lines().any(|line| line.split(' ').nth(1) == place.to_str())
+        };
+        within(PATIENCE, "a mounted share, or the program's end", || (job.has_ended() || is_mounted()).then_some(()));
+        // sshfs mounts first and logs in then; whoever looks into the directory waits for it. After a refusal it is gone.
+        Run::new("ls").arg(&place).finish();
+        if is_mounted() { Ok(Self { job, mount: Mount::at(&place), place }) } else { Err(job.finish_within(PATIENCE)) }
     }
 
     pub(super) fn place(&self) -> &Path {
@@ -48,10 +50,10 @@ impl Mounted {
 
     /// Unmounts it as somebody does who has finished, and waits until what is closed in the background is closed.
     pub(super) fn finish(self) -> Finished {
-        let Self { job, mount, .. } = self;
-        // Not by force, which would cut what is still to be sent.
+        let Self { mut job, mount, place } = self;
+        // Not by force, which would cut what is still to be sent. sshfs whose connection was cut has ended by itself.
         within(PATIENCE, "the mount to be given up", || {
-            Run::new("umount").arg(&self.place).finish().code().filter(|code| *code == 0)
+            (job.has_ended() || Run::new("umount").arg(&place).finish().code() == Some(0)).then_some(())
         });
         drop(mount);
         job.finish_within(PATIENCE)
@@ -71,7 +73,8 @@ fn program(at: &At<'_>, place: &Path) -> Run {
         .env("SSH_ASKPASS", house.askpass())
         .env("SSH_ASKPASS_REQUIRE", "force");
     let password = |run: Run, token: &str| run.env("TACDROP_TEST_TOKEN", token);
-    let only_password = |run: Run| run.args(["-o", "PreferredAuthentications=password", "-o", "PubkeyAuthentication=no"]);
+    let only_password =
+        |run: Run| run.args(["-o", "PreferredAuthentications=password", "-o", "PubkeyAuthentication=no"]);
     let run = match &at.with {
         With::Token(token) => password(only_password(run).args(["-o", "NumberOfPasswordPrompts=1"]), token),
         With::WrongThenToken(token) => {
@@ -160,7 +163,7 @@ impl Client for Sshfs {
     }
 
     fn room(&self, at: &At<'_>) -> Did {
-        mounted(at, Run::new("df").args(["--output=size,avail"]).arg(HERE))
+        mounted(at, Run::new("df").arg("--output=size,avail").arg(HERE))
     }
 
     fn log_in(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
@@ -181,7 +184,8 @@ fn synchronised(client: &Sshfs, ground: &Ground) -> Result<Outcome, String> {
     let files = tree(ground, "rsync", 401);
     // rsync would set groups and permissions that a share has not.
     let sync = |from: &str, to: &str| {
-        let run = Run::new("rsync").args(["-a", "--no-perms", "--no-owner", "--no-group", "--itemize-changes", from, to]);
+        let run =
+            Run::new("rsync").args(["-a", "--no-perms", "--no-owner", "--no-group", "--itemize-changes", from, to]);
         mounted(&at, run)
     };
     let up = judge(client, ground, sync("rsync", "share/"), |_| {
@@ -191,7 +195,12 @@ fn synchronised(client: &Sshfs, ground: &Ground) -> Result<Outcome, String> {
         return Ok(up);
     }
     let again = judge(client, ground, sync("rsync", "share/"), |said| {
-        let sent: Vec<_> = said.out().lines().filter(|line| line.starts_with("<f") || line.starts_with(">f")).map(str::to_owned).collect();
+        let sent: Vec<_> = said
+            .out()
+            .lines()
+            .filter(|line| line.starts_with("<f") || line.starts_with(">f"))
+            .map(str::to_owned)
+            .collect();
         if sent.is_empty() { Ok(()) } else { Err(format!("it sent again: {sent:?}")) }
     })?;
     if again != Outcome::Works {
@@ -235,7 +244,8 @@ fn cloned(client: &Sshfs, ground: &Ground) -> Result<Outcome, String> {
         let fetch = mounted(&at, Run::new("cp").args(["-r", "share/clone", "fetched"]));
         let Did::Ran(fetch) = fetch else { return Err("cp did not run".to_owned()) };
         fetch.ok();
-        let check = Run::new("git").within(&fetched.join("clone")).env("HOME", ground.work()).args(["fsck", "--strict"]);
+        let check =
+            Run::new("git").within(&fetched.join("clone")).env("HOME", ground.work()).args(["fsck", "--strict"]);
         check.finish().ok();
         same(&source, &fetched.join("clone/configs/clone.bin"))
     })

@@ -91,7 +91,7 @@ pub(crate) fn assemble() {
     let document = document();
     let (introduction, _) = document.split_once(BEGIN).expect("docs/clients.md has lost its mark");
     let wanted = format!("{introduction}{BEGIN}\n\n{tables}");
-    if std::env::var_os("TACDROP_WRITE_CLIENTS").is_some() {
+    if std::env::var_os("TACDROP_WRITE_CLIENTS").is_some_and(|set| !set.is_empty()) {
         fs::write(path(), wanted).unwrap();
     } else {
         assert!(document == wanted, "docs/clients.md is not the table above. {REWRITE}");
