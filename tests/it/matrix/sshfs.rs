@@ -127,7 +127,9 @@ impl Client for Sshfs {
     }
 
     fn resume_put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
-        mounted(at, Run::new("rsync").args(["--existing", "--append"]).arg(local).arg(there(remote)))
+        // rsync would read what is there, and of an unfinished file nothing is given out.
+        let script = r#"size="$(stat -c %s "$1")" && tail -c "+$((size + 1))" "$0" >> "$1""#;
+        mounted(at, Run::new("sh").args(["-c", script]).arg(local).arg(there(remote)))
     }
 
     fn resume_get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did {
