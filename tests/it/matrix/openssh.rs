@@ -39,11 +39,17 @@ pub(crate) fn quoted(path: &OsStr) -> Vec<u8> {
     word
 }
 
-/// `user@host:/path`. `for_shell`: the path in quotes, as whoever uses the legacy protocol has learned to write it.
+/// `user@host:/path`. `for_shell`: with a backslash before what a shell would not take as it is, as whoever uses the legacy
+/// protocol has learned to write it. (In quotes it would not do: scp compares the answer with the path as it was typed.)
 pub(crate) fn there(at: &At<'_>, path: &OsStr, for_shell: bool) -> OsString {
-    let quote: &[u8] = if for_shell { b"'" } else { b"" };
-    let front = format!("{}@127.0.0.1:", at.user);
-    OsString::from_vec([front.as_bytes(), quote, b"/", path.as_bytes(), quote].concat())
+    let mut word = format!("{}@127.0.0.1:/", at.user).into_bytes();
+    for byte in path.as_bytes() {
+        if for_shell && byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"/._-".contains(byte) {
+            word.push(b'\\');
+        }
+        word.push(*byte);
+    }
+    OsString::from_vec(word)
 }
 
 /// Where a copy goes: the directory, if the name stays the same.
