@@ -107,6 +107,10 @@ pub(crate) trait Client: Sync {
     fn specials(&self, _ground: &Ground) -> Vec<(&'static str, Outcome)> {
         Vec::new()
     }
+    /// Those of `specials` that cannot be tried on this machine, which its user has said: their lines stay as they are.
+    fn untried(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// The first line with something in it.

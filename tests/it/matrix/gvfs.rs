@@ -7,6 +7,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::client::{At, Client, Did, With};
+use super::scripted::package_version;
 use crate::support::child::{Finished, Run};
 
 pub(crate) struct Gvfs;
@@ -82,8 +83,7 @@ impl Client for Gvfs {
     }
 
     fn version(&self) -> String {
-        let said = Run::new("dpkg-query").args(["-W", "-f", "gvfs ${Version}", "gvfs-backends"]).finish();
-        if said.code() == Some(0) { said.out() } else { "gvfs".to_owned() }
+        package_version("gvfs-backends")
     }
 
     /// Others speak on its stderr too.

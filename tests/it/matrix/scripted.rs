@@ -51,7 +51,7 @@ const COMMON: [Result<&str, &str>; 12] = [
 pub(crate) const FILEZILLA: Scripted = Scripted {
     name: "FileZilla",
     start: || driver(python(), "fzsftp.py"),
-    version: || version_of(&Run::new("filezilla").arg("--version").finish(), "FileZilla"),
+    version: || package_version("filezilla"),
     verbs: [
         Ok("put"),
         Ok("get"),
@@ -121,11 +121,10 @@ fn python_version(package: &str) -> String {
     Run::new(python()).args(["-c", &code]).finish().ok().out().trim().to_owned()
 }
 
-/// The first line with this word in it: what comes before may be the complaint that there is no display.
-fn version_of(said: &Finished, word: &str) -> String {
-    let text = format!("{}\n{}", said.out(), said.err());
-    let found = text.lines().find(|line| line.contains(word) && line.bytes().any(|byte| byte.is_ascii_digit()));
-    found.unwrap_or(word).trim().to_owned()
+/// The version of a Debian package: what asks the program itself would need a display.
+pub(super) fn package_version(package: &str) -> String {
+    let said = Run::new("dpkg-query").args(["-W", "-f", "${Package} ${Version}", package]).finish();
+    if said.code() == Some(0) { said.out() } else { package.to_owned() }
 }
 
 impl Scripted {

@@ -110,7 +110,8 @@ impl Client for Sshfs {
     }
 
     fn version(&self) -> String {
-        first_line(&Run::new("sshfs").arg("-V").finish().out()).unwrap_or_default()
+        let said = Run::new("sshfs").arg("-V").finish().ok().out();
+        said.lines().find(|line| line.starts_with("SSHFS")).unwrap_or("sshfs").to_owned()
     }
 
     /// cp or another program says what it is about; sshfs says why nothing was mounted.
