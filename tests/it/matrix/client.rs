@@ -78,6 +78,10 @@ pub(crate) trait Client: Sync {
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// One file down.
     fn get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did;
+    /// Why nothing can be continued: asked where trying would need a part that the program itself takes away.
+    fn resumes(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// Goes on with an upload that was cut.
     fn resume_put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// Goes on with a download that was cut: `local` holds the first part.
@@ -102,6 +106,10 @@ pub(crate) trait Client: Sync {
     /// What only this program has: what was done, and what came of it. Verified there.
     fn specials(&self, _ground: &Ground) -> Vec<(&'static str, Outcome)> {
         Vec::new()
+    }
+    /// Those of `specials` that cannot be tried on this machine, which its user has said: their lines stay as they are.
+    fn untried(&self) -> &'static [&'static str] {
+        &[]
     }
 }
 

@@ -13,12 +13,19 @@ mod client;
 mod curl;
 mod dropbear;
 mod ground;
+mod gvfs;
 mod lftp;
 mod openssh;
+mod paramiko;
 mod putty;
+mod rclone;
 mod scp;
+mod scripted;
+mod sshfs;
 mod table;
 mod trials;
+
+use crate::support::cannot;
 
 /// Every program of the table, in its order. One that is listed and not tried makes `tests/run clients` fail.
 pub(crate) const CLIENTS: &[&str] = &[
@@ -31,6 +38,13 @@ pub(crate) const CLIENTS: &[&str] = &[
     "lftp",
     "curl",
     "dropbear dbclient",
+    "rclone",
+    "sshfs",
+    "FileZilla",
+    "paramiko",
+    "asyncssh",
+    "ssh2-sftp-client",
+    "gvfs",
 ];
 
 #[test]
@@ -76,6 +90,44 @@ fn curl_with_libssh2() {
 #[test]
 fn dropbear_dbclient() {
     table::compare(&dropbear::DBCLIENT);
+}
+
+#[test]
+fn rclone() {
+    table::compare(&rclone::Rclone);
+}
+
+#[test]
+fn sshfs() {
+    if cannot("fuse") {
+        return table::leave("sshfs");
+    }
+    table::compare(&sshfs::Sshfs);
+}
+
+#[test]
+fn filezilla() {
+    table::compare(&scripted::FILEZILLA);
+}
+
+#[test]
+fn paramiko_client() {
+    table::compare(&scripted::PARAMIKO);
+}
+
+#[test]
+fn asyncssh() {
+    table::compare(&scripted::ASYNCSSH);
+}
+
+#[test]
+fn ssh2_sftp_client() {
+    table::compare(&scripted::SSH2);
+}
+
+#[test]
+fn gvfs() {
+    table::compare(&gvfs::Gvfs);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(crate) fn compare(client: &dyn Client) {
     }
     let special = |(what, outcome): &(&str, Outcome)| format!("| {name} | {what} | {} |", outcome.cell());
     lines.specials = row.specials.iter().map(special).collect();
+    let untried = |line: &String| client.untried().iter().any(|what| line.contains(&format!("| {what} |")));
+    lines.specials.extend(known(&document(), name).specials.into_iter().filter(untried));
     if let Some(directory) = std::env::var_os("TACDROP_CLIENTS_DIR") {
         let file = PathBuf::from(directory).join(format!("{name}.json"));
         fs::write(file, serde_json::to_vec(&lines).unwrap()).unwrap();
@@ -65,7 +67,6 @@ pub(crate) fn compare(client: &dyn Client) {
 }
 
 /// For a program that cannot be tried on this machine, which its user has said: its lines stay as they are.
-#[expect(dead_code, reason = "for programs that need fuse")]
 pub(crate) fn leave(name: &str) {
     if let Some(directory) = std::env::var_os("TACDROP_CLIENTS_DIR") {
         let mut lines = known(&document(), name);

@@ -260,6 +260,9 @@ fn down(client: &dyn Client, ground: &Ground, name: &str, size: u64, seed: u64) 
 
 /// Cuts the program's own upload in the middle, and has it go on. What it sends then must be less than the whole.
 fn resume_up(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
+    if let Err(why) = client.resumes() {
+        return Ok(Outcome::NotOffered(why));
+    }
     let (name, size) = ("resumed-up.bin", 24 * MIB);
     let source = ground.file(name, size, 41);
     let relay = Relay::to(ground.house.port());
