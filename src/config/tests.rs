@@ -370,3 +370,25 @@ fn a_banner_is_lines_and_a_flag_is_a_flag() {
         assert!(load(&format!("[server]\n{wrong}"), &[]).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn r44_the_door_for_old_devices_is_closed_unless_all_of_it_is_said() {
+    assert_eq!(Config::default().legacy, None);
+    let listen = "[legacy]\nlisten = \"192.0.2.1:22\"\n";
+    let rest = "until = 2027-01-31\nallow = [\"192.0.2.0/24\", \"::1\"]\n";
+    let legacy = load(&format!("{listen}{rest}"), &[]).unwrap().legacy.unwrap();
+    // TOML's own form of a date is as good as a text.
+    assert_eq!(legacy.until.to_string(), "2027-01-31");
+    assert!(legacy.allow[0].contains("192.0.2.200".parse().unwrap()));
+    let (server, bound) = (Server::default(), "192.0.2.1:22".parse().unwrap());
+    assert_eq!(legacy.public_address(&server, bound), ("192.0.2.1".to_owned(), 22));
+    let server = Server { public_host: Some("drop.example.org".into()), public_port: Some(2222), ..server };
+    assert_eq!(legacy.public_address(&server, bound), ("drop.example.org".to_owned(), 22));
+    let own = Legacy { public_host: Some("old.example.org".into()), public_port: Some(8022), ..legacy };
+    assert_eq!(own.public_address(&server, bound), ("old.example.org".to_owned(), 8022));
+    // Off, with the rest written down for another day; wrong is wrong all the same.
+    assert_eq!(load(&format!("[legacy]\n{rest}"), &[]).unwrap().legacy, None);
+    refused("[legacy]\nallow = []", "tacdrop.toml, 'legacy.allow': this must hold 1 to 1024 addresses or networks");
+    refused("[legacy]\nuntil = 2027-01-31T10:00:00Z", "tacdrop.toml, 'legacy.until': a date is needed, as 2027-01-31");
+    refused(listen, "legacy.until: this is missing; weak encryption needs a last day, as until = \"2027-01-31\"");
+}
