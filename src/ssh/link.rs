@@ -53,11 +53,17 @@ impl Link {
     /// Tells the client that it is over and why, then ends the connection. Returns at once: the session's own task may
     /// call it, and it is the one that sends the farewell. If data of the client's waits before it, it is never sent.
     pub(crate) fn part(&self, reason: Disconnect, sentence: &'static str) {
+        self.part_after(Duration::ZERO, reason, sentence);
+    }
+
+    /// The same, once some time is over.
+    pub(crate) fn part_after(&self, time: Duration, reason: Disconnect, sentence: &'static str) {
         if self.parting.swap(true, Relaxed) {
             return;
         }
         let (handle, end) = (self.handle.get().cloned(), self.end.clone());
         tokio::spawn(async move {
+            tokio::time::sleep(time).await;
             if let Some(handle) = handle {
                 let farewell = handle.disconnect(reason, sentence.to_owned(), "en".to_owned());
                 // That it cannot be said changes nothing.

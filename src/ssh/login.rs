@@ -6,6 +6,7 @@
 //! many keys could not log in otherwise.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::PublicKey;
 use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
@@ -18,6 +19,9 @@ use super::{Limits, algorithms, keys};
 use crate::model::{Refusal, Transport};
 use crate::share::{Login, Shares};
 
+/// How long paramiko has to understand that it was rejected.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// The attempts of one connection.
 pub(crate) struct Attempts {
     shares: Shares,
@@ -25,6 +29,7 @@ pub(crate) struct Attempts {
     admission: Admission,
     failures_left: u32,
     probes_left: u32,
+    rejection_delay: Duration,
 }
 
 /// What a client may try. Always the same set: russh would otherwise take away each method that failed once. The listener
@@ -38,7 +43,8 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 
 impl Attempts {
     pub(crate) fn new(shares: Shares, link: Arc<Link>, admission: Admission, limits: &Limits) -> Self {
-        Self { shares, link, admission, failures_left: limits.failures, probes_left: limits.key_probes }
+        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = limits;
+        Self { shares, link, admission, failures_left, probes_left, rejection_delay }
     }
 
     pub(crate) fn rejection(&self) -> Auth {
@@ -65,9 +71,7 @@ impl Attempts {
             return Auth::Accept;
         }
         self.probes_left = self.probes_left.saturating_sub(1);
-        if self.probes_left == 0 || self.link.pulse.client() == Client::Paramiko {
-            self.part();
-        }
+        self.part_if_spent();
         self.rejection()
     }
 
@@ -119,9 +123,7 @@ impl Attempts {
             Err(refusal) => tracing::warn!(from = %self.link.from, %refusal, "a login could not be checked"),
         }
         self.failures_left = self.failures_left.saturating_sub(1);
-        if self.failures_left == 0 || self.link.pulse.client() == Client::Paramiko {
-            self.part();
-        }
+        self.part_if_spent();
         self.rejection()
     }
 
@@ -134,9 +136,16 @@ impl Attempts {
         self.failures_left == 0 || self.probes_left == 0
     }
 
-    /// Ends the connection behind the rejection. paramiko is not let try again: it asks for the service
-    /// `ssh-userauth` before each attempt, russh answers that only once, and paramiko would wait for ever.
-    fn part(&self) {
-        self.link.part(Disconnect::NoMoreAuthMethodsAvailable, "Login failed. Connect again to try again.");
+    /// Ends the connection behind the last rejection. paramiko is not let try again: it asks for the service `ssh-userauth`
+    /// before each attempt, russh answers that only once, and paramiko would wait for ever. It gets a moment more, as it
+    /// reports an end that comes right behind a rejection instead of the rejection.
+    fn part_if_spent(&self) {
+        let moment = match self.link.pulse.client() {
+            _ if self.are_spent() => Duration::ZERO,
+            Client::Paramiko => self.rejection_delay + MOMENT,
+            _ => return,
+        };
+        let sentence = "Login failed. Connect again to try again.";
+        self.link.part_after(moment, Disconnect::NoMoreAuthMethodsAvailable, sentence);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Pulse {
 pub(crate) enum Client {
     OpenSsh,
     Putty,
+    Dropbear,
     Paramiko,
     Other,
 }
@@ -42,13 +43,14 @@ impl Client {
             () if holds(b"paramiko") => Self::Paramiko,
             () if version.starts_with(b"ssh-2.0-openssh") => Self::OpenSsh,
             () if version.starts_with(b"ssh-2.0-putty") => Self::Putty,
+            () if version.starts_with(b"ssh-2.0-dropbear") => Self::Dropbear,
             () => Self::Other,
         }
     }
 
     /// Whether people read what comes on a channel's stderr.
     pub(crate) const fn shows_stderr(self) -> bool {
-        matches!(self, Self::OpenSsh | Self::Putty)
+        matches!(self, Self::OpenSsh | Self::Putty | Self::Dropbear)
     }
 }
 

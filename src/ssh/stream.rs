@@ -117,6 +117,7 @@ mod tests {
             (b"SSH-2.0-Paramiko\n", Client::Paramiko),
             (b"SSH-2.0-OpenSSH_9.2p1\r\nparamiko", Client::OpenSsh),
             (b"SSH-2.0-PuTTY_Release_0.78\r\n", Client::Putty),
+            (b"SSH-2.0-dropbear_2022.83\r\n", Client::Dropbear),
             (b"SSH-2.0-libssh2_1.10.0\r\n", Client::Other),
         ] {
             let (mut stream, mut peer, pulse, _end) = stream(1000);

@@ -113,6 +113,16 @@ pub(crate) trait Client: Sync {
     }
 }
 
+/// What a person reads, line by line, who leaves out what begins with one of these, and the line that greets.
+pub(crate) fn read_by_people(text: &str, noise: &[&str]) -> String {
+    let says = |line: &&str| {
+        let greets = line.starts_with("Ticket XT-");
+        !line.is_empty() && !greets && !noise.iter().any(|start| line.starts_with(start))
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(says).collect();
+    if lines.is_empty() { "nothing".to_owned() } else { lines.join(" / ") }
+}
+
 /// The first line with something in it.
 pub(crate) fn first_line(text: &str) -> Option<String> {
     text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use super::client::{At, Client, Did, Outcome, With};
+use super::client::{At, Client, Did, Outcome, With, read_by_people};
 use super::ground::{Ground, MIB};
 use super::trials::{arrived, judge, same, sure};
 use crate::support::child::{Finished, Run};
@@ -130,10 +130,8 @@ impl Client for Sftp {
     }
 
     fn words(&self, said: &Finished) -> String {
-        // What dbclient says of each connection.
-        let text = said.err();
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("dbclient: Caution"));
-        line.unwrap_or("nothing").to_owned()
+        // What programs say of each connection that ends, and dbclient of each that begins.
+        read_by_people(&said.err(), &["Connection closed", "dbclient: Caution", "Permission denied, please"])
     }
 
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {

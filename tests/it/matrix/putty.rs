@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::client::{At, Client, Did, Outcome, With, first_line};
+use super::client::{At, Client, Did, Outcome, With, first_line, read_by_people};
 use super::ground::{Ground, MIB};
 use super::trials::{arrived, judge, same};
 use super::{openssh, trials};
@@ -56,10 +56,8 @@ fn version(name: &str) -> String {
 fn putty_words(said: &Finished) -> String {
     let text = format!("{}\n{}", said.err(), said.out());
     let noise = ["Using username", "Using keyboard", "Remote working", "Access denied", "Server refused our key"];
-    let quiet = |line: &&str| {
-        !line.is_empty() && !noise.iter().any(|start| line.starts_with(start)) && !line.ends_with("password:")
-    };
-    text.lines().map(str::trim).find(quiet).unwrap_or("nothing").to_owned()
+    let text: Vec<&str> = text.lines().filter(|line| !line.trim_end().ends_with("password:")).collect();
+    read_by_people(&text.join("\n"), &noise)
 }
 
 pub(crate) struct Psftp;

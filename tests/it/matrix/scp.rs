@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::client::{At, Client, Did, Outcome};
+use super::client::{At, Client, Did, Outcome, read_by_people};
 use super::ground::Ground;
 use super::openssh::{program, target, there, version};
 use super::trials::{arrived, has_time, judge, same, set_time, sure, tree};
@@ -45,12 +45,7 @@ impl Client for Scp {
 
     fn words(&self, said: &Finished) -> String {
         // What ssh says before it asks again.
-        let text = said.err();
-        let line = text
-            .lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty() && *line != "Permission denied, please try again.");
-        line.unwrap_or("nothing").to_owned()
+        read_by_people(&said.err(), &["Connection closed", "Permission denied, please"])
     }
 
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {

@@ -173,13 +173,7 @@ impl Client for Scripted {
     }
 
     fn words(&self, said: &Finished) -> String {
-        let words = first_line(&said.err()).unwrap_or_else(|| "nothing".to_owned());
-        // Which of these it says depends on which of its threads is faster.
-        let end = ["Authentication failed", "No existing session"];
-        if self.name == PARAMIKO.name && end.iter().any(|known| words.contains(known)) {
-            return "AuthenticationException: Authentication failed (or SSHException: No existing session)".to_owned();
-        }
-        words
+        first_line(&said.err()).unwrap_or_else(|| "nothing".to_owned())
     }
 
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did {
