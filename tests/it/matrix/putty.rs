@@ -265,6 +265,10 @@ impl Client for Pscp {
     }
 
     fn list(&self, at: &At<'_>, directory: &OsStr) -> Did {
+        // It would have a shell run `ls`, and exits 0 or 1 after the refusal, as it happens.
+        if self.protocol == "-scp" {
+            return Did::Not("`-ls` needs a shell on the server");
+        }
         program(at, "pscp", &[self.protocol, "-ls"]).arg(self.there(at, directory)).finish().into()
     }
 
