@@ -266,13 +266,14 @@ fn every_command_of_the_readme_works() {
             }
             let mut text = line
                 .replace("tacdrop-data", house.data().to_str().unwrap())
-                .replace("-P 2222", &format!("-P {}", house.port()));
+                .replace("-P 2222", &format!("-P {}", house.port()))
+                .replace("-p 2222", &format!("-p {}", house.port()));
             let mut options = format!(
                 "-F none -o BatchMode=no -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={} -o IdentitiesOnly=yes",
                 house.known_hosts().display()
             );
-            if line.contains("XT-4711@127.0.0.1:") {
-                // A line that names what it fetches.
+            if line.contains("XT-4711@127.0.0.1:") || line.starts_with("ssh ") {
+                // A line that says what it wants.
                 options += " -o PubkeyAuthentication=no";
             } else if line.starts_with("sftp ") && line.contains("XT-4711@") {
                 // What is typed at its prompt stands in the next block.
@@ -286,7 +287,9 @@ fn every_command_of_the_readme_works() {
             } else {
                 options += &format!(" -i {}", key.0.display());
             }
-            text = text.replacen("sftp ", &format!("sftp {options} "), usize::from(line.starts_with("sftp ")));
+            for program in ["sftp ", "ssh "].into_iter().filter(|program| line.starts_with(program)) {
+                text = text.replacen(program, &format!("{program}{options} "), 1);
+            }
             let said = house
                 .around("sh")
                 .args(["-ec", &text])

@@ -119,7 +119,10 @@ pub(crate) fn read_by_people(text: &str, noise: &[&str]) -> String {
         let greets = line.starts_with("Ticket XT-");
         !line.is_empty() && !greets && !noise.iter().any(|start| line.starts_with(start))
     };
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(says).collect();
+    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(says).collect();
+    // ssh passes on the server's sentences while scp or sftp write their own: which comes first is chance. Sentences begin
+    // with a capital letter.
+    lines.sort_by_key(|line| !line.starts_with(char::is_uppercase));
     if lines.is_empty() { "nothing".to_owned() } else { lines.join(" / ") }
 }
 
