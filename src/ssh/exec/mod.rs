@@ -114,19 +114,6 @@ mod tests {
         );
         assert!(matches!(Command::parse(b"scp -v -t ."), Some(Command::Scp(scp::Request::Sink(..)))));
         assert_eq!(Command::parse(b"scp -S /bin/sh -t x"), Some(Command::Scp(scp::Request::Wrong)));
-        let lines: &[&[u8]] = &[
-            b"scp -t .;id",
-            b"scp -t $(id)",
-            b"scp -t `id`",
-            b"scp -t . | sh",
-            b"scp -f x > y",
-            b"scp -t x & id",
-            b"scp -t x\nid",
-            b"scpx -t .",
-        ];
-        for line in lines {
-            assert_eq!(Command::parse(line), None, "{}", line.escape_ascii());
-        }
     }
 
     #[test]
@@ -155,6 +142,14 @@ mod tests {
             b"sha256sum a\nid",
             b"sha256sum a\0b",
             b"sha256sum a &",
+            b"scp -t .;id",
+            b"scp -t $(id)",
+            b"scp -t `id`",
+            b"scp -t . | sh",
+            b"scp -f x > y",
+            b"scp -t x & id",
+            b"scp -t x\nid",
+            b"scpx -t .",
             b"\xff\xfe",
             // What rclone tries where there is no sha256sum, md5sum or sha1sum, and what it can be told to try.
             b"md5 -r",
