@@ -45,7 +45,7 @@ impl<O: Outlet> Session<O> {
         let place = self.handles.reserve()?;
         let (outlet, language) = (self.outlet.clone(), self.language);
         self.checks.spawn(async move {
-            let outcome = source.digest(algorithm).await.and_then(|digest| {
+            let outcome = outlet.at_work(source.digest(algorithm)).await.and_then(|digest| {
                 if asks_for_all(&asked, digest.size) { Ok(digest) } else { Err(Refusal::DigestOfPart) }
             });
             let mut out = Vec::new();

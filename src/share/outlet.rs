@@ -13,6 +13,11 @@ pub trait Outlet: Clone + Send + Sync + 'static {
         let _ = refusal;
     }
 
+    /// Does something that the client has asked for and that may take long, so that it is not idle meanwhile.
+    fn at_work<T: Send>(&self, work: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
+        work
+    }
+
     /// Hands over one whole reply. Waits while the client's window is shut and the room before it is used up.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ pub(crate) fn spawn(
         TcpListener::from_std(listener)?
     };
     let thread = thread::Builder::new().name("ssh-listener".to_owned());
-    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, &shards, &stop)))?);
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, &shards, &house, &stop)))?);
     Ok(threads)
 }
 
@@ -112,7 +112,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], stop: &CancellationToken) {
+async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], house: &House, stop: &CancellationToken) {
     let over = entrance.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
@@ -121,7 +121,7 @@ async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], st
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = &mut over => return,
+            () = &mut over => return wind_up(house).await,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -144,6 +144,14 @@ async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], st
             }
         }
     }
+}
+
+/// Behind the last day: what is under way may end within a moment, then every connection is ended.
+async fn wind_up(house: &House) {
+    house.common.uploads.close();
+    // What is cut then can be continued by another way in.
+    let _ = tokio::time::timeout(LAST_UPLOADS, house.common.uploads.wait()).await;
+    house.closing.cancel();
 }
 
 fn admit(socket: TcpStream, address: SocketAddr, entrance: &Entrance, shards: &[Shard]) -> Result<(), String> {

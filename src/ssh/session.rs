@@ -348,7 +348,7 @@ impl Handler for Visitor {
         };
         let run = tokio::spawn(async move {
             let answer = match question {
-                Some(question) => out.pulse.at_work(question.run(&view)).await,
+                Some(question) => out.at_work(question.run(&view)).await,
                 None => exec::unknown(view.language()),
             };
             out.answer(answer).await;
@@ -459,6 +459,10 @@ impl scp::Channel for Out {
 impl Outlet for Out {
     fn refused(&self, refusal: Refusal) {
         self.remarks.refused(refusal);
+    }
+
+    async fn at_work<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        self.pulse.at_work(work).await
     }
 
     async fn send(&self, reply: Bytes) -> Result<(), Gone> {

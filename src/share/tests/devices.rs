@@ -145,6 +145,13 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
             if !new.is_empty() {
                 write(&mut upload, 0, &new).await;
             }
+            if new.is_empty() && length > 64 * 1024 {
+                // It was told that there is something to continue: to open and to close it publishes nothing.
+                let end = upload.attributes().await.unwrap().size;
+                assert_eq!(upload.close().await.err(), Some(Refusal::Incomplete));
+                assert_eq!(enter(&shares, &token, FROM).await.attributes(&path("dump")).await.unwrap().size, end);
+                continue;
+            }
             upload.close().await.unwrap();
             assert!(content(&shares, "dump").await == new, "{length} bytes were cut, {} came", new.len());
         }
@@ -158,6 +165,20 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
     write(&mut upload, end, &old[usize::try_from(end).unwrap()..]).await;
     upload.close().await.unwrap();
     assert!(content(&shares, "dump").await == old);
+    // Two handles on one unfinished file: the first write decides, through whichever it comes.
+    for first in [0, 1] {
+        cut(300_000).await;
+        let view = enter(&shares, &token, FROM).await;
+        let mut handles = vec![view.open_write(&path("dump"), again).await.unwrap()];
+        handles.push(view.open_write(&path("dump"), again).await.unwrap());
+        let new = pattern(10_000, 9);
+        write(&mut handles[first], 0, &new[..5_000]).await;
+        write(&mut handles[1 - first], 5_000, &new[5_000..]).await;
+        for handle in handles {
+            handle.close().await.unwrap();
+        }
+        assert!(content(&shares, "dump").await == new, "handle {first} wrote first");
+    }
     // What begins somewhere else has a hole, and is not filled with what was there.
     cut(300_000).await;
     let view = enter(&shares, &token, FROM).await;

@@ -89,6 +89,8 @@ struct State {
     length: u64,
     /// What STAT says instead of the length until something changes: where an unfinished file can be continued.
     shown: Option<u64>,
+    /// Whether the first write, through whichever handle, has yet to say whether it goes on or begins anew.
+    undecided: bool,
     /// When the first byte came that no extent holds yet which was ended on purpose.
     unsettled_since: Option<Instant>,
     handles: usize,
@@ -136,6 +138,7 @@ impl Lane {
                 early_bytes: 0,
                 length,
                 shown: None,
+                undecided: false,
                 unsettled_since: None,
                 handles: 1,
                 recorded,
@@ -152,6 +155,20 @@ impl Lane {
     /// Lets it look as long as it can be continued from, until its session changes something.
     pub(super) fn show(&self, length: u64) {
         self.state().shown = Some(length);
+    }
+
+    /// Leaves it to the first write whether it goes on with what is there.
+    pub(super) fn leave_undecided(&self) {
+        self.state().undecided = true;
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        self.state().undecided
+    }
+
+    /// Whether this is the write that decides.
+    pub(super) fn decide(&self) -> bool {
+        std::mem::take(&mut self.state().undecided)
     }
 
     pub(crate) const fn artifact(&self) -> ArtifactId {

@@ -51,8 +51,6 @@ pub struct Upload {
     spare: Option<Buffer>,
     /// Whether it continues an unfinished version.
     continues: bool,
-    /// Whether a device's first write has yet to say whether it goes on or begins anew.
-    undecided: bool,
 }
 
 /// A write that was announced.
@@ -72,16 +70,7 @@ impl Upload {
     }
 
     fn with_lane(view: &View, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
-        Self {
-            view: view.clone(),
-            path: path.clone(),
-            mode,
-            lane,
-            write: None,
-            spare: None,
-            continues: false,
-            undecided: false,
-        }
+        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false }
     }
 
     /// Whether a file may become this long, in bytes: for a door that is told so before the first byte.
@@ -121,8 +110,8 @@ impl Upload {
     /// Devices send the same name again and again, and few of them empty a file that they overwrite. So the first write of
     /// a device's ticket says what it means: at the end of an unfinished file it goes on, anywhere else it begins anew, and
     /// nothing of what was there is mixed with what comes.
-    fn start_over_unless_continued(&mut self, offset: u64) -> Result<(), Refusal> {
-        if !std::mem::take(&mut self.undecided) || self.mode.append {
+    fn start_over_unless_continued(&self, offset: u64) -> Result<(), Refusal> {
+        if !self.lane.decide() || self.mode.append {
             return Ok(());
         }
         // Behind the end that it was told there may be more, which belongs to an earlier file if this is another one.
@@ -272,8 +261,11 @@ impl Upload {
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {
-        if self.undecided && self.lane.phase() == Phase::Open {
-            // Not a byte came: a device has sent an empty file, and did not mean what an earlier one left.
+        if self.lane.is_undecided() && self.lane.phase() == Phase::Open {
+            // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
+            if self.lane.attributes().size > 0 {
+                return Err(Refusal::Incomplete);
+            }
             self.lane.truncate(0)?;
         }
         match self.lane.phase() {
@@ -326,11 +318,13 @@ pub(crate) async fn open(
     if let Some(length) = start.shown {
         lane.show(length);
     }
+    if continues && view.login().is_upload_only() {
+        lane.leave_undecided();
+    }
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
     view.house().works.spawn(worker.run());
     let mut upload = Upload::with_lane(view, path, mode, lane);
     upload.continues = continues;
-    upload.undecided = continues && view.login().is_upload_only();
     Ok(Some(upload))
 }
 
