@@ -4,7 +4,7 @@
 use super::Argument;
 use super::pattern::Pattern;
 use super::reply::Complaint;
-use crate::model::path::MAX_PATH;
+use crate::model::path::{MAX_DEPTH, MAX_PATH};
 use crate::model::{FileName, Kind, Refusal, SharePath};
 use crate::share::{PlaceKind, View};
 
@@ -12,8 +12,10 @@ use crate::share::{PlaceKind, View};
 const MOST_FITTING: usize = 4096;
 /// Names that may be looked at for one command, in all. More: an error.
 const MOST_LOOKED_AT: usize = 200_000;
-/// Steps that comparing them may take, in all. More: an error.
+/// Steps that comparing names and putting paths together may take, in all. More: an error.
 const MOST_STEPS: u64 = 100_000_000;
+/// Steps after which the thread is left to others for once. Some hundred paths, or names and an ordinary pattern.
+const STEPS_AT_ONCE: u64 = 5000;
 /// Names that are read at once.
 const PAGE: usize = 100;
 
@@ -22,11 +24,19 @@ pub(super) struct Expansion {
     fitting: usize,
     looked_at: usize,
     steps: u64,
+    /// Steps since the thread was last left to others.
+    in_a_row: u64,
 }
 
 impl Expansion {
     pub(super) const fn new() -> Self {
-        Self { fitting: MOST_FITTING, looked_at: MOST_LOOKED_AT, steps: MOST_STEPS }
+        Self { fitting: MOST_FITTING, looked_at: MOST_LOOKED_AT, steps: MOST_STEPS, in_a_row: 0 }
+    }
+
+    /// Names that were looked at, and steps that were taken.
+    #[cfg(test)]
+    pub(super) const fn spent(&self) -> (usize, u64) {
+        (MOST_LOOKED_AT - self.looked_at, MOST_STEPS - self.steps)
     }
 
     /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a shell.
@@ -34,7 +44,10 @@ impl Expansion {
         if word.wild.is_empty() {
             return Ok(vec![SharePath::parse(&word.bytes)?]);
         }
-        if word.bytes.len() > MAX_PATH {
+        // Every one of them is gone through for everything that was found before it. So `..` counts, too, although what it
+        // leads to may be short.
+        let segments = word.bytes.split(|byte| *byte == b'/').filter(|segment| !stays(segment)).count();
+        if word.bytes.len() > MAX_PATH || segments > MAX_DEPTH {
             return Err(Refusal::PathTooLong.into());
         }
         let mut found = vec![SharePath::ROOT];
@@ -44,8 +57,11 @@ impl Expansion {
             let wild: Vec<usize> =
                 word.wild.iter().filter(|place| (at..end).contains(*place)).map(|place| place - at).collect();
             at = end + 1;
+            if stays(segment) {
+                continue;
+            }
             found = if wild.is_empty() {
-                self.step_down(found, segment)?
+                self.step_down(found, segment).await?
             } else {
                 let is_last = end >= word.bytes.len();
                 self.look_up(view, found, &Pattern::new(segment, &wild), is_last).await?
@@ -65,17 +81,42 @@ impl Expansion {
         Ok(there)
     }
 
-    /// Every path with one more name that is no pattern.
-    fn step_down(&self, paths: Vec<SharePath>, segment: &[u8]) -> Result<Vec<SharePath>, Complaint> {
-        let mut below = Vec::with_capacity(paths.len());
+    /// Every path with one more name that is no pattern, or without its last one.
+    async fn step_down(&mut self, paths: Vec<SharePath>, segment: &[u8]) -> Result<Vec<SharePath>, Complaint> {
+        let name = match segment {
+            b".." => None,
+            name => Some(FileName::new(name).map_err(|_| Refusal::BadName)?),
+        };
+        let mut below = Vec::new();
         for path in paths {
-            below.push(match segment {
-                b"" | b"." => path,
-                b".." => path.split_last().map_or(SharePath::ROOT, |(above, _)| above),
-                name => path.join(FileName::new(name).map_err(|_| Refusal::BadName)?),
-            });
+            match &name {
+                None => {
+                    self.charge(cost(&path)).await?;
+                    below.push(path.split_last().map_or(SharePath::ROOT, |(above, _)| above));
+                }
+                Some(name) => below.extend(self.join(&path, name.clone()).await?),
+            }
         }
         Ok(below)
+    }
+
+    /// A path with one more name, unless that is one that no request could have.
+    async fn join(&mut self, path: &SharePath, name: FileName) -> Result<Option<SharePath>, Complaint> {
+        self.charge(cost(path)).await?;
+        let length: usize = path.names().iter().chain([&name]).map(|name| 1 + name.as_bytes().len()).sum();
+        Ok((length <= MAX_PATH && path.names().len() < MAX_DEPTH).then(|| path.join(name)))
+    }
+
+    /// Takes steps from what is left. Other channels and connections are served by the same thread, so now and then it is
+    /// left to them.
+    async fn charge(&mut self, steps: u64) -> Result<(), Complaint> {
+        self.steps = self.steps.checked_sub(steps).ok_or(Complaint::TooManyNames)?;
+        self.in_a_row = self.in_a_row.saturating_add(steps);
+        if self.in_a_row >= STEPS_AT_ONCE {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Every name below these paths that fits; directories only, unless it is the last name.
@@ -88,6 +129,7 @@ impl Expansion {
     ) -> Result<Vec<SharePath>, Complaint> {
         let mut found = Vec::new();
         for path in paths {
+            self.charge(1).await?;
             let mut listing = match view.list(&path).await {
                 Ok(listing) => listing,
                 // A file on the way, or nothing at all: a shell passes over them.
@@ -102,18 +144,21 @@ impl Expansion {
                 self.looked_at = self.looked_at.checked_sub(page.len()).ok_or(Complaint::TooManyNames)?;
                 for entry in page {
                     let (fits, steps) = pattern.fits(entry.name.as_bytes());
-                    self.steps = self.steps.checked_sub(steps).ok_or(Complaint::TooManyNames)?;
+                    self.charge(steps).await?;
                     if fits && (is_last || entry.attributes.kind == PlaceKind::Directory) {
                         self.fitting = self.fitting.checked_sub(1).ok_or(Complaint::TooManyNames)?;
-                        found.push(path.join(entry.name));
+                        found.extend(self.join(&path, entry.name).await?);
                     }
                 }
+                // A page may come from memory, and its names may be told apart by their first letter.
+                tokio::task::yield_now().await;
             }
         }
         Ok(found)
     }
 
-    async fn is_there(&self, view: &View, path: &SharePath) -> Result<bool, Complaint> {
+    async fn is_there(&mut self, view: &View, path: &SharePath) -> Result<bool, Complaint> {
+        self.charge(cost(path)).await?;
         match view.attributes(path).await {
             Ok(_) => Ok(true),
             Err(refusal) if passes_over(refusal) => Ok(false),
@@ -124,4 +169,68 @@ impl Expansion {
 
 fn passes_over(refusal: Refusal) -> bool {
     refusal.kind() == Kind::NotFound || refusal == Refusal::NotDirectory
+}
+
+/// Whether a segment leads to where it stands.
+fn stays(segment: &[u8]) -> bool {
+    matches!(segment, b"" | b".")
+}
+
+/// The steps that it takes to copy a path: each of its names is a piece of memory.
+fn cost(path: &SharePath) -> u64 {
+    path.names().len() as u64 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn path(text: &str) -> SharePath {
+        SharePath::parse(text.as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn r58_paths_that_no_request_could_have_are_dropped() {
+        let (long, name) = ("x".repeat(200), "y".repeat(18));
+        let above = path(&[&*long; 5].join("/"));
+        let mut expansion = Expansion::new();
+        let found = expansion.step_down(vec![above.clone(), path("a")], name.as_bytes()).await.unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].to_bytes().len(), MAX_PATH);
+        let found = expansion.step_down(vec![above, path("a")], format!("{name}y").as_bytes()).await.unwrap();
+        assert_eq!(found, [path(&format!("a/{name}y"))]);
+        let deep = path(&["a"; MAX_DEPTH - 1].join("/"));
+        let deepest = expansion.step_down(vec![deep], b"a").await.unwrap();
+        assert_eq!(deepest.len(), 1);
+        assert_eq!(expansion.step_down(deepest, b"a").await.unwrap(), []);
+    }
+
+    #[test]
+    fn r58_others_are_served_in_between() {
+        let paths = |count| vec![path("a/b"); count];
+        for segment in [&b"c"[..], b".."] {
+            let mut context = Context::from_waker(Waker::noop());
+            let mut expansion = Expansion::new();
+            assert!(pin!(expansion.step_down(paths(10), segment)).poll(&mut context).is_ready());
+            let mut stepping = pin!(expansion.step_down(paths(4000), segment));
+            let mut pauses = 0;
+            while stepping.as_mut().poll(&mut context).is_pending() {
+                pauses += 1;
+            }
+            assert_eq!(pauses, 2, "4010 paths of three steps each");
+        }
+    }
+
+    #[tokio::test]
+    async fn r58_putting_paths_together_is_bounded() {
+        let mut expansion = Expansion::new();
+        for segment in [&b"c"[..], b".."] {
+            expansion.steps = 29;
+            let outcome = expansion.step_down(vec![path("a/b"); 10], segment).await;
+            assert_eq!(outcome, Err(Complaint::TooManyNames));
+        }
+    }
 }

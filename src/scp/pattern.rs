@@ -24,6 +24,7 @@ enum Token {
     /// `[...]`, or `[!...]` if `negated`.
     Set {
         negated: bool,
+        /// In rising order; they neither meet nor touch.
         ranges: Vec<RangeInclusive<Letter>>,
     },
 }
@@ -62,7 +63,8 @@ impl Pattern {
     }
 
     /// Whether a name fits, and how many steps it took to see that: at most the product of both lengths, since only the
-    /// last `*` is ever tried again. A dot at the beginning wants to be named.
+    /// last `*` is ever tried again. The length of a set is the number of its ranges. A dot at the beginning wants to be
+    /// named.
     pub(super) fn fits(&self, name: &[u8]) -> (bool, u64) {
         let name = letters(name);
         let is_dot = |letter: Option<&Letter>| letter == Some(&Letter::from(b'.'));
@@ -81,9 +83,13 @@ impl Pattern {
                     again = Some((token, at + 1));
                     continue;
                 }
-                (Some(wanted), Some(letter)) if wanted.takes(*letter) => {
-                    (token, at) = (token + 1, at + 1);
-                    continue;
+                (Some(wanted), Some(letter)) => {
+                    let (takes, compared) = wanted.takes(*letter);
+                    steps += compared;
+                    if takes {
+                        (token, at) = (token + 1, at + 1);
+                        continue;
+                    }
                 }
                 _ => {}
             }
@@ -98,12 +104,20 @@ impl Pattern {
 }
 
 impl Token {
-    fn takes(&self, letter: Letter) -> bool {
+    /// Whether this stands for a letter, and how many ranges were looked at for that.
+    fn takes(&self, letter: Letter) -> (bool, u64) {
         match self {
-            Self::This(this) => *this == letter,
-            Self::One => true,
-            Self::Many => false,
-            Self::Set { negated, ranges } => ranges.iter().any(|range| range.contains(&letter)) != *negated,
+            Self::This(this) => (*this == letter, 0),
+            Self::One => (true, 0),
+            Self::Many => (false, 0),
+            Self::Set { negated, ranges } => {
+                let mut compared = 0;
+                let is_member = ranges.iter().any(|range| {
+                    compared += 1;
+                    range.contains(&letter)
+                });
+                (is_member != *negated, compared)
+            }
         }
     }
 }
@@ -126,7 +140,22 @@ fn set(bytes: &[u8]) -> Option<(Token, usize)> {
             _ => ranges.push(first..=first),
         }
     }
-    Some((Token::Set { negated, ranges }, end + 1))
+    Some((Token::Set { negated, ranges: merged(ranges) }, end + 1))
+}
+
+/// The same letters in as few ranges as there can be: each costs a comparison for every letter of every name.
+fn merged(mut ranges: Vec<RangeInclusive<Letter>>) -> Vec<RangeInclusive<Letter>> {
+    // One like `z-a` has no members.
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_unstable_by_key(|range| *range.start());
+    ranges.dedup_by(|next, before| {
+        let touches = *next.start() <= before.end().saturating_add(1);
+        if touches {
+            *before = *before.start()..=*before.end().max(next.end());
+        }
+        touches
+    });
+    ranges
 }
 
 /// Composed as names are compared: NFC.
@@ -216,6 +245,23 @@ mod tests {
         let text = [&text[..], b"b"].concat();
         let (found, steps) = pattern(&text).fits(&name);
         assert!(!found && steps <= 2 * (text.len() as u64 + 1) * (name.len() as u64 + 1), "{steps}");
+    }
+
+    #[test]
+    fn r58_each_range_of_a_set_is_a_step() {
+        // Every other letter, so that no two of them touch; the last one fits.
+        let members: String = (0..300u32).map(|n| char::from_u32(0x4e00 + 2 * n).unwrap()).collect();
+        let last = members.chars().last().unwrap().to_string();
+        let (found, steps) = pattern(format!("[{members}]").as_bytes()).fits(last.as_bytes());
+        assert!(found && (300..310).contains(&steps), "{steps}");
+        let (found, steps) = pattern(format!("*[{members}]").as_bytes()).fits(&[b'a'; 250]);
+        assert!(!found && (75_000..76_000).contains(&steps), "{steps}");
+        // Ranges that touch, meet, or come twice are one, in whatever order.
+        for set in ["[9876543210]", "[5-80-47-9]", "[z-a0-90-9]", "[55550-9]"] {
+            assert_eq!(pattern(set.as_bytes()).fits(b"9"), (true, 3), "{set}");
+            assert_eq!(pattern(set.as_bytes()).fits(b"a"), (false, 2), "{set}");
+        }
+        assert!(!fits("[0-35-9]", "4") && fits("[5-90-3]", "3") && fits("[!z-a]", "b") && !fits("[z-a]", "b"));
     }
 
     /// The plainest matcher there is.

@@ -260,8 +260,9 @@ impl<C: Channel> Sink<C> {
         };
         let open = self.uploads.token();
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let upload = match self.view.open_write(&path, mode).await {
-            Ok(upload) => upload.check_length(size).map(|()| upload),
+        // Opening empties an unfinished file of this name, which one that is refused must not do.
+        let upload = match self.view.check_length(size) {
+            Ok(()) => self.view.open_write(&path, mode).await,
             Err(refusal) => Err(refusal),
         };
         match upload {

@@ -447,6 +447,31 @@ async fn r58_wildcards_are_looked_up_name_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r58_a_pattern_that_no_path_could_fit_costs_nothing() {
+    let house = House::open().await;
+    for n in 0..20 {
+        house.view.make_directory(&path(&format!("d{n}"))).await.unwrap();
+    }
+    for (below, times, outcome, looked_at, steps) in [
+        ("/a", 504, Err(Refusal::PathTooLong.into()), 0, 0..=0),
+        ("/..", 32, Err(Refusal::PathTooLong.into()), 0, 0..=0),
+        // As deep as a path may be. Each of the 20 grows by 31 names, and copying it costs as many as it has.
+        ("/a", 31, Ok(vec![path(&["*", &"/a".repeat(31)].concat())]), 20, 20 * 33 * 34 / 2..=20 * 33 * 34 / 2 + 200),
+        ("/.", 500, Ok((0..20).map(|n| path(&format!("d{n}"))).collect()), 20, 40..=200),
+    ] {
+        let bytes = ["*", &below.repeat(times)].concat().into_bytes();
+        let mut expansion = super::expand::Expansion::new();
+        let mut found = expansion.paths(&house.view, &Argument { bytes, wild: vec![0] }).await;
+        if let Ok(paths) = &mut found {
+            paths.sort_by_key(|path| (path.to_bytes().len(), path.to_bytes()));
+        }
+        assert_eq!(found, outcome, "{below}");
+        let spent = expansion.spent();
+        assert!(spent.0 == looked_at && steps.contains(&spent.1), "{below}: {spent:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r58_a_client_that_answers_without_being_asked_is_ended() {
     let house = House::open().await;
     house.put("a", b"hello").await;
@@ -467,6 +492,31 @@ async fn r58_a_client_that_answers_without_being_asked_is_ended() {
     peer.say("C0644 1 \x07\n".repeat(5000)).await;
     assert_eq!(peer.over, Some(Fatal::Flood));
     assert!(peer.rest().len() < 100_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_refused_for_its_size_leaves_an_unfinished_one_alone() {
+    let house = House::open().await;
+    let mut peer = house.run("-t .").await;
+    peer.say(b"C0644 4000000 large\n").await;
+    peer.say(vec![7; (3 << 20) + 1]).await;
+    assert_eq!(peer.finish().await.0, 1);
+    drop(peer);
+    // Another session sees from where it may go on.
+    let later = house.shares.view(house.view.login());
+    let size = async || later.attributes(&path("large")).await.unwrap().size;
+    let ended = async {
+        while house.shares.open_uploads() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+    assert_eq!(size().await, 3 << 20);
+    let mut peer = house.run("-t .").await;
+    peer.say(b"C0644 9000000 large\n").await;
+    assert_eq!(peer.finish().await.0, 1);
+    assert!(peer.rest().starts_with(b"\0\x01scp: large: The file is larger"));
+    assert_eq!(size().await, 3 << 20);
 }
 
 /// What a hostile sender may say: never a whole file, as each is longer than all of it.

@@ -459,6 +459,15 @@ impl View {
         Ok((spot, version))
     }
 
+    /// Whether a file may become this long, in bytes. A door that is told so before the first byte asks before it opens:
+    /// opening may empty what is there.
+    ///
+    /// # Errors
+    /// [`Refusal::FileTooLarge`].
+    pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
+        if length > self.house().settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
+    }
+
     /// Opens a file for writing: a new one, a new version, or one that is continued.
     ///
     /// # Errors

@@ -73,14 +73,6 @@ impl Upload {
         Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false }
     }
 
-    /// Whether a file may become this long, in bytes: for a door that is told so before the first byte.
-    ///
-    /// # Errors
-    /// [`Refusal::FileTooLarge`].
-    pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
-        if length > self.view.house().settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
-    }
-
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
     ///
     /// # Errors
@@ -95,10 +87,7 @@ impl Upload {
         self.go_on_behind_a_close().await?;
         self.start_over_unless_continued(offset)?;
         let offset = if self.mode.append { self.lane.length() } else { offset };
-        let most = self.view.house().settings.file_bytes;
-        if offset.checked_add(length).is_none_or(|end| end > most) {
-            return Err(Refusal::FileTooLarge);
-        }
+        self.view.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
         if length > 0 {
             self.lane.wait_for_room().await;
             let target = self.lane.begin(offset, length)?;
@@ -215,9 +204,7 @@ impl Upload {
 
     async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
-            if size > self.view.house().settings.file_bytes {
-                return Err(Refusal::FileTooLarge);
-            }
+            self.view.check_length(size)?;
             self.go_on_behind_a_close().await?;
             self.lane.wait_for_room().await;
             if size != self.lane.length() {
