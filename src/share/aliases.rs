@@ -49,7 +49,7 @@ impl Shown {
     }
 }
 
-/// The entry that is shown as `given` in a directory where nothing has that name itself, and its name.
+/// The entry that is shown as `given` in a directory, and its name. Without an id in it, `given` is nobody's own name there.
 pub(crate) async fn meant(
     conn: &mut Conn,
     keys: &ShareKeys,

@@ -14,6 +14,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 use sha2::digest::DynDigest;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,11 +30,45 @@ use crate::records::versions::{self, VersionRow};
 const AT_ONCE: usize = 2;
 /// Versions that are read, or wait to be read, because somebody at a door asked. Beyond: `DigestPending`.
 pub(super) const MOST: usize = 64;
-/// How long somebody at a door waits for a digest that has to be computed. It is less than `limits.idle_seconds` by default.
+/// As many of them may be of one share, so that nobody takes the places of all others. Beyond: `DigestPending`.
+pub(super) const MOST_OF_SHARE: usize = 8;
+/// How long somebody at a door waits for digests that have to be computed. It is less than `limits.idle_seconds` by default.
 /// Beyond: `DigestPending`, while the job goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Bytes of a version that are read at once.
 const READ: u64 = 1 << 20;
+
+/// How long somebody at a door still waits: for one digest, or for all that one command asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    /// All of it, from now on.
+    pub fn from_now() -> Self {
+        Self { until: Instant::now() + PATIENCE }
+    }
+
+    /// As if all of it were used up.
+    #[cfg(test)]
+    pub(super) fn used_up() -> Self {
+        Self { until: Instant::now() }
+    }
+
+    fn is_over(self) -> bool {
+        self.until <= Instant::now()
+    }
+}
+
+/// For whom a version is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Somebody at a door; as many jobs as there are places.
+    Door,
+    /// The server itself, which asks for one after the other and goes on until it has them all.
+    Server,
+}
 
 /// A digest of a whole file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +104,7 @@ fn hasher(algorithm: Algorithm) -> Box<dyn DynDigest + Send> {
 
 /// The jobs of a house.
 pub(super) struct Digests {
-    jobs: Mutex<HashMap<VersionId, Job>>,
+    jobs: Mutex<HashMap<VersionId, (ShareId, Job)>>,
     places: Semaphore,
     stop: CancellationToken,
     running: TaskTracker,
@@ -121,7 +156,7 @@ impl Digests {
         self.places.acquire_many(AT_ONCE as u32).await.unwrap()
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<VersionId, Job>> {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<VersionId, (ShareId, Job)>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,6 +176,7 @@ impl House {
         self: &Arc<Self>,
         asked: Digested,
         algorithm: Algorithm,
+        patience: Patience,
     ) -> Result<Digest, Error> {
         let (share, ticket, version) = match asked {
             Digested::Text(text) => {
@@ -148,12 +184,22 @@ impl House {
             }
             Digested::Version(share, ticket, version) => (share, ticket, version),
         };
+        // It can have been found damaged while somebody had it open: what is recorded is of something else then.
+        if version.state == VersionState::Damaged {
+            return Err(Refusal::Damaged.into());
+        }
         let size = version.length;
         if let (Algorithm::Sha256, Some(sha256)) = (algorithm, version.sha256) {
             return Ok(Digest { bytes: sha256.to_vec(), size });
         }
+        // What is known is told also to those who have waited long enough for something else.
+        if patience.is_over() {
+            let mut conn = self.records.read().await?;
+            let known = digests::of_version(&mut conn, version.id, algorithm).await?;
+            return known.map(|bytes| Digest { bytes, size }).ok_or(Refusal::DigestPending.into());
+        }
         let work = async { with_keys_in_force!(self.try_digest(share, &ticket, version.id, algorithm).await) };
-        let bytes = tokio::time::timeout(PATIENCE, work).await.map_err(|_| Refusal::DigestPending)??;
+        let bytes = tokio::time::timeout_at(patience.until, work).await.map_err(|_| Refusal::DigestPending)??;
         Ok(Digest { bytes, size })
     }
 
@@ -168,22 +214,22 @@ impl House {
         let row = versions::by_id(&mut *self.records.read().await?, version).await?;
         match row.filter(|row| row.file_key.is_some()) {
             Some(row) if matches!(row.state, VersionState::Available | VersionState::Withdrawn) => {
-                self.digest_of(&keys, ticket, &row, algorithm, MOST).await
+                self.digest_of(&keys, ticket, &row, algorithm, Asker::Door).await
             }
             Some(row) if row.state == VersionState::Damaged => Err(Refusal::Damaged.into()),
             _ => Err(Refusal::NoSuchFile.into()),
         }
     }
 
-    /// The digest of a version that is or was available: from the records, or computed and recorded. `most` jobs may be under
-    /// way. [`Error::KeysReplaced`]: look at the version again.
+    /// The digest of a version that is or was available: from the records, or computed and recorded.
+    /// [`Error::KeysReplaced`]: look at the version again.
     pub(crate) async fn digest_of(
         self: &Arc<Self>,
         keys: &Arc<ShareKeys>,
         ticket: &Word,
         version: &VersionRow,
         algorithm: Algorithm,
-        most: usize,
+        asker: Asker,
     ) -> Result<Vec<u8>, Error> {
         if let (Algorithm::Sha256, Some(sha256)) = (algorithm, version.sha256) {
             return Ok(sha256.to_vec());
@@ -193,7 +239,7 @@ impl House {
             if let Some(known) = digests::of_version(&mut *self.records.read().await?, version.id, algorithm).await? {
                 return Ok(known);
             }
-            let mut job = self.digest_job(keys, ticket, version, algorithm, most)?;
+            let mut job = self.digest_job(keys, ticket, version, algorithm, asker)?;
             let ended = job.wait_for(Option::is_some).await.map(|ended| *ended);
             match ended {
                 Ok(Some(Ended::Done)) => {}
@@ -212,20 +258,21 @@ impl House {
         ticket: &Word,
         version: &VersionRow,
         algorithm: Algorithm,
-        most: usize,
+        asker: Asker,
     ) -> Result<Job, Error> {
         let mut jobs = self.digests.jobs();
-        if let Some(job) = jobs.get(&version.id) {
+        if let Some((_, job)) = jobs.get(&version.id) {
             return Ok(job.clone());
         }
         if self.digests.stop.is_cancelled() {
             return Err(Refusal::ShuttingDown.into());
         }
-        if jobs.len() >= most {
+        let of_share = jobs.values().filter(|(share, _)| *share == keys.share).count();
+        if asker == Asker::Door && (jobs.len() >= MOST || of_share >= MOST_OF_SHARE) {
             return Err(Refusal::DigestPending.into());
         }
         let (ended, job) = watch::channel(None);
-        jobs.insert(version.id, job.clone());
+        jobs.insert(version.id, (keys.share, job.clone()));
         let listed = Listed(Arc::clone(self), version.id);
         let (house, keys, ticket, version) = (Arc::clone(self), Arc::clone(keys), ticket.clone(), version.clone());
         let work = async move {

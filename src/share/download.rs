@@ -8,7 +8,7 @@ use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
 use crate::records::versions::{self, VersionRow};
 use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
-use crate::share::digests::{Digest, Digested};
+use crate::share::digests::{Digest, Digested, Patience};
 use crate::share::tree::Reach;
 use crate::share::{Attributes, Error, House, Login, View};
 
@@ -105,7 +105,7 @@ impl Download {
     /// The digest of the whole of what was opened; see [`View::digest`].
     ///
     /// # Errors
-    /// As there. A file that was withdrawn meanwhile still has it, one that was shredded has not.
+    /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found damaged has not.
     pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
         let asked = match &self.0.body {
             Body::Text(text) => Digested::Text(text.clone()),
@@ -116,7 +116,7 @@ impl Download {
                 Digested::Version(reading.share, reading.ticket.clone(), Box::new(row))
             }
         };
-        Ok(self.0.house.digest_for_door(asked, algorithm).await?)
+        Ok(self.0.house.digest_for_door(asked, algorithm, Patience::from_now()).await?)
     }
 
     /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.

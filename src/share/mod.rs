@@ -54,7 +54,7 @@ pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use data::{DataDirectory, LEGACY_HOST_KEY};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
-pub use digests::{Digest, digest_of_bytes};
+pub use digests::{Digest, Patience, digest_of_bytes};
 pub use download::Download;
 pub use error::Error;
 pub use expiry::Expired;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word};
+use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word, alias};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, rotation};
 use crate::share::keys::{ROUNDS, ShareKeys};
@@ -62,19 +62,38 @@ impl Spot {
                 Some(_) => return Err(Refusal::NotDirectory.into()),
                 None => return Err(Refusal::NoSuchFile.into()),
             };
-            let (mut name, mut index) = (name.clone(), spot.reach.keys.names.index(directory, name));
-            spot.entry = entries::by_name(conn, directory, &index).await?;
-            if spot.entry.is_none()
-                && spot.shows_aliases()
-                && let Some((row, itself)) = aliases::meant(conn, &spot.reach.keys, directory, &name).await?
-            {
-                (spot.entry, index) = (Some(row), spot.reach.keys.names.index(directory, &itself));
-                name = itself;
-            }
+            let (entry, name) = spot.step(conn, directory, name).await?;
+            let index = spot.reach.keys.names.index(directory, &name);
+            spot.entry = entry;
             spot.names.push(name.clone());
             spot.at = Some((directory, name, index));
         }
         Ok(spot)
+    }
+
+    /// What is meant by `given` in a directory, and its own name.
+    async fn step(
+        &self,
+        conn: &mut Conn,
+        directory: DirectoryId,
+        given: &FileName,
+    ) -> Result<(Option<EntryRow>, FileName), Error> {
+        let keys = &self.reach.keys;
+        // What was shown so leads there whatever customers upload later: a name that itself has the form of an alias with an
+        // id in it is always shown otherwise. All other names are first of all what they are.
+        let alias_first = self.shows_aliases() && alias::id_in(given).is_some();
+        if alias_first && let Some((row, itself)) = aliases::meant(conn, keys, directory, given).await? {
+            return Ok((Some(row), itself));
+        }
+        let exact = entries::by_name(conn, directory, &keys.names.index(directory, given)).await?;
+        if exact.is_none()
+            && self.shows_aliases()
+            && !alias_first
+            && let Some((row, itself)) = aliases::meant(conn, keys, directory, given).await?
+        {
+            return Ok((Some(row), itself));
+        }
+        Ok((exact, given.clone()))
     }
 
     /// What stands there.

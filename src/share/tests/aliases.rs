@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::model::Algorithm;
 use crate::records::survey::tests_only::execute;
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
@@ -198,6 +199,51 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     assert_eq!(pairs(&last).iter().filter(|(name, _)| name.to_lowercase().starts_with("show")).count(), 3);
     assert_eq!(last["Show.TXT"], "Show.TXT");
     all_intact(&shares).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let support = engineer(&shares).await;
+    view.make_directory(&path("d")).await.unwrap();
+    put(&view, "d/Show.txt", b"Show.txt").await;
+    put(&view, "d/show.txt", b"show.txt").await;
+    let before = shown(&support, "/XT-1/d").await;
+    let alias = before.iter().find(|(_, content)| *content == "show.txt").unwrap().0.clone();
+    assert_eq!(without_id(&alias), "show~ID.txt");
+    // Another file whose own name is what was shown, and one whose name only has the form.
+    let (namesake, stranger) = (format!("d/{alias}"), "d/show~000000000000.txt");
+    put(&view, &namesake, b"namesake").await;
+    put(&view, stranger, b"stranger").await;
+    let after = shown(&support, "/XT-1/d").await;
+    let mut expected = before.clone();
+    expected.insert(alias.replace('~', "%7E"), "namesake".to_owned());
+    expected.insert("show%7E000000000000.txt".to_owned(), "stranger".to_owned());
+    assert_eq!(after, expected);
+    let digest = async |path: &str| support.digest(&raw(path.as_bytes()), Algorithm::Sha256).await.unwrap().bytes;
+    for (name, content) in &after {
+        let size = support.attributes(&path(&format!("/XT-1/d/{name}"))).await.unwrap().size;
+        assert_eq!(size, content.len() as u64, "{name}");
+        let version = format!("/XT-1/.versions/d/{name}/1");
+        assert_eq!(get(&support, &version).await.unwrap(), content.as_bytes(), "{name}");
+        for asked in [format!("/XT-1/d/{name}"), version] {
+            assert_eq!(digest(&asked).await, digest_of_bytes(Algorithm::Sha256, content.as_bytes()), "{asked}");
+        }
+        let line = get(&support, &format!("/XT-1/.receipts/d/{name}.sha256")).await.unwrap();
+        let digits = hex::encode(digest_of_bytes(Algorithm::Sha256, content.as_bytes()));
+        assert!(line.starts_with(digits.as_bytes()), "{name}");
+    }
+    // Who has a name of this form that was never shown as anything else can still say it; customers say what they mean.
+    assert_eq!(get(&support, &format!("/XT-1/{stranger}")).await.unwrap(), b"stranger");
+    assert_eq!(get(&view, &namesake).await.unwrap(), b"namesake");
+    // What the alias meant is gone: the name is free for its own.
+    view.remove_file(&path("d/show.txt")).await.unwrap();
+    assert_eq!(get(&support, &format!("/XT-1/{namesake}")).await.unwrap(), b"namesake");
+    // What engineers hand back has no aliases.
+    put(&support, &format!("/XT-1/from-support/{alias}"), b"fix").await;
+    assert_eq!(get(&support, &format!("/XT-1/from-support/{alias}")).await.unwrap(), b"fix");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::model::Algorithm::{self, Md5, Sha1, Sha256};
 use crate::records::digests as rows;
+use crate::share::Patience;
+use crate::share::digests::{MOST, MOST_OF_SHARE};
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
@@ -194,20 +196,40 @@ async fn r58_what_waits_to_be_computed_is_bounded_and_ends_with_the_server() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Md5];
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    for n in 0..=crate::share::digests::MOST {
-        put(&view, &format!("f{n}"), b"abc").await;
+    let mut views = Vec::new();
+    for share in 0..=MOST / MOST_OF_SHARE {
+        let view = customer(&shares, &format!("XT-{share}")).await;
+        for n in 0..=MOST_OF_SHARE {
+            put(&view, &format!("f{n}"), b"abc").await;
+        }
+        views.push(view);
     }
+    let view = views.pop().unwrap();
     let busy = shares.0.digests.occupy().await;
     let mut asking = tokio::task::JoinSet::new();
-    for n in 1..=crate::share::digests::MOST {
-        let view = view.clone();
-        asking.spawn(async move { digest(&view, &format!("f{n}"), Md5).await });
+    for (share, theirs) in views.iter().enumerate() {
+        for n in 1..=MOST_OF_SHARE {
+            let theirs = theirs.clone();
+            asking.spawn(async move { digest(&theirs, &format!("f{n}"), Md5).await });
+        }
+        while shares.0.digests.waiting() < (share + 1) * MOST_OF_SHARE {
+            tokio::task::yield_now().await;
+        }
+        // One share has what it may have; whoever asks for one of these again waits along.
+        let one_more = async {
+            while shares.0.digests.waiting() <= (share + 1) * MOST_OF_SHARE {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = digest(theirs, "f0", Md5) => assert_eq!(answer, Err(Refusal::DigestPending)),
+            () = one_more => panic!("a share has more than it may have"),
+        }
+        let theirs = theirs.clone();
+        asking.spawn(async move { digest(&theirs, "f1", Md5).await });
     }
-    while shares.0.digests.waiting() < crate::share::digests::MOST {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(digest(&view, "f0", Md5).await, Err(Refusal::DigestPending));
+    assert_eq!(shares.0.digests.waiting(), MOST);
+    assert_eq!(digest(&view, "f0", Md5).await, Err(Refusal::DigestPending), "all places are taken");
     assert_eq!(digest(&view, "f0", Sha256).await, Ok(of(Sha256, b"abc")), "that one is never computed");
     drop(busy);
     while let Some(answer) = asking.join_next().await {
@@ -240,6 +262,8 @@ async fn a_damaged_version_has_no_weak_digest() {
             if entry.path().is_dir() { directories.push(entry.path()) } else { objects.push(entry.path()) }
         }
     }
+    let opened = view.open_read(&path("f")).await.unwrap();
+    assert!(opened.digest(Sha256).await.is_ok());
     let largest = objects.iter().max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
     let mut bytes = std::fs::read(largest).unwrap();
     bytes[200_000] ^= 1;
@@ -247,4 +271,29 @@ async fn a_damaged_version_has_no_weak_digest() {
     std::fs::write(largest, bytes).unwrap();
     assert_eq!(digest(&view, "f", Md5).await, Err(Refusal::Damaged));
     assert_eq!(digest(&view, "f", Sha256).await, Err(Refusal::Damaged), "and from then on it has none at all");
+    for algorithm in [Md5, Sha256] {
+        assert_eq!(opened.digest(algorithm).await, Err(Refusal::Damaged), "also for who has it open");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_waited_long_enough_hears_what_is_known_and_starts_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.settings.also_digests = vec![Md5];
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    put(&view, "known", b"abc").await;
+    put(&view, "unknown", b"abc").await;
+    digest(&view, "known", Md5).await.unwrap();
+    let read = readings(&shares);
+    let within = async |name: &str, algorithm| {
+        let digest = view.digest_within(&path(name), algorithm, Patience::used_up()).await;
+        digest.map(|digest| hex::encode(digest.bytes))
+    };
+    assert_eq!(within("known", Md5).await, Ok(of(Md5, b"abc")));
+    assert_eq!(within("unknown", Md5).await, Err(Refusal::DigestPending));
+    assert_eq!(within("unknown", Sha256).await, Ok(of(Sha256, b"abc")));
+    assert_eq!(within("none", Md5).await, Err(Refusal::NoSuchFile));
+    assert!(shares.0.digests.is_idle());
+    assert_eq!(read.load(Ordering::Relaxed), 0);
 }

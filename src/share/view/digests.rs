@@ -1,7 +1,7 @@
 //! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
 
 use crate::model::{Algorithm, Refusal, SharePath};
-use crate::share::digests::{Digest, Digested};
+use crate::share::digests::{Digest, Digested, Patience};
 use crate::share::keys::with_keys_in_force;
 use crate::share::{Error, View};
 
@@ -20,12 +20,26 @@ impl View {
     /// As `open_read`; [`Refusal::UnknownDigest`] for an algorithm that is not given here; [`Refusal::DigestPending`] if
     /// computing it takes longer than anybody should wait.
     pub async fn digest(&self, path: &SharePath, algorithm: Algorithm) -> Result<Digest, Refusal> {
+        self.digest_within(path, algorithm, Patience::from_now()).await
+    }
+
+    /// The same for one of several that are asked for at once and have one patience together. Where it is used up, only
+    /// what is known already is told.
+    ///
+    /// # Errors
+    /// As [`digest`](Self::digest).
+    pub async fn digest_within(
+        &self,
+        path: &SharePath,
+        algorithm: Algorithm,
+        patience: Patience,
+    ) -> Result<Digest, Refusal> {
         if !self.algorithms().contains(&algorithm) {
             return Err(Refusal::UnknownDigest);
         }
         let found = with_keys_in_force!(self.digested_at(path).await);
         let digest = match found {
-            Ok(found) => self.house().digest_for_door(found, algorithm).await,
+            Ok(found) => self.house().digest_for_door(found, algorithm, patience).await,
             Err(error) => Err(error),
         };
         self.heard(path, digest).await

@@ -6,7 +6,7 @@ use super::words::Word;
 use super::{Answer, unknown};
 use crate::model::sidecar::checksum_line;
 use crate::model::{Algorithm, Language, SharePath};
-use crate::share::{View, digest_of_bytes};
+use crate::share::{Patience, View, digest_of_bytes};
 
 /// One call. `words` bounds the names that it can have, and so what it prints.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,13 +67,15 @@ impl Sums {
             // rclone asks this way whether there is such a program.
             self.nothing(&mut answer, language);
         }
+        // One for all names: minutes of silence for each of a thousand would keep the channel for days.
+        let patience = Patience::from_now();
         for name in &self.names {
             if name == b"-" {
                 self.nothing(&mut answer, language);
                 continue;
             }
             let digest = match SharePath::parse(name) {
-                Ok(path) => view.digest(&path, self.algorithm).await,
+                Ok(path) => view.digest_within(&path, self.algorithm, patience).await,
                 Err(refusal) => Err(refusal),
             };
             match digest {
