@@ -152,7 +152,10 @@ async fn page(
         let held = held.get(&row.id).map(|lane| &***lane);
         let attributes = view.attributes_of(&row, from_support, held);
         let unfinished = view.unfinished(&row, from_support, held);
-        let name = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
+        let name = match &shown {
+            Some(shown) => shown.name(&row.id, &name),
+            None => name,
+        };
         lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
     }
     Ok((lines, last, ended))

@@ -62,8 +62,7 @@ impl Spot {
                 Some(_) => return Err(Refusal::NotDirectory.into()),
                 None => return Err(Refusal::NoSuchFile.into()),
             };
-            let (entry, name) = spot.step(conn, directory, name).await?;
-            let index = spot.reach.keys.names.index(directory, &name);
+            let (entry, name, index) = spot.step(conn, directory, name).await?;
             spot.entry = entry;
             spot.names.push(name.clone());
             spot.at = Some((directory, name, index));
@@ -71,29 +70,33 @@ impl Spot {
         Ok(spot)
     }
 
-    /// What is meant by `given` in a directory, and its own name.
+    /// What is meant by `given` in a directory, its own name, and that name's index.
     async fn step(
         &self,
         conn: &mut Conn,
         directory: DirectoryId,
         given: &FileName,
-    ) -> Result<(Option<EntryRow>, FileName), Error> {
+    ) -> Result<(Option<EntryRow>, FileName, [u8; 32]), Error> {
         let keys = &self.reach.keys;
+        let index = keys.names.index(directory, given);
         // What was shown so leads there whatever customers upload later: a name that itself has the form of an alias with an
         // id in it is always shown otherwise. All other names are first of all what they are.
         let alias_first = self.shows_aliases() && alias::id_in(given).is_some();
-        if alias_first && let Some((row, itself)) = aliases::meant(conn, keys, directory, given).await? {
-            return Ok((Some(row), itself));
+        let mut exact = None;
+        if !alias_first {
+            exact = entries::by_name(conn, directory, &index).await?;
         }
-        let exact = entries::by_name(conn, directory, &keys.names.index(directory, given)).await?;
         if exact.is_none()
             && self.shows_aliases()
-            && !alias_first
             && let Some((row, itself)) = aliases::meant(conn, keys, directory, given).await?
         {
-            return Ok((Some(row), itself));
+            let index = keys.names.index(directory, &itself);
+            return Ok((Some(row), itself, index));
         }
-        Ok((exact, given.clone()))
+        if alias_first {
+            exact = entries::by_name(conn, directory, &index).await?;
+        }
+        Ok((exact, given.clone(), index))
     }
 
     /// What stands there.
