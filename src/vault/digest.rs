@@ -4,10 +4,16 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 
 use super::VaultError;
+use super::sha256_blocks::{self, BLOCK, Words};
 
+/// From this many bytes on, whole blocks go through the faster library.
+const BULK: usize = 16 * BLOCK;
 /// The state's form is only stable within a minor version of the sha2 crate; another one reads the bytes again.
 const CRATE: [u8; 8] = *b"0.11\0\0\0\0";
 const WHAT: &str = "saved SHA-256 state";
+/// A saved state of the sha2 crate begins with the eight words of the chaining value, each little-endian; then the number
+/// of blocks (u64, little-endian) and the bytes of an unfinished block.
+const WORDS: usize = 32;
 
 /// A running SHA-256 that counts its bytes. Wiped when dropped (feature `zeroize` of sha2).
 #[derive(Clone, Default)]
@@ -23,9 +29,38 @@ impl Digest {
     }
 
     /// Hashes the next bytes. (SHA-256 itself ends at 2^61 bytes, far beyond any file.)
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.state.update(bytes);
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        let past_block = usize::try_from(self.hashed % BLOCK as u64).unwrap_or(0);
         self.hashed = self.hashed.saturating_add(bytes.len() as u64);
+        if bytes.len() >= BULK + BLOCK {
+            let (before, rest) = bytes.split_at((BLOCK - past_block) % BLOCK);
+            self.state.update(before);
+            let (blocks, tail) = rest.as_chunks();
+            self.compress(blocks);
+            bytes = tail;
+        }
+        self.state.update(bytes);
+    }
+
+    /// Hashes whole blocks; nothing waits in the state's own buffer. All that the other library does is SHA-256's compression
+    /// function: what comes before and after it, padding and the saved form stay those of the sha2 crate.
+    fn compress(&mut self, blocks: &[[u8; BLOCK]]) {
+        let mut saved = self.state.serialize();
+        if let Some((words, rest)) = saved.split_first_chunk_mut::<WORDS>()
+            && let Some((count, _)) = rest.split_first_chunk_mut::<8>()
+        {
+            let mut state = Words::default();
+            let (chunks, _) = words.as_chunks_mut();
+            state.iter_mut().zip(&*chunks).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
+            sha256_blocks::compress(&mut state, blocks);
+            chunks.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+            *count = u64::from_le_bytes(*count).wrapping_add(blocks.len() as u64).to_le_bytes();
+        }
+        match Sha256::deserialize(&saved) {
+            Ok(state) => self.state = state,
+            // A state that was just saved is one: never taken, and right if it were.
+            Err(_) => blocks.iter().for_each(|block| self.state.update(block)),
+        }
     }
 
     /// How many bytes were hashed.
@@ -67,6 +102,8 @@ impl Digest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -82,6 +119,25 @@ mod tests {
             assert_eq!(after.hashed(), cut as u64);
             after.update(&content[cut..]);
             assert_eq!((after.hashed(), after.finish()), (1000, expected));
+        }
+    }
+
+    proptest! {
+        /// Both libraries are one SHA-256, wherever the bytes are split.
+        #[test]
+        fn r16_pieces_of_any_length_give_the_digest_of_the_whole(
+            pieces in prop::collection::vec(0usize..6000, 0..12), seed in any::<u8>(),
+        ) {
+            let whole: Vec<u8> = (0..pieces.iter().sum::<usize>()).map(|i| (i as u8).wrapping_mul(31) ^ seed).collect();
+            let (mut digest, mut at, mut plain) = (Digest::new(), 0, Sha256::new());
+            for piece in pieces {
+                digest.update(&whole[at..at + piece]);
+                plain.update(&whole[at..at + piece]);
+                at += piece;
+                prop_assert_eq!(&digest.save()[16..], &plain.serialize()[..]);
+            }
+            let expected: [u8; 32] = plain.finalize().into();
+            prop_assert_eq!(digest.finish(), expected);
         }
     }
 

@@ -207,7 +207,7 @@ impl Opener {
             _ => return Err(tampered),
         };
         let (lead, rest) = segment.split_first_chunk_mut::<LEAD>().ok_or(tampered)?;
-        let (text, tag) = rest.split_last_chunk_mut::<TAG>().ok_or(tampered)?;
+        let text = rest.len().checked_sub(TAG).ok_or(tampered)?;
         let (length_field, nonce) = lead.split_first_chunk::<4>().ok_or(tampered)?;
         let nonce: &[u8; NONCE] = nonce.try_into().map_err(|_| tampered)?;
         // The AEAD does not see the length field: it has to be compared (design trap 1).
@@ -216,10 +216,10 @@ impl Opener {
         }
         let aad = segment_aad(position, last);
         match self.message.parameters.epoch(position) {
-            0 => self.message.first.open(nonce, &aad, text, tag, SEGMENT_WHAT)?,
-            epoch => self.message.key_of_epoch(epoch).open(nonce, &aad, text, tag, SEGMENT_WHAT)?,
+            0 => self.message.first.open(nonce, &aad, rest, SEGMENT_WHAT)?,
+            epoch => self.message.key_of_epoch(epoch).open(nonce, &aad, rest, SEGMENT_WHAT)?,
         }
-        Ok(text)
+        rest.get_mut(..text).ok_or(tampered)
     }
 }
 

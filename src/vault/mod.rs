@@ -20,6 +20,7 @@ pub mod key;
 pub mod manifest;
 pub mod random;
 mod secret;
+mod sha256_blocks;
 pub mod sign;
 pub mod slices;
 pub mod token;
