@@ -26,6 +26,7 @@ use crate::share::kek::{sync_above, write_new};
 use crate::share::keys::Cabinet;
 use crate::share::login::Logins;
 use crate::share::points::Points;
+use crate::share::read_ahead::BlockBudget;
 use crate::share::sidecars::Sidecars;
 use crate::share::space::Room;
 use crate::share::upload::{Budget, Registry};
@@ -322,6 +323,7 @@ impl Shares {
             sidecars: Sidecars::default(),
             digests: Default::default(),
             budget: Budget::new(settings.total_buffer),
+            read_ahead: BlockBudget::new(settings.read_ahead),
             logins: Logins::default(),
             uploads: Registry::default(),
             draining: AtomicBool::new(true),

@@ -67,10 +67,11 @@ impl Source {
     }
 }
 
-struct OpenExtent {
+pub(super) struct OpenExtent {
     source: Source,
     opener: ExtentOpener,
-    length: u64,
+    /// Plaintext bytes.
+    pub(super) length: u64,
 }
 
 impl Content {
@@ -160,7 +161,13 @@ impl Content {
         Ok(())
     }
 
-    async fn extent(&self, id: ObjectId) -> Result<Arc<OpenExtent>, Error> {
+    /// Where `length` bytes from `offset` on lie.
+    pub(super) fn pieces(&self, offset: u64, length: u64) -> impl Iterator<Item = Piece> {
+        self.map.range(offset, length).into_iter()
+    }
+
+    /// An extent that the map names, checked and ready to be read.
+    pub(super) async fn extent(&self, id: ObjectId) -> Result<Arc<OpenExtent>, Error> {
         if let Some((_, extent)) = self.open().iter().find(|(open, _)| *open == id) {
             return Ok(Arc::clone(extent));
         }
@@ -203,8 +210,24 @@ impl Content {
 }
 
 impl OpenExtent {
+    /// Reads up to `count` segments from `position` on into `room` and opens them there, each where it lies: their texts are
+    /// `SEALED_SEGMENT` apart.
+    pub(super) fn open_in_place(&self, position: u64, count: u64, room: &mut [u8]) -> Result<(), Error> {
+        let (start, _, _) = segment_range(self.length, position).ok_or(StoreError::Short)?;
+        let end = extent::sealed_length(self.length);
+        let bytes = (end - start).min(count * SEALED_SEGMENT as u64);
+        let bytes = usize::try_from(bytes).map_err(|_| StoreError::Short)?;
+        let sealed = room.get_mut(..bytes).ok_or(StoreError::Short)?;
+        self.source.read_at(start, sealed)?;
+        for (position, segment) in (position..).zip(sealed.chunks_mut(SEALED_SEGMENT)) {
+            let (_, _, is_last) = segment_range(self.length, position).ok_or(StoreError::Short)?;
+            self.opener.open_segment(position, is_last, segment)?;
+        }
+        Ok(())
+    }
+
     /// Decrypts the segments that `length` bytes from `within` on lie in, and appends just those bytes.
-    fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         const SEGMENT_BYTES: u64 = SEGMENT as u64;
         let end = within.checked_add(length).filter(|end| *end <= self.length).ok_or(StoreError::Short)?;
         let (mut position, mut at) = (within / SEGMENT_BYTES, within);

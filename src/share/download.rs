@@ -9,6 +9,7 @@ use crate::records::versions::{self, VersionRow};
 use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
 use crate::share::digests::{Digest, Digested, Patience};
+use crate::share::read_ahead::Reader;
 use crate::share::tree::Reach;
 use crate::share::{Attributes, Error, House, Login, View};
 
@@ -31,7 +32,7 @@ enum Body {
 
 /// Somebody reads a version.
 struct Reading {
-    content: Content,
+    reader: Reader,
     size: u64,
     share: ShareId,
     version: VersionId,
@@ -80,7 +81,7 @@ impl Download {
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
         view.jot("artifact.opened", &reach.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
-            content,
+            reader: Reader::new(content, &house.read_ahead),
             size: attributes.size,
             share: reach.share(),
             version: version.id,
@@ -135,12 +136,26 @@ impl Download {
             into.extend(rest.take(usize::try_from(length).unwrap_or(usize::MAX)));
             return Ok(into.len() - before);
         }
+        let Body::Version(reading) = &self.0.body else { return Ok(0) };
+        let before = into.len();
+        let plan = reading.reader.plan(offset, length);
+        if let Some(ahead) = reading.reader.ahead(reading.size) {
+            let state = Arc::clone(&self.0);
+            self.0.house.works.spawn(async move {
+                if let Body::Version(reading) = &state.body {
+                    reading.reader.open_ahead(ahead).await;
+                }
+            });
+        }
+        if plan.try_copy(into) {
+            reading.has_read(offset, into.len() - before);
+            return Ok(into.len() - before);
+        }
         let state = Arc::clone(&self.0);
         let mut buffer = std::mem::take(into);
-        let before = buffer.len();
         let work = self.0.house.works.spawn(async move {
             let Body::Version(reading) = &state.body else { return (buffer, Ok(())) };
-            let outcome = reading.content.read(offset, length, &mut buffer).await;
+            let outcome = reading.reader.read(plan, offset, length, &mut buffer).await;
             match &outcome {
                 Ok(()) => reading.has_read(offset, buffer.len() - before),
                 Err(error) => {

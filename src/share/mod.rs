@@ -27,6 +27,7 @@ mod outbox;
 mod outlet;
 mod place;
 mod points;
+mod read_ahead;
 mod recovery;
 mod restore;
 mod rotation;
@@ -82,6 +83,7 @@ use digests::Digests;
 use keys::Cabinet;
 use login::Logins;
 use points::Points;
+use read_ahead::BlockBudget;
 use sidecars::Sidecars;
 use space::Room;
 use upload::{Budget, Registry};
@@ -105,6 +107,8 @@ pub struct Settings {
     pub session_buffer: usize,
     /// Plaintext bytes that all sessions together may have in buffers.
     pub total_buffer: usize,
+    /// Plaintext bytes that all downloads together may have opened ahead. Without room a download is slower.
+    pub read_ahead: usize,
     /// Of the disk, this part stays free of uploads, in percent ...
     pub reserve_percent: u64,
     /// ... or as many bytes, if that is less.
@@ -142,6 +146,7 @@ impl Default for Settings {
             share_bytes: 4 << 40,
             session_buffer: 8 << 20,
             total_buffer: 256 << 20,
+            read_ahead: 64 << 20,
             reserve_percent: 2,
             reserve_bytes: 1 << 30,
             settle: Duration::from_secs(10),
@@ -177,6 +182,7 @@ pub(crate) struct House {
     sidecars: Sidecars,
     digests: Digests,
     pub(crate) budget: Budget,
+    pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) room: Room,
     /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
     pub(crate) works: Handle,
@@ -246,6 +252,7 @@ impl Shares {
             points,
             trail,
             budget: Budget::new(settings.total_buffer),
+            read_ahead: BlockBudget::new(settings.read_ahead),
             room: Room::of(data.objects(), &settings),
             logins: Logins::default(),
             uploads: Registry::default(),

@@ -6,6 +6,7 @@ mod backup;
 mod crashes;
 mod devices;
 mod digests;
+mod downloads;
 mod faults;
 mod invariants;
 mod lifecycle;

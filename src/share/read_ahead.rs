@@ -1,0 +1,273 @@
+//! Downloads that go from front to back: content is opened in blocks, each of them once, and a little before it is asked for.
+//!
+//! Clients ask for 16 to 255 KiB at a time; a segment has 64 KiB and can only be opened as a whole. Without this, a client
+//! that asks for 32 KiB has everything decrypted twice, and one that waits for each answer waits for the disk each time.
+//! Reads at random places pass by: they would have opened more than they need.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+
+use super::Error;
+use super::content::{Content, OpenExtent};
+use crate::model::ObjectId;
+use crate::store::StoreError;
+use crate::vault::Piece;
+use crate::vault::extent::{SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
+
+/// Segments in a block.
+const SEGMENTS: u64 = 4;
+/// Plaintext bytes in a block.
+const BLOCK: u64 = SEGMENTS * SEGMENT as u64;
+/// Blocks that one download keeps: more than a client's reads that are in work at once lie in, and those ahead of them.
+const KEPT: usize = 8;
+/// How far behind the last read the blocks lie that are opened before they are asked for.
+const AHEAD: u64 = 2 * BLOCK;
+/// A read that begins this near to where the last ones ended goes on with them: clients ask for several at once.
+const NEAR: u64 = 1 << 20;
+/// Unused rooms of blocks that are kept for the next download.
+const SPARE: usize = 32;
+
+/// The memory that all downloads together may have for blocks. Without any left a download works as before, only slower.
+pub(crate) struct BlockBudget {
+    most: usize,
+    blocks: Arc<Semaphore>,
+    spare: Mutex<Vec<Box<[u8]>>>,
+}
+
+impl BlockBudget {
+    pub(crate) fn new(bytes: usize) -> Arc<Self> {
+        let most = bytes / (SEGMENTS as usize * SEALED_SEGMENT);
+        Arc::new(Self { most, blocks: Arc::new(Semaphore::new(most)), spare: Mutex::default() })
+    }
+
+    /// Blocks that there may be.
+    pub(crate) const fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Blocks that there is room for.
+    pub(crate) fn free(&self) -> usize {
+        self.blocks.available_permits()
+    }
+
+    fn try_room(self: &Arc<Self>) -> Option<Room> {
+        let permit = Arc::clone(&self.blocks).try_acquire_owned().ok()?;
+        Some(Room { budget: Arc::clone(self), _permit: permit })
+    }
+
+    fn bytes(&self) -> Box<[u8]> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| vec![0; SEGMENTS as usize * SEALED_SEGMENT].into_boxed_slice())
+    }
+}
+
+/// Leave to hold one block.
+struct Room {
+    budget: Arc<BlockBudget>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Segments that were opened where they lie.
+struct Block {
+    bytes: Box<[u8]>,
+    /// Plaintext bytes in it.
+    length: u64,
+    budget: Arc<BlockBudget>,
+}
+
+impl Block {
+    fn open(extent: &OpenExtent, number: u64, budget: &Arc<BlockBudget>) -> Result<Self, Error> {
+        let mut block = Self { bytes: budget.bytes(), length: 0, budget: Arc::clone(budget) };
+        extent.open_in_place(number * SEGMENTS, SEGMENTS, &mut block.bytes)?;
+        block.length = extent.length.saturating_sub(number * BLOCK).min(BLOCK);
+        Ok(block)
+    }
+
+    /// Appends the text from `from` to `to`, both counted from the block's begin.
+    fn copy(&self, mut from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+        if to > self.length {
+            return Err(StoreError::Short.into());
+        }
+        while from < to {
+            // All of these are below the length of a block.
+            let within = from as usize % SEGMENT;
+            let length = (SEGMENT - within).min((to - from) as usize);
+            let start = from as usize / SEGMENT * SEALED_SEGMENT + SEGMENT_LEAD + within;
+            into.extend_from_slice(self.bytes.get(start..start + length).ok_or(StoreError::Short)?);
+            from += length as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut spare = self.budget.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// A block's place: its extent, and its number there.
+type Place = (ObjectId, u64);
+
+/// A block that somebody opens, or has opened. Who comes while it is opened waits for it.
+struct Slot {
+    place: Place,
+    block: OnceCell<Block>,
+    room: Room,
+}
+
+/// A part of a block that a read needs.
+struct Part {
+    /// None if there was no room for it.
+    slot: Option<Arc<Slot>>,
+    place: Place,
+    from: u64,
+    to: u64,
+}
+
+/// How a read is carried out: from these blocks, or past them.
+pub(crate) struct Plan(Option<Vec<Part>>);
+
+impl Plan {
+    /// Appends the bytes if all of them have been opened already; else nothing, and false.
+    pub(crate) fn try_copy(&self, into: &mut Vec<u8>) -> bool {
+        let before = into.len();
+        let copied = self.0.as_ref().is_some_and(|parts| {
+            parts.iter().all(|part| {
+                let block = part.slot.as_ref().and_then(|slot| slot.block.get());
+                block.is_some_and(|block| block.copy(part.from, part.to, into).is_ok())
+            })
+        });
+        if !copied {
+            into.truncate(before);
+        }
+        copied
+    }
+}
+
+/// Blocks that nobody has asked for yet.
+pub(crate) struct Ahead(Vec<Arc<Slot>>);
+
+/// Reads a content for one download.
+pub(crate) struct Reader {
+    content: Content,
+    budget: Arc<BlockBudget>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Oldest first.
+    slots: VecDeque<Arc<Slot>>,
+    /// Where the reads so far have ended.
+    front: u64,
+    /// How many reads went on with the one before.
+    in_a_row: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(content: Content, budget: &Arc<BlockBudget>) -> Self {
+        Self { content, budget: Arc::clone(budget), state: Mutex::default() }
+    }
+
+    /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in which they were asked for.
+    pub(crate) fn plan(&self, offset: u64, length: u64) -> Plan {
+        let end = offset.saturating_add(length);
+        let mut state = self.state();
+        let goes_on = offset <= state.front.saturating_add(NEAR) && end.saturating_add(NEAR) >= state.front;
+        if !goes_on {
+            (state.front, state.in_a_row) = (end, 0);
+            return Plan(None);
+        }
+        (state.front, state.in_a_row) = (state.front.max(end), state.in_a_row + 1);
+        let mut parts = self.parts(offset, length);
+        for part in parts.iter_mut().flatten() {
+            let known = state.slots.iter().find(|slot| slot.place == part.place).cloned();
+            part.slot = known.or_else(|| state.add(part.place, &self.budget));
+        }
+        Plan(parts)
+    }
+
+    /// What somebody who reads on from front to back will ask for next, up to `size`, and nobody has begun to open.
+    pub(crate) fn ahead(&self, size: u64) -> Option<Ahead> {
+        let mut state = self.state();
+        let (from, to) = (state.front.min(size), state.front.saturating_add(AHEAD).min(size));
+        if state.in_a_row < 2 || from == to {
+            return None;
+        }
+        let mut slots = Vec::new();
+        for part in self.parts(from, to - from)? {
+            if !state.slots.iter().any(|slot| slot.place == part.place) {
+                slots.extend(state.add(part.place, &self.budget));
+            }
+        }
+        (!slots.is_empty()).then_some(Ahead(slots))
+    }
+
+    /// Opens what lies ahead. What fails is tried again, and said, when it is asked for.
+    pub(crate) async fn open_ahead(&self, ahead: Ahead) {
+        for slot in ahead.0 {
+            if self.load(&slot).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Appends what was planned for `length` bytes from `offset` on. The caller keeps the range inside the version.
+    pub(crate) async fn read(&self, plan: Plan, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+        let Some(parts) = plan.0 else { return self.content.read(offset, length, into).await };
+        for Part { slot, place: (extent, number), from, to } in parts {
+            match slot {
+                // Damage elsewhere in the block takes nothing away from what lies beside it.
+                Some(slot) if let Ok(block) = self.load(&slot).await => block.copy(from, to, into)?,
+                _ => self.content.extent(extent).await?.read(number * BLOCK + from, to - from, into)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn load<'a>(&self, slot: &'a Slot) -> Result<&'a Block, Error> {
+        let opened = slot.block.get_or_try_init(async || {
+            let (extent, number) = slot.place;
+            Block::open(&*self.content.extent(extent).await?, number, &slot.room.budget)
+        });
+        opened.await
+    }
+
+    /// The parts of blocks in which these bytes lie; none if some of them were never written.
+    fn parts(&self, offset: u64, length: u64) -> Option<Vec<Part>> {
+        let mut parts = Vec::new();
+        for piece in self.content.pieces(offset, length) {
+            let Piece::Data(slice) = piece else { return None };
+            let (mut at, end) = (slice.within, slice.within + slice.length);
+            while at < end {
+                let (number, begin) = (at / BLOCK, at / BLOCK * BLOCK);
+                let to = end.min(begin + BLOCK);
+                parts.push(Part { slot: None, place: (slice.extent, number), from: at - begin, to: to - begin });
+                at = to;
+            }
+        }
+        Some(parts)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// A slot in the place of the oldest one, if there is room for it.
+    fn add(&mut self, place: Place, budget: &Arc<BlockBudget>) -> Option<Arc<Slot>> {
+        if self.slots.len() >= KEPT {
+            self.slots.pop_front();
+        }
+        let slot = Arc::new(Slot { place, block: OnceCell::new(), room: budget.try_room()? });
+        self.slots.push_back(Arc::clone(&slot));
+        Some(slot)
+    }
+}
