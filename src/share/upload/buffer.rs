@@ -109,6 +109,15 @@ impl Buffer {
         self.filled - before
     }
 
+    /// The plaintext, segment by segment; the last piece may be shorter, and is left out when it is empty.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        let lengths = (0..self.filled).step_by(SEGMENT).map(|at| (self.filled - at).min(SEGMENT));
+        self.bytes
+            .chunks(SEALED_SEGMENT)
+            .zip(lengths)
+            .filter_map(|(room, length)| room.get(SEGMENT_LEAD..SEGMENT_LEAD + length))
+    }
+
     /// The sealed form's room: whole segments, and behind them the unfilled one with its lead and trail.
     pub(super) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, usize) {
         let rest = self.filled % SEGMENT;
@@ -149,6 +158,7 @@ mod tests {
         let mut buffer = Buffer::outside_budget();
         let bytes: Vec<u8> = (0..SEGMENT + 5).map(|i| u8::try_from(i % 251).unwrap()).collect();
         assert_eq!(buffer.push(&bytes[..3]) + buffer.push(&bytes[3..]), bytes.len());
+        assert_eq!(buffer.texts().collect::<Vec<_>>().concat(), bytes);
         let (whole, rest) = buffer.parts();
         let whole: Vec<_> = whole.map(|segment| segment[SEGMENT_LEAD..SEGMENT_LEAD + SEGMENT].to_vec()).collect();
         assert_eq!((whole, rest), (vec![bytes[..SEGMENT].to_vec()], 5));

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::buffer::Buffer;
-use super::hasher::Hasher;
 use crate::model::{ArtifactId, ObjectId, ShareId, VersionId};
 use crate::records::versions::{ExtentRow, Place};
 use crate::share::content::ExtentAccess;
 use crate::share::{Error, House};
 use crate::store::{NewObject, StoreError};
-use crate::vault::extent::{SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
+use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
 use crate::vault::{self, ExtentIds, ExtentKey, ExtentSealer, FileKey, WrappedKey};
 
 /// An extent that is being written.
@@ -81,34 +80,22 @@ impl OpenExtent {
         Ok(Self { id, sealer, wrapped, length: 0, sink })
     }
 
-    /// Hashes, seals and writes a buffer, which is full unless it is the extent's last one. Says how many plaintext bytes
-    /// that were.
-    pub(super) fn take(
-        &mut self,
-        house: &House,
-        buffer: &mut Buffer,
-        offset: u64,
-        ends: bool,
-        hasher: &mut Hasher,
-    ) -> Result<u64, Error> {
+    /// Seals and writes a buffer, which is full unless it is the extent's last one.
+    pub(super) fn take(&mut self, house: &House, buffer: &mut Buffer, ends: bool) -> Result<(), Error> {
         let plaintext = buffer.filled() as u64;
         let (whole, rest) = buffer.parts();
-        let (mut at, mut sealed) = (offset, 0);
+        let mut sealed = 0;
         for segment in whole {
-            hasher.take(at, segment.get(SEGMENT_LEAD..SEGMENT_LEAD + SEGMENT).unwrap_or_default());
             self.sealer.seal_inner(segment)?;
-            at += SEGMENT as u64;
             sealed += SEALED_SEGMENT;
         }
         // The bytes behind the last whole segment must leave with it: a buffer that is neither full nor the last is none.
         let has_last = rest > 0 || (ends && !buffer.is_full());
         if has_last && let Some(segment) = buffer.last_part() {
-            hasher.take(at, segment.get(SEGMENT_LEAD..SEGMENT_LEAD + rest).unwrap_or_default());
             self.sealer.seal_last(segment)?;
             sealed += segment.len();
         }
-        self.append(house, buffer.sealed(sealed), plaintext)?;
-        Ok(plaintext)
+        self.append(house, buffer.sealed(sealed), plaintext)
     }
 
     fn append(&mut self, house: &House, sealed: &[u8], plaintext: u64) -> Result<(), Error> {

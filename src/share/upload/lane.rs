@@ -503,6 +503,11 @@ impl Lane {
         }
     }
 
+    /// Whether the worker has more to do.
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.state().jobs.is_empty()
+    }
+
     /// Ends it with a refusal: what waits is dropped, every later request hears the same.
     pub(super) fn fail(&self, refusal: Refusal) {
         let mut state = self.state();

@@ -13,6 +13,7 @@ mod publish;
 mod registry;
 mod repair;
 mod worker;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,17 +10,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::buffer::{Buffer, CHUNK};
-use super::extents::{EndedExtent, OpenExtent};
+use super::extents::EndedExtent;
 use super::hasher::Hasher;
 use super::lane::{Job, Lane, Phase};
 use super::publish::Ledger;
+use super::writing::Writing;
 use super::{Copies, Start};
 use crate::model::{ObjectId, Refusal};
 use crate::share::content::{Content, ExtentAccess};
 use crate::share::space::Promise;
 use crate::share::{Error, House};
 use crate::vault::manifest::MAX_SLICES;
-use crate::vault::{Digest, HashOrigin, Piece, Slice, SliceMap};
+use crate::vault::{HashOrigin, Piece, Slice, SliceMap};
 
 /// How long the rows of an upload may be owed after OPEN.
 const OWED: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ pub(super) struct Worker {
     origin: HashOrigin,
     /// Whether a CLOSE makes a version: not if nothing was written to a file that was opened as it is.
     dirty: bool,
-    open: HashMap<u64, OpenExtent>,
+    open: HashMap<u64, Writing>,
     /// On the disk.
     room: Promise,
     has_no_room: bool,
@@ -189,7 +190,7 @@ impl Worker {
                 Some(Ok(()))
             }
             Some(Job::Data { run, offset, buffer, ends }) => Some(self.data(run, offset, buffer, ends).await),
-            Some(Job::End { run }) => Some(self.end_run(run, false)),
+            Some(Job::End { run }) => Some(self.end_run(run, false).await),
             Some(Job::Loose { offset, bytes }) => Some(self.loose(offset, &bytes).await),
             Some(Job::Truncate { length }) => Some(self.truncate(length)),
         }
@@ -206,7 +207,7 @@ impl Worker {
         self.write_progress(false).await
     }
 
-    async fn data(&mut self, run: u64, offset: u64, mut buffer: Buffer, ends: bool) -> Result<(), Error> {
+    async fn data(&mut self, run: u64, offset: u64, buffer: Buffer, ends: bool) -> Result<(), Error> {
         // Before anything of it is hashed or sealed.
         if let Err(error) = self.room.spend(buffer.filled() as u64) {
             self.has_no_room = true;
@@ -214,19 +215,26 @@ impl Worker {
         }
         self.dirty = true;
         self.close_small_gap(offset).await?;
+        let mut at = offset;
+        for text in buffer.texts() {
+            self.hasher.take(at, text);
+            at += text.len() as u64;
+        }
         let extent = match self.open.entry(run) {
             std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::hash_map::Entry::Vacant(none) => none.insert(self.ledger.begin_extent()?),
+            std::collections::hash_map::Entry::Vacant(none) => none.insert(Writing::new(self.ledger.begin_extent()?)),
         };
         let (id, within, last_is_sealed) = (extent.id, extent.length, ends && !buffer.is_full());
-        let length = extent.take(&self.house, &mut buffer, offset, ends, &mut self.hasher)?;
+        let length = buffer.filled() as u64;
+        // With nothing else to do it is quicker to do it here than to wake another thread.
+        let aside = !ends && self.lane.has_jobs();
+        extent.take(&self.house, buffer, ends, aside).await?;
         let is_full = extent.length >= self.house.settings.extent_bytes;
-        drop(buffer);
         self.map.lay(Slice { offset, length, extent: id, within });
         self.length = self.length.max(offset + length);
         self.lane.set_received(self.map.contiguous_from_zero());
         if ends || is_full {
-            self.end_run(run, last_is_sealed)?;
+            self.end_run(run, last_is_sealed).await?;
         }
         self.reap().await?;
         if self.map.slices().len() > MAX_SLICES {
@@ -236,9 +244,9 @@ impl Worker {
     }
 
     /// Ends a run's extent, if it has one.
-    fn end_run(&mut self, run: u64, last_is_sealed: bool) -> Result<(), Error> {
+    async fn end_run(&mut self, run: u64, last_is_sealed: bool) -> Result<(), Error> {
         if let Some(extent) = self.open.remove(&run) {
-            let ended = extent.end(&self.house, last_is_sealed)?;
+            let ended = extent.end(&self.house, last_is_sealed).await?;
             self.hasher.keep();
             if ended.is_durable() {
                 // Small, and kept here until the records take it, many at a time.
@@ -309,7 +317,7 @@ impl Worker {
     async fn end_all(&mut self) -> Result<(), Error> {
         let runs: Vec<u64> = self.open.keys().copied().collect();
         for run in runs {
-            self.end_run(run, false)?;
+            self.end_run(run, false).await?;
         }
         self.settle_all().await
     }
@@ -429,7 +437,6 @@ impl Worker {
     /// durable when this returns.
     async fn write_aside(&mut self, length: u64, source: Option<(&Content, u64)>) -> Result<ObjectId, Error> {
         let mut extent = self.ledger.begin_extent()?;
-        let mut unused = Hasher::from(Digest::new());
         let (mut done, mut last_is_sealed, mut bytes) = (0, false, Vec::new());
         while done < length {
             let part = (length - done).min(CHUNK as u64);
@@ -443,7 +450,7 @@ impl Worker {
             let mut buffer = Buffer::outside_budget();
             buffer.push(&bytes);
             last_is_sealed = done == length && !buffer.is_full();
-            extent.take(&self.house, &mut buffer, 0, done == length, &mut unused)?;
+            extent.take(&self.house, &mut buffer, done == length)?;
             tokio::task::yield_now().await;
         }
         let mut ended = extent.end(&self.house, last_is_sealed)?;
