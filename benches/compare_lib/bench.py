@@ -1,10 +1,10 @@
 """What all scenes share: options, directories, sources, and how one run of one side is timed."""
+
 import contextlib, os, pathlib, random, shutil, sys, tempfile, time
 
 from . import system
-from .client import sftp
 from .pairs import Run, alternate, summary
-from .servers import Tacdrop, budget_mib
+from .servers import budget_mib
 from .system import MIB, Failure
 
 GIB = 1024  # MiB
@@ -38,7 +38,9 @@ class Bench:
         if system.file_system(base) == "tmpfs":
             free = min(free, system.available_mib() - 1024)
         if free < mib:
-            raise Failure(f"{base} has room for {free} MiB, this scene needs {mib}: choose another with --dir or --disk-dir.")
+            raise Failure(
+                f"{base} has room for {free} MiB, this scene needs {mib}: choose another with --dir or --disk-dir."
+            )
         work = pathlib.Path(tempfile.mkdtemp(prefix="tacdrop-bench-", dir=base))
         try:
             if mib > self.touched and system.file_system(base) == "tmpfs":
@@ -50,7 +52,7 @@ class Bench:
 
     @contextlib.contextmanager
     def servers(self, work, *kinds, **where):
-        """Starts one server of each kind and ends them all, whatever happens. A kind is a class, or (class, settings)."""
+        """Starts one server of each kind and ends them all, whatever happens."""
         key = work / "key"
         if not key.exists():
             system.subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)

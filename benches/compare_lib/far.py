@@ -1,5 +1,6 @@
 """Scenes over a long line with the kernel's own TCP at both ends (`line.py`). They need root."""
-import contextlib, os, pathlib, select, subprocess, sys, time
+
+import contextlib, os, pathlib, subprocess, sys, time
 
 from . import line, servers as kinds
 from .bench import same
@@ -22,8 +23,19 @@ def long_line(work, rtt, buffers):
         raise Failure("A long line needs /dev/net/tun: load the kernel's module 'tun'.")
     near, far = f"tdn{os.getpid() % 100000}", f"tdf{os.getpid() % 100000}"
     log = work / "line.log"
-    words = [sys.executable, "-m", "compare_lib.line", near, far, "--rtt", str(rtt), "--rmem", str(buffers[0]),
-             "--wmem", str(buffers[1])]
+    words = [
+        sys.executable,
+        "-m",
+        "compare_lib.line",
+        near,
+        far,
+        "--rtt",
+        str(rtt),
+        "--rmem",
+        str(buffers[0]),
+        "--wmem",
+        str(buffers[1]),
+    ]
     process = start(words, log, cwd=HERE.parent)
     try:
         until = time.monotonic() + 20
@@ -61,11 +73,14 @@ def up(bench, rtt, large):
             alone = plain_tcp(near, far, mib)
             where = {"address": line.NEAR_ADDRESS, "namespace": near}
             with bench.servers(work, kinds.Tacdrop, kinds.OpenSsh, **where) as both:
+
                 def side(server):
                     def run(warm):
                         what = (little, little_expected) if warm else (source, expected)
                         return put(bench, server, *what, what[0].stat().st_size // MIB, GCM128, far)
+
                     return run
+
                 result = bench.compare({server.name: side(server) for server in both}, "OpenSSH", usual=3)
     result["tcp_alone"] = digits(alone)
     result["note"] = f"TCP alone {result['tcp_alone']} MiB/s"
@@ -94,6 +109,7 @@ def down(bench, rtt):
                         run = bench.timed(server, lambda: fetch(server, order, far), per_mib=back_mib(warm))
                         same(sha256(back), digest, server.name)
                         return run
+
                     return run
 
                 back_mib = lambda warm: (little if warm else source).stat().st_size // MIB
@@ -124,7 +140,9 @@ def down_by_rclone(bench, rtt):
                         run = bench.timed(server, lambda: rclone_get(rclone, server, far, "file", back), per_mib=mib)
                         same(sha256(back), expected, server.name)
                         return run
+
                     return run
+
                 result = bench.compare({server.name: side(server) for server in both}, "OpenSSH", usual=3)
     result["note"] = "client: rclone as installed"
     return result
@@ -132,8 +150,20 @@ def down_by_rclone(bench, rtt):
 
 def rclone_get(rclone, server, namespace, name, back, whole=True):
     token = getattr(server, "token", None)
-    options = ["--sftp-host", server.address, "--sftp-port", str(server.port), "--sftp-user", server.user,
-               "--sftp-shell-type", "none", "--config", str(back.parent / "rclone.conf"), "--retries", "1"]
+    options = [
+        "--sftp-host",
+        server.address,
+        "--sftp-port",
+        str(server.port),
+        "--sftp-user",
+        server.user,
+        "--sftp-shell-type",
+        "none",
+        "--config",
+        str(back.parent / "rclone.conf"),
+        "--retries",
+        "1",
+    ]
     if token:
         hidden = subprocess.run([rclone, "obscure", token], capture_output=True, text=True, check=True).stdout.strip()
         options += ["--sftp-pass", hidden]
@@ -145,6 +175,10 @@ def rclone_get(rclone, server, namespace, name, back, whole=True):
         words = [rclone, "cat", f":sftp:{name}", "--count", str(4 << 20), *options]
     else:
         words = [rclone, "copyto", f":sftp:{name}", str(back), *options]
-    done = subprocess.run(inside(namespace, words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=1800)
+    done = subprocess.run(
+        inside(namespace, words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=1800
+    )
     if done.returncode:
-        raise Failure(f"rclone from {server.name} failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
+        raise Failure(
+            f"rclone from {server.name} failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}"
+        )

@@ -1,19 +1,27 @@
-"""A client with a large window, for `client.fetch`: reads orders (JSON) from its standard input, prints an answer (JSON).
+"""A client with a large window, for `client.fetch`: reads orders (JSON) from its standard input, prints an answer.
 
-    {"get": PATH, "to": FILE, "window": BYTES}                whole download; answer: {"seconds": ...}
-    {"offsets": [N, ...], "path": PATH, "length": BYTES}      one open, read and close for each; answer: {"milliseconds": [...], "sha256": [...]}
+    {"get": PATH, "to": FILE, "window": BYTES}              a whole download; answer: {"seconds": ...}
+    {"offsets": [N, ...], "path": PATH, "length": BYTES}    one open, read and close for each of the offsets;
+                                                            answer: {"milliseconds": [...], "sha256": [...]}
 
 Also run by other interpreters than the bench's own: it uses nothing but asyncssh and the standard library.
 """
+
 import asyncio, hashlib, json, sys, time
 
 import asyncssh
 
 
 async def main(orders):
-    options = {"known_hosts": None, "username": orders["user"], "password": orders["password"],
-               "client_keys": [orders["key"]] if orders["key"] else None, "agent_path": None,
-               "encryption_algs": [orders["cipher"]], "compression_algs": ["none"]}
+    options = {
+        "known_hosts": None,
+        "username": orders["user"],
+        "password": orders["password"],
+        "client_keys": [orders["key"]] if orders["key"] else None,
+        "agent_path": None,
+        "encryption_algs": [orders["cipher"]],
+        "compression_algs": ["none"],
+    }
     begin = time.monotonic()
     async with asyncssh.connect(orders["host"], orders["port"], **options) as connection:
         if "get" in orders:

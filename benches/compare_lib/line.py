@@ -4,9 +4,11 @@
 
 Makes the namespaces NEAR (10.78.0.1) and FAR (10.78.0.2), joined by two tun devices between which this program carries
 packets: each is sent at the line's rate behind those before it and arrives half a round trip later. What waits for the
-line is bounded by one bandwidth-delay product, at least 4 MiB; more is dropped, as a router does. Both ends are namespaces, so
-that TCP's settings are theirs alone and nothing of the machine's is changed. Prints "ready"; SIGTERM or SIGINT takes it down.
+line is bounded by one bandwidth-delay product, at least 4 MiB; more is dropped, as a router does. Both ends are
+namespaces, so that TCP's settings are theirs alone and nothing of the machine's is changed. Prints "ready"; SIGTERM or
+SIGINT takes it down.
 """
+
 import argparse, collections, fcntl, os, select, signal, struct, subprocess, sys, time
 
 NEAR_ADDRESS, FAR_ADDRESS = "10.78.0.1", "10.78.0.2"
@@ -41,8 +43,15 @@ def set_up(namespace, name, address, options):
     run(*inside, "ip", "link", "set", name, "mtu", str(options.mtu), "txqueuelen", "10000", "up")
     run(*inside, "ip", "link", "set", "lo", "up")
     # The second line: what one run learned of the line must not help the next.
-    run(*inside, "sysctl", "-q", "-w", f"net.ipv4.tcp_rmem=4096 131072 {options.rmem}",
-        f"net.ipv4.tcp_wmem=4096 16384 {options.wmem}", "net.ipv4.tcp_no_metrics_save=1")
+    run(
+        *inside,
+        "sysctl",
+        "-q",
+        "-w",
+        f"net.ipv4.tcp_rmem=4096 131072 {options.rmem}",
+        f"net.ipv4.tcp_wmem=4096 16384 {options.wmem}",
+        "net.ipv4.tcp_no_metrics_save=1",
+    )
 
 
 class Way:

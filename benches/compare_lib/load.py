@@ -1,4 +1,5 @@
-"""The scenes of `benches/load.rs`, which opens sessions by its own client: called as they are, shown in the same table."""
+"""The scenes of `benches/load.rs`, with a client of its own: called as they are, shown in the same table."""
+
 import json, os, subprocess
 
 from .servers import REPOSITORY
@@ -15,7 +16,19 @@ SECONDS = 3600
 
 
 def command(name, quick):
-    return ["cargo", "bench", "--quiet", "--features", "bench", "--bench", "load", "--", name, "--json", *(["--quick"] if quick else [])]
+    return [
+        "cargo",
+        "bench",
+        "--quiet",
+        "--features",
+        "bench",
+        "--bench",
+        "load",
+        "--",
+        name,
+        "--json",
+        *(["--quick"] if quick else []),
+    ]
 
 
 def last_object(text):
@@ -50,4 +63,11 @@ def goal(one):
     if not isinstance(reached, str):
         within = stretch is not None and value is not None and (value <= stretch if lower else value >= stretch)
         reached = ("stretch" if within else "goal") if reached else "no"
-    return {"name": one.get("name", ""), "value": value, "goal": least, "stretch": stretch, "lower": lower, "reached": reached}
+    return {
+        "name": one.get("name", ""),
+        "value": value,
+        "goal": least,
+        "stretch": stretch,
+        "lower": lower,
+        "reached": reached,
+    }

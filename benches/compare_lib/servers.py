@@ -1,14 +1,15 @@
-"""The servers that are compared. Each starts on one address, stores under a directory of its own, and is ended by its process id.
+"""The servers that are compared. Each listens on one address, stores in a directory of its own, is ended by its id.
 
-A server's directory is where a login begins, so a scene names files by relative paths. `pids` are the processes whose CPU
-time is the server's; `finish` is what else must be done until a peer has what tacdrop gives (it counts as the peer's time).
+A server's directory is where a login begins, so a scene names files by relative paths. `pids` are the processes whose
+CPU time is the server's; `finish` is what else must be done until a peer has what tacdrop gives (it is in its time).
 """
+
 import getpass, json, os, pathlib, shutil, subprocess, time
 
-from .system import (Failure, cpu, forget_peak, free_port, needs, peak_mib, sha256, start, stop, wait_for)
+from .system import Failure, cpu, forget_peak, free_port, needs, peak_mib, sha256, start, stop, wait_for
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
-# What a bench needs beyond the defaults: all clients come from one address, and 32 of them at once. The notice goes out a
+# What a bench needs beyond the defaults: all clients come from one address, 32 of them at once. The notice goes out a
 # second after the last upload instead of ten, so that making and delivering it is within what is measured.
 TACDROP_SETTINGS = {
     "TACDROP__LIMITS__CONNECTIONS_PER_SOURCE": "4096",
@@ -16,7 +17,8 @@ TACDROP_SETTINGS = {
     "TACDROP__LIMITS__UNAUTHENTICATED_CONNECTIONS": "256",
     "TACDROP__NOTIFY__SETTLE_SECONDS": "1",
 }
-# Settings whose sum (MiB) is the memory that tacdrop's operator has allowed. A name that the binary does not know counts nothing.
+# Settings whose sum (MiB) is the memory that tacdrop's operator has allowed. A name that the binary does not know
+# counts nothing.
 BUDGET_SETTINGS = ("buffered_plaintext_mib", "windows_mib")
 TICKET = "B-1"
 
@@ -32,8 +34,6 @@ def tacdrop_binary():
 
 class Server:
     name, package, user = "", "", ""
-    # The first cipher that the peer has of those asked for; None: all.
-    ciphers = None
 
     def __init__(self, work, key, address="127.0.0.1", namespace=None):
         self.work, self.key, self.address, self.namespace = pathlib.Path(work), key, address, namespace
@@ -106,7 +106,8 @@ class OpenSsh(Server):
         config.write_text(
             f"Port {self.port}\nListenAddress {self.address}\nHostKey {self.host_key()}\nAuthorizedKeysFile {keys}\n"
             "StrictModes no\nPidFile none\nUsePAM no\nUseDNS no\nPermitRootLogin yes\nMaxStartups 256\nMaxSessions 64\n"
-            f"Subsystem sftp internal-sftp -d {self.files}\n")
+            f"Subsystem sftp internal-sftp -d {self.files}\n"
+        )
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", exist_ok=True)
         self.user = getpass.getuser()
@@ -115,6 +116,7 @@ class OpenSsh(Server):
 
 class Gocryptfs(OpenSsh):
     """What people do for the same result: OpenSSH onto an encrypted mount, then a digest of what was stored."""
+
     name, package = "OpenSSH on gocryptfs + sha256sum", "gocryptfs"
 
     def start(self):
@@ -164,12 +166,31 @@ class Rclone(Server):
         program = needs("rclone", self.package)
         self.fresh()
         self.port = free_port()
-        hidden = subprocess.run([program, "obscure", "bench"], check=True, capture_output=True, text=True).stdout.strip()
-        self.variables = {"RCLONE_CONFIG": str(self.work / "rclone.conf"), "RCLONE_CONFIG_BENCH_TYPE": "crypt",
-                          "RCLONE_CONFIG_BENCH_REMOTE": str(self.files), "RCLONE_CONFIG_BENCH_PASSWORD": hidden}
+        hidden = subprocess.run(
+            [program, "obscure", "bench"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        self.variables = {
+            "RCLONE_CONFIG": str(self.work / "rclone.conf"),
+            "RCLONE_CONFIG_BENCH_TYPE": "crypt",
+            "RCLONE_CONFIG_BENCH_REMOTE": str(self.files),
+            "RCLONE_CONFIG_BENCH_PASSWORD": hidden,
+        }
         (self.work / "rclone.conf").touch()
-        self.launch([program, "serve", "sftp", "bench:", "--addr", f"{self.address}:{self.port}",
-                     "--authorized-keys", f"{self.key}.pub", "--key", self.host_key()], self.variables)
+        self.launch(
+            [
+                program,
+                "serve",
+                "sftp",
+                "bench:",
+                "--addr",
+                f"{self.address}:{self.port}",
+                "--authorized-keys",
+                f"{self.key}.pub",
+                "--key",
+                self.host_key(),
+            ],
+            self.variables,
+        )
 
     def fresh(self):
         super().fresh()
@@ -187,7 +208,9 @@ class Rclone(Server):
     def digest(self, name):
         words = ["rclone", "cat", f"bench:{name}"]
         cat = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, **self.variables})
-        found = subprocess.run(["sha256sum"], stdin=cat.stdout, capture_output=True, text=True, check=True).stdout.split()[0]
+        found = subprocess.run(
+            ["sha256sum"], stdin=cat.stdout, capture_output=True, text=True, check=True
+        ).stdout.split()[0]
         cat.stdout.close()
         if cat.wait(60):
             raise Failure("'rclone cat' could not read back what rclone had stored.")
@@ -196,14 +219,14 @@ class Rclone(Server):
 
 class ProFtpd(Server):
     name, package, user = "ProFTPD mod_sftp", "proftpd-core and proftpd-mod-crypto", "bench"
-    cipher = "aes128-ctr"
 
     def start(self):
         program = needs("proftpd", self.package)
         self.fresh()
         self.port = free_port()
-        public = subprocess.run(["ssh-keygen", "-e", "-m", "RFC4716", "-f", f"{self.key}.pub"], check=True,
-                                capture_output=True, text=True).stdout
+        public = subprocess.run(
+            ["ssh-keygen", "-e", "-m", "RFC4716", "-f", f"{self.key}.pub"], check=True, capture_output=True, text=True
+        ).stdout
         keys, people, config = self.work / "keys", self.work / "people", self.work / "proftpd.conf"
         keys.write_text(public)
         people.write_text(f"bench:!:{os.geteuid()}:{os.getegid()}::{self.files}:/bin/sh\n")
@@ -211,13 +234,21 @@ class ProFtpd(Server):
         modules = pathlib.Path("/usr/lib/proftpd")
         if not (modules / "mod_sftp.so").exists():
             raise Failure("ProFTPD's mod_sftp is missing: install Debian's package proftpd-mod-crypto.")
-        who = f"User {getpass.getuser()}\nGroup {os.getegid()}\n" if os.geteuid() else "User root\nGroup root\nRootLogin on\n"
+        who = (
+            f"User {getpass.getuser()}\nGroup {os.getegid()}\n"
+            if os.geteuid()
+            else "User root\nGroup root\nRootLogin on\n"
+        )
         config.write_text(
             f"ModulePath {modules}\nLoadModule mod_sftp.c\nServerType standalone\nServerName bench\nUseIPv6 off\n"
-            f"UseReverseDNS off\nDefaultAddress {self.address}\nPort {self.port}\n{who}RequireValidShell off\nMaxInstances 100\n"
-            f"AuthOrder mod_auth_file.c\nAuthUserFile {people}\nPidFile {self.work}/pid\nScoreboardFile {self.work}/board\n"
-            f"WtmpLog off\nTransferLog none\nAllowOverwrite on\nSFTPEngine on\nSFTPLog {self.work}/sftp.log\nSFTPHostKey {self.host_key()}\n"
-            f"SFTPAuthMethods publickey\nSFTPAuthorizedUserKeys file:{keys}\n")
+            f"UseReverseDNS off\nDefaultAddress {self.address}\nPort {self.port}\n{who}RequireValidShell off\n"
+            "MaxInstances 100\n"
+            f"AuthOrder mod_auth_file.c\nAuthUserFile {people}\nPidFile {self.work}/pid\n"
+            f"ScoreboardFile {self.work}/board\nWtmpLog off\nTransferLog none\nAllowOverwrite on\nSFTPEngine on\n"
+            f"SFTPLog {self.work}/sftp.log\n"
+            f"SFTPHostKey {self.host_key()}\n"
+            f"SFTPAuthMethods publickey\nSFTPAuthorizedUserKeys file:{keys}\n"
+        )
         self.launch([program, "-n", "-c", config])
 
 
@@ -243,8 +274,12 @@ class Tacdrop(Server):
         """A data directory of its own each time: versions are kept, and tmpfs is not endless."""
         self.count += 1
         self.data, self.port = self.work / f"data-{self.count}", free_port()
-        self.variables = {**os.environ, **self.settings, "TACDROP_DATA": str(self.data),
-                          "TACDROP__SERVER__LISTEN": f"{self.address}:{self.port}"}
+        self.variables = {
+            **os.environ,
+            **self.settings,
+            "TACDROP_DATA": str(self.data),
+            "TACDROP__SERVER__LISTEN": f"{self.address}:{self.port}",
+        }
         self.run("organisation", "add", "BENCH", "--name", "Bench")
         self.run("engineer", "add", "bench", "--email", "bench@example.org", "--key", f"{self.key}.pub")
         token = self.run("ticket", "open", TICKET, "--organisation", "BENCH", "--engineer", "bench")["token"]
@@ -280,7 +315,9 @@ class Tacdrop(Server):
 
     def digests(self, directory):
         listed = self._listed()
-        return {path.removeprefix(f"{directory}/"): sha for path, sha in listed.items() if path.startswith(f"{directory}/")}
+        return {
+            path.removeprefix(f"{directory}/"): sha for path, sha in listed.items() if path.startswith(f"{directory}/")
+        }
 
     def watch_memory(self):
         forget_peak(self.process.pid)
@@ -296,8 +333,13 @@ class Tacdrop(Server):
 
 def budget_mib():
     """The memory that the settings allow tacdrop for what is under way, in MiB."""
-    shown = subprocess.run([tacdrop_binary(), "config", "show"], capture_output=True, text=True, check=True,
-                           env={**os.environ, **TACDROP_SETTINGS}).stdout
+    shown = subprocess.run(
+        [tacdrop_binary(), "config", "show"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **TACDROP_SETTINGS},
+    ).stdout
     found = {}
     for line in shown.splitlines():
         name, equals, value = line.partition(" = ")

@@ -1,4 +1,5 @@
 """Scenes of many small files: 10,000 of 4 KiB, up, down and listed, by one client."""
+
 import shutil
 
 from . import servers as kinds
@@ -20,19 +21,26 @@ def up(bench, on_disk=False):
         source, expected = bench.small_files(work, many)
         sync = sync_cost(work, bench.size(200, 30)) if on_disk else None
         with bench.servers(work, kinds.Tacdrop, kinds.OpenSsh) as both:
+
             def side(server):
                 def run(warm):
                     server.fresh()
-                    run = bench.timed(server, lambda: sftp(server, [f"put -r {source} small"], GCM128), items=many, notice=True)
+                    run = bench.timed(
+                        server, lambda: sftp(server, [f"put -r {source} small"], GCM128), items=many, notice=True
+                    )
                     same(server.digests("small"), expected, server.name)
                     return run
+
                 return run
+
             result = bench.compare({server.name: side(server) for server in both}, "OpenSSH", usual=3)
     if sync:
         per_file = 1000 / result["tacdrop"]
         result["sync_ms"] = {"write_fdatasync": sync[0], "write_fdatasync_rename_fsync": sync[1]}
-        result["note"] = (f"on {file_system(base)}; here write + fdatasync of 4 KiB takes {sync[0]} ms, with rename and the directory's "
-                          f"fsync {sync[1]} ms; tacdrop took {per_file:.2f} ms per file, OpenSSH syncs nothing")
+        result["note"] = (
+            f"on {file_system(base)}; here write + fdatasync of 4 KiB takes {sync[0]} ms, with rename and fsync of the "
+            f"directory {sync[1]} ms; tacdrop took {per_file:.2f} ms per file, OpenSSH syncs nothing"
+        )
     return result
 
 
@@ -56,7 +64,9 @@ def down(bench):
                     same({path.name: sha256(path) for path in back.iterdir()}, expected, server.name)
                     shutil.rmtree(back)
                     return run
+
                 return run
+
             return bench.compare({server.name: side(server) for server in both}, "OpenSSH", usual=3)
 
 
@@ -72,10 +82,17 @@ def listed(bench, command):
                     shown = []
                     work = lambda: shown.append(sftp(server, [f"{command} small"] * LISTINGS, GCM128, capture=True))
                     run = bench.timed(server, work, items=many * LISTINGS)
-                    found = sorted(line.split()[-1].rsplit("/", 1)[-1] for line in shown[0].splitlines()
-                                   if line.strip() and not line.startswith("sftp>"))
+                    found = sorted(
+                        line.split()[-1].rsplit("/", 1)[-1]
+                        for line in shown[0].splitlines()
+                        if line.strip() and not line.startswith("sftp>")
+                    )
                     if found != sorted(names * LISTINGS):
-                        raise Failure(f"{server.name} listed {len(found)} names, not {len(names) * LISTINGS}, or others.")
+                        raise Failure(
+                            f"{server.name} listed {len(found)} names, not {len(names) * LISTINGS}, or others."
+                        )
                     return run
+
                 return run
+
             return bench.compare({server.name: side(server) for server in both}, "OpenSSH")

@@ -1,6 +1,7 @@
 """What TCP alone does over a line: `python3 speed.py receive PORT` and `python3 speed.py send ADDRESS PORT MIB`.
 
 The receiver reads and forgets, then says so with one octet; the sender prints MiB per second."""
+
 import socket, sys, time
 
 MIB = 1 << 20

@@ -1,4 +1,5 @@
 """What the machine says and does: processes and their CPU time, memory, ports, digests, versions."""
+
 import ctypes, hashlib, os, pathlib, platform, shutil, signal, socket, statistics, subprocess, time
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -34,8 +35,15 @@ def start(words, log, env=None, namespace=None, **more):
     """Starts a server. `ip netns exec` becomes the program, so the process id is the server's own."""
     words = [str(word) for word in inside(namespace, words)]
     with open(log, "ab") as file:
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, preexec_fn=_child,
-                                env={**os.environ, **(env or {})}, **more)
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            preexec_fn=_child,
+            env={**os.environ, **(env or {})},
+            **more,
+        )
 
 
 def stop(process, seconds=60):
@@ -124,7 +132,7 @@ def free_mib(directory):
 
 def file_system(directory):
     words = ["findmnt", "-n", "-o", "FSTYPE", "-T", str(directory)]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def touch(directory, mib):
@@ -137,7 +145,7 @@ def touch(directory, mib):
 
 
 def sync_cost(directory, count=200):
-    """Milliseconds (medians) of what durability costs here: 4 KiB written and synced, and with a rename and its directory."""
+    """Medians in ms of what durability costs here: 4 KiB written and synced; with a rename and its directory, too."""
     plain, renamed = [], []
     page, handle = os.urandom(4096), os.open(directory, os.O_RDONLY)
     try:
@@ -168,20 +176,36 @@ def _first_line(*words):
     return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), None)
 
 
+def sha256_cost():
+    """CPU-seconds for the SHA-256 of 1 GiB by OpenSSL: the floor under everything that hashes what it takes."""
+    piece, digest = os.urandom(MIB), hashlib.sha256()
+    begin = time.process_time()
+    for _ in range(128):
+        digest.update(piece)
+    return round((time.process_time() - begin) * 8, 2)
+
+
 def machine():
-    model = "unknown"
+    said = {}
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
+        name, _, value = line.partition(":")
+        said.setdefault(name.strip(), value.strip())
+    model, flags = said.get("model name", "unknown"), set(said.get("flags", said.get("Features", "")).split())
     memory = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemTotal"))
     system = {}
     for line in pathlib.Path("/etc/os-release").read_text().splitlines():
         name, _, value = line.partition("=")
         system[name] = value.strip('"')
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory / (1 << 20)), "kernel": platform.release(),
-            "system": system.get("PRETTY_NAME", "unknown"),
-            "congestion_control": pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()}
+    return {
+        "cpu": model,
+        "flags": [flag for flag in ("aes", "vaes", "sha_ni", "sha2") if flag in flags],
+        "sha256_cpu_seconds_per_gib": sha256_cost(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / (1 << 20)),
+        "kernel": platform.release(),
+        "system": system.get("PRETTY_NAME", "unknown"),
+        "congestion_control": pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+    }
 
 
 def versions(binary):
