@@ -51,7 +51,8 @@ def table(run):
     failed = [entry for entry in entries if "failed" in entry]
     lines = [
         f"{run['date']}, commit {run['commit']}{quick}; {machine['cores']} cores, {machine['cpu']} "
-        f"({flags}; SHA-256 of 1 GiB takes {machine['sha256_cpu_seconds_per_gib']} CPU-s), {machine['memory_gib']} GiB, {machine['system']}, "
+        f"({flags}; SHA-256 of 1 GiB takes {machine['sha256_cpu_seconds_per_gib']} CPU-s), "
+        f"{machine['memory_gib']} GiB, {machine['system']}, "
         f"Linux {machine['kernel']}, TCP {machine['congestion_control']}; load {run['load']} at the start.",
         "",
         "; ".join(run["versions"].values()) + ".",
