@@ -70,7 +70,6 @@ def plots(history):
         points = [
             (run, found)
             for run in history
-            if not run["quick"]
             for found in run["scenes"]
             if found["scene"] == scene.id and "ratio" in found
         ]
