@@ -1,6 +1,6 @@
 """The scenes of `benches/load.rs`, with a client of its own: called as they are, shown in the same table."""
 
-import json, os, subprocess
+import json, os, signal, subprocess
 
 from .servers import REPOSITORY
 from .system import Failure
@@ -44,12 +44,30 @@ def last_object(text):
     return found
 
 
+def in_a_group(words):
+    """Runs it in a process group, so that the servers that cargo's child has started can be ended with it."""
+    process = subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+        return process.returncode, out, err
+    except BaseException:
+        for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            try:
+                os.killpg(process.pid, number)
+                process.wait(seconds)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                pass
+        raise
+
+
 def run(bench, name):
     words = command(name, bench.options.quick)
-    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=SECONDS, env=os.environ)
-    if done.returncode:
-        raise Failure(f"'{' '.join(words)}' failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
-    answer = last_object(done.stdout)
+    returned, out, err = in_a_group(words)
+    if returned:
+        raise Failure(f"'{' '.join(words)}' failed: {(err.strip().splitlines() or ['it said nothing'])[-1]}")
+    answer = last_object(out)
     if not answer or "figures" not in answer:
         raise Failure(f"'{' '.join(words)}' printed no figures.")
     return {"figures": answer["figures"], "goals": [goal(one) for one in answer.get("goals", [])]}
