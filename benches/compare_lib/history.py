@@ -1,6 +1,7 @@
 """docs/benchmarks/history.json, the generated part of docs/benchmarks.md, and the plots."""
 
 import json, os
+from dataclasses import dataclass
 from html import escape
 
 from . import report
@@ -64,18 +65,49 @@ def latest(history):
 
 
 def plots(history):
-    """One picture for each family, one panel for each scene: the ratio over the runs, its goal and its stretch."""
+    """One picture for each family: a panel for each scene, with its ratio over the runs, its goal and its stretch."""
     families = {}
     for scene in scenes():
-        points = [
-            (run, found)
-            for run in history
-            for found in run["scenes"]
-            if found["scene"] == scene.id and "ratio" in found
-        ]
-        if points:
-            families.setdefault(scene.family, []).append(panel(scene, points))
+        runs = [(run, found) for run in history for found in run["scenes"] if found["scene"] == scene.id]
+        for one in of_goals(scene, runs) if scene.loads else of_ratio(scene, runs):
+            families.setdefault(scene.family, []).append(panel(one))
     return {family: picture(panels) for family, panels in families.items()}
+
+
+@dataclass
+class Series:
+    """What one panel shows. A point: the run, the value, the smallest and the largest of a pair."""
+
+    title: str
+    below: str
+    goal: float | None
+    stretch: float | None
+    points: list
+
+
+def of_ratio(scene, runs):
+    points = [(run, found["ratio"], found["ratio_low"], found["ratio_high"]) for run, found in runs if "ratio" in found]
+    goal, stretch = next(
+        (
+            (goal["goal"], goal["stretch"])
+            for _, found in reversed(runs)
+            for goal in found.get("goals", [])
+            if goal["name"] == "times the peer"
+        ),
+        (None, None),
+    )
+    return [Series(f"{scene.id}: times {scene.peer}", scene.title, goal, stretch, points)] if points else []
+
+
+def of_goals(scene, runs):
+    """The load generator's scenes have a panel for each of their goals."""
+    found = {}
+    for run, entry in runs:
+        for goal in entry.get("goals", []):
+            one = found.setdefault(goal["name"], Series(scene.id, goal["name"], None, None, []))
+            one.goal, one.stretch = goal["goal"], goal["stretch"]
+            one.points.append((run, goal["value"], goal["value"], goal["value"]))
+    return list(found.values())
 
 
 def picture(panels):
@@ -92,45 +124,41 @@ def picture(panels):
     )
 
 
-def panel(scene, points):
-    goals = next((goal for goal in points[-1][1]["goals"] if goal["name"] == "times the peer"), {})
-    limits = [value for value in (goals.get("goal"), goals.get("stretch"), 1) if value]
-    top = 1.1 * max(limits + [found["ratio_high"] for _, found in points])
+def panel(series):
+    points = series.points
+    top = 1.1 * max([one for one in (series.goal, series.stretch) if one] + [high for *_, high in points] + [1e-9])
     wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     x = lambda at: LEFT + (wide / 2 if len(points) == 1 else wide * at / (len(points) - 1))
     y = lambda value: TOP + high * (1 - value / top)
     parts = [
-        f'<text class="t" x="{LEFT}" y="14">{escape(scene.id)}: times {escape(scene.peer)}</text>',
-        f'<text x="{LEFT}" y="27">{escape(scene.title)}</text>',
+        f'<text class="t" x="{LEFT}" y="14">{escape(series.title)}</text>',
+        f'<text x="{LEFT}" y="27">{escape(series.below)}</text>',
     ]
-    for value in (0, 1, top / 1.1):
+    # One is where both are equal; it is left out where it would be written over another number.
+    for value in (0, top / 1.1, *([1] if 0.1 < 1 / top < 0.8 else [])):
         parts.append(
             f'<line class="a" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
             f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>'
         )
-    for kind, name in (("goal", "g"), ("stretch", "s")):
-        if goals.get(kind):
-            at = y(goals[kind])
+    for kind, limit, name, away in (("goal", series.goal, "g", 12), ("stretch", series.stretch, "s", -3)):
+        if limit:
             parts.append(
-                f'<line class="{name}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
-                f'<text x="{WIDTH - RIGHT}" y="{at - 3:.1f}" text-anchor="end">{kind} {goals[kind]:g}</text>'
+                f'<line class="{name}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"/>'
+                f'<text x="{WIDTH - RIGHT}" y="{y(limit) + away:.1f}" text-anchor="end">{kind} {limit:g}</text>'
             )
-    line = " ".join(f"{x(at):.1f},{y(found['ratio']):.1f}" for at, (_, found) in enumerate(points))
+    line = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, (_, value, _, _) in enumerate(points))
     parts.append(f'<polyline class="l" points="{line}"/>')
-    for at, (run, found) in enumerate(points):
-        low, high_at = y(found["ratio_low"]), y(found["ratio_high"])
-        said = escape(
-            f"{run['date']} {run['commit']}: {found['ratio']:.2f} "
-            f"({found['ratio_low']:.2f} to {found['ratio_high']:.2f})"
-        )
+    for at, (run, value, least, most) in enumerate(points):
+        said = escape(f"{run['date']} {run['commit']}: {value:.3g} ({least:.3g} to {most:.3g})")
         parts.append(
-            f'<line class="r" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{low:.1f}" y2="{high_at:.1f}"/>'
-            f'<circle class="p" cx="{x(at):.1f}" cy="{y(found["ratio"]):.1f}" r="3"><title>{said}</title></circle>'
+            f'<line class="r" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{y(least):.1f}" y2="{y(most):.1f}"/>'
+            f'<circle class="p" cx="{x(at):.1f}" cy="{y(value):.1f}" r="3"><title>{said}</title></circle>'
         )
     for at in sorted({0, len(points) - 1}):
         anchor = "middle" if len(points) == 1 else "start" if at == 0 else "end"
+        run = points[at][0]
         parts.append(
-            f'<text x="{x(at):.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">{escape(points[at][0]["date"][:10])} '
-            f'{escape(points[at][0]["commit"])}</text>'
+            f'<text x="{x(at):.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">'
+            f'{escape(run["date"][:10])} {escape(run["commit"])}</text>'
         )
     return "".join(parts)

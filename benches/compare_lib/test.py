@@ -151,6 +151,12 @@ class History(unittest.TestCase):
         xml.dom.minidom.parseString(text)
         self.assertIn("&lt;first&gt;", text)
 
+    def test_each_goal_of_the_load_generator_has_a_panel(self):
+        goals = [load.goal({"name": name, "value": 4, "goal": 3, "stretch": 5, "reached": True}) for name in ("a", "b")]
+        text = history.plots([{**run(), "scenes": [{"scene": "load-idle", "figures": {}, "goals": goals}]}])["load"]
+        xml.dom.minidom.parseString(text)
+        self.assertEqual(text.count("<polyline"), 2)
+
     def test_what_failed_is_said(self):
         failed = copy.deepcopy(run())
         failed["scenes"].append({"scene": "up-rclone", "failed": "'rclone' is missing", "goals": []})
