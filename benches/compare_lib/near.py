@@ -100,9 +100,9 @@ def near_window(bench):
             return bench.compare({server.name: side(server) for server in both}, Fixed.name)
 
 
-def large_place(bench, mib):
-    """A place for large files: --dir if it has room for both servers' copies, else --disk-dir."""
-    needed, base = 2 * mib + mib // 8 + 512, bench.options.dir
+def large_place(bench, mib, copies):
+    """A place for large files: --dir if it has room for so many copies beside the source, else --disk-dir."""
+    needed, base = copies * mib + mib // 8 + 512, bench.options.dir
     if min(free_mib(base), available_mib() - 4096 if file_system(base) == "tmpfs" else 1 << 40) < needed:
         base = bench.options.disk_dir
     return base, needed
@@ -111,7 +111,7 @@ def large_place(bench, mib):
 def ten_gib(bench):
     """10 GiB up, once each, no warm-up of that size."""
     mib = bench.size(10240, 256)
-    base, needed = large_place(bench, mib)
+    base, needed = large_place(bench, mib, copies=1)
     with bench.place(base, needed) as work:
         source, expected = bench.large_source(work, mib)
         warm_source, warm_expected = bench.source(work, bench.size(256, 16), "warm")
@@ -122,8 +122,8 @@ def ten_gib(bench):
                     if warm:
                         return put(bench, server, warm_source, warm_expected, warm_source.stat().st_size // MIB, GCM128)
                     run = put(bench, server, source, expected, mib, GCM128)
-                    if server is not both[0]:
-                        server.fresh()
+                    # Room for the other's copy.
+                    server.fresh()
                     return run
 
                 return run
@@ -136,7 +136,7 @@ def ten_gib(bench):
 def first_byte(bench):
     """The first 4 KiB of a 10 GiB download at a random offset: open, one read, close, in a session that is there."""
     mib, count = bench.size(10240, 256), bench.size(50, 10)
-    base, needed = large_place(bench, mib)
+    base, needed = large_place(bench, mib, copies=2)
     with bench.place(base, needed) as work:
         source, expected = bench.large_source(work, mib)
         with bench.servers(work, kinds.Tacdrop, kinds.OpenSsh) as both:

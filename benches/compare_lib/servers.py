@@ -17,9 +17,9 @@ TACDROP_SETTINGS = {
     "TACDROP__LIMITS__UNAUTHENTICATED_CONNECTIONS": "256",
     "TACDROP__NOTIFY__SETTLE_SECONDS": "1",
 }
-# Settings whose sum (MiB) is the memory that tacdrop's operator has allowed. A name that the binary does not know
-# counts nothing.
-BUDGET_SETTINGS = ("buffered_plaintext_mib", "windows_mib")
+# Settings whose sum (MiB) is the memory that tacdrop's operator has allowed. Receive windows are none: what a window
+# lets come is only read when there is a buffer for it.
+BUDGET_SETTINGS = ("buffered_plaintext_mib",)
 TICKET = "B-1"
 
 
