@@ -173,8 +173,8 @@ def chosen(words):
     """The scenes that are meant by names, beginnings of names ('far-100') and families; all without a word."""
     known, found = scenes(), []
     for word in words:
-        meant = [
-            scene for scene in known if scene.id == word or scene.family == word or scene.id.startswith(f"{word}-")
+        meant = [scene for scene in known if scene.id == word] or [
+            scene for scene in known if scene.family == word or scene.id.startswith(f"{word}-")
         ]
         if not meant:
             raise SystemExit(f"There is no scene '{word}'; 'benches/compare --list' shows them.")

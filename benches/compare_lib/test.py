@@ -94,6 +94,7 @@ class Scenes(unittest.TestCase):
     def test_a_word_means_a_scene_a_beginning_or_a_family(self):
         names = lambda *words: [scene.id for scene in scenes.chosen(words)]
         self.assertEqual(names("far-100"), ["far-100-stock", "far-100-large"])
+        self.assertEqual(names("ten-gib"), ["ten-gib"])
         self.assertEqual(names("streams", "streams-8"), ["streams-8", "streams-32"])
         with self.assertRaises(SystemExit):
             names("nonsense")
