@@ -7,6 +7,7 @@
 mod access;
 mod algorithms;
 mod audit;
+mod benches;
 mod cli;
 mod clients;
 mod cuts;

@@ -1,0 +1,1 @@
+"""The parts of `benches/compare`. Standard library only; `fetch.py` alone needs asyncssh."""
