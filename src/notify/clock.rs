@@ -31,6 +31,15 @@ impl Clock {
         }
     }
 
+    /// Lets what is queued in quick succession come together. In tests it has come already.
+    pub(super) async fn gather(&self, duration: Duration) {
+        match self {
+            Self::Machine => tokio::time::sleep(duration).await,
+            #[cfg(test)]
+            Self::Virtual(_) => {}
+        }
+    }
+
     /// What `work` comes to, or `None` when it takes longer than `limit`.
     pub(super) async fn limit<F: Future>(&self, limit: Duration, work: F) -> Option<F::Output> {
         tokio::select! {

@@ -20,7 +20,7 @@ use crate::notify::outbox::{Attempt, Channel, DueNotice, Outbox, OutboxError};
 const AT_ONCE: usize = 4;
 /// The command line may queue notices from another process, which cannot wake this one: so often it looks by itself.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
-/// It does not look more often than this without being woken.
+/// It does not look more often than this, however often it is woken: most that is queued goes into a notice that settles.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// The pause before the second try.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -111,7 +111,7 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
                     };
                     under_way.remove(&task);
                 }
-                () = self.waker.0.notified() => {}
+                () = self.woken() => {}
                 () = self.clock.sleep(pause) => {}
             }
         }
@@ -120,6 +120,12 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
             tracing::warn!(left = deliveries.len(), "deliveries were cut off; they are repeated at the next start");
             deliveries.shutdown().await;
         }
+    }
+
+    /// Waits until it is woken and a little longer. Given up in between, it has looked anyway.
+    async fn woken(&self) {
+        self.waker.0.notified().await;
+        self.clock.gather(LOOK_AT_MOST_EVERY).await;
     }
 
     /// Starts what is due and has room. Returns how long there is nothing more to do.

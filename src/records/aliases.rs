@@ -24,14 +24,20 @@ const HOLDER: &str = "SELECT id FROM entry WHERE parent_id = $1 AND alias_index 
 const BY_BEGINNING: &str = "SELECT id FROM entry WHERE parent_id = $1 AND id >= $2 AND id <= $3 \
      AND replaced_at IS NULL AND withdrawn_at IS NULL ORDER BY id LIMIT $4";
 
+/// The first rank of an alias, and the one behind the last that it can get.
+pub(super) const fn ranks(own_alias: bool) -> (i64, i64) {
+    let first = if own_alias { 0 } else { ENCODED };
+    (first, first + ENCODED)
+}
+
 /// The rank of an entry that comes to a place now, behind all that stand there.
 pub(super) async fn next_rank(conn: &mut Conn, place: &Place, id: &[u8; 16]) -> Result<i64, RecordsError> {
-    let first = if place.own_alias { 0 } else { ENCODED };
+    let (first, behind) = ranks(place.own_alias);
     let row = sqlx::query(LAST_RANK)
         .bind(&place.parent.as_bytes()[..])
         .bind(&place.alias[..])
         .bind(first)
-        .bind(first + ENCODED)
+        .bind(behind)
         .bind(&id[..])
         .fetch_one(conn)
         .await?;

@@ -4,6 +4,8 @@
 //! What is read back may have been changed behind the server's back, so a row that cannot be read is no failure of the
 //! whole page: it is given as what it is.
 
+use std::sync::OnceLock;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
@@ -114,6 +116,52 @@ pub async fn append(conn: &mut Conn, seq: i64, event: &Event<'_>, chain: &[u8; 3
     .bind(&chain[..])
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Rows that [`append_all`] writes in one statement.
+pub const TOGETHER: usize = 16;
+
+/// The text that writes [`TOGETHER`] rows.
+fn append_together() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        let row = |at: usize| {
+            let values: Vec<String> = (1..=8).map(|column| format!("${}", at * 8 + column)).collect();
+            format!("({})", values.join(", "))
+        };
+        let rows: Vec<String> = (0..TOGETHER).map(row).collect();
+        format!(
+            "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) VALUES {}",
+            rows.join(", ")
+        )
+    })
+}
+
+/// Appends rows, each with its number, its event and its link.
+///
+/// # Errors
+/// If the database fails.
+pub async fn append_all(conn: &mut Conn, rows: &[(i64, Event<'_>, [u8; 32])]) -> Result<(), RecordsError> {
+    let together = rows.chunks_exact(TOGETHER);
+    for (seq, event, chain) in together.remainder() {
+        append(conn, *seq, event, chain).await?;
+    }
+    for rows in together {
+        let mut asked = sqlx::query(append_together());
+        for (seq, event, chain) in rows {
+            asked = asked
+                .bind(*seq)
+                .bind(event.at.millis())
+                .bind(event.kind)
+                .bind(event.actor)
+                .bind(event.ticket.map(Word::as_str))
+                .bind(event.subject.map(|id| id.to_vec()))
+                .bind(event.detail)
+                .bind(&chain[..]);
+        }
+        asked.execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

@@ -3,8 +3,10 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::batch::Batch;
 use super::lifecycle::{move_versions, with_chain};
-use super::{Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, unsigned};
+use super::tickets::{STANDING, Standing};
+use super::{Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
 /// A row of the tree. Whether a file or a directory, the id has 16 bytes.
@@ -59,7 +61,7 @@ macro_rules! select {
         concat!(
             "SELECT e.id, e.share_id, e.parent_id, e.kind, e.name, e.mode, e.modified_at, e.current_version, \
              c.length AS current_length, e.receiving_version, r.resumable_at, r.state AS receiving_state, \
-             e.number_base, e.replaced_at, e.withdrawn_at FROM entry e LEFT JOIN version c ON c.id = e.current_version \
+             e.number_base, e.replaced_at, e.withdrawn_at, e.name_index FROM entry e LEFT JOIN version c ON c.id = e.current_version \
              LEFT JOIN version r ON r.id = e.receiving_version ",
             $rest
         )
@@ -179,8 +181,70 @@ async fn uncount(conn: &mut Conn, id: &[u8; 16]) -> Result<(), RecordsError> {
 /// # Errors
 /// If the database fails.
 pub async fn by_id(conn: &mut Conn, id: &[u8; 16]) -> Result<Option<EntryRow>, RecordsError> {
-    let row = sqlx::query(select!("WHERE e.id = $1")).bind(&id[..]).fetch_optional(conn).await?;
+    let row = sqlx::query(BY_ID).bind(&id[..]).fetch_optional(conn).await?;
     row.as_ref().map(entry).transpose()
+}
+
+const BY_NAMES: &str = select!(
+    "WHERE e.parent_id = $1 AND e.name_index IN ($2, $3, $4, $5, $6, $7, $8, $9) AND e.replaced_at IS NULL \
+     AND e.withdrawn_at IS NULL"
+);
+const BY_ID: &str = select!("WHERE e.id = $1");
+const BY_NAME: &str =
+    select!("WHERE e.parent_id = $1 AND e.name_index = $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL");
+
+/// The share's standing comes last: it is not older than the entry.
+static LOOK: Batch = Batch::new(&[BY_NAME, STANDING, BY_ID]);
+
+/// What is found when a name is looked up.
+#[derive(Debug)]
+pub struct Looked {
+    /// The directory.
+    pub directory: Option<EntryRow>,
+    /// What stands there under the name.
+    pub entry: Option<EntryRow>,
+    /// How the share stood just after that; none if there is no such share.
+    pub standing: Option<Standing>,
+}
+
+/// What stands under this name in a directory of a share now, in one question.
+///
+/// # Errors
+/// If the database fails.
+pub async fn look(
+    conn: &mut Conn,
+    share: ShareId,
+    directory: DirectoryId,
+    index: &[u8; 32],
+) -> Result<Looked, RecordsError> {
+    let asked = LOOK.query().bind(&directory.as_bytes()[..]).bind(&index[..]).bind(&share.as_bytes()[..]);
+    let [entries, standings, directories] = Batch::rows::<3>(conn, asked).await?;
+    Ok(Looked {
+        directory: directories.first().map(entry).transpose()?,
+        entry: entries.first().map(entry).transpose()?,
+        standing: standings.first().map(tickets::standing).transpose()?,
+    })
+}
+
+/// Names that are looked up in one question by [`by_names`].
+pub const NAMES: usize = 8;
+
+/// What stands under any of these names, at most [`NAMES`], each with the name's index.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_names(
+    conn: &mut Conn,
+    parent: DirectoryId,
+    indexes: &[[u8; 32]],
+) -> Result<Vec<([u8; 32], EntryRow)>, RecordsError> {
+    let Some(last) = indexes.last() else { return Ok(Vec::new()) };
+    let mut asked = sqlx::query(BY_NAMES).bind(&parent.as_bytes()[..]);
+    for at in 0..NAMES {
+        asked = asked.bind(&indexes.get(at).unwrap_or(last)[..]);
+    }
+    let rows = asked.fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((bytes_as(row, "entry", "name_index")?, entry(row)?))).collect()
 }
 
 /// What stands under this name now.
@@ -188,13 +252,7 @@ pub async fn by_id(conn: &mut Conn, id: &[u8; 16]) -> Result<Option<EntryRow>, R
 /// # Errors
 /// If the database fails.
 pub async fn by_name(conn: &mut Conn, parent: DirectoryId, index: &[u8; 32]) -> Result<Option<EntryRow>, RecordsError> {
-    let row = sqlx::query(select!(
-        "WHERE e.parent_id = $1 AND e.name_index = $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL"
-    ))
-    .bind(&parent.as_bytes()[..])
-    .bind(&index[..])
-    .fetch_optional(conn)
-    .await?;
+    let row = sqlx::query(BY_NAME).bind(&parent.as_bytes()[..]).bind(&index[..]).fetch_optional(conn).await?;
     row.as_ref().map(entry).transpose()
 }
 

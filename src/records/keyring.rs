@@ -97,7 +97,7 @@ impl Keyring {
     /// # Errors
     /// If it cannot be written.
     pub async fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
-        super::copy_database(&self.pool, path).await
+        super::copy_database(&mut *self.pool.acquire().await?, path).await
     }
 
     /// Whether the file is sound, as SQLite sees it: its complaint if not.
@@ -105,7 +105,7 @@ impl Keyring {
     /// # Errors
     /// If the database fails.
     pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
-        super::complaint(&self.pool).await
+        super::complaint(&mut *self.pool.acquire().await?).await
     }
 
     /// Begins a transaction as the one writer.

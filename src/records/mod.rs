@@ -10,6 +10,7 @@
 pub mod aliases;
 pub mod audit;
 pub mod backup;
+mod batch;
 pub mod checks;
 pub mod digests;
 pub mod entries;
@@ -19,7 +20,9 @@ pub mod keyring;
 pub mod lifecycle;
 pub mod lineage;
 pub mod notices;
+mod once;
 pub mod people;
+mod readers;
 pub mod rotation;
 pub mod shelves;
 pub mod survey;
@@ -31,13 +34,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 pub use keyring::Keyring;
+pub use once::NewArtifact;
+pub use readers::Reader;
+use readers::Readers;
 pub use writer::WriteTx;
 use writer::Writer;
 
@@ -46,7 +51,7 @@ use crate::model::ShareId;
 /// How long a statement waits for another process's write before it gives up.
 const BUSY: Duration = Duration::from_secs(15);
 /// Connections that only read.
-const READERS: u32 = 4;
+const READERS: usize = 4;
 
 /// Why the records did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +109,9 @@ pub type Conn = SqliteConnection;
 enum Pool {
     Sqlite {
         writer: Arc<Writer>,
-        readers: SqlitePool,
+        readers: Readers,
         /// For the one question that is asked while another connection is held: it waits for nobody.
-        aside: SqlitePool,
+        aside: Readers,
     },
 }
 
@@ -125,8 +130,8 @@ impl Records {
         let mut writer = sqlite(path).connect().await?;
         sqlx::migrate!("migrations/sqlite").run(&mut writer).await?;
         let writer = Arc::new(Writer::new(writer));
-        let readers = open_sqlite(path, READERS).await?;
-        let aside = open_sqlite(path, 1).await?;
+        let readers = Readers::new(sqlite(path), READERS);
+        let aside = Readers::new(sqlite(path), 1);
         Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
     }
 
@@ -136,7 +141,7 @@ impl Records {
     /// If it cannot be read.
     pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
         let writer = Arc::new(Writer::new(copy_options(path).connect().await?));
-        let (readers, aside) = (open_copy(path, READERS).await?, open_copy(path, 1).await?);
+        let (readers, aside) = (Readers::new(copy_options(path), READERS), Readers::new(copy_options(path), 1));
         Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
     }
 
@@ -146,7 +151,7 @@ impl Records {
     /// If it cannot be written.
     pub async fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
         let Pool::Sqlite { readers, .. } = &self.pool;
-        copy_database(readers, path).await
+        copy_database(&mut *readers.acquire().await?, path).await
     }
 
     /// Whether the file is sound, as SQLite sees it: its complaint if not.
@@ -155,7 +160,7 @@ impl Records {
     /// If the database fails.
     pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
         let Pool::Sqlite { readers, .. } = &self.pool;
-        complaint(readers).await
+        complaint(&mut *readers.acquire().await?).await
     }
 
     /// Which generation of a share's key is in force; none if the records have no such share. May be asked while another
@@ -172,9 +177,9 @@ impl Records {
     ///
     /// # Errors
     /// If none becomes free in time.
-    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, RecordsError> {
+    pub async fn read(&self) -> Result<Reader, RecordsError> {
         let Pool::Sqlite { readers, .. } = &self.pool;
-        Ok(readers.acquire().await?)
+        readers.acquire().await
     }
 
     /// Begins a transaction as the one writer. Dropped without [`commit`](WriteTx::commit), it changes nothing.
@@ -260,12 +265,12 @@ async fn open_copy(path: &Path, connections: u32) -> Result<SqlitePool, RecordsE
         .await?)
 }
 
-async fn copy_database(pool: &SqlitePool, path: &Path) -> Result<(), RecordsError> {
+async fn copy_database(conn: &mut Conn, path: &Path) -> Result<(), RecordsError> {
     let path = path.to_str().ok_or_else(|| RecordsError::Unreadable {
         table: "backup",
         why: "the path of the copy is not UTF-8, which SQLite needs".to_owned(),
     })?;
-    sqlx::query("VACUUM INTO $1").bind(path).execute(pool).await?;
+    sqlx::query("VACUUM INTO $1").bind(path).execute(conn).await?;
     Ok(())
 }
 
@@ -280,8 +285,8 @@ pub async fn trim_copied_checkpoints(keyring: &Path, last: i64) -> Result<(), Re
     Ok(conn.close().await?)
 }
 
-async fn complaint(pool: &SqlitePool) -> Result<Option<String>, RecordsError> {
-    let rows = sqlx::query("PRAGMA integrity_check(10)").fetch_all(pool).await?;
+async fn complaint(conn: &mut Conn) -> Result<Option<String>, RecordsError> {
+    let rows = sqlx::query("PRAGMA integrity_check(10)").fetch_all(conn).await?;
     let lines = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
     Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }

@@ -75,6 +75,32 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
     })
 }
 
+/// What a ticket says of what may be done to its share.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Whether it takes uploads.
+    pub status: TicketStatus,
+    /// Which generation of its share's key is in force.
+    pub key_generation: u32,
+    /// Bytes in it.
+    pub stored_bytes: u64,
+    /// Names in it.
+    pub names: u64,
+}
+
+/// In a batch with the share as `$3`.
+pub(super) const STANDING: &str = "SELECT status, key_generation, stored_bytes, names FROM ticket WHERE share_id = $3";
+
+pub(super) fn standing(row: &SqliteRow) -> Result<Standing, RecordsError> {
+    Ok(Standing {
+        status: text_as(row, "ticket", "status")?,
+        key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
+            .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
+        stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
+        names: unsigned(row, "ticket", "names")?,
+    })
+}
+
 /// Writes a new ticket down.
 ///
 /// # Errors

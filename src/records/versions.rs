@@ -296,7 +296,7 @@ pub enum Place {
 }
 
 impl Place {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Store => "store",
             Self::Records => "records",

@@ -7,15 +7,20 @@
 //! Some errors (a full disk, for one) make SQLite roll the whole transaction back by itself, and a savepoint that comes
 //! after that would silently begin a new one. So each group begins with a savepoint of its own: if that is gone at the end,
 //! the group was lost, and every one of its members hears so.
+//!
+//! A transaction that is known whole before it begins goes in one question ([`Writer::at_once`]): while nobody else waits, its
+//! commit is part of it, and otherwise it is a member like all others.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
-use super::{BUSY, Conn, RecordsError};
+use super::batch::{Asked, Batch};
+use super::once::Positions;
+use super::{BUSY, Conn, RecordsError, audit};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
 const JOIN: &str = "SAVEPOINT member";
@@ -30,11 +35,19 @@ pub(super) struct Writer {
     turn: Arc<Mutex<Option<SqliteConnection>>>,
     /// Changed only by who has the turn.
     group: StdMutex<Group>,
+    /// How many wait for the turn.
+    waiting: AtomicUsize,
+    /// The last row of the audit trail, as far as who had the last turn knows. Only a guess: others write, too, so a statement
+    /// that builds on it compares it.
+    tip: StdMutex<Option<Tip>>,
     /// Whether a task is on its way that will commit.
     commit_comes: AtomicBool,
     /// Where that task runs: the runtime that opened the records, which outlives the others.
     runtime: Handle,
 }
+
+/// The number of a row of the audit trail, and its link.
+pub(super) type Tip = (i64, [u8; 32]);
 
 pub(super) type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
 
@@ -72,6 +85,8 @@ impl Writer {
         Self {
             turn: Arc::new(Mutex::new(Some(conn))),
             group: StdMutex::new(Group { stage: Stage::Idle, members: Vec::new() }),
+            waiting: AtomicUsize::new(0),
+            tip: StdMutex::new(None),
             commit_comes: AtomicBool::new(false),
             runtime: Handle::current(),
         }
@@ -79,12 +94,60 @@ impl Writer {
 
     pub(super) async fn begin(self: &Arc<Self>, alone: bool) -> Result<WriteTx, RecordsError> {
         let mut tx = WriteTx { alone, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
+        self.guess_tip(None);
         self.tidy(&mut tx.conn).await;
         let joins = self.group().stage == Stage::Between;
         self.set(if joins { Stage::Member } else { Stage::Beginning });
         run(&mut tx.conn, if joins { JOIN } else { BEGIN }).await?;
         self.set(Stage::Member);
         Ok(tx)
+    }
+
+    /// Carries out a transaction that is known whole but for the row of the audit trail that it builds on. False if `bind`
+    /// gives nothing, or the trail is empty.
+    pub(super) async fn at_once(
+        self: &Arc<Self>,
+        positions: &'static Positions,
+        bind: impl FnOnce(Asked<'static>, Tip) -> Option<(Asked<'static>, Tip)>,
+    ) -> Result<bool, RecordsError> {
+        let mut conn = self.turn().await?;
+        self.tidy(&mut conn).await;
+        let known = self.tip.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tip = match known {
+            Some(tip) => tip,
+            None => match audit::tip(&mut conn).await? {
+                Some(tip) => tip,
+                None => return Ok(false),
+            },
+        };
+        let joins = self.group().stage == Stage::Between;
+        let alone = !joins && self.waiting.load(Ordering::Acquire) == 0;
+        let batch = match (alone, joins) {
+            (true, _) => &positions.alone,
+            (false, false) => &positions.first,
+            (false, true) => &positions.next,
+        };
+        let Some((asked, next)) = bind(batch.query(), tip) else { return Ok(false) };
+        self.set(if joins { Stage::Member } else { Stage::Beginning });
+        if alone {
+            let outcome = Batch::run(&mut conn, asked).await;
+            if outcome.is_ok() {
+                self.set(Stage::Idle);
+                self.guess_tip(Some(next));
+            } else {
+                self.tidy(&mut conn).await;
+            }
+            return outcome.map(|()| true);
+        }
+        let mut tx = WriteTx { alone: false, conn, ending: Ending(Arc::clone(self)) };
+        Batch::run(&mut tx.conn, asked).await?;
+        self.guess_tip(Some(next));
+        tx.kept().await?;
+        Ok(true)
+    }
+
+    fn guess_tip(&self, tip: Option<Tip>) {
+        *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
     }
 
     /// The turn, in no transaction, for statements that must not be in one.
@@ -107,6 +170,7 @@ impl Writer {
     }
 
     async fn turn(&self) -> Result<Turn, RecordsError> {
+        let _waits = Waits::behind(&self.waiting);
         let turn = tokio::time::timeout(BUSY, Arc::clone(&self.turn).lock_owned());
         let turn = turn.await.map_err(|_| RecordsError::Busy)?;
         OwnedMutexGuard::try_map(turn, Option::as_mut).map_err(|_| RecordsError::Database(sqlx::Error::PoolClosed))
@@ -189,8 +253,13 @@ impl WriteTx {
     /// # Errors
     /// If the database cannot; then nothing has changed.
     pub async fn commit(mut self) -> Result<(), RecordsError> {
-        let (done, answer) = oneshot::channel();
         run(&mut self.conn, KEEP).await?;
+        self.kept().await
+    }
+
+    /// Its savepoint is released: waits until it is durable.
+    async fn kept(mut self) -> Result<(), RecordsError> {
+        let (done, answer) = oneshot::channel();
         {
             let mut group = self.ending.0.group();
             group.stage = Stage::Between;
@@ -207,6 +276,22 @@ impl WriteTx {
             Ok(Err(Lost::Failed(why))) => Err(RecordsError::Database(sqlx::Error::Protocol(why))),
             Err(_) => Err(RecordsError::Database(sqlx::Error::WorkerCrashed)),
         }
+    }
+}
+
+/// Counts who waits for the turn, as long as it lives.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn behind(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::AcqRel);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -48,23 +48,29 @@ pub(crate) async fn write(
 /// Appends events in their order. The transaction must be the one writer: then nobody else takes the same numbers.
 async fn append<'a>(conn: &mut Conn, events: impl Iterator<Item = Event<'a>>) -> Result<(), RecordsError> {
     let (mut seq, mut link) = rows::tip(conn).await?.unwrap_or((0, [0; 32]));
+    let mut linked = Vec::new();
     for event in events {
         seq = seq.checked_add(1).ok_or_else(|| RecordsError::Unreadable {
             table: "audit_event",
             why: "the last number is the highest that there can be".to_owned(),
         })?;
-        link = Link {
-            at: event.at.millis(),
-            kind: event.kind,
-            actor: event.actor,
-            ticket: event.ticket.map_or("", Word::as_str),
-            subject: event.subject.as_ref().map_or(&[], |id| &id[..]),
-            detail: event.detail,
-        }
-        .after(&link, seq);
-        rows::append(conn, seq, &event, &link).await?;
+        link = link_of(&event, &link, seq);
+        linked.push((seq, event, link));
     }
-    Ok(())
+    rows::append_all(conn, &linked).await
+}
+
+/// The link of an event that gets this number behind a row with this link.
+pub(crate) fn link_of(event: &Event<'_>, before: &[u8; 32], seq: i64) -> [u8; 32] {
+    let link = Link {
+        at: event.at.millis(),
+        kind: event.kind,
+        actor: event.actor,
+        ticket: event.ticket.map_or("", Word::as_str),
+        subject: event.subject.as_ref().map_or(&[], |id| &id[..]),
+        detail: event.detail,
+    };
+    link.after(before, seq)
 }
 
 /// The link of a row that somebody made up.

@@ -199,6 +199,11 @@ impl Cabinet {
         Err(Error::KeysReplaced)
     }
 
+    /// The keys of a share that were in force when they were asked for last; whoever uses them looks whether they still are.
+    pub(crate) fn at_hand(&self, share: ShareId) -> Option<Arc<ShareKeys>> {
+        self.shares().get(&share).map(Arc::clone)
+    }
+
     /// The keys of a share that are in force. May be asked while a connection of the records is held.
     pub(crate) async fn share(&self, share: ShareId) -> Result<Arc<ShareKeys>, Error> {
         for _ in 0..ROUNDS {

@@ -4,7 +4,7 @@
 //! available. After a publish and after a rename the file is put on a list; one task works on it, one file at a time. What
 //! a crash or a full list leaves undone is found by a walk over the names at the next start.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,11 +16,11 @@ use super::keys::{ShareKeys, with_keys_in_force};
 use super::tree::open_name;
 use super::{Error, House, Shares};
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
-use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, Time, Verdict, VersionState, Word};
+use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
+use crate::records::tickets;
 use crate::records::versions::{self, VersionRow};
-use crate::records::{Conn, tickets};
 
 /// Files that wait to be looked at. If there are more, all names are walked over.
 const WAITING: usize = 1024;
@@ -157,25 +157,52 @@ impl Shares {
         let (Some(directory), Some(sealed), true) = (row.parent, &row.name, row.in_sight && !row.is_directory) else {
             return Ok(());
         };
-        let Some(ticket) = tickets::by_share(&mut conn, row.share).await? else { return Ok(()) };
-        let keys = self.0.keys.share(row.share).await?;
-        let name = open_name(&mut conn, &keys, row.id, sealed).await?;
+        let keys = match self.0.keys.at_hand(row.share) {
+            Some(keys) => keys,
+            None => self.0.keys.share(row.share).await?,
+        };
+        let name = match open_name(&mut conn, &keys, row.id, sealed).await {
+            Err(Error::KeysReplaced) => return Err(self.keys_replaced(row.share).await),
+            name => name?,
+        };
+        let others: Vec<(FileName, Algorithm)> = sidecars_of(&name).collect();
+        let described = described_by(&name);
+        let mut indexes: Vec<_> = others.iter().map(|(name, _)| keys.names.index(directory, name)).collect();
+        indexes.extend(described.as_ref().map(|(name, _)| keys.names.index(directory, name)));
+        let mut there = HashMap::new();
+        for indexes in indexes.chunks(entries::NAMES) {
+            there.extend(entries::by_names(&mut conn, directory, indexes).await?);
+        }
+        let named = |name: &FileName| {
+            there.get(&keys.names.index(directory, name)).filter(|row: &&EntryRow| !row.is_directory).cloned()
+        };
         let mut pairs = Vec::new();
-        if let Some((described, algorithm)) = described_by(&name)
-            && let Some(target) = named(&mut conn, &keys, directory, &described).await?
+        if let Some((described, algorithm)) = described
+            && let Some(target) = named(&described)
         {
             pairs.push(Pair { target, sidecar: row.clone(), name: described, algorithm });
         }
-        for (other, algorithm) in sidecars_of(&name) {
-            if let Some(sidecar) = named(&mut conn, &keys, directory, &other).await? {
+        for (other, algorithm) in others {
+            if let Some(sidecar) = named(&other) {
                 pairs.push(Pair { target: row.clone(), sidecar, name: name.clone(), algorithm });
             }
+        }
+        // What is not there may have got other indexes meanwhile.
+        let standing = tickets::by_share(&mut conn, row.share).await?;
+        let Some(ticket) = standing else { return Ok(()) };
+        if ticket.key_generation != keys.generation {
+            return Err(self.keys_replaced(row.share).await);
         }
         drop(conn);
         for pair in pairs {
             self.check_pair(&keys, &ticket.reference, &pair).await?;
         }
         Ok(())
+    }
+
+    /// Has the keys at hand that are in force, and says that it is to be done again.
+    async fn keys_replaced(&self, share: ShareId) -> Error {
+        self.0.keys.share(share).await.err().unwrap_or(Error::KeysReplaced)
     }
 
     /// Compares a file with a sidecar, unless that was done or one of them is not whole.
@@ -237,16 +264,6 @@ struct Pair {
     /// The file's name.
     name: FileName,
     algorithm: Algorithm,
-}
-
-async fn named(
-    conn: &mut Conn,
-    keys: &ShareKeys,
-    directory: DirectoryId,
-    name: &FileName,
-) -> Result<Option<EntryRow>, Error> {
-    let row = entries::by_name(conn, directory, &keys.names.index(directory, name)).await?;
-    Ok(row.filter(|row| !row.is_directory))
 }
 
 fn available(version: Option<VersionRow>) -> Option<VersionRow> {

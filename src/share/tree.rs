@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word, alias};
 use crate::records::entries::{self, EntryRow};
+use crate::records::tickets::Standing;
 use crate::records::{Conn, rotation};
 use crate::share::keys::{ROUNDS, ShareKeys};
 use crate::share::{Error, House, aliases};
@@ -43,6 +44,8 @@ pub(crate) struct Spot {
     pub(crate) from_support: bool,
     /// The names from the share's root down.
     pub(crate) names: Vec<FileName>,
+    /// How the share stood when the last name was looked up; none for the root, and for a share without a ticket.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl Spot {
@@ -51,13 +54,18 @@ impl Spot {
         let root = reach.root();
         let mut spot = Self {
             at: None,
-            entry: entries::by_id(conn, root.as_bytes()).await?,
+            entry: None,
             from_support: names.first().is_some_and(is_from_support),
             names: Vec::with_capacity(names.len()),
+            standing: None,
             reach,
         };
+        if names.is_empty() {
+            spot.entry = entries::by_id(conn, root.as_bytes()).await?;
+        }
         for name in names {
             let directory = match &spot.entry {
+                _ if spot.at.is_none() => root,
                 Some(entry) if entry.is_directory => DirectoryId::from_bytes(entry.id),
                 Some(_) => return Err(Refusal::NotDirectory.into()),
                 None => return Err(Refusal::NoSuchFile.into()),
@@ -72,31 +80,31 @@ impl Spot {
 
     /// What is meant by `given` in a directory, its own name, and that name's index.
     async fn step(
-        &self,
+        &mut self,
         conn: &mut Conn,
         directory: DirectoryId,
         given: &FileName,
     ) -> Result<(Option<EntryRow>, FileName, [u8; 32]), Error> {
+        let index = self.reach.keys.names.index(directory, given);
+        let found = entries::look(conn, self.reach.share(), directory, &index).await?;
+        match found.directory {
+            Some(there) if there.is_directory => {}
+            Some(_) => return Err(Refusal::NotDirectory.into()),
+            None => return Err(Refusal::NoSuchFile.into()),
+        }
+        self.standing = found.standing;
         let keys = &self.reach.keys;
-        let index = keys.names.index(directory, given);
         // What was shown so leads there whatever customers upload later: a name that itself has the form of an alias with an
         // id in it is always shown otherwise. All other names are first of all what they are.
         let alias_first = self.shows_aliases() && alias::id_in(given).is_some();
-        let mut exact = None;
-        if !alias_first {
-            exact = entries::by_name(conn, directory, &index).await?;
-        }
-        if exact.is_none()
+        if (alias_first || found.entry.is_none())
             && self.shows_aliases()
             && let Some((row, itself)) = aliases::meant(conn, keys, directory, given).await?
         {
             let index = keys.names.index(directory, &itself);
             return Ok((Some(row), itself, index));
         }
-        if alias_first {
-            exact = entries::by_name(conn, directory, &index).await?;
-        }
-        Ok((exact, given.clone(), index))
+        Ok((found.entry, given.clone(), index))
     }
 
     /// What stands there.
@@ -144,13 +152,21 @@ impl House {
         names: &[FileName],
         aliases: bool,
     ) -> Result<Spot, Error> {
+        let mut at_hand = self.keys.at_hand(share);
         for _ in 0..ROUNDS {
-            let keys = self.keys.share(share).await?;
+            // Which keys are in force is asked behind the names: if these are, they were all the time, as generations only
+            // ever go up.
+            let keys = match at_hand.take() {
+                Some(keys) => keys,
+                None => self.keys.share(share).await?,
+            };
             let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys), aliases };
             let found = Spot::find(conn, reach, names).await;
-            // What is not found may have got other indexes meanwhile.
-            let is_found = found.as_ref().is_ok_and(|spot| spot.entry.is_some());
-            if is_found || self.check_in_force(&keys).await.is_ok() {
+            let is_in_force = match found.as_ref().ok().and_then(|spot| spot.standing) {
+                Some(standing) => standing.key_generation == keys.generation,
+                None => self.check_in_force(&keys).await.is_ok(),
+            };
+            if is_in_force {
                 return found;
             }
         }

@@ -14,6 +14,7 @@ use crate::model::{
     ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow, NewEntry};
+use crate::records::tickets::Standing;
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, tickets, versions};
 use crate::share::keys::with_keys_in_force;
@@ -490,10 +491,7 @@ impl View {
                 return Err(Refusal::IsDirectory.into());
             }
             spot.changeable()?;
-            match self.check_may_change(&mut *self.house().records.read().await?, &spot).await {
-                Err(Error::KeysReplaced) => continue,
-                other => other?,
-            }
+            let standing = self.check_may_write(&spot)?;
             if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
@@ -514,7 +512,7 @@ impl View {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
-                check_room_for_file(&mut *self.house().records.read().await?, &spot.reach.ticket, self.house()).await?;
+                check_room_for_file(standing, self.house())?;
             }
             if let Some(upload) = upload::open(self, path, spot, mode, ended).await? {
                 return Ok(upload);
@@ -523,13 +521,29 @@ impl View {
         Err(Refusal::Fenced.into())
     }
 
+    /// Whether this login may write something there, as the share stood when the place was found. The transaction that
+    /// writes looks again.
+    fn check_may_write(&self, spot: &Spot) -> Result<Standing, Error> {
+        self.check_side(spot)?;
+        match spot.standing {
+            Some(standing) if standing.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
+            Some(standing) => Ok(standing),
+            None => Err(Refusal::LoginEnded.into()),
+        }
+    }
+
+    /// Customers write outside of `from-support`, engineers in it.
+    fn check_side(&self, spot: &Spot) -> Result<(), Refusal> {
+        match (self.is_engineer(), spot.from_support) {
+            (false, true) => Err(Refusal::FromSupportOnly),
+            (true, false) => Err(Refusal::CustomerOnly),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this login may change something at this place now.
     pub(crate) async fn check_may_change(&self, conn: &mut Conn, spot: &Spot) -> Result<(), Error> {
-        match (self.is_engineer(), spot.from_support) {
-            (false, true) => return Err(Refusal::FromSupportOnly.into()),
-            (true, false) => return Err(Refusal::CustomerOnly.into()),
-            _ => {}
-        }
+        self.check_side(spot)?;
         if check_open(conn, &spot.reach.ticket).await? != spot.reach.keys.generation {
             return Err(Error::KeysReplaced);
         }
@@ -546,13 +560,12 @@ pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<u32, Er
     }
 }
 
-/// Whether a ticket's share may get one more file with something in it.
-async fn check_room_for_file(conn: &mut Conn, ticket: &Word, house: &House) -> Result<(), Error> {
-    match tickets::by_reference(conn, ticket.as_str()).await? {
-        Some(ticket) if ticket.names >= house.settings.names_per_share => Err(Refusal::TooManyNames.into()),
-        Some(ticket) if ticket.stored_bytes >= house.settings.share_bytes => Err(Refusal::QuotaExceeded.into()),
-        _ => Ok(()),
+/// Whether a share may get one more file with something in it.
+fn check_room_for_file(standing: Standing, house: &House) -> Result<(), Refusal> {
+    if standing.names >= house.settings.names_per_share {
+        return Err(Refusal::TooManyNames);
     }
+    if standing.stored_bytes >= house.settings.share_bytes { Err(Refusal::QuotaExceeded) } else { Ok(()) }
 }
 
 /// Whether a ticket's share may get one more name.

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
+use super::cot::Cot;
+use super::progress::resume_point;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time};
 use crate::share::{Attributes, PlaceKind};
 
@@ -26,8 +28,6 @@ const EARLY: u64 = 4 << 20;
 const EARLY_WRITES: usize = 256;
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;
-/// STAT of an unfinished upload gives a multiple of this.
-pub(crate) const RESUME_STEP: u64 = 64 << 10;
 /// How long one waits for an upload of another session, or another handle, to be over.
 const FENCE: Duration = Duration::from_secs(60);
 
@@ -68,6 +68,8 @@ pub(crate) struct Lane {
     artifact: ArtifactId,
     session: u64,
     state: Mutex<State>,
+    /// Where the worker sleeps until there is something to do.
+    pub(super) cot: Cot,
     /// Tells the worker that there is something to do.
     work: Notify,
     /// Tells who waits that the worker has caught up a little.
@@ -145,6 +147,7 @@ impl Lane {
                 mode,
                 modified: None,
             }),
+            cot: Cot::default(),
             work: Notify::new(),
             room: Notify::new(),
             received: AtomicU64::new(length),
@@ -279,7 +282,7 @@ impl Lane {
             state.settle();
             state.jobs.push_back(Job::Cut);
             drop(state);
-            self.work.notify_one();
+            self.call();
         }
     }
 
@@ -298,7 +301,7 @@ impl Lane {
                 state.jobs.push_back(Job::Cut);
             }
         }
-        self.work.notify_one();
+        self.call();
         self.wait_for_end().await
     }
 
@@ -359,7 +362,7 @@ impl Lane {
         if let Phase::Refusing(refusal) = state.phase {
             return Err(refusal);
         }
-        let mut wake = state.unsettled_since.is_none();
+        let (wake, mut has_job) = (state.unsettled_since.is_none(), false);
         state.unsettled_since.get_or_insert_with(Instant::now);
         let at = match state.runs.iter().position(|open| open.id == *run && open.next == offset) {
             Some(at) => at,
@@ -385,14 +388,17 @@ impl Lane {
                 let (offset, id) = (*start, run.id);
                 if let Some((_, buffer)) = run.chunk.take() {
                     state.jobs.push_back(Job::Data { run: id, offset, buffer, ends: false });
-                    wake = true;
+                    has_job = true;
                 }
             }
         }
         let end = state.runs.get(at).map_or(0, |run| run.next);
         state.length = state.length.max(end);
         drop(state);
-        if wake {
+        if has_job {
+            self.call();
+        } else if wake {
+            // For the time when everything is made durable; one that still sleeps looks at the clock when it gets up.
             self.work.notify_one();
         }
         Ok(taken)
@@ -403,7 +409,7 @@ impl Lane {
         let mut state = self.state();
         if state.unsettled_since.is_none() {
             state.unsettled_since = Some(Instant::now());
-            self.work.notify_one();
+            self.call();
         }
         state.length = state.length.max(offset + bytes.len() as u64);
         state.early_bytes += bytes.len() as u64;
@@ -431,7 +437,7 @@ impl Lane {
         state.length = length;
         state.jobs.push_back(Job::Truncate { length });
         drop(state);
-        self.work.notify_one();
+        self.call();
         Ok(())
     }
 
@@ -439,7 +445,7 @@ impl Lane {
     /// has used up its buffers.
     pub(super) fn settle(&self) {
         self.state().settle();
-        self.work.notify_one();
+        self.call();
     }
 
     /// Asks the worker, behind everything that was written before, and waits for its answer.
@@ -463,7 +469,7 @@ impl Lane {
             }
             state.jobs.push_back(job);
         }
-        self.work.notify_one();
+        self.call();
         // The worker answers or, having failed, drops the question.
         answer.await.unwrap_or_else(|_| match self.phase() {
             Phase::Refusing(refusal) => Err(refusal),
@@ -523,6 +529,12 @@ impl Lane {
         self.room.notify_waiters();
     }
 
+    /// Tells the worker that there is something to do.
+    fn call(&self) {
+        self.work.notify_one();
+        self.cot.rouse();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -577,27 +589,6 @@ impl State {
             self.runs.iter().any(|run| run.chunk.as_ref().is_some_and(|(start, _)| *start < end && offset < run.next));
         if over_early || over_chunk {
             self.settle();
-        }
-    }
-}
-
-/// Where an upload whose first `durable` bytes are there can go on: the largest multiple of [`RESUME_STEP`] strictly
-/// below, so that a client which lost the line between its last byte and CLOSE still has something to send.
-pub(crate) const fn resume_point(durable: u64) -> u64 {
-    durable.saturating_sub(1) / RESUME_STEP * RESUME_STEP
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn r26_the_resume_point_is_strictly_below() {
-        let step = RESUME_STEP;
-        let points =
-            [(0, 0), (1, 0), (step, 0), (step + 1, step), (3 * step, 2 * step), (u64::MAX, u64::MAX / step * step)];
-        for (durable, point) in points {
-            assert_eq!(resume_point(durable), point, "{durable}");
         }
     }
 }

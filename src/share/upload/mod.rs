@@ -5,6 +5,7 @@
 //! task per upload on the runtime for works. `docs/format.md` says what ends up where.
 
 mod buffer;
+mod cot;
 mod extents;
 mod hasher;
 mod lane;
@@ -309,8 +310,14 @@ pub(crate) async fn open(
     if continues && view.login().is_upload_only() {
         lane.leave_undecided();
     }
+    let has_work = start.copies.is_some();
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
-    view.house().works.spawn(worker.run());
+    lane.cot.lay(worker, view.house().works.clone());
+    if has_work {
+        lane.cot.rouse();
+    } else {
+        view.house().uploads.watch.keep(view.house());
+    }
     let mut upload = Upload::with_lane(view, path, mode, lane);
     upload.continues = continues;
     Ok(Some(upload))

@@ -5,6 +5,8 @@
 use crate::model::{ObjectId, VersionId};
 use crate::vault::{Digest, FileKey, Slice, SliceMap, VaultError};
 
+/// STAT of an unfinished upload gives a multiple of this.
+pub(crate) const RESUME_STEP: u64 = 64 << 10;
 const MALFORMED: VaultError = VaultError::Malformed { what: "state of an unfinished upload" };
 
 /// The state that an upload goes on from.
@@ -63,6 +65,12 @@ fn slice(bytes: &[u8; 40]) -> Result<Slice, VaultError> {
     Ok(Slice { offset: number(0)?, length: number(8)?, extent, within: number(32)? })
 }
 
+/// Where an upload whose first `durable` bytes are there can go on: the largest multiple of [`RESUME_STEP`] strictly
+/// below, so that a client which lost the line between its last byte and CLOSE still has something to send.
+pub(crate) const fn resume_point(durable: u64) -> u64 {
+    durable.saturating_sub(1) / RESUME_STEP * RESUME_STEP
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +89,15 @@ mod tests {
         let opened = Progress::open(&key, version, 64, &sealed).unwrap();
         assert_eq!((opened.map, opened.digest.hashed()), (progress.map, 3));
         assert!(Progress::open(&key, version, 65, &sealed).is_err());
+    }
+
+    #[test]
+    fn r26_the_resume_point_is_strictly_below() {
+        let step = RESUME_STEP;
+        let points =
+            [(0, 0), (1, 0), (step, 0), (step + 1, step), (3 * step, 2 * step), (u64::MAX, u64::MAX / step * step)];
+        for (durable, point) in points {
+            assert_eq!(resume_point(durable), point, "{durable}");
+        }
     }
 }

@@ -2,26 +2,32 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
-use super::lane::{Lane, resume_point};
-use super::progress::Progress;
+use super::lane::Lane;
+use super::progress::{Progress, resume_point};
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, ObjectId, Refusal, ShareId, Time, Transport, VersionId, VersionState, Word,
+    ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, Refusal, ShareId, Time, Transport, VersionId, VersionState,
+    Word,
 };
+use crate::records::audit::Event;
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
 use crate::records::versions::{NewVersion, Place, ProgressRow, Publication};
-use crate::records::{Conn, entries, versions};
+use crate::records::{Conn, NewArtifact, entries, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
 use crate::share::view::{check_open, check_room_for_name};
 use crate::share::{Error, House, Login, outbox};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
+
+/// What the audit trail calls it.
+const AVAILABLE: &str = "artifact.available";
 
 /// What is known of an upload's rows.
 pub(super) struct Ledger {
@@ -60,15 +66,21 @@ impl Ledger {
     }
 
     /// An event of this upload, with where it came from.
-    async fn note(&self, conn: &mut Conn, kind: &'static str, mut detail: Value) -> Result<(), Error> {
+    async fn note(&self, conn: &mut Conn, kind: &'static str, detail: Value) -> Result<(), Error> {
+        let detail = self.signed(detail);
+        let id = Some(*self.version.as_bytes());
+        let subject = Subject { actor: self.uploader(), ticket: Some(&self.ticket), id };
+        Ok(audit::write(conn, kind, subject, &detail).await?)
+    }
+
+    /// What an event of this upload says, with where it came from.
+    fn signed(&self, mut detail: Value) -> Value {
         detail["artifact"] = Value::String(self.artifact.to_string());
         self.login.0.sign(&mut detail);
         if self.transport.is_weak() {
             detail["transport"] = Value::String(self.transport.to_string());
         }
-        let id = Some(*self.version.as_bytes());
-        let subject = Subject { actor: self.uploader(), ticket: Some(&self.ticket), id };
-        Ok(audit::write(conn, kind, subject, &detail).await?)
+        detail
     }
 
     /// Says in the audit trail that it is over, if nothing has said so yet.
@@ -144,17 +156,7 @@ impl Ledger {
             return Ok(number);
         }
         let number = versions::highest_number(conn, self.artifact).await? + 1;
-        let new = NewVersion {
-            id: self.version,
-            artifact: self.artifact,
-            number,
-            key_generation: self.keys.generation,
-            file_key: self.wrapped.as_bytes(),
-            uploaded_by: self.uploader(),
-            opened_at: self.opened_at,
-            touched_at: house.clock.now(),
-            transport: self.transport,
-        };
+        let new = self.new_version(number, house.clock.now());
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
             discard(conn, old, &self.ticket, self.uploader(), house.clock.now()).await?;
@@ -295,6 +297,7 @@ impl Ledger {
         // A manifest that lies in the store must be durable before the transaction, and needs the version's number.
         let number = match self.number {
             Some(number) => number,
+            None if !self.has_entry => 1,
             None => versions::highest_number(&mut *house.records.read().await?, self.artifact).await? + 1,
         };
         let manifest = Manifest {
@@ -320,17 +323,6 @@ impl Ledger {
         }
         house.points.pass("publish.manifest-stored");
 
-        let mut tx = house.records.begin().await?;
-        self.take_keys_in_force(tx.conn(), house).await?;
-        let recorded = self.ensure_rows(tx.conn(), house, lane).await?;
-        if recorded != number {
-            return Err(Refusal::Fenced.into());
-        }
-        self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
-        self.release_unused(tx.conn(), extents, &used, house.clock.now()).await?;
-        if in_records {
-            versions::put_object(tx.conn(), object, &manifest).await?;
-        }
         let publication = Publication {
             id: self.version,
             length,
@@ -340,23 +332,44 @@ impl Ledger {
             progress: &state,
             at: now,
         };
-        if !versions::publish(tx.conn(), &publication).await? {
-            return Err(Refusal::Fenced.into());
-        }
-        let (mode, modified) = lane.wished_attributes();
-        entries::set_versions(tx.conn(), self.artifact.as_bytes(), Some(self.version), None).await?;
-        entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), Some(modified.unwrap_or(now))).await?;
         let detail = json!({
             "bytes": length,
             "sha256": hex::encode(sha256),
             "manifest": hex::encode(hash),
         });
-        self.note(tx.conn(), "artifact.available", detail).await?;
-        if !self.from_support {
-            outbox::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
+        let inline = in_records.then_some(&manifest[..]);
+        let is_done = match extents.values().next() {
+            Some(only) if extents.len() == 1 && used.contains(&only.id) => {
+                self.add_at_once(house, lane, only, &publication, inline, detail.clone()).await?
+            }
+            _ => false,
+        };
+        if !is_done {
+            let mut tx = house.records.begin().await?;
+            self.take_keys_in_force(tx.conn(), house).await?;
+            let recorded = self.ensure_rows(tx.conn(), house, lane).await?;
+            if recorded != number {
+                return Err(Refusal::Fenced.into());
+            }
+            self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
+            self.release_unused(tx.conn(), extents, &used, house.clock.now()).await?;
+            if let Some(manifest) = inline {
+                versions::put_object(tx.conn(), object, manifest).await?;
+            }
+            if !versions::publish(tx.conn(), &publication).await? {
+                return Err(Refusal::Fenced.into());
+            }
+            let (mode, modified) = lane.wished_attributes();
+            let (id, modified) = (self.artifact.as_bytes(), modified.unwrap_or(now));
+            entries::set_versions(tx.conn(), id, Some(self.version), None).await?;
+            entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
+            self.note(tx.conn(), AVAILABLE, detail).await?;
+            if !self.from_support {
+                outbox::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
+            }
+            house.points.pass("publish.before-commit");
+            tx.commit().await?;
         }
-        house.points.pass("publish.before-commit");
-        tx.commit().await?;
         house.points.pass("publish.after-commit");
 
         (self.stored_manifest, self.told) = (None, true);
@@ -371,6 +384,72 @@ impl Ledger {
         house.notice_queued();
         house.look_at_sidecars(self.artifact);
         Ok(())
+    }
+
+    /// Writes a new file of one extent down at once, if it is one that nothing stands in the way of. False if it has to go the
+    /// long way, which also says why it must not be at all.
+    async fn add_at_once(
+        &self,
+        house: &House,
+        lane: &Lane,
+        extent: &EndedExtent,
+        publication: &Publication<'_>,
+        manifest: Option<&[u8]>,
+        detail: Value,
+    ) -> Result<bool, Error> {
+        let (directory, name) = lane.place();
+        let is_new = !self.has_entry && self.number.is_none() && self.discards.is_none() && extent.rows == Rows::None;
+        if !is_new || self.from_support || house.settings.temporary_names.matches(&name) {
+            return Ok(false);
+        }
+        let (mode, modified) = lane.wished_attributes();
+        let detail = self.signed(detail).to_string();
+        let event = Event {
+            at: Time::now(),
+            kind: AVAILABLE,
+            actor: self.uploader(),
+            ticket: Some(&self.ticket),
+            subject: Some(*self.version.as_bytes()),
+            detail: &detail,
+        };
+        let new = NewArtifact {
+            ticket: &self.ticket,
+            share: self.share(),
+            place: &self.keys.place(*self.artifact.as_bytes(), directory, &name)?,
+            mode,
+            modified_at: modified.unwrap_or(publication.at),
+            version: &self.new_version(1, house.clock.now()),
+            publication,
+            manifest,
+            extent: &extent.row(),
+            bytes: match &extent.home {
+                Home::Memory(bytes) => Some(bytes),
+                _ => None,
+            },
+            most_names: house.settings.names_per_share,
+            most_bytes: house.settings.share_bytes,
+            notice: NoticeId::from_bytes(vault::random::array()?),
+            settle: millis(house.settings.settle),
+            settle_most: millis(house.settings.settle_max),
+            event: &event,
+        };
+        house.points.pass("publish.before-commit");
+        Ok(house.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?)
+    }
+
+    /// The row of its version.
+    fn new_version(&self, number: u64, touched_at: HouseTime) -> NewVersion<'_> {
+        NewVersion {
+            id: self.version,
+            artifact: self.artifact,
+            number,
+            key_generation: self.keys.generation,
+            file_key: self.wrapped.as_bytes(),
+            uploaded_by: self.uploader(),
+            opened_at: self.opened_at,
+            touched_at,
+            transport: self.transport,
+        }
     }
 
     /// When an upload is over: what it left in the store without a row is doomed, so that no refused or failed upload fills
@@ -416,6 +495,10 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
 fn manifest_entries(

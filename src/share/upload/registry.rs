@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cot::Watch;
 use super::lane::Lane;
 use crate::model::{DirectoryId, FileName};
 
@@ -16,6 +17,7 @@ pub(crate) struct Registry {
     lanes: Mutex<HashMap<Name, Arc<Lane>>>,
     /// Counts uploads that have ended: who saw a row and then no upload knows by it whether the row may have changed.
     ended: AtomicU64,
+    pub(super) watch: Watch,
 }
 
 impl Registry {
@@ -80,6 +82,12 @@ impl Registry {
                 lane.settle();
             }
         }
+    }
+
+    /// Gets every worker up that still sleeps.
+    pub(super) fn rouse_all(&self) {
+        let lanes: Vec<_> = self.lanes().values().map(Arc::clone).collect();
+        lanes.iter().for_each(|lane| lane.cot.rouse());
     }
 
     /// Cuts everything that is under way and waits until it is written down.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::lane::resume_point;
-use super::progress::Progress;
+use super::progress::{Progress, resume_point};
 use super::publish::discard;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};

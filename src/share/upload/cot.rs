@@ -1,0 +1,59 @@
+//! Where the worker of an upload sleeps until there is something for it to do.
+//!
+//! A small file is one buffer, and its CLOSE is the first thing that its worker has to do. So no task is begun for it before
+//! that: waking another thread at OPEN and again at the first byte would cost more than hashing and sealing what comes. What
+//! the worker does by the clock it does after it was got up, which happens within [`SLEEP`] in any case.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::worker::Worker;
+use crate::share::House;
+
+/// How long a worker sleeps at most: less than the time that rows may be owed.
+const SLEEP: Duration = Duration::from_millis(500);
+
+/// The place of one worker.
+#[derive(Default)]
+pub(super) struct Cot(Mutex<Option<(Worker, Handle)>>);
+
+impl Cot {
+    /// Lays the worker down, which is got up on `works`.
+    pub(super) fn lay(&self, worker: Worker, works: Handle) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((worker, works));
+    }
+
+    /// Gets the worker up if it sleeps.
+    pub(super) fn rouse(&self) {
+        let sleeper = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((worker, works)) = sleeper {
+            works.spawn(worker.run());
+        }
+    }
+}
+
+/// Sees to it that no worker sleeps too long: one task for all of them, and none while nobody has lain down.
+#[derive(Default)]
+pub(super) struct Watch(AtomicBool);
+
+impl Watch {
+    /// A worker has lain down: all that sleep now are got up in a while.
+    pub(super) fn keep(&self, house: &Arc<House>) {
+        if self.0.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // A task must not keep a house that is closed and opened anew.
+        let weak = Arc::downgrade(house);
+        house.works.spawn(async move {
+            tokio::time::sleep(SLEEP).await;
+            if let Some(house) = weak.upgrade() {
+                // Who lies down from now on needs another round.
+                house.uploads.watch.0.store(false, Ordering::Release);
+                house.uploads.rouse_all();
+            }
+        });
+    }
+}
