@@ -34,6 +34,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use frame::bench_parse;
 pub use frame::MAX_PACKET;
 pub use session::{Fatal, Session};
 

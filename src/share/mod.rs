@@ -30,6 +30,8 @@ mod points;
 mod recovery;
 mod restore;
 mod rotation;
+#[cfg(any(test, feature = "bench"))]
+mod seeding;
 mod sidecars;
 mod space;
 mod sweep;
@@ -68,6 +70,9 @@ pub use outlet::{Gone, Outlet};
 pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use restore::{HostKeys, RestoredBackup};
 pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use seeding::{seeded_content, seeded_name};
 pub use sweep::Swept;
 pub use upload::Upload;
 pub use view::View;

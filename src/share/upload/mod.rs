@@ -12,6 +12,8 @@ mod progress;
 mod publish;
 mod registry;
 mod repair;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod seeding;
 mod worker;
 
 use std::collections::HashMap;
