@@ -38,7 +38,10 @@ struct Trusting;
 impl Handler for Trusting {
     type Error = russh::Error;
 
-    fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> impl Future<Output = Result<bool, Self::Error>> + Send {
+    fn check_server_key(
+        &mut self,
+        _: &PublicKeyOrCertificate,
+    ) -> impl Future<Output = Result<bool, Self::Error>> + Send {
         ready(Ok(true))
     }
 }
@@ -50,10 +53,7 @@ pub struct Client {
 }
 
 /// Waits for something, but not for ever.
-pub async fn within<T, E: std::fmt::Display>(
-    what: &str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Outcome<T> {
+pub async fn within<T, E: std::fmt::Display>(what: &str, work: impl Future<Output = Result<T, E>>) -> Outcome<T> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{what}: {error}")),

@@ -120,24 +120,30 @@ async fn files(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()>
         for number in 0..20 {
             client.put(&format!("warm-{size}-{number}"), &[1; SMALL]).await?;
         }
-        costs.take("upload", size, &server, times, |number| async move {
-            client.put(&format!("new-{size}-{number}"), &[1; SMALL]).await
-        })
-        .await?;
-        costs.take("stat", size, &server, times * 5, |number| async move {
-            client.stat(&name(number)).await.map(|_| ())
-        })
-        .await?;
-        costs.take("first_page", size, &server, times, |_| async move {
-            client.list_page(raw, "/").await.map(|_| ())
-        })
-        .await?;
-        costs.take("open_read", size, &server, times, |number| async move {
-            let number = number.wrapping_mul(7919) % size;
-            let bytes = client.get(&seeded_name(number)).await?;
-            if bytes == seeded_content(number, LENGTH) { Ok(()) } else { Err("other bytes came back".to_owned()) }
-        })
-        .await?;
+        costs
+            .take("upload", size, &server, times, |number| async move {
+                client.put(&format!("new-{size}-{number}"), &[1; SMALL]).await
+            })
+            .await?;
+        costs
+            .take(
+                "stat",
+                size,
+                &server,
+                times * 5,
+                |number| async move { client.stat(&name(number)).await.map(|_| ()) },
+            )
+            .await?;
+        costs
+            .take("first_page", size, &server, times, |_| async move { client.list_page(raw, "/").await.map(|_| ()) })
+            .await?;
+        costs
+            .take("open_read", size, &server, times, |number| async move {
+                let number = number.wrapping_mul(7919) % size;
+                let bytes = client.get(&seeded_name(number)).await?;
+                if bytes == seeded_content(number, LENGTH) { Ok(()) } else { Err("other bytes came back".to_owned()) }
+            })
+            .await?;
         report.figure(&format!("files_peak_{size}_kib"), proc::peak(server.pid()));
     }
     costs.report(report, "files");
@@ -166,23 +172,26 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
             Client::connect(door).await?.leave().await;
         }
         let door = |number: u64| doors.get(number as usize % doors.len());
-        costs.take("login", size, &server, times, |number| async move {
-            let client = Client::connect(door(number).ok_or("there is no ticket")?).await?;
-            client.stat("/").await?;
-            client.leave().await;
-            Ok(())
-        })
-        .await?;
+        costs
+            .take("login", size, &server, times, |number| async move {
+                let client = Client::connect(door(number).ok_or("there is no ticket")?).await?;
+                client.stat("/").await?;
+                client.leave().await;
+                Ok(())
+            })
+            .await?;
         let engineer = Client::connect(&server.door()).await?;
         let (engineer, raw) = (&engineer, &engineer.raw().await?);
-        costs.take("engineer_page", size, &server, times.div_ceil(10), |_| async move {
-            engineer.list_page(raw, "/").await.map(|_| ())
-        })
-        .await?;
-        costs.take("engineer_stat", size, &server, times * 5, |number| async move {
-            engineer.stat(&format!("/T-{}", number * 31 % size)).await.map(|_| ())
-        })
-        .await?;
+        costs
+            .take("engineer_page", size, &server, times.div_ceil(10), |_| async move {
+                engineer.list_page(raw, "/").await.map(|_| ())
+            })
+            .await?;
+        costs
+            .take("engineer_stat", size, &server, times * 5, |number| async move {
+                engineer.stat(&format!("/T-{}", number * 31 % size)).await.map(|_| ())
+            })
+            .await?;
         // As the command line does beside the server: this is this program's own time.
         let shares = house.open().await?;
         let begun = Instant::now();
@@ -234,14 +243,16 @@ async fn records(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
         for number in 0..20 {
             client.put(&format!("warm-{size}-{number}"), &[1; SMALL]).await?;
         }
-        costs.take("upload", size, &server, times, |number| async move {
-            client.put(&format!("new-{size}-{number}"), &[1; SMALL]).await
-        })
-        .await?;
-        costs.take("open_read", size, &server, times, |number| async move {
-            client.get(&seeded_name(number * 4)).await.map(|_| ())
-        })
-        .await?;
+        costs
+            .take("upload", size, &server, times, |number| async move {
+                client.put(&format!("new-{size}-{number}"), &[1; SMALL]).await
+            })
+            .await?;
+        costs
+            .take("open_read", size, &server, times, |number| async move {
+                client.get(&seeded_name(number * 4)).await.map(|_| ())
+            })
+            .await?;
         report.figure(&format!("records_peak_{size}_kib"), proc::peak(server.pid()));
     }
     costs.report(report, "records");

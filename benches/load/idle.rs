@@ -64,7 +64,13 @@ pub async fn run(quick: bool) -> Outcome<Report> {
         drop(clients);
     }
     if let [ours, theirs] = costs[..] {
-        report.goal("memory per idle session, OpenSSH's divided by tacdrop's", rounded(theirs / ours), 20.0, 40.0, true);
+        report.goal(
+            "memory per idle session, OpenSSH's divided by tacdrop's",
+            rounded(theirs / ours),
+            20.0,
+            40.0,
+            true,
+        );
     }
     Ok(report)
 }

@@ -59,9 +59,10 @@ async fn round(server: &Server, clients: usize, time: Duration) -> Outcome<(f64,
     let tasks: Vec<_> = (0..clients).map(|_| tokio::spawn(one_after_another(server.door(), begun + time))).collect();
     let mut sessions = 0;
     for task in tasks {
-        sessions += task.await.map_err(|error| error.to_string())?.map_err(|why| {
-            format!("{}: {why}\n{}", server.name, server.last_words())
-        })?;
+        sessions += task
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|why| format!("{}: {why}\n{}", server.name, server.last_words()))?;
     }
     let seconds = begun.elapsed().as_secs_f64();
     // sshd waits for its children a moment after the client has gone; only then is their time counted.

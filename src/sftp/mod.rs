@@ -34,10 +34,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use frame::MAX_PACKET;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use frame::bench_parse;
-pub use frame::MAX_PACKET;
 pub use session::{Fatal, Session};
 
 /// The most bytes that one READ delivers and one WRITE should carry: 255 KiB, what OpenSSH uses as soon as it is told.

@@ -51,7 +51,8 @@ impl Shares {
         let (mut next, end) = (first, first + count);
         let mut coming = prepare(next);
         while next < end {
-            let files = coming.await.map_err(|_| StoreError::Io(std::io::Error::other("the sealing was given up")))??;
+            let files =
+                coming.await.map_err(|_| StoreError::Io(std::io::Error::other("the sealing was given up")))??;
             next += AT_ONCE;
             // Sealed while these are written down.
             coming = prepare(next.min(end));
@@ -127,8 +128,7 @@ impl Shares {
                 "sha256": hex::encode(file.sha256),
                 "manifest": hex::encode(file.manifest_hash),
             });
-            let subject =
-                Subject { actor: ticket.as_str(), ticket: Some(ticket), id: Some(*file.version.as_bytes()) };
+            let subject = Subject { actor: ticket.as_str(), ticket: Some(ticket), id: Some(*file.version.as_bytes()) };
             audit::write(conn, "artifact.available", subject, &detail).await?;
         }
         Ok(tx.commit().await?)
@@ -175,8 +175,7 @@ fn prepared(
 ) -> Result<Vec<(FileName, SealedFile)>, Error> {
     numbers
         .map(|number| {
-            let name =
-                FileName::new(seeded_name(number).as_bytes()).map_err(|why| Error::operator(why.to_string()))?;
+            let name = FileName::new(seeded_name(number).as_bytes()).map_err(|why| Error::operator(why.to_string()))?;
             Ok((name, seal(keys, &seeded_content(number, length))?))
         })
         .collect()

@@ -7,8 +7,8 @@ use crate::support::{files, repository};
 
 /// From the roof down.
 const ROOMS: [&str; 16] = [
-    "bench", "main", "cli", "server", "config", "ssh", "sftp", "scp", "http", "share", "notify", "inspect", "records", "vault",
-    "store", "model",
+    "bench", "main", "cli", "server", "config", "ssh", "sftp", "scp", "http", "share", "notify", "inspect", "records",
+    "vault", "store", "model",
 ];
 const DOORS: [&str; 4] = ["ssh", "sftp", "scp", "http"];
 /// Rooms that know nobody but `model`.

@@ -1,4 +1,4 @@
-//! Micro-benchmarks: `cargo bench --features bench --bench micro -- [FILTER]`.
+//! Micro-benchmarks: `cargo bench -p tacdrop-micro -- [FILTER]`.
 //!
 //! With the argument `--once NAME` a work is done a few times and nothing is measured: `benches/counts` counts its
 //! instructions under callgrind.
@@ -118,7 +118,8 @@ fn manifests(c: &mut Criterion) {
 
 fn open_manifest(key: &FileKey, object: ObjectId, manifest: &Manifest, sealed: &[u8]) -> u64 {
     let hash = tacdrop::vault::object_hash(sealed);
-    Manifest::open(key, object, manifest.share, manifest.artifact, manifest.version, &hash, sealed).unwrap().length
+    let opened = Manifest::open(sealed, key, manifest.share, manifest.artifact, manifest.version, object, &hash);
+    opened.unwrap().length
 }
 
 /// A stream of WRITEs as OpenSSH sends them.
