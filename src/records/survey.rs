@@ -391,6 +391,7 @@ mod tests {
     use super::ODD_VERSIONS;
     use crate::records::Records;
     use crate::records::lifecycle::{EXPIRED, UNWARNED};
+    use crate::records::tickets::ASSIGNED;
 
     /// What is asked at each start, or each minute, looks at unfinished and odd versions and at no others.
     #[tokio::test]
@@ -399,6 +400,9 @@ mod tests {
         let records = Records::open(&directory.path().join("records.sqlite")).await.unwrap();
         let mut conn = records.read().await.unwrap();
         let by_index = |name: &str| format!("SCAN version USING INDEX {name}");
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {ASSIGNED}"));
+        let plan: String = sqlx::query(explain).fetch_one(&mut *conn).await.unwrap().get("detail");
+        assert_eq!(plan, "SEARCH t USING INDEX ticket_of_engineer (engineer=? AND reference>?)");
         let unfinished = "SEARCH version USING INDEX version_unfinished (touched_at<?)".to_owned();
         for (sql, indexes) in [
             (ODD_VERSIONS, ["version_unfinished", "version_unsealed", "version_shredded"].map(by_index).to_vec()),
