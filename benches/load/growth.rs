@@ -300,3 +300,28 @@ async fn open(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()> 
     costs.report(report, "open uploads");
     Ok(())
 }
+
+/// Makes a data directory and leaves it there.
+pub async fn seed(words: &[String]) -> Outcome<Report> {
+    let [directory, files, tickets] = words else { return Err("seed DIR FILES TICKETS".to_owned()) };
+    let number = |text: &String| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
+    let (files, tickets) = (number(files)?, number(tickets)?);
+    let mut report = Report::new("seed");
+    let ground = Ground::new()?;
+    let house = House::at(&ground, std::path::Path::new(directory)).await?;
+    let shares = house.open().await?;
+    let begun = Instant::now();
+    let mut seeded = 0;
+    while seeded < files {
+        let ticket = house.ticket(&shares, &format!("R-{}", seeded / SHARE)).await?;
+        let some = (files - seeded).min(SHARE);
+        shares.seed_files(&ticket.0, 0, some, LENGTH).await.map_err(text)?;
+        seeded += some;
+    }
+    report.figure("files_in_ms", milliseconds(begun.elapsed()));
+    let begun = Instant::now();
+    shares.seed_tickets(&House::ticket_like("T-")?, 0, tickets).await.map_err(text)?;
+    report.figure("tickets_in_ms", milliseconds(begun.elapsed()));
+    shares.close().await;
+    Ok(report)
+}

@@ -2,6 +2,8 @@
 //!
 //!     cargo bench --features bench --bench load -- SCENE [--json] [--quick]
 //!
+//! `seed DIR FILES TICKETS` makes a data directory with that many files (in shares of 100,000) and tickets, and leaves it there.
+//!
 //! `docs/benchmarks.md` says what each scene does. With `--json` one object goes to standard output; what is under way is
 //! said on standard error. Every wait has a bound, and so has every count.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its results")]
@@ -20,7 +22,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-const SCENES: &str = "sessions, idle, crowded, growth, growth-files, growth-tickets, growth-records, growth-open";
+const SCENES: &str = "sessions, idle, crowded, growth, growth-files, growth-tickets, growth-records, growth-open, \
+                      seed DIR FILES TICKETS";
 
 /// What a scene gives.
 pub struct Report {
@@ -88,8 +91,9 @@ pub fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-async fn run(scene: &str, quick: bool) -> client::Outcome<Report> {
+async fn run(scene: &str, words: &[String], quick: bool) -> client::Outcome<Report> {
     match scene {
+        "seed" => growth::seed(words).await,
         "sessions" => sessions::run(quick).await,
         "idle" => idle::run(quick).await,
         "crowded" => crowded::run(quick).await,
@@ -103,14 +107,15 @@ async fn run(scene: &str, quick: bool) -> client::Outcome<Report> {
 }
 
 fn main() -> ExitCode {
-    let (mut scene, mut as_json, mut quick) = (None, false, false);
+    let (mut scene, mut words, mut as_json, mut quick) = (None, Vec::new(), false, false);
     for word in std::env::args().skip(1) {
         match word.as_str() {
             "--json" => as_json = true,
             "--quick" => quick = true,
             // cargo bench adds it.
             "--bench" => {}
-            _ => scene = Some(word),
+            _ if scene.is_none() => scene = Some(word),
+            _ => words.push(word),
         }
     }
     let Some(scene) = scene else {
@@ -128,7 +133,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(&scene, quick)) {
+    match runtime.block_on(run(&scene, &words, quick)) {
         Ok(report) => {
             let report = report.into_json();
             if as_json {

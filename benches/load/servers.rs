@@ -125,7 +125,11 @@ pub struct House<'a> {
 
 impl<'a> House<'a> {
     pub async fn new(ground: &'a Ground, name: &str) -> Outcome<Self> {
-        let house = Self { ground, data: ground.root.path().join(name) };
+        Self::at(ground, &ground.root.path().join(name)).await
+    }
+
+    pub async fn at(ground: &'a Ground, data: &Path) -> Outcome<Self> {
+        let house = Self { ground, data: data.to_owned() };
         let shares = house.open().await?;
         let language = Some(Language::En);
         shares.add_organisation(word("BENCH")?, "Bench".to_owned(), None).await.map_err(text)?;
