@@ -296,6 +296,22 @@ fn unfinished_row(row: &SqliteRow) -> Result<UnfinishedRow, RecordsError> {
     })
 }
 
+/// Unfinished versions that were not touched since `$1`. The first condition is there for the index of unfinished versions:
+/// the table is large, and they are few.
+macro_rules! unfinished {
+    ($rest:literal) => {
+        concat!(
+            "SELECT v.id, v.entry_id, t.reference FROM version v JOIN entry e ON e.id = v.entry_id \
+             JOIN ticket t ON t.share_id = e.share_id WHERE v.id IN (SELECT id FROM version \
+             WHERE state IN ('receiving', 'incomplete') AND touched_at <= $1) \
+             AND v.state IN ('receiving', 'incomplete') AND v.touched_at <= $1 ",
+            $rest
+        )
+    };
+}
+
+pub(super) const UNWARNED: &str = unfinished!("AND v.warned_at IS NULL AND v.id > $2 ORDER BY v.id LIMIT $3");
+
 /// Unfinished versions, not touched since `before`, that nobody was warned of; those whose id is above `after`, at most
 /// `most`, by id.
 ///
@@ -307,16 +323,12 @@ pub async fn unwarned(
     after: Option<VersionId>,
     most: u32,
 ) -> Result<Vec<UnfinishedRow>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT v.id, v.entry_id, t.reference FROM version v JOIN entry e ON e.id = v.entry_id \
-         JOIN ticket t ON t.share_id = e.share_id WHERE v.state IN ('receiving', 'incomplete') AND v.touched_at <= $1 \
-         AND v.warned_at IS NULL AND v.id > $2 ORDER BY v.id LIMIT $3",
-    )
-    .bind(before.millis())
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(UNWARNED)
+        .bind(before.millis())
+        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+        .bind(i64::from(most))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(unfinished_row).collect()
 }
 
@@ -342,6 +354,8 @@ pub async fn mark_warned(
     Ok(done.rows_affected() > 0)
 }
 
+pub(super) const EXPIRED: &str = unfinished!("AND v.warned_at <= $2 AND v.id > $3 ORDER BY v.id LIMIT $4");
+
 /// Unfinished versions, not touched since `before`, that people were warned of by `warned`; those whose id is above
 /// `after`, at most `most`, by id.
 ///
@@ -354,17 +368,13 @@ pub async fn expired(
     after: Option<VersionId>,
     most: u32,
 ) -> Result<Vec<UnfinishedRow>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT v.id, v.entry_id, t.reference FROM version v JOIN entry e ON e.id = v.entry_id \
-         JOIN ticket t ON t.share_id = e.share_id WHERE v.state IN ('receiving', 'incomplete') AND v.touched_at <= $1 \
-         AND v.warned_at <= $2 AND v.id > $3 ORDER BY v.id LIMIT $4",
-    )
-    .bind(before.millis())
-    .bind(warned.millis())
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(EXPIRED)
+        .bind(before.millis())
+        .bind(warned.millis())
+        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+        .bind(i64::from(most))
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(unfinished_row).collect()
 }
 

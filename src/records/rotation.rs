@@ -159,6 +159,18 @@ pub async fn set_names(conn: &mut Conn, names: &[([u8; 16], Place)]) -> Result<(
     Ok(())
 }
 
+/// How many rows of a share depend on its key: versions and names.
+///
+/// # Errors
+/// If the database fails.
+pub async fn rows_of_share(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND name IS NOT NULL) + (SELECT COUNT(*) FROM entry e \
+         JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 AND v.file_key IS NOT NULL) AS n",
+    );
+    unsigned(&row.bind(&share.as_bytes()[..]).fetch_one(conn).await?, "entry", "n")
+}
+
 /// What of a share depends on its key.
 #[derive(Debug, Clone, Copy)]
 pub struct ShareCount {

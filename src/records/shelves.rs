@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::versions::Place;
 use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
-use crate::model::{HouseTime, ObjectId, ShareId, VersionId};
+use crate::model::{HouseTime, ObjectId, VersionId};
 
 /// An object of the store that some row still speaks of, by its id in `$1`. A macro, so that the statements stay constant.
 macro_rules! is_known {
@@ -24,8 +24,6 @@ macro_rules! is_known {
 pub struct ShelvedExtent {
     /// Its object.
     pub id: ObjectId,
-    /// The share that it counts for.
-    pub share: ShareId,
     /// Plaintext bytes.
     pub length: u64,
     /// Where it is to lie.
@@ -43,8 +41,6 @@ pub struct ShelvedManifest {
     pub id: ObjectId,
     /// Its version.
     pub version: VersionId,
-    /// The share that the version lies in.
-    pub share: ShareId,
     /// Extents that the version uses.
     pub extents: u64,
     /// Bytes of the object of this id in the records, if there is one.
@@ -101,15 +97,15 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
     let to = bytes.end().checked_add(1).map_or_else(|| vec![0xff; 17], |next| vec![next]);
     let from = vec![*bytes.start()];
     let extents = sqlx::query(
-        "SELECT x.id, x.share_id, x.length, x.place, LENGTH(o.bytes) AS in_records, \
+        "SELECT x.id, x.length, x.place, LENGTH(o.bytes) AS in_records, \
          EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = x.id) AS used \
          FROM extent x LEFT JOIN object o ON o.id = x.id WHERE x.id >= $1 AND x.id < $2 ORDER BY x.id",
     );
     let extents = extents.bind(&from).bind(&to).fetch_all(&mut *conn).await?;
     let manifests = sqlx::query(
-        "SELECT v.manifest_id, v.id, e.share_id, LENGTH(o.bytes) AS in_records, \
+        "SELECT v.manifest_id, v.id, LENGTH(o.bytes) AS in_records, \
          (SELECT COUNT(*) FROM extent_use u WHERE u.version_id = v.id) AS extents \
-         FROM version v JOIN entry e ON e.id = v.entry_id LEFT JOIN object o ON o.id = v.manifest_id \
+         FROM version v LEFT JOIN object o ON o.id = v.manifest_id \
          WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.state <> 'shredded' ORDER BY v.manifest_id",
     );
     let manifests = manifests.bind(&from).bind(&to).fetch_all(&mut *conn).await?;
@@ -135,7 +131,6 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
             .map(|row| {
                 Ok(ShelvedExtent {
                     id: bytes_as(row, "extent", "id")?,
-                    share: bytes_as(row, "extent", "share_id")?,
                     length: unsigned(row, "extent", "length")?,
                     place: text_as(row, "extent", "place")?,
                     in_records: in_records(row)?,
@@ -149,7 +144,6 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
                 Ok(ShelvedManifest {
                     id: bytes_as(row, "version", "manifest_id")?,
                     version: bytes_as(row, "version", "id")?,
-                    share: bytes_as(row, "entry", "share_id")?,
                     extents: unsigned(row, "extent_use", "extents")?,
                     in_records: in_records(row)?,
                 })

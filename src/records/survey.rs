@@ -109,7 +109,21 @@ pub enum Oddity {
     HalfShredded,
 }
 
-/// Versions whose rows are not what their states say, by id, from behind `after` on, at most `most`.
+pub(super) const ODD_VERSIONS: &str = select_named!(
+    "WHERE v.id IN (SELECT id FROM version WHERE state IN ('receiving', 'incomplete') \
+     UNION ALL SELECT id FROM version WHERE state IN ('available', 'withdrawn') \
+     AND (file_key IS NULL OR sha256 IS NULL OR manifest_id IS NULL OR manifest_hash IS NULL) \
+     UNION ALL SELECT id FROM version WHERE state = 'shredded') \
+     AND v.id > $1 AND ((v.state IN ('receiving', 'incomplete') AND (v.file_key IS NULL \
+     OR e.receiving_version IS NULL OR e.receiving_version <> v.id)) \
+     OR (v.state IN ('available', 'withdrawn') AND (v.file_key IS NULL OR v.sha256 IS NULL \
+     OR v.manifest_id IS NULL OR v.manifest_hash IS NULL)) \
+     OR (v.state = 'shredded' AND (v.file_key IS NOT NULL OR v.progress IS NOT NULL \
+     OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2"
+);
+
+/// Versions whose rows are not what their states say, by id, from behind `after` on, at most `most`. The first condition only
+/// leads to the partial indexes (`0012_growth.sql`), so that nothing is looked at that is available as it should be.
 ///
 /// # Errors
 /// If the database fails.
@@ -118,18 +132,11 @@ pub async fn odd_versions(
     after: Option<VersionId>,
     most: u32,
 ) -> Result<Vec<(Named, Oddity)>, RecordsError> {
-    let rows = sqlx::query(select_named!(
-        "WHERE v.id > $1 AND ((v.state IN ('receiving', 'incomplete') AND (v.file_key IS NULL \
-         OR e.receiving_version IS NULL OR e.receiving_version <> v.id)) \
-         OR (v.state IN ('available', 'withdrawn') AND (v.file_key IS NULL OR v.sha256 IS NULL \
-         OR v.manifest_id IS NULL OR v.manifest_hash IS NULL)) \
-         OR (v.state = 'shredded' AND (v.file_key IS NOT NULL OR v.progress IS NOT NULL \
-         OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2"
-    ))
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(ODD_VERSIONS)
+        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+        .bind(i64::from(most))
+        .fetch_all(conn)
+        .await?;
     rows.iter()
         .map(|row| {
             let version = named(row)?;
@@ -375,6 +382,43 @@ pub async fn successions(conn: &mut Conn, share: ShareId) -> Result<Vec<Successi
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::ODD_VERSIONS;
+    use crate::records::Records;
+    use crate::records::lifecycle::{EXPIRED, UNWARNED};
+    use crate::records::tickets::ASSIGNED;
+
+    /// What is asked at each start, or each minute, looks at unfinished and odd versions and at no others.
+    #[tokio::test]
+    async fn r50_unfinished_and_odd_versions_are_looked_up_by_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(&directory.path().join("records.sqlite")).await.unwrap();
+        let mut conn = records.read().await.unwrap();
+        let by_index = |name: &str| format!("SCAN version USING INDEX {name}");
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {ASSIGNED}"));
+        let plan: String = sqlx::query(explain).fetch_one(&mut *conn).await.unwrap().get("detail");
+        assert_eq!(plan, "SEARCH t USING INDEX ticket_of_engineer (engineer=? AND reference>?)");
+        let unfinished = "SEARCH version USING INDEX version_unfinished (touched_at<?)".to_owned();
+        for (sql, indexes) in [
+            (ODD_VERSIONS, ["version_unfinished", "version_unsealed", "version_shredded"].map(by_index).to_vec()),
+            (UNWARNED, vec![unfinished.clone()]),
+            (EXPIRED, vec![unfinished]),
+        ] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let plan = sqlx::query(explain).fetch_all(&mut *conn).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            for index in &indexes {
+                assert!(plan.iter().any(|line| line.starts_with(index)), "{index} is not used:\n{plan:?}");
+            }
+            let outer = "SEARCH v USING INDEX sqlite_autoindex_version_1 (id=?)";
+            assert!(plan.iter().any(|line| line == outer), "all versions are looked at:\n{plan:?}");
+        }
+    }
 }
 
 #[cfg(test)]

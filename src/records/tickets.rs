@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Conn, RecordsError, bytes_as, text_as, text_as_option, unsigned};
+use super::{Conn, RecordsError, bytes_as, signed, text_as, text_as_option, unsigned};
 use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
 
 /// One support problem and its share.
@@ -152,6 +152,27 @@ pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>,
 pub async fn list(conn: &mut Conn, engineer: Option<&Word>) -> Result<Vec<Ticket>, RecordsError> {
     let rows = sqlx::query(select!("WHERE t.engineer = COALESCE($1, t.engineer) ORDER BY t.reference"))
         .bind(engineer.map(Word::as_str))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(ticket).collect()
+}
+
+pub(super) const ASSIGNED: &str = select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3");
+
+/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`.
+///
+/// # Errors
+/// If the database fails.
+pub async fn assigned(
+    conn: &mut Conn,
+    engineer: &Word,
+    after: Option<&Word>,
+    most: usize,
+) -> Result<Vec<Ticket>, RecordsError> {
+    let rows = sqlx::query(ASSIGNED)
+        .bind(engineer.as_str())
+        .bind(after.map_or("", Word::as_str))
+        .bind(signed(most as u64))
         .fetch_all(conn)
         .await?;
     rows.iter().map(ticket).collect()

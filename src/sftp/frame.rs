@@ -486,6 +486,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Parses a stream that comes in pieces of at most `piece` bytes, and says how many events and how many bytes of payload
+/// there were.
+#[cfg(feature = "bench")]
+pub fn bench_parse(stream: &[u8], piece: usize) -> (u64, u64) {
+    let (mut parser, mut events, mut payload) = (Parser::default(), 0, 0);
+    for mut input in stream.chunks(piece) {
+        while let Ok(Some(event)) = parser.next(&mut input) {
+            events += 1;
+            if let Event::WriteData(bytes) = event {
+                payload += bytes.len() as u64;
+            }
+        }
+    }
+    (events, payload)
+}
+
 #[cfg(test)]
 #[path = "frame_tests.rs"]
 mod tests;

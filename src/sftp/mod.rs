@@ -35,6 +35,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use frame::MAX_PACKET;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use frame::bench_parse;
 pub use session::{Fatal, Session};
 
 /// The most bytes that one READ delivers and one WRITE should carry: 255 KiB, what OpenSSH uses as soon as it is told.

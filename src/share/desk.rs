@@ -1,6 +1,8 @@
 //! What operators do at their desk: organisations, engineers, tickets and tokens. The command line calls it while the
 //! server runs; the records are what both share.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -11,6 +13,7 @@ use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
 use crate::share::audit::{self, Subject};
+use crate::share::keys::ShareKeys;
 use crate::share::login::mark_changed;
 use crate::share::tree::FROM_SUPPORT;
 use crate::share::{Error, Shares};
@@ -234,12 +237,21 @@ impl Shares {
     /// # Errors
     /// If the reference is taken, organisation or engineer do not exist, or the records fail.
     pub async fn open_ticket(&self, new: NewTicket) -> Result<(TicketLine, Zeroizing<String>), Error> {
-        let share = ShareId::from_bytes(vault::random::array()?);
-        // The key is durable in the keyring before the ticket exists: there is never a share without its key.
         self.check_ticket(&new).await?;
+        let fresh = self.prepare_ticket(new).await?;
+        let mut tx = self.0.records.begin().await?;
+        fresh.enter(tx.conn()).await?;
+        tx.commit().await?;
+        Ok((fresh.row.into(), fresh.token))
+    }
+
+    /// A ticket before its rows are written. Its share's key is durable in the keyring before the ticket exists: there is
+    /// never a share without its key.
+    pub(crate) async fn prepare_ticket(&self, new: NewTicket) -> Result<FreshTicket, Error> {
+        let share = ShareId::from_bytes(vault::random::array()?);
         let keys = self.0.keys.new_share(share).await?;
         let token = vault::token::new_token()?;
-        let ticket = Ticket {
+        let row = Ticket {
             token_hash: self.0.keys.token().hash(new.reference.as_str(), &token),
             reference: new.reference,
             share,
@@ -256,38 +268,7 @@ impl Shares {
             key_generation: keys.generation,
             device: new.device,
         };
-        let mut tx = self.0.records.begin().await?;
-        claim(tx.conn(), &ticket.reference, "ticket").await?;
-        tickets::add(tx.conn(), &ticket).await?;
-        let root = DirectoryId::root_of(share);
-        let mut directory = NewEntry {
-            id: *root.as_bytes(),
-            share,
-            place: None,
-            is_directory: true,
-            mode: 0o750,
-            modified_at: ticket.opened_at,
-            predecessor: None,
-        };
-        entries::add(tx.conn(), &directory).await?;
-        let name = FileName::new(FROM_SUPPORT).map_err(|why| Error::operator(why.to_string()))?;
-        directory.id = vault::random::array()?;
-        let place = keys.place(directory.id, root, &name)?;
-        directory.place = Some(&place);
-        entries::add(tx.conn(), &directory).await?;
-        note(
-            tx.conn(),
-            "ticket.opened",
-            Some(&ticket.reference),
-            json!({
-                "organisation": ticket.organisation.as_str(),
-                "engineer": ticket.engineer.as_str(),
-                "device": ticket.device,
-            }),
-        )
-        .await?;
-        tx.commit().await?;
-        Ok((ticket.into(), token))
+        Ok(FreshTicket { row, keys, token })
     }
 
     async fn check_ticket(&self, new: &NewTicket) -> Result<(), Error> {
@@ -371,6 +352,44 @@ impl Shares {
         let kind = if status == TicketStatus::Closed { "ticket.closed" } else { "ticket.reopened" };
         note(tx.conn(), kind, Some(reference), json!({})).await?;
         Ok(tx.commit().await?)
+    }
+}
+
+/// A ticket that has no rows yet.
+pub(crate) struct FreshTicket {
+    pub(crate) row: Ticket,
+    keys: Arc<ShareKeys>,
+    pub(crate) token: Zeroizing<String>,
+}
+
+impl FreshTicket {
+    /// Writes its rows: the login name, the ticket, and the root of its share with what support hands back.
+    pub(crate) async fn enter(&self, conn: &mut Conn) -> Result<(), Error> {
+        let ticket = &self.row;
+        claim(conn, &ticket.reference, "ticket").await?;
+        tickets::add(conn, ticket).await?;
+        let root = DirectoryId::root_of(ticket.share);
+        let mut directory = NewEntry {
+            id: *root.as_bytes(),
+            share: ticket.share,
+            place: None,
+            is_directory: true,
+            mode: 0o750,
+            modified_at: ticket.opened_at,
+            predecessor: None,
+        };
+        entries::add(conn, &directory).await?;
+        let name = FileName::new(FROM_SUPPORT).map_err(|why| Error::operator(why.to_string()))?;
+        directory.id = vault::random::array()?;
+        let place = self.keys.place(directory.id, root, &name)?;
+        directory.place = Some(&place);
+        entries::add(conn, &directory).await?;
+        let detail = json!({
+            "organisation": ticket.organisation.as_str(),
+            "engineer": ticket.engineer.as_str(),
+            "device": ticket.device,
+        });
+        note(conn, "ticket.opened", Some(&ticket.reference), detail).await
     }
 }
 

@@ -30,8 +30,11 @@ pub struct Listing {
 }
 
 enum Source {
-    /// An engineer's root: one directory for each assigned ticket.
-    Tickets(VecDeque<Entry>),
+    /// An engineer's root: one directory for each assigned ticket, by reference, from behind the last one given.
+    Tickets {
+        after: Option<Word>,
+        ended: bool,
+    },
     /// A directory of a share: rows by id, from behind the last one given.
     Directory {
         spot: Box<Spot>,
@@ -46,19 +49,8 @@ enum Source {
 }
 
 impl Listing {
-    pub(crate) async fn of_tickets(view: View) -> Result<Self, Error> {
-        let rows = tickets::list(&mut *view.house().records.read().await?, Some(view.user())).await?;
-        let mut lines = VecDeque::new();
-        for ticket in rows {
-            let name = FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?;
-            lines.push_back(Entry {
-                name,
-                attributes: Attributes::directory(0o550, ticket.opened_at),
-                unfinished: None,
-                owner: ticket.reference,
-            });
-        }
-        Ok(Self { view, source: Source::Tickets(lines) })
+    pub(crate) const fn of_tickets(view: View) -> Self {
+        Self { view, source: Source::Tickets { after: None, ended: false } }
     }
 
     pub(crate) async fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
@@ -100,7 +92,17 @@ impl Listing {
     pub async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Refusal> {
         let most = most.max(1);
         match &mut self.source {
-            Source::Tickets(lines) => Ok(lines.drain(..most.min(lines.len())).collect()),
+            Source::Tickets { after, ended } => {
+                if *ended {
+                    return Ok(Vec::new());
+                }
+                let rows = assigned(&self.view, after.as_ref(), most).await?;
+                *ended = rows.len() < most;
+                if let Some(last) = rows.last() {
+                    *after = Some(last.owner.clone());
+                }
+                Ok(rows)
+            }
             Source::Virtual(listing) => listing.next(&self.view, most).await,
             Source::Directory { spot, directory, after, unrecorded, listed, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
@@ -118,6 +120,20 @@ impl Listing {
             }
         }
     }
+}
+
+/// One page of the tickets that an engineer works on, from behind `after` on.
+async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<Vec<Entry>, Error> {
+    let rows = tickets::assigned(&mut *view.house().records.read().await?, view.user(), after, most).await?;
+    let line = |ticket: tickets::Ticket| {
+        Ok(Entry {
+            name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
+            attributes: Attributes::directory(0o550, ticket.opened_at),
+            unfinished: None,
+            owner: ticket.reference,
+        })
+    };
+    rows.into_iter().map(line).collect()
 }
 
 /// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so

@@ -31,6 +31,8 @@ mod read_ahead;
 mod recovery;
 mod restore;
 mod rotation;
+#[cfg(any(test, feature = "bench"))]
+mod seeding;
 mod sidecars;
 mod space;
 mod sweep;
@@ -69,6 +71,9 @@ pub use outlet::{Gone, Outlet};
 pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use restore::{HostKeys, RestoredBackup};
 pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use seeding::{seeded_content, seeded_name};
 pub use sweep::Swept;
 pub use upload::Upload;
 pub use view::View;

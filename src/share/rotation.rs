@@ -383,12 +383,10 @@ impl Shares {
             };
             points.pass("rotate-share.key-durable");
 
+            // Before the transaction: other writers need not wait for a count that is for people.
+            let all = rotation::rows_of_share(&mut *self.0.records.read().await?, share).await?;
+            let mut report = |done: u64| progress(done, all.max(done));
             let mut tx = self.0.records.begin_alone().await?;
-            let count = rotation::shares(tx.conn()).await?.into_iter().find(|count| count.share == share);
-            let versions = rotation::wrapped(tx.conn()).await?;
-            let versions: u64 = versions.iter().filter(|row| row.0 == share).map(|row| row.2).sum();
-            let all = versions + count.map_or(0, |count| count.names);
-            let mut report = |done| progress(done, all);
             rotated.versions = rewrap_files(tx.conn(), &old, &new, &mut report).await?;
             rotated.names = reseal_names(tx.conn(), &old, &new, rotated.versions, &mut report).await?;
             if !rotation::set_key_generation(tx.conn(), share, old.generation, new.generation).await? {

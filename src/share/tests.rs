@@ -17,6 +17,7 @@ mod points;
 mod power;
 mod recovery;
 mod rotation;
+mod seeding;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

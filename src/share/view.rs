@@ -163,7 +163,7 @@ impl View {
             return Ok(place.list(self)?);
         }
         Ok(match self.locate(path).await? {
-            Place::Top => Listing::of_tickets(self.clone()).await?,
+            Place::Top => Listing::of_tickets(self.clone()),
             Place::In(spot) => {
                 let directory = spot.directory()?;
                 self.saw(&spot.reach.ticket, directory);

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 15] = [
-    "main", "cli", "server", "config", "ssh", "sftp", "scp", "http", "share", "notify", "inspect", "records", "vault",
-    "store", "model",
+const ROOMS: [&str; 16] = [
+    "bench", "main", "cli", "server", "config", "ssh", "sftp", "scp", "http", "share", "notify", "inspect", "records",
+    "vault", "store", "model",
 ];
 const DOORS: [&str; 4] = ["ssh", "sftp", "scp", "http"];
 /// Rooms that know nobody but `model`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::model::{ObjectId, ShareId, VersionId};
+use crate::model::{ObjectId, VersionId};
 use crate::records::shelves::{self, ShelvedExtent, Stray};
 use crate::records::versions::Place;
 use crate::share::{Error, House};
@@ -41,8 +41,6 @@ pub(crate) struct Differences {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost {
     pub(crate) object: ObjectId,
-    /// The share of the row that needs it.
-    pub(crate) share: ShareId,
     /// The version whose manifest it is; else it is an extent, and several versions may use it.
     pub(crate) manifest_of: Option<VersionId>,
     /// Its bytes, if there is something.
@@ -123,7 +121,7 @@ fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {
         if !row.used {
             differences.unused.push(row.id);
         } else if found != Some(extent::sealed_length(row.length)) {
-            differences.lost.push(Lost { object: row.id, share: row.share, manifest_of: None, found });
+            differences.lost.push(Lost { object: row.id, manifest_of: None, found });
         }
     }
     for row in &rows.manifests {
@@ -131,7 +129,7 @@ fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {
         unknown.remove(&row.id);
         if !found.is_some_and(|bytes| manifest::can_be_long(row.extents, bytes)) {
             let manifest_of = Some(row.version);
-            differences.lost.push(Lost { object: row.id, share: row.share, manifest_of, found });
+            differences.lost.push(Lost { object: row.id, manifest_of, found });
         }
     }
     for doomed in &rows.doomed {
@@ -165,20 +163,12 @@ mod tests {
 
     #[test]
     fn each_difference_is_found_and_nothing_else() {
-        let share = ShareId::from_bytes([0; 16]);
-        let extent = |byte, place, in_records, used| ShelvedExtent {
-            id: id(byte),
-            share,
-            length: 100_000,
-            place,
-            in_records,
-            used,
-        };
+        let extent =
+            |byte, place, in_records, used| ShelvedExtent { id: id(byte), length: 100_000, place, in_records, used };
         let whole = extent::sealed_length(100_000);
         let manifest = |byte, in_records| ShelvedManifest {
             id: id(byte),
             version: VersionId::from_bytes([byte; 16]),
-            share,
             extents: 1,
             in_records,
         };

@@ -13,6 +13,8 @@ mod progress;
 mod publish;
 mod registry;
 mod repair;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod seeding;
 mod worker;
 mod writing;
 

@@ -1,0 +1,134 @@
+//! Small requests while a thousand sessions idle, eight upload as fast as they can, and one is dead: it asks for a file
+//! and never reads. Against the same server without any of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::client::{Client, Outcome, upload_until};
+use super::idle::crowd;
+use super::servers::{Ground, House, Server};
+use super::{Report, milliseconds, percentile, proc, rounded};
+
+const UPLOADS: usize = 8;
+
+/// How long each kind of small request takes.
+struct Latencies {
+    stat: Vec<Duration>,
+    list: Vec<Duration>,
+    login: Vec<Duration>,
+}
+
+pub async fn run(quick: bool) -> Outcome<Report> {
+    let mut report = Report::new("crowded");
+    let ground = Ground::new()?;
+    let house = House::new(&ground, "crowded").await?;
+    let shares = house.open().await?;
+    let ticket = house.ticket(&shares, "B-1").await?;
+    let mut busy = Vec::new();
+    for number in 0..UPLOADS {
+        busy.push(house.ticket(&shares, &format!("UP-{number}")).await?);
+    }
+    shares.seed_files(&ticket.0, 0, 20, 100).await.map_err(|error| error.to_string())?;
+    shares.close().await;
+    drop(shares);
+    let server = house.serve()?;
+    let (idle, requests) = if quick { (100, 50) } else { (1000, 400) };
+    report.figure("idle_sessions", idle);
+    report.figure("requests", requests);
+
+    measure(&server, requests / 10).await?;
+    let alone = measure(&server, requests).await?;
+    let clients = crowd(&server, idle).await?;
+    let with_idle = measure(&server, requests / 2).await?;
+
+    let piece = Arc::new(vec![7_u8; 256 << 10]);
+    let until = Instant::now() + Duration::from_secs(if quick { 20 } else { 120 });
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    let uploads: Vec<_> = busy
+        .iter()
+        .map(|ticket| {
+            let (door, piece, mut stopped) = (server.customer(ticket), Arc::clone(&piece), stopped.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    outcome = upload_until(door, "bulk".to_owned(), piece, until) => outcome,
+                    _ = stopped.changed() => Ok(0),
+                }
+            })
+        })
+        .collect();
+    let _dead = dead(&server).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (begun, cpu) = (Instant::now(), proc::cpu_of_threads(server.pid()));
+    let crowded = measure(&server, requests).await?;
+    report.figure("seconds_crowded", rounded(begun.elapsed().as_secs_f64()));
+    let spent = proc::cpu_of_threads(server.pid()).saturating_sub(cpu).as_secs_f64();
+    report.figure("server_cores_busy", rounded(spent / begun.elapsed().as_secs_f64()));
+    let failed = uploads.iter().filter(|upload| upload.is_finished()).count();
+    report.figure("uploads_ended_early", failed);
+    drop(stop);
+    for upload in uploads {
+        let outcome = upload.await.map_err(|error| error.to_string())?;
+        outcome.map_err(|why| format!("an upload: {why}\n{}", server.last_words()))?;
+    }
+    report.figure("tacdrop_peak_kib", proc::peak(server.pid()));
+    drop(clients);
+
+    for (name, one, idle, all) in [
+        ("stat", &alone.stat, &with_idle.stat, &crowded.stat),
+        ("list", &alone.list, &with_idle.list, &crowded.list),
+        ("login", &alone.login, &with_idle.login, &crowded.login),
+    ] {
+        for (part, label) in [(0.5, "p50"), (0.99, "p99")] {
+            report.figure(&format!("{name}_{label}_alone_ms"), milliseconds(percentile(one, part)));
+            report.figure(&format!("{name}_{label}_idle_ms"), milliseconds(percentile(idle, part)));
+            report.figure(&format!("{name}_{label}_crowded_ms"), milliseconds(percentile(all, part)));
+        }
+        let ratio = percentile(all, 0.99).as_secs_f64() / percentile(one, 0.99).as_secs_f64();
+        report.goal(&format!("{name}: p99 in the crowd against p99 alone"), rounded(ratio), 3.0, 2.0, false);
+    }
+    Ok(report)
+}
+
+async fn measure(server: &Server, requests: usize) -> Outcome<Latencies> {
+    let client = Client::connect(&server.door()).await?;
+    let mut found = Latencies { stat: Vec::new(), list: Vec::new(), login: Vec::new() };
+    for number in 0..requests {
+        let begun = Instant::now();
+        client.stat("/B-1/show-tech-0000003.txt").await?;
+        found.stat.push(begun.elapsed());
+        let begun = Instant::now();
+        if client.list("/B-1").await? < 20 {
+            return Err("the listing is not whole".to_owned());
+        }
+        found.list.push(begun.elapsed());
+        // Each costs a handshake, so there are fewer.
+        if number % 4 == 0 {
+            let begun = Instant::now();
+            let other = Client::connect(&server.door()).await?;
+            found.login.push(begun.elapsed());
+            other.leave().await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.leave().await;
+    found.stat.sort();
+    found.list.sort();
+    found.login.sort();
+    Ok(found)
+}
+
+/// A client that says hello and then neither reads nor writes.
+async fn dead(server: &Server) -> Outcome<(TcpStream, Client, russh_sftp::client::RawSftpSession)> {
+    let mut silent = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
+    let mut hello = [0; 8];
+    silent.read_exact(&mut hello).await.map_err(|error| error.to_string())?;
+    silent.write_all(b"SSH-2.0-dead\r\n").await.map_err(|error| error.to_string())?;
+    // And one that logs in, opens a file for writing, and never says another word.
+    let client = Client::connect(&server.door()).await?;
+    let raw = client.raw().await?;
+    super::client::within("opendir", raw.opendir("/B-1")).await?;
+    Ok((silent, client, raw))
+}

@@ -1,0 +1,1 @@
+//! Nothing: what this package has is the bench `micro`.
