@@ -50,8 +50,8 @@ pub struct NewArtifact<'a> {
 }
 
 /// The rank that the entry gets among names with the same alias is that of [`aliases::next_rank`].
-const ENTRY: &str = "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, current_version, \
-     alias_index, alias_rank, mode) SELECT $1, $2, $3, 'file', $4, $5, $6, $7, $8, \
+const ENTRY: &str = "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, \
+     alias_index, alias_rank, mode) SELECT $1, $2, $3, 'file', $4, $5, $6, $8, \
      COALESCE((SELECT MAX(o.alias_rank) + 1 FROM entry o WHERE o.parent_id = $3 AND o.alias_index = $8 \
      AND o.alias_rank >= $9 AND o.alias_rank < $10 AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), $9), \
      CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = $11 AND t.share_id = $2 AND t.status <> 'closed' \
@@ -63,6 +63,8 @@ const TICKET: &str = "UPDATE ticket SET names = names + 1, stored_bytes = stored
 const VERSION: &str = "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, \
      opened_at, touched_at, transport, length, sha256, manifest_id, manifest_hash, progress, received_at) \
      VALUES ($7, $1, 1, 'available', $12, $17, $18, $19, $20, $21, $14, $22, $23, $24, $25, $26)";
+/// Not with the entry: a version that others wait for makes SQLite look through all entries for them.
+const CURRENT: &str = "UPDATE entry SET current_version = $7 WHERE id = $1";
 const OBJECTS: &str = "INSERT INTO object (id, bytes) SELECT $27, $28 WHERE $28 IS NOT NULL \
      UNION ALL SELECT $23, $29 WHERE $29 IS NOT NULL";
 const EXTENT: &str = "INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($27, $2, $30, $31, $32)";
@@ -83,7 +85,7 @@ const AUDIT: &str = "INSERT INTO audit_event (seq, kind, actor, ticket, subject,
 macro_rules! around {
     ($($statement:expr),+ ; $($last:expr),+) => {
         Batch::new(&[
-            $($statement,)+ ENTRY, TICKET, VERSION, OBJECTS, EXTENT, USE, PUT_OFF, NOTICE, TELL, AUDIT, $($last),+
+            $($statement,)+ ENTRY, TICKET, VERSION, CURRENT, OBJECTS, EXTENT, USE, PUT_OFF, NOTICE, TELL, AUDIT, $($last),+
         ])
     };
 }

@@ -474,6 +474,13 @@ pub(crate) mod tests_only {
             .collect()
     }
 
+    /// How many rows a table has.
+    pub(crate) async fn count(conn: &mut Conn, table: &'static str) -> Result<usize, RecordsError> {
+        let statement = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS n FROM {table}"));
+        let row = sqlx::query(statement).fetch_one(conn).await?;
+        Ok(usize::try_from(row.try_get::<i64, _>("n")?).unwrap_or(usize::MAX))
+    }
+
     /// Carries out any statement: tests damage rows with it.
     pub(crate) async fn execute(conn: &mut Conn, statement: &'static str) -> Result<u64, RecordsError> {
         Ok(sqlx::query(statement).execute(conn).await?.rows_affected())

@@ -12,6 +12,7 @@ mod invariants;
 mod lifecycle;
 mod lifecycle_model;
 mod notices;
+mod once;
 mod places;
 mod points;
 mod power;
