@@ -308,6 +308,9 @@ fn door_limits(config: &Config) -> ssh::Limits {
         stall: Duration::from_secs(limits.stalled_seconds),
         idle: Duration::from_secs(limits.idle_seconds),
         keepalive: Duration::from_secs(limits.keepalive_seconds),
+        window: limits.window_kib << 10,
+        window_most: limits.window_most_kib << 10,
+        windows: limits.windows_mib << 20,
         rekey_bytes: usize::try_from(limits.rekey_mib << 20).unwrap_or(defaults.rekey_bytes),
         shards: match config.server.connection_threads {
             0 => defaults.shards,

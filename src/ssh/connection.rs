@@ -14,6 +14,7 @@ use super::link::Link;
 use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
+use super::window::Pool;
 use super::{Limits, Words};
 use crate::model::Transport;
 use crate::sftp;
@@ -25,6 +26,8 @@ pub(crate) struct House {
     pub(crate) shares: Shares,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
+    /// What windows may grow by, all connections together.
+    pub(crate) windows: Pool,
     pub(crate) words: Words,
     /// Of the listener that takes the connections.
     pub(crate) transport: Transport,

@@ -4,6 +4,7 @@
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
+//! - `window` says how much a client may send before it is told to go on.
 //! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
 //!   is what people read on a channel's stderr. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
@@ -25,6 +26,7 @@ mod pulse;
 mod remarks;
 mod session;
 mod stream;
+mod window;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -146,9 +148,14 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Unanswered questions of this kind. More: the connection is closed.
     pub keepalives: usize,
-    /// What a client may send before it is told to go on, in bytes for each channel. More would be taken too (russh does
-    /// not enforce it), but nothing is read while the share has no room.
+    /// What a client may send before it is told to go on, in bytes for each channel, at first. More would be taken too
+    /// (russh does not enforce it), but nothing is read while the share has no room.
     pub window: u32,
+    /// The same on a far line at most, all channels of a connection together; not more than `window`: it never changes.
+    pub window_most: u32,
+    /// What all connections together may be allowed beyond what each began with, in bytes. Beyond: windows stay as they
+    /// are.
+    pub windows: u64,
     /// Bytes in one direction after which new session keys are agreed on.
     pub rekey_bytes: usize,
     /// The time after which new session keys are agreed on.
@@ -175,6 +182,8 @@ impl Default for Limits {
             keepalive: Duration::from_secs(30),
             keepalives: 3,
             window: 2 * 1024 * 1024,
+            window_most: 64 * 1024 * 1024,
+            windows: 1 << 30,
             rekey_bytes: 1 << 30,
             rekey_after: Duration::from_secs(3600),
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -222,6 +231,7 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
         shares,
         common: common.clone(),
         limits,
+        windows: window::Pool::new(limits.windows),
         words,
         transport: profile.transport(),
         closing: closing.clone(),
@@ -334,6 +344,7 @@ mod tests {
         assert_eq!((limits.channels, limits.sftp.handles, limits.sftp.reads_in_work), (4, 64, 64));
         assert_eq!((limits.keepalive.as_secs(), limits.keepalives, limits.idle.as_secs()), (30, 3, 600));
         assert_eq!((limits.stall.as_secs(), limits.rekey_bytes, limits.rekey_after.as_secs()), (120, 1 << 30, 3600));
+        assert_eq!((limits.window, limits.window_most, limits.windows), (2 << 20, 64 << 20, 1 << 30));
         assert_eq!((sftp::MAX_PACKET, sftp::MAX_READ), (257 * 1024, 261_120));
     }
 }

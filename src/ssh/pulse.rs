@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::window::Moment;
+
 /// How often something under way shows that it is.
 const BETWEEN_BEATS: Duration = Duration::from_secs(1);
 
@@ -21,6 +23,9 @@ pub(crate) struct Pulse {
     window_shut: AtomicBool,
     /// Whether TCP took nothing when it was last asked.
     write_waiting: AtomicBool,
+    /// For how long the socket was empty while it was read, and since when it is (none: 0). In nanoseconds.
+    dry: AtomicU64,
+    dry_since: AtomicU64,
     client: OnceLock<Client>,
 }
 
@@ -73,6 +78,8 @@ impl Pulse {
             replies_waiting: AtomicUsize::new(0),
             window_shut: AtomicBool::new(false),
             write_waiting: AtomicBool::new(false),
+            dry: AtomicU64::new(0),
+            dry_since: AtomicU64::new(0),
             client: OnceLock::new(),
         }
     }
@@ -81,6 +88,30 @@ impl Pulse {
     pub(crate) fn beat(&self) {
         let millis = self.began.elapsed().as_millis();
         self.last.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The socket was read and is empty.
+    pub(crate) fn is_dry(&self) {
+        if self.dry_since.load(Relaxed) == 0 {
+            self.dry_since.store(self.nanos(), Relaxed);
+        }
+    }
+
+    /// Something has come.
+    pub(crate) fn is_wet(&self) {
+        let since = self.dry_since.swap(0, Relaxed);
+        if since > 0 {
+            self.dry.fetch_add(self.nanos().saturating_sub(since), Relaxed);
+        }
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Now, as windows know it.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { at: self.began.elapsed(), dry: Duration::from_nanos(self.dry.load(Relaxed)) }
     }
 
     pub(crate) fn received(&self, bytes: usize) {

@@ -23,6 +23,7 @@ use super::link::Link;
 use super::login::Attempts;
 use super::pulse::Pulse;
 use super::remarks::Remarks;
+use super::window::Window;
 use super::{Limits, Words, algorithms};
 use crate::model::{Language, Refusal};
 use crate::scp;
@@ -43,6 +44,7 @@ pub(crate) struct Visitor {
     channels: HashMap<ChannelId, Use>,
     /// Channels opened in the life of the connection.
     opened: usize,
+    window: Window<ChannelId>,
 }
 
 /// What a channel is used for.
@@ -85,6 +87,7 @@ impl Visitor {
             link,
             channels: HashMap::new(),
             opened: 0,
+            window: Window::new(limits.window, limits.window_most, &house.windows),
         }
     }
 
@@ -247,6 +250,9 @@ impl Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        if !self.window.is_fixed() {
+            self.window.received(channel, data.len(), self.link.pulse.moment());
+        }
         let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         self.link.pulse.beat();
         let mut out = Vec::new();
@@ -304,6 +310,7 @@ impl Handler for Visitor {
 
     async fn channel_close(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         self.channels.remove(&channel);
+        self.window.closed(channel);
         // russh keeps what the client did not take, will never be asked for it again, and until it is gone passes on
         // nothing for any other channel: such a connection is of no more use to anybody.
         if session.has_pending_data(channel) {
@@ -323,9 +330,16 @@ impl Handler for Visitor {
         Ok(())
     }
 
-    /// The place for a window that follows the line (`performance.md`): until then it stays what it is.
-    fn adjust_window(&mut self, _channel: ChannelId, current: u32) -> u32 {
-        current
+    /// russh has topped the channel up, and has not yet handed over what made it do so.
+    fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
+        if self.window.is_fixed() {
+            return current;
+        }
+        let next = self.window.topped_up(channel, self.link.pulse.moment());
+        if next != current {
+            tracing::debug!(from = %self.link.from, window = next, "what the client may send ahead follows the line");
+        }
+        next
     }
 
     async fn exec_request(
