@@ -3,6 +3,8 @@
 
 mod host_key;
 mod legacy;
+mod metrics;
+mod recorder;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use host_key::{host_key, legacy_host_key};
 use legacy::Legacy;
+use metrics::Metrics;
 
 use crate::config::{self, Config};
 use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
@@ -97,6 +100,10 @@ async fn run(
     stop: &CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(Metrics::open(address).await?),
+        None => None,
+    };
     let waker = Waker::new();
     let wake = waker.clone();
     let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
@@ -136,6 +143,10 @@ async fn run(
         words: door_words(config),
     };
     let door = ssh::start(listener, door_settings, shares.clone())?;
+    if let Some(metrics) = metrics {
+        let sources = metrics::Sources { shares: shares.clone(), main: door.gauge() };
+        workers.spawn(metrics.serve(sources, watch_stop.clone()));
+    }
     let legacy = legacy.map(|legacy| legacy.start(config, &shares)).transpose()?;
     tracing::info!("listening on {bound}");
     ready(&Ready { address: bound, public, fingerprint });

@@ -89,6 +89,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!(c.notify.temporary_settle_seconds, 600);
     assert_eq!(c.digests.also, []);
     assert_eq!((c.keys.kek, c.notify.spool, c.notify.smtp), (None, None, None));
+    assert_eq!(c.metrics.listen, None);
     assert_eq!((c.log.format, c.log.level), (LogFormat::Text, LogLevel::Info));
 }
 
@@ -125,6 +126,16 @@ fn weak_digests_are_given_only_when_named() {
     refused(
         "[digests]\nalso = [\"sha256\"]",
         "tacdrop.toml, 'digests.also': \"sha256\" is always given; this can be \"md5\" and \"sha1\"",
+    );
+}
+
+#[test]
+fn metrics_need_an_address_and_a_port() {
+    let listen = load("[metrics]\nlisten = \"[::1]:9464\"", &[]).unwrap().metrics.listen;
+    assert_eq!(listen.map(|address| address.to_string()).as_deref(), Some("[::1]:9464"));
+    refused(
+        "[metrics]\nlisten = \"9464\"",
+        "tacdrop.toml, 'metrics.listen': this must be an address and a port, as \"127.0.0.1:9464\"",
     );
 }
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub digests: Digests,
     /// What is logged.
     pub log: Log,
+    /// What machines are told of the load.
+    pub metrics: Metrics,
 }
 
 /// Section `server`.
@@ -294,6 +296,13 @@ impl Default for Log {
     }
 }
 
+/// Section `metrics`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Metrics {
+    /// Address and port where figures can be fetched by HTTP; `None`: nowhere. Port 0 picks a free one.
+    pub listen: Option<SocketAddr>,
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -432,6 +441,10 @@ impl Config {
         r.choice("log.format", &mut log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
         let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         r.choice("log.level", &mut log.level, &levels.map(|level| (level.as_str(), level)))?;
+        if let Some(listen) = r.text("metrics.listen")? {
+            let problem = "this must be an address and a port, as \"127.0.0.1:9464\"";
+            config.metrics.listen = Some(listen.parse().map_err(|_| r.refuse("metrics.listen", problem))?);
+        }
         Ok(config)
     }
 }

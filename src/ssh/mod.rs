@@ -4,7 +4,7 @@
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
-//! - `window` says how much a client may send before it is told to go on.
+//! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
 //! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
 //!   is what people read on a channel's stderr. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
@@ -26,6 +26,7 @@ mod pulse;
 mod remarks;
 mod session;
 mod stream;
+mod traffic;
 mod window;
 
 use std::io;
@@ -225,14 +226,16 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     host_keys.iter().try_for_each(|key| profile.accepts_host_key(key))?;
     let address = listener.local_addr()?;
     let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
+    let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
     let house = connection::House {
         config: Arc::new(config(&profile, host_keys, &limits)),
         shares,
         common: common.clone(),
         limits,
-        windows: window::Pool::new(limits.windows),
+        windows: windows.clone(),
         words,
+        traffic: traffic::Traffic::of(profile.transport()),
         transport: profile.transport(),
         closing: closing.clone(),
     };
@@ -242,7 +245,8 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     };
     let entrance = listener::Entrance { gate: gate::Gate::new(limits.gate), rules };
     let threads = listener::spawn(listener, entrance, Arc::new(house), accepting.clone())?;
-    Ok(Door { address, accepting, closing, common, threads })
+    let read_budget = sftp::Common::permits(limits.read_budget);
+    Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
 }
 
 fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits) -> Config {
@@ -280,10 +284,46 @@ pub struct Door {
     accepting: CancellationToken,
     closing: CancellationToken,
     common: sftp::Common,
+    windows: window::Pool,
+    read_budget: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What a door has given away of what it may, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Plaintext that is held for READs, and how much of it may be.
+    pub reading: (u64, u64),
+    /// What clients may send beyond the windows that they began with, and how much of it there may be.
+    pub windows: (u64, u64),
+}
+
+/// Tells the load of a door, also when the door itself is somewhere else.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    common: sftp::Common,
+    windows: window::Pool,
+    read_budget: usize,
+}
+
+impl Gauge {
+    /// The load at this moment.
+    pub fn read(&self) -> Load {
+        let kib = |permits: usize| (permits as u64) << 10;
+        let free = self.common.read_budget.available_permits();
+        Load {
+            reading: (kib(self.read_budget.saturating_sub(free)), kib(self.read_budget)),
+            windows: (self.windows.granted(), self.windows.most()),
+        }
+    }
+}
+
 impl Door {
+    /// What tells its load.
+    pub fn gauge(&self) -> Gauge {
+        Gauge { common: self.common.clone(), windows: self.windows.clone(), read_budget: self.read_budget }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::traffic::Traffic;
 use super::window::Moment;
 
 /// How often something under way shows that it is.
 const BETWEEN_BEATS: Duration = Duration::from_secs(1);
 
 /// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
-#[derive(Debug)]
 pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds from the beginning to the last beat.
@@ -27,6 +27,7 @@ pub(crate) struct Pulse {
     dry: AtomicU64,
     dry_since: AtomicU64,
     client: OnceLock<Client>,
+    traffic: Traffic,
 }
 
 /// A client, as far as it makes a difference which one it is.
@@ -69,7 +70,8 @@ pub(crate) enum Still {
 }
 
 impl Pulse {
-    pub(crate) fn new() -> Self {
+    /// Of a connection whose bytes count in `traffic`, too.
+    pub(crate) fn new(traffic: Traffic) -> Self {
         Self {
             began: Instant::now(),
             last: AtomicU64::new(0),
@@ -81,6 +83,7 @@ impl Pulse {
             dry: AtomicU64::new(0),
             dry_since: AtomicU64::new(0),
             client: OnceLock::new(),
+            traffic,
         }
     }
 
@@ -116,11 +119,13 @@ impl Pulse {
 
     pub(crate) fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
+        self.traffic.received(bytes);
     }
 
     /// TCP took bytes. That is no beat (a keepalive's bytes are taken too) unless something waited for it.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
+        self.traffic.sent(bytes);
         if self.write_waiting.swap(false, Relaxed) {
             self.beat();
         }
@@ -195,7 +200,7 @@ mod tests {
 
     #[test]
     fn r51_who_does_not_read_is_ended_before_who_does_not_ask() {
-        let pulse = Pulse::new();
+        let pulse = Pulse::new(Traffic::nowhere());
         let (now, hour) = (Duration::ZERO, Duration::from_secs(3600));
         assert_eq!(pulse.still(now, hour), None);
         assert_eq!(pulse.still(hour, now), Some(Still::Idle));

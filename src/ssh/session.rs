@@ -23,6 +23,7 @@ use super::link::Link;
 use super::login::Attempts;
 use super::pulse::Pulse;
 use super::remarks::Remarks;
+use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
 use crate::model::{Language, Refusal};
@@ -45,6 +46,9 @@ pub(crate) struct Visitor {
     /// Channels opened in the life of the connection.
     opened: usize,
     window: Window<ChannelId>,
+    traffic: Traffic,
+    /// Counts the connection among those that have logged in.
+    counted: Option<Counted>,
 }
 
 /// What a channel is used for.
@@ -88,6 +92,8 @@ impl Visitor {
             channels: HashMap::new(),
             opened: 0,
             window: Window::new(limits.window, limits.window_most, &house.windows),
+            traffic: house.traffic.clone(),
+            counted: None,
         }
     }
 
@@ -196,6 +202,7 @@ impl Handler for Visitor {
         let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
         tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
         self.attempts.succeeded();
+        self.counted = Some(self.traffic.login());
         self.link.pulse.beat();
         self.link.logged_in.cancel();
         Ok(())

@@ -111,7 +111,7 @@ mod tests {
         size: usize,
     ) -> (Stream<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Pulse>, CancellationToken) {
         let (inner, peer) = duplex(size);
-        let (pulse, end) = (Arc::new(Pulse::new()), CancellationToken::new());
+        let (pulse, end) = (Arc::new(Pulse::new(crate::ssh::traffic::Traffic::nowhere())), CancellationToken::new());
         (Stream::new(inner, Arc::clone(&pulse), &end), peer, pulse, end)
     }
 

@@ -57,9 +57,13 @@ impl Pool {
     }
 
     /// Bytes that are granted now.
-    #[cfg(test)]
     pub(crate) fn granted(&self) -> u64 {
         self.0.granted.load(Relaxed)
+    }
+
+    /// Bytes that may be.
+    pub(crate) fn most(&self) -> u64 {
+        self.0.most
     }
 
     fn grant(&self) -> Grant {

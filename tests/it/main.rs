@@ -19,6 +19,7 @@ mod keys;
 mod kills;
 mod legacy;
 mod lifecycle;
+mod load;
 mod matrix;
 mod names;
 mod notices;
