@@ -128,7 +128,6 @@ async fn look(sources: &Sources) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
 fn figure(number: u64) -> f64 {
     number as f64
 }

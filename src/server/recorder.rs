@@ -41,7 +41,6 @@ struct Times {
 }
 
 impl HistogramFn for Times {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped before")]
     fn record(&self, seconds: f64) {
         let step = STEPS.iter().position(|step| seconds <= *step).and_then(|at| self.steps.get(at));
         step.unwrap_or(&self.longer).fetch_add(1, Relaxed);
@@ -59,7 +58,6 @@ impl Book {
     }
 
     /// Everything, one line each.
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of centuries")]
     pub(super) fn text(&self) -> String {
         let (pages, mut out, mut last) = (self.pages(), String::new(), "");
         for ((name, labels), line) in &pages.lines {

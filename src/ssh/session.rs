@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use russh::client::GexParams;
@@ -47,6 +48,8 @@ pub(crate) struct Visitor {
     opened: usize,
     window: Window<ChannelId>,
     traffic: Traffic,
+    /// When the client was told what it had to wait for, if it has not gone on since.
+    told: Option<Instant>,
     /// Counts the connection among those that have logged in.
     counted: Option<Counted>,
 }
@@ -93,7 +96,15 @@ impl Visitor {
             opened: 0,
             window: Window::new(limits.window, limits.window_most, &house.windows),
             traffic: house.traffic.clone(),
+            told: None,
             counted: None,
+        }
+    }
+
+    /// The client does what it could not do before it was told to go on: one trip at least has passed since then.
+    fn goes_on(&mut self) {
+        if let Some(told) = self.told.take() {
+            self.window.answered(told.elapsed());
         }
     }
 
@@ -203,6 +214,7 @@ impl Handler for Visitor {
         tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
         self.attempts.succeeded();
         self.counted = Some(self.traffic.login());
+        self.told = Some(Instant::now());
         self.link.pulse.beat();
         self.link.logged_in.cancel();
         Ok(())
@@ -218,6 +230,7 @@ impl Handler for Visitor {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
+        self.goes_on();
         self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
         // The second bound is for russh, which keeps something of each channel that this side closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
@@ -229,6 +242,8 @@ impl Handler for Visitor {
         // With nobody on its other side russh queues nothing in it: all data comes through `data`.
         drop(channel);
         reply.accept().await;
+        // Before it knows the channel's number it can do nothing with it.
+        self.told = (self.opened == 1).then(Instant::now);
         Ok(())
     }
 
@@ -238,6 +253,7 @@ impl Handler for Visitor {
         name: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        self.goes_on();
         let (Some(used @ Use::Nothing), "sftp", Some(login)) =
             (self.channels.get_mut(&channel), name, self.link.login.get())
         else {
@@ -355,6 +371,7 @@ impl Handler for Visitor {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        self.goes_on();
         let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.link.login.get()) else {
             return session.channel_failure(channel);
         };

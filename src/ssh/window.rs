@@ -11,8 +11,9 @@
 //! the top-up: that time is a **trip**. Was the socket empty for a part of it, right before that byte, then the client
 //! waited for the window and for nothing else: it **starved**. That is seen through relays and balancers, too.
 //!
-//! - Who starves gets twice the window, unless the trip was longer than usual: then the line has queued what came, and
-//!   more of it would only wait. Nor if the window lets through [`CEILING`], which no connection reaches.
+//! - Who starves gets twice the window, unless the trip was longer than usual, or much longer than the client has taken
+//!   before to answer: then what came has waited in a queue, or the client for its processor, and more of it would only
+//!   wait longer. Nor if the window lets through [`CEILING`], which no connection reaches.
 //! - If the rate falls then, the window is what it was before, for a while that doubles each time.
 //! - If a window is far more than what the line holds, it is halved now and then.
 
@@ -26,6 +27,11 @@ const CEILING: f64 = 1_073_741_824.0;
 const STARVED: f64 = 0.125;
 /// How much longer than the shortest one a trip is that has waited in a queue.
 const QUEUED: f64 = 1.5;
+/// How much longer a trip may be than the time that the client once took to answer, and how much in any case.
+const ANSWERED: u32 = 3;
+const ANSWERED_MORE: Duration = Duration::from_millis(1);
+/// Trips in a row on which a client must starve until anything happens.
+const IN_A_ROW: u32 = 2;
 /// The shortest trip of the last one or two times this is what is usual.
 const USUAL: Duration = Duration::from_secs(10);
 /// For how long, and for how many trips, a larger window is tried.
@@ -128,6 +134,10 @@ pub(crate) struct Window<K> {
     flows: Vec<(K, Flow)>,
     grant: Grant,
     usual: Shortest,
+    /// The shortest time in which the client has answered something that it had to wait for: one trip at least.
+    answered: Duration,
+    /// Trips on which somebody starved, one after the other.
+    in_a_row: u32,
     /// The shortest trip of all since somebody starved last.
     floor: Duration,
     /// Each larger window that has not proved itself yet, the last one being the one in force.
@@ -191,6 +201,8 @@ impl<K: Copy + Eq> Window<K> {
             flows: Vec::new(),
             grant: pool.grant(),
             usual: Shortest { since: Duration::ZERO, now: Duration::MAX, before: Duration::MAX },
+            answered: Duration::MAX,
+            in_a_row: 0,
             floor: Duration::MAX,
             trials: Vec::new(),
             held: (Duration::ZERO, FIRST_HOLD),
@@ -201,6 +213,11 @@ impl<K: Copy + Eq> Window<K> {
     /// Whether it can change at all: if not, nothing needs to be told.
     pub(crate) const fn is_fixed(&self) -> bool {
         self.most == self.start
+    }
+
+    /// The client has answered something after this time, which it cannot have sent before it heard from the server.
+    pub(crate) fn answered(&mut self, after: Duration) {
+        self.answered = self.answered.min(after);
     }
 
     /// The channel was topped up to the window as it was, because of a packet that [`Self::received`] is told of next.
@@ -275,8 +292,11 @@ impl<K: Copy + Eq> Window<K> {
         }
         self.judge_trial(now.at);
         let limit = f64::from(self.target / 2) / trip.as_secs_f64().max(1e-9);
-        let queued = trip.as_secs_f64() > self.usual.get().as_secs_f64() * QUEUED;
-        if starved && !queued && limit < CEILING && now.at >= self.held.0 {
+        let queued = trip.as_secs_f64() > self.usual.get().as_secs_f64() * QUEUED
+            || trip > self.answered.saturating_mul(ANSWERED).saturating_add(ANSWERED_MORE);
+        let slowed_down = starved && !queued && limit < CEILING;
+        self.in_a_row = if slowed_down { self.in_a_row.saturating_add(1) } else { 0 };
+        if self.in_a_row >= IN_A_ROW && now.at >= self.held.0 {
             self.grow(rate);
         }
         self.review(now.at);
@@ -374,7 +394,6 @@ impl Shortest {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
 fn rate(bytes: u64, time: Duration) -> f64 {
     bytes as f64 / time.as_secs_f64().max(1e-9)
 }

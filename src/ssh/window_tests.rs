@@ -175,6 +175,20 @@ fn a_near_line_keeps_the_window_that_it_began_with() {
 }
 
 #[test]
+fn a_client_that_waits_for_its_processor_is_no_far_line() {
+    let mut simulation = Simulation::new(1, MOST, &pool());
+    simulation.window.answered(Duration::from_micros(900));
+    // It answers a few milliseconds late each time, as if the line were so long.
+    simulation.run(Line::of(5.0, 10_000.0), 5.0);
+    assert_eq!(simulation.window.target, START);
+    simulation.window.answered(Duration::from_secs(1));
+    let mut simulation = Simulation::new(1, MOST, &pool());
+    simulation.window.answered(Duration::from_millis(5));
+    simulation.run(Line::of(5.0, 10_000.0), 5.0);
+    assert!(simulation.window.target > START);
+}
+
+#[test]
 fn a_far_line_gets_a_window_that_fills_it_and_not_much_more() {
     for (millis, mbit) in [(10.0, 1000.0), (10.0, 10_000.0), (100.0, 1000.0), (250.0, 500.0), (250.0, 1000.0)] {
         let line = Line::of(millis, mbit);
