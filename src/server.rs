@@ -3,6 +3,8 @@
 
 mod host_key;
 mod legacy;
+mod metrics;
+mod recorder;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use host_key::{host_key, legacy_host_key};
 use legacy::Legacy;
+use metrics::Metrics;
 
 use crate::config::{self, Config};
 use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
@@ -97,6 +100,10 @@ async fn run(
     stop: &CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(Metrics::open(address).await?),
+        None => None,
+    };
     let waker = Waker::new();
     let wake = waker.clone();
     let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
@@ -136,6 +143,10 @@ async fn run(
         words: door_words(config),
     };
     let door = ssh::start(listener, door_settings, shares.clone())?;
+    if let Some(metrics) = metrics {
+        let sources = metrics::Sources { shares: shares.clone(), main: door.gauge() };
+        workers.spawn(metrics.serve(sources, watch_stop.clone()));
+    }
     let legacy = legacy.map(|legacy| legacy.start(config, &shares)).transpose()?;
     tracing::info!("listening on {bound}");
     ready(&Ready { address: bound, public, fingerprint });
@@ -308,6 +319,9 @@ fn door_limits(config: &Config) -> ssh::Limits {
         stall: Duration::from_secs(limits.stalled_seconds),
         idle: Duration::from_secs(limits.idle_seconds),
         keepalive: Duration::from_secs(limits.keepalive_seconds),
+        window: limits.window_kib << 10,
+        window_most: limits.window_most_kib << 10,
+        windows: limits.windows_mib << 20,
         rekey_bytes: usize::try_from(limits.rekey_mib << 20).unwrap_or(defaults.rekey_bytes),
         shards: match config.server.connection_threads {
             0 => defaults.shards,

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 pub use legacy::Legacy;
 pub use secret::{Secret, SecretError};
 pub use tree::{
-    Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Notify, Server, SmtpServer, SmtpTls, Storage,
+    Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Metrics, Notify, Server, SmtpServer, SmtpTls,
+    Storage,
 };
 
 use reader::Reader;

@@ -80,6 +80,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!((l.login_grace_seconds, l.failures_per_connection, l.key_probes), (120, 4, 20));
     assert_eq!((l.rejection_milliseconds, l.channels_per_connection, l.handles), (300, 4, 64));
     assert_eq!((l.idle_seconds, l.stalled_seconds, l.keepalive_seconds, l.rekey_mib), (600, 120, 30, 1024));
+    assert_eq!((l.window_kib, l.window_most_kib, l.windows_mib), (2048, 65_536, 1024));
     assert_eq!((l.buffered_plaintext_mib_per_session, l.buffered_plaintext_mib), (8, 256));
     assert_eq!((l.names_per_share, l.file_gib, l.share_gib), (100_000, 1024, 4096));
     assert_eq!((c.storage.extent_mib, c.storage.checkpoint_seconds, c.storage.inline_kib), (32, 5, 64));
@@ -88,6 +89,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!(c.notify.temporary_settle_seconds, 600);
     assert_eq!(c.digests.also, []);
     assert_eq!((c.keys.kek, c.notify.spool, c.notify.smtp), (None, None, None));
+    assert_eq!(c.metrics.listen, None);
     assert_eq!((c.log.format, c.log.level), (LogFormat::Text, LogLevel::Info));
 }
 
@@ -124,6 +126,16 @@ fn weak_digests_are_given_only_when_named() {
     refused(
         "[digests]\nalso = [\"sha256\"]",
         "tacdrop.toml, 'digests.also': \"sha256\" is always given; this can be \"md5\" and \"sha1\"",
+    );
+}
+
+#[test]
+fn metrics_need_an_address_and_a_port() {
+    let listen = load("[metrics]\nlisten = \"[::1]:9464\"", &[]).unwrap().metrics.listen;
+    assert_eq!(listen.map(|address| address.to_string()).as_deref(), Some("[::1]:9464"));
+    refused(
+        "[metrics]\nlisten = \"9464\"",
+        "tacdrop.toml, 'metrics.listen': this must be an address and a port, as \"127.0.0.1:9464\"",
     );
 }
 
@@ -197,6 +209,10 @@ fn values_that_are_no_numbers_are_checked_too() {
     for (mib, fits) in [(1, true), (16, true), (64, true), (3, false), (63, false)] {
         assert_eq!(load(&format!("[storage]\nextent_mib = {mib}"), &[]).is_ok(), fits, "{mib}");
     }
+    refused(
+        "[limits]\nwindow_most_kib = 2047",
+        "tacdrop.toml, 'limits.window_most_kib': this must be at least limits.window_kib, which is 2048",
+    );
     refused(
         "[limits]\nbuffered_plaintext_mib = 7",
         "tacdrop.toml, 'limits.buffered_plaintext_mib': this must be at least \

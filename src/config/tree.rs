@@ -30,6 +30,8 @@ pub struct Config {
     pub digests: Digests,
     /// What is logged.
     pub log: Log,
+    /// What machines are told of the load.
+    pub metrics: Metrics,
 }
 
 /// Section `server`.
@@ -107,6 +109,12 @@ pub struct Limits {
     pub keepalive_seconds: u64,
     /// New session keys are agreed on after so much in one direction. MiB, 1 to 1024 (RFC 4253, section 9: 1 GiB).
     pub rekey_mib: u64,
+    /// What a client may send on one channel before it is told to go on, at first. KiB, 256 to 65536.
+    pub window_kib: u32,
+    /// The same on a far line at most, all channels of a connection together; not below `window_kib`. KiB, 256 to 262144.
+    pub window_most_kib: u32,
+    /// What all connections together may be allowed beyond what each began with. MiB, 0 to 1048576.
+    pub windows_mib: u64,
     /// Plaintext that waits to be sealed or sent, in one session, beyond the window; more waits. MiB, 1 to 1024.
     pub buffered_plaintext_mib_per_session: u64,
     /// The same for all sessions together; not below that of one session. MiB, 1 to 1048576.
@@ -135,6 +143,9 @@ impl Default for Limits {
             stalled_seconds: 120,
             keepalive_seconds: 30,
             rekey_mib: 1024,
+            window_kib: 2048,
+            window_most_kib: 65_536,
+            windows_mib: 1024,
             buffered_plaintext_mib_per_session: 8,
             buffered_plaintext_mib: 256,
             names_per_share: 100_000,
@@ -285,6 +296,13 @@ impl Default for Log {
     }
 }
 
+/// Section `metrics`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Metrics {
+    /// Address and port where figures can be fetched by HTTP; `None`: nowhere. Port 0 picks a free one.
+    pub listen: Option<SocketAddr>,
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -361,6 +379,14 @@ impl Config {
         r.whole("limits.stalled_seconds", &mut l.stalled_seconds, 1..=86_400)?;
         r.whole("limits.keepalive_seconds", &mut l.keepalive_seconds, 1..=3600)?;
         r.whole("limits.rekey_mib", &mut l.rekey_mib, 1..=1024)?;
+        r.whole("limits.window_kib", &mut l.window_kib, 256..=65_536)?;
+        r.whole("limits.window_most_kib", &mut l.window_most_kib, 256..=262_144)?;
+        if l.window_most_kib < l.window_kib {
+            let start = l.window_kib;
+            let problem = format!("this must be at least limits.window_kib, which is {start}");
+            return Err(r.refuse("limits.window_most_kib", problem));
+        }
+        r.whole("limits.windows_mib", &mut l.windows_mib, 0..=1_048_576)?;
         let per_session = &mut l.buffered_plaintext_mib_per_session;
         r.whole("limits.buffered_plaintext_mib_per_session", per_session, 1..=1024)?;
         r.whole("limits.buffered_plaintext_mib", &mut l.buffered_plaintext_mib, 1..=1_048_576)?;
@@ -415,6 +441,10 @@ impl Config {
         r.choice("log.format", &mut log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
         let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         r.choice("log.level", &mut log.level, &levels.map(|level| (level.as_str(), level)))?;
+        if let Some(listen) = r.text("metrics.listen")? {
+            let problem = "this must be an address and a port, as \"127.0.0.1:9464\"";
+            config.metrics.listen = Some(listen.parse().map_err(|_| r.refuse("metrics.listen", problem))?);
+        }
         Ok(config)
     }
 }

@@ -174,9 +174,11 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
         let channel = self.carrier.channel();
         let outcome = self.carry(notice).await;
         let at = self.clock.now();
+        let count = |how: &'static str| metrics::counter!("tacdrop_notice_tries_total", "how" => how).increment(1);
         // It stays under way until the outbox knows the outcome: else it would be delivered again and again.
         match outcome {
             Ok(()) => {
+                count("delivered");
                 tracing::info!(notice = %id, %channel, tries = attempts.saturating_add(1), "notice delivered");
                 self.persist(id, || self.outbox.delivered(id, at, channel)).await;
             }
@@ -184,6 +186,7 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
                 let attempt = self.attempt(&why, at, channel, attempts, created_at);
                 let retry_at = attempt.retry_at.map(|at| at.to_string());
                 let reason = attempt.sentence.as_str();
+                count(if retry_at.is_some() { "put_off" } else { "given_up" });
                 match retry_at {
                     Some(retry_at) => {
                         tracing::warn!(notice = %id, %channel, retry_at, reason, "notice not delivered");

@@ -151,6 +151,15 @@ pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId, about: Ab
     Ok(())
 }
 
+/// How many notices are still to be delivered.
+///
+/// # Errors
+/// If the database fails.
+pub async fn waiting(conn: &mut Conn) -> Result<u64, RecordsError> {
+    let row = sqlx::query("SELECT COUNT(*) AS waiting FROM notice WHERE next_attempt_at IS NOT NULL");
+    unsigned(&row.fetch_one(conn).await?, "notice", "waiting")
+}
+
 /// Closes the notices that have settled: what comes later goes into the next one.
 ///
 /// # Errors

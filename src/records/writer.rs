@@ -213,6 +213,8 @@ impl Writer {
         };
         let mut group = self.group();
         group.stage = Stage::Idle;
+        metrics::counter!("tacdrop_commits_total").increment(1);
+        metrics::counter!("tacdrop_transactions_total").increment(group.members.len() as u64);
         for member in group.members.drain(..) {
             let _ = member.send(outcome.clone());
         }

@@ -45,8 +45,9 @@ impl Legacy {
         let Self { listener, host_key, rules } = self;
         let (address, until) = (listener.local_addr()?, rules.until);
         let fingerprint = ssh::fingerprint(&host_key);
-        // A few old devices need no thread for each core.
-        let limits = ssh::Limits { shards: 1, ..door_limits(config) };
+        let limits = door_limits(config);
+        // A few old devices need no thread for each core, and no window that grows: all that is granted is the main door's.
+        let limits = ssh::Limits { shards: 1, window_most: limits.window, ..limits };
         let words = super::door_words(config);
         let settings = ssh::Settings { profile: ssh::Profile::Legacy(rules), host_keys: vec![host_key], limits, words };
         let door = ssh::start(listener, settings, shares.clone())?;

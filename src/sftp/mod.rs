@@ -90,7 +90,11 @@ pub struct Common {
 impl Common {
     /// `budget`: plaintext that all sessions together may hold for READs, in bytes; 256 KiB at least.
     pub fn new(limits: Limits, budget: usize) -> Self {
-        let permits = (budget / 1024).clamp(256, Semaphore::MAX_PERMITS);
-        Self { limits, read_budget: Arc::new(Semaphore::new(permits)), uploads: TaskTracker::new() }
+        Self { limits, read_budget: Arc::new(Semaphore::new(Self::permits(budget))), uploads: TaskTracker::new() }
+    }
+
+    /// How many permits of [`Self::read_budget`] there are for a budget of so many bytes.
+    pub fn permits(budget: usize) -> usize {
+        (budget / 1024).clamp(256, Semaphore::MAX_PERMITS)
     }
 }

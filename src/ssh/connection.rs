@@ -14,6 +14,8 @@ use super::link::Link;
 use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
+use super::traffic::Traffic;
+use super::window::Pool;
 use super::{Limits, Words};
 use crate::model::Transport;
 use crate::sftp;
@@ -25,7 +27,10 @@ pub(crate) struct House {
     pub(crate) shares: Shares,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
+    /// What windows may grow by, all connections together.
+    pub(crate) windows: Pool,
     pub(crate) words: Words,
+    pub(crate) traffic: Traffic,
     /// Of the listener that takes the connections.
     pub(crate) transport: Transport,
     /// Cancelled when every connection is to end.
@@ -47,7 +52,8 @@ enum Parting {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Admission, house: Arc<House>) {
-    let pulse = Arc::new(Pulse::new());
+    let _counted = house.traffic.connection();
+    let pulse = Arc::new(Pulse::new(house.traffic.clone()));
     let link = Arc::new(Link::new(address.ip().to_canonical(), house.transport, Arc::clone(&pulse)));
     tracing::info!(from = %address, transport = %house.transport, "connection opened");
 

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::LegacyRules;
 use super::connection::{self, House};
 use super::gate::{Admission, Gate, Turned};
+use super::traffic;
 use crate::model::Time;
 
 /// Connections on their way to a shard. More: closed at once.
@@ -127,7 +128,7 @@ async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], ho
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                if let Err(why) = admit(socket, address, entrance, shards) {
+                if let Err(why) = admit(socket, address, entrance, shards, house) {
                     turned_away.count(&why);
                 }
             }
@@ -154,8 +155,17 @@ async fn wind_up(house: &House) {
     house.closing.cancel();
 }
 
-fn admit(socket: TcpStream, address: SocketAddr, entrance: &Entrance, shards: &[Shard]) -> Result<(), String> {
-    let admission = entrance.admit(address.ip()).map_err(|turned| turned.to_string())?;
+fn admit(
+    socket: TcpStream,
+    address: SocketAddr,
+    entrance: &Entrance,
+    shards: &[Shard],
+    house: &House,
+) -> Result<(), String> {
+    let admission = entrance.admit(address.ip()).map_err(|turned| {
+        traffic::turned_away(house.transport, turned);
+        turned.to_string()
+    })?;
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     socket.set_nodelay(true).map_err(|error| error.to_string())?;
     let socket = socket.into_std().map_err(|error| error.to_string())?;

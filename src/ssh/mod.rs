@@ -4,6 +4,7 @@
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
+//! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
 //! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
 //!   is what people read on a channel's stderr. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
@@ -25,6 +26,8 @@ mod pulse;
 mod remarks;
 mod session;
 mod stream;
+mod traffic;
+mod window;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -146,9 +149,14 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Unanswered questions of this kind. More: the connection is closed.
     pub keepalives: usize,
-    /// What a client may send before it is told to go on, in bytes for each channel. More would be taken too (russh does
-    /// not enforce it), but nothing is read while the share has no room.
+    /// What a client may send before it is told to go on, in bytes for each channel, at first. More would be taken too
+    /// (russh does not enforce it), but nothing is read while the share has no room.
     pub window: u32,
+    /// The same on a far line at most, all channels of a connection together; not more than `window`: it never changes.
+    pub window_most: u32,
+    /// What all connections together may be allowed beyond what each began with, in bytes. Beyond: windows stay as they
+    /// are.
+    pub windows: u64,
     /// Bytes in one direction after which new session keys are agreed on.
     pub rekey_bytes: usize,
     /// The time after which new session keys are agreed on.
@@ -175,6 +183,8 @@ impl Default for Limits {
             keepalive: Duration::from_secs(30),
             keepalives: 3,
             window: 2 * 1024 * 1024,
+            window_most: 64 * 1024 * 1024,
+            windows: 1 << 30,
             rekey_bytes: 1 << 30,
             rekey_after: Duration::from_secs(3600),
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -216,13 +226,16 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     host_keys.iter().try_for_each(|key| profile.accepts_host_key(key))?;
     let address = listener.local_addr()?;
     let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
+    let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
     let house = connection::House {
         config: Arc::new(config(&profile, host_keys, &limits)),
         shares,
         common: common.clone(),
         limits,
+        windows: windows.clone(),
         words,
+        traffic: traffic::Traffic::of(profile.transport()),
         transport: profile.transport(),
         closing: closing.clone(),
     };
@@ -232,7 +245,8 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     };
     let entrance = listener::Entrance { gate: gate::Gate::new(limits.gate), rules };
     let threads = listener::spawn(listener, entrance, Arc::new(house), accepting.clone())?;
-    Ok(Door { address, accepting, closing, common, threads })
+    let read_budget = sftp::Common::permits(limits.read_budget);
+    Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
 }
 
 fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits) -> Config {
@@ -270,10 +284,46 @@ pub struct Door {
     accepting: CancellationToken,
     closing: CancellationToken,
     common: sftp::Common,
+    windows: window::Pool,
+    read_budget: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What a door has given away of what it may, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Plaintext that is held for READs, and how much of it may be.
+    pub reading: (u64, u64),
+    /// What clients may send beyond the windows that they began with, and how much of it there may be.
+    pub windows: (u64, u64),
+}
+
+/// Tells the load of a door, also when the door itself is somewhere else.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    common: sftp::Common,
+    windows: window::Pool,
+    read_budget: usize,
+}
+
+impl Gauge {
+    /// The load at this moment.
+    pub fn read(&self) -> Load {
+        let kib = |permits: usize| (permits as u64) << 10;
+        let free = self.common.read_budget.available_permits();
+        Load {
+            reading: (kib(self.read_budget.saturating_sub(free)), kib(self.read_budget)),
+            windows: (self.windows.granted(), self.windows.most()),
+        }
+    }
+}
+
 impl Door {
+    /// What tells its load.
+    pub fn gauge(&self) -> Gauge {
+        Gauge { common: self.common.clone(), windows: self.windows.clone(), read_budget: self.read_budget }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -334,6 +384,7 @@ mod tests {
         assert_eq!((limits.channels, limits.sftp.handles, limits.sftp.reads_in_work), (4, 64, 64));
         assert_eq!((limits.keepalive.as_secs(), limits.keepalives, limits.idle.as_secs()), (30, 3, 600));
         assert_eq!((limits.stall.as_secs(), limits.rekey_bytes, limits.rekey_after.as_secs()), (120, 1 << 30, 3600));
+        assert_eq!((limits.window, limits.window_most, limits.windows), (2 << 20, 64 << 20, 1 << 30));
         assert_eq!((sftp::MAX_PACKET, sftp::MAX_READ), (257 * 1024, 261_120));
     }
 }

@@ -4,11 +4,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::traffic::Traffic;
+use super::window::Moment;
+
 /// How often something under way shows that it is.
 const BETWEEN_BEATS: Duration = Duration::from_secs(1);
 
 /// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
-#[derive(Debug)]
 pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds from the beginning to the last beat.
@@ -21,7 +23,11 @@ pub(crate) struct Pulse {
     window_shut: AtomicBool,
     /// Whether TCP took nothing when it was last asked.
     write_waiting: AtomicBool,
+    /// For how long the socket was empty while it was read, and since when it is (none: 0). In nanoseconds.
+    dry: AtomicU64,
+    dry_since: AtomicU64,
     client: OnceLock<Client>,
+    traffic: Traffic,
 }
 
 /// A client, as far as it makes a difference which one it is.
@@ -64,7 +70,8 @@ pub(crate) enum Still {
 }
 
 impl Pulse {
-    pub(crate) fn new() -> Self {
+    /// Of a connection whose bytes count in `traffic`, too.
+    pub(crate) fn new(traffic: Traffic) -> Self {
         Self {
             began: Instant::now(),
             last: AtomicU64::new(0),
@@ -73,7 +80,10 @@ impl Pulse {
             replies_waiting: AtomicUsize::new(0),
             window_shut: AtomicBool::new(false),
             write_waiting: AtomicBool::new(false),
+            dry: AtomicU64::new(0),
+            dry_since: AtomicU64::new(0),
             client: OnceLock::new(),
+            traffic,
         }
     }
 
@@ -83,13 +93,39 @@ impl Pulse {
         self.last.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
     }
 
+    /// The socket was read and is empty.
+    pub(crate) fn is_dry(&self) {
+        if self.dry_since.load(Relaxed) == 0 {
+            self.dry_since.store(self.nanos(), Relaxed);
+        }
+    }
+
+    /// Something has come.
+    pub(crate) fn is_wet(&self) {
+        let since = self.dry_since.swap(0, Relaxed);
+        if since > 0 {
+            self.dry.fetch_add(self.nanos().saturating_sub(since), Relaxed);
+        }
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Now, as windows know it.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { at: self.began.elapsed(), dry: Duration::from_nanos(self.dry.load(Relaxed)) }
+    }
+
     pub(crate) fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
+        self.traffic.received(bytes);
     }
 
     /// TCP took bytes. That is no beat (a keepalive's bytes are taken too) unless something waited for it.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
+        self.traffic.sent(bytes);
         if self.write_waiting.swap(false, Relaxed) {
             self.beat();
         }
@@ -164,7 +200,7 @@ mod tests {
 
     #[test]
     fn r51_who_does_not_read_is_ended_before_who_does_not_ask() {
-        let pulse = Pulse::new();
+        let pulse = Pulse::new(Traffic::nowhere());
         let (now, hour) = (Duration::ZERO, Duration::from_secs(3600));
         assert_eq!(pulse.still(now, hour), None);
         assert_eq!(pulse.still(hour, now), Some(Still::Idle));

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use russh::client::GexParams;
@@ -23,6 +24,8 @@ use super::link::Link;
 use super::login::Attempts;
 use super::pulse::Pulse;
 use super::remarks::Remarks;
+use super::traffic::{Counted, Traffic};
+use super::window::Window;
 use super::{Limits, Words, algorithms};
 use crate::model::{Language, Refusal};
 use crate::scp;
@@ -43,6 +46,12 @@ pub(crate) struct Visitor {
     channels: HashMap<ChannelId, Use>,
     /// Channels opened in the life of the connection.
     opened: usize,
+    window: Window<ChannelId>,
+    traffic: Traffic,
+    /// When the client was told what it had to wait for, if it has not gone on since.
+    told: Option<Instant>,
+    /// Counts the connection among those that have logged in.
+    counted: Option<Counted>,
 }
 
 /// What a channel is used for.
@@ -85,6 +94,17 @@ impl Visitor {
             link,
             channels: HashMap::new(),
             opened: 0,
+            window: Window::new(limits.window, limits.window_most, &house.windows),
+            traffic: house.traffic.clone(),
+            told: None,
+            counted: None,
+        }
+    }
+
+    /// The client does what it could not do before it was told to go on: one trip at least has passed since then.
+    fn goes_on(&mut self) {
+        if let Some(told) = self.told.take() {
+            self.window.answered(told.elapsed());
         }
     }
 
@@ -193,6 +213,8 @@ impl Handler for Visitor {
         let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
         tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
         self.attempts.succeeded();
+        self.counted = Some(self.traffic.login());
+        self.told = Some(Instant::now());
         self.link.pulse.beat();
         self.link.logged_in.cancel();
         Ok(())
@@ -208,6 +230,7 @@ impl Handler for Visitor {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
+        self.goes_on();
         self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
         // The second bound is for russh, which keeps something of each channel that this side closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
@@ -219,6 +242,8 @@ impl Handler for Visitor {
         // With nobody on its other side russh queues nothing in it: all data comes through `data`.
         drop(channel);
         reply.accept().await;
+        // Before it knows the channel's number it can do nothing with it.
+        self.told = (self.opened == 1).then(Instant::now);
         Ok(())
     }
 
@@ -228,6 +253,7 @@ impl Handler for Visitor {
         name: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        self.goes_on();
         let (Some(used @ Use::Nothing), "sftp", Some(login)) =
             (self.channels.get_mut(&channel), name, self.link.login.get())
         else {
@@ -247,6 +273,9 @@ impl Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        if !self.window.is_fixed() {
+            self.window.received(channel, data.len(), self.link.pulse.moment());
+        }
         let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         self.link.pulse.beat();
         let mut out = Vec::new();
@@ -304,6 +333,7 @@ impl Handler for Visitor {
 
     async fn channel_close(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         self.channels.remove(&channel);
+        self.window.closed(channel);
         // russh keeps what the client did not take, will never be asked for it again, and until it is gone passes on
         // nothing for any other channel: such a connection is of no more use to anybody.
         if session.has_pending_data(channel) {
@@ -323,9 +353,16 @@ impl Handler for Visitor {
         Ok(())
     }
 
-    /// The place for a window that follows the line (`performance.md`): until then it stays what it is.
-    fn adjust_window(&mut self, _channel: ChannelId, current: u32) -> u32 {
-        current
+    /// russh has topped the channel up, and has not yet handed over what made it do so.
+    fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
+        if self.window.is_fixed() {
+            return current;
+        }
+        let next = self.window.topped_up(channel, self.link.pulse.moment());
+        if next != current {
+            tracing::debug!(from = %self.link.from, window = next, "what the client may send ahead follows the line");
+        }
+        next
     }
 
     async fn exec_request(
@@ -334,6 +371,7 @@ impl Handler for Visitor {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        self.goes_on();
         let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.link.login.get()) else {
             return session.channel_failure(channel);
         };

@@ -60,10 +60,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         }
         let before = buf.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
-        if let Poll::Ready(Ok(())) = outcome {
-            let new = buf.filled().get(before..).unwrap_or_default();
-            this.pulse.received(new.len());
-            this.look_for_version(new);
+        match &outcome {
+            Poll::Ready(Ok(())) => {
+                let new = buf.filled().get(before..).unwrap_or_default();
+                this.pulse.is_wet();
+                this.pulse.received(new.len());
+                this.look_for_version(new);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => this.pulse.is_dry(),
         }
         outcome
     }
@@ -106,7 +111,7 @@ mod tests {
         size: usize,
     ) -> (Stream<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Pulse>, CancellationToken) {
         let (inner, peer) = duplex(size);
-        let (pulse, end) = (Arc::new(Pulse::new()), CancellationToken::new());
+        let (pulse, end) = (Arc::new(Pulse::new(crate::ssh::traffic::Traffic::nowhere())), CancellationToken::new());
         (Stream::new(inner, Arc::clone(&pulse), &end), peer, pulse, end)
     }
 

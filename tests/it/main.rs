@@ -20,6 +20,7 @@ mod keys;
 mod kills;
 mod legacy;
 mod lifecycle;
+mod load;
 mod matrix;
 mod names;
 mod notices;

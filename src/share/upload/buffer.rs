@@ -2,6 +2,7 @@
 //! them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,9 +16,17 @@ pub(super) const CHUNK: usize = SEGMENTS * SEGMENT;
 /// Unused buffers that are kept for the next upload.
 const SPARE: usize = 64;
 
-/// Bounds the plaintext that all sessions together hold in buffers.
+/// The part of the budget for buffers that writes which came early may have beside it, all sessions together.
+const EARLY_PART: usize = 4;
+/// What can wait in any case, in KiB.
+const EARLY_LEAST: usize = 4 * 1024;
+
+/// Bounds the plaintext that all sessions together hold in buffers, and beside them.
 pub(crate) struct Budget {
     all: Arc<Semaphore>,
+    buffers: usize,
+    /// One permit for each KiB.
+    early: Arc<Semaphore>,
     spare: Spare,
 }
 
@@ -25,7 +34,15 @@ type Spare = Arc<Mutex<Vec<Box<[u8]>>>>;
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new((bytes / CHUNK).max(SEGMENTS))), spare: Spare::default() }
+        let buffers = (bytes / CHUNK).max(SEGMENTS);
+        let early = Arc::new(Semaphore::new(early_permits(bytes / EARLY_PART)));
+        Self { all: Arc::new(Semaphore::new(buffers)), buffers, early, spare: Spare::default() }
+    }
+
+    /// Plaintext that buffers hold or have room for, and how much of it there may be; in bytes.
+    pub(crate) fn load(&self) -> (u64, u64) {
+        let bytes = |buffers: usize| (buffers * CHUNK) as u64;
+        (bytes(self.buffers.saturating_sub(self.all.available_permits())), bytes(self.buffers))
     }
 
     /// The part of one session.
@@ -33,9 +50,19 @@ impl Budget {
         SessionBudget {
             all: Arc::clone(&self.all),
             session: Arc::new(Semaphore::new((bytes / CHUNK).max(2))),
+            early: [Arc::clone(&self.early), Arc::new(Semaphore::new(early_permits(bytes)))],
             spare: Arc::clone(&self.spare),
         }
     }
+}
+
+fn early_permits(bytes: usize) -> usize {
+    (bytes / 1024).clamp(EARLY_LEAST, Semaphore::MAX_PERMITS)
+}
+
+/// Room for a write that came early; given back when dropped.
+pub(super) struct EarlyRoom {
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 /// Bounds the plaintext that one session holds in buffers. Cheap to clone.
@@ -43,10 +70,20 @@ impl Budget {
 pub(crate) struct SessionBudget {
     all: Arc<Semaphore>,
     session: Arc<Semaphore>,
+    /// Of all sessions, and of this one.
+    early: [Arc<Semaphore>; 2],
     spare: Spare,
 }
 
 impl SessionBudget {
+    /// Room for a write of this length that came early, if there is some: nobody waits for it.
+    pub(super) fn try_early(&self, length: u64) -> Option<EarlyRoom> {
+        let kib = u32::try_from(length.div_ceil(1024)).ok()?;
+        let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(kib).ok();
+        let [all, session] = &self.early;
+        Some(EarlyRoom { _permits: [take(session)?, take(all)?] })
+    }
+
     /// A buffer, if one is free at once.
     pub(super) fn try_buffer(&self) -> Option<Buffer> {
         let session = Arc::clone(&self.session).try_acquire_owned().ok()?;
@@ -56,9 +93,10 @@ impl SessionBudget {
 
     /// Waits for a buffer: this is where a client that sends faster than the disk takes is held back.
     pub(super) async fn buffer(&self) -> Result<Buffer, Refusal> {
-        let closed = |_| Refusal::ShuttingDown;
+        let (closed, began) = (|_| Refusal::ShuttingDown, Instant::now());
         let session = Arc::clone(&self.session).acquire_owned().await.map_err(closed)?;
         let all = Arc::clone(&self.all).acquire_owned().await.map_err(closed)?;
+        metrics::histogram!("tacdrop_buffer_wait_seconds").record(began.elapsed());
         Ok(self.take([session, all]))
     }
 
@@ -176,5 +214,19 @@ mod tests {
         assert!(budget.session(CHUNK).try_buffer().is_some());
         drop(one);
         assert!(session.buffer().await.is_ok());
+    }
+
+    #[test]
+    fn what_came_early_has_a_bound_for_a_session_and_for_all() {
+        let budget = Budget::new(32 << 20);
+        let (one, other) = (budget.session(6 << 20), budget.session(6 << 20));
+        let some: Vec<_> = (0..6).map(|_| one.try_early(1 << 20).unwrap()).collect();
+        assert!(one.try_early(1).is_none());
+        let more: Vec<_> = (0..2).map(|_| other.try_early(1 << 20).unwrap()).collect();
+        assert!(other.try_early(1).is_none());
+        drop(some);
+        assert!(other.try_early(4 << 20).is_some() && other.try_early(5 << 20).is_none());
+        drop(more);
+        assert!(one.try_early(u64::MAX).is_none() && one.try_early(6 << 20).is_some());
     }
 }

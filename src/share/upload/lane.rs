@@ -5,7 +5,7 @@
 //! parallel writes of one client still make long extents. What lies far away begins a run of its own. Everything that one
 //! write lays over an earlier one reaches the worker behind it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,18 +14,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, EarlyRoom};
 use super::cot::Cot;
+use super::early::{EARLY, Early, Waiting};
 use super::progress::resume_point;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time};
 use crate::share::{Attributes, PlaceKind};
 
 /// Runs that an upload may have at once; one more ends the run that was used longest ago.
 const RUNS: usize = 8;
-/// How far ahead of a run a write may come and wait there, and how many bytes may wait.
-const EARLY: u64 = 4 << 20;
-/// How many writes may wait for the gap before them.
-const EARLY_WRITES: usize = 256;
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;
 /// How long one waits for an upload of another session, or another handle, to be over.
@@ -38,7 +35,7 @@ pub(super) enum Job {
     /// End the run's extent.
     End { run: u64 },
     /// Seal bytes that came early and whose gap never closed.
-    Loose { offset: u64, bytes: Vec<u8> },
+    Loose { offset: u64, waiting: Waiting },
     /// Make the file this long.
     Truncate { length: u64 },
     /// Make everything so far durable.
@@ -86,8 +83,7 @@ struct State {
     jobs: VecDeque<Job>,
     runs: Vec<Run>,
     next_run: u64,
-    early: BTreeMap<u64, Vec<u8>>,
-    early_bytes: u64,
+    early: Early,
     length: u64,
     /// What STAT says instead of the length until something changes: where an unfinished file can be continued.
     shown: Option<u64>,
@@ -110,12 +106,11 @@ struct Run {
 }
 
 /// Where the bytes of an announced write go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// Into this run.
     Run(u64),
-    /// They are early and wait.
-    Early,
+    /// They are early and wait here.
+    Early(EarlyRoom),
 }
 
 impl Lane {
@@ -136,8 +131,7 @@ impl Lane {
                 jobs: VecDeque::new(),
                 runs: Vec::new(),
                 next_run: 0,
-                early: BTreeMap::new(),
-                early_bytes: 0,
+                early: Early::default(),
                 length,
                 shown: None,
                 undecided: false,
@@ -327,8 +321,13 @@ impl Lane {
         self.ended.cancel();
     }
 
-    /// Announces a write and says where its bytes go.
-    pub(super) fn begin(&self, offset: u64, length: u64) -> Result<Target, Refusal> {
+    /// Announces a write and says where its bytes go. `room` says whether there is some for a write that comes early.
+    pub(super) fn begin(
+        &self,
+        offset: u64,
+        length: u64,
+        room: impl FnOnce() -> Option<EarlyRoom>,
+    ) -> Result<Target, Refusal> {
         let mut state = self.state();
         match state.phase {
             Phase::Open => {}
@@ -343,8 +342,11 @@ impl Lane {
         }
         let a_little_early = state.runs.iter().any(|run| run.next < offset && offset - run.next <= EARLY)
             || (state.runs.is_empty() && state.length < offset && offset - state.length <= EARLY && state.length > 0);
-        if a_little_early && state.early_bytes + length <= EARLY && state.early.len() < EARLY_WRITES {
-            return Ok(Target::Early);
+        if a_little_early
+            && state.early.takes(length)
+            && let Some(room) = room()
+        {
+            return Ok(Target::Early(room));
         }
         Ok(Target::Run(state.start_run(offset)))
     }
@@ -405,25 +407,21 @@ impl Lane {
     }
 
     /// Keeps the whole payload of a write that came early.
-    pub(super) fn put_early(&self, offset: u64, bytes: Vec<u8>) {
+    pub(super) fn put_early(&self, offset: u64, waiting: Waiting) {
         let mut state = self.state();
         if state.unsettled_since.is_none() {
             state.unsettled_since = Some(Instant::now());
             self.call();
         }
-        state.length = state.length.max(offset + bytes.len() as u64);
-        state.early_bytes += bytes.len() as u64;
-        state.early.insert(offset, bytes);
+        state.length = state.length.max(offset + waiting.bytes.len() as u64);
+        state.early.put(offset, waiting);
     }
 
     /// Takes an early write whose gap has closed: it continues a run now.
-    pub(super) fn take_ripe(&self) -> Option<(u64, u64, Vec<u8>)> {
+    pub(super) fn take_ripe(&self) -> Option<(u64, u64, Waiting)> {
         let mut state = self.state();
-        let (run, offset) =
-            state.runs.iter().find(|run| state.early.contains_key(&run.next)).map(|run| (run.id, run.next))?;
-        let bytes = state.early.remove(&offset)?;
-        state.early_bytes = state.early_bytes.saturating_sub(bytes.len() as u64);
-        Some((run, offset, bytes))
+        let (run, offset) = state.runs.iter().find(|run| state.early.has(run.next)).map(|run| (run.id, run.next))?;
+        Some((run, offset, state.early.take(offset)?))
     }
 
     /// Makes the file this long, behind everything that was written before.
@@ -522,8 +520,7 @@ impl Lane {
         }
         state.jobs.clear();
         state.runs.clear();
-        state.early.clear();
-        state.early_bytes = 0;
+        state.early = Early::default();
         state.unsettled_since = None;
         drop(state);
         self.room.notify_waiters();
@@ -546,21 +543,9 @@ impl State {
         while !self.runs.is_empty() {
             self.end_run(0);
         }
-        let mut loose: Option<(u64, Vec<u8>)> = None;
-        for (offset, bytes) in std::mem::take(&mut self.early) {
-            match &mut loose {
-                Some((start, joined)) if *start + joined.len() as u64 == offset => joined.extend_from_slice(&bytes),
-                _ => {
-                    if let Some((offset, bytes)) = loose.replace((offset, bytes)) {
-                        self.jobs.push_back(Job::Loose { offset, bytes });
-                    }
-                }
-            }
+        for (offset, waiting) in self.early.take_all() {
+            self.jobs.push_back(Job::Loose { offset, waiting });
         }
-        if let Some((offset, bytes)) = loose {
-            self.jobs.push_back(Job::Loose { offset, bytes });
-        }
-        self.early_bytes = 0;
         self.unsettled_since = None;
     }
 
@@ -584,7 +569,7 @@ impl State {
 
     /// Before a write from `offset` to `end`: what it lies over must reach the worker first.
     fn put_in_order(&mut self, offset: u64, end: u64) {
-        let over_early = self.early.iter().any(|(start, bytes)| *start < end && offset < *start + bytes.len() as u64);
+        let over_early = self.early.is_in(offset, end);
         let over_chunk =
             self.runs.iter().any(|run| run.chunk.as_ref().is_some_and(|(start, _)| *start < end && offset < run.next));
         if over_early || over_chunk {

@@ -6,6 +6,7 @@
 
 mod buffer;
 mod cot;
+mod early;
 mod extents;
 mod hasher;
 mod lane;
@@ -30,6 +31,7 @@ pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
 
 use buffer::Buffer;
+use early::Waiting;
 use extents::{EndedExtent, Rows};
 use lane::{Job, Phase, Target};
 use progress::Progress;
@@ -94,7 +96,7 @@ impl Upload {
         self.view.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
         if length > 0 {
             self.lane.wait_for_room().await;
-            let target = self.lane.begin(offset, length)?;
+            let target = self.lane.begin(offset, length, || self.view.buffers().try_early(length))?;
             self.write = Some(Write { offset, left: length, target, early: Vec::new() });
         }
         Ok(())
@@ -127,7 +129,7 @@ impl Upload {
         write.left -= length;
         let is_last = write.left == 0;
         match &mut write.target {
-            Target::Early => write.early.extend_from_slice(bytes),
+            Target::Early(_) => write.early.extend_from_slice(bytes),
             Target::Run(run) => {
                 let mut run = *run;
                 let offset = write.offset;
@@ -142,12 +144,12 @@ impl Upload {
     }
 
     async fn end_write(&mut self) -> Result<(), Refusal> {
-        let Some(write) = self.write.take() else { return Ok(()) };
-        if write.target == Target::Early {
-            self.lane.put_early(write.offset, write.early);
+        let Some(Write { offset, target, early, .. }) = self.write.take() else { return Ok(()) };
+        if let Target::Early(room) = target {
+            self.lane.put_early(offset, Waiting::new(early, room));
         }
-        while let Some((mut run, offset, bytes)) = self.lane.take_ripe() {
-            self.fill(&mut run, offset, &bytes).await?;
+        while let Some((mut run, offset, waiting)) = self.lane.take_ripe() {
+            self.fill(&mut run, offset, &waiting.bytes).await?;
         }
         Ok(())
     }
@@ -247,7 +249,9 @@ impl Upload {
     /// # Errors
     /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
     pub async fn close(self) -> Result<(), Refusal> {
+        let began = std::time::Instant::now();
         let outcome = self.try_close().await;
+        metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
         self.view.heard(&self.path, outcome).await
     }
 
@@ -313,6 +317,7 @@ pub(crate) async fn open(
         lane.leave_undecided();
     }
     let has_work = start.copies.is_some();
+    metrics::counter!("tacdrop_uploads_begun_total").increment(1);
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
     lane.cot.lay(worker, view.house().works.clone());
     if has_work {

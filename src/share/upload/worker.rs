@@ -126,6 +126,12 @@ impl Worker {
             }
             Err(error) => self.lane.fail(error.into()),
         }
+        let ended = match self.lane.phase() {
+            Phase::Published => "published",
+            _ if self.dirty => "cut",
+            _ => "unchanged",
+        };
+        metrics::counter!("tacdrop_uploads_ended_total", "how" => ended).increment(1);
         let bytes = self.map.slices().map(|slice| slice.length).sum();
         self.ledger.jot_end(if self.dirty { "upload.cut" } else { "upload.unchanged" }, bytes);
         if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
@@ -191,7 +197,7 @@ impl Worker {
             }
             Some(Job::Data { run, offset, buffer, ends }) => Some(self.data(run, offset, buffer, ends).await),
             Some(Job::End { run }) => Some(self.end_run(run, false).await),
-            Some(Job::Loose { offset, bytes }) => Some(self.loose(offset, &bytes).await),
+            Some(Job::Loose { offset, waiting }) => Some(self.loose(offset, &waiting.bytes).await),
             Some(Job::Truncate { length }) => Some(self.truncate(length)),
         }
     }

@@ -440,6 +440,24 @@ def shuffled() -> None:
     print(hashlib.sha256(content).hexdigest())
 
 
+def beyond_window() -> None:
+    """Writes 64 MiB as if the server's window were without end. Prints the SHA-256 that "beyond" must have."""
+    transport = connect()
+    session = Raw(transport)
+    handle = session.open("beyond", FLAG_WRITE | FLAG_CREATE | FLAG_TRUNCATE)
+    session.channel.out_window_size = 1 << 40
+    block, count, digest = random.Random(7).randbytes(32768), 2048, hashlib.sha256()
+    for at in range(count):
+        digest.update(block)
+        session.send(WRITE, string(handle) + struct.pack(">Q", at * len(block)) + string(block))
+    for _ in range(count):
+        kind, _, rest = session.answer()
+        assert kind == STATUS and struct.unpack(">I", rest[:4])[0] == OK, (kind, rest)
+    assert session.close(handle) == OK
+    transport.close()
+    print(digest.hexdigest())
+
+
 def bytes_names() -> None:
     transport = connect()
     session = Raw(transport)
@@ -507,6 +525,6 @@ cases = {
     "login-grace": login_grace, "stays-logged-in": stays_logged_in, "channels": channels, "guesses": guesses,
     "oversize": oversize, "malformed": malformed, "malformed-ends": malformed_ends, "extremes": extremes,
     "handles": handles, "handle-table": handle_table, "shuffled": shuffled, "bytes-names": bytes_names,
-    "traversal": traversal, "trailing": trailing,
+    "traversal": traversal, "trailing": trailing, "beyond-window": beyond_window,
 }
 cases[sys.argv[1]]()

@@ -1,0 +1,28 @@
+//! What an operator is told of the load.
+
+use crate::records::notices;
+use crate::share::{Error, Shares};
+
+/// The load at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Uploads under way.
+    pub uploads: usize,
+    /// Plaintext that buffers of uploads hold or have room for, and how much of it there may be; in bytes.
+    pub buffers: (u64, u64),
+}
+
+impl Shares {
+    /// The load at this moment.
+    pub fn load(&self) -> Load {
+        Load { uploads: self.open_uploads(), buffers: self.0.budget.load() }
+    }
+
+    /// How many notices are still to be delivered.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn waiting_notices(&self) -> Result<u64, Error> {
+        Ok(notices::waiting(&mut *self.0.records.read().await?).await?)
+    }
+}
