@@ -112,6 +112,7 @@ async fn files(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()>
         drop(shares);
         let server = house.serve()?;
         report.figure(&format!("files_start_{size}_ms"), milliseconds(server.started_in));
+        report.figure(&format!("files_settled_{size}_cpu_ms"), milliseconds(server.settle().await));
         let client = Client::connect(&server.customer(&ticket)).await?;
         let raw = client.raw().await?;
         let (client, raw) = (&client, &raw);
@@ -167,6 +168,7 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
         drop(shares);
         let server = house.serve()?;
         report.figure(&format!("tickets_start_{size}_ms"), milliseconds(server.started_in));
+        report.figure(&format!("tickets_settled_{size}_cpu_ms"), milliseconds(server.settle().await));
         let doors: Vec<Door> = known.iter().rev().map(|ticket| server.customer(ticket)).collect();
         for door in doors.iter().take(5) {
             Client::connect(door).await?.leave().await;
@@ -235,6 +237,7 @@ async fn records(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
         let records = u32::try_from(size).unwrap_or(u32::MAX);
         report.figure(&format!("records_start_{size}_ms"), milliseconds(server.started_in));
         report.figure(&format!("records_start_{size}_cpu_ms"), milliseconds(cpu));
+        report.figure(&format!("records_settled_{size}_cpu_ms"), milliseconds(server.settle().await));
         if size >= 10_000 {
             costs.add("start_per_record", size, cpu / records, server.started_in / records);
         }

@@ -13,9 +13,12 @@ use tacdrop::share::{DataDirectory, NewTicket, Settings, Shares};
 use tempfile::TempDir;
 
 use super::client::{Credential, Door, Outcome};
+use super::proc;
 
 /// How long a server may take to begin listening. A start with a million records is part of a scene, which waits for itself.
 const START: Duration = Duration::from_secs(300);
+/// How long it may be busy after its start.
+const SETTLE: Duration = Duration::from_secs(300);
 /// How long it may take to end before it is killed.
 const END: Duration = Duration::from_secs(30);
 
@@ -73,6 +76,22 @@ impl Server {
     pub fn customer(&self, ticket: &(Word, String)) -> Door {
         let credential = Credential::Token(ticket.1.clone());
         Door { address: self.address, user: ticket.0.to_string(), credential }
+    }
+
+    /// Waits until what a start leaves to be done beside the service (every name is looked at once) is over, and says how
+    /// much CPU time the server has spent by then.
+    pub async fn settle(&self) -> Duration {
+        let end = Instant::now() + SETTLE;
+        let mut spent = proc::cpu(self.pid());
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = proc::cpu(self.pid());
+            if now.saturating_sub(spent) <= Duration::from_millis(10) {
+                return now;
+            }
+            spent = now;
+        }
+        spent
     }
 
     /// The end of what it logged.
