@@ -194,8 +194,10 @@ fn when_buffers_are_few_everybody_gets_on_and_small_requests_are_answered() {
     let (house, ticket, _) = house()
         .set("LIMITS__BUFFERED_PLAINTEXT_MIB", "2")
         .set("LIMITS__BUFFERED_PLAINTEXT_MIB_PER_SESSION", "2")
+        .set("LIMITS__UNAUTHENTICATED_PER_SOURCE", "64")
+        .set("LIMITS__CONNECTIONS_PER_SOURCE", "64")
         .furnish();
-    let source = random_file(&house.work().join("dump"), 24 * MIB, 6);
+    let source = random_file(&house.work().join("dump"), 8 * MIB, 6);
     let digest = sha256(&source);
     house.put(&ticket, &source, "first");
     let before = peak(&house);
