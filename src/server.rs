@@ -279,6 +279,7 @@ pub fn share_settings(config: &Config) -> share::Settings {
         share_bytes: config.limits.share_gib << 30,
         session_buffer: bytes(config.limits.buffered_plaintext_mib_per_session),
         total_buffer: bytes(config.limits.buffered_plaintext_mib),
+        read_ahead: bytes(config.limits.read_ahead_mib),
         reserve_percent: config.storage.reserve_percent,
         reserve_bytes: config.storage.reserve_mib << 20,
         settle: Duration::from_secs(config.notify.settle_seconds),

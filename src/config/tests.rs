@@ -81,7 +81,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!((l.rejection_milliseconds, l.channels_per_connection, l.handles), (300, 4, 64));
     assert_eq!((l.idle_seconds, l.stalled_seconds, l.keepalive_seconds, l.rekey_mib), (600, 120, 30, 1024));
     assert_eq!((l.window_kib, l.window_most_kib, l.windows_mib), (2048, 65_536, 1024));
-    assert_eq!((l.buffered_plaintext_mib_per_session, l.buffered_plaintext_mib), (8, 256));
+    assert_eq!((l.buffered_plaintext_mib_per_session, l.buffered_plaintext_mib, l.read_ahead_mib), (8, 256, 64));
     assert_eq!((l.names_per_share, l.file_gib, l.share_gib), (100_000, 1024, 4096));
     assert_eq!((c.storage.extent_mib, c.storage.checkpoint_seconds, c.storage.inline_kib), (32, 5, 64));
     assert_eq!(c.storage.quarantine_days, 7);

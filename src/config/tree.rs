@@ -119,6 +119,8 @@ pub struct Limits {
     pub buffered_plaintext_mib_per_session: u64,
     /// The same for all sessions together; not below that of one session. MiB, 1 to 1048576.
     pub buffered_plaintext_mib: u64,
+    /// Content that downloads open before it is asked for, all of them together. MiB, 0 to 1048576.
+    pub read_ahead_mib: u64,
     /// Files and directories in one share. 1 to 10000000.
     pub names_per_share: u64,
     /// Size of one file. GiB, 1 to 1048576.
@@ -148,6 +150,7 @@ impl Default for Limits {
             windows_mib: 1024,
             buffered_plaintext_mib_per_session: 8,
             buffered_plaintext_mib: 256,
+            read_ahead_mib: 64,
             names_per_share: 100_000,
             file_gib: 1024,
             share_gib: 4096,
@@ -397,6 +400,7 @@ impl Config {
                 format!("this must be at least limits.buffered_plaintext_mib_per_session, which is {per_session}"),
             ));
         }
+        r.whole("limits.read_ahead_mib", &mut l.read_ahead_mib, 0..=1_048_576)?;
         r.whole("limits.names_per_share", &mut l.names_per_share, 1..=10_000_000)?;
         r.whole("limits.file_gib", &mut l.file_gib, 1..=1_048_576)?;
         r.whole("limits.share_gib", &mut l.share_gib, 1..=1_048_576)?;

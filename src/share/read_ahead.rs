@@ -222,10 +222,13 @@ impl Reader {
     pub(crate) async fn read(&self, plan: Plan, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         let Some(parts) = plan.0 else { return self.content.read(offset, length, into).await };
         for Part { slot, place: (extent, number), from, to } in parts {
-            match slot {
-                // Damage elsewhere in the block takes nothing away from what lies beside it.
-                Some(slot) if let Ok(block) = self.load(&slot).await => block.copy(from, to, into)?,
-                _ => self.content.extent(extent).await?.read(number * BLOCK + from, to - from, into)?,
+            if let Some(slot) = &slot
+                && let Ok(block) = self.load(slot).await
+            {
+                block.copy(from, to, into)?;
+            } else {
+                // No room, or damage somewhere in the block: that takes nothing away from what lies beside it.
+                self.content.extent(extent).await?.read(number * BLOCK + from, to - from, into)?;
             }
         }
         Ok(())
