@@ -117,7 +117,12 @@ async fn look(sources: &Sources) {
     let load = sources.shares.load();
     gauge!("tacdrop_uploads_open").set(figure(load.uploads as u64));
     let door = sources.main.read();
-    let uses = [("upload_buffers", load.buffers), ("reading", door.reading), ("windows", door.windows)];
+    let uses = [
+        ("upload_buffers", load.buffers),
+        ("read_ahead", load.read_ahead),
+        ("reading", door.reading),
+        ("windows", door.windows),
+    ];
     for (what, (used, most)) in uses {
         gauge!("tacdrop_budget_used_bytes", "budget" => what).set(figure(used));
         gauge!("tacdrop_budget_limit_bytes", "budget" => what).set(figure(most));

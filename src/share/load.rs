@@ -10,12 +10,14 @@ pub struct Load {
     pub uploads: usize,
     /// Plaintext that buffers of uploads hold or have room for, and how much of it there may be; in bytes.
     pub buffers: (u64, u64),
+    /// What downloads have opened ahead, and how much of it there may be; in bytes.
+    pub read_ahead: (u64, u64),
 }
 
 impl Shares {
     /// The load at this moment.
     pub fn load(&self) -> Load {
-        Load { uploads: self.open_uploads(), buffers: self.0.budget.load() }
+        Load { uploads: self.open_uploads(), buffers: self.0.budget.load(), read_ahead: self.0.read_ahead.load() }
     }
 
     /// How many notices are still to be delivered.

@@ -42,14 +42,10 @@ impl BlockBudget {
         Arc::new(Self { most, blocks: Arc::new(Semaphore::new(most)), spare: Mutex::default() })
     }
 
-    /// Blocks that there may be.
-    pub(crate) const fn most(&self) -> usize {
-        self.most
-    }
-
-    /// Blocks that there is room for.
-    pub(crate) fn free(&self) -> usize {
-        self.blocks.available_permits()
+    /// How much memory blocks hold or have room for, and how much there may be; in bytes.
+    pub(crate) fn load(&self) -> (u64, u64) {
+        let bytes = |blocks: usize| blocks as u64 * SEGMENTS * SEALED_SEGMENT as u64;
+        (bytes(self.most - self.blocks.available_permits().min(self.most)), bytes(self.most))
     }
 
     fn try_room(self: &Arc<Self>) -> Option<Room> {
