@@ -47,12 +47,12 @@ impl Budget {
 
     /// The part of one session.
     pub(crate) fn session(&self, bytes: usize) -> SessionBudget {
-        SessionBudget {
+        SessionBudget(Arc::new(Parts {
             all: Arc::clone(&self.all),
             session: Arc::new(Semaphore::new((bytes / CHUNK).max(2))),
             early: [Arc::clone(&self.early), Arc::new(Semaphore::new(early_permits(bytes)))],
             spare: Arc::clone(&self.spare),
-        }
+        }))
     }
 }
 
@@ -67,7 +67,9 @@ pub(super) struct EarlyRoom {
 
 /// Bounds the plaintext that one session holds in buffers. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct SessionBudget {
+pub(crate) struct SessionBudget(Arc<Parts>);
+
+struct Parts {
     all: Arc<Semaphore>,
     session: Arc<Semaphore>,
     /// Of all sessions, and of this one.
@@ -80,30 +82,30 @@ impl SessionBudget {
     pub(super) fn try_early(&self, length: u64) -> Option<EarlyRoom> {
         let kib = u32::try_from(length.div_ceil(1024)).ok()?;
         let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(kib).ok();
-        let [all, session] = &self.early;
+        let [all, session] = &self.0.early;
         Some(EarlyRoom { _permits: [take(session)?, take(all)?] })
     }
 
     /// A buffer, if one is free at once.
     pub(super) fn try_buffer(&self) -> Option<Buffer> {
-        let session = Arc::clone(&self.session).try_acquire_owned().ok()?;
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let session = Arc::clone(&self.0.session).try_acquire_owned().ok()?;
+        let all = Arc::clone(&self.0.all).try_acquire_owned().ok()?;
         Some(self.take([session, all]))
     }
 
     /// Waits for a buffer: this is where a client that sends faster than the disk takes is held back.
     pub(super) async fn buffer(&self) -> Result<Buffer, Refusal> {
         let (closed, began) = (|_| Refusal::ShuttingDown, Instant::now());
-        let session = Arc::clone(&self.session).acquire_owned().await.map_err(closed)?;
-        let all = Arc::clone(&self.all).acquire_owned().await.map_err(closed)?;
+        let session = Arc::clone(&self.0.session).acquire_owned().await.map_err(closed)?;
+        let all = Arc::clone(&self.0.all).acquire_owned().await.map_err(closed)?;
         metrics::histogram!("tacdrop_buffer_wait_seconds").record(began.elapsed());
         Ok(self.take([session, all]))
     }
 
     fn take(&self, permits: [OwnedSemaphorePermit; 2]) -> Buffer {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let bytes = spare.unwrap_or_else(|| vec![0; SEGMENTS * SEALED_SEGMENT].into_boxed_slice());
-        Buffer { bytes, filled: 0, home: Some((Arc::clone(&self.spare), permits)) }
+        Buffer { bytes, filled: 0, home: Some((Arc::clone(&self.0.spare), permits)) }
     }
 }
 
