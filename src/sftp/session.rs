@@ -61,7 +61,7 @@ pub struct Session<O> {
 pub(super) enum Open {
     Download(Download),
     Upload(OpenUpload),
-    Directory { path: SharePath, attributes: Attributes, listing: Listing, greeted: bool },
+    Directory { path: SharePath, attributes: Attributes, listing: Box<Listing>, greeted: bool },
 }
 
 pub(super) struct OpenUpload {

@@ -174,7 +174,7 @@ impl<O: Outlet> Session<O> {
 
     async fn open_directory(&mut self, path: SharePath) -> Result<Answer, Refusal> {
         let place = self.handles.reserve()?;
-        let listing = self.view.list(&path).await?;
+        let listing = Box::new(self.view.list(&path).await?);
         let attributes = self.view.attributes(&path).await?;
         let open = Open::Directory { path, attributes, listing, greeted: false };
         self.handles.insert(place, open).map(Answer::Handle)

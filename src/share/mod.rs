@@ -73,7 +73,7 @@ pub use outlet::{Gone, Outlet};
 pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use restore::{HostKeys, RestoredBackup};
 pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
-#[cfg(feature = "bench")]
+#[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub use seeding::{seeded_content, seeded_name};
 pub use sweep::Swept;

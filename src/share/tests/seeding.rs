@@ -1,7 +1,6 @@
 //! What is seeded for benchmarks is as good as what was uploaded.
 
 use super::*;
-use crate::share::seeding::{seeded_content, seeded_name};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
