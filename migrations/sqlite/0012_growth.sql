@@ -6,3 +6,5 @@ CREATE INDEX version_shredded ON version (id) WHERE state = 'shredded';
 -- An engineer's tickets, page by page.
 CREATE INDEX ticket_of_engineer ON ticket (engineer, reference);
 DROP INDEX ticket_by_engineer;
+-- The notice of a ticket that gathers uploads, which each small file asks for; the others of the ticket grow in number.
+CREATE INDEX notice_settling ON notice (ticket, created_at) WHERE state = 'settling';

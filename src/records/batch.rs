@@ -47,22 +47,24 @@ impl Batch {
     /// # Errors
     /// If a statement fails; those behind it were not carried out.
     pub(super) async fn rows<const N: usize>(
+        &'static self,
         conn: &mut Conn,
         asked: Asked<'_>,
     ) -> Result<[Vec<SqliteRow>; N], RecordsError> {
         let mut results: [Vec<SqliteRow>; N] = std::array::from_fn(|_| Vec::new());
-        let mut at = 0;
+        let mut done = 0;
         let mut stream = conn.fetch_many(asked);
         while let Some(step) = poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
             match step? {
                 Either::Right(row) => {
-                    if let Some(rows) = results.get_mut(at) {
+                    if let Some(rows) = results.get_mut(done) {
                         rows.push(row);
                     }
                 }
-                Either::Left(_) => at += 1,
+                Either::Left(_) => done += 1,
             }
         }
+        self.check_whole(done)?;
         Ok(results)
     }
 
@@ -70,19 +72,25 @@ impl Batch {
     ///
     /// # Errors
     /// If a statement fails; those behind it were not carried out.
-    pub(super) async fn run(conn: &mut Conn, asked: Asked<'_>) -> Result<(), RecordsError> {
+    pub(super) async fn run(&'static self, conn: &mut Conn, asked: Asked<'_>) -> Result<(), RecordsError> {
+        let mut done = 0;
         let mut stream = conn.fetch_many(asked);
         poll_fn(|cx| {
             loop {
                 match stream.as_mut().poll_next(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Ready(None) => return Poll::Ready(self.check_whole(done)),
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
-                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Ok(step))) => done += usize::from(step.is_left()),
                 }
             }
         })
         .await
+    }
+
+    /// Each statement says that it is done. A connection whose thread has died says nothing any more, and no error either.
+    fn check_whole(&self, done: usize) -> Result<(), RecordsError> {
+        if done == self.statements.len() { Ok(()) } else { Err(RecordsError::Database(sqlx::Error::WorkerCrashed)) }
     }
 }
 
@@ -111,13 +119,13 @@ mod tests {
         let mut tx = records.begin().await.unwrap();
         for name in ["one", "two"] {
             let asked = TWO.query().bind("what").bind(name);
-            let [none, value, names] = Batch::rows::<3>(tx.conn(), asked).await.unwrap();
+            let [none, value, names] = TWO.rows::<3>(tx.conn(), asked).await.unwrap();
             assert!(none.is_empty());
             assert_eq!(value[0].get::<&str, _>("value"), "what");
             assert_eq!(names.iter().filter(|row| row.get::<&str, _>("name") == name).count(), 1);
         }
-        assert!(Batch::run(tx.conn(), FAILS.query().bind("three").bind("four")).await.is_err());
-        let [_, _, names] = Batch::rows::<3>(tx.conn(), TWO.query().bind("x").bind("five")).await.unwrap();
+        assert!(FAILS.run(tx.conn(), FAILS.query().bind("three").bind("four")).await.is_err());
+        let [_, _, names] = TWO.rows::<3>(tx.conn(), TWO.query().bind("x").bind("five")).await.unwrap();
         let names: Vec<String> = names.iter().map(|row| row.get("name")).collect();
         assert_eq!(names, ["five", "three"], "four came behind the failure");
     }

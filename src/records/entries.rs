@@ -218,7 +218,7 @@ pub async fn look(
     index: &[u8; 32],
 ) -> Result<Looked, RecordsError> {
     let asked = LOOK.query().bind(&directory.as_bytes()[..]).bind(&index[..]).bind(&share.as_bytes()[..]);
-    let [entries, standings, directories] = Batch::rows::<3>(conn, asked).await?;
+    let [entries, standings, directories] = LOOK.rows::<3>(conn, asked).await?;
     Ok(Looked {
         directory: directories.first().map(entry).transpose()?,
         entry: entries.first().map(entry).transpose()?,

@@ -18,7 +18,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
-use super::batch::{Asked, Batch};
+use super::batch::Asked;
 use super::once::Positions;
 use super::{BUSY, Conn, RecordsError, audit};
 
@@ -110,12 +110,12 @@ impl Writer {
         positions: &'static Positions,
         bind: impl FnOnce(Asked<'static>, Tip) -> Option<(Asked<'static>, Tip)>,
     ) -> Result<bool, RecordsError> {
-        let mut conn = self.turn().await?;
-        self.tidy(&mut conn).await;
+        let mut tx = WriteTx { alone: false, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
+        self.tidy(&mut tx.conn).await;
         let known = self.tip.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tip = match known {
             Some(tip) => tip,
-            None => match audit::tip(&mut conn).await? {
+            None => match audit::tip(&mut tx.conn).await? {
                 Some(tip) => tip,
                 None => return Ok(false),
             },
@@ -130,17 +130,17 @@ impl Writer {
         let Some((asked, next)) = bind(batch.query(), tip) else { return Ok(false) };
         self.set(if joins { Stage::Member } else { Stage::Beginning });
         if alone {
-            let outcome = Batch::run(&mut conn, asked).await;
+            let outcome = batch.run(&mut tx.conn, asked).await;
             if outcome.is_ok() {
                 self.set(Stage::Idle);
                 self.guess_tip(Some(next));
+                count_commit(1);
             } else {
-                self.tidy(&mut conn).await;
+                self.tidy(&mut tx.conn).await;
             }
             return outcome.map(|()| true);
         }
-        let mut tx = WriteTx { alone: false, conn, ending: Ending(Arc::clone(self)) };
-        Batch::run(&mut tx.conn, asked).await?;
+        batch.run(&mut tx.conn, asked).await?;
         self.guess_tip(Some(next));
         tx.kept().await?;
         Ok(true)
@@ -213,8 +213,7 @@ impl Writer {
         };
         let mut group = self.group();
         group.stage = Stage::Idle;
-        metrics::counter!("tacdrop_commits_total").increment(1);
-        metrics::counter!("tacdrop_transactions_total").increment(group.members.len() as u64);
+        count_commit(group.members.len() as u64);
         for member in group.members.drain(..) {
             let _ = member.send(outcome.clone());
         }
@@ -297,14 +296,20 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// Ends a group when the turn is given back. The commit queues for its own turn, behind everybody who waits already: they
+fn count_commit(transactions: u64) {
+    metrics::counter!("tacdrop_commits_total").increment(1);
+    metrics::counter!("tacdrop_transactions_total").increment(transactions);
+}
+
+/// Ends a group when the turn is given back, if there is one. The commit queues for its own turn, behind everybody who waits already: they
 /// all become members first.
 #[derive(Debug)]
 struct Ending(Arc<Writer>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if self.0.commit_comes.swap(true, Ordering::AcqRel) {
+        // Whoever has the turn by now ends what he begins.
+        if self.0.group().stage == Stage::Idle || self.0.commit_comes.swap(true, Ordering::AcqRel) {
             return;
         }
         let writer = Arc::clone(&self.0);

@@ -81,7 +81,7 @@ impl Download {
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
         view.jot("artifact.opened", &reach.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
-            reader: Reader::new(content, &house.read_ahead),
+            reader: Reader::new(content, attributes.size, &house.read_ahead),
             size: attributes.size,
             share: reach.share(),
             version: version.id,
@@ -139,7 +139,7 @@ impl Download {
         let Body::Version(reading) = &self.0.body else { return Ok(0) };
         let before = into.len();
         let plan = reading.reader.plan(offset, length);
-        if let Some(ahead) = reading.reader.ahead(reading.size) {
+        if let Some(ahead) = reading.reader.ahead() {
             let state = Arc::clone(&self.0);
             self.0.house.works.spawn(async move {
                 if let Body::Version(reading) = &state.body {

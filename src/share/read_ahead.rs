@@ -26,6 +26,8 @@ const KEPT: usize = 8;
 const AHEAD: u64 = 2 * BLOCK;
 /// A read that begins this near to where the last ones ended goes on with them: clients ask for several at once.
 const NEAR: u64 = 1 << 20;
+/// Blocks that a download may have when half of the memory for all of them is used up.
+const SCARCE: usize = 2;
 /// Unused rooms of blocks that are kept for the next download.
 const SPARE: usize = 32;
 
@@ -51,6 +53,11 @@ impl BlockBudget {
     fn try_room(self: &Arc<Self>) -> Option<Room> {
         let permit = Arc::clone(&self.blocks).try_acquire_owned().ok()?;
         Some(Room { budget: Arc::clone(self), _permit: permit })
+    }
+
+    /// Whether less than half of it is used.
+    fn is_ample(&self) -> bool {
+        self.blocks.available_permits() > self.most / 2
     }
 
     fn bytes(&self) -> Box<[u8]> {
@@ -113,6 +120,8 @@ type Place = (ObjectId, u64);
 /// A block that somebody opens, or has opened. Who comes while it is opened waits for it.
 struct Slot {
     place: Place,
+    /// Where in the file that ends for which it was made.
+    end: u64,
     block: OnceCell<Block>,
     room: Room,
 }
@@ -124,6 +133,8 @@ struct Part {
     place: Place,
     from: u64,
     to: u64,
+    /// Where it ends in the file.
+    end: u64,
 }
 
 /// How a read is carried out: from these blocks, or past them.
@@ -152,6 +163,7 @@ pub(crate) struct Ahead(Vec<Arc<Slot>>);
 /// Reads a content for one download.
 pub(crate) struct Reader {
     content: Content,
+    size: u64,
     budget: Arc<BlockBudget>,
     state: Mutex<State>,
 }
@@ -167,8 +179,9 @@ struct State {
 }
 
 impl Reader {
-    pub(crate) fn new(content: Content, budget: &Arc<BlockBudget>) -> Self {
-        Self { content, budget: Arc::clone(budget), state: Mutex::default() }
+    /// Of a version of `size` bytes.
+    pub(crate) fn new(content: Content, size: u64, budget: &Arc<BlockBudget>) -> Self {
+        Self { content, size, budget: Arc::clone(budget), state: Mutex::default() }
     }
 
     /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in which they were asked for.
@@ -184,22 +197,23 @@ impl Reader {
         let mut parts = self.parts(offset, length);
         for part in parts.iter_mut().flatten() {
             let known = state.slots.iter().find(|slot| slot.place == part.place).cloned();
-            part.slot = known.or_else(|| state.add(part.place, &self.budget));
+            part.slot = known.or_else(|| state.add(part, &self.budget));
         }
+        state.let_go(self.size);
         Plan(parts)
     }
 
-    /// What somebody who reads on from front to back will ask for next, up to `size`, and nobody has begun to open.
-    pub(crate) fn ahead(&self, size: u64) -> Option<Ahead> {
+    /// What somebody who reads on from front to back will ask for next, and nobody has begun to open.
+    pub(crate) fn ahead(&self) -> Option<Ahead> {
         let mut state = self.state();
-        let (from, to) = (state.front.min(size), state.front.saturating_add(AHEAD).min(size));
+        let (from, to) = (state.front.min(self.size), state.front.saturating_add(AHEAD).min(self.size));
         if state.in_a_row < 2 || from == to {
             return None;
         }
         let mut slots = Vec::new();
         for part in self.parts(from, to - from)? {
             if !state.slots.iter().any(|slot| slot.place == part.place) {
-                slots.extend(state.add(part.place, &self.budget));
+                slots.extend(state.add(&part, &self.budget));
             }
         }
         (!slots.is_empty()).then_some(Ahead(slots))
@@ -217,7 +231,7 @@ impl Reader {
     /// Appends what was planned for `length` bytes from `offset` on. The caller keeps the range inside the version.
     pub(crate) async fn read(&self, plan: Plan, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         let Some(parts) = plan.0 else { return self.content.read(offset, length, into).await };
-        for Part { slot, place: (extent, number), from, to } in parts {
+        for Part { slot, place: (extent, number), from, to, .. } in parts {
             if let Some(slot) = &slot
                 && let Ok(block) = self.load(slot).await
             {
@@ -238,20 +252,28 @@ impl Reader {
         opened.await
     }
 
-    /// The parts of blocks in which these bytes lie; none if some of them were never written.
+    /// The parts of blocks in which these bytes lie; none if some of them were never written, or if they are too many.
     fn parts(&self, offset: u64, length: u64) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
         for piece in self.content.pieces(offset, length) {
             let Piece::Data(slice) = piece else { return None };
             let (mut at, end) = (slice.within, slice.within + slice.length);
+            let before = slice.offset;
             while at < end {
                 let (number, begin) = (at / BLOCK, at / BLOCK * BLOCK);
                 let to = end.min(begin + BLOCK);
-                parts.push(Part { slot: None, place: (slice.extent, number), from: at - begin, to: to - begin });
+                parts.push(Part {
+                    slot: None,
+                    place: (slice.extent, number),
+                    from: at - begin,
+                    to: to - begin,
+                    end: before + (to - slice.within),
+                });
                 at = to;
             }
         }
-        Some(parts)
+        // A file of many small pieces would need a block for each of them.
+        (parts.len() <= KEPT).then_some(parts)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -261,12 +283,20 @@ impl Reader {
 
 impl State {
     /// A slot in the place of the oldest one, if there is room for it.
-    fn add(&mut self, place: Place, budget: &Arc<BlockBudget>) -> Option<Arc<Slot>> {
-        if self.slots.len() >= KEPT {
+    fn add(&mut self, part: &Part, budget: &Arc<BlockBudget>) -> Option<Arc<Slot>> {
+        let most = if budget.is_ample() { KEPT } else { SCARCE };
+        while self.slots.len() >= most {
             self.slots.pop_front();
         }
-        let slot = Arc::new(Slot { place, block: OnceCell::new(), room: budget.try_room()? });
+        let slot =
+            Arc::new(Slot { place: part.place, end: part.end, block: OnceCell::new(), room: budget.try_room()? });
         self.slots.push_back(Arc::clone(&slot));
         Some(slot)
+    }
+
+    /// Forgets what has been read: a handle that is left open holds nothing then.
+    fn let_go(&mut self, size: u64) {
+        let front = self.front;
+        self.slots.retain(|slot| front < size && slot.end.saturating_add(NEAR) > front);
     }
 }

@@ -23,6 +23,7 @@ mod link;
 mod listener;
 mod login;
 mod pulse;
+mod rekeying;
 mod remarks;
 mod session;
 mod stream;
@@ -163,6 +164,13 @@ pub struct Limits {
     pub rekey_after: Duration,
     /// Threads that serve connections; the default is one for each core.
     pub shards: usize,
+}
+
+impl Limits {
+    /// After how many bytes in one direction, and after what time, keys are changed.
+    const fn rekey(&self) -> (u64, Duration) {
+        (self.rekey_bytes as u64, self.rekey_after)
+    }
 }
 
 impl Default for Limits {

@@ -94,7 +94,7 @@ impl Visitor {
             link,
             channels: HashMap::new(),
             opened: 0,
-            window: Window::new(limits.window, limits.window_most, &house.windows),
+            window: Window::new(limits.window, limits.window_most, &house.windows, limits.rekey()),
             traffic: house.traffic.clone(),
             told: None,
             counted: None,
@@ -121,6 +121,9 @@ impl Visitor {
             }
         }
         self.link.pulse.window_is_shut(shut);
+        if !self.window.is_fixed() {
+            self.window.holds_back(shut, self.link.pulse.moment().at);
+        }
     }
 
     /// The command has the channel to itself until one side ends it.
@@ -153,6 +156,7 @@ impl Visitor {
     fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
         tracing::info!(from = %self.link.from, %over, "session ended");
         self.channels.remove(&channel);
+        self.window.closed(channel);
         if session.has_pending_data(channel) {
             // It would hear of the end behind all that it does not take, and could go on sending until then.
             return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
@@ -273,10 +277,10 @@ impl Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         if !self.window.is_fixed() {
             self.window.received(channel, data.len(), self.link.pulse.moment());
         }
-        let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         self.link.pulse.beat();
         let mut out = Vec::new();
         let (outcome, remarks, backlog) = match used {
@@ -307,6 +311,8 @@ impl Handler for Visitor {
     }
 
     async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        // Nothing more comes on it, and of its end russh tells nobody if this side is the first to close it.
+        self.window.closed(channel);
         match self.channels.remove(&channel) {
             Some(Use::Sftp { session: sftp, .. }) => {
                 let out = Out::new(session, channel, &self.link);
@@ -355,7 +361,8 @@ impl Handler for Visitor {
 
     /// russh has topped the channel up, and has not yet handed over what made it do so.
     fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
-        if self.window.is_fixed() {
+        let carries = matches!(self.channels.get(&channel), Some(Use::Sftp { .. } | Use::Scp { .. }));
+        if self.window.is_fixed() || !carries {
             return current;
         }
         let next = self.window.topped_up(channel, self.link.pulse.moment());

@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::rekeying::Rekeying;
+
 /// A window that lets through so many bytes in a second is no limit.
 const CEILING: f64 = 1_073_741_824.0;
 /// The part of a trip for which a client must have waited.
@@ -131,6 +133,9 @@ pub(crate) struct Window<K> {
     start: u32,
     most: u32,
     target: u32,
+    /// What russh was told last, and tops channels up to: less than the target before a change of keys.
+    told: u32,
+    rekeying: Rekeying,
     flows: Vec<(K, Flow)>,
     grant: Grant,
     usual: Shortest,
@@ -193,11 +198,14 @@ struct Review {
 
 impl<K: Copy + Eq> Window<K> {
     /// Every channel begins with `start` bytes, and is never allowed more than `most`, all channels together.
-    pub(crate) fn new(start: u32, most: u32, pool: &Pool) -> Self {
+    /// Keys are changed after `rekey_bytes` from the client, or a time.
+    pub(crate) fn new(start: u32, most: u32, pool: &Pool, (rekey_bytes, rekey_after): (u64, Duration)) -> Self {
         Self {
             start,
             most: most.max(start),
             target: start,
+            told: start,
+            rekeying: Rekeying::new(rekey_bytes, rekey_after),
             flows: Vec::new(),
             grant: pool.grant(),
             usual: Shortest { since: Duration::ZERO, now: Duration::MAX, before: Duration::MAX },
@@ -220,23 +228,31 @@ impl<K: Copy + Eq> Window<K> {
         self.answered = self.answered.min(after);
     }
 
-    /// The channel was topped up to the window as it was, because of a packet that [`Self::received`] is told of next.
+    /// Whether russh holds back what it was given for the client.
+    pub(crate) fn holds_back(&mut self, held_back: bool, at: Duration) {
+        self.rekeying.holds_back(held_back, self.start, at);
+    }
+
+    /// The channel was topped up to what was returned last, because of a packet that [`Self::received`] is told of next.
     /// Returns the window from now on.
     pub(crate) fn topped_up(&mut self, channel: K, now: Moment) -> u32 {
-        let target = self.target;
+        let told = self.told;
         let flow = self.flow(channel, now);
-        flow.promised = target;
+        flow.promised = told;
         if flow.open.is_some_and(|(before, _)| flow.received >= before) {
             self.trip_is_over(channel, now, true);
         }
-        self.flow(channel, now).fresh = Some((target, now.at));
+        self.flow(channel, now).fresh = Some((told, now.at));
         self.settle_grant();
-        self.target
+        let most = self.rekeying.most_next(self.start, self.promised(), now.at);
+        self.told = self.target.min(most);
+        self.told
     }
 
     /// A packet has come.
     pub(crate) fn received(&mut self, channel: K, bytes: usize, now: Moment) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.rekeying.received(bytes);
         if let Some(trial) = self.trials.last_mut()
             && trial.began.is_some()
         {
@@ -289,6 +305,12 @@ impl<K: Copy + Eq> Window<K> {
         if starved {
             self.review.starved = true;
             self.floor = self.usual.get();
+        }
+        if self.told < self.target {
+            // The keys are about to be changed: what comes now says nothing about the line.
+            self.trials.clear();
+            (self.in_a_row, self.review) = (0, Review { since: now.at, ..Review::default() });
+            return;
         }
         self.judge_trial(now.at);
         let limit = f64::from(self.target / 2) / trip.as_secs_f64().max(1e-9);
@@ -373,6 +395,11 @@ impl<K: Copy + Eq> Window<K> {
     fn wanted(&self) -> u64 {
         let beyond = |flow: &Flow| u64::from(flow.promised.max(self.target).saturating_sub(self.start));
         self.flows.iter().map(|(_, flow)| beyond(flow)).sum()
+    }
+
+    /// Everything that the client may send now at most.
+    fn promised(&self) -> u32 {
+        self.flows.iter().map(|(_, flow)| flow.promised).fold(0, u32::saturating_add)
     }
 
     fn share_of_most(&self) -> u32 {

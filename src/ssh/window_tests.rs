@@ -6,6 +6,8 @@ const MIB: u32 = 1 << 20;
 const PACKET: u64 = 32 * 1024;
 const START: u32 = 2 * MIB;
 const MOST: u32 = 64 * MIB;
+/// Keys that are not changed.
+const NEVER: (u64, Duration) = (u64::MAX, Duration::MAX);
 
 /// What lies between a sender and the server, and what holds the sender back beside the window.
 #[derive(Clone, Copy)]
@@ -62,7 +64,7 @@ impl Simulation {
     fn new(channels: usize, most: u32, pool: &Pool) -> Self {
         let channel = || Channel { credit: u64::from(START), left: START, ..Channel::default() };
         Self {
-            window: Window::new(START, most, pool),
+            window: Window::new(START, most, pool, NEVER),
             channels: (0..channels).map(|_| channel()).collect(),
             now: 0.0,
             dry: 0.0,
@@ -137,7 +139,7 @@ impl Simulation {
             self.now = arrives;
         }
         let moment = Moment { at: Duration::from_secs_f64(self.now), dry: Duration::from_secs_f64(self.dry) };
-        let target = self.window.target;
+        let target = self.window.told;
         let channel = &mut self.channels[index];
         // As russh does it.
         channel.left = channel.left.saturating_sub(u32::try_from(size).unwrap());
@@ -327,7 +329,7 @@ fn the_pool_bounds_all_and_gets_everything_back() {
 #[test]
 fn a_further_channel_is_counted_even_beyond_the_pool_and_ends_all_growth() {
     let pool = Pool::new(u64::from(6 * MIB));
-    let mut window = Window::new(START, MOST, &pool);
+    let mut window = Window::new(START, MOST, &pool, NEVER);
     window.target = 8 * MIB;
     window.topped_up(1_u32, Moment::default());
     assert_eq!(pool.granted(), u64::from(6 * MIB));
@@ -341,7 +343,7 @@ fn a_further_channel_is_counted_even_beyond_the_pool_and_ends_all_growth() {
 #[test]
 fn a_peer_beyond_its_window_gets_none() {
     let pool = pool();
-    let mut window = Window::new(START, MOST, &pool);
+    let mut window = Window::new(START, MOST, &pool, NEVER);
     let mut at = Duration::ZERO;
     for packet in 0..100_000 {
         at += Duration::from_micros(30);
@@ -370,7 +372,7 @@ proptest::proptest! {
         budget in 0_u64..200,
     ) {
         let pool = Pool::new(budget << 20);
-        let mut window = Window::new(START, MOST, &pool);
+        let mut window = Window::new(START, MOST, &pool, NEVER);
         let mut now = Moment::default();
         let mut channels = std::collections::BTreeSet::new();
         for (channel, bytes, micros, what) in events {

@@ -46,16 +46,17 @@ impl Digest {
     /// function: what comes before and after it, padding and the saved form stay those of the sha2 crate.
     fn compress(&mut self, blocks: &[[u8; BLOCK]]) {
         let mut saved = self.state.serialize();
-        if let Some((words, rest)) = saved.split_first_chunk_mut::<WORDS>()
-            && let Some((count, _)) = rest.split_first_chunk_mut::<8>()
-        {
-            let mut state = Words::default();
-            let (chunks, _) = words.as_chunks_mut();
-            state.iter_mut().zip(&*chunks).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
-            sha256_blocks::compress(&mut state, blocks);
-            chunks.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
-            *count = u64::from_le_bytes(*count).wrapping_add(blocks.len() as u64).to_le_bytes();
-        }
+        let words = saved.split_first_chunk_mut::<WORDS>();
+        let Some((words, Some((count, _)))) = words.map(|(words, rest)| (words, rest.split_first_chunk_mut::<8>()))
+        else {
+            return blocks.iter().for_each(|block| self.state.update(block));
+        };
+        let mut state = Words::default();
+        let (chunks, _) = words.as_chunks_mut();
+        state.iter_mut().zip(&*chunks).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
+        sha256_blocks::compress(&mut state, blocks);
+        chunks.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+        *count = u64::from_le_bytes(*count).wrapping_add(blocks.len() as u64).to_le_bytes();
         match Sha256::deserialize(&saved) {
             Ok(state) => self.state = state,
             // A state that was just saved is one: never taken, and right if it were.
@@ -95,8 +96,13 @@ impl Digest {
         }
         let (hashed, state) = rest.split_first_chunk::<8>().ok_or(malformed)?;
         let state = SerializedState::<Sha256>::try_from(state).map_err(|_| malformed)?;
+        let hashed = u64::from_be_bytes(*hashed);
+        // The unfinished block's length stands behind words and count.
+        if state.get(WORDS + 8).map(|length| u64::from(*length)) != Some(hashed % BLOCK as u64) {
+            return Err(malformed);
+        }
         let state = Sha256::deserialize(&state).map_err(|_| malformed)?;
-        Ok(Self { state, hashed: u64::from_be_bytes(*hashed) })
+        Ok(Self { state, hashed })
     }
 }
 

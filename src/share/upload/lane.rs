@@ -334,21 +334,14 @@ impl Lane {
             Phase::Refusing(refusal) => return Err(refusal),
             Phase::Closing | Phase::Published => return Err(Refusal::BadHandle),
         }
-        state.shown = None;
-        let end = offset.saturating_add(length);
-        state.put_in_order(offset, end);
-        if let Some(run) = state.runs.iter().find(|run| run.next == offset) {
-            return Ok(Target::Run(run.id));
+        let waited = state.jobs.len();
+        let target = state.place_of(offset, length, room);
+        if state.jobs.len() > waited {
+            // The client may wait for the very buffer that was handed over.
+            drop(state);
+            self.call();
         }
-        let a_little_early = state.runs.iter().any(|run| run.next < offset && offset - run.next <= EARLY)
-            || (state.runs.is_empty() && state.length < offset && offset - state.length <= EARLY && state.length > 0);
-        if a_little_early
-            && state.early.takes(length)
-            && let Some(room) = room()
-        {
-            return Ok(Target::Early(room));
-        }
-        Ok(Target::Run(state.start_run(offset)))
+        Ok(target)
     }
 
     /// Copies bytes that belong at `offset` into a run's buffer. Says how many were taken: fewer than all means that it
@@ -547,6 +540,25 @@ impl State {
             self.jobs.push_back(Job::Loose { offset, waiting });
         }
         self.unsettled_since = None;
+    }
+
+    /// Where the bytes of a write go, behind everything that it lies over.
+    fn place_of(&mut self, offset: u64, length: u64, room: impl FnOnce() -> Option<EarlyRoom>) -> Target {
+        self.shown = None;
+        let end = offset.saturating_add(length);
+        self.put_in_order(offset, end);
+        if let Some(run) = self.runs.iter().find(|run| run.next == offset) {
+            return Target::Run(run.id);
+        }
+        let a_little_early = self.runs.iter().any(|run| run.next < offset && offset - run.next <= EARLY)
+            || (self.runs.is_empty() && self.length < offset && offset - self.length <= EARLY && self.length > 0);
+        if a_little_early
+            && self.early.takes(length)
+            && let Some(room) = room()
+        {
+            return Target::Early(room);
+        }
+        Target::Run(self.start_run(offset))
     }
 
     fn start_run(&mut self, offset: u64) -> u64 {

@@ -97,7 +97,12 @@ impl Upload {
         if length > 0 {
             self.lane.wait_for_room().await;
             let target = self.lane.begin(offset, length, || self.view.buffers().try_early(length))?;
-            self.write = Some(Write { offset, left: length, target, early: Vec::new() });
+            // What waits counts against a budget, so it takes no more than it says; `begin` has bounded it.
+            let early = match &target {
+                Target::Early(_) => Vec::with_capacity(usize::try_from(length).unwrap_or(0)),
+                Target::Run(_) => Vec::new(),
+            };
+            self.write = Some(Write { offset, left: length, target, early });
         }
         Ok(())
     }
