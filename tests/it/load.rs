@@ -138,6 +138,23 @@ fn a_far_client_may_send_more_ahead_and_gives_it_back_at_its_end() {
     house.assert_holds(&ticket, "dump", &sha256(&source));
 }
 
+/// Until the client has heard that keys are to be changed, russh takes twice the first window and no more (`ssh/rekeying`).
+#[test]
+fn a_far_client_is_kept_when_keys_are_changed_under_a_large_window() {
+    let (house, ticket, _) = small_windows(house()).set("LIMITS__REKEY_MIB", "12").furnish();
+    let line = Relay::delayed(house.port(), Duration::from_millis(100));
+    let source = random_file(&house.work().join("dump"), 64 * MIB, 5);
+    let mut upload = start_put(&house, &ticket, &line, &source, "dump");
+    let mut most = 0.0_f64;
+    while !upload.has_ended() {
+        most = most.max(figure(&house, WINDOWS));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(most >= 768.0 * 1024.0, "the window stayed small: {most}");
+    upload.finish().ok();
+    house.assert_holds(&ticket, "dump", &sha256(&source));
+}
+
 #[test]
 fn far_clients_share_what_there_is_of_windows() {
     let (house, ticket, _) = small_windows(house()).set("LIMITS__WINDOWS_MIB", "1").furnish();

@@ -74,8 +74,7 @@ async fn r17_damage_takes_away_its_own_segment_and_nothing_beside_it() {
     let view = customer(&shares, "XT-1").await;
     let bytes = pattern(1_000_000, 4);
     put(&view, "f", &bytes).await;
-    let objects = fixture.directory.path().join("data/store");
-    let largest = walk(&objects).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let largest = walk(&shares.data().objects()).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let mut sealed = std::fs::read(&largest).unwrap();
     // In the third segment of the first block.
     let at = 138 + 2 * 65_568 + 500;
