@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
+use super::batch::Asked;
 use super::{Conn, RecordsError, bytes_as};
 use crate::model::{Time, Word};
 
@@ -102,21 +103,25 @@ pub async fn link_of(conn: &mut Conn, seq: i64) -> Result<Option<[u8; 32]>, Reco
 /// # Errors
 /// If the database fails.
 pub async fn append(conn: &mut Conn, seq: i64, event: &Event<'_>, chain: &[u8; 32]) -> Result<(), RecordsError> {
-    sqlx::query(
+    let asked = sqlx::query(
         "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(seq)
-    .bind(event.at.millis())
-    .bind(event.kind)
-    .bind(event.actor)
-    .bind(event.ticket.map(Word::as_str))
-    .bind(event.subject.map(|id| id.to_vec()))
-    .bind(event.detail)
-    .bind(&chain[..])
-    .execute(conn)
-    .await?;
+    );
+    bind(asked, seq, event, chain).execute(conn).await?;
     Ok(())
+}
+
+/// The values of one row, in the order of its columns.
+fn bind<'q>(asked: Asked<'q>, seq: i64, event: &Event<'q>, chain: &'q [u8; 32]) -> Asked<'q> {
+    asked
+        .bind(seq)
+        .bind(event.at.millis())
+        .bind(event.kind)
+        .bind(event.actor)
+        .bind(event.ticket.map(Word::as_str))
+        .bind(event.subject.map(|id| id.to_vec()))
+        .bind(event.detail)
+        .bind(&chain[..])
 }
 
 /// Rows that [`append_all`] writes in one statement.
@@ -150,15 +155,7 @@ pub async fn append_all(conn: &mut Conn, rows: &[(i64, Event<'_>, [u8; 32])]) ->
     for rows in together {
         let mut asked = sqlx::query(append_together());
         for (seq, event, chain) in rows {
-            asked = asked
-                .bind(*seq)
-                .bind(event.at.millis())
-                .bind(event.kind)
-                .bind(event.actor)
-                .bind(event.ticket.map(Word::as_str))
-                .bind(event.subject.map(|id| id.to_vec()))
-                .bind(event.detail)
-                .bind(&chain[..]);
+            asked = bind(asked, *seq, event, chain);
         }
         asked.execute(&mut *conn).await?;
     }

@@ -10,7 +10,7 @@ use crate::records::versions::{self, Place, VersionRow};
 use crate::share::keys::ShareKeys;
 use crate::share::{Error, House};
 use crate::store::{ObjectFile, StoreError};
-use crate::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, segment_range};
+use crate::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD, segment_range};
 use crate::vault::{
     ExtentIds, ExtentKey, ExtentOpener, FileKey, Manifest, Piece, SliceMap, VaultError, WrappedKey, extent,
 };
@@ -210,8 +210,8 @@ impl Content {
 }
 
 impl OpenExtent {
-    /// Reads up to `count` segments from `position` on into `room` and opens them there, each where it lies: their texts are
-    /// `SEALED_SEGMENT` apart.
+    /// Reads up to `count` segments from `position` on into `room` and opens them there, each where it lies:
+    /// [`copy_texts`] finds their texts.
     pub(super) fn open_in_place(&self, position: u64, count: u64, room: &mut [u8]) -> Result<(), Error> {
         let (start, _, _) = segment_range(self.length, position).ok_or(StoreError::Short)?;
         let end = extent::sealed_length(self.length);
@@ -230,30 +230,33 @@ impl OpenExtent {
     pub(super) fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         const SEGMENT_BYTES: u64 = SEGMENT as u64;
         let end = within.checked_add(length).filter(|end| *end <= self.length).ok_or(StoreError::Short)?;
-        let (mut position, mut at) = (within / SEGMENT_BYTES, within);
-        let mut sealed = Vec::new();
+        let (mut at, mut room) = (within, Vec::new());
         while at < end {
-            let last = (end - 1) / SEGMENT_BYTES;
-            let batch_end = last.min(position + BATCH - 1);
-            let (start, _, _) = segment_range(self.length, position).ok_or(StoreError::Short)?;
-            let (stop, stop_length, _) = segment_range(self.length, batch_end).ok_or(StoreError::Short)?;
-            let bytes = usize::try_from(stop - start).map_err(|_| StoreError::Short)? + stop_length;
-            sealed.resize(bytes, 0);
-            self.source.read_at(start, &mut sealed)?;
-            for segment in sealed.chunks_mut(SEALED_SEGMENT) {
-                let (_, _, is_last) = segment_range(self.length, position).ok_or(StoreError::Short)?;
-                let plain = self.opener.open_segment(position, is_last, segment)?;
-                let first = position * SEGMENT_BYTES;
-                let from = usize::try_from(at - first).map_err(|_| StoreError::Short)?;
-                let to = usize::try_from((end - first).min(plain.len() as u64)).map_err(|_| StoreError::Short)?;
-                let part = plain.get(from..to).ok_or(StoreError::Short)?;
-                into.extend_from_slice(part);
-                at += part.len() as u64;
-                position += 1;
-            }
+            let position = at / SEGMENT_BYTES;
+            let count = ((end - 1) / SEGMENT_BYTES - position + 1).min(BATCH);
+            room.resize(usize::try_from(count).map_err(|_| StoreError::Short)? * SEALED_SEGMENT, 0);
+            self.open_in_place(position, count, &mut room)?;
+            let first = position * SEGMENT_BYTES;
+            let to = end.min(first + count * SEGMENT_BYTES);
+            copy_texts(&room, at - first, to - first, into)?;
+            at = to;
         }
         Ok(())
     }
+}
+
+/// Appends the bytes from `from` to `to` of the texts of segments that were opened in place, one behind the other.
+pub(super) fn copy_texts(opened: &[u8], from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), StoreError> {
+    let place = |at: u64| usize::try_from(at).map_err(|_| StoreError::Short);
+    let (mut at, to) = (place(from)?, place(to)?);
+    while at < to {
+        let within = at % SEGMENT;
+        let length = (SEGMENT - within).min(to - at);
+        let start = at / SEGMENT * SEALED_SEGMENT + SEGMENT_LEAD + within;
+        into.extend_from_slice(opened.get(start..start + length).ok_or(StoreError::Short)?);
+        at += length;
+    }
+    Ok(())
 }
 
 impl House {

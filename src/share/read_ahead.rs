@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::Error;
-use super::content::{Content, OpenExtent};
+use super::content::{Content, OpenExtent, copy_texts};
 use crate::model::ObjectId;
 use crate::store::StoreError;
 use crate::vault::Piece;
-use crate::vault::extent::{SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
+use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
 
 /// Segments in a block.
 const SEGMENTS: u64 = 4;
@@ -89,19 +89,11 @@ impl Block {
     }
 
     /// Appends the text from `from` to `to`, both counted from the block's begin.
-    fn copy(&self, mut from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+    fn copy(&self, from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         if to > self.length {
             return Err(StoreError::Short.into());
         }
-        while from < to {
-            // All of these are below the length of a block.
-            let within = from as usize % SEGMENT;
-            let length = (SEGMENT - within).min((to - from) as usize);
-            let start = from as usize / SEGMENT * SEALED_SEGMENT + SEGMENT_LEAD + within;
-            into.extend_from_slice(self.bytes.get(start..start + length).ok_or(StoreError::Short)?);
-            from += length as u64;
-        }
-        Ok(())
+        Ok(copy_texts(&self.bytes, from, to, into)?)
     }
 }
 

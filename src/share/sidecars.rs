@@ -165,25 +165,26 @@ impl Shares {
             Err(Error::KeysReplaced) => return Err(self.keys_replaced(row.share).await),
             name => name?,
         };
-        let others: Vec<(FileName, Algorithm)> = sidecars_of(&name).collect();
-        let described = described_by(&name);
-        let mut indexes: Vec<_> = others.iter().map(|(name, _)| keys.names.index(directory, name)).collect();
-        indexes.extend(described.as_ref().map(|(name, _)| keys.names.index(directory, name)));
+        let indexed = |(name, algorithm): (FileName, Algorithm)| {
+            let index = keys.names.index(directory, &name);
+            (name, algorithm, index)
+        };
+        let (others, described): (Vec<_>, _) =
+            (sidecars_of(&name).map(indexed).collect(), described_by(&name).map(indexed));
+        let indexes: Vec<_> = others.iter().chain(&described).map(|(_, _, index)| *index).collect();
         let mut there = HashMap::new();
         for indexes in indexes.chunks(entries::NAMES) {
             there.extend(entries::by_names(&mut conn, directory, indexes).await?);
         }
-        let named = |name: &FileName| {
-            there.get(&keys.names.index(directory, name)).filter(|row: &&EntryRow| !row.is_directory).cloned()
-        };
+        let file = |index: &[u8; 32]| there.get(index).filter(|row: &&EntryRow| !row.is_directory).cloned();
         let mut pairs = Vec::new();
-        if let Some((described, algorithm)) = described
-            && let Some(target) = named(&described)
+        if let Some((described, algorithm, index)) = described
+            && let Some(target) = file(&index)
         {
             pairs.push(Pair { target, sidecar: row.clone(), name: described, algorithm });
         }
-        for (other, algorithm) in others {
-            if let Some(sidecar) = named(&other) {
+        for (_, algorithm, index) in others {
+            if let Some(sidecar) = file(&index) {
                 pairs.push(Pair { target: row.clone(), sidecar, name: name.clone(), algorithm });
             }
         }
