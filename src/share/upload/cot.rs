@@ -1,11 +1,14 @@
 //! Where the worker of an upload sleeps until there is something for it to do.
 //!
 //! A small file is one buffer, and its CLOSE is the first thing that its worker has to do. So no task is begun for it before
-//! that: waking another thread at OPEN and again at the first byte would cost more than hashing and sealing what comes. What
-//! the worker does by the clock it does after it was got up, which happens within [`SLEEP`] in any case.
+//! that: waking another thread at OPEN and again at the first byte would cost more than hashing and sealing what comes. For
+//! the same reason a CLOSE of little has the worker work where the CLOSE waits for it ([`Here`]), if it still sleeps.
+//! What the worker does by the clock it does after it was got up, which happens within [`SLEEP`] in any case.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -31,6 +34,43 @@ impl Cot {
         let sleeper = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((worker, works)) = sleeper {
             works.spawn(worker.run());
+        }
+    }
+
+    /// Gets the worker up if it sleeps, to work while and where the caller waits for it.
+    pub(super) fn rouse_here(&self) -> Option<Here> {
+        let (worker, works) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Here { work: Some(Box::pin(worker.run())), works })
+    }
+}
+
+/// A worker that works on its caller's thread. Dropped before it is done it goes on on the runtime for works: who does not
+/// wait any more cuts nothing short.
+pub(super) struct Here {
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    works: Handle,
+}
+
+impl Future for Here {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        // Whatever it begins, a timer or a task, belongs to the runtime that it may have to go on on.
+        let _inside = this.works.enter();
+        let polled = this.work.as_mut().map_or(Poll::Ready(()), |work| work.as_mut().poll(cx));
+        if polled.is_ready() {
+            this.work = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        // What panicked is over.
+        if let Some(work) = self.work.take().filter(|_| !std::thread::panicking()) {
+            self.works.spawn(work);
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::buffer::{Buffer, EarlyRoom};
 use super::cot::Cot;
 use super::early::{EARLY, Early, Waiting};
+use super::job::{Job, Phase, Target};
 use super::progress::resume_point;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time};
 use crate::share::{Attributes, PlaceKind};
@@ -27,38 +28,8 @@ const RUNS: usize = 8;
 const JOBS: usize = 1024;
 /// How long one waits for an upload of another session, or another handle, to be over.
 const FENCE: Duration = Duration::from_secs(60);
-
-/// What the worker is asked to do, in order.
-pub(super) enum Job {
-    /// Seal a buffer at this offset of the file. `ends`: the run's extent ends with it.
-    Data { run: u64, offset: u64, buffer: Buffer, ends: bool },
-    /// End the run's extent.
-    End { run: u64 },
-    /// Seal bytes that came early and whose gap never closed.
-    Loose { offset: u64, waiting: Waiting },
-    /// Make the file this long.
-    Truncate { length: u64 },
-    /// Make everything so far durable.
-    Sync(oneshot::Sender<Result<(), Refusal>>),
-    /// Read back what was written.
-    Read { offset: u64, length: usize, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
-    /// Publish.
-    Close(oneshot::Sender<Result<(), Refusal>>),
-    /// The client is gone, or another session goes on: write down what is there and end.
-    Cut,
-}
-
-/// Whether an upload takes writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Open,
-    /// A CLOSE is under way.
-    Closing,
-    /// Refuses everything with this: it failed, or another session continued it.
-    Refusing(Refusal),
-    /// A CLOSE has published it: later writes begin the next version.
-    Published,
-}
+/// Bytes that are hashed and sealed on the connection's thread at most, where they keep its other connections waiting.
+const LITTLE: usize = 32 << 10;
 
 /// An upload that is under way, as its handles, the registry and the worker share it.
 pub(crate) struct Lane {
@@ -103,14 +74,6 @@ struct Run {
     next: u64,
     /// The offset of the first byte in the buffer, and the buffer.
     chunk: Option<(u64, Buffer)>,
-}
-
-/// Where the bytes of an announced write go.
-pub(super) enum Target {
-    /// Into this run.
-    Run(u64),
-    /// They are early and wait here.
-    Early(EarlyRoom),
 }
 
 impl Lane {
@@ -444,24 +407,54 @@ impl Lane {
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
     ) -> Result<T, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        {
-            let mut state = self.state();
-            if let Phase::Refusing(refusal) = state.phase {
-                return Err(refusal);
-            }
-            state.settle();
-            let job = job(reply);
-            match (state.phase, &job) {
-                (Phase::Open, Job::Close(_)) => state.phase = Phase::Closing,
-                (Phase::Open, _) => {}
-                // Another handle closes it, or has: what is there is published, and this one has nothing to add.
-                _ => return Err(Refusal::BadHandle),
-            }
-            state.jobs.push_back(job);
-        }
+        let (answer, _) = self.put_question(job)?;
         self.call();
-        // The worker answers or, having failed, drops the question.
+        self.answered(answer).await
+    }
+
+    /// Has the worker publish what is there, and waits for its answer.
+    pub(super) async fn close(&self) -> Result<(), Refusal> {
+        let (answer, bytes) = self.put_question(Job::Close)?;
+        let here = if bytes <= LITTLE { self.cot.rouse_here() } else { None };
+        let Some(here) = here else {
+            self.call();
+            return self.answered(answer).await;
+        };
+        let answered = self.answered(answer);
+        tokio::pin!(answered);
+        tokio::select! {
+            biased;
+            outcome = &mut answered => outcome,
+            () = here => answered.await,
+        }
+    }
+
+    /// Puts a question behind everything that was written before; also says how many bytes the worker has to seal until it
+    /// comes to it.
+    fn put_question<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
+    ) -> Result<(oneshot::Receiver<Result<T, Refusal>>, usize), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let mut state = self.state();
+        if let Phase::Refusing(refusal) = state.phase {
+            return Err(refusal);
+        }
+        state.settle();
+        let job = job(reply);
+        match (state.phase, &job) {
+            (Phase::Open, Job::Close(_)) => state.phase = Phase::Closing,
+            (Phase::Open, _) => {}
+            // Another handle closes it, or has: what is there is published, and this one has nothing to add.
+            _ => return Err(Refusal::BadHandle),
+        }
+        let bytes = state.jobs.iter().map(Job::bytes).sum();
+        state.jobs.push_back(job);
+        Ok((answer, bytes))
+    }
+
+    /// The worker answers or, having failed, drops the question.
+    async fn answered<T>(&self, answer: oneshot::Receiver<Result<T, Refusal>>) -> Result<T, Refusal> {
         answer.await.unwrap_or_else(|_| match self.phase() {
             Phase::Refusing(refusal) => Err(refusal),
             Phase::Open | Phase::Closing | Phase::Published => Err(Refusal::Storage),

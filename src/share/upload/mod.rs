@@ -9,6 +9,7 @@ mod cot;
 mod early;
 mod extents;
 mod hasher;
+mod job;
 mod lane;
 mod progress;
 mod publish;
@@ -33,7 +34,7 @@ pub(crate) use repair::{Repair, check_unfinished, repair};
 use buffer::Buffer;
 use early::Waiting;
 use extents::{EndedExtent, Rows};
-use lane::{Job, Phase, Target};
+use job::{Job, Phase, Target};
 use progress::Progress;
 use publish::Ledger;
 use worker::Worker;
@@ -278,7 +279,7 @@ impl Upload {
                     Phase::Open | Phase::Closing | Phase::Published => Ok(()),
                 }
             }
-            Phase::Open | Phase::Refusing(_) => self.lane.ask(Job::Close).await,
+            Phase::Open | Phase::Refusing(_) => self.lane.close().await,
         }
     }
 }
