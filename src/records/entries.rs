@@ -1,11 +1,12 @@
 //! Files and directories: the tree of each share. Names come and go encrypted.
 
+use std::sync::{LazyLock, OnceLock};
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::batch::Batch;
 use super::lifecycle::{move_versions, with_chain};
-use super::tickets::{STANDING, Standing};
+use super::tickets::Standing;
 use super::{Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
@@ -56,45 +57,65 @@ pub struct ReceivingVersion {
     pub incomplete: bool,
 }
 
+/// The columns that [`entry_at`] reads: of an entry, of its current and of its arriving version.
+macro_rules! columns {
+    () => {
+        "e.id, e.share_id, e.parent_id, e.kind, e.name, e.mode, e.modified_at, e.current_version, c.length, \
+         e.receiving_version, r.resumable_at, r.state, e.number_base, e.replaced_at IS NULL AND e.withdrawn_at IS NULL"
+    };
+}
+/// How many these are.
+const COLUMNS: usize = 14;
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT e.id, e.share_id, e.parent_id, e.kind, e.name, e.mode, e.modified_at, e.current_version, \
-             c.length AS current_length, e.receiving_version, r.resumable_at, r.state AS receiving_state, \
-             e.number_base, e.replaced_at, e.withdrawn_at, e.name_index FROM entry e LEFT JOIN version c ON c.id = e.current_version \
-             LEFT JOIN version r ON r.id = e.receiving_version ",
+            "SELECT ",
+            columns!(),
+            ", e.name_index FROM entry e \
+             LEFT JOIN version c ON c.id = e.current_version LEFT JOIN version r ON r.id = e.receiving_version ",
             $rest
         )
     };
 }
 
 fn entry(row: &SqliteRow) -> Result<EntryRow, RecordsError> {
-    let current = match bytes_as_option(row, "entry", "current_version")? {
-        Some(id) => Some(CurrentVersion { id, length: unsigned(row, "version", "current_length")? }),
+    entry_at(row, 0)
+}
+
+/// The entry in the columns from `at` on.
+fn entry_at(row: &SqliteRow, at: usize) -> Result<EntryRow, RecordsError> {
+    let current = match bytes_as_option(row, "entry", at + 7)? {
+        Some(id) => Some(CurrentVersion { id, length: unsigned(row, "version", at + 8)? }),
         None => None,
     };
-    let receiving = match bytes_as_option(row, "entry", "receiving_version")? {
+    let receiving = match bytes_as_option(row, "entry", at + 9)? {
         Some(id) => Some(ReceivingVersion {
             id,
-            resumable_at: unsigned(row, "version", "resumable_at")?,
-            incomplete: text_as_option(row, "version", "receiving_state")? == Some(VersionState::Incomplete),
+            resumable_at: unsigned(row, "version", at + 10)?,
+            incomplete: text_as_option(row, "version", at + 11)? == Some(VersionState::Incomplete),
         }),
         None => None,
     };
     Ok(EntryRow {
-        id: bytes_as(row, "entry", "id")?,
-        share: bytes_as(row, "entry", "share_id")?,
-        parent: bytes_as_option(row, "entry", "parent_id")?,
-        is_directory: row.try_get::<&str, _>("kind")? == "directory",
-        name: row.try_get("name")?,
-        mode: u32::try_from(row.try_get::<i64, _>("mode")?).unwrap_or(0),
-        modified_at: Time::from_millis(row.try_get("modified_at")?),
+        id: bytes_as(row, "entry", at)?,
+        share: bytes_as(row, "entry", at + 1)?,
+        parent: bytes_as_option(row, "entry", at + 2)?,
+        is_directory: row.try_get::<&str, _>(at + 3)? == "directory",
+        name: row.try_get(at + 4)?,
+        mode: u32::try_from(row.try_get::<i64, _>(at + 5)?).unwrap_or(0),
+        modified_at: Time::from_millis(row.try_get(at + 6)?),
         current,
         receiving,
-        number_base: unsigned(row, "entry", "number_base")?,
-        in_sight: row.try_get::<Option<i64>, _>("replaced_at")?.is_none()
-            && row.try_get::<Option<i64>, _>("withdrawn_at")?.is_none(),
+        number_base: unsigned(row, "entry", at + 12)?,
+        in_sight: row.try_get(at + 13)?,
     })
+}
+
+/// The same, if there is one.
+fn entry_at_option(row: &SqliteRow, at: usize) -> Result<Option<EntryRow>, RecordsError> {
+    let is_there = row.try_get::<Option<&[u8]>, _>(at)?.is_some();
+    is_there.then(|| entry_at(row, at)).transpose()
 }
 
 /// A name in a directory, as its row holds it.
@@ -185,16 +206,24 @@ pub async fn by_id(conn: &mut Conn, id: &[u8; 16]) -> Result<Option<EntryRow>, R
     row.as_ref().map(entry).transpose()
 }
 
-const BY_NAMES: &str = select!(
-    "WHERE e.parent_id = $1 AND e.name_index IN ($2, $3, $4, $5, $6, $7, $8, $9) AND e.replaced_at IS NULL \
-     AND e.withdrawn_at IS NULL"
-);
 const BY_ID: &str = select!("WHERE e.id = $1");
 const BY_NAME: &str =
     select!("WHERE e.parent_id = $1 AND e.name_index = $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL");
 
-/// The share's standing comes last: it is not older than the entry.
-static LOOK: Batch = Batch::new(&[BY_NAME, STANDING, BY_ID]);
+/// One row of everything, so that who asks is woken once.
+static LOOK: LazyLock<String> = LazyLock::new(|| {
+    let of_directory = columns!().replace("e.", "d.").replace("c.", "dc.").replace("r.", "dr.");
+    format!(
+        "SELECT {}, {of_directory}, {} FROM (SELECT 1) LEFT JOIN entry e \
+         ON e.parent_id = $1 AND e.name_index = $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \
+         LEFT JOIN version c ON c.id = e.current_version LEFT JOIN version r ON r.id = e.receiving_version \
+         LEFT JOIN entry d ON d.id = $1 \
+         LEFT JOIN version dc ON dc.id = d.current_version LEFT JOIN version dr ON dr.id = d.receiving_version \
+         LEFT JOIN ticket t ON t.share_id = $3",
+        columns!(),
+        tickets::STANDING
+    )
+});
 
 /// What is found when a name is looked up.
 #[derive(Debug)]
@@ -203,7 +232,7 @@ pub struct Looked {
     pub directory: Option<EntryRow>,
     /// What stands there under the name.
     pub entry: Option<EntryRow>,
-    /// How the share stood just after that; none if there is no such share.
+    /// How the share stands; none if there is no such share.
     pub standing: Option<Standing>,
 }
 
@@ -217,19 +246,28 @@ pub async fn look(
     directory: DirectoryId,
     index: &[u8; 32],
 ) -> Result<Looked, RecordsError> {
-    let asked = LOOK.query().bind(&directory.as_bytes()[..]).bind(&index[..]).bind(&share.as_bytes()[..]);
-    let [entries, standings, directories] = LOOK.rows::<3>(conn, asked).await?;
+    let asked = sqlx::query(LOOK.as_str()).bind(&directory.as_bytes()[..]).bind(&index[..]).bind(&share.as_bytes()[..]);
+    let row = asked.fetch_optional(conn).await?.ok_or(RecordsError::Database(sqlx::Error::RowNotFound))?;
     Ok(Looked {
-        directory: directories.first().map(entry).transpose()?,
-        entry: entries.first().map(entry).transpose()?,
-        standing: standings.first().map(tickets::standing).transpose()?,
+        entry: entry_at_option(&row, 0)?,
+        directory: entry_at_option(&row, COLUMNS)?,
+        standing: tickets::standing(&row, 2 * COLUMNS)?,
     })
 }
 
-/// Names that are looked up in one question by [`by_names`].
-pub const NAMES: usize = 8;
+/// Rows that one question asks for at most. The text of the question is always the same, so that it is prepared once; what
+/// there is less of is asked for again.
+const AT_ONCE: usize = 64;
 
-/// What stands under any of these names, at most [`NAMES`], each with the name's index.
+/// A question whose list of [`AT_ONCE`] parameters begins at `from`.
+fn listed(text: &'static OnceLock<String>, from: usize, before: &str, behind: &str) -> &'static str {
+    text.get_or_init(|| {
+        let list: Vec<_> = (from..from + AT_ONCE).map(|number| format!("${number}")).collect();
+        format!("{before}{}{behind}", list.join(", "))
+    })
+}
+
+/// What stands under any of these names, each with the name's index.
 ///
 /// # Errors
 /// If the database fails.
@@ -238,13 +276,35 @@ pub async fn by_names(
     parent: DirectoryId,
     indexes: &[[u8; 32]],
 ) -> Result<Vec<([u8; 32], EntryRow)>, RecordsError> {
-    let Some(last) = indexes.last() else { return Ok(Vec::new()) };
-    let mut asked = sqlx::query(BY_NAMES).bind(&parent.as_bytes()[..]);
-    for at in 0..NAMES {
-        asked = asked.bind(&indexes.get(at).unwrap_or(last)[..]);
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let behind = ") AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL";
+    let text = listed(&TEXT, 2, select!("WHERE e.parent_id = $1 AND e.name_index IN ("), behind);
+    let mut found = Vec::new();
+    for some in indexes.chunks(AT_ONCE) {
+        let asked = sqlx::query(text).bind(&parent.as_bytes()[..]);
+        let asked = some.iter().cycle().take(AT_ONCE).fold(asked, |asked, index| asked.bind(&index[..]));
+        for row in asked.fetch_all(&mut *conn).await? {
+            found.push((bytes_as(&row, "entry", COLUMNS)?, entry(&row)?));
+        }
     }
-    let rows = asked.fetch_all(conn).await?;
-    rows.iter().map(|row| Ok((bytes_as(row, "entry", "name_index")?, entry(row)?))).collect()
+    Ok(found)
+}
+
+/// The rows with these ids, as far as there are such, in no order.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_ids(conn: &mut Conn, ids: &[[u8; 16]]) -> Result<Vec<EntryRow>, RecordsError> {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = listed(&TEXT, 1, select!("WHERE e.id IN ("), ")");
+    let mut found = Vec::new();
+    for some in ids.chunks(AT_ONCE) {
+        let asked = some.iter().cycle().take(AT_ONCE).fold(sqlx::query(text), |asked, id| asked.bind(&id[..]));
+        for row in asked.fetch_all(&mut *conn).await? {
+            found.push(entry(&row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// What stands under this name now.

@@ -132,6 +132,7 @@ impl Records {
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut writer = sqlite(path).connect().await?;
         sqlx::migrate!("migrations/sqlite").run(&mut writer).await?;
+        once::prepare(&mut writer).await?;
         let writer = Arc::new(Writer::new(writer));
         let readers = Readers::new(sqlite(path), READERS);
         let aside = Readers::new(sqlite(path), 1);
@@ -295,8 +296,12 @@ async fn complaint(conn: &mut Conn) -> Result<Option<String>, RecordsError> {
     Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }
 
+/// A column by its name, or by its place in the row, which is quicker.
+trait Column: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy {}
+impl<T: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy> Column for T {}
+
 /// A column that becomes a type of `model` by parsing its bytes.
-fn bytes_as<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<T, RecordsError>
+fn bytes_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>
 where
     T: for<'a> TryFrom<&'a [u8]>,
 {
@@ -305,7 +310,7 @@ where
 }
 
 /// The same for a column that may be null.
-fn bytes_as_option<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<Option<T>, RecordsError>
+fn bytes_as_option<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<Option<T>, RecordsError>
 where
     T: for<'a> TryFrom<&'a [u8]>,
 {
@@ -317,7 +322,7 @@ where
 }
 
 /// A column that becomes a type of `model` by parsing its text.
-fn text_as<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<T, RecordsError>
+fn text_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>
 where
     T: std::str::FromStr,
 {
@@ -326,7 +331,7 @@ where
 }
 
 /// The same for a column that may be null.
-fn text_as_option<T>(row: &SqliteRow, table: &'static str, column: &str) -> Result<Option<T>, RecordsError>
+fn text_as_option<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<Option<T>, RecordsError>
 where
     T: std::str::FromStr,
 {
@@ -336,7 +341,7 @@ where
 }
 
 /// A count or length that is never negative.
-fn unsigned(row: &SqliteRow, table: &'static str, column: &str) -> Result<u64, RecordsError> {
+fn unsigned(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<u64, RecordsError> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is negative") })
 }

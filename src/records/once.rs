@@ -1,15 +1,22 @@
-//! A new file that is whole at its CLOSE, in one question: its rows, bytes, manifest, audit event and notice.
+//! A new file that is whole at its CLOSE, in one statement: its rows, bytes, manifest, audit event and notice.
 //!
 //! That is what nearly every small file is: nothing was written down of it before, its bytes are one extent, nothing else has
 //! or had its name. For these the rules can be said in SQL, and nobody has to wait between two statements. Every rule is a
 //! condition on which a value is given that must not be missing: where one does not hold, the statement fails, nothing has
 //! changed, and who asked goes the long way, which finds out why and says it.
+//!
+//! It is one statement, an insert into a view whose trigger does the rest, because sqlx binds all parameters anew for each
+//! statement and wakes who waits at the end of each. PostgreSQL has such triggers as well.
+
+use std::sync::LazyLock;
+
+use sqlx::AssertSqlSafe;
 
 use super::audit::Event;
 use super::batch::{Asked, Batch};
 use super::entries::Place;
 use super::versions::{NewVersion, Publication};
-use super::{Pool, Records, RecordsError, aliases, signed};
+use super::{Conn, Pool, Records, RecordsError, aliases, signed};
 use crate::model::{NoticeId, ObjectId, ShareId, Time, Word};
 
 /// What a new file's rows are made of.
@@ -49,50 +56,70 @@ pub struct NewArtifact<'a> {
     pub event: &'a Event<'a>,
 }
 
-/// The rank that the entry gets among names with the same alias is that of [`aliases::next_rank`].
-const ENTRY: &str = "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, \
-     alias_index, alias_rank, mode) SELECT $1, $2, $3, 'file', $4, $5, $6, $8, \
-     COALESCE((SELECT MAX(o.alias_rank) + 1 FROM entry o WHERE o.parent_id = $3 AND o.alias_index = $8 \
-     AND o.alias_rank >= $9 AND o.alias_rank < $10 AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), $9), \
-     CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = $11 AND t.share_id = $2 AND t.status <> 'closed' \
-     AND t.key_generation = $12 AND t.names < $13 AND t.stored_bytes + $14 <= $15) \
-     AND EXISTS (SELECT 1 FROM entry d WHERE d.id = $3 AND d.kind = 'directory' AND d.replaced_at IS NULL \
-     AND d.withdrawn_at IS NULL) AND NOT EXISTS (SELECT 1 FROM entry w WHERE w.parent_id = $3 AND w.name_index = $4 \
-     AND w.withdrawn_at IS NOT NULL) THEN $16 END";
-const TICKET: &str = "UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + $14 WHERE share_id = $2";
-const VERSION: &str = "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, \
-     opened_at, touched_at, transport, length, sha256, manifest_id, manifest_hash, progress, received_at) \
-     VALUES ($7, $1, 1, 'available', $12, $17, $18, $19, $20, $21, $14, $22, $23, $24, $25, $26)";
-/// Not with the entry: a version that others wait for makes SQLite look through all entries for them.
-const CURRENT: &str = "UPDATE entry SET current_version = $7 WHERE id = $1";
-const OBJECTS: &str = "INSERT INTO object (id, bytes) SELECT $27, $28 WHERE $28 IS NOT NULL \
-     UNION ALL SELECT $23, $29 WHERE $29 IS NOT NULL";
-const EXTENT: &str = "INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($27, $2, $30, $31, $32)";
-const USE: &str = "INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES ($7, $27, $33)";
-const PUT_OFF: &str = "UPDATE notice SET next_attempt_at = CASE WHEN $26 + $34 < created_at + $35 THEN $26 + $34 \
-     ELSE created_at + $35 END WHERE id = (SELECT id FROM notice WHERE ticket = $11 AND state = 'settling' \
-     ORDER BY created_at LIMIT 1)";
-const NOTICE: &str = "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
-     SELECT $36, $11, engineer, 'settling', $26, CASE WHEN $34 < $35 THEN $26 + $34 ELSE $26 + $35 END FROM ticket \
-     WHERE reference = $11 AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = $11 AND state = 'settling')";
-const TELL: &str = "INSERT INTO notice_version (notice_id, version_id, about) SELECT id, $7, 'available' FROM notice \
-     WHERE ticket = $11 AND state = 'settling' ORDER BY created_at LIMIT 1";
-/// The trail may only go on behind the row that the link was made from.
-const AUDIT: &str = "INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, at) \
-     SELECT $37, $38, $39, $11, $7, $40, $41, CASE WHEN (SELECT MAX(seq) FROM audit_event) = $37 - 1 \
-     AND (SELECT chain FROM audit_event WHERE seq = $37 - 1) = $42 THEN $43 END";
+/// What is inserted, in the order in which [`NewArtifact::bind`] gives it.
+const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, version, alias, rank_first, rank_behind, ticket, \
+     key_generation, most_names, length, most_bytes, mode, file_key, uploaded_by, opened_at, touched_at, transport, \
+     sha256, manifest, manifest_hash, progress, received_at, extent, extent_bytes, manifest_bytes, extent_length, \
+     header_tag, place, extent_key, settle, settle_most, notice, seq, kind, actor, detail, chain, chain_before, at";
 
-macro_rules! around {
-    ($($statement:expr),+ ; $($last:expr),+) => {
-        Batch::new(&[
-            $($statement,)+ ENTRY, TICKET, VERSION, CURRENT, OBJECTS, EXTENT, USE, PUT_OFF, NOTICE, TELL, AUDIT, $($last),+
-        ])
-    };
+/// What an insert into the view does. The rank that the entry gets among names with the same alias is that of
+/// [`aliases::next_rank`]. The version is set as the current one after it is there: one that an entry waits for makes SQLite
+/// look through all entries for it. The trail may only go on behind the row that the link was made from.
+const STEPS: &str = "\
+    INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, alias_index, alias_rank, mode) \
+     SELECT NEW.artifact, NEW.share, NEW.parent, 'file', NEW.name_index, NEW.name, NEW.modified_at, NEW.alias, \
+     COALESCE((SELECT MAX(o.alias_rank) + 1 FROM entry o WHERE o.parent_id = NEW.parent AND o.alias_index = NEW.alias \
+      AND o.alias_rank >= NEW.rank_first AND o.alias_rank < NEW.rank_behind \
+      AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), NEW.rank_first), \
+     CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = NEW.ticket AND t.share_id = NEW.share \
+      AND t.status <> 'closed' AND t.key_generation = NEW.key_generation AND t.names < NEW.most_names \
+      AND t.stored_bytes + NEW.length <= NEW.most_bytes) \
+     AND EXISTS (SELECT 1 FROM entry d WHERE d.id = NEW.parent AND d.kind = 'directory' \
+      AND d.replaced_at IS NULL AND d.withdrawn_at IS NULL) \
+     AND NOT EXISTS (SELECT 1 FROM entry w WHERE w.parent_id = NEW.parent AND w.name_index = NEW.name_index \
+      AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END; \
+    UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length WHERE share_id = NEW.share; \
+    INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
+     transport, length, sha256, manifest_id, manifest_hash, progress, received_at) \
+     VALUES (NEW.version, NEW.artifact, 1, 'available', NEW.key_generation, NEW.file_key, NEW.uploaded_by, \
+     NEW.opened_at, NEW.touched_at, NEW.transport, NEW.length, NEW.sha256, NEW.manifest, NEW.manifest_hash, \
+     NEW.progress, NEW.received_at); \
+    UPDATE entry SET current_version = NEW.version WHERE id = NEW.artifact; \
+    INSERT INTO object (id, bytes) SELECT NEW.extent, NEW.extent_bytes WHERE NEW.extent_bytes IS NOT NULL \
+     UNION ALL SELECT NEW.manifest, NEW.manifest_bytes WHERE NEW.manifest_bytes IS NOT NULL; \
+    INSERT INTO extent (id, share_id, length, header_tag, place) \
+     VALUES (NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place); \
+    INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES (NEW.version, NEW.extent, NEW.extent_key); \
+    UPDATE notice SET next_attempt_at = MIN(NEW.received_at + NEW.settle, created_at + NEW.settle_most) \
+     WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
+    INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
+     SELECT NEW.notice, NEW.ticket, engineer, 'settling', NEW.received_at, \
+     NEW.received_at + MIN(NEW.settle, NEW.settle_most) FROM ticket WHERE reference = NEW.ticket \
+     AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling'); \
+    INSERT INTO notice_version (notice_id, version_id, about) SELECT id, NEW.version, 'available' FROM notice \
+     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1; \
+    INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, at) \
+     SELECT NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, \
+     CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
+     AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END;";
+
+/// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody else sees it.
+///
+/// # Errors
+/// If the database fails.
+pub(super) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
+    let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
+    let text = format!(
+        "CREATE TEMP VIEW new_artifact ({COLUMNS}) AS SELECT {nulls}; \
+         CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {STEPS} END"
+    );
+    sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
+    Ok(())
 }
 
 /// The statements in the three positions that a member of a group can be in.
 pub(super) struct Positions {
-    /// Nobody else waits: it is a transaction of its own, committed at once.
+    /// Nobody else waits: it is a transaction of its own, which ends with the statement.
     pub(super) alone: Batch,
     /// Others wait for the turn: a group begins.
     pub(super) first: Batch,
@@ -100,11 +127,16 @@ pub(super) struct Positions {
     pub(super) next: Batch,
 }
 
-pub(super) static NEW_ARTIFACT: Positions = Positions {
-    alone: around!("BEGIN IMMEDIATE"; "COMMIT"),
-    first: around!("BEGIN IMMEDIATE", "SAVEPOINT whole_group", "SAVEPOINT member"; "RELEASE member"),
-    next: around!("SAVEPOINT member"; "RELEASE member"),
-};
+pub(super) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
+    let parameters: Vec<_> = (1..=COLUMNS.split(", ").count()).map(|number| format!("${number}")).collect();
+    let insert = format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "));
+    let insert = insert.as_str();
+    Positions {
+        alone: Batch::new(&[insert]),
+        first: Batch::new(&["BEGIN IMMEDIATE", "SAVEPOINT whole_group", "SAVEPOINT member", insert, "RELEASE member"]),
+        next: Batch::new(&["SAVEPOINT member", insert, "RELEASE member"]),
+    }
+});
 
 impl NewArtifact<'_> {
     fn bind(&self, asked: Asked<'static>, seq: i64, before: &[u8; 32], link: &[u8; 32]) -> Asked<'static> {

@@ -462,6 +462,12 @@ pub(crate) mod tests_only {
             .collect()
     }
 
+    /// Puts other bytes in the place of a sealed name.
+    pub(crate) async fn set_name(conn: &mut Conn, id: &[u8; 16], sealed: &[u8]) -> Result<bool, RecordsError> {
+        let done = sqlx::query("UPDATE entry SET name = $2 WHERE id = $1").bind(&id[..]).bind(sealed).execute(conn);
+        Ok(done.await?.rows_affected() == 1)
+    }
+
     /// The versions that notices call available, and where those notices stand.
     pub(crate) async fn announced(conn: &mut Conn) -> Result<Vec<(VersionId, NoticeState)>, RecordsError> {
         let rows = sqlx::query(

@@ -88,17 +88,19 @@ pub struct Standing {
     pub names: u64,
 }
 
-/// In a batch with the share as `$3`.
-pub(super) const STANDING: &str = "SELECT status, key_generation, stored_bytes, names FROM ticket WHERE share_id = $3";
+/// The columns that [`standing`] reads, of the table `t`.
+pub(super) const STANDING: &str = "t.status, t.key_generation, t.stored_bytes, t.names";
 
-pub(super) fn standing(row: &SqliteRow) -> Result<Standing, RecordsError> {
-    Ok(Standing {
-        status: text_as(row, "ticket", "status")?,
-        key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
+/// What the columns from `at` on say; none if there is no such ticket.
+pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, RecordsError> {
+    let Some(status) = text_as_option(row, "ticket", at)? else { return Ok(None) };
+    Ok(Some(Standing {
+        status,
+        key_generation: u32::try_from(row.try_get::<i64, _>(at + 1)?)
             .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
-        stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
-        names: unsigned(row, "ticket", "names")?,
-    })
+        stored_bytes: unsigned(row, "ticket", at + 2)?,
+        names: unsigned(row, "ticket", at + 3)?,
+    }))
 }
 
 /// Writes a new ticket down.

@@ -215,3 +215,26 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
     upload.close().await.unwrap();
     assert_eq!(get(&view, "slow").await.unwrap(), pattern(100_000, 3));
 }
+
+/// A CLOSE of little is worked on where it waits; given up half way, it goes on elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r17_a_small_file_whose_close_nobody_waits_for_any_more_becomes_available() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    // Nobody else writes meanwhile, so the worker has to wait for its turn.
+    let turn = shares.0.records.begin().await.unwrap();
+    let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+    let mut upload = view.open_write(&path("little"), mode).await.unwrap();
+    write(&mut upload, 0, b"some bytes").await;
+    let close = tokio::time::timeout(Duration::from_millis(50), upload.close());
+    assert!(close.await.is_err(), "it ended while another one had the turn");
+    drop(turn);
+    for _ in 0..400 {
+        if get(&view, "little").await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(get(&view, "little").await.unwrap(), b"some bytes");
+}
