@@ -1,12 +1,14 @@
 //! Digests that senders upload beside their files (`NAME.sha256`, `NAME.md5`) are compared with what came.
 //!
 //! Nothing depends on it: a wrong digest refuses nothing, and all of it can be done again, as it follows from what is
-//! available. After a publish and after a rename the file is put on a list; one task works on it, one file at a time. What
+//! available. After a publish and after a rename the file is put on a list; one task works on it, on files that came at about
+//! the same time together: nearly all of them have no sidecar, and what it takes to know that is asked for many at once. What
 //! a crash or a full list leaves undone is found by a walk over the names at the next start.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,10 @@ use crate::records::versions::{self, VersionRow};
 
 /// Files that wait to be looked at. If there are more, all names are walked over.
 const WAITING: usize = 1024;
+/// Files that are looked at together ...
+const TOGETHER: usize = 32;
+/// ... and how long they gather.
+const GATHER: Duration = Duration::from_millis(50);
 /// Names that are walked over at once.
 const PAGE: usize = 1000;
 
@@ -39,7 +45,7 @@ pub(super) struct Sidecars {
 #[derive(Default)]
 struct List {
     waiting: VecDeque<ArtifactId>,
-    under_way: Option<ArtifactId>,
+    under_way: Vec<ArtifactId>,
     walk: bool,
 }
 
@@ -62,13 +68,13 @@ impl Sidecars {
     /// Whether there may soon be more to say of one of these files.
     pub(super) fn may_say_more_of(&self, artifacts: impl IntoIterator<Item = ArtifactId>) -> bool {
         let list = self.list();
-        artifacts.into_iter().any(|one| list.under_way == Some(one) || list.waiting.contains(&one))
+        artifacts.into_iter().any(|one| list.under_way.contains(&one) || list.waiting.contains(&one))
     }
 
     /// As if a file were being compared.
     #[cfg(test)]
     pub(super) fn pretend_to_work_on(&self, artifact: Option<ArtifactId>) {
-        self.list().under_way = artifact;
+        self.list().under_way = artifact.into_iter().collect();
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, List> {
@@ -93,18 +99,20 @@ impl Shares {
         loop {
             let (next, walk) = {
                 let mut list = sidecars.list();
-                list.under_way = list.waiting.pop_front();
-                (list.under_way, list.under_way.is_none() && std::mem::take(&mut list.walk))
+                let some = list.waiting.len().min(TOGETHER);
+                list.under_way = list.waiting.drain(..some).collect();
+                (list.under_way.clone(), list.under_way.is_empty() && std::mem::take(&mut list.walk))
             };
-            let outcome = match next {
-                Some(artifact) => self.check_around(artifact).await,
-                None if walk => self.check_all_sidecars().await,
-                None => {
+            let outcome = match &next[..] {
+                [] if walk => self.check_all_sidecars().await,
+                [] => {
                     sidecars.changed.notified().await;
+                    tokio::time::sleep(GATHER).await;
                     continue;
                 }
+                artifacts => self.check_around_each(artifacts).await,
             };
-            sidecars.list().under_way = None;
+            sidecars.list().under_way.clear();
             if let Err(error) = outcome {
                 tracing::warn!(%error, "a file could not be compared with its sender's digest; it is tried at the next start");
             }
@@ -131,7 +139,7 @@ impl Shares {
                             && let Ok(name) = keys.names.open_name(row.id, sealed)
                             && described_by(&name).is_some()
                         {
-                            match self.check_around(ArtifactId::from_bytes(row.id)).await {
+                            match self.check_around(&[ArtifactId::from_bytes(row.id)]).await {
                                 Err(error) if error.is_temporary() => return Err(error),
                                 // One that cannot be read is no reason to leave the others out.
                                 Err(error) => tracing::warn!(%error, "a sender's digest could not be compared"),
@@ -146,53 +154,88 @@ impl Shares {
         Ok(())
     }
 
-    /// Looks at a file: what it states of another one, and what others state of it.
-    async fn check_around(&self, artifact: ArtifactId) -> Result<(), Error> {
-        with_keys_in_force!(self.try_check_around(artifact).await)
+    /// Looks at files together; if one of them stands in the way of the others, at one after the other.
+    pub(super) async fn check_around_each(&self, artifacts: &[ArtifactId]) -> Result<(), Error> {
+        let outcome = self.check_around(artifacts).await;
+        if outcome.is_ok() || artifacts.len() == 1 {
+            return outcome;
+        }
+        let mut failed = Ok(());
+        for artifact in artifacts {
+            failed = failed.and(self.check_around(std::slice::from_ref(artifact)).await);
+        }
+        failed
     }
 
-    async fn try_check_around(&self, artifact: ArtifactId) -> Result<(), Error> {
-        let mut conn = self.0.records.read().await?;
-        let Some(row) = entries::by_id(&mut conn, artifact.as_bytes()).await? else { return Ok(()) };
-        let (Some(directory), Some(sealed), true) = (row.parent, &row.name, row.in_sight && !row.is_directory) else {
-            return Ok(());
-        };
-        let keys = match self.0.keys.at_hand(row.share) {
+    /// Looks at files: what each states of another one, and what others state of it.
+    async fn check_around(&self, artifacts: &[ArtifactId]) -> Result<(), Error> {
+        with_keys_in_force!(self.try_check_around(artifacts).await)
+    }
+
+    async fn try_check_around(&self, artifacts: &[ArtifactId]) -> Result<(), Error> {
+        let ids: Vec<_> = artifacts.iter().map(|artifact| *artifact.as_bytes()).collect();
+        let rows = entries::by_ids(&mut *self.0.records.read().await?, &ids).await?;
+        let mut directories: HashMap<_, Vec<EntryRow>> = HashMap::new();
+        for row in rows.into_iter().filter(|row| row.in_sight && !row.is_directory) {
+            if let Some(directory) = row.parent {
+                directories.entry((row.share, directory)).or_default().push(row);
+            }
+        }
+        for ((share, directory), rows) in directories {
+            self.check_in_directory(share, directory, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_in_directory(
+        &self,
+        share: ShareId,
+        directory: DirectoryId,
+        rows: Vec<EntryRow>,
+    ) -> Result<(), Error> {
+        let keys = match self.0.keys.at_hand(share) {
             Some(keys) => keys,
-            None => self.0.keys.share(row.share).await?,
+            None => self.0.keys.share(share).await?,
         };
-        let name = match open_name(&mut conn, &keys, row.id, sealed).await {
-            Err(Error::KeysReplaced) => return Err(self.keys_replaced(row.share).await),
-            name => name?,
-        };
+        let mut conn = self.0.records.read().await?;
         let indexed = |(name, algorithm): (FileName, Algorithm)| {
             let index = keys.names.index(directory, &name);
             (name, algorithm, index)
         };
-        let (others, described): (Vec<_>, _) =
-            (sidecars_of(&name).map(indexed).collect(), described_by(&name).map(indexed));
-        let indexes: Vec<_> = others.iter().chain(&described).map(|(_, _, index)| *index).collect();
-        let mut there = HashMap::new();
-        for indexes in indexes.chunks(entries::NAMES) {
-            there.extend(entries::by_names(&mut conn, directory, indexes).await?);
+        let mut files = Vec::new();
+        for row in rows {
+            let Some(sealed) = &row.name else { continue };
+            let name = match open_name(&mut conn, &keys, row.id, sealed).await {
+                Err(Error::KeysReplaced) => return Err(self.keys_replaced(share).await),
+                name => name?,
+            };
+            let others: Vec<_> = sidecars_of(&name).map(indexed).collect();
+            files.push((row, others, described_by(&name).map(indexed), name));
         }
+        let indexes: Vec<_> = files
+            .iter()
+            .flat_map(|(_, others, described, _)| others.iter().chain(described))
+            .map(|(_, _, index)| *index)
+            .collect();
+        let there: HashMap<_, _> = entries::by_names(&mut conn, directory, &indexes).await?.into_iter().collect();
         let file = |index: &[u8; 32]| there.get(index).filter(|row: &&EntryRow| !row.is_directory).cloned();
         let mut pairs = Vec::new();
-        if let Some((described, algorithm, index)) = described
-            && let Some(target) = file(&index)
-        {
-            pairs.push(Pair { target, sidecar: row.clone(), name: described, algorithm });
-        }
-        for (_, algorithm, index) in others {
-            if let Some(sidecar) = file(&index) {
-                pairs.push(Pair { target: row.clone(), sidecar, name: name.clone(), algorithm });
+        for (row, others, described, name) in files {
+            if let Some((described, algorithm, index)) = described
+                && let Some(target) = file(&index)
+            {
+                pairs.push(Pair { target, sidecar: row.clone(), name: described, algorithm });
+            }
+            for (_, algorithm, index) in others {
+                if let Some(sidecar) = file(&index) {
+                    pairs.push(Pair { target: row.clone(), sidecar, name: name.clone(), algorithm });
+                }
             }
         }
         // What is not there may have got other indexes meanwhile.
-        let standing = tickets::by_share(&mut conn, row.share).await?;
-        let Some(ticket) = standing else { return Ok(()) };
+        let Some(ticket) = tickets::by_share(&mut conn, share).await? else { return Ok(()) };
         if ticket.key_generation != keys.generation {
-            return Err(self.keys_replaced(row.share).await);
+            return Err(self.keys_replaced(share).await);
         }
         drop(conn);
         for pair in pairs {

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::model::Algorithm::{self, Md5, Sha1, Sha256};
+use crate::model::ArtifactId;
 use crate::records::digests as rows;
+use crate::records::survey::tests_only;
+use crate::records::{checks, entries};
 use crate::share::Patience;
 use crate::share::digests::{MOST, MOST_OF_SHARE};
 
@@ -139,6 +142,40 @@ async fn a_version_is_read_once_for_all_weak_digests_however_many_ask() {
     let (support, read) = (engineer(&shares).await, readings(&shares));
     assert_eq!(digest(&support, "/XT-1/.versions/f/1", Sha1).await, Ok(of(Sha1, &bytes)));
     assert_eq!(read.load(Ordering::Relaxed), 0, "the records keep it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_read_hinders_no_other() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    view.make_directory(&path("d")).await.unwrap();
+    let mut names = Vec::new();
+    for number in 0..70u8 {
+        names.push(if number % 2 == 0 { format!("{number}") } else { format!("d/{number}") });
+    }
+    for name in &names {
+        put(&view, &format!("{name}.sha256"), of(Sha256, name.as_bytes()).as_bytes()).await;
+        put(&view, name, name.as_bytes()).await;
+    }
+    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let id = |name: &str| {
+        let line = lines.iter().find(|line| line.path == name).unwrap();
+        ArtifactId::from_bytes(hex::decode(line.id.replace('-', "")).unwrap().try_into().unwrap())
+    };
+    let broken = id("2");
+    let mut tx = shares.0.records.begin().await.unwrap();
+    assert!(tests_only::set_name(tx.conn(), broken.as_bytes(), b"not sealed").await.unwrap());
+    tx.commit().await.unwrap();
+    let together: Vec<_> = names.iter().map(|name| id(name)).collect();
+    let outcome = shares.check_around_each(&together).await;
+    assert!(outcome.is_err(), "that one of them could not be read is said");
+    let mut conn = shares.0.records.read().await.unwrap();
+    for (name, artifact) in names.iter().zip(together) {
+        let row = entries::by_id(&mut conn, artifact.as_bytes()).await.unwrap().unwrap();
+        let compared = checks::of_version(&mut conn, row.current.unwrap().id).await.unwrap();
+        assert_eq!(compared.len(), usize::from(artifact != broken), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
