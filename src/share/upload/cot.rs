@@ -37,9 +37,12 @@ impl Cot {
         }
     }
 
-    /// Gets the worker up if it sleeps, to work while and where the caller waits for it.
-    pub(super) fn rouse_here(&self) -> Option<Here> {
-        let (worker, works) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    /// Gets the worker up to work while and where the caller waits for it, if it sleeps and has not more than so many bytes
+    /// to go through.
+    pub(super) fn rouse_here(&self, bytes: u64) -> Option<Here> {
+        let mut cot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (worker, works) = cot.take_if(|(worker, _)| bytes <= worker.little())?;
+        drop(cot);
         Some(Here { work: Some(Box::pin(worker.run())), works })
     }
 }

@@ -28,8 +28,6 @@ const RUNS: usize = 8;
 const JOBS: usize = 1024;
 /// How long one waits for an upload of another session, or another handle, to be over.
 const FENCE: Duration = Duration::from_secs(60);
-/// Bytes that are hashed and sealed on the connection's thread at most, where they keep its other connections waiting.
-const LITTLE: usize = 32 << 10;
 
 /// An upload that is under way, as its handles, the registry and the worker share it.
 pub(crate) struct Lane {
@@ -415,8 +413,7 @@ impl Lane {
     /// Has the worker publish what is there, and waits for its answer.
     pub(super) async fn close(&self) -> Result<(), Refusal> {
         let (answer, bytes) = self.put_question(Job::Close)?;
-        let here = if bytes <= LITTLE { self.cot.rouse_here() } else { None };
-        let Some(here) = here else {
+        let Some(here) = self.cot.rouse_here(bytes) else {
             self.call();
             return self.answered(answer).await;
         };
@@ -429,12 +426,12 @@ impl Lane {
         }
     }
 
-    /// Puts a question behind everything that was written before; also says how many bytes the worker has to seal until it
-    /// comes to it.
+    /// Puts a question behind everything that was written before; also says how many bytes the worker may have to go through
+    /// until it has answered it.
     fn put_question<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
-    ) -> Result<(oneshot::Receiver<Result<T, Refusal>>, usize), Refusal> {
+    ) -> Result<(oneshot::Receiver<Result<T, Refusal>>, u64), Refusal> {
         let (reply, answer) = oneshot::channel();
         let mut state = self.state();
         if let Phase::Refusing(refusal) = state.phase {
@@ -448,7 +445,8 @@ impl Lane {
             // Another handle closes it, or has: what is there is published, and this one has nothing to add.
             _ => return Err(Refusal::BadHandle),
         }
-        let bytes = state.jobs.iter().map(Job::bytes).sum();
+        let waiting: usize = state.jobs.iter().map(Job::bytes).sum();
+        let bytes = state.length.max(waiting as u64);
         state.jobs.push_back(job);
         Ok((answer, bytes))
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Upload`] is a handle that a door holds. What is written through it is put in order by the [`Lane`], which hashes
 //! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
-//! task per upload on the runtime for works. `docs/format.md` says what ends up where.
+//! task per upload on the runtime for works once there is something to do (`cot`). `docs/format.md` says what ends up where.
 
 mod buffer;
 mod cot;
