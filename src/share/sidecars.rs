@@ -1,8 +1,8 @@
 //! Digests that senders upload beside their files (`NAME.sha256`, `NAME.md5`) are compared with what came.
 //!
 //! Nothing depends on it: a wrong digest refuses nothing, and all of it can be done again, as it follows from what is
-//! available. After a publish and after a rename the file is put on a list; one task works on it, on files that came at about
-//! the same time together: nearly all of them have no sidecar, and what it takes to know that is asked for many at once. What
+//! available. After a publish and after a rename the file is put on a list; one task works on it, one file at a time. Nearly
+//! all of them have no sidecar: what it takes to know that is asked for all together that came at about the same time. What
 //! a crash or a full list leaves undone is found by a walk over the names at the next start.
 
 use std::collections::{HashMap, VecDeque};
@@ -103,18 +103,17 @@ impl Shares {
                 list.under_way = list.waiting.drain(..some).collect();
                 (list.under_way.clone(), list.under_way.is_empty() && std::mem::take(&mut list.walk))
             };
-            let outcome = match &next[..] {
-                [] if walk => self.check_all_sidecars().await,
+            match &next[..] {
+                [] if walk => {
+                    if let Err(error) = self.check_all_sidecars().await {
+                        tracing::warn!(%error, "files could not be compared with their senders' digests; it is tried at the next start");
+                    }
+                }
                 [] => {
                     sidecars.changed.notified().await;
                     tokio::time::sleep(GATHER).await;
-                    continue;
                 }
                 artifacts => self.check_around_each(artifacts).await,
-            };
-            sidecars.list().under_way.clear();
-            if let Err(error) = outcome {
-                tracing::warn!(%error, "a file could not be compared with its sender's digest; it is tried at the next start");
             }
         }
     }
@@ -139,7 +138,7 @@ impl Shares {
                             && let Ok(name) = keys.names.open_name(row.id, sealed)
                             && described_by(&name).is_some()
                         {
-                            match self.check_around(&[ArtifactId::from_bytes(row.id)]).await {
+                            match self.check_around(ArtifactId::from_bytes(row.id)).await {
                                 Err(error) if error.is_temporary() => return Err(error),
                                 // One that cannot be read is no reason to leave the others out.
                                 Err(error) => tracing::warn!(%error, "a sender's digest could not be compared"),
@@ -154,25 +153,34 @@ impl Shares {
         Ok(())
     }
 
-    /// Looks at files together; if one of them stands in the way of the others, at one after the other.
-    pub(super) async fn check_around_each(&self, artifacts: &[ArtifactId]) -> Result<(), Error> {
-        let outcome = self.check_around(artifacts).await;
-        if outcome.is_ok() || artifacts.len() == 1 {
-            return outcome;
+    /// Looks at files: together at which of them there is something to compare, and then at one after the other.
+    pub(super) async fn check_around_each(&self, artifacts: &[ArtifactId]) {
+        let some = match with_keys_in_force!(self.pairs_around(artifacts).await) {
+            Ok(found) => {
+                artifacts.iter().filter(|one| found.iter().any(|pair| pair.around == **one)).copied().collect()
+            }
+            // One of them may stand in the way of the others.
+            Err(_) => artifacts.to_vec(),
+        };
+        self.0.sidecars.list().under_way.clone_from(&some);
+        for artifact in some {
+            if let Err(error) = self.check_around(artifact).await {
+                tracing::warn!(%artifact, %error, "a file could not be compared with its sender's digest; it is tried at the next start");
+            }
+            self.0.sidecars.list().under_way.retain(|one| *one != artifact);
         }
-        let mut failed = Ok(());
-        for artifact in artifacts {
-            failed = failed.and(self.check_around(std::slice::from_ref(artifact)).await);
-        }
-        failed
     }
 
-    /// Looks at files: what each states of another one, and what others state of it.
-    async fn check_around(&self, artifacts: &[ArtifactId]) -> Result<(), Error> {
-        with_keys_in_force!(self.try_check_around(artifacts).await)
+    /// Looks at a file: what it states of another one, and what others state of it.
+    async fn check_around(&self, artifact: ArtifactId) -> Result<(), Error> {
+        for pair in with_keys_in_force!(self.pairs_around(&[artifact]).await)? {
+            self.check_pair(&pair).await?;
+        }
+        Ok(())
     }
 
-    async fn try_check_around(&self, artifacts: &[ArtifactId]) -> Result<(), Error> {
+    /// Each of these files beside what states its digest, or beside the file whose digest it states.
+    async fn pairs_around(&self, artifacts: &[ArtifactId]) -> Result<Vec<Pair>, Error> {
         let ids: Vec<_> = artifacts.iter().map(|artifact| *artifact.as_bytes()).collect();
         let rows = entries::by_ids(&mut *self.0.records.read().await?, &ids).await?;
         let mut directories: HashMap<_, Vec<EntryRow>> = HashMap::new();
@@ -181,18 +189,19 @@ impl Shares {
                 directories.entry((row.share, directory)).or_default().push(row);
             }
         }
+        let mut pairs = Vec::new();
         for ((share, directory), rows) in directories {
-            self.check_in_directory(share, directory, rows).await?;
+            pairs.extend(self.pairs_in_directory(share, directory, rows).await?);
         }
-        Ok(())
+        Ok(pairs)
     }
 
-    async fn check_in_directory(
+    async fn pairs_in_directory(
         &self,
         share: ShareId,
         directory: DirectoryId,
         rows: Vec<EntryRow>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Pair>, Error> {
         let keys = match self.0.keys.at_hand(share) {
             Some(keys) => keys,
             None => self.0.keys.share(share).await?,
@@ -218,30 +227,35 @@ impl Shares {
             .map(|(_, _, index)| *index)
             .collect();
         let there: HashMap<_, _> = entries::by_names(&mut conn, directory, &indexes).await?.into_iter().collect();
+        // What is not there may have got other indexes meanwhile.
+        let Some(ticket) = tickets::by_share(&mut conn, share).await? else { return Ok(Vec::new()) };
+        if ticket.key_generation != keys.generation {
+            return Err(self.keys_replaced(share).await);
+        }
         let file = |index: &[u8; 32]| there.get(index).filter(|row: &&EntryRow| !row.is_directory).cloned();
+        let pair = |around: &EntryRow, target, sidecar, name, algorithm| Pair {
+            around: ArtifactId::from_bytes(around.id),
+            keys: Arc::clone(&keys),
+            ticket: ticket.reference.clone(),
+            target,
+            sidecar,
+            name,
+            algorithm,
+        };
         let mut pairs = Vec::new();
         for (row, others, described, name) in files {
             if let Some((described, algorithm, index)) = described
                 && let Some(target) = file(&index)
             {
-                pairs.push(Pair { target, sidecar: row.clone(), name: described, algorithm });
+                pairs.push(pair(&row, target, row.clone(), described, algorithm));
             }
             for (_, algorithm, index) in others {
                 if let Some(sidecar) = file(&index) {
-                    pairs.push(Pair { target: row.clone(), sidecar, name: name.clone(), algorithm });
+                    pairs.push(pair(&row, row.clone(), sidecar, name.clone(), algorithm));
                 }
             }
         }
-        // What is not there may have got other indexes meanwhile.
-        let Some(ticket) = tickets::by_share(&mut conn, share).await? else { return Ok(()) };
-        if ticket.key_generation != keys.generation {
-            return Err(self.keys_replaced(share).await);
-        }
-        drop(conn);
-        for pair in pairs {
-            self.check_pair(&keys, &ticket.reference, &pair).await?;
-        }
-        Ok(())
+        Ok(pairs)
     }
 
     /// Has the keys at hand that are in force, and says that it is to be done again.
@@ -250,7 +264,8 @@ impl Shares {
     }
 
     /// Compares a file with a sidecar, unless that was done or one of them is not whole.
-    async fn check_pair(&self, keys: &Arc<ShareKeys>, ticket: &Word, pair: &Pair) -> Result<(), Error> {
+    async fn check_pair(&self, pair: &Pair) -> Result<(), Error> {
+        let Pair { keys, ticket, .. } = pair;
         // While a newer version of the file arrives, the digest may be meant for that: it is compared when that is whole.
         let (Some(target), Some(sidecar), None) = (pair.target.current, pair.sidecar.current, pair.target.receiving)
         else {
@@ -303,6 +318,10 @@ impl Shares {
 
 /// A file and what states its digest.
 struct Pair {
+    /// The one of the two that was looked at.
+    around: ArtifactId,
+    keys: Arc<ShareKeys>,
+    ticket: Word,
     target: EntryRow,
     sidecar: EntryRow,
     /// The file's name.
