@@ -5,8 +5,8 @@
 //! out in order; the first one that fails ends it. What came before has happened then, so a batch that writes runs inside a
 //! transaction that is taken back.
 //!
-//! The statements are kept apart here, since joining them with semicolons is SQLite's way only: PostgreSQL refuses it, and
-//! its arm will send them one behind the other without waiting between them, each with the parameters that it uses.
+//! Joining them with semicolons is SQLite's way only: PostgreSQL refuses it, and its arm will send them one behind the
+//! other without waiting between them, each with the parameters that it uses.
 
 use std::future::poll_fn;
 use std::task::Poll;

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::lifecycle::{move_versions, with_chain};
 use super::tickets::Standing;
-use super::{Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
+use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
 /// A row of the tree. Whether a file or a directory, the id has 16 bytes.
@@ -85,29 +85,29 @@ fn entry(row: &SqliteRow) -> Result<EntryRow, RecordsError> {
 
 /// The entry in the columns from `at` on.
 fn entry_at(row: &SqliteRow, at: usize) -> Result<EntryRow, RecordsError> {
-    let current = match bytes_as_option(row, "entry", at + 7)? {
-        Some(id) => Some(CurrentVersion { id, length: unsigned(row, "version", at + 8)? }),
+    let current = match bytes_as_option(row, "entry", At(at + 7, "current_version"))? {
+        Some(id) => Some(CurrentVersion { id, length: unsigned(row, "version", At(at + 8, "length"))? }),
         None => None,
     };
-    let receiving = match bytes_as_option(row, "entry", at + 9)? {
+    let receiving = match bytes_as_option(row, "entry", At(at + 9, "receiving_version"))? {
         Some(id) => Some(ReceivingVersion {
             id,
-            resumable_at: unsigned(row, "version", at + 10)?,
-            incomplete: text_as_option(row, "version", at + 11)? == Some(VersionState::Incomplete),
+            resumable_at: unsigned(row, "version", At(at + 10, "resumable_at"))?,
+            incomplete: text_as_option(row, "version", At(at + 11, "state"))? == Some(VersionState::Incomplete),
         }),
         None => None,
     };
     Ok(EntryRow {
-        id: bytes_as(row, "entry", at)?,
-        share: bytes_as(row, "entry", at + 1)?,
-        parent: bytes_as_option(row, "entry", at + 2)?,
+        id: bytes_as(row, "entry", At(at, "id"))?,
+        share: bytes_as(row, "entry", At(at + 1, "share_id"))?,
+        parent: bytes_as_option(row, "entry", At(at + 2, "parent_id"))?,
         is_directory: row.try_get::<&str, _>(at + 3)? == "directory",
         name: row.try_get(at + 4)?,
         mode: u32::try_from(row.try_get::<i64, _>(at + 5)?).unwrap_or(0),
         modified_at: Time::from_millis(row.try_get(at + 6)?),
         current,
         receiving,
-        number_base: unsigned(row, "entry", at + 12)?,
+        number_base: unsigned(row, "entry", At(at + 12, "number_base"))?,
         in_sight: row.try_get(at + 13)?,
     })
 }
@@ -267,6 +267,19 @@ fn listed(text: &'static OnceLock<String>, from: usize, before: &str, behind: &s
     })
 }
 
+/// The question of [`by_names`].
+fn names_question() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let behind = ") AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL";
+    listed(&TEXT, 2, select!("WHERE e.parent_id = $1 AND e.name_index IN ("), behind)
+}
+
+/// The question of [`by_ids`].
+fn ids_question() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    listed(&TEXT, 1, select!("WHERE e.id IN ("), ")")
+}
+
 /// What stands under any of these names, each with the name's index.
 ///
 /// # Errors
@@ -276,15 +289,12 @@ pub async fn by_names(
     parent: DirectoryId,
     indexes: &[[u8; 32]],
 ) -> Result<Vec<([u8; 32], EntryRow)>, RecordsError> {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    let behind = ") AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL";
-    let text = listed(&TEXT, 2, select!("WHERE e.parent_id = $1 AND e.name_index IN ("), behind);
     let mut found = Vec::new();
     for some in indexes.chunks(AT_ONCE) {
-        let asked = sqlx::query(text).bind(&parent.as_bytes()[..]);
+        let asked = sqlx::query(names_question()).bind(&parent.as_bytes()[..]);
         let asked = some.iter().cycle().take(AT_ONCE).fold(asked, |asked, index| asked.bind(&index[..]));
         for row in asked.fetch_all(&mut *conn).await? {
-            found.push((bytes_as(&row, "entry", COLUMNS)?, entry(&row)?));
+            found.push((bytes_as(&row, "entry", At(COLUMNS, "name_index"))?, entry(&row)?));
         }
     }
     Ok(found)
@@ -295,11 +305,10 @@ pub async fn by_names(
 /// # Errors
 /// If the database fails.
 pub async fn by_ids(conn: &mut Conn, ids: &[[u8; 16]]) -> Result<Vec<EntryRow>, RecordsError> {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    let text = listed(&TEXT, 1, select!("WHERE e.id IN ("), ")");
     let mut found = Vec::new();
     for some in ids.chunks(AT_ONCE) {
-        let asked = some.iter().cycle().take(AT_ONCE).fold(sqlx::query(text), |asked, id| asked.bind(&id[..]));
+        let asked =
+            some.iter().cycle().take(AT_ONCE).fold(sqlx::query(ids_question()), |asked, id| asked.bind(&id[..]));
         for row in asked.fetch_all(&mut *conn).await? {
             found.push(entry(&row)?);
         }
@@ -512,4 +521,31 @@ pub async fn set_versions(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Records;
+    use super::*;
+
+    /// What is asked for every file looks at no other rows, however many there are.
+    #[tokio::test]
+    async fn names_and_ids_are_looked_up_by_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(&directory.path().join("records.sqlite")).await.unwrap();
+        let mut conn = records.read().await.unwrap();
+        for (sql, tables) in [(LOOK.as_str(), 7), (names_question(), 3), (ids_question(), 3)] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let plan = sqlx::query(explain).fetch_all(&mut *conn).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let by_index = plan.iter().filter(|line| line.starts_with("SEARCH ") && line.contains(" USING INDEX "));
+            assert_eq!(by_index.count(), tables, "{plan:?}");
+            // The one row of constants that the others are joined to.
+            assert!(
+                plan.iter()
+                    .all(|line| !line.starts_with("SCAN ") || line.contains("CONSTANT") || line.contains("subquery")),
+                "{plan:?}"
+            );
+        }
+    }
 }

@@ -296,9 +296,25 @@ async fn complaint(conn: &mut Conn) -> Result<Option<String>, RecordsError> {
     Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }
 
-/// A column by its name, or by its place in the row, which is quicker.
+/// A column by its name, or as [`At`].
 trait Column: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy {}
 impl<T: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy> Column for T {}
+
+/// A column by its place in the row, which is quicker, and serves where several have one name.
+#[derive(Debug, Clone, Copy)]
+struct At(usize, &'static str);
+
+impl sqlx::ColumnIndex<SqliteRow> for At {
+    fn index(&self, row: &SqliteRow) -> Result<usize, sqlx::Error> {
+        self.0.index(row)
+    }
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.1)
+    }
+}
 
 /// A column that becomes a type of `model` by parsing its bytes.
 fn bytes_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>

@@ -6,7 +6,7 @@
 //! changed, and who asked goes the long way, which finds out why and says it.
 //!
 //! It is one statement, an insert into a view whose trigger does the rest, because sqlx binds all parameters anew for each
-//! statement and wakes who waits at the end of each. PostgreSQL has such triggers as well.
+//! statement and wakes who waits at the end of each. PostgreSQL has triggers on views as well, with the steps in a function.
 
 use std::sync::LazyLock;
 
@@ -90,11 +90,13 @@ const STEPS: &str = "\
     INSERT INTO extent (id, share_id, length, header_tag, place) \
      VALUES (NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place); \
     INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES (NEW.version, NEW.extent, NEW.extent_key); \
-    UPDATE notice SET next_attempt_at = MIN(NEW.received_at + NEW.settle, created_at + NEW.settle_most) \
+    UPDATE notice SET next_attempt_at = CASE WHEN NEW.received_at + NEW.settle < created_at + NEW.settle_most \
+      THEN NEW.received_at + NEW.settle ELSE created_at + NEW.settle_most END \
      WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
     INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
      SELECT NEW.notice, NEW.ticket, engineer, 'settling', NEW.received_at, \
-     NEW.received_at + MIN(NEW.settle, NEW.settle_most) FROM ticket WHERE reference = NEW.ticket \
+     NEW.received_at + CASE WHEN NEW.settle < NEW.settle_most THEN NEW.settle ELSE NEW.settle_most END \
+     FROM ticket WHERE reference = NEW.ticket \
      AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling'); \
     INSERT INTO notice_version (notice_id, version_id, about) SELECT id, NEW.version, 'available' FROM notice \
      WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1; \

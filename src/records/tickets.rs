@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Conn, RecordsError, bytes_as, signed, text_as, text_as_option, unsigned};
+use super::{At, Conn, RecordsError, bytes_as, signed, text_as, text_as_option, unsigned};
 use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
 
 /// One support problem and its share.
@@ -93,13 +93,13 @@ pub(super) const STANDING: &str = "t.status, t.key_generation, t.stored_bytes, t
 
 /// What the columns from `at` on say; none if there is no such ticket.
 pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, RecordsError> {
-    let Some(status) = text_as_option(row, "ticket", at)? else { return Ok(None) };
+    let Some(status) = text_as_option(row, "ticket", At(at, "status"))? else { return Ok(None) };
     Ok(Some(Standing {
         status,
         key_generation: u32::try_from(row.try_get::<i64, _>(at + 1)?)
             .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
-        stored_bytes: unsigned(row, "ticket", at + 2)?,
-        names: unsigned(row, "ticket", at + 3)?,
+        stored_bytes: unsigned(row, "ticket", At(at + 2, "stored_bytes"))?,
+        names: unsigned(row, "ticket", At(at + 3, "names"))?,
     }))
 }
 

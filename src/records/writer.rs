@@ -8,8 +8,8 @@
 //! after that would silently begin a new one. So each group begins with a savepoint of its own: if that is gone at the end,
 //! the group was lost, and every one of its members hears so.
 //!
-//! A transaction that is known whole before it begins goes in one question ([`Writer::at_once`]): while nobody else waits, its
-//! commit is part of it, and otherwise it is a member like all others.
+//! A transaction that is one statement goes in one question ([`Writer::at_once`]): while nobody else waits, it is committed
+//! with the statement, and otherwise it is a member like all others.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -131,12 +131,11 @@ impl Writer {
         self.set(if joins { Stage::Member } else { Stage::Beginning });
         if alone {
             let outcome = batch.run(&mut tx.conn, asked).await;
+            // Either way the transaction ended with the statement.
+            self.set(Stage::Idle);
             if outcome.is_ok() {
-                self.set(Stage::Idle);
                 self.guess_tip(Some(next));
                 count_commit(1);
-            } else {
-                self.tidy(&mut tx.conn).await;
             }
             return outcome.map(|()| true);
         }
