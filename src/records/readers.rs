@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::{BUSY, RecordsError};
@@ -22,6 +23,8 @@ pub(super) struct Readers {
     slots: Arc<[Slot]>,
     /// As many as there are slots; closed with them.
     places: Arc<Semaphore>,
+    /// Where connections are opened: SQLite's threads are begun by who opens them, and take his priority.
+    runtime: Handle,
 }
 
 /// A connection to read with; it goes back when this is dropped.
@@ -47,9 +50,10 @@ impl DerefMut for Reader {
 }
 
 impl Readers {
+    /// Must be called inside the runtime that outlives the others.
     pub(super) fn new(options: SqliteConnectOptions, connections: usize) -> Self {
         let slots = (0..connections).map(|_| Slot::default()).collect();
-        Self { options, slots, places: Arc::new(Semaphore::new(connections)) }
+        Self { options, slots, places: Arc::new(Semaphore::new(connections)), runtime: Handle::current() }
     }
 
     /// The connection that was used last of those that are free, as its cache is warm.
@@ -63,7 +67,9 @@ impl Readers {
         let free = self.slots.iter().find_map(|slot| Arc::clone(slot).try_lock_owned().ok());
         let mut slot = free.ok_or_else(closed)?;
         if slot.is_none() {
-            *slot = Some(self.options.connect().await?);
+            let options = self.options.clone();
+            let connected = self.runtime.spawn(async move { options.connect().await });
+            *slot = Some(connected.await.map_err(|_| closed())??);
         }
         let conn = OwnedMutexGuard::try_map(slot, Option::as_mut).map_err(|_| closed())?;
         Ok(Reader { conn, _place: place })

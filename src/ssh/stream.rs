@@ -1,7 +1,8 @@
 //! The connection as russh sees it. Only `connection` makes one.
 //!
 //! It is ours so that a session can be ended from outside at any moment (dropping russh's own handle only detaches the
-//! session), so that the client's version is known before it logs in, and so that bytes can be counted.
+//! session), so that the client's version is known before it logs in, so that bytes can be counted, and so that a connection
+//! whose socket is never empty gives the others of its thread a turn.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -16,12 +17,17 @@ use super::pulse::{Client, Pulse};
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;
+/// Bytes that a connection takes or gives in one turn. Tokio's own bound is 128 reads, some 4 MiB here: what else the thread
+/// has to do would wait for milliseconds behind each of its busy connections. This is a twentieth of a millisecond's work.
+const TURN: usize = 128 << 10;
 
 pub(crate) struct Stream<S> {
     inner: S,
     pulse: Arc<Pulse>,
     /// The client's first line as far as it has come; `None` behind its end.
     version: Option<Vec<u8>>,
+    /// Bytes since others had a turn.
+    in_turn: usize,
     // One for each direction, as each remembers the task that waits in it.
     ended_for_reads: Pin<Box<WaitForCancellationFutureOwned>>,
     ended_for_writes: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -34,9 +40,20 @@ impl<S> Stream<S> {
             inner,
             pulse,
             version: Some(Vec::new()),
+            in_turn: 0,
             ended_for_reads: Box::pin(end.clone().cancelled_owned()),
             ended_for_writes: Box::pin(end.clone().cancelled_owned()),
         }
+    }
+
+    /// Whether it is the turn of others; then the task is called again behind them.
+    fn ends_turn(&mut self, cx: &Context<'_>) -> bool {
+        let ends = self.in_turn >= TURN;
+        if ends {
+            self.in_turn = 0;
+            cx.waker().wake_by_ref();
+        }
+        ends
     }
 
     fn look_for_version(&mut self, bytes: &[u8]) {
@@ -58,6 +75,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         if this.ended_for_reads.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
+        if this.ends_turn(cx) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
         match &outcome {
@@ -65,10 +85,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
                 let new = buf.filled().get(before..).unwrap_or_default();
                 this.pulse.is_wet();
                 this.pulse.received(new.len());
+                this.in_turn += new.len();
                 this.look_for_version(new);
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => this.pulse.is_dry(),
+            Poll::Pending => {
+                this.pulse.is_dry();
+                this.in_turn = 0;
+            }
         }
         outcome
     }
@@ -80,9 +104,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         if this.ended_for_writes.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
+        if this.ends_turn(cx) {
+            return Poll::Pending;
+        }
         let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
         match &outcome {
-            Poll::Ready(Ok(sent)) => this.pulse.sent(*sent),
+            Poll::Ready(Ok(sent)) => {
+                this.pulse.sent(*sent);
+                this.in_turn += sent;
+            }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => this.pulse.write_waits(),
         }
@@ -103,6 +133,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -137,6 +169,48 @@ mod tests {
         peer.write_all(&[&[b'x'; 255][..], b"paramiko\n"].concat()).await.unwrap();
         stream.read_exact(&mut [0; 264]).await.unwrap();
         assert!(pulse.client() == Client::Other && stream.version.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_always_has_something_to_do_gives_others_a_turn() {
+        let (mut stream, mut peer, pulse, _end) = stream(4 << 20);
+        peer.write_all(&vec![1; 1 << 20]).await.unwrap();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Arc::clone(&wakes).into();
+        let mut cx = Context::from_waker(&waker);
+        let mut read = |stream: &mut Stream<_>| {
+            let mut bytes = vec![0; 32 << 10];
+            Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_ready()
+        };
+        for turn in 1..=8 {
+            for _ in 0..TURN / (32 << 10) {
+                assert!(read(&mut stream));
+            }
+            assert!(!read(&mut stream));
+            assert_eq!(wakes.0.load(Relaxed), turn, "it is called again");
+        }
+        assert!(!read(&mut stream) && wakes.0.load(Relaxed) == 8, "nobody calls a task that has nothing to read");
+        assert_eq!(pulse.totals().0, 1 << 20);
+
+        let mut cx = Context::from_waker(&waker);
+        let mut sent = 0;
+        while sent < 1 << 20 {
+            match Pin::new(&mut stream).poll_write(&mut cx, &[2; 32 << 10]) {
+                Poll::Ready(written) => sent += written.unwrap(),
+                Poll::Pending => assert!(!pulse.waits_for_peer(), "it was not the peer that it waited for"),
+            }
+        }
+        assert_eq!(wakes.0.load(Relaxed), 8 + 7);
+    }
+
+    /// Counts how often a task is called.
+    #[derive(Default)]
+    struct Wakes(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
     }
 
     #[tokio::test]
