@@ -216,6 +216,11 @@ fn dead_session(client: Client) {
     let mut first = client.run(&customer, "dump.bin", "remote.bin", false).start();
     eventually("the line to stall", || (relay.met() == 1).then_some(()));
     assert!(!first.has_ended(), "{}", first.stderr());
+    // The line carried it; a busy machine may need a while until it is taken in as well.
+    eventually("the extents of what came", || {
+        let artifact = house.artifact(&ticket, &client.unfinished("remote.bin"))?;
+        artifact["size"].as_u64().filter(|size| *size >= 8 * MIB)
+    });
     // What it held is not sent again, but for the part of an extent at most.
     let before = relay.sent();
     client.run(&customer, "dump.bin", "remote.bin", true).finish().ok();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::recovery::objects;
 use super::rotation::{check, copy_of, furnished};
 use super::*;
 
@@ -135,13 +136,9 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
     assert!(restore(&backup, &to, &kek).await.unwrap_err().to_string().contains("--keyring"));
     std::fs::rename(place.path().join("apart"), &keyring).unwrap();
 
-    // An object that is not what it was shows at once.
-    let object = std::fs::read_dir(backup.join("objects"))
-        .unwrap()
-        .find_map(|shelf| std::fs::read_dir(shelf.unwrap().path()).unwrap().next())
-        .unwrap()
-        .unwrap()
-        .path();
+    // An object of an available version that is not what it was shows at once.
+    let id = objects(&shares, "a", false).await.remove(0).to_string();
+    let object = backup.join("objects").join(&id[..2]).join(&id);
     let bytes = std::fs::read(&object).unwrap();
     std::fs::remove_file(&object).unwrap();
     std::fs::write(&object, &bytes[..bytes.len() - 1]).unwrap();

@@ -92,7 +92,7 @@ async fn snapshot(shares: &Shares) -> String {
 }
 
 /// The objects of the extents, or of the manifest, of the version at a path, in the order of the file.
-async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<ObjectId> {
+pub(super) async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<ObjectId> {
     let mut conn = shares.0.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     let keys = shares.0.keys.share(ticket.share).await.unwrap();
