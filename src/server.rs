@@ -70,7 +70,7 @@ pub struct Ready {
 
 /// How far threads that hash and seal stand behind those that answer: about a third of their weight.
 #[cfg(target_os = "linux")]
-const BEHIND: i32 = 5;
+const BEHIND: i32 = 19;
 
 /// Serves the data directory until `stop`, then drains. `ready` is called when connections are taken. Blocks.
 ///

@@ -1,13 +1,13 @@
 //! Small requests while a thousand sessions idle, eight upload as fast as they can, and one is dead: it asks for a file
 //! and never reads. Against the same server without any of them.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::client::{Client, Outcome, upload_until};
+use super::busy::Uploads;
+use super::client::{Client, Outcome};
 use super::idle::crowd;
 use super::servers::{Ground, House, Server};
 use super::{Report, milliseconds, percentile, proc, rounded};
@@ -44,35 +44,21 @@ pub async fn run(quick: bool) -> Outcome<Report> {
     let clients = crowd(&server, idle).await?;
     let with_idle = measure(&server, requests / 2).await?;
 
-    let piece = Arc::new(vec![7_u8; 256 << 10]);
-    let until = Instant::now() + Duration::from_secs(if quick { 20 } else { 120 });
-    let (stop, stopped) = tokio::sync::watch::channel(());
-    let uploads: Vec<_> = busy
-        .iter()
-        .map(|ticket| {
-            let (door, piece, mut stopped) = (server.customer(ticket), Arc::clone(&piece), stopped.clone());
-            tokio::spawn(async move {
-                tokio::select! {
-                    outcome = upload_until(door, "bulk".to_owned(), piece, until) => outcome,
-                    _ = stopped.changed() => Ok(0),
-                }
-            })
-        })
-        .collect();
+    let mut uploads = Uploads::start(&server, &busy)?;
     let _dead = dead(&server).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (begun, cpu) = (Instant::now(), proc::cpu_of_threads(server.pid()));
+    let written = proc::written(server.pid());
     let crowded = measure(&server, requests).await?;
     report.figure("seconds_crowded", rounded(begun.elapsed().as_secs_f64()));
     let spent = proc::cpu_of_threads(server.pid()).saturating_sub(cpu).as_secs_f64();
     report.figure("server_cores_busy", rounded(spent / begun.elapsed().as_secs_f64()));
-    let failed = uploads.iter().filter(|upload| upload.is_finished()).count();
-    report.figure("uploads_ended_early", failed);
-    drop(stop);
-    for upload in uploads {
-        let outcome = upload.await.map_err(|error| error.to_string())?;
-        outcome.map_err(|why| format!("an upload: {why}\n{}", server.last_words()))?;
+    if uploads.ended() {
+        return Err(format!("the uploads ended early\n{}", server.last_words()));
     }
+    let written = proc::written(server.pid()).saturating_sub(written);
+    report.figure("uploads_mib_per_second", rounded(written as f64 / 1_048_576.0 / begun.elapsed().as_secs_f64()));
+    drop(uploads);
     report.figure("tacdrop_peak_kib", proc::peak(server.pid()));
     drop(clients);
 

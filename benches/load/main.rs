@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its results")]
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
+mod busy;
 mod client;
 mod crowded;
 mod growth;
@@ -94,6 +95,7 @@ pub fn median(values: &mut [f64]) -> f64 {
 async fn run(scene: &str, words: &[String], quick: bool) -> client::Outcome<Report> {
     match scene {
         "seed" => growth::seed(words).await,
+        "uploads" => busy::run(words).await,
         "sessions" => sessions::run(quick).await,
         "idle" => idle::run(quick).await,
         "crowded" => crowded::run(quick).await,

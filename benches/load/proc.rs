@@ -62,3 +62,8 @@ fn field(file: &str, name: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(name));
     line.and_then(|line| line.split_whitespace().nth(1)).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
+
+/// Bytes that a process has written to files so far.
+pub fn written(pid: u32) -> u64 {
+    field(&format!("/proc/{pid}/io"), "wchar:")
+}

@@ -1,7 +1,7 @@
 //! What a connection is known to do: shared by its stream, its handler, its outlets and the task that watches it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::traffic::Traffic;
@@ -26,6 +26,8 @@ pub(crate) struct Pulse {
     /// For how long the socket was empty while it was read, and since when it is (none: 0). In nanoseconds.
     dry: AtomicU64,
     dry_since: AtomicU64,
+    /// Bytes that TCP holds until they are read, at most.
+    held: AtomicU32,
     client: OnceLock<Client>,
     traffic: Traffic,
 }
@@ -82,6 +84,7 @@ impl Pulse {
             write_waiting: AtomicBool::new(false),
             dry: AtomicU64::new(0),
             dry_since: AtomicU64::new(0),
+            held: AtomicU32::new(u32::MAX),
             client: OnceLock::new(),
             traffic,
         }
@@ -114,7 +117,16 @@ impl Pulse {
 
     /// Now, as windows know it.
     pub(crate) fn moment(&self) -> Moment {
-        Moment { at: self.began.elapsed(), dry: Duration::from_nanos(self.dry.load(Relaxed)) }
+        Moment {
+            at: self.began.elapsed(),
+            dry: Duration::from_nanos(self.dry.load(Relaxed)),
+            held: self.held.load(Relaxed),
+        }
+    }
+
+    /// TCP holds so many bytes until they are read, at most.
+    pub(crate) fn holds(&self, bytes: usize) {
+        self.held.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
     }
 
     pub(crate) fn received(&self, bytes: usize) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::pulse::{Client, Pulse};
@@ -21,6 +22,21 @@ const VERSION_LINE: usize = 255;
 /// has to do would wait for milliseconds behind each of its busy connections. This is a twentieth of a millisecond's work.
 const TURN: usize = 128 << 10;
 
+/// Bytes after which is asked again how many TCP holds: the kernel gives it more while much comes.
+const ASK_AGAIN: usize = 512 << 10;
+
+/// What lies under a connection.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Bytes that wait here at most until they are read, if that is known.
+    fn receive_buffer(&self) -> Option<usize>;
+}
+
+impl Transport for TcpStream {
+    fn receive_buffer(&self) -> Option<usize> {
+        rustix::net::sockopt::socket_recv_buffer_size(self).ok()
+    }
+}
+
 pub(crate) struct Stream<S> {
     inner: S,
     pulse: Arc<Pulse>,
@@ -28,6 +44,8 @@ pub(crate) struct Stream<S> {
     version: Option<Vec<u8>>,
     /// Bytes since others had a turn.
     in_turn: usize,
+    /// Bytes until TCP is asked what it holds.
+    ask_after: usize,
     // One for each direction, as each remembers the task that waits in it.
     ended_for_reads: Pin<Box<WaitForCancellationFutureOwned>>,
     ended_for_writes: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -41,6 +59,7 @@ impl<S> Stream<S> {
             pulse,
             version: Some(Vec::new()),
             in_turn: 0,
+            ask_after: 0,
             ended_for_reads: Box::pin(end.clone().cancelled_owned()),
             ended_for_writes: Box::pin(end.clone().cancelled_owned()),
         }
@@ -69,7 +88,7 @@ impl<S> Stream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
+impl<S: Transport> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.ended_for_reads.as_mut().poll(cx).is_ready() {
@@ -86,7 +105,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
                 this.pulse.is_wet();
                 this.pulse.received(new.len());
                 this.in_turn += new.len();
+                this.ask_after = this.ask_after.saturating_sub(new.len());
                 this.look_for_version(new);
+                if this.ask_after == 0 {
+                    this.ask_after = ASK_AGAIN;
+                    this.inner.receive_buffer().into_iter().for_each(|bytes| this.pulse.holds(bytes));
+                }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
@@ -98,7 +122,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+impl<S: Transport> AsyncWrite for Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.ended_for_writes.as_mut().poll(cx).is_ready() {
@@ -138,6 +162,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+
+    impl Transport for tokio::io::DuplexStream {
+        fn receive_buffer(&self) -> Option<usize> {
+            None
+        }
+    }
 
     fn stream(
         size: usize,

@@ -11,9 +11,15 @@
 //! the top-up: that time is a **trip**. Was the socket empty for a part of it, right before that byte, then the client
 //! waited for the window and for nothing else: it **starved**. That is seen through relays and balancers, too.
 //!
-//! - Who starves gets twice the window, unless the trip was longer than usual, or much longer than the client has taken
-//!   before to answer: then what came has waited in a queue, or the client for its processor, and more of it would only
-//!   wait longer. Nor if the window lets through [`CEILING`], which no connection reaches.
+//! - Who starves gets twice the window.
+//! - Not if the trip was longer than usual, or much longer than the client has taken before to answer: then what came has
+//!   waited in a queue, or the client for its processor, and more of it would only wait longer.
+//! - Not if what the window let through took clearly longer than a trip to come: then TCP, or the client, was slower.
+//! - Not beyond what TCP holds for the server, which is about twice what it has on its way at most: Linux stops at 6 MiB
+//!   unless its operator allows more. OpenSSH's client keeps what it may send and TCP does not take yet in one piece of
+//!   memory, and copies it all for each 32 KiB that are added: a window of 16 MiB where 6 would do made 16 MiB of an
+//!   upload four times as slow.
+//! - Not if the window lets through [`CEILING`], which no connection reaches.
 //! - If the rate falls then, the window is what it was before, for a while that doubles each time.
 //! - If a window is far more than what the line holds, it is halved now and then.
 
@@ -27,6 +33,8 @@ use super::rekeying::Rekeying;
 const CEILING: f64 = 1_073_741_824.0;
 /// The part of a trip for which a client must have waited.
 const STARVED: f64 = 0.125;
+/// How many trips it takes at most until all has come that the window lets through in one, if nothing else slows it down.
+const AT_ONCE: f64 = 1.1;
 /// How much longer than the shortest one a trip is that has waited in a queue.
 const QUEUED: f64 = 1.5;
 /// How much longer a trip may be than the time that the client once took to answer, and how much in any case.
@@ -120,11 +128,15 @@ impl Drop for Grant {
     }
 }
 
-/// When something was seen: the time since the connection began, and for how much of it the socket was empty.
-#[derive(Debug, Clone, Copy, Default)]
+/// When something was seen, and what was known then.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
+    /// Since the connection began.
     pub(crate) at: Duration,
+    /// For how much of that time the socket was empty.
     pub(crate) dry: Duration,
+    /// Bytes that TCP holds for the server at most.
+    pub(crate) held: u32,
 }
 
 /// The window of a connection's channels, which `K` names. russh has one for all of them, counted for each.
@@ -164,8 +176,8 @@ struct Flow {
     fresh: Option<(u32, Duration)>,
     /// The first top-up that nothing has come for: what was allowed before, and when it was.
     open: Option<(u64, Duration)>,
-    /// The moment of its last packet.
-    last: Moment,
+    /// For how long the socket had been empty when its last packet came.
+    dry: Duration,
     /// When its last trip ended, and what has come since.
     round: (Duration, u64),
 }
@@ -270,7 +282,7 @@ impl<K: Copy + Eq> Window<K> {
             let used_up = flow.open.is_some_and(|(before, _)| flow.received - bytes == before);
             self.trip_is_over(channel, now, used_up);
         }
-        self.flow(channel, now).last = now;
+        self.flow(channel, now).dry = now.dry;
     }
 
     /// The channel is gone.
@@ -282,7 +294,7 @@ impl<K: Copy + Eq> Window<K> {
     fn flow(&mut self, channel: K, now: Moment) -> &mut Flow {
         let index = self.flows.iter().position(|(known, _)| *known == channel).unwrap_or_else(|| {
             let allowed = u64::from(self.start);
-            self.flows.push((channel, Flow { allowed, last: now, round: (now.at, 0), ..Flow::default() }));
+            self.flows.push((channel, Flow { allowed, dry: now.dry, round: (now.at, 0), ..Flow::default() }));
             self.flows.len() - 1
         });
         &mut self.flows[index].1
@@ -293,11 +305,12 @@ impl<K: Copy + Eq> Window<K> {
         let flow = self.flow(channel, now);
         let Some((_, topped_up)) = flow.open.take() else { return };
         let trip = now.at.saturating_sub(topped_up);
-        let waited = now.dry.saturating_sub(flow.last.dry);
+        let waited = now.dry.saturating_sub(flow.dry);
         // Both are told once for each packet.
-        flow.last = now;
+        flow.dry = now.dry;
         let (began, bytes) = std::mem::replace(&mut flow.round, (now.at, 0));
-        let rate = rate(bytes, now.at.saturating_sub(began).max(trip));
+        let round = now.at.saturating_sub(began);
+        let rate = rate(bytes, round.max(trip));
         self.usual.note(trip, now.at);
         self.floor = self.floor.min(trip);
         let starved = used_up && waited.as_secs_f64() >= trip.as_secs_f64() * STARVED;
@@ -313,20 +326,22 @@ impl<K: Copy + Eq> Window<K> {
             return;
         }
         self.judge_trial(now.at);
-        let limit = f64::from(self.target / 2) / trip.as_secs_f64().max(1e-9);
-        let queued = trip.as_secs_f64() > self.usual.get().as_secs_f64() * QUEUED
-            || trip > self.answered.saturating_mul(ANSWERED).saturating_add(ANSWERED_MORE);
-        let slowed_down = starved && !queued && limit < CEILING;
+        let trip = trip.as_secs_f64();
+        let limit = f64::from(self.target / 2) / trip.max(1e-9);
+        let late = trip > self.usual.get().as_secs_f64() * QUEUED
+            || trip > self.answered.saturating_mul(ANSWERED).saturating_add(ANSWERED_MORE).as_secs_f64();
+        let at_once = round.as_secs_f64() <= trip * AT_ONCE;
+        let slowed_down = starved && !late && at_once && limit < CEILING;
         self.in_a_row = if slowed_down { self.in_a_row.saturating_add(1) } else { 0 };
         if self.in_a_row >= IN_A_ROW && now.at >= self.held.0 {
-            self.grow(rate);
+            self.grow(rate, now.held);
         }
         self.review(now.at);
     }
 
-    fn grow(&mut self, rate: f64) {
+    fn grow(&mut self, rate: f64, held: u32) {
         let from = self.target;
-        let to = from.saturating_mul(2).min(self.share_of_most());
+        let to = from.saturating_mul(2).min(self.share_of_most()).min(held);
         if to <= from {
             return;
         }
