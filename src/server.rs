@@ -68,7 +68,7 @@ pub struct Ready {
     pub fingerprint: String,
 }
 
-/// How far threads that hash and seal stand behind those that answer: about a third of their weight.
+/// How far threads that hash and seal stand behind those that answer: as far as Linux lets them.
 #[cfg(target_os = "linux")]
 const BEHIND: i32 = 19;
 

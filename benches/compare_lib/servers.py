@@ -17,9 +17,10 @@ TACDROP_SETTINGS = {
     "TACDROP__LIMITS__UNAUTHENTICATED_CONNECTIONS": "256",
     "TACDROP__NOTIFY__SETTLE_SECONDS": "1",
 }
-# Settings whose sum (MiB) is the memory that tacdrop's operator has allowed. Receive windows are none: what a window
-# lets come is only read when there is a buffer for it.
-BUDGET_SETTINGS = ("buffered_plaintext_mib",)
+# What docs/operations.md ("Memory") says of uploads: the process itself (MiB), and for what is under way the setting and a
+# quarter of it. Receive windows are no part: what a window lets come is only read when there is a buffer for it.
+PROCESS_MIB = 48
+BUFFERS, EARLY = "buffered_plaintext_mib", 0.25
 TICKET = "B-1"
 
 
@@ -332,7 +333,7 @@ class Tacdrop(Server):
 
 
 def budget_mib():
-    """The memory that the settings allow tacdrop for what is under way, in MiB."""
+    """The memory that tacdrop may use while files arrive, in MiB."""
     shown = subprocess.run(
         [tacdrop_binary(), "config", "show"],
         capture_output=True,
@@ -340,9 +341,8 @@ def budget_mib():
         check=True,
         env={**os.environ, **TACDROP_SETTINGS},
     ).stdout
-    found = {}
     for line in shown.splitlines():
         name, equals, value = line.partition(" = ")
-        if equals and name in BUDGET_SETTINGS and value.isdigit():
-            found[name] = int(value)
-    return sum(found.values())
+        if equals and name == BUFFERS:
+            return PROCESS_MIB + int(int(value) * (1 + EARLY))
+    raise Failure(f"'tacdrop config show' does not show {BUFFERS}.")

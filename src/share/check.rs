@@ -401,7 +401,7 @@ impl Check<'_> {
             .collect();
         let recorded = house.recorded_extents(version, &file_key).await?;
         let same = recorded.len() == sealed.len()
-            && recorded.iter().all(|(id, row)| sealed.get(id) == Some(&(row.length, row.header_tag, row.place)));
+            && recorded.iter().all(|(id, _, row)| sealed.get(id) == Some(&(row.length, row.header_tag, row.place)));
         if same && u64::from(manifest.number) == version.number {
             Ok(())
         } else {

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::{ArtifactId, ObjectId, ShareId};
+use crate::model::{ArtifactId, ObjectId, ShareId, VersionId};
 use crate::records::versions::{self, Place, VersionRow};
 use crate::share::keys::ShareKeys;
 use crate::share::{Error, House};
@@ -20,9 +20,21 @@ const OPEN_EXTENTS: usize = 4;
 /// Segments that are read at once.
 const BATCH: u64 = 8;
 
+/// An extent's key.
+pub(crate) enum AccessKey {
+    Unwrapped(ExtentKey),
+    /// As a manifest has it: it is unwrapped when the extent is opened. A file of many GiB has hundreds, and who asks for a
+    /// part of it needs one.
+    Wrapped {
+        key: WrappedKey,
+        version: VersionId,
+        by: Arc<FileKey>,
+    },
+}
+
 /// How an extent of a content is opened.
 pub(crate) struct ExtentAccess {
-    pub(crate) key: ExtentKey,
+    pub(crate) key: AccessKey,
     pub(crate) header_tag: [u8; 32],
     /// Plaintext bytes.
     pub(crate) length: u64,
@@ -80,8 +92,8 @@ impl Content {
         house: &Arc<House>,
         keys: &ShareKeys,
         version: &VersionRow,
-    ) -> Result<(Self, Manifest, FileKey), Error> {
-        let file_key = house.file_key(keys, version).await?;
+    ) -> Result<(Self, Manifest, Arc<FileKey>), Error> {
+        let file_key = Arc::new(house.file_key(keys, version).await?);
         let Some((object, hash)) = version.manifest else {
             return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
         };
@@ -90,7 +102,7 @@ impl Content {
         let mut extents = HashMap::new();
         for entry in &manifest.extents {
             let access = ExtentAccess {
-                key: file_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?,
+                key: AccessKey::Wrapped { key: entry.key, version: version.id, by: Arc::clone(&file_key) },
                 header_tag: entry.header_tag,
                 length: entry.length,
                 place: match entry.place {
@@ -186,7 +198,13 @@ impl Content {
         let mut head = [0; EXTENT_HEAD];
         source.read_at(0, &mut head)?;
         let ids = ExtentIds { share: self.share, artifact: self.artifact, extent: id };
-        let opener = ExtentOpener::new(&ids, &access.key, &head, &access.header_tag)?;
+        let opener = match &access.key {
+            AccessKey::Unwrapped(key) => ExtentOpener::new(&ids, key, &head, &access.header_tag)?,
+            AccessKey::Wrapped { key, version, by } => {
+                let key = by.unwrap_extent_key(*version, id, key)?;
+                ExtentOpener::new(&ids, &key, &head, &access.header_tag)?
+            }
+        };
         // An empty last segment holds nothing that anybody reads, but it is part of what was sealed.
         if let Some((at, length, true)) = segment_range(access.length, access.length / SEGMENT as u64)
             && access.length % SEGMENT as u64 == 0
@@ -277,18 +295,20 @@ impl House {
         Ok(bytes)
     }
 
-    /// The extents that an unfinished version has in the records.
+    /// The extents that a version has in the records, each with its key as it is wrapped there, and unwrapped: nothing
+    /// vouches for what lies there.
     pub(crate) async fn recorded_extents(
         &self,
         version: &VersionRow,
         file_key: &FileKey,
-    ) -> Result<Vec<(ObjectId, ExtentAccess)>, Error> {
+    ) -> Result<Vec<(ObjectId, WrappedKey, ExtentAccess)>, Error> {
         let rows = versions::extents(&mut *self.records.read().await?, version.id).await?;
         rows.into_iter()
             .map(|row| {
                 let wrapped = WrappedKey::try_from(&row.extent_key[..])?;
-                let key = file_key.unwrap_extent_key(version.id, row.id, &wrapped)?;
-                Ok((row.id, ExtentAccess { key, header_tag: row.header_tag, length: row.length, place: row.place }))
+                let key = AccessKey::Unwrapped(file_key.unwrap_extent_key(version.id, row.id, &wrapped)?);
+                let access = ExtentAccess { key, header_tag: row.header_tag, length: row.length, place: row.place };
+                Ok((row.id, wrapped, access))
             })
             .collect()
     }

@@ -42,7 +42,7 @@ use worker::Worker;
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId};
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
-use crate::share::content::Content;
+use crate::share::content::{AccessKey, Content, ExtentAccess};
 use crate::share::tree::Spot;
 use crate::share::view::directory_of;
 use crate::share::{Attributes, Changes, Error, View, WriteMode};
@@ -402,8 +402,7 @@ impl Start {
             None => Progress { digest: Digest::new(), map: SliceMap::new() },
         };
         let mut extents = HashMap::new();
-        for (id, access) in view.house().recorded_extents(version, &file_key).await? {
-            let wrapped = file_key.wrap_extent_key(version.id, id, &access.key)?;
+        for (id, wrapped, access) in view.house().recorded_extents(version, &file_key).await? {
             extents.insert(id, EndedExtent::recorded(id, &access, wrapped, Rows::Both));
         }
         let mut map = progress.map;
@@ -451,8 +450,8 @@ impl Start {
         for entry in manifest.extents.iter().filter(|_| shared) {
             let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
             let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
-            let access = crate::share::content::ExtentAccess {
-                key,
+            let access = ExtentAccess {
+                key: AccessKey::Unwrapped(key),
                 header_tag: entry.header_tag,
                 length: entry.length,
                 place: match entry.place {

@@ -119,7 +119,7 @@ async fn open(house: &House, share: ShareId, version: &VersionRow) -> Result<(cr
 pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version: &VersionRow) -> Result<(), Error> {
     let (file_key, progress) = open(house, share, version).await?;
     let extents = house.recorded_extents(version, &file_key).await?;
-    let recorded: BTreeSet<ObjectId> = extents.iter().map(|(id, _)| *id).collect();
+    let recorded: BTreeSet<ObjectId> = extents.iter().map(|(id, ..)| *id).collect();
     if !progress.map.extents().is_subset(&recorded) {
         return Err(VaultError::Malformed { what: "a map that names an unknown extent" }.into());
     }
@@ -132,7 +132,7 @@ pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version
         share,
         version.artifact,
         progress.map,
-        extents.into_iter().collect(),
+        extents.into_iter().map(|(id, _, access)| (id, access)).collect(),
     );
     content.check_everything().await
 }

@@ -18,7 +18,7 @@ use super::publish::Ledger;
 use super::writing::Writing;
 use super::{Copies, Start};
 use crate::model::{ObjectId, Refusal};
-use crate::share::content::{Content, ExtentAccess};
+use crate::share::content::{AccessKey, Content, ExtentAccess};
 use crate::share::space::Promise;
 use crate::share::{Error, House};
 use crate::vault::manifest::MAX_SLICES;
@@ -378,8 +378,9 @@ impl Worker {
     fn content(&self, map: &SliceMap) -> Result<Content, Error> {
         let mut extents = HashMap::new();
         for extent in self.extents.values() {
+            let key = self.ledger.file_key.unwrap_extent_key(self.ledger.version, extent.id, &extent.wrapped)?;
             let access = ExtentAccess {
-                key: self.ledger.file_key.unwrap_extent_key(self.ledger.version, extent.id, &extent.wrapped)?,
+                key: AccessKey::Unwrapped(key),
                 header_tag: extent.header_tag,
                 length: extent.length,
                 place: extent.place(),
