@@ -27,7 +27,7 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// One for each ticket, under way when this is back.
+    /// Begins one for each ticket.
     pub fn start(server: &Server, tickets: &[(Word, String)]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe().map_err(text)?);
         command.args(["uploads", &server.address.to_string()]);
@@ -60,7 +60,6 @@ pub async fn run(words: &[String]) -> Outcome<Report> {
     let (address, references) = words.split_first().ok_or("uploads ADDRESS REFERENCE...")?;
     let address = address.parse().map_err(text)?;
     let mut lines = std::io::stdin().lock().lines();
-    // A runtime's threads exist already and niceness is a thread's, so this one has a runtime of its own.
     let mut doors = Vec::new();
     for reference in references {
         let token = lines.next().ok_or("there is no token")?.map_err(text)?;
@@ -72,6 +71,7 @@ pub async fn run(words: &[String]) -> Outcome<Report> {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
+    // Niceness is a thread's, and the threads of this runtime have begun: so there is another one.
     let uploading = std::thread::spawn(move || {
         rustix::process::nice(LOWEST).map_err(text)?;
         let runtime =

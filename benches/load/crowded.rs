@@ -13,11 +13,14 @@ use super::servers::{Ground, House, Server};
 use super::{Report, milliseconds, percentile, proc, rounded};
 
 const UPLOADS: usize = 8;
+/// MiB in a second that they make together at least.
+const BUSY: f64 = 10.0;
 
 /// How long each kind of small request takes.
 struct Latencies {
     stat: Vec<Duration>,
     list: Vec<Duration>,
+    put: Vec<Duration>,
     login: Vec<Duration>,
 }
 
@@ -39,17 +42,17 @@ pub async fn run(quick: bool) -> Outcome<Report> {
     report.figure("idle_sessions", idle);
     report.figure("requests", requests);
 
-    measure(&server, requests / 10).await?;
-    let alone = measure(&server, requests).await?;
+    measure(&server, requests / 10, "warm").await?;
+    let alone = measure(&server, requests, "alone").await?;
     let clients = crowd(&server, idle).await?;
-    let with_idle = measure(&server, requests / 2).await?;
+    let with_idle = measure(&server, requests / 2, "idle").await?;
 
     let mut uploads = Uploads::start(&server, &busy)?;
     let _dead = dead(&server).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (begun, cpu) = (Instant::now(), proc::cpu_of_threads(server.pid()));
     let written = proc::written(server.pid());
-    let crowded = measure(&server, requests).await?;
+    let crowded = measure(&server, requests, "crowded").await?;
     report.figure("seconds_crowded", rounded(begun.elapsed().as_secs_f64()));
     let spent = proc::cpu_of_threads(server.pid()).saturating_sub(cpu).as_secs_f64();
     report.figure("server_cores_busy", rounded(spent / begun.elapsed().as_secs_f64()));
@@ -57,7 +60,11 @@ pub async fn run(quick: bool) -> Outcome<Report> {
         return Err(format!("the uploads ended early\n{}", server.last_words()));
     }
     let written = proc::written(server.pid()).saturating_sub(written);
-    report.figure("uploads_mib_per_second", rounded(written as f64 / 1_048_576.0 / begun.elapsed().as_secs_f64()));
+    let speed = written as f64 / 1_048_576.0 / begun.elapsed().as_secs_f64();
+    report.figure("uploads_mib_per_second", rounded(speed));
+    if speed < BUSY {
+        return Err(format!("the uploads were no load: {speed:.1} MiB/s\n{}", server.last_words()));
+    }
     drop(uploads);
     report.figure("tacdrop_peak_kib", proc::peak(server.pid()));
     drop(clients);
@@ -65,6 +72,7 @@ pub async fn run(quick: bool) -> Outcome<Report> {
     for (name, one, idle, all) in [
         ("stat", &alone.stat, &with_idle.stat, &crowded.stat),
         ("list", &alone.list, &with_idle.list, &crowded.list),
+        ("put", &alone.put, &with_idle.put, &crowded.put),
         ("login", &alone.login, &with_idle.login, &crowded.login),
     ] {
         for (part, label) in [(0.5, "p50"), (0.99, "p99")] {
@@ -78,9 +86,10 @@ pub async fn run(quick: bool) -> Outcome<Report> {
     Ok(report)
 }
 
-async fn measure(server: &Server, requests: usize) -> Outcome<Latencies> {
+/// `phase` is part of the names of what is put.
+async fn measure(server: &Server, requests: usize, phase: &str) -> Outcome<Latencies> {
     let client = Client::connect(&server.door()).await?;
-    let mut found = Latencies { stat: Vec::new(), list: Vec::new(), login: Vec::new() };
+    let mut found = Latencies { stat: Vec::new(), list: Vec::new(), put: Vec::new(), login: Vec::new() };
     for number in 0..requests {
         let begun = Instant::now();
         client.stat("/B-1/show-tech-0000003.txt").await?;
@@ -90,8 +99,11 @@ async fn measure(server: &Server, requests: usize) -> Outcome<Latencies> {
             return Err("the listing is not whole".to_owned());
         }
         found.list.push(begun.elapsed());
-        // Each costs a handshake, so there are fewer.
+        // These cost more, so there are fewer.
         if number % 4 == 0 {
+            let begun = Instant::now();
+            client.put(&format!("/B-1/from-support/{phase}-{number}"), &[1; 1000]).await?;
+            found.put.push(begun.elapsed());
             let begun = Instant::now();
             let other = Client::connect(&server.door()).await?;
             found.login.push(begun.elapsed());
@@ -102,6 +114,7 @@ async fn measure(server: &Server, requests: usize) -> Outcome<Latencies> {
     client.leave().await;
     found.stat.sort();
     found.list.sort();
+    found.put.sort();
     found.login.sort();
     Ok(found)
 }

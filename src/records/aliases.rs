@@ -154,11 +154,10 @@ pub async fn fill(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<(), R
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
-
     use super::*;
     use crate::records::Records;
     use crate::records::entries::CHILDREN;
+    use crate::records::survey::tests_only::plan;
 
     /// What is asked once a page or for a name is a search of an index, however many names a directory has.
     #[tokio::test]
@@ -173,10 +172,7 @@ mod tests {
             (BY_BEGINNING, &["(parent_id=? AND id>? AND id<?)"]),
             (LAST_RANK, &["entry_by_alias (parent_id=? AND alias_index=? AND alias_rank>? AND alias_rank<?)"]),
         ] {
-            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-            let plan = sqlx::query(explain).fetch_all(&mut *conn).await.unwrap();
-            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
-            let plan = plan.join("\n");
+            let plan = plan(&mut conn, sql).await.join("\n");
             for index in indexes {
                 assert!(plan.contains(index), "{index} is not used:\n{plan}");
             }

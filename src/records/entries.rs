@@ -527,6 +527,7 @@ pub async fn set_versions(
 mod tests {
     use super::super::Records;
     use super::*;
+    use crate::records::survey::tests_only::plan;
 
     /// What is asked for every file looks at no other rows, however many there are.
     #[tokio::test]
@@ -535,9 +536,7 @@ mod tests {
         let records = Records::open(&directory.path().join("records.sqlite")).await.unwrap();
         let mut conn = records.read().await.unwrap();
         for (sql, tables) in [(LOOK.as_str(), 7), (names_question(), 3), (ids_question(), 3)] {
-            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-            let plan = sqlx::query(explain).fetch_all(&mut *conn).await.unwrap();
-            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let plan = plan(&mut conn, sql).await;
             let by_index = plan.iter().filter(|line| line.starts_with("SEARCH ") && line.contains(" USING INDEX "));
             assert_eq!(by_index.count(), tables, "{plan:?}");
             // The one row of constants that the others are joined to.

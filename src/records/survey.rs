@@ -386,9 +386,8 @@ pub async fn successions(conn: &mut Conn, share: ShareId) -> Result<Vec<Successi
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
-
     use super::ODD_VERSIONS;
+    use super::tests_only::plan;
     use crate::records::Records;
     use crate::records::lifecycle::{EXPIRED, UNWARNED};
     use crate::records::tickets::ASSIGNED;
@@ -400,18 +399,15 @@ mod tests {
         let records = Records::open(&directory.path().join("records.sqlite")).await.unwrap();
         let mut conn = records.read().await.unwrap();
         let by_index = |name: &str| format!("SCAN version USING INDEX {name}");
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {ASSIGNED}"));
-        let plan: String = sqlx::query(explain).fetch_one(&mut *conn).await.unwrap().get("detail");
-        assert_eq!(plan, "SEARCH t USING INDEX ticket_of_engineer (engineer=? AND reference>?)");
+        let assigned = plan(&mut conn, ASSIGNED).await;
+        assert_eq!(assigned[..1], ["SEARCH t USING INDEX ticket_of_engineer (engineer=? AND reference>?)"]);
         let unfinished = "SEARCH version USING INDEX version_unfinished (touched_at<?)".to_owned();
         for (sql, indexes) in [
             (ODD_VERSIONS, ["version_unfinished", "version_unsealed", "version_shredded"].map(by_index).to_vec()),
             (UNWARNED, vec![unfinished.clone()]),
             (EXPIRED, vec![unfinished]),
         ] {
-            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-            let plan = sqlx::query(explain).fetch_all(&mut *conn).await.unwrap();
-            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let plan = plan(&mut conn, sql).await;
             for index in &indexes {
                 let is_used = |line: &String| line.replace("COVERING ", "").starts_with(index);
                 assert!(plan.iter().any(is_used), "{index} is not used:\n{plan:?}");
@@ -428,6 +424,13 @@ pub(crate) mod tests_only {
 
     use super::*;
     use crate::model::{NoticeState, VersionId};
+
+    /// The lines of SQLite's plan for a question.
+    pub(crate) async fn plan(conn: &mut Conn, sql: &str) -> Vec<String> {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(conn).await.unwrap();
+        rows.iter().map(|row| row.get("detail")).collect()
+    }
 
     /// A row of the audit trail.
     pub(crate) struct AuditRow {

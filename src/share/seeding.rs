@@ -20,7 +20,7 @@ use crate::store::StoreError;
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index
 /// come together.
-const AT_ONCE: u64 = 10_000;
+const AT_ONCE: u64 = 250;
 /// Permission bits of the files.
 const MODE: u32 = 0o640;
 

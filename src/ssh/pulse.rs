@@ -27,7 +27,7 @@ pub(crate) struct Pulse {
     dry: AtomicU64,
     dry_since: AtomicU64,
     /// Bytes that TCP holds until they are read, at most.
-    held: AtomicU32,
+    tcp_buffer: AtomicU32,
     client: OnceLock<Client>,
     traffic: Traffic,
 }
@@ -84,7 +84,7 @@ impl Pulse {
             write_waiting: AtomicBool::new(false),
             dry: AtomicU64::new(0),
             dry_since: AtomicU64::new(0),
-            held: AtomicU32::new(u32::MAX),
+            tcp_buffer: AtomicU32::new(u32::MAX),
             client: OnceLock::new(),
             traffic,
         }
@@ -120,13 +120,13 @@ impl Pulse {
         Moment {
             at: self.began.elapsed(),
             dry: Duration::from_nanos(self.dry.load(Relaxed)),
-            held: self.held.load(Relaxed),
+            tcp_buffer: self.tcp_buffer.load(Relaxed),
         }
     }
 
     /// TCP holds so many bytes until they are read, at most.
-    pub(crate) fn holds(&self, bytes: usize) {
-        self.held.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
+    pub(crate) fn tcp_holds(&self, bytes: usize) {
+        self.tcp_buffer.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
     }
 
     pub(crate) fn received(&self, bytes: usize) {

@@ -365,9 +365,11 @@ impl Handler for Visitor {
         if self.window.is_fixed() || !carries {
             return current;
         }
-        let next = self.window.topped_up(channel, self.link.pulse.moment());
+        let now = self.link.pulse.moment();
+        let next = self.window.topped_up(channel, now);
         if next != current {
-            tracing::debug!(from = %self.link.from, window = next, "what the client may send ahead follows the line");
+            let tcp_buffer = now.tcp_buffer;
+            tracing::debug!(from = %self.link.from, window = next, tcp_buffer, "what the client may send ahead follows the line");
         }
         next
     }

@@ -109,7 +109,7 @@ impl<S: Transport> AsyncRead for Stream<S> {
                 this.look_for_version(new);
                 if this.ask_after == 0 {
                     this.ask_after = ASK_AGAIN;
-                    this.inner.receive_buffer().into_iter().for_each(|bytes| this.pulse.holds(bytes));
+                    this.inner.receive_buffer().into_iter().for_each(|bytes| this.pulse.tcp_holds(bytes));
                 }
             }
             Poll::Ready(Err(_)) => {}
@@ -157,15 +157,19 @@ impl<S: Transport> AsyncWrite for Stream<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
+    /// How often a pipe was asked for its buffer: as many bytes as it says that it has.
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+
     impl Transport for tokio::io::DuplexStream {
         fn receive_buffer(&self) -> Option<usize> {
-            None
+            Some(ASKED.fetch_add(1, Relaxed))
         }
     }
 
@@ -175,6 +179,18 @@ mod tests {
         let (inner, peer) = duplex(size);
         let (pulse, end) = (Arc::new(Pulse::new(crate::ssh::traffic::Traffic::nowhere())), CancellationToken::new());
         (Stream::new(inner, Arc::clone(&pulse), &end), peer, pulse, end)
+    }
+
+    #[tokio::test]
+    async fn what_tcp_holds_is_asked_again_while_much_comes() {
+        let (mut stream, mut peer, pulse, _end) = stream(4 << 20);
+        let mut seen = vec![pulse.moment().tcp_buffer];
+        for _ in 0..4 {
+            peer.write_all(&vec![1; ASK_AGAIN]).await.unwrap();
+            stream.read_exact(&mut vec![0; ASK_AGAIN]).await.unwrap();
+            seen.push(pulse.moment().tcp_buffer);
+        }
+        assert!(seen[0] == u32::MAX && seen[1..].is_sorted_by(|one, next| one < next), "{seen:?}");
     }
 
     #[tokio::test]
@@ -235,7 +251,7 @@ mod tests {
 
     /// Counts how often a task is called.
     #[derive(Default)]
-    struct Wakes(std::sync::atomic::AtomicUsize);
+    struct Wakes(AtomicUsize);
 
     impl std::task::Wake for Wakes {
         fn wake(self: Arc<Self>) {

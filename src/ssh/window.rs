@@ -15,10 +15,10 @@
 //! - Not if the trip was longer than usual, or much longer than the client has taken before to answer: then what came has
 //!   waited in a queue, or the client for its processor, and more of it would only wait longer.
 //! - Not if what the window let through took clearly longer than a trip to come: then TCP, or the client, was slower.
-//! - Not beyond what TCP holds for the server, which is about twice what it has on its way at most: Linux stops at 6 MiB
-//!   unless its operator allows more. OpenSSH's client keeps what it may send and TCP does not take yet in one piece of
-//!   memory, and copies it all for each 32 KiB that are added: a window of 16 MiB where 6 would do made 16 MiB of an
-//!   upload four times as slow.
+//! - Beyond what TCP holds for the server (`SO_RCVBUF`) each step waits until the last one was seen to be used. Up to there
+//!   it does not: what a step lets through comes a trip later, and a far line would be filled as late. OpenSSH's client keeps
+//!   what it may send and TCP does not take yet in one piece of memory, and copies it all for each 32 KiB that are added: a
+//!   window of 16 MiB where 6 would do made 16 MiB of an upload four times as slow.
 //! - Not if the window lets through [`CEILING`], which no connection reaches.
 //! - If the rate falls then, the window is what it was before, for a while that doubles each time.
 //! - If a window is far more than what the line holds, it is halved now and then.
@@ -35,6 +35,8 @@ const CEILING: f64 = 1_073_741_824.0;
 const STARVED: f64 = 0.125;
 /// How many trips it takes at most until all has come that the window lets through in one, if nothing else slows it down.
 const AT_ONCE: f64 = 1.1;
+/// A trip ends with the packet behind what was allowed, and the next one begins a packet or two later: bytes in between.
+const PACKETS: f64 = 65_536.0;
 /// How much longer than the shortest one a trip is that has waited in a queue.
 const QUEUED: f64 = 1.5;
 /// How much longer a trip may be than the time that the client once took to answer, and how much in any case.
@@ -135,8 +137,8 @@ pub(crate) struct Moment {
     pub(crate) at: Duration,
     /// For how much of that time the socket was empty.
     pub(crate) dry: Duration,
-    /// Bytes that TCP holds for the server at most.
-    pub(crate) held: u32,
+    /// Bytes that TCP holds for the server at most, and with them what goes with them in the kernel.
+    pub(crate) tcp_buffer: u32,
 }
 
 /// The window of a connection's channels, which `K` names. russh has one for all of them, counted for each.
@@ -330,24 +332,30 @@ impl<K: Copy + Eq> Window<K> {
         let limit = f64::from(self.target / 2) / trip.max(1e-9);
         let late = trip > self.usual.get().as_secs_f64() * QUEUED
             || trip > self.answered.saturating_mul(ANSWERED).saturating_add(ANSWERED_MORE).as_secs_f64();
-        let at_once = round.as_secs_f64() <= trip * AT_ONCE;
+        let unseen = round.as_secs_f64() * (PACKETS / bytes.max(1) as f64).min(1.0);
+        let at_once = round.as_secs_f64() - unseen <= trip * AT_ONCE;
         let slowed_down = starved && !late && at_once && limit < CEILING;
         self.in_a_row = if slowed_down { self.in_a_row.saturating_add(1) } else { 0 };
         if self.in_a_row >= IN_A_ROW && now.at >= self.held.0 {
-            self.grow(rate, now.held);
+            self.grow(rate, now.tcp_buffer);
         }
         self.review(now.at);
     }
 
-    fn grow(&mut self, rate: f64, held: u32) {
+    fn grow(&mut self, rate: f64, tcp_buffer: u32) {
         let from = self.target;
-        let to = from.saturating_mul(2).min(self.share_of_most()).min(held);
+        let twice = from.saturating_mul(2).min(self.share_of_most());
+        let to = if from < tcp_buffer { twice.min(tcp_buffer) } else { twice };
         if to <= from {
             return;
         }
         self.target = to;
         if self.grant.try_resize(self.wanted()) {
             self.trials.push(Trial { from, rate, began: None, bytes: 0, trips: 0 });
+            if to >= tcp_buffer {
+                // The next trip still shows the window before, the one behind it shows this.
+                self.in_a_row = 0;
+            }
         } else {
             self.target = from;
         }

@@ -6,7 +6,7 @@ const MIB: u32 = 1 << 20;
 const PACKET: u64 = 32 * 1024;
 const START: u32 = 2 * MIB;
 const MOST: u32 = 64 * MIB;
-const BEGIN: Moment = Moment { at: Duration::ZERO, dry: Duration::ZERO, held: u32::MAX };
+const BEGIN: Moment = Moment { at: Duration::ZERO, dry: Duration::ZERO, tcp_buffer: u32::MAX };
 /// Keys that are not changed.
 const NEVER: (u64, Duration) = (u64::MAX, Duration::MAX);
 
@@ -17,8 +17,10 @@ struct Line {
     trip: f64,
     /// Bytes in a second that it carries.
     rate: f64,
-    /// What TCP has on its way at most; what it holds for the server is twice that.
+    /// What the sender's TCP keeps on its way at most.
     tcp: f64,
+    /// What TCP says that it holds for the server at most.
+    buffer: u32,
     /// Bytes in a second that the sender's disk gives.
     disk: f64,
     /// Bytes in a second that the server takes.
@@ -28,7 +30,7 @@ struct Line {
 impl Line {
     fn of(millis: f64, mbit: f64) -> Self {
         let huge = 1e12;
-        Self { trip: millis / 1000.0, rate: mbit * 125_000.0, tcp: huge, disk: huge, server: 900e6 }
+        Self { trip: millis / 1000.0, rate: mbit * 125_000.0, tcp: huge, buffer: u32::MAX, disk: huge, server: 900e6 }
     }
 }
 
@@ -63,9 +65,13 @@ struct Channel {
 
 impl Simulation {
     fn new(channels: usize, most: u32, pool: &Pool) -> Self {
-        let channel = || Channel { credit: u64::from(START), left: START, ..Channel::default() };
+        Self::starting(START, channels, most, pool)
+    }
+
+    fn starting(start: u32, channels: usize, most: u32, pool: &Pool) -> Self {
+        let channel = || Channel { credit: u64::from(start), left: start, ..Channel::default() };
         Self {
-            window: Window::new(START, most, pool, NEVER),
+            window: Window::new(start, most, pool, NEVER),
             channels: (0..channels).map(|_| channel()).collect(),
             now: 0.0,
             dry: 0.0,
@@ -140,7 +146,7 @@ impl Simulation {
             self.now = arrives;
         }
         let (at, dry) = (Duration::from_secs_f64(self.now), Duration::from_secs_f64(self.dry));
-        let moment = Moment { at, dry, held: (2.0 * line.tcp) as u32 };
+        let moment = Moment { at, dry, tcp_buffer: line.buffer };
         let target = self.window.told;
         let channel = &mut self.channels[index];
         // As russh does it.
@@ -215,15 +221,45 @@ fn a_slow_line_needs_nothing_however_far_it_is() {
 
 #[test]
 fn what_tcp_cannot_carry_is_not_asked_for() {
-    for tcp in [2.2e6, 2.8e6, 3.5e6] {
+    for (tcp, buffer, most) in [
+        (2.2e6, u32::MAX, 8 * MIB),
+        (2.8e6, u32::MAX, 8 * MIB),
+        // Half of 8 MiB is little more than what comes, and one step is taken before that is seen.
+        (3.5e6, u32::MAX, 16 * MIB),
+        (2.8e6, 6 * MIB, 6 * MIB),
+        (3.5e6, 7 * MIB, 7 * MIB),
+    ] {
         for millis in [50.0, 100.0, 250.0] {
-            let line = Line { tcp, ..Line::of(millis, 1000.0) };
+            let line = Line { tcp, buffer, ..Line::of(millis, 1000.0) };
             let mut simulation = Simulation::new(1, MOST, &pool());
             simulation.run(line, 10.0);
             let rate = simulation.run(line, 10.0);
             let largest = simulation.channels[0].largest;
-            assert!(rate >= 0.9 * tcp / line.trip && largest <= 8 * MIB, "{tcp}, {millis} ms: {rate} with {largest}");
+            assert!(rate >= 0.9 * tcp / line.trip && largest <= most, "{tcp}, {millis} ms: {rate} with {largest}");
         }
+    }
+    // Half of 8 MiB comes in 1.2 trips here, and with gaps: TCP is as slow as that, not the window.
+    let mut simulation = Simulation::new(1, MOST, &pool());
+    simulation.run(Line { tcp: 3.5e6, ..Line::of(50.0, 1000.0) }, 10.0);
+    assert_eq!(simulation.channels[0].largest, 8 * MIB);
+}
+
+#[test]
+fn what_tcp_holds_is_no_limit_where_more_comes_through() {
+    // Behind a relay it is the buffer of the last stretch, and some systems' are as large as what they let through.
+    for buffer in [128 << 10, START, 3 * MIB, 6 * MIB] {
+        let (window, rate) = settle(Line { buffer, ..Line::of(100.0, 1000.0) }, 20.0);
+        assert!(rate >= 0.8 * 125e6, "{buffer}: {rate} with {window}");
+    }
+}
+
+#[test]
+fn a_small_window_grows_as_well() {
+    for start in [256 << 10, 512 << 10] {
+        let mut simulation = Simulation::starting(start, 1, MOST, &pool());
+        simulation.run(Line::of(100.0, 100.0), 10.0);
+        let rate = simulation.run(Line::of(100.0, 100.0), 10.0);
+        assert!(rate >= 0.8 * 12.5e6, "{start}: {rate} with {}", simulation.window.target);
     }
 }
 

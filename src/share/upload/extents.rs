@@ -7,7 +7,6 @@ use tokio::task::JoinHandle;
 use super::buffer::Buffer;
 use crate::model::{ArtifactId, ObjectId, ShareId, VersionId};
 use crate::records::versions::{ExtentRow, Place};
-use crate::share::content::ExtentAccess;
 use crate::share::{Error, House};
 use crate::store::{NewObject, StoreError};
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
@@ -138,12 +137,17 @@ impl OpenExtent {
 
 impl EndedExtent {
     /// One that the records have, from an unfinished version or the version before.
-    pub(super) fn recorded(id: ObjectId, access: &ExtentAccess, wrapped: WrappedKey, rows: Rows) -> Self {
-        let home = match access.place {
+    pub(super) fn recorded(
+        id: ObjectId,
+        (length, header_tag, place): (u64, [u8; 32], Place),
+        wrapped: WrappedKey,
+        rows: Rows,
+    ) -> Self {
+        let home = match place {
             Place::Store => Home::Store,
             Place::Records => Home::Records,
         };
-        Self { id, length: access.length, header_tag: access.header_tag, wrapped, home, rows }
+        Self { id, length, header_tag, wrapped, home, rows }
     }
 
     /// Waits until it is durable, unless the records are to take it.

@@ -42,7 +42,7 @@ use worker::Worker;
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId};
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
-use crate::share::content::{AccessKey, Content, ExtentAccess};
+use crate::share::content::Content;
 use crate::share::tree::Spot;
 use crate::share::view::directory_of;
 use crate::share::{Attributes, Changes, Error, View, WriteMode};
@@ -403,7 +403,8 @@ impl Start {
         };
         let mut extents = HashMap::new();
         for (id, wrapped, access) in view.house().recorded_extents(version, &file_key).await? {
-            extents.insert(id, EndedExtent::recorded(id, &access, wrapped, Rows::Both));
+            let facts = (access.length, access.header_tag, access.place);
+            extents.insert(id, EndedExtent::recorded(id, facts, wrapped, Rows::Both));
         }
         let mut map = progress.map;
         // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
@@ -450,16 +451,12 @@ impl Start {
         for entry in manifest.extents.iter().filter(|_| shared) {
             let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
             let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
-            let access = ExtentAccess {
-                key: AccessKey::Unwrapped(key),
-                header_tag: entry.header_tag,
-                length: entry.length,
-                place: match entry.place {
-                    vault::Place::Store => versions::Place::Store,
-                    vault::Place::Records => versions::Place::Records,
-                },
+            let place = match entry.place {
+                vault::Place::Store => versions::Place::Store,
+                vault::Place::Records => versions::Place::Records,
             };
-            extents.insert(entry.extent, EndedExtent::recorded(entry.extent, &access, wrapped, Rows::Extent));
+            let facts = (entry.length, entry.header_tag, place);
+            extents.insert(entry.extent, EndedExtent::recorded(entry.extent, facts, wrapped, Rows::Extent));
         }
         let digest = match &version.progress {
             Some(sealed) => Progress::open(&old_key, version.id, 0, sealed)?.digest,
