@@ -9,9 +9,12 @@ SCENES = {
     "sessions": "new sessions per second",
     "idle": "memory of an idle session",
     "crowded": "small requests beside 1,000 idle and 8 busy sessions",
-    "growth": "cost of an item as their number grows",
+    "growth-files": "cost of an item as a share's files grow",
+    "growth-tickets": "cost of an item as tickets grow",
+    "growth-open": "cost of an upload as others are open",
+    "growth-records": "cost of an item as all records grow",
 }
-# An hour: growth seeds a million rows.
+# An hour: growth-records seeds a million of them.
 SECONDS = 3600
 
 

@@ -19,8 +19,9 @@ use crate::records::versions::{self, NewVersion, Publication};
 use crate::store::StoreError;
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index
-/// come together.
-const AT_ONCE: u64 = 250;
+/// come together. Not more: SQLite keeps the pages that a transaction's savepoints may need in a list, and walks all of it
+/// at the end of each statement.
+const AT_ONCE: u64 = 100;
 /// Permission bits of the files.
 const MODE: u32 = 0o640;
 
