@@ -26,12 +26,12 @@ const TURN: usize = 128 << 10;
 const ASK_AGAIN: usize = 512 << 10;
 
 /// What lies under a connection.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Bytes that wait here at most until they are read, if that is known.
     fn receive_buffer(&self) -> Option<usize>;
 }
 
-impl Transport for TcpStream {
+impl Socket for TcpStream {
     fn receive_buffer(&self) -> Option<usize> {
         rustix::net::sockopt::socket_recv_buffer_size(self).ok()
     }
@@ -88,7 +88,7 @@ impl<S> Stream<S> {
     }
 }
 
-impl<S: Transport> AsyncRead for Stream<S> {
+impl<S: Socket> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.ended_for_reads.as_mut().poll(cx).is_ready() {
@@ -122,7 +122,7 @@ impl<S: Transport> AsyncRead for Stream<S> {
     }
 }
 
-impl<S: Transport> AsyncWrite for Stream<S> {
+impl<S: Socket> AsyncWrite for Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.ended_for_writes.as_mut().poll(cx).is_ready() {
@@ -167,7 +167,7 @@ mod tests {
     /// How often a pipe was asked for its buffer: as many bytes as it says that it has.
     static ASKED: AtomicUsize = AtomicUsize::new(0);
 
-    impl Transport for tokio::io::DuplexStream {
+    impl Socket for tokio::io::DuplexStream {
         fn receive_buffer(&self) -> Option<usize> {
             Some(ASKED.fetch_add(1, Relaxed))
         }
