@@ -52,8 +52,9 @@ impl Registry {
 
     /// Takes an upload out that has ended.
     pub(super) fn leave(&self, lane: &Arc<Lane>) {
-        let place = folded(lane.place());
         let mut lanes = self.lanes();
+        // Asked while nobody can rename it, or it would stay under its new name for ever.
+        let place = folded(lane.place());
         if lanes.get(&place).is_some_and(|held| Arc::ptr_eq(held, lane)) {
             lanes.remove(&place);
             self.ended.fetch_add(1, Ordering::SeqCst);
@@ -67,10 +68,10 @@ impl Registry {
 
     /// Follows a rename of the artifact.
     pub(crate) fn renamed(&self, id: [u8; 16], directory: DirectoryId, name: &FileName) {
-        let Some(lane) = self.of_artifact(id) else { return };
-        let old = folded(lane.place());
         let mut lanes = self.lanes();
-        lanes.remove(&old);
+        // Looked for while it cannot end: what has ended is entered under no name.
+        let held = lanes.iter().find(|(_, lane)| lane.artifact().as_bytes() == &id).map(|(old, _)| old.clone());
+        let Some(lane) = held.and_then(|old| lanes.remove(&old)) else { return };
         lane.move_to((directory, name.clone()));
         lanes.insert((directory, name.folded()), lane);
     }
@@ -107,4 +108,35 @@ impl Registry {
 
 fn folded((directory, name): (DirectoryId, FileName)) -> Name {
     (directory, name.folded())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::model::ArtifactId;
+
+    /// An upload that ends while its file is renamed is under way nowhere, and neither name is taken.
+    #[test]
+    fn r27_who_ends_while_he_is_renamed_is_gone() {
+        let directory = DirectoryId::from_bytes([1; 16]);
+        let name = |text: &str| FileName::new(text.as_bytes()).unwrap();
+        let artifact = ArtifactId::from_bytes([2; 16]);
+        let registry = Registry::default();
+        let both = Barrier::new(2);
+        for round in 0..20_000 {
+            let lane = Arc::new(Lane::new(artifact, 0, (directory, name("old")), 0, 0o640, false));
+            assert!(registry.enter(&lane, registry.ended()));
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    both.wait();
+                    registry.leave(&lane);
+                });
+                both.wait();
+                registry.renamed([2; 16], directory, &name("new"));
+            });
+            assert_eq!(registry.len(), 0, "round {round}");
+        }
+    }
 }
