@@ -21,7 +21,7 @@ fn r21_on_a_full_disk_an_upload_fails_with_the_reason_and_the_one_beside_it_succ
     let (house, ticket, _) = House::new().on_disk_of(256).furnish();
     let small = random_file(&house.work().join("small.bin"), 20 * MIB, 91);
     let large = random_file(&house.work().join("large.bin"), 300 * MIB, 92);
-    let mut beside = house.slow_put(&ticket, &small, "small.bin", 2);
+    let mut beside = house.slow_put(&ticket, &small, "small.bin", 1);
     eventually("the small one's row", || house.artifact(&ticket, "small.bin"));
     let said = house.as_customer(&ticket).asyncssh(["put", "large.bin", "large.bin"]).finish().refused(1);
     assert!(said.err().contains("no space left"), "the reason must be named: {said}");
