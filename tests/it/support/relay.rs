@@ -14,6 +14,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+/// How long a busy server may need to take in what the line has carried.
+const TAKEN_IN: Duration = Duration::from_millis(200);
+
 /// What becomes of a connection. Bytes are those from the client to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -143,6 +146,10 @@ impl Line {
             }
             (Some(why), _) => {
                 // One end is gone, or this is its fate: the other one hears of it as it would from a broken line.
+                if matches!(why, End::Fate) {
+                    // A RST takes along what waits in sockets, which is nothing on a line that is slower than its server.
+                    tokio::time::sleep(TAKEN_IN).await;
+                }
                 let _ = (client.set_zero_linger(), server.set_zero_linger());
                 drop((client, server));
                 if matches!(why, End::Fate) {
