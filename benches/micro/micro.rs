@@ -11,14 +11,15 @@ use criterion::{BatchSize, Criterion, Throughput};
 use sha2::{Digest, Sha256};
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
-    ArtifactId, DirectoryId, FileName, Language, ObjectId, Priority, ShareId, SharePath, Time, VersionId, Word, alias,
+    ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
+    Word, alias,
 };
 use tacdrop::records::{Records, audit, entries, notices, rotation, tickets, versions};
 use tacdrop::share::{DataDirectory, NewTicket, Settings, Shares, View, WriteMode};
 use tacdrop::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use tacdrop::vault::{
-    ExtentEntry, ExtentIds, ExtentKey, ExtentOpener, ExtentSealer, FileKey, HashOrigin, Manifest, NameKeys, Place,
-    ShareKey, Slice,
+    ExtentEntry, ExtentIds, ExtentKey, ExtentOpener, ExtentSealer, FileKey, HashOrigin, Manifest, NameKeys, ShareKey,
+    Slice,
 };
 
 /// Segments in one buffer of an upload.
@@ -83,7 +84,7 @@ fn manifest(extents: u64, key: &FileKey) -> Manifest {
     let length = 32 << 20;
     let id = |number: u64| ObjectId::from_bytes((u128::from(number) << 64 | 9).to_be_bytes());
     let wrapped = key.wrap_extent_key(version, id(0), &ExtentKey::generate().unwrap()).unwrap();
-    let place = Place::Store;
+    let place = ObjectPlace::Store;
     let entry = |number| {
         let key = tacdrop::vault::WrappedKey::try_from(&wrapped.as_bytes()[..]).unwrap();
         ExtentEntry { extent: id(number), length, header_tag: [5; 32], key, place }

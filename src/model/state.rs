@@ -57,6 +57,16 @@ words!(
 );
 
 words!(
+    /// Where an object lies. A version's manifest lies with its extents: in the records only if all of them do.
+    ObjectPlace, "place of an object" {
+        /// In the store.
+        Store = "store",
+        /// In the records' own table of small objects.
+        Records = "records",
+    }
+);
+
+words!(
     /// Whether a ticket takes uploads.
     TicketStatus, "ticket status" {
         /// Work goes on.

@@ -7,9 +7,8 @@ use std::ops::RangeInclusive;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::versions::Place;
 use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
-use crate::model::{HouseTime, ObjectId, VersionId};
+use crate::model::{HouseTime, ObjectId, ObjectPlace, VersionId};
 
 /// An object of the store that some row still speaks of, by its id in `$1`. A macro, so that the statements stay constant.
 macro_rules! is_known {
@@ -27,7 +26,7 @@ pub struct ShelvedExtent {
     /// Plaintext bytes.
     pub length: u64,
     /// Where it is to lie.
-    pub place: Place,
+    pub place: ObjectPlace,
     /// Bytes of the object of this id in the records, if there is one.
     pub in_records: Option<u64>,
     /// Whether a version uses it.
@@ -277,7 +276,7 @@ pub async fn due(
     before: HouseTime,
     after: Option<ObjectId>,
     most: u32,
-) -> Result<Vec<(ObjectId, Place)>, RecordsError> {
+) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
     let rows = sqlx::query(
         "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 AND d.object_id > $2 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \

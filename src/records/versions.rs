@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
-use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
+use crate::model::{ArtifactId, HouseTime, ObjectId, ObjectPlace, ShareId, Time, Transport, VersionId, VersionState};
 
 /// One version of an artifact.
 #[derive(Debug, Clone)]
@@ -286,36 +286,6 @@ pub async fn mark_damaged(conn: &mut Conn, id: VersionId) -> Result<bool, Record
     Ok(done.rows_affected() > 0)
 }
 
-/// Where an object lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In the store.
-    Store,
-    /// In the records' own table of small objects.
-    Records,
-}
-
-impl Place {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Records => "records",
-        }
-    }
-}
-
-impl std::str::FromStr for Place {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "store" => Ok(Self::Store),
-            "records" => Ok(Self::Records),
-            _ => Err(()),
-        }
-    }
-}
-
 /// An extent as one version uses it.
 #[derive(Debug, Clone)]
 pub struct ExtentRow {
@@ -326,7 +296,7 @@ pub struct ExtentRow {
     /// FLOE's header tag, which the object must show.
     pub header_tag: [u8; 32],
     /// Where it lies.
-    pub place: Place,
+    pub place: ObjectPlace,
     /// Its key, wrapped under the version's file key.
     pub extent_key: Vec<u8>,
 }
@@ -474,7 +444,11 @@ pub async fn doom(conn: &mut Conn, object: ObjectId, now: HouseTime) -> Result<(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn doomed(conn: &mut Conn, before: HouseTime, most: u32) -> Result<Vec<(ObjectId, Place)>, RecordsError> {
+pub async fn doomed(
+    conn: &mut Conn,
+    before: HouseTime,
+    most: u32,
+) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
     let rows = sqlx::query(
         "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \

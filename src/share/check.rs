@@ -18,7 +18,7 @@ use crate::share::keys::ShareKeys;
 use crate::share::recovery::{Losses, losses};
 use crate::share::upload::check_unfinished;
 use crate::share::{Error, House, Shares};
-use crate::vault::{self, VaultError};
+use crate::vault::VaultError;
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;
@@ -390,14 +390,10 @@ impl Check<'_> {
             .await?;
         // The rows repeat what the manifest says, or sharing and removing extents would go wrong.
         let (_, manifest, file_key) = Content::of_version(self.house, keys, version).await?;
-        let place = |place| match place {
-            vault::Place::Store => versions::Place::Store,
-            vault::Place::Records => versions::Place::Records,
-        };
         let sealed: BTreeMap<ObjectId, _> = manifest
             .extents
             .iter()
-            .map(|entry| (entry.extent, (entry.length, entry.header_tag, place(entry.place))))
+            .map(|entry| (entry.extent, (entry.length, entry.header_tag, entry.place)))
             .collect();
         let recorded = house.recorded_extents(version, &file_key).await?;
         let same = recorded.len() == sealed.len()

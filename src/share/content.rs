@@ -5,8 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::{ArtifactId, ObjectId, ShareId, VersionId};
-use crate::records::versions::{self, Place, VersionRow};
+use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
+use crate::records::versions::{self, VersionRow};
 use crate::share::keys::ShareKeys;
 use crate::share::{Error, House};
 use crate::store::{ObjectFile, StoreError};
@@ -38,7 +38,7 @@ pub(crate) struct ExtentAccess {
     pub(crate) header_tag: [u8; 32],
     /// Plaintext bytes.
     pub(crate) length: u64,
-    pub(crate) place: Place,
+    pub(crate) place: ObjectPlace,
 }
 
 /// What can be read of a version.
@@ -105,10 +105,7 @@ impl Content {
                 key: AccessKey::Wrapped { key: entry.key, version: version.id, by: Arc::clone(&file_key) },
                 header_tag: entry.header_tag,
                 length: entry.length,
-                place: match entry.place {
-                    crate::vault::Place::Store => Place::Store,
-                    crate::vault::Place::Records => Place::Records,
-                },
+                place: entry.place,
             };
             extents.insert(entry.extent, access);
         }
@@ -186,8 +183,8 @@ impl Content {
         let access =
             self.extents.get(&id).ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
         let source = match access.place {
-            Place::Store => Source::File(self.house.store.get(id)?),
-            Place::Records => {
+            ObjectPlace::Store => Source::File(self.house.store.get(id)?),
+            ObjectPlace::Records => {
                 let bytes = versions::object(&mut *self.house.records.read().await?, id).await?;
                 Source::Memory(bytes.ok_or(StoreError::Missing)?)
             }

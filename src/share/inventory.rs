@@ -9,7 +9,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, NoticeState, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
+    Algorithm, ArtifactId, DirectoryId, NoticeState, ObjectPlace, ShareId, SharePath, Time, Transport, Verdict,
+    VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
@@ -314,7 +315,7 @@ impl Shares {
             // One that cannot be removed stays doomed; the others do not wait for it.
             let mut gone = Vec::with_capacity(doomed.len());
             for (object, place) in doomed {
-                match if place == versions::Place::Store { store.delete(object) } else { Ok(()) } {
+                match if place == ObjectPlace::Store { store.delete(object) } else { Ok(()) } {
                     Ok(()) => gone.push(object),
                     Err(error) => tracing::warn!(%object, %error, "an object that nobody needs cannot be removed"),
                 }

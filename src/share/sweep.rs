@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::{HouseTime, ObjectId};
+use crate::model::{HouseTime, ObjectId, ObjectPlace};
 use crate::records::shelves;
-use crate::records::versions::{self, Place};
+use crate::records::versions;
 use crate::share::audit::{self, Subject};
 use crate::share::{Error, Shares};
 use crate::store::StoreError;
@@ -110,9 +110,9 @@ impl Shares {
         self.0.clock.now().plus(Duration::from_millis(1)).minus(DOOMED_FOR)
     }
 
-    async fn bytes_in_store(&self, objects: impl Iterator<Item = (ObjectId, Place)>) -> Result<u64, Error> {
+    async fn bytes_in_store(&self, objects: impl Iterator<Item = (ObjectId, ObjectPlace)>) -> Result<u64, Error> {
         let store = self.0.store.clone();
-        let ids: Vec<_> = objects.filter(|(_, place)| *place == Place::Store).map(|(id, _)| id).collect();
+        let ids: Vec<_> = objects.filter(|(_, place)| *place == ObjectPlace::Store).map(|(id, _)| id).collect();
         let sum = self.0.works.spawn_blocking(move || {
             ids.into_iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + store.length(id)?.unwrap_or(0)))
         });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use super::*;
-use crate::model::{ArtifactId, DirectoryId, FileName, ObjectId, ShareId, Time, VersionId};
+use crate::model::{ArtifactId, DirectoryId, FileName, ObjectId, ObjectPlace, ShareId, Time, VersionId};
 
 const LONG: usize = 140_000;
 const SHORT: usize = 1_000;
@@ -74,7 +74,7 @@ fn make_the_golden_artifact() {
     let mut map = SliceMap::new();
     let mut extents = Vec::new();
     let mut files = serde_json::Map::new();
-    for (seed, length, place) in [(1, LONG, Place::Store), (2, SHORT, Place::Records)] {
+    for (seed, length, place) in [(1, LONG, ObjectPlace::Store), (2, SHORT, ObjectPlace::Records)] {
         let ids = ExtentIds { share, artifact, extent: ObjectId::from_bytes(id()) };
         let key = ExtentKey::generate().unwrap();
         let (sealed, header_tag) = seal(&ids, &key, &content(seed, length));
@@ -199,7 +199,10 @@ fn r08_the_golden_artifact_opens() {
     let manifest = Manifest::open(&sealed, &file_key, share, artifact, version, object, &hash).unwrap();
     assert_eq!((manifest.number, manifest.hashed), (1, HashOrigin::ReRead));
     assert_eq!(Some(manifest.sealed_at.millis()), expected["sealed_at"].as_i64());
-    assert_eq!(manifest.extents.iter().map(|entry| entry.place).collect::<Vec<_>>(), [Place::Store, Place::Records]);
+    assert_eq!(
+        manifest.extents.iter().map(|entry| entry.place).collect::<Vec<_>>(),
+        [ObjectPlace::Store, ObjectPlace::Records]
+    );
     assert!(manifest.slices.iter().any(|slice| slice.within != 0 && slice.within != slice.offset));
 
     let mut content = Vec::new();

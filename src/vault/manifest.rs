@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::extent::MAX_EXTENT;
 use super::key::WRAPPED_KEY;
 use super::{FileKey, VaultError, WrappedKey};
-use crate::model::{ArtifactId, ObjectId, ShareId, Time, VersionId};
+use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, Time, VersionId};
 
 /// Slices of one version, at most. Whoever writes more compacts them first.
 pub const MAX_SLICES: usize = 65_536;
@@ -42,15 +42,6 @@ pub struct Slice {
     pub within: u64,
 }
 
-/// Where an extent's object lies. The manifest lies with them: in the records only if all its extents do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In the store.
-    Store,
-    /// In the records (small extents).
-    Records,
-}
-
 /// An extent that a version's map uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtentEntry {
@@ -63,7 +54,7 @@ pub struct ExtentEntry {
     /// Its key, wrapped under this version's file key.
     pub key: WrappedKey,
     /// Where its object lies.
-    pub place: Place,
+    pub place: ObjectPlace,
 }
 
 /// How a version's SHA-256 was computed.
@@ -143,8 +134,8 @@ impl Manifest {
             body.extend_from_slice(&entry.header_tag);
             body.extend_from_slice(entry.key.as_bytes());
             body.push(match entry.place {
-                Place::Store => 1,
-                Place::Records => 2,
+                ObjectPlace::Store => 1,
+                ObjectPlace::Records => 2,
             });
             body.extend_from_slice(&[0; 3]);
         }
@@ -224,8 +215,8 @@ impl Manifest {
                 header_tag: body.take()?,
                 key: WrappedKey::try_from(&body.take::<WRAPPED_KEY>()?[..])?,
                 place: match body.take()? {
-                    [1, 0, 0, 0] => Place::Store,
-                    [2, 0, 0, 0] => Place::Records,
+                    [1, 0, 0, 0] => ObjectPlace::Store,
+                    [2, 0, 0, 0] => ObjectPlace::Records,
                     _ => return Err(MALFORMED),
                 },
             });

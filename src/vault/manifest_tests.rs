@@ -12,7 +12,7 @@ fn extent(number: u8) -> ObjectId {
     ObjectId::from_bytes([number; 16])
 }
 
-fn entry(key: &FileKey, number: u8, length: u64, place: Place) -> ExtentEntry {
+fn entry(key: &FileKey, number: u8, length: u64, place: ObjectPlace) -> ExtentEntry {
     let wrapped = key.wrap_extent_key(VERSION, extent(number), &ExtentKey::generate().unwrap()).unwrap();
     ExtentEntry { extent: extent(number), length, header_tag: [number; 32], key: wrapped, place }
 }
@@ -32,7 +32,7 @@ fn sample(key: &FileKey) -> Manifest {
         hashed: HashOrigin::Resumed,
         sealed_at: Time::from_millis(1_700_000_000_123),
         slices: vec![slice(0, 10_000, 9, 0), slice(10_000, 900, 8, 100), slice(10_900, 59_100, 9, 10_900)],
-        extents: vec![entry(key, 9, 70_000, Place::Store), entry(key, 8, 1000, Place::Records)],
+        extents: vec![entry(key, 9, 70_000, ObjectPlace::Store), entry(key, 8, 1000, ObjectPlace::Records)],
     }
 }
 
@@ -130,7 +130,7 @@ fn maps_that_break_a_rule_are_neither_sealed_nor_opened() {
         ("behind its extent", with(&|m| m.slices[1].within = 101)),
         ("far behind its extent", with(&|m| m.slices[1].within = u64::MAX)),
         ("an unknown extent", with(&|m| m.slices[1].extent = extent(7))),
-        ("an unused extent", with(&|m| m.extents.push(entry(&key, 7, 10, Place::Store)))),
+        ("an unused extent", with(&|m| m.extents.push(entry(&key, 7, 10, ObjectPlace::Store)))),
         ("an extent twice", with(&|m| m.extents[1].extent = extent(9))),
         ("an extent twice, unused", with(&|m| m.extents.push(m.extents[0]))),
         ("an impossible extent", with(&|m| m.extents[0].length = MAX_EXTENT + 1)),

@@ -29,7 +29,7 @@ pub use digest::Digest;
 pub use error::VaultError;
 pub use extent::{ExtentIds, ExtentOpener, ExtentSealer};
 pub use key::{ExtentKey, FileKey, Kek, NameKeys, ShareKey, WrappedKey};
-pub use manifest::{ExtentEntry, HashOrigin, Manifest, Place, Slice, object_hash};
+pub use manifest::{ExtentEntry, HashOrigin, Manifest, Slice, object_hash};
 pub use sign::{PublicKey, SigningKey};
 pub use slices::{Piece, SliceMap};
 pub use token::{TokenKey, new_token};

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::model::{ObjectId, VersionId};
+use crate::model::{ObjectId, ObjectPlace, VersionId};
 use crate::records::shelves::{self, ShelvedExtent, Stray};
-use crate::records::versions::Place;
 use crate::share::{Error, House};
 use crate::store::{Shelf, StoreError};
 use crate::vault::{extent, manifest};
@@ -115,7 +114,7 @@ fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {
     let mut unknown: BTreeMap<ObjectId, u64> = shelf.objects.iter().copied().collect();
     for row in &rows.extents {
         let found = find_extent(row, there);
-        if row.place == Place::Store {
+        if row.place == ObjectPlace::Store {
             unknown.remove(&row.id);
         }
         if !row.used {
@@ -146,8 +145,8 @@ fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {
 
 fn find_extent(row: &ShelvedExtent, there: impl Fn(ObjectId) -> Option<u64>) -> Option<u64> {
     match row.place {
-        Place::Store => there(row.id),
-        Place::Records => row.in_records,
+        ObjectPlace::Store => there(row.id),
+        ObjectPlace::Records => row.in_records,
     }
 }
 
@@ -176,12 +175,12 @@ mod tests {
         let sealed = 72 + 28 + 64 + 120 + 28;
         let rows = ShelfRows {
             extents: vec![
-                extent(1, Place::Store, None, true),
-                extent(2, Place::Store, None, true),
-                extent(3, Place::Store, None, true),
-                extent(4, Place::Records, Some(whole), true),
-                extent(5, Place::Records, None, true),
-                extent(6, Place::Store, None, false),
+                extent(1, ObjectPlace::Store, None, true),
+                extent(2, ObjectPlace::Store, None, true),
+                extent(3, ObjectPlace::Store, None, true),
+                extent(4, ObjectPlace::Records, Some(whole), true),
+                extent(5, ObjectPlace::Records, None, true),
+                extent(6, ObjectPlace::Store, None, false),
             ],
             manifests: vec![manifest(10, None), manifest(11, Some(sealed)), manifest(12, None), manifest(13, None)],
             doomed: vec![id(20), id(21)],

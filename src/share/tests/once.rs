@@ -2,11 +2,11 @@
 //! sends it there with nothing changed.
 
 use super::*;
-use crate::model::{ArtifactId, DirectoryId, NoticeId, ObjectId, Time, Transport, VersionId};
+use crate::model::{ArtifactId, DirectoryId, NoticeId, ObjectId, ObjectPlace, Time, Transport, VersionId};
 use crate::records::audit::Event;
 use crate::records::entries::Place;
 use crate::records::survey::tests_only;
-use crate::records::versions::{self, ExtentRow, NewVersion, Publication};
+use crate::records::versions::{ExtentRow, NewVersion, Publication};
 use crate::records::{NewArtifact, entries, tickets};
 
 /// What a test changes of a file that would be recorded.
@@ -75,7 +75,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
             id: ObjectId::from_bytes([wish.id | 0x80; 16]),
             length: wish.length,
             header_tag: [1; 32],
-            place: versions::Place::Records,
+            place: ObjectPlace::Records,
             extent_key: vec![1; 60],
         },
         bytes: Some(&[1]),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::buffer::Buffer;
-use crate::model::{ArtifactId, ObjectId, ShareId, VersionId};
-use crate::records::versions::{ExtentRow, Place};
+use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
+use crate::records::versions::ExtentRow;
 use crate::share::{Error, House};
 use crate::store::{NewObject, StoreError};
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
@@ -139,13 +139,13 @@ impl EndedExtent {
     /// One that the records have, from an unfinished version or the version before.
     pub(super) fn recorded(
         id: ObjectId,
-        (length, header_tag, place): (u64, [u8; 32], Place),
+        (length, header_tag, place): (u64, [u8; 32], ObjectPlace),
         wrapped: WrappedKey,
         rows: Rows,
     ) -> Self {
         let home = match place {
-            Place::Store => Home::Store,
-            Place::Records => Home::Records,
+            ObjectPlace::Store => Home::Store,
+            ObjectPlace::Records => Home::Records,
         };
         Self { id, length, header_tag, wrapped, home, rows }
     }
@@ -176,10 +176,10 @@ impl EndedExtent {
         matches!(self.home, Home::Store | Home::Memory(_) | Home::Records)
     }
 
-    pub(super) const fn place(&self) -> Place {
+    pub(super) const fn place(&self) -> ObjectPlace {
         match self.home {
-            Home::Store | Home::Syncing(_) | Home::Failed => Place::Store,
-            Home::Memory(_) | Home::Records => Place::Records,
+            Home::Store | Home::Syncing(_) | Home::Failed => ObjectPlace::Store,
+            Home::Memory(_) | Home::Records => ObjectPlace::Records,
         }
     }
 

@@ -451,11 +451,7 @@ impl Start {
         for entry in manifest.extents.iter().filter(|_| shared) {
             let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
             let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
-            let place = match entry.place {
-                vault::Place::Store => versions::Place::Store,
-                vault::Place::Records => versions::Place::Records,
-            };
-            let facts = (entry.length, entry.header_tag, place);
+            let facts = (entry.length, entry.header_tag, entry.place);
             extents.insert(entry.extent, EndedExtent::recorded(entry.extent, facts, wrapped, Rows::Extent));
         }
         let digest = match &version.progress {

@@ -11,13 +11,13 @@ use super::hasher::Hasher;
 use super::lane::Lane;
 use super::progress::{Progress, resume_point};
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, Refusal, ShareId, Time, Transport, VersionId, VersionState,
-    Word,
+    ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
+    VersionState, Word,
 };
 use crate::records::audit::Event;
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
-use crate::records::versions::{NewVersion, Place, ProgressRow, Publication};
+use crate::records::versions::{NewVersion, ProgressRow, Publication};
 use crate::records::{Conn, NewArtifact, entries, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
@@ -289,7 +289,7 @@ impl Ledger {
         if !used.iter().all(|id| extents.get(id).is_some_and(EndedExtent::is_durable)) {
             return Err(StoreError::Io(std::io::Error::other("an extent was not written")).into());
         }
-        let all_in_records = used.iter().all(|id| extents.get(id).is_some_and(|e| e.place() == Place::Records));
+        let all_in_records = used.iter().all(|id| extents.get(id).is_some_and(|e| e.place() == ObjectPlace::Records));
         let progress = Progress { digest: hasher.state().clone(), map: SliceMap::new() };
         let state = progress.seal(&self.file_key, self.version, 0)?;
         let object = ObjectId::from_bytes(vault::random::array()?);
@@ -513,10 +513,7 @@ fn manifest_entries(
                 length: extent.length,
                 header_tag: extent.header_tag,
                 key: WrappedKey::try_from(&extent.wrapped.as_bytes()[..])?,
-                place: match extent.place() {
-                    Place::Store => vault::Place::Store,
-                    Place::Records => vault::Place::Records,
-                },
+                place: extent.place(),
             })
         })
         .collect()

@@ -1,8 +1,8 @@
 //! A small file as it is before its rows are written: what an upload would have made of it in memory. For seeding.
 
 use super::progress::Progress;
-use crate::model::{ArtifactId, ObjectId, Time, VersionId};
-use crate::records::versions::{ExtentRow, Place};
+use crate::model::{ArtifactId, ObjectId, ObjectPlace, Time, VersionId};
+use crate::records::versions::ExtentRow;
 use crate::share::Error;
 use crate::share::keys::ShareKeys;
 use crate::vault::extent::{EXTENT_HEAD, SEGMENT_LEAD, SEGMENT_TRAIL};
@@ -67,7 +67,7 @@ pub(crate) fn seal(keys: &ShareKeys, bytes: &[u8]) -> Result<SealedFile, Error> 
             length,
             header_tag,
             key: WrappedKey::try_from(&wrapped_extent.as_bytes()[..])?,
-            place: vault::Place::Records,
+            place: ObjectPlace::Records,
         }],
     };
     let manifest_bytes = sealed.seal(&file_key, manifest)?;
@@ -75,7 +75,7 @@ pub(crate) fn seal(keys: &ShareKeys, bytes: &[u8]) -> Result<SealedFile, Error> 
         id: object,
         length,
         header_tag,
-        place: Place::Records,
+        place: ObjectPlace::Records,
         extent_key: wrapped_extent.as_bytes().to_vec(),
     };
     Ok(SealedFile {
