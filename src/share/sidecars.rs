@@ -121,8 +121,9 @@ impl Shares {
     /// Walks over all names and looks at each sidecar that there is.
     pub(super) async fn check_all_sidecars(&self) -> Result<(), Error> {
         let tickets = tickets::list(&mut *self.0.records.read().await?, None).await?;
-        for ticket in tickets {
-            let Ok(keys) = self.0.keys.share(ticket.share).await else { continue };
+        'tickets: for ticket in tickets {
+            // Of most shares not needed: they are empty.
+            let mut keys = None;
             let mut directories = vec![DirectoryId::root_of(ticket.share)];
             while let Some(directory) = directories.pop() {
                 let (mut after, mut ended) = (None, false);
@@ -134,8 +135,19 @@ impl Shares {
                         let Some(sealed) = &row.name else { continue };
                         if row.is_directory {
                             directories.push(DirectoryId::from_bytes(row.id));
-                        } else if row.current.is_some()
-                            && let Ok(name) = keys.names.open_name(row.id, sealed)
+                            continue;
+                        }
+                        if row.current.is_none() {
+                            continue;
+                        }
+                        let keys = match &keys {
+                            Some(keys) => keys,
+                            None => match self.0.keys.share(ticket.share).await {
+                                Ok(fresh) => keys.insert(fresh),
+                                Err(_) => continue 'tickets,
+                            },
+                        };
+                        if let Ok(name) = keys.names.open_name(row.id, sealed)
                             && described_by(&name).is_some()
                         {
                             match self.check_around(ArtifactId::from_bytes(row.id)).await {
