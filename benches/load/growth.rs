@@ -97,7 +97,7 @@ fn sizes(quick: bool, from: u32, to: u32) -> Vec<u64> {
 async fn files(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()> {
     let house = House::new(ground, "files").await?;
     let (mut seeded, mut ticket, mut costs) = (0, None, Costs::default());
-    let times = if quick { 20 } else { 200 };
+    let times = if quick { 20 } else { 600 };
     for size in sizes(quick, 2, 5) {
         let shares = house.open().await?;
         let ticket = match &ticket {
@@ -155,7 +155,7 @@ async fn files(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()>
 async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()> {
     let house = House::new(ground, "tickets").await?;
     let (mut seeded, mut known, mut costs) = (0, Vec::new(), Costs::default());
-    let times: u64 = if quick { 10 } else { 100 };
+    let times: u64 = if quick { 10 } else { 300 };
     for size in sizes(quick, 2, 5) {
         let shares = house.open().await?;
         let like = House::ticket_like("T-")?;
@@ -196,13 +196,20 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
             .await?;
         // As the command line does beside the server: this is this program's own time.
         let shares = house.open().await?;
-        let begun = Instant::now();
-        for number in 0..times {
-            let reference = format!("NEW-{size}-{number}");
-            shares.open_ticket(House::ticket_like(&reference)?).await.map_err(text)?;
-        }
-        let each = begun.elapsed() / u32::try_from(times).unwrap_or(1);
-        costs.add("open", size, each, each);
+        let open = async |name: &str, times: u64| -> Outcome<()> {
+            for number in 0..times {
+                let like = House::ticket_like(&format!("{name}-{size}-{number}"))?;
+                shares.open_ticket(like).await.map_err(text)?;
+            }
+            Ok(())
+        };
+        open("WARM", 20).await?;
+        let (this, begun) = (std::process::id(), Instant::now());
+        let before = proc::cpu(this);
+        open("NEW", times).await?;
+        let spent = proc::cpu(this).saturating_sub(before);
+        let each = |all: Duration| all / u32::try_from(times).unwrap_or(1);
+        costs.add("open", size, each(spent), each(begun.elapsed()));
         shares.close().await;
     }
     costs.report(report, "tickets");
