@@ -29,7 +29,7 @@ use crate::share::points::Points;
 use crate::share::read_ahead::BlockBudget;
 use crate::share::sidecars::Sidecars;
 use crate::share::space::Room;
-use crate::share::upload::{Budget, Registry};
+use crate::share::upload::{Budget, Chorus, Registry};
 use crate::share::{DataDirectory, Error, House, LEGACY_HOST_KEY, Shares, Verification};
 use crate::store::Disk;
 use crate::vault::extent::{EXTENT_HEAD, sealed_length};
@@ -326,6 +326,7 @@ impl Shares {
             read_ahead: BlockBudget::new(settings.read_ahead),
             logins: Logins::default(),
             uploads: Registry::default(),
+            chorus: Chorus::default(),
             draining: AtomicBool::new(true),
             store: Disk::open(&data.objects())?,
             data,

@@ -93,7 +93,7 @@ use points::Points;
 use read_ahead::BlockBudget;
 use sidecars::Sidecars;
 use space::Room;
-use upload::{Budget, Registry};
+use upload::{Budget, Chorus, Registry};
 
 /// What can be set about shares. The defaults are those of `config/tacdrop.toml`.
 #[derive(Debug, Clone)]
@@ -186,6 +186,7 @@ pub(crate) struct House {
     pub(crate) trail: Arc<Trail>,
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
+    pub(crate) chorus: Chorus,
     sidecars: Sidecars,
     digests: Digests,
     pub(crate) budget: Budget,
@@ -263,6 +264,7 @@ impl Shares {
             room: Room::of(data.objects(), &settings),
             logins: Logins::default(),
             uploads: Registry::default(),
+            chorus: Chorus::default(),
             sidecars: Sidecars::default(),
             digests: Digests::default(),
             draining: AtomicBool::new(false),

@@ -5,6 +5,7 @@
 //! task per upload on the runtime for works once there is something to do (`cot`). `docs/format.md` says what ends up where.
 
 mod buffer;
+mod chorus;
 mod cot;
 mod early;
 mod extents;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub(crate) use buffer::{Budget, SessionBudget};
+pub(crate) use chorus::Chorus;
 pub(crate) use lane::Lane;
 pub(crate) use publish::{check_in_sight, discard};
 pub(crate) use registry::Registry;

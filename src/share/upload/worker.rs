@@ -232,11 +232,7 @@ impl Worker {
         }
         self.dirty = true;
         self.close_small_gap(offset).await?;
-        let mut at = offset;
-        for text in buffer.texts() {
-            self.hasher.take(at, text);
-            at += text.len() as u64;
-        }
+        let buffer = self.house.chorus.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
         let extent = match self.open.entry(run) {
             std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::hash_map::Entry::Vacant(none) => none.insert(Writing::new(self.ledger.begin_extent()?)),
