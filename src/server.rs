@@ -84,8 +84,8 @@ pub fn serve(
     stop: &CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
-    // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a third of a millisecond
-    // at a time, so what must answer quickly - logins, notices, signals - runs on another one.
+    // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a millisecond or two at
+    // a time, so what must answer quickly - logins, notices, signals - runs on another one.
     let works = tokio::runtime::Builder::new_multi_thread()
         .thread_name("works")
         .max_blocking_threads(32)

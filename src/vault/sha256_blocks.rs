@@ -8,9 +8,9 @@
 
 use std::sync::Once;
 
-use super::sha256_multibuffer::{Kernel, MESSAGES, Set};
+use super::sha256_multibuffer::{Kernel, MESSAGES};
 #[cfg(target_arch = "x86_64")]
-use super::sha256_multibuffer::{avx2, avx512};
+use super::sha256_multibuffer::{Set, avx2, avx512};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 64;
@@ -29,15 +29,19 @@ pub(super) fn compress(state: &mut Words, blocks: &[[u8; BLOCK]]) {
 }
 
 /// Hashes whole blocks into the states of several messages at once: of each as many as all of them have.
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "there is no kernel"))]
+#[cfg(target_arch = "x86_64")]
 pub(super) fn compress_together(kernel: Kernel, states: &mut [Words; MESSAGES], blocks: [&[[u8; BLOCK]]; MESSAGES]) {
     match kernel.set() {
         // SAFETY: the processor has the instructions that the function is compiled for, since there is a kernel that says
         // so. Nothing else about it is unsafe.
-        #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { avx2::compress(states, blocks) },
         // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
         Set::Avx512 => unsafe { avx512::compress(states, blocks) },
     }
+}
+
+/// There is no kernel on other processors.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn compress_together(kernel: Kernel, _: &mut [Words; MESSAGES], _: [&[[u8; BLOCK]]; MESSAGES]) {
+    match kernel.set() {}
 }

@@ -5,6 +5,9 @@
 //! SHA instructions, eight uploads together go several times as fast as one after the other: 1.7 GiB/s with AVX-512's
 //! instructions and 1.1 with AVX2's against 0.3 (`docs/benchmarks.md`).
 
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
 use super::sha256_blocks::{BLOCK, Words};
 
 /// Messages that are compressed at once.
@@ -44,20 +47,24 @@ impl Kernel {
 
     /// The one to use. None where one message after the other is as quick: with SHA instructions, or without these.
     pub(super) fn best() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("sha") {
-            return None;
-        }
-        Self::all().into_iter().next()
+        static BEST: OnceLock<Option<Kernel>> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("sha") {
+                return None;
+            }
+            Self::all().into_iter().next()
+        })
     }
 
-    /// From how many messages on it is quicker than one after the other.
+    /// From how many messages on it is clearly quicker than one after the other on the same core. One more than it takes to
+    /// be even: idle cores could hash the others meanwhile.
     pub(super) const fn at_least(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => 3,
+            Set::Avx2 => 4,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => 2,
+            Set::Avx512 => 3,
         }
     }
 
@@ -66,7 +73,8 @@ impl Kernel {
     }
 }
 
-/// FIPS 180-4, section 4.2.2: for each half of eight rounds.
+/// FIPS 180-4, section 4.2.2; a row for each eight rounds.
+#[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const CONSTANTS: [[u32; 8]; 8] = [
     [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],

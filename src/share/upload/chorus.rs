@@ -2,15 +2,15 @@
 //!
 //! One upload's SHA-256 goes from front to back, and without SHA instructions that bounds it. Several uploads' can be hashed
 //! side by side in vector registers, which is then several times as fast ([`Digest::update_together`]). So a worker with a
-//! full buffer lets others who are ready come first, and the first of them to go on hashes for all that wait. Nobody waits
-//! for more than that: who is alone, or on a processor that hashes one as quickly, hashes at once.
+//! full buffer lets others who are ready come first, and the first of them to go on hashes for those that wait with it. If
+//! they are too few it hashes its own alone, so that idle cores hash the others'. Who is alone, or on a processor that hashes
+//! one as quickly, hashes at once.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
 
 use super::buffer::Buffer;
 use super::hasher::Hasher;
@@ -24,20 +24,24 @@ const LATELY: Duration = Duration::from_millis(20);
 
 /// Who waits to be hashed.
 pub(crate) struct Chorus {
-    /// Whether several are quicker together.
-    together: bool,
+    /// From how many on they are quicker together. None: never.
+    from: Option<usize>,
+    lately: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Part>,
+    /// Parts so far.
+    parts: u64,
     /// Who came last, and when.
     last: Option<(VersionId, Instant)>,
 }
 
 /// A buffer, where it belongs, and who gets both back.
 struct Part {
+    number: u64,
     hasher: Hasher,
     offset: u64,
     buffer: Buffer,
@@ -46,7 +50,7 @@ struct Part {
 
 impl Default for Chorus {
     fn default() -> Self {
-        Self { together: Digest::together_from().is_some(), state: Mutex::default() }
+        Self { from: Digest::together_from(), lately: LATELY, state: Mutex::default() }
     }
 }
 
@@ -62,32 +66,31 @@ impl Chorus {
         offset: u64,
         buffer: Buffer,
     ) -> Result<Buffer, Error> {
-        if !(self.together && buffer.is_full() && self.in_company(version)) {
+        let from = self.from.filter(|_| buffer.is_full() && self.in_company(version));
+        let Some(from) = from else {
             let mut at = offset;
             for text in buffer.texts() {
                 hasher.take(at, text);
                 at += text.len() as u64;
             }
             return Ok(buffer);
-        }
-        let (back, mut done) = oneshot::channel();
-        self.state().waiting.push_back(Part { hasher: std::mem::take(hasher), offset, buffer, back });
-        // Whoever else is ready to run on this thread comes first.
-        tokio::task::yield_now().await;
-        let outcome = loop {
-            match done.try_recv() {
-                Err(TryRecvError::Empty) => {}
-                outcome => break outcome.ok(),
-            }
-            let some = self.next();
-            if some.is_empty() {
-                // Somebody else has it.
-                break done.await.ok();
-            }
-            hash_together(some);
         };
-        let lost = || StoreError::Io(std::io::Error::other("a part of an upload was not hashed"));
-        let (back, buffer) = outcome.ok_or_else(lost)?;
+        let (back, mut done) = oneshot::channel();
+        let number = self.wait(std::mem::take(hasher), offset, buffer, back);
+        // Whoever else is ready to run on this thread comes first.
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut done => outcome,
+            () = tokio::task::yield_now() => {
+                // Otherwise somebody else has it.
+                if let Some(some) = self.together_with(number, from) {
+                    hash_together(some);
+                }
+                done.await
+            }
+        };
+        let lost = |_| StoreError::Io(std::io::Error::other("a part of an upload was not hashed"));
+        let (back, buffer) = outcome.map_err(lost)?;
         *hasher = back;
         Ok(buffer)
     }
@@ -95,14 +98,27 @@ impl Chorus {
     /// Whether another version was hashed lately.
     fn in_company(&self, version: VersionId) -> bool {
         let last = self.state().last.replace((version, Instant::now()));
-        last.is_some_and(|(other, at)| other != version && at.elapsed() < LATELY)
+        last.is_some_and(|(other, at)| other != version && at.elapsed() < self.lately)
     }
 
-    /// Those whose turn it is: as many as go together.
-    fn next(&self) -> Vec<Part> {
-        let waiting = &mut self.state().waiting;
-        let some = waiting.len().min(Digest::MOST_TOGETHER);
-        waiting.drain(..some).collect()
+    /// Joins those that wait. Who does not wait to the end leaves its part here, for the next ones to hash.
+    fn wait(&self, hasher: Hasher, offset: u64, buffer: Buffer, back: oneshot::Sender<(Hasher, Buffer)>) -> u64 {
+        let mut state = self.state();
+        state.parts += 1;
+        let number = state.parts;
+        state.waiting.push_back(Part { number, hasher, offset, buffer, back });
+        number
+    }
+
+    /// The part with this number, if it still waits, and as many others as go with it.
+    fn together_with(&self, number: u64, from: usize) -> Option<Vec<Part>> {
+        let mut state = self.state();
+        let waiting = &mut state.waiting;
+        let at = waiting.iter().position(|part| part.number == number)?;
+        let others = if waiting.len() < from { 0 } else { waiting.len().min(Digest::MOST_TOGETHER) - 1 };
+        let mut some: Vec<Part> = waiting.remove(at).into_iter().collect();
+        some.extend(waiting.drain(..others));
+        Some(some)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,28 +150,51 @@ fn hash_together(mut parts: Vec<Part>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::Arc;
+    use std::task::Poll;
 
     use super::*;
     use crate::share::upload::buffer::CHUNK;
 
-    /// Uploads that hash at the same time get each its own digest, on whatever processor.
+    /// One in which everybody is in company, on whatever processor.
+    fn chorus(from: usize) -> Chorus {
+        Chorus { from: Some(from), lately: Duration::MAX, state: Mutex::default() }
+    }
+
+    fn version(number: u8) -> VersionId {
+        VersionId::from_bytes([number; 16])
+    }
+
+    fn bytes(number: u8) -> Vec<u8> {
+        (0..CHUNK).map(|at| (at as u8) ^ (at >> 9) as u8 ^ number).collect()
+    }
+
+    fn buffer(number: u8) -> Buffer {
+        let mut buffer = Buffer::outside_budget();
+        buffer.push(&bytes(number));
+        buffer
+    }
+
+    fn digest(number: u8) -> [u8; 32] {
+        let mut digest = Digest::new();
+        digest.update(&bytes(number));
+        digest.finish()
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn r16_uploads_hashed_together_have_each_their_own_digest() {
-        let chorus = Arc::new(Chorus { together: true, state: Mutex::default() });
+        let chorus = Arc::new(chorus(2));
         let tasks: Vec<_> = (0..20_u8)
             .map(|number| {
                 let chorus = Arc::clone(&chorus);
                 tokio::spawn(async move {
                     let (mut hasher, mut expected) = (Hasher::default(), Digest::new());
                     for round in 0..u64::from(number % 7) + 3 {
-                        let bytes: Vec<u8> = (0..CHUNK).map(|at| (at as u8) ^ (at >> 9) as u8 ^ number).collect();
-                        let mut buffer = Buffer::outside_budget();
-                        buffer.push(&bytes);
-                        expected.update(&bytes);
-                        let version = VersionId::from_bytes([number; 16]);
-                        let back = chorus.hash(version, &mut hasher, round * CHUNK as u64, buffer).await.unwrap();
-                        assert_eq!(back.texts().collect::<Vec<_>>().concat(), bytes, "upload {number}");
+                        expected.update(&bytes(number));
+                        let offset = round * CHUNK as u64;
+                        let back = chorus.hash(version(number), &mut hasher, offset, buffer(number)).await.unwrap();
+                        assert!(back.texts().collect::<Vec<_>>().concat() == bytes(number), "upload {number}");
                         assert_eq!(hasher.finish(), expected.clone().finish(), "upload {number}, round {round}");
                     }
                 })
@@ -167,28 +206,63 @@ mod tests {
         assert!(chorus.state().waiting.is_empty());
     }
 
+    /// Who goes on first hashes for as many as go together, those that have waited longest; if there are fewer than are worth
+    /// it, for itself alone.
+    #[tokio::test]
+    async fn who_goes_on_first_hashes_for_those_that_wait() {
+        for (waiting, from, done) in [(3_usize, 3, 3), (2, 3, 1), (10, 2, 8)] {
+            let chorus = chorus(from);
+            let mut hashers: Vec<Hasher> = (0..=waiting).map(|_| Hasher::default()).collect();
+            let (alone, others) = hashers.split_first_mut().unwrap();
+            // Who comes first is in no company.
+            chorus.hash(version(0), alone, 0, buffer(0)).await.unwrap();
+            let mut all: Vec<_> = (1..)
+                .zip(others)
+                .map(|(number, hasher)| Box::pin(chorus.hash(version(number), hasher, 0, buffer(number))))
+                .collect();
+            for one in &mut all {
+                assert!(is_pending(one.as_mut()).await);
+            }
+            assert_eq!(chorus.state().waiting.len(), waiting);
+            let mut last = all.pop().unwrap();
+            (&mut last).await.unwrap();
+            assert_eq!(chorus.state().waiting.len(), waiting - done, "{waiting} from {from}");
+            for one in all {
+                one.await.unwrap();
+            }
+            drop(last);
+            for (number, hasher) in (0..).zip(&hashers) {
+                assert_eq!(hasher.finish(), digest(number), "{number} of {waiting}");
+            }
+        }
+    }
+
+    /// What nobody hashed is an error, not an empty digest.
+    #[tokio::test]
+    async fn a_part_that_is_lost_is_an_error() {
+        let (chorus, mut one, mut other) = (chorus(2), Hasher::default(), Hasher::default());
+        chorus.hash(version(1), &mut one, 0, buffer(1)).await.unwrap();
+        let mut waits = Box::pin(chorus.hash(version(2), &mut other, 0, buffer(2)));
+        assert!(is_pending(waits.as_mut()).await);
+        chorus.state().waiting.clear();
+        assert!(waits.await.is_err());
+    }
+
     /// Who gives up waiting keeps nobody else from being hashed, and leaves nothing behind once somebody is.
     #[tokio::test]
     async fn who_does_not_wait_any_more_is_hashed_for_nobody() {
-        let chorus = Chorus { together: true, state: Mutex::default() };
-        let full = || {
-            let mut buffer = Buffer::outside_budget();
-            buffer.push(&[7; CHUNK]);
-            buffer
-        };
-        let (one, other) = (VersionId::from_bytes([1; 16]), VersionId::from_bytes([2; 16]));
-        let (mut first, mut second) = (Hasher::default(), Hasher::default());
-        chorus.hash(one, &mut first, 0, full()).await.unwrap();
-        let mut given_up = Box::pin(chorus.hash(other, &mut second, 0, full()));
-        assert!(futures_poll_once(given_up.as_mut()).await);
+        let (chorus, mut one, mut other) = (chorus(2), Hasher::default(), Hasher::default());
+        chorus.hash(version(1), &mut one, 0, buffer(1)).await.unwrap();
+        let mut given_up = Box::pin(chorus.hash(version(2), &mut other, 0, buffer(2)));
+        assert!(is_pending(given_up.as_mut()).await);
         drop(given_up);
         assert_eq!(chorus.state().waiting.len(), 1);
-        chorus.hash(one, &mut first, CHUNK as u64, full()).await.unwrap();
-        assert_eq!((first.front(), chorus.state().waiting.len()), (2 * CHUNK as u64, 0));
+        chorus.hash(version(1), &mut one, CHUNK as u64, buffer(1)).await.unwrap();
+        assert_eq!((one.front(), chorus.state().waiting.len()), (2 * CHUNK as u64, 0));
     }
 
-    /// Polls it once: whether it waits.
-    async fn futures_poll_once(mut work: std::pin::Pin<&mut impl Future>) -> bool {
-        std::future::poll_fn(|cx| std::task::Poll::Ready(work.as_mut().poll(cx).is_pending())).await
+    /// Polls it once.
+    async fn is_pending(mut work: Pin<&mut impl Future>) -> bool {
+        std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_pending())).await
     }
 }

@@ -1,6 +1,6 @@
 //! A run's extent while it is written: hashed by the worker, sealed and appended beside it.
 //!
-//! Hashing is the one thing about an upload that nothing can do in parallel: SHA-256 goes from front to back. So a worker that
+//! Hashing is the one thing about one upload that nothing can do in parallel: SHA-256 goes from front to back. So a worker that
 //! has more to do hashes the next buffer while another thread seals and writes the one before. There is one such buffer for
 //! each extent, and nothing is said to be written before it is.
 
