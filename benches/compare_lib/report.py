@@ -73,9 +73,10 @@ def table(run):
         for entry in others:
             for goal in entry["goals"]:
                 lines.append(f"| `{entry['scene']}` | {goal['name']} | {number(goal['value'])} | {one_goal(goal)} |")
-            for name, value in flat(entry["figures"]):
-                lines.append(f"| `{entry['scene']}` | {name} | {number(value)} | |")
         lines.append("")
+        for entry in others:
+            figures = "; ".join(f"{name} {number(value)}" for name, value in flat(entry["figures"]))
+            lines += [f"<details><summary>All figures of {entry['scene']}</summary>", "", figures + ".", "", "</details>", ""]
     lines += [f"- `{entry['scene']}` was not measured: {entry['failed']}" for entry in failed]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -158,6 +158,13 @@ class History(unittest.TestCase):
         xml.dom.minidom.parseString(text)
         self.assertEqual(text.count("<polyline"), 2)
 
+    def test_figures_of_the_load_generator_stand_behind_its_goals(self):
+        goals = [load.goal({"name": "a", "value": 4, "goal": 3, "stretch": 5, "reached": True})]
+        figures = {"peak_kib": 20_000, "ratios": {"1": [2.5, 3]}}
+        text = report.table({**run(), "scenes": [{"scene": "load-idle", "figures": figures, "goals": goals}]})
+        self.assertIn("| `load-idle` | a | 4 |", text)
+        self.assertIn("peak_kib 20,000; ratios.1.0 2.5; ratios.1.1 3.", text)
+
     def test_what_failed_is_said(self):
         failed = copy.deepcopy(run())
         failed["scenes"].append({"scene": "up-rclone", "failed": "'rclone' is missing", "goals": []})
