@@ -22,21 +22,34 @@ const SHARE: u64 = 100_000;
 struct Costs(Vec<(&'static str, u64, f64, f64)>);
 
 impl Costs {
-    /// Does something `times` times and keeps what each cost.
+    /// Does something `times` times and keeps what each cost the server.
     async fn take<F: Future<Output = Outcome<()>>>(
         &mut self,
         name: &'static str,
         size: u64,
         server: &Server,
         times: u64,
+        work: impl FnMut(u64) -> F,
+    ) -> Outcome<()> {
+        let outcome = self.take_of(server.pid(), name, size, times, work).await;
+        outcome.map_err(|why| format!("{why}\n{}", server.last_words()))
+    }
+
+    /// The same for the process with this id.
+    async fn take_of<F: Future<Output = Outcome<()>>>(
+        &mut self,
+        pid: u32,
+        name: &'static str,
+        size: u64,
+        times: u64,
         mut work: impl FnMut(u64) -> F,
     ) -> Outcome<()> {
-        let (cpu, begun) = (proc::cpu(server.pid()), Instant::now());
+        let (cpu, begun) = (proc::cpu(pid), Instant::now());
         for number in 0..times {
-            work(number).await.map_err(|why| format!("{name} at {size}: {why}\n{}", server.last_words()))?;
+            work(number).await.map_err(|why| format!("{name} at {size}: {why}"))?;
         }
         let clock = begun.elapsed();
-        let spent = proc::cpu(server.pid()).saturating_sub(cpu);
+        let spent = proc::cpu(pid).saturating_sub(cpu);
         self.add(name, size, spent / u32::try_from(times).unwrap_or(1), clock / u32::try_from(times).unwrap_or(1));
         Ok(())
     }
@@ -196,20 +209,15 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
             .await?;
         // As the command line does beside the server: this is this program's own time.
         let shares = house.open().await?;
-        let open = async |name: &str, times: u64| -> Outcome<()> {
-            for number in 0..times {
-                let like = House::ticket_like(&format!("{name}-{size}-{number}"))?;
-                shares.open_ticket(like).await.map_err(text)?;
-            }
-            Ok(())
+        let desk = &shares;
+        let open = |number: u64| async move {
+            let like = House::ticket_like(&format!("NEW-{size}-{number}"))?;
+            desk.open_ticket(like).await.map(|_| ()).map_err(text)
         };
-        open("WARM", 20).await?;
-        let (this, begun) = (std::process::id(), Instant::now());
-        let before = proc::cpu(this);
-        open("NEW", times).await?;
-        let spent = proc::cpu(this).saturating_sub(before);
-        let each = |all: Duration| all / u32::try_from(times).unwrap_or(1);
-        costs.add("open", size, each(spent), each(begun.elapsed()));
+        for number in 0..20 {
+            open(times + number).await?;
+        }
+        costs.take_of(std::process::id(), "open", size, times, open).await?;
         shares.close().await;
     }
     costs.report(report, "tickets");

@@ -121,45 +121,51 @@ impl Shares {
     /// Walks over all names and looks at each sidecar that there is.
     pub(super) async fn check_all_sidecars(&self) -> Result<(), Error> {
         let tickets = tickets::list(&mut *self.0.records.read().await?, None).await?;
-        'tickets: for ticket in tickets {
-            // Of most shares not needed: they are empty.
-            let mut keys = None;
-            let mut directories = vec![DirectoryId::root_of(ticket.share)];
-            while let Some(directory) = directories.pop() {
-                let (mut after, mut ended) = (None, false);
-                while !ended {
-                    let rows = entries::children(&mut *self.0.records.read().await?, directory, after, PAGE).await?;
-                    ended = rows.len() < PAGE;
-                    after = rows.last().map(|row| row.id);
-                    for row in rows {
-                        let Some(sealed) = &row.name else { continue };
-                        if row.is_directory {
-                            directories.push(DirectoryId::from_bytes(row.id));
-                            continue;
-                        }
-                        if row.current.is_none() {
-                            continue;
-                        }
-                        let keys = match &keys {
-                            Some(keys) => keys,
-                            None => match self.0.keys.share(ticket.share).await {
-                                Ok(fresh) => keys.insert(fresh),
-                                Err(_) => continue 'tickets,
-                            },
-                        };
-                        if let Ok(name) = keys.names.open_name(row.id, sealed)
-                            && described_by(&name).is_some()
-                        {
-                            match self.check_around(ArtifactId::from_bytes(row.id)).await {
-                                Err(error) if error.is_temporary() => return Err(error),
-                                // One that cannot be read is no reason to leave the others out.
-                                Err(error) => tracing::warn!(%error, "a sender's digest could not be compared"),
-                                Ok(()) => {}
-                            }
+        for ticket in tickets {
+            self.check_sidecars_of(ticket.share).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of one share, if its keys can be had.
+    async fn check_sidecars_of(&self, share: ShareId) -> Result<(), Error> {
+        // Of most shares not needed: they are empty.
+        let mut keys = None;
+        let mut directories = vec![DirectoryId::root_of(share)];
+        while let Some(directory) = directories.pop() {
+            let (mut after, mut ended) = (None, false);
+            while !ended {
+                let rows = entries::children(&mut *self.0.records.read().await?, directory, after, PAGE).await?;
+                ended = rows.len() < PAGE;
+                after = rows.last().map(|row| row.id);
+                for row in rows {
+                    let Some(sealed) = &row.name else { continue };
+                    if row.is_directory {
+                        directories.push(DirectoryId::from_bytes(row.id));
+                        continue;
+                    }
+                    if row.current.is_none() {
+                        continue;
+                    }
+                    let keys = match &keys {
+                        Some(keys) => keys,
+                        None => match self.0.keys.share(share).await {
+                            Ok(fresh) => keys.insert(fresh),
+                            Err(_) => return Ok(()),
+                        },
+                    };
+                    if let Ok(name) = keys.names.open_name(row.id, sealed)
+                        && described_by(&name).is_some()
+                    {
+                        match self.check_around(ArtifactId::from_bytes(row.id)).await {
+                            Err(error) if error.is_temporary() => return Err(error),
+                            // One that cannot be read is no reason to leave the others out.
+                            Err(error) => tracing::warn!(%error, "a sender's digest could not be compared"),
+                            Ok(()) => {}
                         }
                     }
-                    tokio::task::yield_now().await;
                 }
+                tokio::task::yield_now().await;
             }
         }
         Ok(())

@@ -158,6 +158,11 @@ impl Buffer {
             .filter_map(|(room, length)| room.get(SEGMENT_LEAD..SEGMENT_LEAD + length))
     }
 
+    /// The same, each with the place where it begins in a file that has the buffer at `offset`.
+    pub(super) fn texts_at(&self, offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        self.texts().enumerate().map(move |(number, text)| (offset + (number * SEGMENT) as u64, text))
+    }
+
     /// The sealed form's room: whole segments, and behind them the unfilled one with its lead and trail.
     pub(super) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, usize) {
         let rest = self.filled % SEGMENT;

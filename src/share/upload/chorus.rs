@@ -68,10 +68,8 @@ impl Chorus {
     ) -> Result<Buffer, Error> {
         let from = self.from.filter(|_| buffer.is_full() && self.in_company(version));
         let Some(from) = from else {
-            let mut at = offset;
-            for text in buffer.texts() {
+            for (at, text) in buffer.texts_at(offset) {
                 hasher.take(at, text);
-                at += text.len() as u64;
             }
             return Ok(buffer);
         };
@@ -127,14 +125,12 @@ impl Chorus {
 }
 
 fn hash_together(mut parts: Vec<Part>) {
-    let mut texts: Vec<_> = parts.iter_mut().map(|part| (&mut part.hasher, part.offset, part.buffer.texts())).collect();
+    let mut texts: Vec<_> =
+        parts.iter_mut().map(|part| (&mut part.hasher, part.buffer.texts_at(part.offset))).collect();
     loop {
         let mut now: Vec<(&mut Hasher, u64, &[u8])> = Vec::with_capacity(texts.len());
-        for (hasher, at, texts) in &mut texts {
-            if let Some(text) = texts.next() {
-                now.push((&mut **hasher, *at, text));
-                *at += text.len() as u64;
-            }
+        for (hasher, texts) in &mut texts {
+            now.extend(texts.next().map(|(at, text)| (&mut **hasher, at, text)));
         }
         if now.is_empty() {
             break;
@@ -241,9 +237,7 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_is_lost_is_an_error() {
         let (chorus, mut one, mut other) = (chorus(2), Hasher::default(), Hasher::default());
-        chorus.hash(version(1), &mut one, 0, buffer(1)).await.unwrap();
-        let mut waits = Box::pin(chorus.hash(version(2), &mut other, 0, buffer(2)));
-        assert!(is_pending(waits.as_mut()).await);
+        let waits = waiting(&chorus, &mut one, &mut other).await;
         chorus.state().waiting.clear();
         assert!(waits.await.is_err());
     }
@@ -252,13 +246,22 @@ mod tests {
     #[tokio::test]
     async fn who_does_not_wait_any_more_is_hashed_for_nobody() {
         let (chorus, mut one, mut other) = (chorus(2), Hasher::default(), Hasher::default());
-        chorus.hash(version(1), &mut one, 0, buffer(1)).await.unwrap();
-        let mut given_up = Box::pin(chorus.hash(version(2), &mut other, 0, buffer(2)));
-        assert!(is_pending(given_up.as_mut()).await);
-        drop(given_up);
+        drop(waiting(&chorus, &mut one, &mut other).await);
         assert_eq!(chorus.state().waiting.len(), 1);
         chorus.hash(version(1), &mut one, CHUNK as u64, buffer(1)).await.unwrap();
         assert_eq!((one.front(), chorus.state().waiting.len()), (2 * CHUNK as u64, 0));
+    }
+
+    /// One has been hashed, and another waits.
+    async fn waiting<'a>(
+        chorus: &'a Chorus,
+        one: &mut Hasher,
+        other: &'a mut Hasher,
+    ) -> Pin<Box<impl Future<Output = Result<Buffer, Error>> + use<'a>>> {
+        chorus.hash(version(1), one, 0, buffer(1)).await.unwrap();
+        let mut waits = Box::pin(chorus.hash(version(2), other, 0, buffer(2)));
+        assert!(is_pending(waits.as_mut()).await);
+        waits
     }
 
     /// Polls it once.
