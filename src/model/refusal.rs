@@ -128,6 +128,10 @@ refusals! {
     StillReceiving Temporary
         "This file is still being received. Try again when its upload is finished."
         "Diese Datei wird noch empfangen. Bitte nach dem Ende des Hochladens erneut versuchen."
+    /// A read of a file of which a newer version arrives or was cut, by who sends it.
+    NewerUnfinished Temporary
+        "A newer version of this file is arriving, or was cut. Send it to its end first; older versions, which are whole, are in '.versions'."
+        "Eine neuere Version dieser Datei kommt gerade an oder wurde abgebrochen. Bitte erst zu Ende senden; ältere, vollständige Versionen liegen in '.versions'."
     /// CLOSE with bytes in the middle missing.
     Incomplete Permanent
         "Parts of this file never arrived, so it is kept as incomplete. Continue the upload to complete it."

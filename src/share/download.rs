@@ -11,12 +11,17 @@ use crate::share::content::Content;
 use crate::share::digests::{Digest, Digested, Patience};
 use crate::share::read_ahead::Reader;
 use crate::share::tree::Reach;
+use crate::share::view::OpenForReading;
 use crate::share::{Attributes, Error, House, Login, View};
 
 /// Something that is open for reading, mostly a version; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
 /// the same time.
 #[derive(Clone)]
-pub struct Download(Arc<State>);
+pub struct Download {
+    state: Arc<State>,
+    /// While it lives its session hears how long this is, whatever becomes of the name.
+    _open: Option<Arc<OpenForReading>>,
+}
 
 struct State {
     house: Arc<House>,
@@ -90,17 +95,26 @@ impl Download {
             login: view.login().clone(),
             read: Mutex::default(),
         };
-        Ok(Self(Arc::new(State { house: Arc::clone(house), body: Body::Version(Box::new(reading)), attributes })))
+        Ok(Self::of(State { house: Arc::clone(house), body: Body::Version(Box::new(reading)), attributes }))
     }
 
     /// A text of a few lines; `attributes` tell its size.
     pub(crate) fn of_text(house: &Arc<House>, text: Vec<u8>, attributes: Attributes) -> Self {
-        Self(Arc::new(State { house: Arc::clone(house), body: Body::Text(text), attributes }))
+        Self::of(State { house: Arc::clone(house), body: Body::Text(text), attributes })
+    }
+
+    fn of(state: State) -> Self {
+        Self { state: Arc::new(state), _open: None }
+    }
+
+    /// The same, which its session hears of in STAT while it is open.
+    pub(crate) fn keeping(self, open: OpenForReading) -> Self {
+        Self { _open: Some(Arc::new(open)), ..self }
     }
 
     /// What STAT says of the version that was opened.
     pub fn attributes(&self) -> Attributes {
-        self.0.attributes.clone()
+        self.state.attributes.clone()
     }
 
     /// The digest of the whole of what was opened; see [`View::digest`].
@@ -108,16 +122,16 @@ impl Download {
     /// # Errors
     /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found damaged has not.
     pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
-        let asked = match &self.0.body {
+        let asked = match &self.state.body {
             Body::Text(text) => Digested::Text(text.clone()),
             Body::Version(reading) => {
-                let mut conn = self.0.house.records.read().await.map_err(Error::from)?;
+                let mut conn = self.state.house.records.read().await.map_err(Error::from)?;
                 let row = versions::by_id(&mut conn, reading.version).await.map_err(Error::from)?;
                 let row = row.filter(|row| row.file_key.is_some()).ok_or(Refusal::NoSuchFile)?;
                 Digested::Version(reading.share, reading.ticket.clone(), Box::new(row))
             }
         };
-        Ok(self.0.house.digest_for_door(asked, algorithm, Patience::from_now()).await?)
+        Ok(self.state.house.digest_for_door(asked, algorithm, Patience::from_now()).await?)
     }
 
     /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.
@@ -125,23 +139,23 @@ impl Download {
     /// # Errors
     /// [`Refusal::Damaged`] if what is stored is not what was sealed: nothing is appended then.
     pub async fn read(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
-        let left = self.0.attributes.size.saturating_sub(offset);
+        let left = self.state.attributes.size.saturating_sub(offset);
         let length = left.min(length as u64);
         if length == 0 {
             return Ok(0);
         }
-        if let Body::Text(text) = &self.0.body {
+        if let Body::Text(text) = &self.state.body {
             let rest = text.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX));
             let before = into.len();
             into.extend(rest.take(usize::try_from(length).unwrap_or(usize::MAX)));
             return Ok(into.len() - before);
         }
-        let Body::Version(reading) = &self.0.body else { return Ok(0) };
+        let Body::Version(reading) = &self.state.body else { return Ok(0) };
         let before = into.len();
         let plan = reading.reader.plan(offset, length);
         if let Some(ahead) = reading.reader.ahead() {
-            let state = Arc::clone(&self.0);
-            self.0.house.works.spawn(async move {
+            let state = Arc::clone(&self.state);
+            self.state.house.works.spawn(async move {
                 if let Body::Version(reading) = &state.body {
                     reading.reader.open_ahead(ahead).await;
                 }
@@ -151,9 +165,9 @@ impl Download {
             reading.has_read(offset, into.len() - before);
             return Ok(into.len() - before);
         }
-        let state = Arc::clone(&self.0);
+        let state = Arc::clone(&self.state);
         let mut buffer = std::mem::take(into);
-        let work = self.0.house.works.spawn(async move {
+        let work = self.state.house.works.spawn(async move {
             let Body::Version(reading) = &state.body else { return (buffer, Ok(())) };
             let outcome = reading.reader.read(plan, offset, length, &mut buffer).await;
             match &outcome {

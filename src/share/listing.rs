@@ -73,7 +73,7 @@ impl Listing {
                 }
             }
             listed.push(id);
-            let (attributes, unfinished) = (lane.attributes(), Some(Unfinished::Receiving));
+            let (attributes, unfinished) = (view.attributes_of_upload(lane), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
         let spot = Box::new(spot);

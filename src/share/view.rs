@@ -1,37 +1,32 @@
 //! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
 
 mod digests;
+mod meaning;
 mod paths;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use meaning::OpenForReading;
 use paths::Place;
 use serde_json::json;
 
 use crate::model::{
-    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionState, Word,
+    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word,
 };
-use crate::records::entries::{self, EntryRow, NewEntry};
+use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
-use crate::records::versions::VersionRow;
 use crate::records::{Conn, tickets, versions};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
 use crate::share::outbox;
 use crate::share::tree::Spot;
-use crate::share::upload::{self, Lane, Upload, check_in_sight};
-use crate::share::{
-    Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, Unfinished, WriteMode,
-};
+use crate::share::upload::{self, Upload, check_in_sight};
+use crate::share::{Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, WriteMode};
 use crate::vault;
 
 /// Permission bits of a new directory.
 const DIRECTORY_MODE: u32 = 0o750;
-
-/// Unfinished files whose size a session remembers to have been told.
-const TOLD: usize = 1024;
 
 /// Numbers sessions, so that two handles are known to belong to one.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
@@ -43,15 +38,14 @@ pub struct View {
     login: Login,
     session: u64,
     buffers: upload::SessionBudget,
-    /// Where this session was told that unfinished files end: appending must begin there.
-    told: Arc<Mutex<HashMap<ArtifactId, u64>>>,
+    memory: meaning::Memory,
 }
 
 impl View {
     pub(crate) fn new(shares: Shares, login: Login) -> Self {
         let buffers = shares.0.budget.session(shares.0.settings.session_buffer);
         let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        Self { shares, login, session, buffers, told: Arc::default() }
+        Self { shares, login, session, buffers, memory: meaning::Memory::default() }
     }
 
     pub(crate) fn house(&self) -> &Arc<House> {
@@ -74,17 +68,9 @@ impl View {
         &self.buffers
     }
 
-    /// Where this session was last told that an unfinished file ends.
-    pub(crate) fn told(&self, artifact: ArtifactId) -> Option<u64> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&artifact).copied()
-    }
-
-    fn tell(&self, artifact: ArtifactId, size: u64) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= TOLD {
-            told.clear();
-        }
-        told.insert(artifact, size);
+    /// Where this session was last told that an unfinished version ends.
+    pub(crate) fn told(&self, version: VersionId) -> Option<u64> {
+        self.memory.told(version)
     }
 
     pub(crate) fn is_engineer(&self) -> bool {
@@ -115,42 +101,9 @@ impl View {
         let (spot, held) = self.locate_with_upload(path).await?;
         Ok(match (&spot.entry, held) {
             // An upload that began a moment ago has no row yet.
-            (None, Some(lane)) => {
-                let attributes = lane.attributes_for(self.session);
-                self.tell(lane.artifact(), attributes.size);
-                attributes
-            }
+            (None, Some(lane)) => self.attributes_of_upload(&lane),
             (_, held) => self.attributes_of(spot.existing()?, spot.from_support, held.as_deref()),
         })
-    }
-
-    /// What STAT says of a row. Who sends a file sees the upload that is under way; readers see what is available.
-    pub(crate) fn attributes_of(&self, row: &EntryRow, from_support: bool, held: Option<&Lane>) -> Attributes {
-        let mine = self.is_engineer() == from_support;
-        if row.is_directory {
-            return Attributes::directory(if mine { row.mode } else { 0o550 }, row.modified_at);
-        }
-        let available = row.current.map(|version| version.length);
-        let arriving = match held {
-            Some(lane) => Some(lane.attributes_for(self.session).size),
-            None => row.receiving.map(|version| version.resumable_at),
-        };
-        if let Some(size) = arriving {
-            self.tell(ArtifactId::from_bytes(row.id), size);
-        }
-        let size = if mine { arriving.or(available) } else { available.or(arriving) };
-        Attributes { kind: PlaceKind::File, size: size.unwrap_or(0), mode: row.mode, modified: row.modified_at }
-    }
-
-    /// Whether what [`attributes_of`](Self::attributes_of) says of a row is about a file that is not whole yet.
-    pub(crate) fn unfinished(&self, row: &EntryRow, from_support: bool, held: Option<&Lane>) -> Option<Unfinished> {
-        let shown = row.current.is_none() || self.is_engineer() == from_support;
-        match (held, row.receiving) {
-            _ if !shown || row.is_directory => None,
-            (Some(_), _) => Some(Unfinished::Receiving),
-            (None, Some(version)) if version.incomplete => Some(Unfinished::Incomplete),
-            (None, receiving) => receiving.map(|_| Unfinished::Receiving),
-        }
     }
 
     /// Opens a directory.
@@ -442,22 +395,8 @@ impl View {
         let row = spot.existing()?;
         let attributes =
             Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
-        Download::of_version(self, &spot.reach, &version, attributes).await
-    }
-
-    /// What is available under this path of a share's own tree.
-    async fn available_at(&self, path: &SharePath) -> Result<(Spot, VersionRow), Error> {
-        let (spot, held) = self.locate_with_upload(path).await?;
-        let current = match &spot.entry {
-            Some(row) if row.is_directory => return Err(Refusal::IsDirectory.into()),
-            Some(row) => row.current.ok_or(Error::Refused(Refusal::StillReceiving))?,
-            None => return Err(held.map_or(Refusal::NoSuchFile, |_| Refusal::StillReceiving).into()),
-        };
-        let version = versions::by_id(&mut *self.house().records.read().await?, current.id)
-            .await?
-            .filter(|version| version.state == VersionState::Available)
-            .ok_or(Error::Refused(Refusal::Damaged))?;
-        Ok((spot, version))
+        let open = self.opens_for_reading(version.artifact, version.length);
+        Ok(Download::of_version(self, &spot.reach, &version, attributes).await?.keeping(open))
     }
 
     /// Whether a file may become this long, in bytes. A door that is told so before the first byte asks before it opens:

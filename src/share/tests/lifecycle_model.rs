@@ -246,6 +246,7 @@ impl Model {
     }
 
     async fn agrees(&self, shares: &Shares, view: &View) -> Result<(), TestCaseError> {
+        let support = engineer(shares).await;
         for name in NAMES {
             match self.here.get(name) {
                 None => prop_assert_eq!(view.attributes(&path(name)).await, Err(Refusal::NoSuchFile), "{}", name),
@@ -254,7 +255,10 @@ impl Model {
                 }
                 Some(file) => {
                     let bytes = file.versions[&file.current.unwrap()].as_ref().unwrap();
-                    prop_assert!(get(view, name).await.as_ref() == Ok(bytes), "{} differs", name);
+                    let support = get(&support, &format!("XT-1/{name}")).await;
+                    prop_assert!(support.as_ref() == Ok(bytes), "{} differs", name);
+                    let sender = if file.receiving.is_some() { Err(Refusal::NewerUnfinished) } else { support };
+                    prop_assert!(get(view, name).await == sender, "{} differs for who sends it", name);
                 }
             }
         }

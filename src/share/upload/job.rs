@@ -37,6 +37,26 @@ impl Job {
     }
 }
 
+/// What an upload holds, against what was there when it began. It says what a CLOSE makes of it, and what a cut leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// No bytes, as its client asked for: a CLOSE makes a version even if none come.
+    Nothing,
+    /// What the current version holds, byte for byte. It needs no row, and a CLOSE makes no version.
+    Copy,
+    /// What an unfinished version holds, and nothing was sent yet. A CLOSE leaves it as unfinished as before.
+    Unfinished,
+    /// Something was sent, or cut off, since it began.
+    Changed,
+}
+
+impl Holds {
+    /// Whether there is something that the records do not have: a CLOSE publishes it, a cut keeps it.
+    pub(super) const fn is_new(self) -> bool {
+        matches!(self, Self::Nothing | Self::Changed)
+    }
+}
+
 /// Whether an upload takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::buffer::{Buffer, EarlyRoom};
 use super::cot::Cot;
 use super::early::{EARLY, Early, Waiting};
-use super::job::{Job, Phase, Target};
+use super::job::{Holds, Job, Phase, Target};
 use super::progress::resume_point;
-use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time};
+use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
 use crate::share::{Attributes, PlaceKind};
 
 /// Runs that an upload may have at once; one more ends the run that was used longest ago.
@@ -32,6 +32,7 @@ const FENCE: Duration = Duration::from_secs(60);
 /// An upload that is under way, as its handles, the registry and the worker share it.
 pub(crate) struct Lane {
     artifact: ArtifactId,
+    version: VersionId,
     session: u64,
     state: Mutex<State>,
     /// Where the worker sleeps until there is something to do.
@@ -53,7 +54,10 @@ struct State {
     runs: Vec<Run>,
     next_run: u64,
     early: Early,
+    holds: Holds,
     length: u64,
+    /// How much of what it began with is still there: it is never continued before that.
+    floor: u64,
     /// What STAT says instead of the length until something changes: where an unfinished file can be continued.
     shown: Option<u64>,
     /// Whether the first write, through whichever handle, has yet to say whether it goes on or begins anew.
@@ -75,16 +79,17 @@ struct Run {
 }
 
 impl Lane {
+    /// An upload that begins with `holds`, which is `length` bytes long; it can be continued from `floor` on at least.
     pub(super) fn new(
-        artifact: ArtifactId,
+        (artifact, version): (ArtifactId, VersionId),
         session: u64,
         place: (DirectoryId, FileName),
-        length: u64,
+        (holds, length, floor): (Holds, u64, u64),
         mode: u32,
-        recorded: bool,
     ) -> Self {
         Self {
             artifact,
+            version,
             session,
             state: Mutex::new(State {
                 place,
@@ -93,12 +98,14 @@ impl Lane {
                 runs: Vec::new(),
                 next_run: 0,
                 early: Early::default(),
+                holds,
                 length,
+                floor,
                 shown: None,
                 undecided: false,
                 unsettled_since: None,
                 handles: 1,
-                recorded,
+                recorded: holds == Holds::Unfinished,
                 mode,
                 modified: None,
             }),
@@ -131,6 +138,15 @@ impl Lane {
 
     pub(crate) const fn artifact(&self) -> ArtifactId {
         self.artifact
+    }
+
+    pub(crate) const fn version(&self) -> VersionId {
+        self.version
+    }
+
+    /// Whether it is on the way to be a version of its own. What was only opened still is the current one.
+    pub(crate) fn is_newer(&self) -> bool {
+        self.state().holds != Holds::Copy
     }
 
     pub(crate) const fn session(&self) -> u64 {
@@ -173,9 +189,14 @@ impl Lane {
     pub(crate) fn attributes_for(&self, session: u64) -> Attributes {
         let mut attributes = self.attributes();
         if session != self.session {
-            attributes.size = resume_point(self.received.load(Ordering::Relaxed));
+            attributes.size = resume_point(self.received.load(Ordering::Relaxed), self.floor());
         }
         attributes
+    }
+
+    /// How much of what it began with is still there, in bytes.
+    pub(super) fn floor(&self) -> u64 {
+        self.state().floor
     }
 
     /// Says up to where everything has reached the worker.
@@ -385,8 +406,8 @@ impl Lane {
             return Err(refusal);
         }
         state.settle();
-        state.shown = None;
-        state.length = length;
+        (state.shown, state.holds) = (None, Holds::Changed);
+        (state.length, state.floor) = (length, state.floor.min(length));
         state.jobs.push_back(Job::Truncate { length });
         drop(state);
         self.call();
@@ -535,7 +556,7 @@ impl State {
 
     /// Where the bytes of a write go, behind everything that it lies over.
     fn place_of(&mut self, offset: u64, length: u64, room: impl FnOnce() -> Option<EarlyRoom>) -> Target {
-        self.shown = None;
+        (self.shown, self.holds) = (None, Holds::Changed);
         let end = offset.saturating_add(length);
         self.put_in_order(offset, end);
         if let Some(run) = self.runs.iter().find(|run| run.next == offset) {

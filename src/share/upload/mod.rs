@@ -36,7 +36,7 @@ pub(crate) use repair::{Repair, check_unfinished, repair};
 use buffer::Buffer;
 use early::Waiting;
 use extents::{EndedExtent, Rows};
-use job::{Job, Phase, Target};
+use job::{Holds, Job, Phase, Target};
 use progress::Progress;
 use publish::Ledger;
 use worker::Worker;
@@ -310,8 +310,9 @@ pub(crate) async fn open(
     let start = Start::of(view, &spot, mode).await?;
     let artifact = start.ledger.artifact;
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
-    let continues = start.ledger.number.is_some();
-    let lane = Arc::new(Lane::new(artifact, view.session(), place, start.length(), file_mode, continues));
+    let continues = start.holds == Holds::Unfinished;
+    let ids = (artifact, start.ledger.version);
+    let lane = Arc::new(Lane::new(ids, view.session(), place, (start.holds, start.length(), start.floor), file_mode));
     if !view.house().uploads.enter(&lane, ended) {
         return Ok(None);
     }
@@ -324,15 +325,10 @@ pub(crate) async fn open(
     if continues && view.login().is_upload_only() {
         lane.leave_undecided();
     }
-    let has_work = start.copies.is_some();
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
     lane.cot.lay(worker, view.house().works.clone());
-    if has_work {
-        lane.cot.rouse();
-    } else {
-        view.house().uploads.watch.keep(view.house());
-    }
+    view.house().uploads.watch.keep(view.house());
     let mut upload = Upload::with_lane(view, path, mode, lane);
     upload.continues = continues;
     Ok(Some(upload))
@@ -345,10 +341,11 @@ struct Start {
     extents: HashMap<ObjectId, EndedExtent>,
     digest: Digest,
     origin: HashOrigin,
-    /// What is to be copied before anything else happens.
+    /// What is to be copied before anything of it changes.
     copies: Option<Copies>,
-    /// Begins with no bytes: then a CLOSE makes a version even if none come.
-    fresh: bool,
+    holds: Holds,
+    /// Up to where it is never sent again; see [`progress::resume_point`].
+    floor: u64,
     /// How long it looks until something is written.
     shown: Option<u64>,
 }
@@ -388,7 +385,8 @@ impl Start {
             digest: Digest::new(),
             origin: HashOrigin::Streamed,
             copies: None,
-            fresh: true,
+            holds: Holds::Nothing,
+            floor: 0,
             shown: None,
         })
     }
@@ -412,7 +410,7 @@ impl Start {
         // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
         if mode.append {
             // Its first byte goes where this session was told that the file ends, or the file would be wrong.
-            let told = view.told(version.artifact).unwrap_or(version.resumable_at);
+            let told = view.told(version.id).unwrap_or(version.resumable_at);
             if told > version.resumable_at {
                 return Err(Refusal::StillReceiving.into());
             }
@@ -439,7 +437,9 @@ impl Start {
             stored_manifest: None,
             keys,
         };
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies: None, fresh: false, shown })
+        let floor = version.resumable_at.min(map.end());
+        let (origin, holds) = (HashOrigin::Resumed, Holds::Unfinished);
+        Ok(Self { ledger, map, extents, digest, origin, copies: None, holds, floor, shown })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -465,7 +465,8 @@ impl Start {
         } else {
             (SliceMap::new(), Some(Copies { content, length: manifest.length }))
         };
-        Ok(Self { ledger, map, extents, digest, origin: HashOrigin::Resumed, copies, fresh: false, shown: None })
+        let (origin, holds, floor) = (HashOrigin::Resumed, Holds::Copy, manifest.length);
+        Ok(Self { ledger, map, extents, digest, origin, copies, holds, floor, shown: None })
     }
 }
 

@@ -66,9 +66,17 @@ fn slice(bytes: &[u8; 40]) -> Result<Slice, VaultError> {
 }
 
 /// Where an upload whose first `durable` bytes are there can go on: the largest multiple of [`RESUME_STEP`] strictly
-/// below, so that a client which lost the line between its last byte and CLOSE still has something to send.
-pub(crate) const fn resume_point(durable: u64) -> u64 {
-    durable.saturating_sub(1) / RESUME_STEP * RESUME_STEP
+/// below, so that a client which lost the line between its last byte and CLOSE still has something to send. But what it
+/// began with, its `floor` in bytes, is nothing that its client still has to send: it never goes on before that, unless
+/// bytes of it are missing.
+pub(crate) const fn resume_point(durable: u64, floor: u64) -> u64 {
+    let step = durable.saturating_sub(1) / RESUME_STEP * RESUME_STEP;
+    if step < floor && floor <= durable { floor } else { step }
+}
+
+/// Whether an upload whose first `durable` bytes are there can have `at` as its resume point, whatever it began with.
+pub(super) const fn is_resume_point(at: u64, durable: u64) -> bool {
+    resume_point(durable, 0) <= at && at <= durable
 }
 
 #[cfg(test)]
@@ -97,7 +105,26 @@ mod tests {
         let points =
             [(0, 0), (1, 0), (step, 0), (step + 1, step), (3 * step, 2 * step), (u64::MAX, u64::MAX / step * step)];
         for (durable, point) in points {
-            assert_eq!(resume_point(durable), point, "{durable}");
+            assert_eq!(resume_point(durable, 0), point, "{durable}");
+            assert!(is_resume_point(point, durable), "{durable}");
         }
+    }
+
+    #[test]
+    fn r26_what_an_upload_began_with_is_not_sent_again() {
+        let step = RESUME_STEP;
+        // Bytes that are there, what it began with, where it goes on.
+        for (durable, floor, point) in [
+            (300_000, 300_000, 300_000),
+            (300_010, 300_000, 300_000),
+            (6 * step, 300_000, 5 * step),
+            // Bytes of what it began with are missing.
+            (10, 300_000, 0),
+            (2 * step, 300_000, step),
+        ] {
+            assert_eq!(resume_point(durable, floor), point, "{durable} {floor}");
+            assert!(is_resume_point(point, durable), "{durable} {floor}");
+        }
+        assert!(!is_resume_point(0, step + 1) && !is_resume_point(step + 2, step + 1));
     }
 }

@@ -207,7 +207,7 @@ impl Ledger {
         for slice in map.slices().filter(|slice| is_durable(&slice.extent)) {
             durable.lay(*slice);
         }
-        let at = resume_point(durable.contiguous_from_zero());
+        let at = resume_point(durable.contiguous_from_zero(), lane.floor());
         // What is closed with a hole is as long as its sender made it, whether the end is there or not.
         let length = if incomplete { lane.length() } else { durable.end() };
         let stored: u64 = durable.slices().map(|slice| slice.length).sum();

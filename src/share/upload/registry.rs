@@ -114,19 +114,21 @@ fn folded((directory, name): (DirectoryId, FileName)) -> Name {
 mod tests {
     use std::sync::Barrier;
 
+    use super::super::job::Holds;
     use super::*;
-    use crate::model::ArtifactId;
+    use crate::model::{ArtifactId, VersionId};
 
     /// An upload that ends while its file is renamed is under way nowhere, and neither name is taken.
     #[test]
     fn r27_who_ends_while_he_is_renamed_is_gone() {
         let directory = DirectoryId::from_bytes([1; 16]);
         let name = |text: &str| FileName::new(text.as_bytes()).unwrap();
-        let artifact = ArtifactId::from_bytes([2; 16]);
+        let (artifact, version) = (ArtifactId::from_bytes([2; 16]), VersionId::from_bytes([3; 16]));
         let registry = Registry::default();
         let both = Barrier::new(2);
         for round in 0..20_000 {
-            let lane = Arc::new(Lane::new(artifact, 0, (directory, name("old")), 0, 0o640, false));
+            let lane =
+                Arc::new(Lane::new((artifact, version), 0, (directory, name("old")), (Holds::Nothing, 0, 0), 0o640));
             assert!(registry.enter(&lane, registry.ended()));
             std::thread::scope(|threads| {
                 threads.spawn(|| {

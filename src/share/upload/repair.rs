@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::progress::{Progress, resume_point};
+use super::progress::{Progress, is_resume_point, resume_point};
 use super::publish::discard;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};
@@ -98,7 +98,8 @@ async fn shortened(
     for slice in progress.map.slices().filter(|slice| kept.contains(&slice.extent)) {
         map.lay(*slice);
     }
-    let at = resume_point(map.contiguous_from_zero());
+    // What it began with is whole if nothing below it was lost.
+    let at = resume_point(map.contiguous_from_zero(), version.resumable_at);
     let digest = if progress.digest.hashed() <= at { progress.digest } else { Digest::new() };
     let (end, stored) = (map.end(), map.slices().map(|slice| slice.length).sum());
     let sealed = Progress { digest, map }.seal(&file_key, version.id, at)?;
@@ -124,7 +125,7 @@ pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version
         return Err(VaultError::Malformed { what: "a map that names an unknown extent" }.into());
     }
     let end = progress.map.contiguous_from_zero();
-    if version.resumable_at != resume_point(end) || progress.digest.hashed() > end {
+    if !is_resume_point(version.resumable_at, end) || progress.digest.hashed() > end {
         return Err(VaultError::Malformed { what: "an end that the map does not have" }.into());
     }
     let content = crate::share::content::Content::new(

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::buffer::{Buffer, CHUNK};
 use super::extents::EndedExtent;
 use super::hasher::Hasher;
-use super::job::{Job, Phase};
+use super::job::{Holds, Job, Phase};
 use super::lane::Lane;
 use super::publish::Ledger;
 use super::writing::Writing;
@@ -54,8 +54,8 @@ pub(super) struct Worker {
     extents: HashMap<ObjectId, EndedExtent>,
     hasher: Hasher,
     origin: HashOrigin,
-    /// Whether a CLOSE makes a version: not if nothing was written to a file that was opened as it is.
-    dirty: bool,
+    /// After the jobs so far.
+    holds: Holds,
     open: HashMap<u64, Writing>,
     /// On the disk.
     room: Promise,
@@ -64,7 +64,7 @@ pub(super) struct Worker {
     syncing: Vec<ObjectId>,
     /// Since when a small extent waits here for the records.
     small_since: Option<Instant>,
-    /// What is to be copied before the first job.
+    /// What is to be copied before the first change.
     copies: Option<Copies>,
     /// How long the file is after the jobs so far; what was never written counts.
     length: u64,
@@ -99,7 +99,7 @@ impl Worker {
             extents: start.extents,
             hasher: Hasher::from(start.digest),
             origin: start.origin,
-            dirty: start.fresh,
+            holds: start.holds,
             open: HashMap::new(),
             room,
             has_no_room: false,
@@ -114,7 +114,7 @@ impl Worker {
     /// may be more to do than to hash and seal what came: what continues or replaces something takes a long way through the
     /// records, may have to read what is there, and an extent that is not kept in the records is a file to make.
     pub(super) fn little(&self) -> u64 {
-        let is_new = !self.ledger.has_entry && self.ledger.number.is_none() && self.copies.is_none();
+        let is_new = !self.ledger.has_entry && self.holds != Holds::Unfinished && self.copies.is_none();
         if is_new { LITTLE.min(self.house.settings.inline_bytes as u64) } else { 0 }
     }
 
@@ -122,36 +122,32 @@ impl Worker {
     pub(super) async fn run(mut self) {
         // Also after a panic: else nobody could ever open this name again.
         let _end = End { house: Arc::clone(&self.house), lane: Arc::clone(&self.lane) };
-        match self.copy().await {
-            Ok(()) => {
-                while let Some(outcome) = self.step().await {
-                    if let Err(error) = outcome {
-                        self.lane.fail(error.into());
-                        if self.has_no_room {
-                            // Nothing is wrong with what is there: it can be continued when there is room again.
-                            self.cut().await;
-                        }
-                        break;
-                    }
+        while let Some(outcome) = self.step().await {
+            if let Err(error) = outcome {
+                self.lane.fail(error.into());
+                if self.has_no_room {
+                    // Nothing is wrong with what is there: it can be continued when there is room again.
+                    self.cut().await;
                 }
+                break;
             }
-            Err(error) => self.lane.fail(error.into()),
         }
         let ended = match self.lane.phase() {
             Phase::Published => "published",
-            _ if self.dirty => "cut",
+            _ if self.holds.is_new() => "cut",
             _ => "unchanged",
         };
         metrics::counter!("tacdrop_uploads_ended_total", "how" => ended).increment(1);
         let bytes = self.map.slices().map(|slice| slice.length).sum();
-        self.ledger.jot_end(if self.dirty { "upload.cut" } else { "upload.unchanged" }, bytes);
+        self.ledger.jot_end(if self.holds.is_new() { "upload.cut" } else { "upload.unchanged" }, bytes);
         if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
             tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
         }
     }
 
-    /// Copies what the upload begins with and cannot share.
-    async fn copy(&mut self) -> Result<(), Error> {
+    /// Before the first change: copies what the upload begins with and cannot share.
+    async fn begin_change(&mut self) -> Result<(), Error> {
+        self.holds = Holds::Changed;
         let Some(Copies { content, length }) = self.copies.take() else { return Ok(()) };
         let mut at = 0;
         while at < length {
@@ -165,7 +161,7 @@ impl Worker {
 
     /// One job. None when the upload is over.
     async fn step(&mut self) -> Option<Result<(), Error>> {
-        let owed = (!self.lane.is_recorded()).then_some(self.opened + OWED);
+        let owed = self.owes_rows().then_some(self.opened + OWED);
         let landing = (!self.syncing.is_empty()).then(|| Instant::now() + LANDING);
         let small = self.small_since.map(|since| since + SMALL_OWED);
         let until = [owed, landing, small].into_iter().flatten().min();
@@ -209,13 +205,18 @@ impl Worker {
             Some(Job::Data { run, offset, buffer, ends }) => Some(self.data(run, offset, buffer, ends).await),
             Some(Job::End { run }) => Some(self.end_run(run, false).await),
             Some(Job::Loose { offset, waiting }) => Some(self.loose(offset, &waiting.bytes).await),
-            Some(Job::Truncate { length }) => Some(self.truncate(length)),
+            Some(Job::Truncate { length }) => Some(self.truncate(length).await),
         }
+    }
+
+    /// Whether the records should know of it and do not yet. What was only opened is nothing that they do not have.
+    fn owes_rows(&self) -> bool {
+        self.holds.is_new() && !self.lane.is_recorded()
     }
 
     /// Nothing else to do: extents that have become durable are written down, and rows that are owed.
     async fn tick(&mut self) -> Result<(), Error> {
-        let owed = !self.lane.is_recorded() && self.opened.elapsed() >= OWED;
+        let owed = self.owes_rows() && self.opened.elapsed() >= OWED;
         let small = self.small_since.is_some_and(|since| since.elapsed() >= SMALL_OWED);
         if self.syncing.is_empty() && !owed && !small {
             return Ok(());
@@ -230,7 +231,7 @@ impl Worker {
             self.has_no_room = true;
             return Err(error);
         }
-        self.dirty = true;
+        self.begin_change().await?;
         self.close_small_gap(offset).await?;
         let buffer = self.house.chorus.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
         let extent = match self.open.entry(run) {
@@ -299,8 +300,8 @@ impl Worker {
         Ok(())
     }
 
-    fn truncate(&mut self, length: u64) -> Result<(), Error> {
-        self.dirty = true;
+    async fn truncate(&mut self, length: u64) -> Result<(), Error> {
+        self.begin_change().await?;
         // What was cut off before without ever having been written is a hole still, however long the file becomes again.
         let end = std::mem::replace(&mut self.length, length);
         self.hasher.go_back(length);
@@ -321,8 +322,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends all extents and waits until everything is durable and written down.
+    /// Ends all extents and waits until everything is durable and written down. The records have all of it already if
+    /// nothing was sent.
     async fn checkpoint(&mut self) -> Result<(), Error> {
+        if !self.holds.is_new() {
+            return Ok(());
+        }
         self.end_all().await?;
         self.write_progress(false).await
     }
@@ -348,9 +353,6 @@ impl Worker {
 
     /// The client is gone. What cannot be written down now was never promised.
     async fn cut(&mut self) {
-        if !self.dirty {
-            return;
-        }
         if let Err(error) = self.checkpoint().await {
             tracing::error!(artifact = %self.lane.artifact(), %error, "an upload that was cut could not be kept");
         }
@@ -366,7 +368,11 @@ impl Worker {
     async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
         let left = self.lane.length().saturating_sub(offset);
         let mut bytes = Vec::new();
-        self.content(&self.map)?.read(offset, left.min(length as u64), &mut bytes).await?;
+        let left = left.min(length as u64);
+        match &self.copies {
+            Some(copies) => copies.content.read(offset, left, &mut bytes).await?,
+            None => self.content(&self.map)?.read(offset, left, &mut bytes).await?,
+        }
         Ok(bytes)
     }
 
@@ -505,12 +511,10 @@ impl Worker {
     /// CLOSE: everything durable, hashed, sealed, recorded, its notice queued.
     async fn close(&mut self) -> Result<(), Error> {
         self.end_all().await?;
-        if !self.dirty && self.ledger.number.is_some() {
-            // Continued, but nothing was sent: it is as unfinished as before.
-            return Err(Refusal::Incomplete.into());
-        }
-        if !self.dirty {
-            return self.ledger.set_attributes(&self.house, &self.lane).await;
+        match self.holds {
+            Holds::Copy => return self.ledger.set_attributes(&self.house, &self.lane).await,
+            Holds::Unfinished => return Err(Refusal::Incomplete.into()),
+            Holds::Nothing | Holds::Changed => {}
         }
         let length = self.lane.length();
         self.fill_zeros(length).await?;
