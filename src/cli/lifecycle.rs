@@ -17,7 +17,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
         return desk.output.list(&lines, headings, &nothing, |row| {
             [
                 state(row.state, row.missing_percent) + mark(row.transport),
-                size(row.size),
+                size(row.size) + &left_out(row.zeros),
                 row.version.to_string(),
                 moment(row.received_at),
                 row.uploaded_by.clone(),
@@ -32,7 +32,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
     desk.output.list(&lines, headings, &nothing, |row| {
         [
             state(row.state, row.missing_percent) + if row.current { ", current" } else { "" } + mark(row.transport),
-            size(row.size),
+            size(row.size) + &left_out(row.zeros),
             row.version.to_string(),
             row.opened_at.to_string(),
             moment(row.received_at),
@@ -147,6 +147,11 @@ fn state(state: VersionState, missing: Option<u8>) -> String {
         Some(percent) if percent > 0 => format!("{state}, {percent} % missing"),
         _ => state.to_string(),
     }
+}
+
+/// How much of a size was never sent.
+fn left_out(zeros: u64) -> String {
+    if zeros > 0 { format!(", {} of it zeros that were not sent", size(zeros)) } else { String::new() }
 }
 
 /// What came over weak encryption is plain to see.

@@ -136,6 +136,10 @@ refusals! {
     Incomplete Permanent
         "Parts of this file never arrived, so it is kept as incomplete. Continue the upload to complete it."
         "Teile dieser Datei sind nie angekommen; sie gilt als unvollständig. Bitte das Hochladen fortsetzen."
+    /// CLOSE of a file that is nearly all zeros which were never sent.
+    TooManyZeros Permanent
+        "More than 4 GiB of this file were left out as zeros, so it is kept as incomplete. Compress it and send it again."
+        "Mehr als 4 GiB dieser Datei wurden als Nullen ausgelassen; sie gilt als unvollständig. Bitte komprimieren und erneut senden."
     /// Verification failed.
     Damaged Permanent
         "What is stored of this file is damaged, so it is not delivered. Support has been told; please send it again."

@@ -30,6 +30,7 @@ pub(super) fn file(path: &str, version: u32) -> FileLine {
     let path = SharePath::parse(path.as_bytes()).unwrap();
     let arrival = Arrival {
         size: 1,
+        zeros: 0,
         sha256: [1; 32],
         received_at: Time::from_seconds(1_700_000_000),
         location: format!("sftp://files.example.org:2222/XT-4711/{}", path.url_encoded()),

@@ -94,6 +94,17 @@ fn of_arrival(version: u32, arrival: &Arrival, language: Language) -> Vec<String
         }
         .map(str::to_owned),
     );
+    if arrival.zeros > 0 {
+        let (sent, whole) = (arrival.size.saturating_sub(arrival.zeros), arrival.size);
+        lines.push(match language {
+            Language::En => {
+                format!("{} of {} were sent, the rest are zeros.", size(sent, language), size(whole, language))
+            }
+            Language::De => {
+                format!("{} von {} wurden gesendet, der Rest sind Nullen.", size(sent, language), size(whole, language))
+            }
+        });
+    }
     if arrival.transport.is_weak() {
         lines.push(match language {
             Language::En => "Came by the legacy listener, over weak encryption: others may have read or changed it.".to_owned(),

@@ -186,6 +186,8 @@ impl News {
 pub struct Arrival {
     /// Bytes.
     pub size: u64,
+    /// Those of them that were never sent, and are zeros.
+    pub zeros: u64,
     /// SHA-256 of the content.
     pub sha256: [u8; 32],
     /// When it became available.

@@ -69,6 +69,8 @@ pub struct HistoryRow {
     pub manifest: Option<ObjectId>,
     /// The weakest transport that anything of it came by.
     pub transport: Transport,
+    /// Plaintext bytes that were never sent, and are zeros.
+    pub zeros: u64,
 }
 
 macro_rules! history {
@@ -80,7 +82,7 @@ macro_rules! history {
              SELECT f.id AS file, f.withdrawn_at, f.withdrawn_house, f.current_version, v.id, v.entry_id, \
              e.number_base + v.number AS number, v.state, v.file_key IS NOT NULL AS has_key, v.key_generation, \
              v.uploaded_by, v.opened_at, v.received_at, v.touched_at, v.resumable_at, v.length, v.stored, v.sha256, \
-             v.manifest_id, v.transport FROM chain c JOIN entry f ON f.id = c.file JOIN entry e ON e.id = c.id \
+             v.manifest_id, v.transport, v.zeros FROM chain c JOIN entry f ON f.id = c.file JOIN entry e ON e.id = c.id \
              JOIN version v ON v.entry_id = e.id ORDER BY f.id, e.number_base + v.number"
         )
     };
@@ -110,6 +112,7 @@ fn history_row(row: &SqliteRow) -> Result<HistoryRow, RecordsError> {
         sha256: bytes_as_option(row, "version", "sha256")?,
         manifest: bytes_as_option(row, "version", "manifest_id")?,
         transport: text_as(row, "version", "transport")?,
+        zeros: unsigned(row, "version", "zeros")?,
     })
 }
 

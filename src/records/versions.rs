@@ -41,6 +41,8 @@ pub struct VersionRow {
     pub manifest: Option<(ObjectId, [u8; 32])>,
     /// The weakest transport that anything of it came by.
     pub transport: Transport,
+    /// Plaintext bytes that were never sent: zeros, once available.
+    pub zeros: u64,
 }
 
 macro_rules! select {
@@ -48,7 +50,7 @@ macro_rules! select {
         concat!(
             "SELECT v.id, v.entry_id, v.number, v.state, v.key_generation, v.file_key, v.uploaded_by, v.received_at, \
              v.resumable_at, v.length, v.stored, v.touched_at, v.progress, v.sha256, v.manifest_id, v.manifest_hash, \
-             v.transport FROM version v ",
+             v.transport, v.zeros FROM version v ",
             $rest
         )
     };
@@ -78,6 +80,7 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
         sha256: bytes_as_option(row, "version", "sha256")?,
         manifest,
         transport: text_as(row, "version", "transport")?,
+        zeros: unsigned(row, "version", "zeros")?,
     })
 }
 
@@ -220,6 +223,8 @@ pub struct Publication<'a> {
     pub id: VersionId,
     /// Plaintext bytes.
     pub length: u64,
+    /// Those of them that were never sent, and are zeros.
+    pub zeros: u64,
     /// The plaintext's SHA-256.
     pub sha256: [u8; 32],
     /// The manifest's object.
@@ -239,7 +244,7 @@ pub struct Publication<'a> {
 pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<bool, RecordsError> {
     let done = sqlx::query(
         "UPDATE version SET state = 'available', resumable_at = 0, length = $2, sha256 = $3, manifest_id = $4, \
-         manifest_hash = $5, progress = $6, received_at = $7 WHERE id = $1 \
+         manifest_hash = $5, progress = $6, received_at = $7, zeros = $8 WHERE id = $1 \
          AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
     )
     .bind(&publication.id.as_bytes()[..])
@@ -249,6 +254,7 @@ pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<b
     .bind(&publication.manifest_hash[..])
     .bind(publication.progress)
     .bind(publication.at.millis())
+    .bind(signed(publication.zeros))
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)

@@ -42,6 +42,8 @@ pub struct ArtifactLine {
     pub size: u64,
     /// Of an unfinished one: how much of what is known to belong to it has not come; 1 to 100 if anything is missing.
     pub missing_percent: Option<u8>,
+    /// Bytes of it that were never sent: its sender left them out, or made it longer. They are zeros.
+    pub zeros: u64,
     /// SHA-256 of its content, once there is one.
     pub sha256: Option<String>,
     /// Where it stands.
@@ -145,6 +147,7 @@ impl Shares {
                 version: number_for_people(&mut conn, &row, version).await?,
                 missing_percent: missing_percent(version.state, version.stored, version.length),
                 size: if version.sha256.is_some() { version.length } else { version.resumable_at },
+                zeros: version.zeros,
                 sha256: version.sha256.map(hex::encode),
                 state: version.state,
                 uploaded_by: version.uploaded_by.clone(),

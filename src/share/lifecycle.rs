@@ -65,6 +65,8 @@ pub struct VersionLine {
     pub size: u64,
     /// Of an unfinished one: how much of what is known to belong to it has not come; 1 to 100 if anything is missing.
     pub missing_percent: Option<u8>,
+    /// Bytes of it that were never sent: its sender left them out, or made it longer. They are zeros.
+    pub zeros: u64,
     /// SHA-256 of its content, once there was one.
     pub sha256: Option<String>,
     /// Who sent it.
@@ -172,6 +174,7 @@ impl Shares {
                 current: row.current,
                 size: if unfinished { row.resumable_at } else { row.length },
                 missing_percent: missing_percent(row.state, row.stored, row.length),
+                zeros: row.zeros,
                 sha256: row.sha256.map(hex::encode),
                 uploaded_by: row.uploaded_by,
                 transport: row.transport,

@@ -115,6 +115,7 @@ impl Shares {
             let publication = Publication {
                 id: file.version,
                 length: file.length,
+                zeros: 0,
                 sha256: file.sha256,
                 manifest: file.manifest,
                 manifest_hash: file.manifest_hash,

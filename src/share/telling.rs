@@ -115,6 +115,7 @@ impl Teller<'_> {
                 let place = if behind.is_some() { version_path(&path, number) } else { path.clone() };
                 News::Arrived(Box::new(Arrival {
                     size: version.length,
+                    zeros: version.zeros,
                     sha256,
                     received_at: version.received_at.unwrap_or(self.notice.created_at),
                     location: self.address.location(&self.notice.ticket, &place),

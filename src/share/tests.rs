@@ -3,6 +3,7 @@
 mod aliases;
 mod audit;
 mod backup;
+mod content_model;
 mod crashes;
 mod devices;
 mod digests;
@@ -249,8 +250,8 @@ async fn a_hole_is_never_sealed_and_space_made_by_truncating_reads_as_zeros() {
     let view = customer(&shares, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = view.open_write(&path("holey"), mode).await.unwrap();
-    write(&mut upload, 0, b"begin").await;
     write(&mut upload, 9_000_000, b"end").await;
+    write(&mut upload, 0, b"begin").await;
     assert_eq!(upload.close().await, Err(Refusal::Incomplete));
     assert_eq!(get(&view, "holey").await, Err(Refusal::StillReceiving));
     let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
@@ -342,7 +343,9 @@ async fn a_hole_that_was_cut_off_stays_one_when_the_file_grows_again() {
     let view = customer(&shares, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = view.open_write(&path("f"), mode).await.unwrap();
-    write(&mut upload, 1_455_802, b"x").await;
+    for offset in [1_455_802, 1_000_000] {
+        write(&mut upload, offset, b"x").await;
+    }
     for size in [1, 2] {
         upload.change(Changes { size: Some(size), ..Changes::default() }).await.unwrap();
     }
@@ -376,12 +379,16 @@ async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &
     let mut view = view.clone();
     let mut upload = view.open_write(&path(name), mode).await.unwrap();
     let mut model: Vec<Option<u8>> = Vec::new();
+    // Whether something was left out, and whether what was left out cannot be zeros.
+    let (mut left_out, mut missing) = (false, false);
     let mut sent = true;
     for step in steps {
         match step {
             Step::Write { offset, length, seed } => {
                 sent = true;
                 let bytes = pattern(*length, *seed);
+                missing |= left_out && *offset < model.len();
+                left_out |= *offset > model.len();
                 write(&mut upload, *offset as u64, &bytes).await;
                 if model.len() < offset + length {
                     model.resize(offset + length, None);
@@ -414,6 +421,7 @@ async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &
                 };
                 let size = usize::try_from(upload.attributes().await.unwrap().size).unwrap();
                 prop_assert!(size <= model.len());
+                missing = true;
                 // What is missing is not known from outside: write all of it again.
                 let again: Vec<u8> = model.iter().map(|byte| byte.unwrap_or(7)).collect();
                 model = again.iter().copied().map(Some).collect();
@@ -424,7 +432,7 @@ async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &
             }
         }
     }
-    let whole: Option<Vec<u8>> = model.iter().copied().collect();
+    let whole: Option<Vec<u8>> = model.iter().map(|byte| byte.or((!missing).then_some(0))).collect();
     match (upload.close().await, whole) {
         (Ok(()), Some(bytes)) => prop_assert!(get(&view, name).await.unwrap() == bytes, "content differs"),
         (Err(Refusal::Incomplete), None) => {}

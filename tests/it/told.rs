@@ -101,7 +101,7 @@ fn r23_a_hole_is_told_and_listed_as_one_until_it_is_filled() {
     let (house, ticket, key) = House::open();
     let source = random_file(&house.work().join("dump.bin"), 10 * MIB, 1);
     let (from, to) = ((2 * MIB).to_string(), (2 * MIB + 3_880_000).to_string());
-    house.python("paramiko_steps.py", &ticket).args(["sparse", "dump.bin", "dump.bin", &from, &to]).finish();
+    house.python("paramiko_steps.py", &ticket).args(["holey", "dump.bin", "dump.bin", &from, &to]).finish();
     let mail = next_mail(&house, 0);
     mail.assert_line("Status: incomplete, 37 % missing");
     assert!(mail.header("subject").unwrap().contains("1 incomplete file"), "{:?}", mail.header("subject"));

@@ -349,6 +349,7 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         let mut holey = view.open_write(&path("holey"), mode).await.unwrap();
         write(&mut holey, 9_000_000, b"far").await;
+        write(&mut holey, 5_000_000, b"near").await;
         assert_eq!(holey.close().await, Err(Refusal::Incomplete));
         let mut cut = view.open_write(&path("cut"), mode).await.unwrap();
         write(&mut cut, 0, &pattern(1000, 1)).await;

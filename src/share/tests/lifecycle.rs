@@ -289,7 +289,8 @@ async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier(
     let view = customer(&shares, "XT-1").await;
     cut(&shares, &view, "cut", &pattern(200_000, 1)).await;
     let mut holey = view.open_write(&path("holey"), CREATE).await.unwrap();
-    write(&mut holey, 600_000, &pattern(200_000, 1)).await;
+    write(&mut holey, 700_000, &pattern(100_000, 1)).await;
+    write(&mut holey, 600_000, &pattern(100_000, 1)).await;
     assert_eq!(holey.close().await, Err(Refusal::Incomplete));
     quiet(&shares).await;
     put(&view, "old", b"readable").await;

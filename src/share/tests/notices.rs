@@ -176,8 +176,8 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
 /// Sends 63 of 100 bytes around a hole and closes.
 async fn put_holey(view: &View, name: &str) {
     let mut upload = view.open_write(&path(name), WHOLE).await.unwrap();
-    write(&mut upload, 0, &[1; 32]).await;
     write(&mut upload, 69, &[2; 31]).await;
+    write(&mut upload, 0, &[1; 32]).await;
     assert_eq!(upload.close().await, Err(Refusal::Incomplete));
 }
 

@@ -64,6 +64,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
         publication: &Publication {
             id: version,
             length: wish.length,
+            zeros: 0,
             sha256: [1; 32],
             manifest: ObjectId::from_bytes([wish.id; 16]),
             manifest_hash: [1; 32],

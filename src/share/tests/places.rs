@@ -134,6 +134,7 @@ async fn there_is_no_receipt_of_what_is_not_available() {
     let view = customer(&shares, "XT-1").await;
     let mut upload = view.open_write(&path("holey"), CREATE).await.unwrap();
     write(&mut upload, 70_000, b"end").await;
+    write(&mut upload, 60_000, b"middle").await;
     assert_eq!(upload.close().await, Err(Refusal::Incomplete));
     put(&view, "gone", b"x").await;
     view.remove_file(&path("gone")).await.unwrap();

@@ -39,8 +39,8 @@ async fn furnished(shares: &Shares) -> (View, BTreeMap<String, [u8; 32]>) {
     }
     drop(cut);
     let mut holey = view.open_write(&path("holey"), TRUNCATE).await.unwrap();
-    write(&mut holey, 0, &pattern(300_000, 4)).await;
     write(&mut holey, 9_000_000, &pattern(300_000, 5)).await;
+    write(&mut holey, 0, &pattern(300_000, 4)).await;
     assert_eq!(holey.close().await, Err(Refusal::Incomplete));
     until_no_upload(shares).await;
     (view, promised)

@@ -55,6 +55,7 @@ struct State {
     next_run: u64,
     early: Early,
     holds: Holds,
+    gaps: Gaps,
     length: u64,
     /// How much of what it began with is still there: it is never continued before that.
     floor: u64,
@@ -68,6 +69,19 @@ struct State {
     recorded: bool,
     mode: u32,
     modified: Option<Time>,
+}
+
+/// What it means that nothing was written somewhere before the end of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    /// There is no such place.
+    None,
+    /// Each write began at the end of those before or behind it: its client leaves out what is nothing but zeros, as `cp`
+    /// does with a sparse file.
+    LeftOut,
+    /// Some writes went back, so several places are sent at once; or what is there was sent by somebody who was cut. What
+    /// was not written did not come.
+    Missing,
 }
 
 struct Run {
@@ -99,6 +113,7 @@ impl Lane {
                 next_run: 0,
                 early: Early::default(),
                 holds,
+                gaps: if length == 0 { Gaps::None } else { Gaps::Missing },
                 length,
                 floor,
                 shown: None,
@@ -192,6 +207,11 @@ impl Lane {
             attributes.size = resume_point(self.received.load(Ordering::Relaxed), self.floor());
         }
         attributes
+    }
+
+    /// Whether its sender left out what is not there, and means zeros.
+    pub(super) fn leaves_out_zeros(&self) -> bool {
+        self.state().gaps == Gaps::LeftOut
     }
 
     /// How much of what it began with is still there, in bytes.
@@ -557,6 +577,11 @@ impl State {
     /// Where the bytes of a write go, behind everything that it lies over.
     fn place_of(&mut self, offset: u64, length: u64, room: impl FnOnce() -> Option<EarlyRoom>) -> Target {
         (self.shown, self.holds) = (None, Holds::Changed);
+        self.gaps = match self.gaps {
+            Gaps::None if offset > self.length => Gaps::LeftOut,
+            Gaps::LeftOut if offset < self.length => Gaps::Missing,
+            as_before => as_before,
+        };
         let end = offset.saturating_add(length);
         self.put_in_order(offset, end);
         if let Some(run) = self.runs.iter().find(|run| run.next == offset) {

@@ -434,6 +434,7 @@ impl Start {
             has_entry: true,
             number: Some(version.number),
             discards: None,
+            zeros: 0,
             stored_manifest: None,
             keys,
         };
@@ -496,6 +497,7 @@ fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
         has_entry: spot.entry.is_some(),
         number: None,
         discards: spot.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
+        zeros: 0,
         stored_manifest: None,
         keys,
     })

@@ -52,6 +52,8 @@ pub(super) struct Ledger {
     pub(super) number: Option<u64>,
     /// An unfinished version that this one replaces.
     pub(super) discards: Option<VersionId>,
+    /// Bytes that were never sent, and are zeros.
+    pub(super) zeros: u64,
     /// A manifest that lies in the store and that no row names yet.
     pub(super) stored_manifest: Option<ObjectId>,
 }
@@ -326,6 +328,7 @@ impl Ledger {
         let publication = Publication {
             id: self.version,
             length,
+            zeros: self.zeros,
             sha256,
             manifest: object,
             manifest_hash: hash,
@@ -398,7 +401,11 @@ impl Ledger {
         detail: Value,
     ) -> Result<bool, Error> {
         let (directory, name) = lane.place();
-        let is_new = !self.has_entry && self.number.is_none() && self.discards.is_none() && extent.rows == Rows::None;
+        let is_new = !self.has_entry
+            && self.number.is_none()
+            && self.discards.is_none()
+            && extent.rows == Rows::None
+            && self.zeros == 0;
         if !is_new || self.from_support || house.settings.temporary_names.matches(&name) {
             return Ok(false);
         }

@@ -30,8 +30,9 @@ const LITTLE: u64 = 32 << 10;
 const OWED: Duration = Duration::from_secs(1);
 /// How long small extents may wait here for the records, which take them many at a time.
 const SMALL_OWED: Duration = Duration::from_millis(500);
-/// Zeros that a CLOSE may fill in where nothing was written after the file was made longer.
-const MOST_ZEROS: u64 = 1 << 30;
+/// Zeros that a CLOSE may fill in: those that a sparse file leaves out, and those by which a client made a file longer. They
+/// are hashed at the CLOSE, at some seconds for each GiB.
+const MOST_ZEROS: u64 = 4 << 30;
 /// Stretches that truncating up may leave.
 const ZERO_STRETCHES: usize = 4096;
 /// How often an idle worker looks whether extents have landed on the disk.
@@ -178,7 +179,7 @@ impl Worker {
                     Err(refusal) => {
                         self.lane.fail(refusal);
                         // An incomplete one has been written down as such.
-                        if refusal != Refusal::Incomplete {
+                        if !matches!(refusal, Refusal::Incomplete | Refusal::TooManyZeros) {
                             self.cut().await;
                         }
                     }
@@ -480,8 +481,11 @@ impl Worker {
         Ok(id)
     }
 
-    /// Lays zeros where the file was made longer and nothing was written. One extent serves for all of it.
+    /// Lays zeros where its sender left them out, or made the file longer and wrote nothing. One extent serves for all.
     async fn fill_zeros(&mut self, length: u64) -> Result<(), Error> {
+        if self.lane.leaves_out_zeros() {
+            self.zeros = vec![(0, length)];
+        }
         let holes: Vec<(u64, u64)> = self
             .zeros
             .iter()
@@ -492,15 +496,18 @@ impl Worker {
             })
             .collect();
         let Some(longest) = holes.iter().map(|(_, length)| *length).max() else { return Ok(()) };
-        if holes.iter().map(|(_, length)| *length).fold(0, u64::saturating_add) > MOST_ZEROS {
-            return Ok(());
+        let zeros = holes.iter().map(|(_, length)| *length).fold(0, u64::saturating_add);
+        if zeros > MOST_ZEROS {
+            self.write_progress(true).await?;
+            return Err(Refusal::TooManyZeros.into());
         }
-        let zeros = longest.min(self.house.settings.extent_bytes);
-        let extent = self.write_aside(zeros, None).await?;
+        self.ledger.zeros = zeros;
+        let piece = longest.min(self.house.settings.extent_bytes);
+        let extent = self.write_aside(piece, None).await?;
         for (offset, length) in holes {
             let mut at = offset;
             while at < offset + length {
-                let part = (offset + length - at).min(zeros);
+                let part = (offset + length - at).min(piece);
                 self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
                 at += part;
             }

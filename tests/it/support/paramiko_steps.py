@@ -3,7 +3,7 @@
 
 put SOURCE REMOTE           as WinSCP does: no append flag, from the beginning
 tail SOURCE REMOTE          sends again from the middle of what is there on, without the append flag
-sparse SOURCE REMOTE A B    leaves out the bytes from A up to B
+holey SOURCE REMOTE A B     leaves out the bytes from A up to B, and sends those behind them first
 fill SOURCE REMOTE A B      sends just those
 rename FROM TO              SFTP's own RENAME
 over FROM TO                posix-rename@openssh.com
@@ -34,7 +34,7 @@ transport.connect(username=os.environ["TEST_USER"], password=os.environ["TEST_TO
 sftp = paramiko.SFTPClient.from_transport(transport)
 words = iter(sys.argv[1:])
 for step in words:
-    if step in ("put", "tail", "sparse", "fill"):
+    if step in ("put", "tail", "holey", "fill"):
         with open(next(words), "rb") as source:
             content = source.read()
         remote = next(words)
@@ -46,8 +46,8 @@ for step in words:
         else:
             start, end = int(next(words)), int(next(words))
             try:
-                if step == "sparse":
-                    write(remote, content, "w", [(0, start), (end, len(content))])
+                if step == "holey":
+                    write(remote, content, "w", [(end, len(content)), (0, start)])
                 else:
                     write(remote, content, "r+", [(start, end)])
             except OSError as refused:
