@@ -238,24 +238,25 @@ fn dispatcher(
     waker: Waker,
 ) -> Result<Dispatcher<NoticeQueue, AnyCarrier>, Error> {
     let notify = &config.notify;
-    let (carrier, letterhead, timeout) = match &notify.smtp {
+    let (carrier, letterhead, delivery_timeout) = match &notify.smtp {
         Some(smtp) => {
             let carrier = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
             let letterhead =
                 Letterhead::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
-            (AnyCarrier::Mail(Box::new(carrier)), letterhead, smtp.timeout_seconds)
+            let longest = carrier.longest_delivery();
+            (AnyCarrier::Mail(Box::new(carrier)), letterhead, longest)
         }
         None => {
             let directory = notify.spool.clone().unwrap_or_else(|| shares.data().notices());
             let letterhead = Letterhead::local(&public.host)
                 .map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
-            (AnyCarrier::Spool(Spool::new(directory)), letterhead, 30)
+            (AnyCarrier::Spool(Spool::new(directory)), letterhead, Duration::from_secs(60))
         }
     };
     let settings = notify::Settings {
         letterhead,
         give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
-        delivery_timeout: Duration::from_secs(timeout.saturating_mul(2)),
+        delivery_timeout,
     };
     Ok(Dispatcher::new(Arc::new(NoticeQueue(shares.clone())), carrier, waker, settings))
 }

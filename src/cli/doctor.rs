@@ -339,12 +339,17 @@ async fn address(config: &Config, served: Result<bool, String>) -> Finding {
 async fn notices(shares: &Shares, served: bool) -> Finding {
     let notices = shares.notices(None).await.map_err(|error| error.to_string())?;
     let latest = Time::now().minus(OVERDUE);
-    let failed = notices.iter().filter(|notice| notice.state == NoticeState::Failed);
+    let failed = notices.iter().filter(|notice| matches!(notice.state, NoticeState::Failed | NoticeState::Unknown));
     let late = notices.iter().filter(|notice| {
         matches!(notice.state, NoticeState::Pending | NoticeState::Settling)
             && (notice.last_error.is_some() || notice.next_attempt_at.is_some_and(|time| time < latest))
     });
     let (failed, late): (Vec<_>, Vec<_>) = (failed.collect(), late.collect());
+    let unreadable =
+        notices.iter().flat_map(|notice| &notice.artifacts).find_map(|artifact| artifact.problem.as_deref());
+    if let (true, true, Some(problem)) = (failed.is_empty(), late.is_empty(), unreadable) {
+        return Err(problem.to_owned());
+    }
     if failed.is_empty() && late.is_empty() {
         return Ok(format!("{}, none failed or overdue", notices.len()));
     }
@@ -355,7 +360,12 @@ async fn notices(shares: &Shares, served: bool) -> Finding {
         (None, true) => "look into the server's log".to_owned(),
     };
     let counts = format!("{} failed, {} overdue of {}", failed.len(), late.len(), notices.len());
-    Err(format!("{counts}; 'tacdrop notice list' shows them; {advice}"))
+    let remedy = if failed.is_empty() {
+        ""
+    } else {
+        ", and 'tacdrop notice retry --all-failed' (or readdress, dismiss) sends them again once the cause is gone"
+    };
+    Err(format!("{counts}; 'tacdrop notice list' shows them{remedy}; {advice}"))
 }
 
 /// Whether notices can leave: a mail server that answers, or a spool that can be written.

@@ -49,7 +49,7 @@ pub struct Server {
     pub connection_threads: usize,
     /// Lines that everybody is shown before the login; at most 20 of at most 200 characters.
     pub banner: Vec<String>,
-    /// Whether clients that show stderr to people get the ticket's title and the reasons of refusals there.
+    /// Whether clients that show stderr to people get the ticket's reference and the reasons of refusals there.
     pub remarks: bool,
 }
 
@@ -261,7 +261,7 @@ pub struct SmtpServer {
     pub from: String,
     /// The name that is said in EHLO; `None`: an address literal.
     pub helo: Option<String>,
-    /// The longest for connecting and logging in, and again for handing over. Seconds, 1 to 600.
+    /// The longest for connecting, and for the answer to each command. Seconds, 1 to 600.
     pub timeout_seconds: u64,
 }
 

@@ -89,6 +89,10 @@ words!(
         Delivered = "delivered",
         /// Given up: too many hours of failures, or refused for ever. `tacdrop doctor` shows it.
         Failed = "failed",
+        /// Handed over several times, and the mail server never said whether it took it: perhaps delivered.
+        Unknown = "unknown",
+        /// An operator decided that it need not be delivered.
+        Dismissed = "dismissed",
     }
 );
 

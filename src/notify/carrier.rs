@@ -22,6 +22,9 @@ pub enum DeliveryError {
     /// It may go better later.
     #[error("{0}")]
     Temporary(String),
+    /// It was handed over, and the other side did not say whether it took it: it may have it.
+    #[error("{0}")]
+    Unknown(String),
     /// It will never go: trying again would only annoy the other side.
     #[error("{0}")]
     Permanent(String),

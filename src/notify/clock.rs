@@ -3,9 +3,12 @@
 //! a second time for the tests.)
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use crate::model::Time;
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[derive(Clone)]
 pub(super) enum Clock {
@@ -20,6 +23,15 @@ impl Clock {
             Self::Machine => Time::now(),
             #[cfg(test)]
             Self::Virtual(time) => time.now(),
+        }
+    }
+
+    /// The time that passed since some moment, whatever the wall clock says.
+    pub(super) fn passed(&self) -> Duration {
+        match self {
+            Self::Machine => STARTED.elapsed(),
+            #[cfg(test)]
+            Self::Virtual(time) => time.passed(),
         }
     }
 
@@ -50,6 +62,38 @@ impl Clock {
     }
 }
 
+/// The wall clock beside the time that really passed.
+pub(super) struct WallClock {
+    wall: Time,
+    passed: Duration,
+}
+
+impl WallClock {
+    /// A clock goes back by less than this when it is only trimmed.
+    const TRIMMED: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { wall: clock.now(), passed: clock.passed() }
+    }
+
+    /// By how much the wall clock has gone back against the time that passed since the last note; none: it has not. Where it went
+    /// ahead, that is taken note of: what waits is due earlier then, which harms nobody.
+    pub(super) fn went_back(&mut self, clock: &Clock) -> Option<Duration> {
+        let expected = self.wall.plus(clock.passed().saturating_sub(self.passed));
+        let ahead = clock.now().millis().saturating_sub(expected.millis());
+        if ahead > 0 {
+            self.take_note(clock);
+        }
+        let back = Duration::from_millis(ahead.min(0).unsigned_abs());
+        (back >= Self::TRIMMED).then_some(back)
+    }
+
+    /// From now on the wall clock is right as it is.
+    pub(super) fn take_note(&mut self, clock: &Clock) {
+        *self = Self::new(clock);
+    }
+}
+
 #[cfg(test)]
 pub(super) mod virtual_clock {
     use std::sync::Mutex;
@@ -62,27 +106,42 @@ pub(super) mod virtual_clock {
     /// Time that stands still until [`Virtual::pass`]. For one test on a current-thread runtime.
     pub(in crate::notify) struct Virtual {
         now: Mutex<Time>,
+        /// By how much the wall clock was set back.
+        back: Mutex<Duration>,
         sleepers: Mutex<Vec<(Time, oneshot::Sender<()>)>>,
     }
 
     impl Virtual {
         pub(in crate::notify) fn at(now: Time) -> Self {
-            Self { now: Mutex::new(now), sleepers: Mutex::default() }
+            Self { now: Mutex::new(now), back: Mutex::default(), sleepers: Mutex::default() }
         }
 
         pub(in crate::notify) fn now(&self) -> Time {
+            self.true_now().minus(*self.back.lock().unwrap())
+        }
+
+        fn true_now(&self) -> Time {
             *self.now.lock().unwrap()
+        }
+
+        pub(in crate::notify) fn passed(&self) -> Duration {
+            Duration::from_millis(self.true_now().millis().unsigned_abs())
+        }
+
+        /// Sets the wall clock back.
+        pub(in crate::notify) fn set_back(&self, by: Duration) {
+            *self.back.lock().unwrap() += by;
         }
 
         pub(in crate::notify) async fn sleep(&self, duration: Duration) {
             let (wake, woken) = oneshot::channel();
-            self.sleepers.lock().unwrap().push((self.now().plus(duration), wake));
+            self.sleepers.lock().unwrap().push((self.true_now().plus(duration), wake));
             let _ = woken.await;
         }
 
         /// Lets time pass, waking each sleeper at its moment and letting everybody run in between.
         pub(in crate::notify) async fn pass(&self, duration: Duration) {
-            let end = self.now().plus(duration);
+            let end = self.true_now().plus(duration);
             loop {
                 settle().await;
                 let next = {

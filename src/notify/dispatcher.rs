@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::{NoticeId, Time};
 use crate::notify::carrier::{Carrier, DeliveryError};
-use crate::notify::clock::Clock;
+use crate::notify::clock::{Clock, WallClock};
 use crate::notify::inert;
 use crate::notify::mail::{Letterhead, Mail};
 use crate::notify::outbox::{Attempt, Channel, DueNotice, Outbox, OutboxError};
@@ -28,6 +28,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
 /// A notice that grew old while the server was down is still tried so often (about ten minutes) before it is given up.
 const LEAST_ATTEMPTS: u32 = 8;
+/// The pauses before a mail is repeated whose answer behind the final dot was lost: seldom and not for ever, since the server may have
+/// it. A connection that broke once is soon made good; who is still silent then does not get it often.
+const LOST_ANSWER_PAUSES: [Duration; 3] = [FIRST_RETRY, Duration::from_secs(15 * 60), Duration::from_secs(2 * 60 * 60)];
+/// What waits longer than this waits for a clock that has gone back. A settling notice waits less.
+const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
 /// The longest pause before an outbox that failed is asked again.
 const LONGEST_OUTBOX_PAUSE: Duration = Duration::from_secs(30);
 /// How long deliveries under way may go on once the server stops.
@@ -83,8 +88,15 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
         let mut deliveries = JoinSet::new();
         let mut under_way = HashMap::new();
         let mut outbox_failures = 0u32;
+        let mut wall = WallClock::new(&self.clock);
+        let mut begun = false;
         loop {
-            let pause = match self.start_due(&mut deliveries, &mut under_way).await {
+            let ready = self.follow_clock(&mut wall, &mut begun).await;
+            let started = match ready {
+                Ok(()) => self.start_due(&mut deliveries, &mut under_way).await,
+                Err(why) => Err(why),
+            };
+            let pause = match started {
                 Ok(pause) => {
                     if outbox_failures > 0 {
                         tracing::info!("the outbox can be read again");
@@ -120,6 +132,20 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
             tracing::warn!(left = deliveries.len(), "deliveries were cut off; they are repeated at the next start");
             deliveries.shutdown().await;
         }
+    }
+
+    /// Keeps what waits from waiting for a wall clock that went back, also while no server ran.
+    async fn follow_clock(&self, wall: &mut WallClock, begun: &mut bool) -> Result<(), OutboxError> {
+        if !*begun {
+            self.outbox.begins(self.clock.now(), LONGEST_WAIT).await?;
+            *begun = true;
+        }
+        if let Some(by) = wall.went_back(&self.clock) {
+            self.outbox.clock_went_back(by).await?;
+            tracing::warn!(seconds = by.as_secs(), "the clock went back; notices that wait are not held up by that");
+            wall.take_note(&self.clock);
+        }
+        Ok(())
     }
 
     /// Waits until it is woken and a little longer. Given up in between, it has looked anyway.
@@ -160,6 +186,13 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
     }
 }
 
+/// What has been tried before.
+struct Before {
+    attempts: u32,
+    lost_answers: u32,
+    created_at: Time,
+}
+
 /// One try for one notice.
 struct Delivery<O, C> {
     outbox: Arc<O>,
@@ -170,7 +203,8 @@ struct Delivery<O, C> {
 
 impl<O: Outbox, C: Carrier> Delivery<O, C> {
     async fn run(self, notice: DueNotice) {
-        let (id, attempts, created_at) = (notice.id, notice.attempts, notice.created_at);
+        let (id, attempts) = (notice.id, notice.attempts);
+        let before = Before { attempts, lost_answers: notice.lost_answers, created_at: notice.created_at };
         let channel = self.carrier.channel();
         let outcome = self.carry(notice).await;
         let at = self.clock.now();
@@ -183,7 +217,7 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
                 self.persist(id, || self.outbox.delivered(id, at, channel)).await;
             }
             Err(why) => {
-                let attempt = self.attempt(&why, at, channel, attempts, created_at);
+                let attempt = self.attempt(&why, at, channel, &before);
                 let retry_at = attempt.retry_at.map(|at| at.to_string());
                 let reason = attempt.sentence.as_str();
                 count(if retry_at.is_some() { "put_off" } else { "given_up" });
@@ -215,26 +249,29 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
         }
     }
 
-    fn attempt(
-        &self,
-        why: &DeliveryError,
-        at: Time,
-        channel: Channel,
-        attempts_before: u32,
-        created_at: Time,
-    ) -> Attempt {
-        let last_try_at = created_at.plus(self.settings.give_up_after);
-        let old = at >= last_try_at && attempts_before.saturating_add(1) >= LEAST_ATTEMPTS;
+    fn attempt(&self, why: &DeliveryError, at: Time, channel: Channel, before: &Before) -> Attempt {
+        let last_try_at = before.created_at.plus(self.settings.give_up_after);
+        let old = at >= last_try_at && before.attempts.saturating_add(1) >= LEAST_ATTEMPTS;
+        let lost = usize::try_from(before.lost_answers).unwrap_or(usize::MAX);
         let retry_at = match why {
             DeliveryError::Permanent(_) => None,
+            DeliveryError::Unknown(_) => LOST_ANSWER_PAUSES.get(lost).map(|pause| at.plus(jitter(*pause))),
             DeliveryError::Temporary(_) if old => None,
             DeliveryError::Temporary(_) => {
-                let next = at.plus(jitter(backoff(FIRST_RETRY, LONGEST_RETRY, attempts_before)));
+                let next = at.plus(jitter(backoff(FIRST_RETRY, LONGEST_RETRY, before.attempts)));
                 // The last try is made when the age is reached, not up to a quarter of an hour later.
                 Some(if last_try_at > at { next.min(last_try_at) } else { next })
             }
         };
-        Attempt { at, channel, sentence: inert::short_line(&why.to_string(), SENTENCE), retry_at }
+        let lost_answer = matches!(why, DeliveryError::Unknown(_));
+        let sentence = match (why, retry_at) {
+            (DeliveryError::Unknown(why), Some(_)) => format!("{why} It is repeated under the same Message-ID."),
+            (DeliveryError::Unknown(why), None) => format!(
+                "{why} Perhaps it was delivered: ask the engineer, then 'tacdrop notice dismiss' or 'tacdrop notice retry'."
+            ),
+            (why, _) => why.to_string(),
+        };
+        Attempt { at, channel, sentence: inert::short_line(&sentence, SENTENCE), retry_at, lost_answer }
     }
 
     /// Records an outcome, however long the records do not answer. Ends at the latest when the dispatcher does.

@@ -33,6 +33,7 @@ struct Memory {
     rows: Mutex<BTreeMap<NoticeId, (u32, Time, State)>>,
     attempts: Mutex<Vec<Attempt>>,
     broken: Mutex<u32>,
+    lost: Mutex<BTreeMap<NoticeId, u32>>,
     looks: Mutex<u32>,
 }
 
@@ -76,6 +77,7 @@ impl Outbox for Memory {
         let notice = |(id, row): (&NoticeId, &(u32, Time, State))| DueNotice {
             id: *id,
             attempts: row.0,
+            lost_answers: self.lost.lock().unwrap().get(id).copied().unwrap_or(0),
             created_at: row.1,
             ..fixtures::notice(Language::En)
         };
@@ -98,10 +100,26 @@ impl Outbox for Memory {
     async fn failed(&self, id: NoticeId, attempt: Attempt) -> Result<(), OutboxError> {
         self.check()?;
         self.attempts.lock().unwrap().push(attempt.clone());
+        *self.lost.lock().unwrap().entry(id).or_default() += u32::from(attempt.lost_answer);
         let mut rows = self.rows.lock().unwrap();
         let row = rows.get_mut(&id).unwrap();
         row.0 += 1;
         row.2 = attempt.retry_at.map_or_else(|| State::GivenUp(attempt), State::Due);
+        Ok(())
+    }
+
+    async fn begins(&self, _: Time, _: Duration) -> Result<(), OutboxError> {
+        self.check()
+    }
+
+    async fn clock_went_back(&self, by: Duration) -> Result<(), OutboxError> {
+        self.check()?;
+        for row in self.rows.lock().unwrap().values_mut() {
+            row.1 = row.1.minus(by);
+            if let State::Due(at) = &mut row.2 {
+                *at = at.minus(by);
+            }
+        }
         Ok(())
     }
 }
@@ -190,6 +208,31 @@ fn start(outbox: &Arc<Memory>, carrier: &Script) -> Running {
     dispatcher.clock = Clock::Virtual(time());
     let task = tokio::spawn(dispatcher.run(shutdown.clone()));
     Running { waker, shutdown, task }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_repeated_seldom_and_not_for_ever() {
+    let memory = Memory::with([1]);
+    let lost = || Act::Refuse(DeliveryError::Unknown("Nobody knows.".to_owned()));
+    let script = Script::of((0..300).map(|_| lost()));
+    let running = start(&memory, &script);
+    pass(4.0 * 24.0 * 3600.0).await;
+    assert_eq!(script.carried().len(), 1 + LOST_ANSWER_PAUSES.len());
+    assert!(script.carried().windows(2).all(|two| two[0] == two[1]), "the same mail, Message-ID and all");
+    assert!(matches!(memory.state(1), State::GivenUp(Attempt { lost_answer: true, .. })));
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_goes_back_holds_nothing_up() {
+    let memory = Memory::with([]);
+    let running = start(&memory, &Script::default());
+    pass(2.0).await;
+    memory.add(1, EPOCH.plus(Duration::from_secs(12)));
+    time().set_back(Duration::from_secs(3600));
+    pass(15.0).await;
+    assert!(memory.all_delivered(), "{:?}", memory.state(1));
+    drop(running);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub(super) fn notice(language: Language) -> DueNotice {
     DueNotice {
         id: NoticeId::from_bytes([0x0a; 16]),
         attempts: 0,
+        lost_answers: 0,
         created_at: Time::from_seconds(1_700_000_000),
         first_of_ticket: Some(NoticeId::from_bytes([0x01; 16])),
         recipient: Recipient { name: "Anna Köhler".into(), address: "anna@example.org".into(), language },
@@ -23,6 +24,7 @@ pub(super) fn notice(language: Language) -> DueNotice {
         files: vec![first, second],
         more_files: 0,
         more_unfinished: 0,
+        unreadable: Vec::new(),
     }
 }
 

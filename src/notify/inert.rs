@@ -24,6 +24,47 @@ pub fn short_line(text: &str, most: usize) -> String {
     whole.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// A name or path as text that cannot be taken for anything else, and from which it can be read back: in quotation marks, with
+/// `\\` and `\"` for these two characters, `\u{...}` for each character that acts or cannot be told from an ordinary blank or from
+/// nothing, and `\x..` for each byte that belongs to no character. A single blank between two visible characters stays.
+pub fn quoted(name: &[u8]) -> String {
+    let mut text = String::from("\"");
+    let mut chunks = name.utf8_chunks().peekable();
+    // What a mail program would swallow, or break the line at so that the rest looks like a line of its own.
+    let mut after_blank = true;
+    while let Some(chunk) = chunks.next() {
+        let mut chars = chunk.valid().chars().peekable();
+        while let Some(c) = chars.next() {
+            let at_end = chars.peek().is_none() && chunk.invalid().is_empty() && chunks.peek().is_none();
+            let blank_is_odd = after_blank || at_end || chars.peek() == Some(&' ');
+            match c {
+                '"' | '\\' => text.extend(['\\', c]),
+                ' ' if !blank_is_odd => text.push(c),
+                c if c == ' ' || acts(c) || is_unseen(c) => text.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+                c => text.push(c),
+            }
+            after_blank = c == ' ';
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+            after_blank = false;
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// Whether a character cannot be told from a blank or from nothing: white space, format characters, fillers, and selectors.
+fn is_unseen(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+                | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0100}'..='\u{e01ef}'
+        )
+}
+
 /// Whether a character does something instead of being seen.
 fn acts(c: char) -> bool {
     c.is_control()

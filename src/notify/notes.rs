@@ -6,9 +6,6 @@ use crate::model::{Language, Verdict};
 use crate::notify::inert;
 use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 
-/// The longest name of another file in a line, in characters.
-const NAME: usize = 255;
-
 /// The lines about a file that stand below its name, each with no character that acts.
 pub(super) fn of(file: &FileLine, language: Language) -> Vec<String> {
     match &file.news {
@@ -134,7 +131,7 @@ fn of_check(check: &Check, language: Language) -> String {
             }
         },
         Some(name) => {
-            let name = inert::short_line(name, NAME);
+            let name = inert::quoted(name.as_bytes());
             match (language, check.verdict) {
                 (Language::En, Verdict::Matches) => format!("{digest} of {name}: matches."),
                 (Language::En, Verdict::Differs) => {
@@ -197,11 +194,11 @@ mod tests {
                 "Matches the sender's MD5.\n\
              DIFFERS from the sender's SHA-256: ask for it again.\n\
              The sender's SHA-1 beside it was not understood.\n\
-             MD5 of b\u{fffd}Location:\u{fffd}: DIFFERS, so ask for b\u{fffd}Location:\u{fffd} again.",
+             MD5 of \"b\\u{a}Location:\\u{202e}\": DIFFERS, so ask for \"b\\u{a}Location:\\u{202e}\" again.",
                 "Stimmt mit MD5 des Absenders überein.\n\
              WEICHT von SHA-256 des Absenders AB: lassen Sie sie neu schicken.\n\
              Die Angabe des Absenders zu SHA-1 war nicht zu verstehen.\n\
-             MD5 von b\u{fffd}Location:\u{fffd}: WEICHT AB, lassen Sie b\u{fffd}Location:\u{fffd} neu schicken.",
+             MD5 von \"b\\u{a}Location:\\u{202e}\": WEICHT AB, lassen Sie \"b\\u{a}Location:\\u{202e}\" neu schicken.",
             ]
         );
         arrival(&mut line).checks.clear();
@@ -230,7 +227,7 @@ mod tests {
         notice.files = vec![incomplete.clone()];
         let text = write(&notice).unwrap();
         assert_eq!(text.subject, "[XT-4711] 1 incomplete file");
-        let block = "--- 1 of 1 ---\ndump.bin\nStatus: incomplete, 37 % missing\nSo far: 63 bytes\n\
+        let block = "--- 1 of 1 ---\nFile: \"dump.bin\"\nStatus: incomplete, 37 % missing\nSo far: 63 bytes\n\
              Its sender can continue the upload; until then there is nothing to fetch.\nUploaded by: XT-4711\n\nSent by";
         assert!(text.body.contains(block), "{}", text.body);
         for word in ["SHA-256", "Fetch", "Location", "new file"] {
@@ -241,8 +238,8 @@ mod tests {
         (notice.more_files, notice.more_unfinished) = (1, 1);
         let text = write(&notice).unwrap();
         assert_eq!(text.subject, "[XT-4711] 2 new files, 2 incomplete files, 1 unfinished file will be removed");
-        assert!(text.body.contains("--- 3 of 5 ---\na\nSize: 1 byte\n"), "{}", text.body);
-        let block = "core\nStatus: incomplete, its end has not come\nSo far: 2.0 KiB (2,048 bytes)\n\
+        assert!(text.body.contains("--- 3 of 5 ---\nFile: \"a\"\nSize: 1 byte\n"), "{}", text.body);
+        let block = "File: \"core\"\nStatus: incomplete, its end has not come\nSo far: 2.0 KiB (2,048 bytes)\n\
              Will be removed about 2023-11-14 22:13:20 UTC unless it is continued.\n\
              If it is still wanted, ask the customer to continue the upload.\nUploaded by: XT-4711\n\n---";
         assert!(text.body.contains(block), "{}", text.body);

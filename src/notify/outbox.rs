@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::model::{Algorithm, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, Word};
 
@@ -29,8 +30,15 @@ pub trait Outbox: Send + Sync + 'static {
         channel: Channel,
     ) -> impl Future<Output = Result<(), OutboxError>> + Send;
 
-    /// The notice was not handed over: try again at `attempt.retry_at`, or never.
+    /// The notice was not handed over, or nobody knows: try again at `attempt.retry_at`, or never.
     fn failed(&self, id: NoticeId, attempt: Attempt) -> impl Future<Output = Result<(), OutboxError>> + Send;
+
+    /// The dispatcher begins its work. Nothing may wait longer than `longest` from `now` on: while no server ran, the clock
+    /// may have gone back.
+    fn begins(&self, now: Time, longest: Duration) -> impl Future<Output = Result<(), OutboxError>> + Send;
+
+    /// The wall clock went back by `by` against the time that passed: all that waits is due so much earlier.
+    fn clock_went_back(&self, by: Duration) -> impl Future<Output = Result<(), OutboxError>> + Send;
 }
 
 /// The records did not answer. Always temporary: the dispatcher asks again.
@@ -54,8 +62,10 @@ pub struct Attempt {
     pub channel: Channel,
     /// What happened and what to do, in English, on one line, at most 400 characters; names no file.
     pub sentence: String,
-    /// When to try again; `None`: given up, the notice is `failed`.
+    /// When to try again; `None`: given up, the notice is `failed` or, if an answer was ever lost, `unknown`.
     pub retry_at: Option<Time>,
+    /// Whether it was handed over and no answer came.
+    pub lost_answer: bool,
 }
 
 /// A way to people.
@@ -103,6 +113,8 @@ pub struct DueNotice {
     pub id: NoticeId,
     /// How many tries have failed so far.
     pub attempts: u32,
+    /// How many of these were handed over and not answered.
+    pub lost_answers: u32,
     /// When the first of its files was worth a notice; its age counts from here.
     pub created_at: Time,
     /// The first notice of the same ticket to the same recipient, so that all of them make one thread; `None` (or this
@@ -119,6 +131,8 @@ pub struct DueNotice {
     pub more_files: u64,
     /// How many further files that are not whole are not in `files`.
     pub more_unfinished: u64,
+    /// The artifacts whose names or places cannot be read, by id.
+    pub unreadable: Vec<String>,
 }
 
 /// Who gets a notice.

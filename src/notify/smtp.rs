@@ -1,28 +1,31 @@
 //! Hands mails to a mail server by SMTP (RFC 5321), one connection for each.
 //!
-//! lettre's connection is used and not its transport: a refusal of the message ends its delivery for good, a refused
-//! login does not; a server without 8BITMIME gets another encoding; and a message that was taken counts as taken even
-//! when the goodbye fails.
+//! The conversation is our own (`session`), since what matters here is what a library hides: replies are bytes of which
+//! the code decides (`reply`); a refusal that a setting caused is told from one of the recipient; and behind the final dot
+//! an answer that does not come means that nobody knows whether the mail was taken.
 
-use std::error::Error as _;
+mod reply;
+mod session;
+
 use std::time::Duration;
 
-use lettre::transport::smtp::Error as SmtpError;
-use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::extension::{ClientId, Extension};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::notify::carrier::{Carrier, DeliveryError};
-use crate::notify::inert;
 use crate::notify::mail::Mail;
 use crate::notify::outbox::Channel;
+use reply::{NoReply, Reply};
+use session::{Encryption, Session};
 
 /// How long the goodbye may take. Nothing depends on it.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// The most of a server's reply that is kept, in characters.
-const REPLY: usize = 200;
+/// The least time that sending a mail's text may take (RFC 5321, section 4.5.3.2.5, for each block).
+const DATA_BLOCK: Duration = Duration::from_secs(3 * 60);
+/// The least time that the server may take to answer the final dot: who gives up earlier sends twice (RFC 5321, section 4.5.3.2.6).
+const FINAL_DOT: Duration = Duration::from_secs(10 * 60);
+/// The most commands of one delivery, with connecting and TLS.
+const MOST_STEPS: u32 = 12;
 
 /// Which mail server, and how to speak to it.
 pub struct SmtpSettings {
@@ -36,7 +39,8 @@ pub struct SmtpSettings {
     pub login: Option<Login>,
     /// The name for EHLO; `None`: the address literal of the loopback, which every server takes.
     pub helo: Option<String>,
-    /// The longest that each of two steps may take: connecting up to the login; handing over.
+    /// The longest that connecting, the greeting, and the answer to each command may take. The final dot has ten minutes
+    /// at least.
     pub timeout: Duration,
 }
 
@@ -59,11 +63,28 @@ pub enum Tls {
     Implicit,
 }
 
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    command: Duration,
+    data: Duration,
+    final_dot: Duration,
+}
+
+/// Where in a conversation a server said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Mail,
+    Recipient,
+    Data,
+    FinalDot,
+}
+
 /// A mail server.
 pub struct Smtp {
     settings: SmtpSettings,
-    hello: ClientId,
-    tls: Option<TlsParameters>,
+    patience: Patience,
+    tls: Option<Encryption>,
 }
 
 impl Smtp {
@@ -74,80 +95,224 @@ impl Smtp {
     pub fn new(settings: SmtpSettings) -> Result<Self, String> {
         let tls = match settings.tls {
             Tls::None => None,
-            Tls::StartTls | Tls::Implicit => Some(TlsParameters::new(settings.host.clone()).map_err(|why| {
+            Tls::StartTls | Tls::Implicit => Some(Encryption::to(&settings.host).map_err(|why| {
                 format!("TLS to the mail server {} cannot be set up ({why}); check notify.smtp.host.", settings.host)
             })?),
         };
-        let hello = settings.helo.clone().map(ClientId::Domain).unwrap_or_default();
-        Ok(Self { settings, hello, tls })
+        let command = settings.timeout;
+        let patience = Patience { command, data: command.max(DATA_BLOCK), final_dot: command.max(FINAL_DOT) };
+        Ok(Self { settings, patience, tls })
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, DeliveryError> {
+    /// The longest that one delivery takes, if every answer comes at the last moment.
+    pub fn longest_delivery(&self) -> Duration {
+        self.patience.command * MOST_STEPS + self.patience.data + self.patience.final_dot + GOODBYE
+    }
+
+    async fn connect(&self) -> Result<Session, DeliveryError> {
         let settings = &self.settings;
-        let server = (settings.host.as_str(), settings.port);
-        let wrapper = self.tls.clone().filter(|_| settings.tls == Tls::Implicit);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(settings.timeout), &self.hello, wrapper, None)
-                .await
-                .map_err(|why| self.temporary("cannot be reached", &why, "check notify.smtp.{host,port,tls}"))?;
+        let hello = settings.helo.as_deref().unwrap_or("[127.0.0.1]");
+        let unreachable =
+            |why: &dyn std::fmt::Display| self.temporary("cannot be reached", why, "check notify.smtp.{host,port,tls}");
+        let tls = self.tls.as_ref().filter(|_| settings.tls == Tls::Implicit);
+        let connected = Session::connect(&settings.host, settings.port, self.patience, tls).await;
+        let mut session = connected.map_err(|why| unreachable(&why))?;
+        let greeting = session.greeting().await.map_err(|why| match why {
+            NoReply::Late(limit) => self.too_slow("was not ready", limit),
+            why => unreachable(&why),
+        })?;
+        for reply in [Ok(greeting), session.hello(hello).await] {
+            positive(reply).map_err(|why| unreachable(&why))?;
+        }
         if let (Tls::StartTls, Some(tls)) = (settings.tls, &self.tls) {
-            connection
-                .starttls(tls.clone(), &self.hello)
+            session = self
+                .start_tls(session, tls, hello)
                 .await
                 .map_err(|why| self.temporary("did not start TLS", &why, "check notify.smtp.tls"))?;
         }
         if let Some(login) = &settings.login {
-            let credentials = Credentials::new(login.user.clone(), login.password.to_string());
-            let accepted = connection.auth(DEFAULT_MECHANISMS, &credentials).await;
-            if let Err(why) = accepted {
-                connection.abort().await;
-                return Err(self.temporary(
-                    "refused the login",
-                    &why,
-                    "check notify.smtp.user and notify.smtp.password",
-                ));
-            }
+            positive(session.log_in(login).await).map_err(|why| {
+                self.temporary("refused the login", &why, "check notify.smtp.user and notify.smtp.password")
+            })?;
         }
-        Ok(connection)
+        Ok(session)
     }
 
-    async fn hand_over(&self, connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<(), DeliveryError> {
-        let server = connection.server_info();
-        let ascii = mail.envelope().to().iter().all(|address| AsRef::<str>::as_ref(address).is_ascii());
-        if !ascii && !server.supports_feature(Extension::SmtpUtfEight) {
+    async fn start_tls(&self, mut session: Session, tls: &Encryption, hello: &str) -> Result<Session, String> {
+        if !session.knows("STARTTLS") {
+            return Err("it does not offer STARTTLS".to_owned());
+        }
+        positive(session.command("STARTTLS").await)?;
+        let mut session = session.encrypt(tls).await.map_err(|why| why.to_string())?;
+        positive(session.hello(hello).await)?;
+        Ok(session)
+    }
+
+    async fn hand_over(&self, session: &mut Session, mail: &Mail) -> Result<(), DeliveryError> {
+        let envelope = mail.envelope();
+        let from = envelope.from().map_or("", AsRef::as_ref);
+        let to: Vec<&str> = envelope.to().iter().map(AsRef::as_ref).collect();
+        let ascii = from.is_ascii() && to.iter().all(|address| address.is_ascii());
+        if !ascii && !session.knows("SMTPUTF8") {
             return Err(DeliveryError::Permanent(format!(
                 "{} does not know SMTPUTF8, so it cannot reach an address that is not ASCII; give the engineer another.",
                 self.name()
             )));
         }
-        let bytes = if server.supports_feature(Extension::EightBitMime) { mail.bytes() } else { mail.seven_bit() };
-        let Err(why) = connection.send(mail.envelope(), bytes).await else { return Ok(()) };
-        // A server may quote the mail in its reply; what it quotes must not reach the records.
-        let reply = reply(&why);
-        let reply = if mail.is_named_in(&reply) { status(&why) } else { reply };
-        // 530: the server wants a login first (RFC 4954). That is a matter of settings, not of this mail.
-        let for_good = why.is_permanent() && why.status().is_none_or(|code| u16::from(code) != 530);
-        Err(if for_good {
-            DeliveryError::Permanent(format!(
-                "{} refused the mail for good ({reply}); check the engineer's address and notify.smtp.from.",
+        let bytes = if session.knows("8BITMIME") { mail.bytes() } else { mail.seven_bit() };
+        let mut hello = format!("MAIL FROM:<{from}>");
+        if !ascii {
+            hello.push_str(" SMTPUTF8");
+        }
+        if !bytes.is_ascii() {
+            hello.push_str(" BODY=8BITMIME");
+        }
+        self.step(session.command(&hello).await, Step::Mail, mail)?;
+        for address in to {
+            self.step(session.command(&format!("RCPT TO:<{address}>")).await, Step::Recipient, mail)?;
+        }
+        let go_on = self.step(session.command("DATA").await, Step::Data, mail)?;
+        if go_on.code() != 354 {
+            return Err(self.not_taken(&go_on, mail));
+        }
+        session.send(bytes).await.map_err(|why| self.not_taken_because(&why))?;
+        // From here on the server may have the mail.
+        match session.end().await {
+            Ok(reply) if (400..600).contains(&reply.code()) => self.step(Ok(reply), Step::FinalDot, mail).map(|_| ()),
+            Ok(reply) if (200..300).contains(&reply.code()) => Ok(()),
+            Ok(reply) => Err(self.unknown(&self.words(&reply, mail))),
+            Err(NoReply::NotUnderstood(_)) => Err(self.unknown("the answer has no code")),
+            Err(why) => Err(self.unknown(&why.to_string())),
+        }
+    }
+
+    /// What a reply before the mail was taken means.
+    fn step(&self, reply: Result<Reply, NoReply>, step: Step, mail: &Mail) -> Result<Reply, DeliveryError> {
+        let reply = reply.map_err(|why| self.not_taken_because(&why))?;
+        if reply.is_positive() {
+            return Ok(reply);
+        }
+        let words = self.words(&reply, mail);
+        Err(match fault(step, &reply) {
+            Fault::Passing => self.not_taken(&reply, mail),
+            Fault::Settings => DeliveryError::Temporary(format!(
+                "{} refused the mail because of a setting ({words}); check notify.smtp.from, notify.smtp.user, the mail \
+                 server's rules for this machine, and the engineer's address. It is tried again.",
                 self.name()
-            ))
-        } else {
-            DeliveryError::Temporary(format!("{} did not take the mail ({reply}).", self.name()))
+            )),
+            Fault::Recipient => DeliveryError::Permanent(format!(
+                "{} refused the mail for good ({words}); correct the engineer's address, or send the notice elsewhere with \
+                 'tacdrop notice readdress'.",
+                self.name()
+            )),
+            Fault::Content => DeliveryError::Permanent(format!(
+                "{} refused the mail for good ({words}); once it takes such mails, send it with 'tacdrop notice retry'.",
+                self.name()
+            )),
         })
+    }
+
+    fn not_taken(&self, reply: &Reply, mail: &Mail) -> DeliveryError {
+        DeliveryError::Temporary(format!("{} did not take the mail ({}).", self.name(), self.words(reply, mail)))
+    }
+
+    fn not_taken_because(&self, why: &NoReply) -> DeliveryError {
+        match why {
+            NoReply::Late(limit) => self.too_slow("did not take the mail", *limit),
+            // A server may quote the mail in what is no reply.
+            NoReply::NotUnderstood(_) => DeliveryError::Temporary(format!(
+                "{} did not take the mail (its answer was not understood).",
+                self.name()
+            )),
+            why @ NoReply::Gone(_) => {
+                DeliveryError::Temporary(format!("{} did not take the mail ({why}).", self.name()))
+            }
+        }
+    }
+
+    fn unknown(&self, why: &str) -> DeliveryError {
+        DeliveryError::Unknown(format!("{} did not say whether it took the mail ({why}).", self.name()))
+    }
+
+    /// A server may quote the mail in its reply; what it quotes must not reach the records.
+    fn words(&self, reply: &Reply, mail: &Mail) -> String {
+        let shown = reply.shown();
+        if mail.is_named_in(&shown) { reply.code().to_string() } else { shown }
     }
 
     fn name(&self) -> String {
         format!("The mail server {}:{}", self.settings.host, self.settings.port)
     }
 
-    fn temporary(&self, what: &str, why: &SmtpError, advice: &str) -> DeliveryError {
-        DeliveryError::Temporary(format!("{} {what} ({}); {advice}.", self.name(), reply(why)))
+    fn temporary(&self, what: &str, why: &dyn std::fmt::Display, advice: &str) -> DeliveryError {
+        DeliveryError::Temporary(format!("{} {what} ({why}); {advice}.", self.name()))
     }
 
-    fn too_slow(&self, what: &str) -> DeliveryError {
-        let seconds = self.settings.timeout.as_secs();
+    fn too_slow(&self, what: &str, limit: Duration) -> DeliveryError {
+        let seconds = limit.as_secs();
         DeliveryError::Temporary(format!("{} {what} within {seconds} s (notify.smtp.timeout_seconds).", self.name()))
+    }
+}
+
+/// A positive reply, or what stands in its place for people.
+fn positive(reply: Result<Reply, NoReply>) -> Result<Reply, String> {
+    match reply {
+        Ok(reply) if reply.is_positive() => Ok(reply),
+        Ok(reply) => Err(reply.shown()),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The server says itself that it is temporary.
+    Passing,
+    /// Who may send what from where: relay, sender, login, policy. It goes away when somebody changes a setting, here or there.
+    Settings,
+    /// There is no such recipient.
+    Recipient,
+    /// The mail itself: too large, not wanted.
+    Content,
+}
+
+/// What a refusal is about. In doubt a setting: a notice that is tried again costs little, one that is lost costs a file that nobody
+/// is told of.
+fn fault(step: Step, reply: &Reply) -> Fault {
+    if !reply.is_refusal() {
+        return Fault::Passing;
+    }
+    // Not in force, wrong order, login wanted (RFC 4954, section 6): never about this mail.
+    if matches!(reply.code(), 500..=504 | 530..=539) {
+        return Fault::Settings;
+    }
+    let about_us = || {
+        let words = reply.lines().join(" ").to_ascii_lowercase();
+        let all = [
+            "relay",
+            "sender",
+            "authenti",
+            "log in",
+            "login",
+            "rcpthosts",
+            "client host",
+            "helo",
+            "spf",
+            "blocked",
+            "denied",
+            "policy",
+        ];
+        all.iter().any(|word| words.contains(word))
+    };
+    match (step, reply.enhanced()) {
+        // The recipient's mailbox or domain (RFC 3463, section 3.2; 5.1.10: RFC 7505), or a mailbox that is disabled.
+        (Step::Recipient | Step::Data | Step::FinalDot, Some((1, 1..=3 | 6 | 10) | (2, 1))) => Fault::Recipient,
+        (Step::Recipient, Some((1, 0)) | None) if matches!(reply.code(), 550 | 551 | 553) && !about_us() => {
+            Fault::Recipient
+        }
+        (Step::FinalDot, Some((3 | 6, _))) => Fault::Content,
+        (Step::FinalDot, None) if !about_us() => Fault::Content,
+        _ => Fault::Settings,
     }
 }
 
@@ -157,29 +322,14 @@ impl Carrier for Smtp {
     }
 
     async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
-        let limit = self.settings.timeout;
-        let mut connection = timeout(limit, self.connect()).await.map_err(|_| self.too_slow("was not ready"))??;
-        timeout(limit, self.hand_over(&mut connection, mail))
-            .await
-            .map_err(|_| self.too_slow("did not take the mail"))??;
-        // Taken is taken: whatever comes of the goodbye, the mail must not be sent again.
-        let _ = timeout(GOODBYE, connection.quit()).await;
-        Ok(())
+        let mut session = self.connect().await?;
+        let outcome = self.hand_over(&mut session, mail).await;
+        // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again.
+        if !matches!(outcome, Err(DeliveryError::Unknown(_))) {
+            let _ = timeout(GOODBYE, session.command("QUIT")).await;
+        }
+        outcome
     }
-}
-
-/// What went wrong, on one line: the server's code and words, or the machine's.
-fn reply(why: &SmtpError) -> String {
-    let words = why.source().map(ToString::to_string).unwrap_or_else(|| why.to_string());
-    let words = match why.status() {
-        Some(code) => format!("{code} {words}"),
-        None => words,
-    };
-    inert::short_line(words.trim(), REPLY)
-}
-
-fn status(why: &SmtpError) -> String {
-    why.status().map_or_else(|| "its words are not kept: they name a file".to_owned(), |code| code.to_string())
 }
 
 #[cfg(test)]
@@ -312,10 +462,18 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_refusal_of_the_mail_is_for_good() {
-        let cases: [(Script, bool, &str); 10] = [
+        let cases: [(Script, bool, &str); 18] = [
             (&[("RCPT", "550 no such user")], true, "refused the mail for good (550 no such user)"),
-            (&[("MAIL", "501 bad sender")], true, "(501 bad sender)"),
+            (&[("RCPT", "550 5.1.1 <anna@example.org>: unknown")], true, "'tacdrop notice readdress'"),
+            (&[("RCPT", "550 5.7.1 Relaying denied")], false, "because of a setting (550 5.7.1 Relaying denied)"),
+            (&[("RCPT", "550 relay not permitted")], false, "because of a setting"),
+            (&[("RCPT", "553 not in my rcpthosts (#5.7.1)")], false, "because of a setting"),
+            (&[("RCPT", "550 5.1.8 Sender address rejected")], false, "because of a setting"),
+            (&[("RCPT", "554 5.7.1 Relay access denied")], false, "because of a setting"),
+            (&[("MAIL", "501 bad sender")], false, "(501 bad sender)"),
+            (&[("MAIL", "553 5.7.1 not owned by user")], false, "(553 5.7.1 not owned by user)"),
             (&[("end", "554 spam")], true, "(554 spam)"),
+            (&[("end", "552 5.3.4 too large")], true, "'tacdrop notice retry'"),
             (&[("RCPT", "450 mailbox busy")], false, "did not take the mail (450 mailbox busy)"),
             (&[("end", "451 later")], false, "(451 later)"),
             (&[("MAIL", "530 authentication required")], false, "(530 authentication required)"),
@@ -330,6 +488,26 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
             assert!(error.to_string().starts_with("The mail server 127.0.0.1:"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn behind_the_final_dot_the_code_decides_and_silence_is_no_refusal() {
+        for taken in ["250", "250-one\r\n250-two\r\n250 three", "251 \u{fc}bernommen", "250 ok\n"] {
+            let script: Script = Box::leak(Box::new([("end", taken)]));
+            carry(settings(sink(script).await.port)).await.unwrap();
+        }
+        for lost in ["what?", "354 go on", ""] {
+            let script: Script = Box::leak(Box::new([("end", lost)]));
+            let error = carry(settings(sink(script).await.port)).await.unwrap_err();
+            assert!(matches!(error, DeliveryError::Unknown(_)), "{lost}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_know_ehlo_hears_helo() {
+        let sink = sink(&[("EHLO", "502 what?")]).await;
+        carry(settings(sink.port)).await.unwrap();
+        assert_eq!(sink.heard.lock().unwrap()[1], "HELO [127.0.0.1]");
     }
 
     #[tokio::test]

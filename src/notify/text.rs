@@ -57,8 +57,9 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
         priority: priority(ticket.priority, language),
         organisation: inert::short_line(&ticket.organisation, BODY_TEXT),
         total: news.total(),
-        more: news.total().saturating_sub(count(files.len())),
+        more: news.total().saturating_sub(count(files.len())).saturating_sub(count(notice.unreadable.len())),
         files,
+        unreadable: &notice.unreadable,
         reference: &ticket.reference,
         notice: notice.id.to_string(),
     };
@@ -79,6 +80,7 @@ struct Letter<'a> {
     files: Vec<Block>,
     total: u64,
     more: u64,
+    unreadable: &'a [String],
     reference: &'a Word,
     notice: String,
 }
@@ -104,9 +106,12 @@ struct Sums {
 
 impl Sums {
     fn of(notice: &DueNotice) -> Self {
+        let unreadable = count(notice.unreadable.len());
         let of = |wanted: fn(&News) -> bool| count(notice.files.iter().filter(|file| wanted(&file.news)).count());
         Self {
-            arrived: of(|news| matches!(news, News::Arrived(_))).saturating_add(notice.more_files),
+            arrived: of(|news| matches!(news, News::Arrived(_)))
+                .saturating_add(notice.more_files)
+                .saturating_add(unreadable),
             incomplete: of(|news| matches!(news, News::Incomplete(_))).saturating_add(notice.more_unfinished),
             expiring: of(|news| matches!(news, News::Expiring { .. })),
         }
@@ -176,7 +181,7 @@ impl Block {
         Self {
             number,
             // A path has at most 1024 bytes: it is never cut.
-            name: inert::line(&file.path.to_string()).into_owned(),
+            name: inert::quoted(file.path.to_bytes().strip_prefix(b"/").unwrap_or_default()),
             notes: notes::of(file, language),
             uploaded_by: inert::short_line(&file.uploaded_by, BODY_TEXT),
             whole: match &file.news {
@@ -259,7 +264,7 @@ Priority: 2 (high)
 Organisation: Müller & Söhne GmbH
 
 --- 1 of 2 ---
-logs/show tech Größe.txt
+File: \"logs/show tech Größe.txt\"
 Size: 4.2 MiB (4,404,020 bytes)
 Uploaded by: XT-4711
 Received: 2023-11-14 22:13:20 UTC
@@ -271,7 +276,7 @@ Fetch it with:
 sftp -P 2222 'anna@files.example.org:/XT-4711/logs/show tech Größe.txt'
 
 --- 2 of 2 ---
-core.gz
+File: \"core.gz\"
 Version 3, replaces version 2 (12,345 bytes)
 Size: 1 byte
 Uploaded by: XT-4711
@@ -295,7 +300,7 @@ Priorität: 2 (hoch)
 Organisation: Müller & Söhne GmbH
 
 --- 1 von 2 ---
-logs/show tech Größe.txt
+Datei: \"logs/show tech Größe.txt\"
 Größe: 4,2 MiB (4.404.020 Bytes)
 Hochgeladen von: XT-4711
 Empfangen: 2023-11-14 22:13:20 UTC
@@ -307,7 +312,7 @@ Abholen mit:
 sftp -P 2222 'anna@files.example.org:/XT-4711/logs/show tech Größe.txt'
 
 --- 2 von 2 ---
-core.gz
+Datei: \"core.gz\"
 Version 3, ersetzt Version 2 (12.345 Bytes)
 Größe: 1 Byte
 Hochgeladen von: XT-4711
@@ -358,7 +363,7 @@ Von tacdrop verschickt als Mitteilung
         notice.files = (0..51).map(|i| file(&format!("file-{i}.txt"), i + 1)).collect();
         let text = write(&notice).unwrap();
         assert_eq!(text.subject, "[XT-4711] 51 new files: BGP flaps after the upgrade");
-        assert!(text.body.contains("--- 50 of 51 ---\nfile-49.txt\n"));
+        assert!(text.body.contains("--- 50 of 51 ---\nFile: \"file-49.txt\"\n"));
         assert!(!text.body.contains("file-50.txt"));
         let tail = "\n1 more file is not shown here. List all with:\ntacdrop artifact list XT-4711\n\nSent by";
         assert!(text.body.contains(tail), "{}", text.body);

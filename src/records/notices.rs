@@ -1,5 +1,7 @@
 //! Notices and the outbox: what people are still to be told.
 
+use std::time::Duration;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -27,13 +29,17 @@ pub struct NoticeRow {
     pub next_attempt_at: Option<Time>,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// How often it was handed over and no answer came.
+    pub lost_answers: u64,
+    /// A mail address that takes the place of the recipient's.
+    pub address: Option<String>,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT n.id, n.ticket, n.recipient, n.state, n.channel, n.attempts, n.created_at, n.next_attempt_at, \
-             n.last_error FROM notice n ",
+            "SELECT n.id, n.ticket, n.recipient, COALESCE(n.ending, n.state) AS state, n.channel, n.attempts, n.created_at, \
+             n.next_attempt_at, n.last_error, n.lost_answers, n.address FROM notice n ",
             $rest
         )
     };
@@ -50,6 +56,8 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
         created_at: Time::from_millis(row.try_get("created_at")?),
         next_attempt_at: row.try_get::<Option<i64>, _>("next_attempt_at")?.map(Time::from_millis),
         last_error: row.try_get("last_error")?,
+        lost_answers: unsigned(row, "notice", "lost_answers")?,
+        address: row.try_get("address")?,
     })
 }
 
@@ -204,7 +212,7 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
 /// If the database fails.
 pub async fn delivered(conn: &mut Conn, id: NoticeId, channel: &str, now: Time) -> Result<(), RecordsError> {
     sqlx::query(
-        "UPDATE notice SET state = 'delivered', channel = $2, delivered_at = $3, next_attempt_at = NULL, \
+        "UPDATE notice SET state = 'delivered', ending = NULL, channel = $2, delivered_at = $3, next_attempt_at = NULL, \
          attempts = attempts + 1, last_error = NULL WHERE id = $1",
     )
     .bind(&id.as_bytes()[..])
@@ -215,7 +223,8 @@ pub async fn delivered(conn: &mut Conn, id: NoticeId, channel: &str, now: Time) 
     Ok(())
 }
 
-/// Writes down that a try failed, and when the next one is; none: given up.
+/// Writes down that a try failed, and when the next one is; none: given up. `lost`: the mail was handed over, and no answer came.
+/// A notice that was ever handed over so ends as `unknown`. One that was dismissed meanwhile stays so.
 ///
 /// # Errors
 /// If the database fails.
@@ -225,30 +234,146 @@ pub async fn tried(
     channel: &str,
     error: &str,
     next: Option<Time>,
+    lost: bool,
 ) -> Result<(), RecordsError> {
     sqlx::query(
-        "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, channel = $2, \
-         attempts = attempts + 1, last_error = $3, next_attempt_at = $4 WHERE id = $1",
+        "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, \
+         ending = CASE WHEN $4 IS NULL AND lost_answers + $5 > 0 THEN 'unknown' ELSE NULL END, channel = $2, \
+         attempts = attempts + 1, lost_answers = lost_answers + $5, last_error = $3, next_attempt_at = $4 \
+         WHERE id = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed'",
     )
     .bind(&id.as_bytes()[..])
     .bind(channel)
     .bind(error)
     .bind(next.map(Time::millis))
+    .bind(i64::from(lost))
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Sends a ticket's waiting notices to another engineer.
+/// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may have come (but not what was
+/// dismissed), as if it had never been tried.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE notice SET recipient = $2 WHERE ticket = $1 AND state IN ('settling', 'pending')")
-        .bind(ticket.as_str())
+pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Time) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE notice SET recipient = $2, address = NULL, attempts = 0, lost_answers = 0, ending = NULL, \
+         next_attempt_at = CASE WHEN state = 'settling' THEN next_attempt_at ELSE $3 END, \
+         state = CASE WHEN state = 'settling' THEN state ELSE 'pending' END \
+         WHERE ticket = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed'",
+    )
+    .bind(ticket.as_str())
+    .bind(recipient.as_str())
+    .bind(now.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One notice.
+///
+/// # Errors
+/// If the database fails.
+pub async fn by_id(conn: &mut Conn, id: NoticeId) -> Result<Option<NoticeRow>, RecordsError> {
+    let row = sqlx::query(select!("WHERE n.id = $1")).bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
+    row.as_ref().map(notice).transpose()
+}
+
+/// The notices that ended without being delivered, oldest first; not those that were dismissed.
+///
+/// # Errors
+/// If the database fails.
+pub async fn ended_undelivered(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError> {
+    let rows = sqlx::query(select!(
+        "WHERE n.state = 'failed' AND COALESCE(n.ending, '') <> 'dismissed' ORDER BY n.created_at, n.id"
+    ));
+    rows.fetch_all(conn).await?.iter().map(notice).collect()
+}
+
+/// Has a notice tried again at once, as if it had never been tried.
+///
+/// # Errors
+/// If the database fails.
+pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
+         WHERE id = $1 AND state <> 'delivered'",
+    )
+    .bind(&id.as_bytes()[..])
+    .bind(now.millis())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives a notice another recipient, or another address for the one that it has.
+///
+/// # Errors
+/// If the database fails.
+pub async fn readdress(
+    conn: &mut Conn,
+    id: NoticeId,
+    recipient: &Word,
+    address: Option<&str>,
+) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'")
+        .bind(&id.as_bytes()[..])
         .bind(recipient.as_str())
+        .bind(address)
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Ends a notice that need not be delivered any more.
+///
+/// # Errors
+/// If the database fails.
+pub async fn dismiss(conn: &mut Conn, id: NoticeId) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE notice SET state = 'failed', ending = 'dismissed', next_attempt_at = NULL \
+         WHERE id = $1 AND state <> 'delivered'",
+    )
+    .bind(&id.as_bytes()[..])
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The wall clock went back by `by`: everything that waits keeps its distance from now.
+///
+/// # Errors
+/// If the database fails.
+pub async fn clock_went_back(conn: &mut Conn, by: Duration) -> Result<(), RecordsError> {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    sqlx::query(
+        "UPDATE notice SET created_at = created_at - $1, next_attempt_at = next_attempt_at - $1 \
+         WHERE next_attempt_at IS NOT NULL",
+    )
+    .bind(by)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE held_notice SET due = due - $1").bind(by).execute(conn).await?;
+    Ok(())
+}
+
+/// The wall clock may have gone back while no server ran: nothing waits longer than `longest` from now on.
+///
+/// # Errors
+/// If the database fails.
+pub async fn wait_at_most(conn: &mut Conn, now: Time, longest: Duration) -> Result<(), RecordsError> {
+    let latest = now.plus(longest).millis();
+    sqlx::query(
+        "UPDATE notice SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, next_attempt_at = \
+         CASE WHEN next_attempt_at > $2 OR created_at > $1 THEN $1 ELSE next_attempt_at END \
+         WHERE next_attempt_at IS NOT NULL AND (next_attempt_at > $2 OR created_at > $1)",
+    )
+    .bind(now.millis())
+    .bind(latest)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -322,7 +322,7 @@ impl Shares {
         Ok(token)
     }
 
-    /// Gives a ticket, and the notices that wait, to another engineer.
+    /// Gives a ticket to another engineer, who gets the notices that wait, failed, or perhaps never came.
     ///
     /// # Errors
     /// If there is no such ticket or engineer, or the records fail.
@@ -333,7 +333,7 @@ impl Shares {
             return Err(Error::operator(format!("engineer {engineer} is disabled")));
         }
         tickets::assign(tx.conn(), reference, engineer).await?;
-        notices::redirect(tx.conn(), reference, engineer).await?;
+        notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), "ticket.assigned", Some(reference), json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }

@@ -9,8 +9,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, NoticeState, ObjectPlace, ShareId, SharePath, Time, Transport, Verdict,
-    VersionState, Word,
+    Algorithm, ArtifactId, DirectoryId, FileName, NoticeState, ObjectPlace, ShareId, SharePath, Time, Transport,
+    Verdict, VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
@@ -90,6 +90,8 @@ pub struct NoticeLine {
     pub next_attempt_at: Option<Time>,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// How often it was handed over and no answer came: perhaps it was delivered.
+    pub lost_answers: u64,
 }
 
 /// An artifact that a notice speaks of.
@@ -97,8 +99,10 @@ pub struct NoticeLine {
 pub struct NoticeArtifact {
     /// The artifact's id.
     pub id: String,
-    /// Where it lies in the share.
-    pub path: String,
+    /// Where it lies in the share; none if that cannot be read.
+    pub path: Option<String>,
+    /// Why its path cannot be read.
+    pub problem: Option<String>,
     /// Its version.
     pub version: u64,
     /// Why: `available`, `incomplete` or `expiring`.
@@ -178,7 +182,17 @@ impl Shares {
                 after = rows.last().map(|row| row.id);
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
-                    let path = path.join(open_name(&mut conn, &keys, row.id, sealed).await?);
+                    let name = match open_name(&mut conn, &keys, row.id, sealed).await {
+                        Ok(name) => name,
+                        Err(error) if error.is_temporary() => return Err(error),
+                        // It stays in the list, and what lies below it, under a name that says which it is.
+                        Err(error) => {
+                            let id = ArtifactId::from_bytes(row.id);
+                            tracing::error!(%id, %error, "a name cannot be read; run 'tacdrop store check'");
+                            stand_in(&row.id)?
+                        }
+                    };
+                    let path = path.join(name);
                     if row.is_directory {
                         directories.push((DirectoryId::from_bytes(row.id), path));
                     } else {
@@ -347,15 +361,22 @@ impl Shares {
         let mut lines = Vec::new();
         for notice in notices::list(&mut conn, only).await? {
             let ticket = existing_ticket(&mut conn, &notice.ticket).await?;
-            let keys = self.0.keys.share(ticket.share).await?;
+            // Keys that cannot be had make the paths of one ticket unreadable, and take no other ticket's notices along.
+            let keys = self.0.keys.share(ticket.share).await;
             let engineers = crate::records::people::engineers(&mut conn, Some(notice.recipient.as_str())).await?;
             let mut artifacts = Vec::new();
             for told in notices::told(&mut conn, notice.id).await? {
                 let Some(version) = versions::by_id(&mut conn, told.version).await? else { continue };
                 let entry = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
+                let path = match &keys {
+                    Ok(keys) => path_of(&mut conn, keys, version.artifact.as_bytes()).await,
+                    Err(error) => Err(Error::operator(error.to_string())),
+                };
+                let (path, problem) = shown_or_named(version.artifact, path)?;
                 artifacts.push(NoticeArtifact {
                     id: version.artifact.to_string(),
-                    path: path_of(&mut conn, &keys, version.artifact.as_bytes()).await?.to_string(),
+                    path,
+                    problem,
                     version: entry.map_or(0, |entry| entry.number_base) + version.number,
                     about: told.about.as_str(),
                 });
@@ -365,17 +386,39 @@ impl Shares {
                 ticket: notice.ticket.to_string(),
                 artifacts,
                 channel: notice.channel,
-                recipient: engineers
-                    .into_iter()
-                    .next()
-                    .map_or_else(|| notice.recipient.to_string(), |engineer| engineer.email),
+                recipient: notice
+                    .address
+                    .or_else(|| engineers.into_iter().next().map(|engineer| engineer.email))
+                    .unwrap_or_else(|| notice.recipient.to_string()),
                 state: notice.state,
                 attempts: notice.attempts,
                 next_attempt_at: notice.next_attempt_at,
                 last_error: notice.last_error,
+                lost_answers: notice.lost_answers,
             });
         }
         Ok(lines)
+    }
+}
+
+/// What stands for a name that cannot be read.
+fn stand_in(id: &[u8; 16]) -> Result<FileName, Error> {
+    let text = format!("(unreadable name of {})", ArtifactId::from_bytes(*id));
+    FileName::new(text.as_bytes()).map_err(|_| Error::operator("a name cannot be shown"))
+}
+
+/// A path for a list, or the sentence that stands in its place: one file that cannot be read takes no list along. What is only
+/// temporary (a database that does not answer) is no fault of that file.
+pub(crate) fn shown_or_named(
+    artifact: ArtifactId,
+    path: Result<SharePath, Error>,
+) -> Result<(Option<String>, Option<String>), Error> {
+    match path {
+        Ok(path) => Ok((Some(path.to_string()), None)),
+        Err(error) if error.is_temporary() => Err(error),
+        Err(error) => {
+            Ok((None, Some(format!("artifact {artifact} has no readable path ({error}); run 'tacdrop store check'"))))
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Where an artifact lies, in the words that an SFTP client takes.
 
-use crate::model::{SharePath, Word};
+use std::borrow::Cow;
+
+use crate::model::alias::alias;
+use crate::model::{FileName, SharePath, Word};
+use crate::notify::inert;
 
 /// The address that people reach the server at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +43,23 @@ impl PublicAddress {
     /// The one line that fetches an artifact with OpenSSH, for a POSIX shell.
     pub fn fetch_command(&self, engineer: &Word, ticket: &Word, path: &SharePath) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let remote = String::from_utf8_lossy(&glob_escaped(path)).into_owned();
+        let remote = String::from_utf8_lossy(&glob_escaped(&typeable(path))).into_owned();
         format!("scp -P {} {} .", self.port, shell_word(&format!("{engineer}@{host}:/{ticket}{remote}")))
     }
+}
+
+/// The path in names that can be typed: each name that is not UTF-8, or holds what acts, by its alias, by which engineers see it.
+/// Any other name stays as it is, and so does a name whose alias another one of its directory may have.
+fn typeable(path: &SharePath) -> SharePath {
+    let names: Vec<FileName> = path
+        .names()
+        .iter()
+        .map(|name| match str::from_utf8(name.as_bytes()) {
+            Ok(text) if matches!(inert::line(text), Cow::Borrowed(_)) => name.clone(),
+            _ => alias(name),
+        })
+        .collect();
+    SharePath::from_names(names)
 }
 
 /// OpenSSH's scp takes the remote path of a download as a pattern: its special characters get a backslash.

@@ -95,7 +95,7 @@ impl Login {
         self.0.language
     }
 
-    /// One line that says where a customer is: the ticket, its title, and whether it can only be read.
+    /// One line that says where a customer is: the ticket, and whether it can only be read.
     pub fn greeting(&self) -> Option<&str> {
         self.0.greeting.as_deref()
     }
@@ -261,12 +261,10 @@ impl Shares {
     }
 }
 
-/// What a customer reads after the login.
+/// What a customer reads after the login. Nothing that somebody typed: scripts around clients (`sos report --upload`) look for
+/// words like "Permission denied" in all that a client prints before its prompt.
 fn greeting(ticket: &Ticket, language: Language) -> String {
     let mut line = format!("Ticket {}", ticket.reference);
-    if let Some(title) = &ticket.title {
-        line = format!("{line}: {title}");
-    }
     if ticket.status == TicketStatus::Closed {
         line = format!("{line}. {}", Refusal::TicketClosed.sentence(language));
     }

@@ -30,6 +30,7 @@ mod place;
 mod points;
 mod read_ahead;
 mod recovery;
+mod resend;
 mod restore;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
@@ -71,6 +72,7 @@ pub use login::{Login, Origin};
 pub use outbox::NoticeQueue;
 pub use outlet::{Gone, Outlet};
 pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
+pub use resend::{NewAddress, NoticeChange};
 pub use restore::{HostKeys, RestoredBackup};
 pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
 #[cfg(any(test, feature = "bench"))]

@@ -168,11 +168,12 @@ impl Shares {
         Ok(Some(DueNotice {
             id: notice.id,
             attempts: u32::try_from(notice.attempts).unwrap_or(u32::MAX),
+            lost_answers: u32::try_from(notice.lost_answers).unwrap_or(u32::MAX),
             created_at: notice.created_at,
             first_of_ticket: first,
             recipient: mail::Recipient {
                 name: engineer.name,
-                address: engineer.email,
+                address: notice.address.clone().unwrap_or(engineer.email),
                 language: engineer.language.or(ticket.language).unwrap_or(Language::En),
             },
             ticket: mail::TicketLine {
@@ -184,6 +185,7 @@ impl Shares {
             files: telling.files,
             more_files: telling.more_files,
             more_unfinished: telling.more_unfinished,
+            unreadable: telling.unreadable,
         }))
     }
 
@@ -229,7 +231,7 @@ impl Shares {
                 Err(error) => {
                     tracing::error!(notice = %row.id, %error, "a notice cannot be put together");
                     let mut tx = self.0.records.begin().await?;
-                    notices::tried(tx.conn(), row.id, "none", &error.to_string(), None).await?;
+                    notices::tried(tx.conn(), row.id, "none", &error.to_string(), None, false).await?;
                     tx.commit().await?;
                 }
             }
@@ -259,7 +261,8 @@ impl Shares {
 
     async fn note_failure(&self, id: NoticeId, attempt: &Attempt) -> Result<(), Error> {
         let mut tx = self.0.records.begin().await?;
-        notices::tried(tx.conn(), id, attempt.channel.as_str(), &attempt.sentence, attempt.retry_at).await?;
+        let Attempt { channel, sentence, retry_at, lost_answer, .. } = attempt;
+        notices::tried(tx.conn(), id, channel.as_str(), sentence, *retry_at, *lost_answer).await?;
         Ok(tx.commit().await?)
     }
 }
@@ -293,5 +296,24 @@ impl Outbox for NoticeQueue {
 
     async fn failed(&self, id: NoticeId, attempt: Attempt) -> Result<(), OutboxError> {
         self.0.note_failure(id, &attempt).await.map_err(OutboxError::new)
+    }
+
+    async fn begins(&self, now: Time, longest: Duration) -> Result<(), OutboxError> {
+        let longest = longest.max(self.0.0.settings.settle_max);
+        let limited = async {
+            let mut tx = self.0.0.records.begin().await?;
+            notices::wait_at_most(tx.conn(), now, longest).await?;
+            Ok::<_, Error>(tx.commit().await?)
+        };
+        limited.await.map_err(OutboxError::new)
+    }
+
+    async fn clock_went_back(&self, by: Duration) -> Result<(), OutboxError> {
+        let moved = async {
+            let mut tx = self.0.0.records.begin().await?;
+            notices::clock_went_back(tx.conn(), by).await?;
+            Ok::<_, Error>(tx.commit().await?)
+        };
+        moved.await.map_err(OutboxError::new)
     }
 }

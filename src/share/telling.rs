@@ -31,11 +31,13 @@ pub(super) struct Telling {
     pub(super) files: Vec<FileLine>,
     pub(super) more_files: u64,
     pub(super) more_unfinished: u64,
+    /// The artifacts whose names or places cannot be read, by id.
+    pub(super) unreadable: Vec<String>,
 }
 
 impl Telling {
     pub(super) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.more_files == 0 && self.more_unfinished == 0
+        self.files.is_empty() && self.more_files == 0 && self.more_unfinished == 0 && self.unreadable.is_empty()
     }
 }
 
@@ -52,12 +54,22 @@ pub(super) async fn of(
     let told: Vec<ToldRow> = told.into_iter().filter(has_news).collect();
     let (shown, rest) = told.split_at(told.len().min(FILES_SHOWN));
     let more_unfinished = rest.iter().filter(|row| row.about != About::Available).count() as u64;
-    let mut telling = Telling { files: Vec::new(), more_files: rest.len() as u64 - more_unfinished, more_unfinished };
+    let more_files = rest.len() as u64 - more_unfinished;
+    let mut telling = Telling { files: Vec::new(), more_files, more_unfinished, unreadable: Vec::new() };
     let mut longer = Vec::new();
     for row in shown {
         let Some(version) = versions::by_id(&mut conn, row.version).await? else { continue };
         let teller = Teller { house, keys, notice, address, in_this: &all };
-        let (line, before) = teller.line(&mut conn, row, &version).await?;
+        let (line, before) = match teller.line(&mut conn, row, &version).await {
+            Ok(line) => line,
+            Err(error) if error.is_temporary() => return Err(error),
+            // One file without a path takes no other one along.
+            Err(error) => {
+                tracing::error!(artifact = %row.artifact, notice = %notice.id, %error, "a notice cannot name a file");
+                telling.unreadable.push(row.artifact.to_string());
+                continue;
+            }
+        };
         if let Some(before) = before {
             longer.push((telling.files.len(), before, version));
         }

@@ -64,7 +64,18 @@ fn json_has_what_programs_rely_on() {
     let notices = house.await_notices(1);
     assert_keys(
         &notices[0],
-        &["id", "ticket", "artifacts", "channel", "recipient", "state", "attempts", "next_attempt_at", "last_error"],
+        &[
+            "id",
+            "ticket",
+            "artifacts",
+            "channel",
+            "recipient",
+            "state",
+            "attempts",
+            "next_attempt_at",
+            "last_error",
+            "lost_answers",
+        ],
     );
     assert_eq!(house.json(["ticket", "list"]).as_array().unwrap().len(), 1);
     assert_eq!(house.json(["organisation", "list"])[0]["contract"], "C-1001");

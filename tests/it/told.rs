@@ -43,7 +43,12 @@ fn next_mail(house: &House, before: usize) -> Mail {
 fn files_of(mail: &Mail) -> Vec<String> {
     let lines: Vec<&str> = mail.body.lines().collect();
     let heads = lines.windows(2).filter(|two| two[0].starts_with("--- ") && two[0].ends_with(" ---"));
-    heads.map(|two| two[1].to_owned()).collect()
+    heads
+        .map(|two| {
+            let quoted = two[1].split_once(": \"").and_then(|(_, name)| name.strip_suffix('"'));
+            quoted.expect("a name in quotation marks").to_owned()
+        })
+        .collect()
 }
 
 #[test]

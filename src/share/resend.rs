@@ -1,0 +1,127 @@
+//! What operators do about notices that did not arrive: try again, send elsewhere, or let be.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::{NoticeId, NoticeState, Time, Word};
+use crate::notify::is_address;
+use crate::records::notices::{self, NoticeRow};
+use crate::records::{Conn, people};
+use crate::share::audit::{self, Subject};
+use crate::share::desk::OPERATOR;
+use crate::share::{Error, Shares};
+
+/// What was done about a notice, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct NoticeChange {
+    /// The notice.
+    pub id: String,
+    /// Its ticket.
+    pub ticket: String,
+    /// Where it stands now.
+    pub state: NoticeState,
+}
+
+/// Where a notice goes instead.
+#[derive(Debug, Clone)]
+pub enum NewAddress {
+    /// To a mail address, for the same engineer.
+    Mail(String),
+    /// To another engineer.
+    Engineer(Word),
+}
+
+impl Shares {
+    /// Has notices tried again at once: these, or all that ended without being delivered. Nothing happens if one of them cannot be.
+    ///
+    /// # Errors
+    /// If one is not there or was delivered, or the records fail.
+    pub async fn retry_notices(&self, ids: Option<&[NoticeId]>) -> Result<Vec<NoticeChange>, Error> {
+        let mut tx = self.0.records.begin().await?;
+        let rows = match ids {
+            None => notices::ended_undelivered(tx.conn()).await?,
+            Some(ids) => {
+                let mut rows = Vec::with_capacity(ids.len());
+                for id in ids {
+                    rows.push(undelivered(tx.conn(), *id).await?);
+                }
+                rows
+            }
+        };
+        let now = Time::now();
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in &rows {
+            notices::retry(tx.conn(), row.id, now).await?;
+            note(tx.conn(), "notice.retried", row, json!({})).await?;
+            changes.push(change(row, NoticeState::Pending));
+        }
+        tx.commit().await?;
+        Ok(changes)
+    }
+
+    /// Sends a notice elsewhere, at once.
+    ///
+    /// # Errors
+    /// If it is not there or was delivered, the address is none, the engineer is not there or disabled, or the records fail.
+    pub async fn readdress_notice(&self, id: NoticeId, to: &NewAddress) -> Result<NoticeChange, Error> {
+        let mut tx = self.0.records.begin().await?;
+        let row = undelivered(tx.conn(), id).await?;
+        // The trail says who gets it, and not an address: that is a person's.
+        let detail = match to {
+            NewAddress::Mail(address) if !is_address(address) => {
+                return Err(Error::operator("that is no mail address; one is written name@domain"));
+            }
+            NewAddress::Mail(address) => {
+                notices::readdress(tx.conn(), id, &row.recipient, Some(address)).await?;
+                json!({ "engineer": row.recipient.as_str(), "other_address": true })
+            }
+            NewAddress::Engineer(engineer) => {
+                let found = people::engineers(tx.conn(), Some(engineer.as_str())).await?.into_iter().next();
+                match found {
+                    None => return Err(Error::operator(format!("there is no engineer {engineer}"))),
+                    Some(found) if found.disabled_at.is_some() => {
+                        return Err(Error::operator(format!("engineer {engineer} is disabled")));
+                    }
+                    Some(_) => notices::readdress(tx.conn(), id, engineer, None).await?,
+                }
+                json!({ "engineer": engineer.as_str(), "other_address": false })
+            }
+        };
+        notices::retry(tx.conn(), id, Time::now()).await?;
+        note(tx.conn(), "notice.readdressed", &row, detail).await?;
+        tx.commit().await?;
+        Ok(change(&row, NoticeState::Pending))
+    }
+
+    /// Ends a notice that need not be delivered any more.
+    ///
+    /// # Errors
+    /// If it is not there or was delivered, or the records fail.
+    pub async fn dismiss_notice(&self, id: NoticeId) -> Result<NoticeChange, Error> {
+        let mut tx = self.0.records.begin().await?;
+        let row = undelivered(tx.conn(), id).await?;
+        notices::dismiss(tx.conn(), id).await?;
+        note(tx.conn(), "notice.dismissed", &row, json!({})).await?;
+        tx.commit().await?;
+        Ok(change(&row, NoticeState::Dismissed))
+    }
+}
+
+async fn undelivered(conn: &mut Conn, id: NoticeId) -> Result<NoticeRow, Error> {
+    match notices::by_id(conn, id).await? {
+        None => Err(Error::operator(format!("there is no notice {id}; 'tacdrop notice list' shows all"))),
+        Some(row) if row.state == NoticeState::Delivered => {
+            Err(Error::operator(format!("notice {id} was delivered; there is nothing left to do about it")))
+        }
+        Some(row) => Ok(row),
+    }
+}
+
+async fn note(conn: &mut Conn, kind: &'static str, row: &NoticeRow, detail: serde_json::Value) -> Result<(), Error> {
+    let subject = Subject { actor: OPERATOR, ticket: Some(&row.ticket), id: Some(*row.id.as_bytes()) };
+    Ok(audit::write(conn, kind, subject, &detail).await?)
+}
+
+fn change(row: &NoticeRow, state: NoticeState) -> NoticeChange {
+    NoticeChange { id: row.id.to_string(), ticket: row.ticket.to_string(), state }
+}
