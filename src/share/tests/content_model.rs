@@ -8,17 +8,29 @@ use crate::model::{ArtifactId, Time};
 #[derive(Debug, Clone)]
 enum Act {
     /// OPEN for writing, by one of the sessions.
-    Open { by: usize, how: How },
+    Open {
+        by: usize,
+        how: How,
+    },
     /// Nothing happens for longer than rows may be owed.
     Idle,
     Sync,
     /// A READ through the handle that writes.
     Read,
     /// A WRITE at this part of the file, in 256ths of its length; or behind its end.
-    Write { at: u8, length: usize, seed: u8 },
-    Append { length: usize, seed: u8 },
+    Write {
+        at: u8,
+        length: usize,
+        seed: u8,
+    },
+    Append {
+        length: usize,
+        seed: u8,
+    },
     /// FSETSTAT of a size, in 256ths of the length.
-    Size { to: u8 },
+    Size {
+        to: u8,
+    },
     /// SETSTAT of times only.
     Touch,
     /// The line is cut.
@@ -27,7 +39,9 @@ enum Act {
     Rename,
     Restart,
     /// Somebody else opens and closes, and writes nothing.
-    LookIn { by: usize },
+    LookIn {
+        by: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +99,8 @@ enum Began {
 
 struct Run {
     fixture: Fixture,
-    shares: Shares,
+    /// None between two servers.
+    server: Option<Shares>,
     token: zeroize::Zeroizing<String>,
     views: Vec<View>,
     name: &'static str,
@@ -109,7 +124,7 @@ impl Run {
         drop(view);
         let mut run = Self {
             fixture,
-            shares,
+            server: Some(shares),
             token,
             views: Vec::new(),
             name: "a",
@@ -122,11 +137,22 @@ impl Run {
         run
     }
 
+    fn shares(&self) -> &Shares {
+        self.server.as_ref().unwrap()
+    }
+
+    async fn stop(&mut self) {
+        self.views.clear();
+        if let Some(shares) = self.server.take() {
+            shares.close().await;
+        }
+    }
+
     async fn log_in(&mut self) {
         self.views.clear();
         for _ in 0..2 {
-            let login = self.shares.login_by_token("XT-1", &self.token, FROM).await.unwrap().unwrap();
-            self.views.push(self.shares.view(&login));
+            let login = self.shares().login_by_token("XT-1", &self.token, FROM).await.unwrap().unwrap();
+            self.views.push(self.shares().view(&login));
         }
     }
 
@@ -179,9 +205,8 @@ impl Run {
             }
             Act::Restart => {
                 self.cut().await;
-                self.views.clear();
-                self.shares.clone().close().await;
-                self.shares = self.fixture.open().await;
+                self.stop().await;
+                self.server = Some(self.fixture.open().await);
                 self.log_in().await;
             }
             Act::LookIn { by } => {
@@ -230,7 +255,7 @@ impl Run {
         let id = self.id().await;
         drop(held.upload);
         // Until it is written down.
-        while self.shares.0.uploads.of_artifact(*id.as_bytes()).is_some() {
+        while self.shares().0.uploads.of_artifact(*id.as_bytes()).is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if changed {
@@ -239,7 +264,7 @@ impl Run {
     }
 
     async fn id(&self) -> ArtifactId {
-        let lines = self.shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+        let lines = self.shares().artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
         lines[0].id.parse().unwrap()
     }
 
@@ -258,7 +283,7 @@ impl Run {
     }
 
     async fn agrees(&self) -> Result<(), TestCaseError> {
-        let support = engineer(&self.shares).await;
+        let support = engineer(self.shares()).await;
         let found = get(&support, &format!("XT-1/{}", self.name)).await;
         prop_assert!(found.as_ref() == Ok(&self.whole), "what was acknowledged is not there");
         let is_newer = match &self.held {
@@ -273,7 +298,7 @@ impl Run {
             prop_assert_eq!(read, Err(Refusal::NewerUnfinished));
         } else {
             prop_assert!(size == self.whole.len() as u64 && read.as_ref() == Ok(&self.whole), "{} is not whole", size);
-            let rows = self.shares.versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+            let rows = self.shares().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
             let unfinished = rows.iter().filter(|row| row.state == VersionState::Receiving).count();
             prop_assert_eq!(unfinished, 0, "an untouched copy has a row");
         }
@@ -307,9 +332,8 @@ fn r16_r26_a_file_that_is_opened_changed_and_cut_in_every_way_agrees_with_a_vect
                 run.act(act).await?;
             }
             run.cut().await;
-            all_intact(&run.shares).await;
-            run.views.clear();
-            run.shares.clone().close().await;
+            all_intact(run.shares()).await;
+            run.stop().await;
             Ok::<_, TestCaseError>(())
         })?;
     });

@@ -1,7 +1,8 @@
 //! The uploads that are under way, by name and by artifact.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cot::Watch;
@@ -11,74 +12,124 @@ use crate::model::{DirectoryId, FileName};
 /// Directory and folded name. Not the name's index, which changes with the share's keys.
 type Name = (DirectoryId, Vec<u8>);
 
+/// Marks of names whose uploads have ended (8 bytes each). Names that share a mark only cost each other a second look.
+const MARKS: usize = 1 << 14;
+
 /// All uploads under way in this process.
 #[derive(Default)]
 pub(crate) struct Registry {
-    lanes: Mutex<HashMap<Name, Arc<Lane>>>,
-    /// Counts uploads that have ended: who saw a row and then no upload knows by it whether the row may have changed.
-    ended: AtomicU64,
+    state: Mutex<State>,
     pub(super) watch: Watch,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Name, Arc<Lane>>,
+    endings: Endings,
+}
+
+/// When the last upload of each name ended: who saw a row and then no upload knows by it whether the row may have changed.
+/// Others' uploads say nothing about it, however many of them end.
+struct Endings {
+    /// Counts all of them; a mark holds what it was then.
+    count: u64,
+    marks: Vec<u64>,
+    /// Seeded, so that nobody chooses names that share a mark with another's.
+    hasher: RandomState,
+}
+
+impl Default for Endings {
+    fn default() -> Self {
+        Self { count: 0, marks: vec![0; MARKS], hasher: RandomState::new() }
+    }
+}
+
+impl Endings {
+    fn slot(&self, name: &Name) -> usize {
+        usize::try_from(self.hasher.hash_one(name) % MARKS as u64).unwrap_or(0)
+    }
+
+    fn mark(&mut self, name: &Name) {
+        self.count += 1;
+        let slot = self.slot(name);
+        if let Some(mark) = self.marks.get_mut(slot) {
+            *mark = self.count;
+        }
+    }
+
+    fn since(&self, name: &Name, then: u64) -> bool {
+        self.marks.get(self.slot(name)).is_none_or(|mark| *mark > then)
+    }
 }
 
 impl Registry {
     pub(crate) fn len(&self) -> usize {
-        self.lanes().len()
+        self.state().lanes.len()
     }
 
     pub(crate) fn by_name(&self, directory: DirectoryId, name: &FileName) -> Option<Arc<Lane>> {
-        self.lanes().get(&(directory, name.folded())).map(Arc::clone)
+        self.state().lanes.get(&(directory, name.folded())).map(Arc::clone)
     }
 
     pub(crate) fn of_artifact(&self, id: [u8; 16]) -> Option<Arc<Lane>> {
-        self.lanes().values().find(|lane| lane.artifact().as_bytes() == &id).map(Arc::clone)
+        self.state().lanes.values().find(|lane| lane.artifact().as_bytes() == &id).map(Arc::clone)
     }
 
     pub(crate) fn in_directory(&self, directory: DirectoryId) -> Vec<Arc<Lane>> {
-        let lanes = self.lanes();
-        lanes.iter().filter(|((parent, _), _)| *parent == directory).map(|(_, lane)| Arc::clone(lane)).collect()
+        let state = self.state();
+        state.lanes.iter().filter(|((parent, _), _)| *parent == directory).map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
-    /// Enters an upload; false if another one holds the name, or if any has ended since `ended` was read: then the rows
-    /// that the upload begins with may be old.
+    /// Enters an upload; false if another one holds the name, or if one of this name has ended since `ended` was
+    /// read: then the rows that the upload begins with may be old.
     pub(super) fn enter(&self, lane: &Arc<Lane>, ended: u64) -> bool {
         let place = folded(lane.place());
-        let mut lanes = self.lanes();
-        let free = self.ended() == ended && !lanes.contains_key(&place);
+        let mut state = self.state();
+        let free = !state.endings.since(&place, ended) && !state.lanes.contains_key(&place);
         if free {
-            lanes.insert(place, Arc::clone(lane));
+            state.lanes.insert(place, Arc::clone(lane));
         }
         free
     }
 
     /// Takes an upload out that has ended.
     pub(super) fn leave(&self, lane: &Arc<Lane>) {
-        let mut lanes = self.lanes();
+        let mut state = self.state();
         // Asked while nobody can rename it, or it would stay under its new name for ever.
         let place = folded(lane.place());
-        if lanes.get(&place).is_some_and(|held| Arc::ptr_eq(held, lane)) {
-            lanes.remove(&place);
-            self.ended.fetch_add(1, Ordering::SeqCst);
+        if state.lanes.get(&place).is_some_and(|held| Arc::ptr_eq(held, lane)) {
+            state.lanes.remove(&place);
+            state.endings.mark(&place);
         }
     }
 
-    /// How many uploads have ended so far.
+    /// How many uploads have ended so far: what [`has_ended_since`](Self::has_ended_since) is asked with later.
     pub(crate) fn ended(&self) -> u64 {
-        self.ended.load(Ordering::SeqCst)
+        self.state().endings.count
+    }
+
+    /// Whether an upload of this name has ended, or was renamed away, since [`ended`](Self::ended) said `then`. It may say
+    /// so of a name where none has, never the other way round.
+    pub(crate) fn has_ended_since(&self, directory: DirectoryId, name: &FileName, then: u64) -> bool {
+        self.state().endings.since(&(directory, name.folded()), then)
     }
 
     /// Follows a rename of the artifact.
     pub(crate) fn renamed(&self, id: [u8; 16], directory: DirectoryId, name: &FileName) {
-        let mut lanes = self.lanes();
+        let mut state = self.state();
         // Looked for while it cannot end: what has ended is entered under no name.
-        let held = lanes.iter().find(|(_, lane)| lane.artifact().as_bytes() == &id).map(|(old, _)| old.clone());
-        let Some(lane) = held.and_then(|old| lanes.remove(&old)) else { return };
+        let held = state.lanes.iter().find(|(_, lane)| lane.artifact().as_bytes() == &id).map(|(old, _)| old.clone());
+        let Some(old) = held else { return };
+        let Some(lane) = state.lanes.remove(&old) else { return };
+        // Who saw the row under its old name must not go on with it.
+        state.endings.mark(&old);
         lane.move_to((directory, name.clone()));
-        lanes.insert((directory, name.folded()), lane);
+        state.lanes.insert((directory, name.folded()), lane);
     }
 
     /// Hands over what the other uploads of a session hold in buffers, so that one of them can go on.
     pub(super) fn settle_session(&self, session: u64, but: &Lane) {
-        for lane in self.lanes().values().filter(|lane| lane.session() == session) {
+        for lane in self.state().lanes.values().filter(|lane| lane.session() == session) {
             if lane.artifact() != but.artifact() {
                 lane.settle();
             }
@@ -87,13 +138,13 @@ impl Registry {
 
     /// Gets every worker up that still sleeps.
     pub(super) fn rouse_all(&self) {
-        let lanes: Vec<_> = self.lanes().values().map(Arc::clone).collect();
+        let lanes: Vec<_> = self.state().lanes.values().map(Arc::clone).collect();
         lanes.iter().for_each(|lane| lane.cot.rouse());
     }
 
     /// Cuts everything that is under way and waits until it is written down.
     pub(crate) async fn cut_all(&self) {
-        let lanes: Vec<_> = self.lanes().values().map(Arc::clone).collect();
+        let lanes: Vec<_> = self.state().lanes.values().map(Arc::clone).collect();
         for lane in lanes {
             if lane.fence().await.is_err() {
                 tracing::error!(artifact = %lane.artifact(), "an upload could not be written down in time");
@@ -101,8 +152,8 @@ impl Registry {
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Name, Arc<Lane>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,6 +168,33 @@ mod tests {
     use super::super::job::Holds;
     use super::*;
     use crate::model::{ArtifactId, VersionId};
+
+    /// Others' endings stand in nobody's way; one's own is seen by who looked before it.
+    #[test]
+    fn only_an_upload_of_the_same_name_makes_rows_old() {
+        let directory = DirectoryId::from_bytes([1; 16]);
+        let name = |text: &str| FileName::new(text.as_bytes()).unwrap();
+        let lane = |id: u8, text: &str| {
+            let ids = (ArtifactId::from_bytes([id; 16]), VersionId::from_bytes([id; 16]));
+            Arc::new(Lane::new(ids, 0, (directory, name(text)), (Holds::Nothing, 0, 0), 0o640))
+        };
+        let registry = Registry::default();
+        let slot = |text: &str| registry.state().endings.slot(&(directory, name(text).folded()));
+        let other = (0..).map(|n| format!("other-{n}")).find(|other| slot(other) != slot("mine")).unwrap();
+        let then = registry.ended();
+        for _ in 0..1000 {
+            let lane = lane(2, &other);
+            assert!(registry.enter(&lane, registry.ended()));
+            registry.leave(&lane);
+        }
+        assert!(!registry.has_ended_since(directory, &name("mine"), then));
+        let mine = lane(3, "mine");
+        assert!(registry.enter(&mine, then));
+        registry.leave(&mine);
+        assert!(registry.has_ended_since(directory, &name("mine"), then));
+        assert!(!registry.enter(&lane(4, "mine"), then));
+        assert!(registry.enter(&lane(4, "mine"), registry.ended()));
+    }
 
     /// An upload that ends while its file is renamed is under way nowhere, and neither name is taken.
     #[test]

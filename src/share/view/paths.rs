@@ -19,24 +19,33 @@ pub(super) enum Place {
     In(Box<Spot>),
 }
 
+/// How often a name is looked at again because an upload of it ended meanwhile.
+const ROUNDS: usize = 32;
+
 impl View {
     /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
     /// missed: its rows are read again.
     pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<Lane>>), Error> {
-        loop {
+        for _ in 0..ROUNDS {
             let ended = self.house().uploads.ended();
             let spot = self.locate_in_share(path).await?;
             let held = match &spot.at {
                 Some((directory, name, _)) => self.house().uploads.by_name(*directory, name),
                 None => None,
             };
+            let old = match &spot.at {
+                Some((directory, name, _)) => self.house().uploads.has_ended_since(*directory, name, ended),
+                None => false,
+            };
             match held {
                 // What a CLOSE makes of it is known in a moment.
                 Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
-                None if self.house().uploads.ended() != ended => {}
+                None if old => {}
                 held => return Ok((spot, held)),
             }
         }
+        // Somebody ends uploads of this very name as fast as it is looked at.
+        Err(Refusal::StillReceiving.into())
     }
 
     /// Follows a path into the share's own tree. The virtual places are not part of it: what gets here would change them.
