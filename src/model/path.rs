@@ -5,10 +5,15 @@ use std::fmt;
 use crate::model::name::{FileName, NameError};
 use crate::model::refusal::Refusal;
 
-/// The longest path, in bytes as the client sent it.
+/// The longest path in a share that something new can have, in bytes: its names and the `/` between them.
 pub const MAX_PATH: usize = 1024;
-/// The most names in a path.
+/// The most names in a path in a share that something new can have.
 pub const MAX_DEPTH: usize = 32;
+/// The longest path that is looked up, in bytes as the client sent it. It is more than [`MAX_PATH`]: the ticket, virtual
+/// places and aliases come on top of what a share may hold, and older shares hold longer paths.
+pub const MAX_GIVEN: usize = 8192;
+/// The most names in a path that is looked up.
+pub const MAX_LOOKED_UP: usize = 256;
 
 /// An absolute path in a login's view: no `.`, no `..`, no empty segment. The root has no names.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
@@ -24,7 +29,7 @@ impl SharePath {
     /// # Errors
     /// A [`Refusal`] that says which rule the path breaks.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        if bytes.len() > MAX_PATH {
+        if bytes.len() > MAX_GIVEN {
             return Err(Refusal::PathTooLong);
         }
         let mut names = Vec::new();
@@ -39,7 +44,7 @@ impl SharePath {
                         NameError::TooLong => Refusal::PathTooLong,
                         NameError::Reserved | NameError::Character => Refusal::BadName,
                     })?);
-                    if names.len() > MAX_DEPTH {
+                    if names.len() > MAX_LOOKED_UP {
                         return Err(Refusal::PathTooLong);
                     }
                 }
@@ -122,8 +127,9 @@ mod tests {
     #[test]
     fn r54_long_and_deep_paths_are_refused() {
         assert_eq!(SharePath::parse(&[b'x'; 1025]), Err(Refusal::PathTooLong));
-        assert_eq!(SharePath::parse(&b"a/".repeat(33)), Err(Refusal::PathTooLong));
-        assert!(SharePath::parse(&b"a/".repeat(32)).is_ok());
+        assert_eq!(SharePath::parse(&b"a/".repeat(MAX_LOOKED_UP + 1)), Err(Refusal::PathTooLong));
+        assert!(SharePath::parse(&b"a/".repeat(MAX_LOOKED_UP)).is_ok());
+        assert_eq!(SharePath::parse(&b"/".repeat(MAX_GIVEN + 1)), Err(Refusal::PathTooLong));
         assert_eq!(SharePath::parse(b"a/\x01"), Err(Refusal::BadName));
     }
 }

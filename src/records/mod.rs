@@ -24,6 +24,7 @@ mod once;
 pub mod people;
 mod readers;
 pub mod rotation;
+pub mod shape;
 pub mod shelves;
 pub mod survey;
 pub mod tickets;

@@ -35,6 +35,7 @@ mod restore;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
+mod shape;
 mod sidecars;
 mod space;
 mod sweep;

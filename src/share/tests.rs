@@ -20,6 +20,7 @@ mod power;
 mod recovery;
 mod rotation;
 mod seeding;
+mod tree_model;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

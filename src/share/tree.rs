@@ -182,8 +182,8 @@ pub(crate) fn is_from_support(name: &FileName) -> bool {
 pub(crate) async fn path_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> Result<SharePath, Error> {
     let mut names = Vec::new();
     let mut next = *id;
-    // A path has at most as many names as the rules allow; more is a circle in damaged records.
-    for _ in 0..=crate::model::path::MAX_DEPTH {
+    // More names than anybody can look up are a circle in damaged records.
+    for _ in 0..=crate::model::path::MAX_LOOKED_UP {
         let Some(entry) = entries::by_id(conn, &next).await? else { break };
         let (Some(parent), Some(name)) = (entry.parent, entry.name) else {
             names.reverse();

@@ -20,8 +20,9 @@ use crate::records::{Conn, tickets, versions};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
 use crate::share::outbox;
+use crate::share::shape::{self, Way};
 use crate::share::tree::Spot;
-use crate::share::upload::{self, Upload, check_in_sight};
+use crate::share::upload::{self, Upload};
 use crate::share::{Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, WriteMode};
 use crate::vault;
 
@@ -146,7 +147,7 @@ impl View {
         let place = spot.reach.keys.place(id, parent, name)?;
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
-        check_in_sight(tx.conn(), parent).await?;
+        Way::up_from(tx.conn(), &spot.reach, parent).await?.check_room(name)?;
         check_room_for_name(tx.conn(), &spot.reach.ticket, self.house()).await?;
         let new = NewEntry {
             id,
@@ -255,16 +256,14 @@ impl View {
             return Err(Refusal::AcrossShares.into());
         }
         let (directory, name, index) = target.changeable()?;
-        if target.names.starts_with(&source.names) && target.names.len() > source.names.len() {
-            return Err(Refusal::IntoItself.into());
-        }
         let now = Time::now();
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &source).await?;
         self.check_may_change(tx.conn(), &target).await?;
-        check_in_sight(tx.conn(), directory).await?;
+        let way = Way::up_from(tx.conn(), &target.reach, directory).await?;
         let missing = Error::Refused(Refusal::NoSuchFile);
         let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
+        way.check_move(tx.conn(), &target.reach, &row, name).await?;
         if held.is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
             return Err(Refusal::AlreadyExists.into());
         }
@@ -451,6 +450,7 @@ impl View {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
+                shape::check_new(&spot.names)?;
                 check_room_for_file(standing, self.house())?;
             }
             if let Some(upload) = upload::open(self, path, spot, mode, ended).await? {

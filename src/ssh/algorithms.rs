@@ -24,7 +24,6 @@ pub(crate) fn modern() -> Preferred {
             kex::CURVE25519,
             kex::CURVE25519_PRE_RFC_8731,
             kex::DH_G16_SHA512,
-            kex::DH_G18_SHA512,
             kex::EXTENSION_SUPPORT_AS_SERVER,
             kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
         ]),

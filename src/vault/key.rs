@@ -18,6 +18,8 @@ use crate::model::{DirectoryId, FileName, ObjectId, ShareId, VersionId, alias};
 
 /// Bytes of a [`WrappedKey`]: nonce 12, ciphertext 32, tag 16.
 pub const WRAPPED_KEY: usize = 60;
+/// How many bytes longer a sealed name is than the name.
+pub const NAME_OVERHEAD: usize = super::aead::NONCE + super::aead::TAG;
 /// Encryptions under one file key, at most (R07).
 const MOST_ENCRYPTIONS: u64 = 1 << 31;
 const CANARY: &[u8; 32] = b"tacdrop: this is the right KEK\r\n";

@@ -266,6 +266,8 @@ impl Lane {
         let open = state.phase == Phase::Open && state.handles > 0;
         if open {
             state.handles += 1;
+            // Several write at once: what is not there yet may come through another one.
+            state.gaps = Gaps::Missing;
         }
         open
     }

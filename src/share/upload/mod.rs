@@ -29,7 +29,7 @@ use serde_json::json;
 pub(crate) use buffer::{Budget, SessionBudget};
 pub(crate) use chorus::Chorus;
 pub(crate) use lane::Lane;
-pub(crate) use publish::{check_in_sight, discard};
+pub(crate) use publish::discard;
 pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
 

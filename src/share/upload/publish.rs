@@ -527,7 +527,7 @@ fn manifest_entries(
 }
 
 /// Whether a directory can take something new: it must stand in the tree when the transaction runs.
-pub(crate) async fn check_in_sight(conn: &mut Conn, directory: DirectoryId) -> Result<(), Error> {
+async fn check_in_sight(conn: &mut Conn, directory: DirectoryId) -> Result<(), Error> {
     match entries::by_id(conn, directory.as_bytes()).await? {
         Some(row) if row.in_sight && row.is_directory => Ok(()),
         _ => Err(Refusal::NoSuchFile.into()),

@@ -1,0 +1,220 @@
+//! The tree of a share against a model: sessions that make, move and remove directories and files at once, under names in
+//! two spellings and near the bounds of depth and length. Afterwards each entry is reachable, and all lists work.
+
+use std::collections::BTreeMap;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::*;
+use crate::store::simulated::Dice;
+
+/// What stands at a path of folded names: none is a directory, else a file's content.
+type Tree = BTreeMap<Vec<String>, Option<Vec<u8>>>;
+
+const NAMES: [&str; 5] = ["a", "Bär", "z", "Öl", "long"];
+
+fn folded(text: &str) -> String {
+    text.nfc().collect()
+}
+
+/// A name in one of its spellings. One of them is so long that five make a path too long.
+fn spelled(dice: &mut Dice) -> String {
+    let name = NAMES[usize::try_from(dice.roll(NAMES.len() as u64)).unwrap()];
+    match name {
+        "long" => "x".repeat(210),
+        name if dice.roll(2) == 0 => name.nfd().collect(),
+        name => name.to_owned(),
+    }
+}
+
+/// A path that exists, or one that may.
+fn somewhere(tree: &Tree, dice: &mut Dice) -> Vec<String> {
+    let mut names = match tree.len() as u64 {
+        0 => Vec::new(),
+        count => tree.keys().nth(usize::try_from(dice.roll(count)).unwrap()).cloned().unwrap(),
+    };
+    if names.is_empty() || dice.roll(2) == 0 {
+        names.push(spelled(dice));
+    }
+    // The last name in another spelling means the same.
+    if let Some(last) = names.last_mut() {
+        *last = if dice.roll(2) == 0 { last.nfd().collect() } else { last.nfc().collect() };
+    }
+    names
+}
+
+fn text(names: &[String]) -> String {
+    names.iter().map(|name| format!("/{name}")).collect()
+}
+
+fn key(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| folded(name)).collect()
+}
+
+/// Bytes that the model's path has as it was last spelled are not known; names of the model are as long in either
+/// spelling, give or take a combining mark, so paths near the bound are left to the server.
+fn deepest_below(tree: &Tree, at: &[String]) -> usize {
+    tree.keys().filter(|path| path.starts_with(at)).map(|path| path.len() - at.len()).max().unwrap_or(0)
+}
+
+fn is_directory(tree: &Tree, at: &[String]) -> bool {
+    at.is_empty() || matches!(tree.get(at), Some(None))
+}
+
+/// One step of one session, and what the model says to it.
+async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
+    let (from, to) = (somewhere(tree, dice), somewhere(tree, dice));
+    let (source, target) = (key(&from), key(&to));
+    let parent_is_there = |tree: &Tree, at: &[String]| is_directory(tree, &at[..at.len() - 1]);
+    match dice.roll(8) {
+        0..=2 => {
+            let fits = source.len() <= 32 && parent_is_there(tree, &source) && !tree.contains_key(&source);
+            let done = view.make_directory(&path(&text(&from))).await;
+            assert!(done.is_err() || fits, "made {from:?}");
+            if done.is_ok() {
+                tree.insert(source, None);
+            } else if fits {
+                assert_eq!(done, Err(Refusal::PathTooLong), "{from:?}");
+            }
+        }
+        3 => {
+            let bytes = vec![u8::try_from(dice.roll(256)).unwrap(); 10];
+            let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+            let fits = parent_is_there(tree, &source) && !is_directory(tree, &source);
+            match view.open_write(&path(&text(&from)), mode).await {
+                Ok(mut upload) => {
+                    assert!(fits, "put {from:?}");
+                    write(&mut upload, 0, &bytes).await;
+                    upload.close().await.unwrap();
+                    tree.insert(source, Some(bytes));
+                }
+                Err(refusal) => assert!(!fits || refusal == Refusal::PathTooLong, "{from:?}: {refusal}"),
+            }
+        }
+        4..=5 => {
+            let replace = dice.roll(2) == 0;
+            let exists = tree.contains_key(&source);
+            let into_itself = target.len() > source.len() && target.starts_with(&source);
+            let is_over = target != source && tree.contains_key(&target);
+            let both_files = matches!((tree.get(&source), tree.get(&target)), (Some(Some(_)), Some(Some(_))));
+            let fits = exists
+                && !into_itself
+                && parent_is_there(tree, &target)
+                && (!is_over || replace && both_files)
+                && (target.len() <= source.len() || target.len() + deepest_below(tree, &source) <= 32);
+            let done = view.rename(&path(&text(&from)), &path(&text(&to)), replace).await;
+            assert!(done.is_err() || fits, "moved {from:?} to {to:?}");
+            if done.is_ok() {
+                let moved: Vec<_> = tree.keys().filter(|path| path.starts_with(&source)).cloned().collect();
+                for old in moved {
+                    let what = tree.remove(&old).unwrap();
+                    tree.insert([&target[..], &old[source.len()..]].concat(), what);
+                }
+            } else if fits {
+                assert_eq!(done, Err(Refusal::PathTooLong), "{from:?} to {to:?}");
+            }
+        }
+        6 => {
+            let done = view.remove_file(&path(&text(&from))).await;
+            assert_eq!(done.is_ok(), matches!(tree.get(&source), Some(Some(_))), "removed {from:?}: {done:?}");
+            if done.is_ok() {
+                tree.remove(&source);
+            }
+        }
+        _ => {
+            let is_empty = is_directory(tree, &source) && deepest_below(tree, &source) == 0;
+            let done = view.remove_directory(&path(&text(&from))).await;
+            assert_eq!(done.is_ok(), is_empty, "removed directory {from:?}: {done:?}");
+            if done.is_ok() {
+                tree.remove(&source);
+            }
+        }
+    }
+}
+
+/// Walks everything down from the root as a client does.
+async fn walk(view: &View) -> Tree {
+    let mut tree = Tree::new();
+    let mut directories = vec![Vec::new()];
+    while let Some(at) = directories.pop() {
+        let mut listing = view.list(&path(&format!("/{}", at.join("/")))).await.unwrap();
+        loop {
+            let lines = listing.next(50).await.unwrap();
+            if lines.is_empty() {
+                break;
+            }
+            for line in lines {
+                let names = [&at[..], &[line.name.to_string()]].concat();
+                if line.attributes.kind == PlaceKind::Directory {
+                    directories.push(names.clone());
+                    tree.insert(key(&names), None);
+                } else {
+                    tree.insert(key(&names), Some(get(view, &text(&names)).await.unwrap()));
+                }
+            }
+        }
+    }
+    tree
+}
+
+async fn agrees(shares: &Shares, view: &View, tree: &Tree) {
+    assert_eq!(&walk(view).await, tree);
+    let files = tree.values().filter(|what| what.is_some()).count();
+    assert_eq!(shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
+    shares.versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    assert!(tree.keys().all(|path| path.len() <= 32));
+}
+
+fn steps(default: u64) -> u64 {
+    std::env::var("TACDROP_TEST_COUNT").map_or(default, |count| count.parse().unwrap())
+}
+
+/// `TACDROP_TEST_COUNT` says how many steps (1,500).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r27_r54_a_tree_that_is_moved_about_agrees_with_a_model() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let one = customer(&shares, "XT-1").await;
+    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    drop(one);
+    let mut views = Vec::new();
+    for _ in 0..3 {
+        let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        views.push(shares.view(&login));
+    }
+    let (mut tree, mut dice) = (Tree::new(), Dice::new(13));
+    for number in 1..=steps(1500) {
+        let view = &views[usize::try_from(dice.roll(3)).unwrap()];
+        step(view, &mut tree, &mut dice).await;
+        if number % 100 == 0 {
+            agrees(&shares, view, &tree).await;
+        }
+    }
+    agrees(&shares, &views[0], &tree).await;
+}
+
+/// Sessions move directories into each other at the same time: one of them is refused, and nothing gets lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r27_directories_that_are_moved_into_each_other_at_once_stay_reachable() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    for round in 0..60 {
+        let (a, b) = (format!("/a{round}"), format!("/b{round}"));
+        for directory in [&a, &b] {
+            view.make_directory(&path(directory)).await.unwrap();
+        }
+        let moves = [(a.clone(), format!("{b}{a}")), (b.clone(), format!("{a}{b}"))];
+        let moving = moves.map(|(from, to)| {
+            let view = view.clone();
+            tokio::spawn(async move { view.rename(&path(&from), &path(&to), false).await })
+        });
+        let mut moved = 0;
+        for one in moving {
+            moved += usize::from(one.await.unwrap().is_ok());
+        }
+        assert_eq!(moved, 1, "round {round}");
+        let tree = walk(&view).await;
+        assert_eq!(tree.len(), 2 * (round + 1), "round {round}: {tree:?}");
+    }
+}
