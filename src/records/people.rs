@@ -40,17 +40,21 @@ pub struct EngineerKey {
     pub algorithm: String,
 }
 
-/// Takes a login name, once and for ever.
+/// Takes a login name, once and for ever. Names that differ only in case are one name to people, so the second is
+/// refused; pairs that were there before this rule stay.
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if anything had this name.
 pub async fn claim_login_name(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO login_name (name, kind) VALUES ($1, $2)")
-        .bind(name.as_str())
-        .bind(kind)
-        .execute(conn)
-        .await?;
-    Ok(())
+    let done = sqlx::query(
+        "INSERT INTO login_name (name, kind) SELECT $1, $2 \
+         WHERE NOT EXISTS (SELECT 1 FROM login_name WHERE lower(name) = lower($1))",
+    )
+    .bind(name.as_str())
+    .bind(kind)
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 0 { Err(RecordsError::Exists) } else { Ok(()) }
 }
 
 /// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or `ticket`.

@@ -199,9 +199,14 @@ pub async fn wrong_pointers(
 ) -> Result<Vec<WrongPointers>, RecordsError> {
     let rows = sqlx::query(
         "SELECT e.id, t.reference, c.id AS current, r.id AS receiving, e.current_version, \
-         (SELECT v.id FROM version v WHERE v.entry_id = e.id AND v.state = 'available' ORDER BY v.number DESC LIMIT 1) \
-         AS newest FROM entry e JOIN ticket t ON t.share_id = e.share_id \
-         LEFT JOIN version c ON c.id = e.current_version AND c.entry_id = e.id AND c.state IN ('available', 'damaged') \
+         (WITH RECURSIVE chain (id) AS (SELECT e.id UNION SELECT p.predecessor FROM entry p JOIN chain h ON p.id = h.id \
+         WHERE p.predecessor IS NOT NULL) SELECT v.id FROM chain h JOIN entry n ON n.id = h.id \
+         JOIN version v ON v.entry_id = n.id WHERE v.state = 'available' \
+         ORDER BY n.number_base + v.number DESC LIMIT 1) AS newest FROM entry e JOIN ticket t ON t.share_id = e.share_id \
+         LEFT JOIN version c ON c.id = e.current_version AND c.state IN ('available', 'damaged') \
+         AND (c.entry_id = e.id OR c.entry_id IN (WITH RECURSIVE chain (id) AS (SELECT e.predecessor UNION \
+         SELECT p.predecessor FROM entry p JOIN chain h ON p.id = h.id WHERE p.predecessor IS NOT NULL) \
+         SELECT id FROM chain)) \
          LEFT JOIN version r ON r.id = e.receiving_version AND r.entry_id = e.id \
          AND r.state IN ('receiving', 'incomplete') \
          WHERE e.id > $1 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \

@@ -410,7 +410,8 @@ async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error
 async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {
     match people::claim_login_name(conn, name, kind).await {
         Err(RecordsError::Exists) => Err(Error::operator(format!(
-            "the name {name} is in use already: organisations, engineers and tickets share one set of names"
+            "the name {name} is in use already: organisations, engineers and tickets share one set of names, in which \
+             upper and lower case are the same"
         ))),
         other => Ok(other?),
     }

@@ -535,3 +535,28 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
         }
     }
 }
+
+/// The rows that say what each name is.
+async fn pointed(shares: &Shares) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut conn = shares.0.records.read().await.unwrap();
+    sqlx::query_as("SELECT id, current_version FROM entry ORDER BY id").fetch_all(&mut *conn).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recovery_leaves_a_predecessor_current() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let (view, ticket) = (customer(&shares, "XT-1").await, word("XT-1"));
+    for bytes in [b"one", b"two", b"new"] {
+        put(&view, "a", bytes).await;
+        if bytes != b"new" {
+            view.remove_file(&path("a")).await.unwrap();
+        }
+    }
+    for left in [2, 1] {
+        assert_eq!(shares.shred(&ticket, &path("a"), Some(left + 1)).await.unwrap().current, Some(left));
+        let before = pointed(&shares).await;
+        assert_eq!(crate::share::recovery::recover(&shares.0).await.unwrap().pointers, 0);
+        assert_eq!(pointed(&shares).await, before, "a restart changes nothing");
+    }
+}

@@ -3,7 +3,9 @@
 //! A client may write in any order. What continues a *run* (a stretch of the file that is being written front to back) is
 //! copied straight into the run's buffer. What comes a little early waits until the gap before it has closed, so that the
 //! parallel writes of one client still make long extents. What lies far away begins a run of its own. Everything that one
-//! write lays over an earlier one reaches the worker behind it.
+//! write lays over an earlier one reaches the worker behind it (`order`).
+
+mod order;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +16,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::order::{Gaps, Run};
 use super::buffer::{Buffer, EarlyRoom};
 use super::cot::Cot;
-use super::early::{EARLY, Early, Waiting};
+use super::early::{Early, Waiting};
 use super::job::{Holds, Job, Phase, Target};
 use super::progress::resume_point;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
 use crate::share::{Attributes, PlaceKind};
 
-/// Runs that an upload may have at once; one more ends the run that was used longest ago.
-const RUNS: usize = 8;
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;
 /// How long one waits for an upload of another session, or another handle, to be over.
@@ -71,27 +72,6 @@ struct State {
     modified: Option<Time>,
 }
 
-/// What it means that nothing was written somewhere before the end of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gaps {
-    /// There is no such place.
-    None,
-    /// Each write began at the end of those before or behind it: its client leaves out what is nothing but zeros, as `cp`
-    /// does with a sparse file.
-    LeftOut,
-    /// Some writes went back, so several places are sent at once; or what is there was sent by somebody who was cut. What
-    /// was not written did not come.
-    Missing,
-}
-
-struct Run {
-    id: u64,
-    /// Where its next byte belongs.
-    next: u64,
-    /// The offset of the first byte in the buffer, and the buffer.
-    chunk: Option<(u64, Buffer)>,
-}
-
 impl Lane {
     /// An upload that begins with `holds`, which is `length` bytes long; it can be continued from `floor` on at least.
     pub(super) fn new(
@@ -113,7 +93,7 @@ impl Lane {
                 next_run: 0,
                 early: Early::default(),
                 holds,
-                gaps: if length == 0 { Gaps::None } else { Gaps::Missing },
+                gaps: if length == 0 && holds != Holds::Unfinished { Gaps::None } else { Gaps::Missing },
                 length,
                 floor,
                 shown: None,
@@ -561,70 +541,5 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Ends every run and hands over what came early, in the order in which it was written where that matters.
-    fn settle(&mut self) {
-        while !self.runs.is_empty() {
-            self.end_run(0);
-        }
-        for (offset, waiting) in self.early.take_all() {
-            self.jobs.push_back(Job::Loose { offset, waiting });
-        }
-        self.unsettled_since = None;
-    }
-
-    /// Where the bytes of a write go, behind everything that it lies over.
-    fn place_of(&mut self, offset: u64, length: u64, room: impl FnOnce() -> Option<EarlyRoom>) -> Target {
-        (self.shown, self.holds) = (None, Holds::Changed);
-        self.gaps = match self.gaps {
-            Gaps::None if offset > self.length => Gaps::LeftOut,
-            Gaps::LeftOut if offset < self.length => Gaps::Missing,
-            as_before => as_before,
-        };
-        let end = offset.saturating_add(length);
-        self.put_in_order(offset, end);
-        if let Some(run) = self.runs.iter().find(|run| run.next == offset) {
-            return Target::Run(run.id);
-        }
-        let a_little_early = self.runs.iter().any(|run| run.next < offset && offset - run.next <= EARLY)
-            || (self.runs.is_empty() && self.length < offset && offset - self.length <= EARLY && self.length > 0);
-        if a_little_early
-            && self.early.takes(length)
-            && let Some(room) = room()
-        {
-            return Target::Early(room);
-        }
-        Target::Run(self.start_run(offset))
-    }
-
-    fn start_run(&mut self, offset: u64) -> u64 {
-        if self.runs.len() >= RUNS {
-            self.end_run(0);
-        }
-        let id = self.next_run;
-        self.next_run += 1;
-        self.runs.push(Run { id, next: offset, chunk: None });
-        id
-    }
-
-    fn end_run(&mut self, at: usize) {
-        let run = self.runs.remove(at);
-        self.jobs.push_back(match run.chunk {
-            Some((offset, buffer)) => Job::Data { run: run.id, offset, buffer, ends: true },
-            None => Job::End { run: run.id },
-        });
-    }
-
-    /// Before a write from `offset` to `end`: what it lies over must reach the worker first.
-    fn put_in_order(&mut self, offset: u64, end: u64) {
-        let over_early = self.early.is_in(offset, end);
-        let over_chunk =
-            self.runs.iter().any(|run| run.chunk.as_ref().is_some_and(|(start, _)| *start < end && offset < run.next));
-        if over_early || over_chunk {
-            self.settle();
-        }
     }
 }
