@@ -42,7 +42,7 @@ fn uploads_that_belong_together_make_one_mail_that_says_everything() {
         let artifact = house.assert_holds(&ticket, file, &sha256(&house.work().join(file.trim_start_matches("logs/"))));
         mail.assert_line(artifact["location"].as_str().unwrap());
         mail.assert_line(artifact["sha256"].as_str().unwrap());
-        assert!(mail.body.lines().any(|line| line.trim().trim_start_matches('/') == file), "{text}");
+        mail.assert_line(&format!("File: \"{file}\""));
         let bytes = artifact["size"].as_u64().unwrap();
         assert!(mail.body.contains(&bytes.to_string()[bytes.to_string().len() - 3..]), "the size {bytes}: {text}");
     }

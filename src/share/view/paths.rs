@@ -6,6 +6,7 @@ use crate::model::{FileName, Refusal, ShareId, SharePath, Word};
 use crate::records::{Conn, tickets};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
+use crate::share::shape;
 use crate::share::tree::{Reach, Spot};
 use crate::share::upload::Lane;
 use crate::share::virtual_places::{Tree, VirtualPlace};
@@ -65,7 +66,14 @@ impl View {
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
         let mut conn = self.house().records.read().await?;
         let Some((ticket, share, names)) = self.share_of(&mut conn, path).await? else { return Ok(Place::Top) };
-        Ok(Place::In(Box::new(self.house().find(&mut conn, &ticket, share, names, self.is_engineer()).await?)))
+        match self.house().find(&mut conn, &ticket, share, names, self.is_engineer()).await {
+            // What can be there in an older share only is looked for; that it cannot be made is the better answer.
+            Err(Error::Refused(Refusal::NoSuchFile)) => {
+                shape::check_new(names)?;
+                Err(Refusal::NoSuchFile.into())
+            }
+            found => Ok(Place::In(Box::new(found?))),
+        }
     }
 
     /// What stands at a path into `.versions` or `.receipts`; none for all other paths.
