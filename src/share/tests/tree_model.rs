@@ -51,8 +51,8 @@ fn key(names: &[String]) -> Vec<String> {
     names.iter().map(|name| folded(name)).collect()
 }
 
-/// Bytes that the model's path has as it was last spelled are not known; names of the model are as long in either
-/// spelling, give or take a combining mark, so paths near the bound are left to the server.
+/// How many levels lie below a place. The model does not know how a name was last spelled, so how long a path is in bytes
+/// is left to the server: a step that fits otherwise may be refused as too long, and as nothing else.
 fn deepest_below(tree: &Tree, at: &[String]) -> usize {
     tree.keys().filter(|path| path.starts_with(at)).map(|path| path.len() - at.len()).max().unwrap_or(0)
 }

@@ -30,18 +30,13 @@ impl View {
         for _ in 0..ROUNDS {
             let ended = self.house().uploads.ended();
             let spot = self.locate_in_share(path).await?;
-            let held = match &spot.at {
-                Some((directory, name, _)) => self.house().uploads.by_name(*directory, name),
-                None => None,
-            };
-            let old = match &spot.at {
-                Some((directory, name, _)) => self.house().uploads.has_ended_since(*directory, name, ended),
-                None => false,
-            };
+            let uploads = &self.house().uploads;
+            let at = spot.at.as_ref().map(|(directory, name, _)| (*directory, name));
+            let held = at.and_then(|(directory, name)| uploads.by_name(directory, name));
             match held {
                 // What a CLOSE makes of it is known in a moment.
                 Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
-                None if old => {}
+                None if at.is_some_and(|(directory, name)| uploads.has_ended_since(directory, name, ended)) => {}
                 held => return Ok((spot, held)),
             }
         }
