@@ -282,11 +282,7 @@ impl Shares {
                 new.organisation
             )));
         }
-        let engineer = existing_engineer(&mut conn, &new.engineer).await?;
-        if engineer.disabled_at.is_some() {
-            return Err(Error::operator(format!("engineer {} is disabled", new.engineer)));
-        }
-        Ok(())
+        check_enabled(&mut conn, &new.engineer).await
     }
 
     /// All tickets.
@@ -329,9 +325,7 @@ impl Shares {
     pub async fn assign(&self, reference: &Word, engineer: &Word) -> Result<(), Error> {
         let mut tx = self.0.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
-        if existing_engineer(tx.conn(), engineer).await?.disabled_at.is_some() {
-            return Err(Error::operator(format!("engineer {engineer} is disabled")));
-        }
+        check_enabled(tx.conn(), engineer).await?;
         tickets::assign(tx.conn(), reference, engineer).await?;
         notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), "ticket.assigned", Some(reference), json!({ "engineer": engineer.as_str() })).await?;
@@ -405,6 +399,14 @@ async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error
         .into_iter()
         .next()
         .ok_or_else(|| Error::operator(format!("there is no engineer {id}; add one with 'tacdrop engineer add'")))
+}
+
+/// Whether an engineer may be given something.
+pub(super) async fn check_enabled(conn: &mut Conn, id: &Word) -> Result<(), Error> {
+    match existing_engineer(conn, id).await?.disabled_at {
+        Some(_) => Err(Error::operator(format!("engineer {id} is disabled"))),
+        None => Ok(()),
+    }
 }
 
 async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use crate::model::{NoticeId, NoticeState, Time, Word};
 use crate::notify::is_address;
+use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
-use crate::records::{Conn, people};
 use crate::share::audit::{self, Subject};
-use crate::share::desk::OPERATOR;
+use crate::share::desk::{OPERATOR, check_enabled};
 use crate::share::{Error, Shares};
 
 /// What was done about a notice, for people and programs.
@@ -76,14 +76,8 @@ impl Shares {
                 json!({ "engineer": row.recipient.as_str(), "other_address": true })
             }
             NewAddress::Engineer(engineer) => {
-                let found = people::engineers(tx.conn(), Some(engineer.as_str())).await?.into_iter().next();
-                match found {
-                    None => return Err(Error::operator(format!("there is no engineer {engineer}"))),
-                    Some(found) if found.disabled_at.is_some() => {
-                        return Err(Error::operator(format!("engineer {engineer} is disabled")));
-                    }
-                    Some(_) => notices::readdress(tx.conn(), id, engineer, None).await?,
-                }
+                check_enabled(tx.conn(), engineer).await?;
+                notices::readdress(tx.conn(), id, engineer, None).await?;
                 json!({ "engineer": engineer.as_str(), "other_address": false })
             }
         };
