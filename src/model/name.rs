@@ -10,11 +10,14 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 255;
+/// The longest name that is looked up, in bytes. What tacdrop says about a file bears its name and a suffix.
+pub const MAX_GIVEN_NAME: usize = MAX_NAME + 16;
 
 /// What RFC 3986 calls unreserved stays as it is; everything else is percent-encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One file or directory name: 1 to 255 bytes, no `/`, no control or bidirectional-control character, not `.` or `..`.
+/// One file or directory name: no `/`, no control or bidirectional-control character, not `.` or `..`; 1 to 255 bytes
+/// where something is made, a few more where it is looked up.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(Vec<u8>);
 
@@ -38,10 +41,18 @@ impl FileName {
     /// # Errors
     /// [`NameError`] names the rule that the bytes break.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        if bytes.len() > MAX_NAME { Err(NameError::TooLong) } else { Self::given(bytes) }
+    }
+
+    /// Takes the bytes of a name that is looked up: one of tacdrop's own texts may be called so.
+    ///
+    /// # Errors
+    /// [`NameError`], [`NameError::TooLong`] beyond [`MAX_GIVEN_NAME`].
+    pub fn given(bytes: &[u8]) -> Result<Self, NameError> {
         if bytes.is_empty() || bytes == b"." || bytes == b".." {
             return Err(NameError::Reserved);
         }
-        if bytes.len() > MAX_NAME {
+        if bytes.len() > MAX_GIVEN_NAME {
             return Err(NameError::TooLong);
         }
         let inert = match str::from_utf8(bytes) {
@@ -117,6 +128,13 @@ mod tests {
         {
             assert_eq!(FileName::new(bytes).map(|name| name.0), Ok(bytes.to_vec()));
         }
+    }
+
+    #[test]
+    fn what_is_looked_up_may_have_a_suffix() {
+        assert!(FileName::given(&[b'x'; MAX_GIVEN_NAME]).is_ok());
+        assert_eq!(FileName::given(&[b'x'; MAX_GIVEN_NAME + 1]), Err(NameError::TooLong));
+        assert_eq!(FileName::given(b".."), Err(NameError::Reserved));
     }
 
     #[test]

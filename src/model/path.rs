@@ -14,14 +14,23 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_GIVEN: usize = 8192;
 /// The most names in a path that is looked up.
 pub const MAX_LOOKED_UP: usize = 256;
+/// The most places in a path where it goes down and back up (`down/..`). Each of them is looked up.
+pub const MAX_TURNS: usize = 8;
 
 /// An absolute path in a login's view: no `.`, no `..`, no empty segment. The root has no names.
+///
+/// It keeps what POSIX has the other parts mean (IEEE Std 1003.1, section 4.16): what a `/` or a `.` stands behind is a
+/// directory, and so is what a `..` leads out of.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
-pub struct SharePath(Vec<FileName>);
+pub struct SharePath {
+    names: Vec<FileName>,
+    is_directory: bool,
+    turns: Vec<Vec<FileName>>,
+}
 
 impl SharePath {
     /// The root of the view.
-    pub const ROOT: Self = Self(Vec::new());
+    pub const ROOT: Self = Self { names: Vec::new(), is_directory: false, turns: Vec::new() };
 
     /// Parses a path as an SFTP client sends it: separated by `/`, relative paths from the root, `.` and `..` resolved,
     /// `..` at the root staying there (as POSIX has it).
@@ -32,52 +41,71 @@ impl SharePath {
         if bytes.len() > MAX_GIVEN {
             return Err(Refusal::PathTooLong);
         }
-        let mut names = Vec::new();
+        let mut path = Self::ROOT;
+        let mut goes_down = false;
         for segment in bytes.split(|b| *b == b'/') {
+            path.is_directory = matches!(segment, b"" | b"." | b"..");
             match segment {
                 b"" | b"." => {}
                 b".." => {
-                    names.pop();
+                    if goes_down {
+                        path.turns.push(path.names.clone());
+                        goes_down = false;
+                    }
+                    path.names.pop();
                 }
                 _ => {
-                    names.push(FileName::new(segment).map_err(|why| match why {
+                    path.names.push(FileName::given(segment).map_err(|why| match why {
                         NameError::TooLong => Refusal::PathTooLong,
                         NameError::Reserved | NameError::Character => Refusal::BadName,
                     })?);
-                    if names.len() > MAX_LOOKED_UP {
-                        return Err(Refusal::PathTooLong);
-                    }
+                    goes_down = true;
                 }
             }
+            if path.names.len() > MAX_LOOKED_UP || path.turns.len() > MAX_TURNS {
+                return Err(Refusal::PathTooLong);
+            }
         }
-        Ok(Self(names))
+        // The root is one anyway.
+        path.is_directory &= !path.names.is_empty();
+        Ok(path)
     }
 
-    /// A path of these names.
+    /// A path of these names, whatever stands there.
     pub fn from_names(names: Vec<FileName>) -> Self {
-        Self(names)
+        Self { names, ..Self::ROOT }
     }
 
     /// The names from the root down.
     pub fn names(&self) -> &[FileName] {
-        &self.0
+        &self.names
     }
 
     /// Whether this is the root of the view.
     pub fn is_root(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
+    }
+
+    /// Whether it was written as a directory's: with `/`, `/.` or `/..` at its end.
+    pub fn is_directory(&self) -> bool {
+        self.is_directory
+    }
+
+    /// The paths that must be directories besides what the path leads through: it goes down into them and back up.
+    pub fn turns(&self) -> impl Iterator<Item = Self> {
+        self.turns.iter().map(|names| Self { names: names.clone(), is_directory: true, turns: Vec::new() })
     }
 
     /// The last name and the path above it; none for the root.
     pub fn split_last(&self) -> Option<(Self, &FileName)> {
-        self.0.split_last().map(|(last, above)| (Self(above.to_vec()), last))
+        self.names.split_last().map(|(last, above)| (Self::from_names(above.to_vec()), last))
     }
 
     /// This path with one more name.
     pub fn join(&self, name: FileName) -> Self {
-        let mut names = self.0.clone();
+        let mut names = self.names.clone();
         names.push(name);
-        Self(names)
+        Self { names, is_directory: false, turns: self.turns.clone() }
     }
 
     /// The bytes that SFTP's REALPATH answers: `/`, or each name behind a `/`.
@@ -85,19 +113,19 @@ impl SharePath {
         if self.is_root() {
             return b"/".to_vec();
         }
-        self.0.iter().flat_map(|name| [b"/", name.as_bytes()].concat()).collect()
+        self.names.iter().flat_map(|name| [b"/", name.as_bytes()].concat()).collect()
     }
 
     /// The path of a URL without its leading `/`, each name percent-encoded.
     pub fn url_encoded(&self) -> String {
-        self.0.iter().map(FileName::url_encoded).collect::<Vec<_>>().join("/")
+        self.names.iter().map(FileName::url_encoded).collect::<Vec<_>>().join("/")
     }
 }
 
 /// For people: the names joined by `/`, without a leading one.
 impl fmt::Display for SharePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, name) in self.0.iter().enumerate() {
+        for (i, name) in self.names.iter().enumerate() {
             if i > 0 {
                 f.write_str("/")?;
             }
@@ -131,5 +159,27 @@ mod tests {
         assert!(SharePath::parse(&b"a/".repeat(MAX_LOOKED_UP)).is_ok());
         assert_eq!(SharePath::parse(&b"/".repeat(MAX_GIVEN + 1)), Err(Refusal::PathTooLong));
         assert_eq!(SharePath::parse(b"a/\x01"), Err(Refusal::BadName));
+        assert_eq!(SharePath::parse(&b"a/../".repeat(MAX_TURNS + 1)), Err(Refusal::PathTooLong));
+        assert!(SharePath::parse(&b"a/../".repeat(MAX_TURNS)).is_ok());
+    }
+
+    #[test]
+    fn a_path_keeps_what_must_be_a_directory() {
+        let directory = |bytes: &[u8]| SharePath::parse(bytes).unwrap().is_directory();
+        for written in ["a/", "a/.", "a/./", "a//", "a/b/..", "/a/b/../.", "x/../a/"] {
+            assert!(directory(written.as_bytes()), "{written}");
+        }
+        for written in ["a", "/a", "./a", "a/../b", "a//b", "/", ".", "..", "", "a/.."] {
+            assert!(!directory(written.as_bytes()), "{written}");
+        }
+        let turns = |bytes: &[u8]| -> Vec<String> {
+            let path = SharePath::parse(bytes).unwrap();
+            path.turns().inspect(|turn| assert!(turn.is_directory())).map(|turn| turn.to_string()).collect()
+        };
+        assert_eq!(turns(b"a/b/c"), [""; 0]);
+        assert_eq!(turns(b"../.."), [""; 0]);
+        assert_eq!(turns(b"a/b/../../c"), ["a/b"]);
+        assert_eq!(turns(b"a/../b/./../c"), ["a", "b"]);
+        assert_eq!(SharePath::parse(b"a/../b/").unwrap().join(FileName::new(b"c").unwrap()).to_bytes(), b"/b/c");
     }
 }

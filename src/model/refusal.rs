@@ -52,6 +52,14 @@ refusals! {
     NoSuchFile NotFound
         "There is no file or directory of this name."
         "Es gibt keine Datei und kein Verzeichnis mit diesem Namen."
+    /// A path that is written as a directory's, where there is nothing and a file was to be made.
+    NoSuchDirectory NotFound
+        "There is no directory of this name. Make it first, or leave out the slash at the end."
+        "Es gibt kein Verzeichnis mit diesem Namen. Bitte zuerst anlegen, oder den Schrägstrich am Ende weglassen."
+    /// A file with the name of the ticket, where paths that begin with it lead to the share itself.
+    OwnReference Permanent
+        "This name leads to the share itself. Give the file another name, or write a slash behind it."
+        "Dieser Name führt in die Freigabe selbst. Bitte einen anderen Dateinamen nehmen, oder einen Schrägstrich dahinter schreiben."
     /// A directory where a file is needed.
     IsDirectory Permanent
         "This is a directory; a file is needed here."

@@ -4,7 +4,7 @@
 use super::Argument;
 use super::pattern::Pattern;
 use super::reply::Complaint;
-use crate::model::path::{MAX_DEPTH, MAX_PATH};
+use crate::model::path::{MAX_GIVEN, MAX_LOOKED_UP};
 use crate::model::{FileName, Kind, Refusal, SharePath};
 use crate::share::{PlaceKind, View};
 
@@ -47,7 +47,7 @@ impl Expansion {
         // Every one of them is gone through for everything that was found before it. So `..` counts, too, although what it
         // leads to may be short.
         let segments = word.bytes.split(|byte| *byte == b'/').filter(|segment| !stays(segment)).count();
-        if word.bytes.len() > MAX_PATH || segments > MAX_DEPTH {
+        if word.bytes.len() > MAX_GIVEN || segments > MAX_LOOKED_UP {
             return Err(Refusal::PathTooLong.into());
         }
         let mut found = vec![SharePath::ROOT];
@@ -104,7 +104,7 @@ impl Expansion {
     async fn join(&mut self, path: &SharePath, name: FileName) -> Result<Option<SharePath>, Complaint> {
         self.charge(cost(path)).await?;
         let length: usize = path.names().iter().chain([&name]).map(|name| 1 + name.as_bytes().len()).sum();
-        Ok((length <= MAX_PATH && path.names().len() < MAX_DEPTH).then(|| path.join(name)))
+        Ok((length <= MAX_GIVEN && path.names().len() < MAX_LOOKED_UP).then(|| path.join(name)))
     }
 
     /// Takes steps from what is left. Other channels and connections are served by the same thread, so now and then it is
@@ -194,15 +194,15 @@ mod tests {
 
     #[tokio::test]
     async fn r58_paths_that_no_request_could_have_are_dropped() {
-        let (long, name) = ("x".repeat(200), "y".repeat(18));
-        let above = path(&[&*long; 5].join("/"));
+        let (long, name) = ("x".repeat(200), "y".repeat(151));
+        let above = path(&[&*long; 40].join("/"));
         let mut expansion = Expansion::new();
         let found = expansion.step_down(vec![above.clone(), path("a")], name.as_bytes()).await.unwrap();
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0].to_bytes().len(), MAX_PATH);
+        assert_eq!(found[0].to_bytes().len(), MAX_GIVEN);
         let found = expansion.step_down(vec![above, path("a")], format!("{name}y").as_bytes()).await.unwrap();
         assert_eq!(found, [path(&format!("a/{name}y"))]);
-        let deep = path(&["a"; MAX_DEPTH - 1].join("/"));
+        let deep = path(&["a"; MAX_LOOKED_UP - 1].join("/"));
         let deepest = expansion.step_down(vec![deep], b"a").await.unwrap();
         assert_eq!(deepest.len(), 1);
         assert_eq!(expansion.step_down(deepest, b"a").await.unwrap(), []);

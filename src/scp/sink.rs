@@ -254,7 +254,7 @@ impl<C: Channel> Sink<C> {
 
     async fn begin_file(&mut self, name: &Named, size: u64, changes: Changes, out: &mut Vec<u8>) {
         let path = match self.path_of(name) {
-            Ok((path, Target::DirectoryName)) => return self.refuse(&path, Refusal::NoSuchFile, out),
+            Ok((path, Target::DirectoryName)) => return self.refuse(&path, Refusal::NoSuchDirectory, out),
             Ok((path, _)) => path,
             Err((refusal, shown)) => return self.refuse_name(&shown, refusal, out),
         };

@@ -89,7 +89,9 @@ impl<O: Outlet> Session<O> {
                 self.view.remove_directory(&SharePath::parse(&path)?).await?;
                 Ok(Answer::Ok)
             }
-            Request::RealPath { path } => Ok(Answer::Path(SharePath::parse(&path)?.to_bytes())),
+            Request::RealPath { path } => {
+                Ok(Answer::Path(self.view.real_path(SharePath::parse(&path)?).await?.to_bytes()))
+            }
             Request::Rename { from, to } => {
                 self.view.rename(&SharePath::parse(&from)?, &SharePath::parse(&to)?, false).await?;
                 Ok(Answer::Ok)

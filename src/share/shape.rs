@@ -3,6 +3,7 @@
 //! All of it is decided by ids in the transaction that changes the tree. What was found before that transaction began may
 //! have been moved by another session, and two spellings of a name are one.
 
+use crate::model::name::MAX_NAME;
 use crate::model::path::{MAX_DEPTH, MAX_LOOKED_UP, MAX_PATH};
 use crate::model::{DirectoryId, FileName, Refusal};
 use crate::records::entries::EntryRow;
@@ -48,6 +49,7 @@ impl Way {
     /// # Errors
     /// [`Refusal::PathTooLong`].
     pub(crate) fn check_room(&self, name: &FileName) -> Result<(), Refusal> {
+        check_name(name)?;
         check_bounds(self.with(name, Extent::default()))
     }
 
@@ -67,6 +69,7 @@ impl Way {
         if self.passed.contains(&moved.id) {
             return Err(Refusal::IntoItself.into());
         }
+        check_name(name)?;
         let after = self.with(name, Extent::default());
         if let (Some(parent), Some(old_name)) = (moved.parent, &moved.name) {
             let before = Self::up_from(conn, reach, parent).await?.extent;
@@ -97,6 +100,11 @@ fn bytes_of(name: usize) -> u64 {
     name as u64 + 1
 }
 
+/// Names that are looked up may be longer.
+fn check_name(name: &FileName) -> Result<(), Refusal> {
+    if name.as_bytes().len() > MAX_NAME { Err(Refusal::PathTooLong) } else { Ok(()) }
+}
+
 fn check_bounds(extent: Extent) -> Result<(), Refusal> {
     // The first `/` is not counted: clients may leave it out.
     if extent.depth > MAX_DEPTH as u64 || extent.length > MAX_PATH as u64 + 1 {
@@ -111,6 +119,7 @@ fn check_bounds(extent: Extent) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::PathTooLong`].
 pub(crate) fn check_new(names: &[FileName]) -> Result<(), Refusal> {
+    names.iter().try_for_each(check_name)?;
     let length = names.iter().map(|name| bytes_of(name.as_bytes().len())).sum();
     check_bounds(Extent { depth: names.len() as u64, length })
 }

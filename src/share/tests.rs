@@ -14,6 +14,7 @@ mod lifecycle;
 mod lifecycle_model;
 mod notices;
 mod once;
+mod paths;
 mod places;
 mod points;
 mod power;

@@ -263,6 +263,9 @@ impl View {
         let way = Way::up_from(tx.conn(), &target.reach, directory).await?;
         let missing = Error::Refused(Refusal::NoSuchFile);
         let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
+        if !row.is_directory && target.entry.is_none() {
+            self.check_new_file(to, &target)?;
+        }
         way.check_move(tx.conn(), &target.reach, &row, name).await?;
         if held.is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
             return Err(Refusal::AlreadyExists.into());
@@ -450,6 +453,7 @@ impl View {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
+                self.check_new_file(path, &spot)?;
                 shape::check_new(&spot.names)?;
                 check_room_for_file(standing, self.house())?;
             }

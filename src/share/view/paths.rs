@@ -10,7 +10,7 @@ use crate::share::shape;
 use crate::share::tree::{Reach, Spot};
 use crate::share::upload::Lane;
 use crate::share::virtual_places::{Tree, VirtualPlace};
-use crate::share::{Error, View};
+use crate::share::{Error, PlaceKind, View};
 
 /// Where a path leads.
 pub(super) enum Place {
@@ -18,6 +18,14 @@ pub(super) enum Place {
     Top,
     /// Somewhere in a share.
     In(Box<Spot>),
+}
+
+/// A place in a share, before it is looked for.
+struct Inside<'a> {
+    ticket: Word,
+    share: ShareId,
+    /// From the share's root down.
+    names: &'a [FileName],
 }
 
 /// How often a name is looked at again because an upload of it ended meanwhile.
@@ -34,6 +42,7 @@ impl View {
             let at = spot.at.as_ref().map(|(directory, name, _)| (*directory, name));
             let held = at.and_then(|(directory, name)| uploads.by_name(directory, name));
             match held {
+                Some(_) if path.is_directory() => return Err(Refusal::NotDirectory.into()),
                 // What a CLOSE makes of it is known in a moment.
                 Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
                 None if at.is_some_and(|(directory, name)| uploads.has_ended_since(directory, name, ended)) => {}
@@ -46,28 +55,37 @@ impl View {
 
     /// Follows a path into the share's own tree. The virtual places are not part of it: what gets here would change them.
     pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<Spot, Error> {
-        match self.virtual_names(path) {
-            Some((_, [])) => return Err(Refusal::FixedPlace.into()),
-            Some(_) => return Err(Refusal::ReadOnly.into()),
-            None => {}
-        }
-        match self.locate(path).await? {
-            Place::Top => Err(Refusal::FixedPlace.into()),
-            Place::In(spot) => Ok(*spot),
+        self.check_turns(path).await?;
+        let mut conn = self.house().records.read().await?;
+        let inside = self.inside(&mut conn, path).await?.ok_or(Error::Refused(Refusal::FixedPlace))?;
+        match Tree::of(inside.names, self.is_engineer()) {
+            Some((_, [])) => Err(Refusal::FixedPlace.into()),
+            Some(_) => Err(Refusal::ReadOnly.into()),
+            None => self.find(&mut conn, path, inside).await,
         }
     }
 
     /// Follows a path as this login sees it. What it may not know of does not exist.
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
+        self.check_turns(path).await?;
         let mut conn = self.house().records.read().await?;
-        let Some((ticket, share, names)) = self.share_of(&mut conn, path).await? else { return Ok(Place::Top) };
-        match self.house().find(&mut conn, &ticket, share, names, self.is_engineer()).await {
+        match self.inside(&mut conn, path).await? {
+            None => Ok(Place::Top),
+            Some(inside) => Ok(Place::In(Box::new(self.find(&mut conn, path, inside).await?))),
+        }
+    }
+
+    async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<Spot, Error> {
+        match self.house().find(conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
             // What can be there in an older share only is looked for; that it cannot be made is the better answer.
             Err(Error::Refused(Refusal::NoSuchFile)) => {
-                shape::check_new(names)?;
+                shape::check_new(inside.names)?;
                 Err(Refusal::NoSuchFile.into())
             }
-            found => Ok(Place::In(Box::new(found?))),
+            Ok(spot) if path.is_directory() && spot.entry.as_ref().is_some_and(|row| !row.is_directory) => {
+                Err(Refusal::NotDirectory.into())
+            }
+            found => found,
         }
     }
 
@@ -77,54 +95,106 @@ impl View {
     }
 
     async fn try_virtual_place(&self, path: &SharePath) -> Result<Option<VirtualPlace>, Error> {
-        let Some((tree, names)) = self.virtual_names(path) else { return Ok(None) };
+        // Most paths lead past these places, and hold no name that could lead there.
+        if !path.names().iter().take(2).any(Tree::is_one) {
+            return Ok(None);
+        }
+        self.check_turns(path).await?;
         let mut conn = self.house().records.read().await?;
-        let Some((ticket, share, _)) = self.share_of(&mut conn, path).await? else { return Ok(None) };
-        let keys = self.house().keys.share(share).await?;
-        let reach = Reach { ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
+        let Some(inside) = self.inside(&mut conn, path).await? else { return Ok(None) };
+        let Some((tree, names)) = Tree::of(inside.names, self.is_engineer()) else { return Ok(None) };
+        let keys = self.house().keys.share(inside.share).await?;
+        let reach = Reach { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
         let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.
             self.house().check_in_force(&keys).await?;
         }
-        found.map(Some)
+        let found = found?;
+        if path.is_directory() && found.attributes().kind == PlaceKind::File {
+            return Err(Refusal::NotDirectory.into());
+        }
+        Ok(Some(found))
     }
 
-    fn virtual_names<'a>(&self, path: &'a SharePath) -> Option<(Tree, &'a [FileName])> {
-        Tree::of(self.below_share(path)?, self.is_engineer())
+    /// Whether what a path goes down into and leaves again are directories.
+    async fn check_turns(&self, path: &SharePath) -> Result<(), Error> {
+        for turn in path.turns() {
+            Box::pin(self.attributes(&turn)).await?;
+        }
+        Ok(())
     }
 
     /// The share that a path leads into, and the names below its root; none for an engineer's root.
-    async fn share_of<'a>(
-        &self,
-        conn: &mut Conn,
-        path: &'a SharePath,
-    ) -> Result<Option<(Word, ShareId, &'a [FileName])>, Error> {
-        let Some(names) = self.below_share(path) else { return Ok(None) };
-        let (ticket, share) = match (&self.login.0.who, path.names().first()) {
-            (Who::Ticket { share, .. }, _) => (self.user().clone(), *share),
-            (Who::Engineer { .. }, first) => {
-                let first = first.map_or(&b""[..], FileName::as_bytes);
-                let reference = str::from_utf8(first).map_err(|_| Refusal::NoSuchFile)?;
+    async fn inside<'a>(&self, conn: &mut Conn, path: &'a SharePath) -> Result<Option<Inside<'a>>, Error> {
+        match (&self.login.0.who, path.names().split_first()) {
+            (Who::Engineer { .. }, None) => Ok(None),
+            (Who::Engineer { .. }, Some((first, names))) => {
+                let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
                 let ticket = tickets::by_reference(conn, reference)
                     .await?
                     .filter(|ticket| ticket.engineer == *self.user())
                     .ok_or(Error::Refused(Refusal::NoSuchFile))?;
-                (ticket.reference, ticket.share)
+                Ok(Some(Inside { ticket: ticket.reference, share: ticket.share, names }))
             }
-        };
-        Ok(Some((ticket, share, names)))
+            (Who::Ticket { share, .. }, first) => {
+                let (ticket, share) = (self.user().clone(), *share);
+                let names = match first {
+                    Some((first, below))
+                        if self.is_own_reference(first)
+                            && (path.is_directory() || !below.is_empty())
+                            && self.leads_to_the_root(conn, share, first).await? =>
+                    {
+                        below
+                    }
+                    _ => path.names(),
+                };
+                Ok(Some(Inside { ticket, share, names }))
+            }
+        }
     }
 
-    /// The names below a share's root: for a ticket's login `/REF/...` means the same as `/...`, an engineer's path always
-    /// begins with a ticket. None for an engineer's root.
-    fn below_share<'a>(&self, path: &'a SharePath) -> Option<&'a [FileName]> {
+    /// Whether a name is the ticket's own, to a login of the ticket.
+    ///
+    /// A path through it, `/REF/...` and `/REF/`, leads to the share's root, so that one path means the same to customers
+    /// and engineers. `/REF` itself is a name like any other: programs that mirror directories ask whether it is there,
+    /// make it, and then find in it what they have put there.
+    fn is_own_reference(&self, name: &FileName) -> bool {
+        matches!(self.login.0.who, Who::Ticket { .. }) && name.as_bytes() == self.user().as_str().as_bytes()
+    }
+
+    /// Whether the ticket's own name leads to the share's root: as long as nobody has made something of that name there.
+    async fn leads_to_the_root(&self, conn: &mut Conn, share: ShareId, name: &FileName) -> Result<bool, Error> {
+        let spot = self.house().find(conn, self.user(), share, std::slice::from_ref(name), false).await?;
+        Ok(spot.entry.is_none())
+    }
+
+    /// Whether a file may be made at a spot where nothing is, which `path` leads to.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchDirectory`] or [`Refusal::OwnReference`].
+    pub(super) fn check_new_file(&self, path: &SharePath, spot: &Spot) -> Result<(), Refusal> {
+        match spot.names.as_slice() {
+            _ if path.is_directory() => Err(Refusal::NoSuchDirectory),
+            [only] if self.is_own_reference(only) => Err(Refusal::OwnReference),
+            _ => Ok(()),
+        }
+    }
+
+    /// The path that leads to the same place without the ticket's own name.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    pub async fn real_path(&self, path: SharePath) -> Result<SharePath, Refusal> {
         match (&self.login.0.who, path.names().split_first()) {
-            (Who::Engineer { .. }, first) => first.map(|(_, rest)| rest),
-            (Who::Ticket { .. }, Some((first, rest))) if first.as_bytes() == self.user().as_str().as_bytes() => {
-                Some(rest)
+            (Who::Ticket { share, .. }, Some((first, below))) if self.is_own_reference(first) => {
+                let mut conn = self.house().records.read().await.map_err(Error::from)?;
+                match self.leads_to_the_root(&mut conn, *share, first).await? {
+                    true => Ok(SharePath::from_names(below.to_vec())),
+                    false => Ok(path),
+                }
             }
-            (Who::Ticket { .. }, _) => Some(path.names()),
+            _ => Ok(path),
         }
     }
 }

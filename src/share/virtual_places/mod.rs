@@ -27,7 +27,7 @@ use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
 use crate::share::digests::Digested;
 use crate::share::lifecycle::number_for_people;
-use crate::share::tree::{Reach, Spot, path_of};
+use crate::share::tree::{Reach, Spot, VIRTUAL, path_of};
 use crate::share::{Attributes, Download, Error, Listing, PlaceKind, PublicAddress, View};
 use crate::vault::SigningKey;
 
@@ -46,6 +46,11 @@ pub(crate) enum Tree {
 }
 
 impl Tree {
+    /// Whether a name is one that such a place has.
+    pub(crate) fn is_one(name: &FileName) -> bool {
+        VIRTUAL.iter().any(|word| *word == name.as_bytes())
+    }
+
     /// The place that a path leads into, and the names below it. `names` are those below the share's root.
     pub(crate) fn of(names: &[FileName], is_engineer: bool) -> Option<(Self, &[FileName])> {
         let (first, below) = names.split_first()?;
