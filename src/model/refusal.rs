@@ -120,7 +120,11 @@ refusals! {
     UploadOnly Denied
         "This ticket is for sending only: files can be stored here, and nothing can be read, listed, renamed or deleted. Ask support for what you need."
         "Dieses Ticket ist nur zum Senden: Hier können Dateien abgelegt, aber nicht gelesen, aufgelistet, umbenannt oder gelöscht werden. Bitte beim Support erfragen, was gebraucht wird."
-    /// The login was ended: disabled, a new token, no longer assigned.
+    /// The ticket went to another engineer while this one had something open in it.
+    NotAssigned Denied
+        "This ticket was assigned to somebody else, so nothing of it can be read or written here any more."
+        "Dieses Ticket wurde jemand anderem zugewiesen; hier kann nichts mehr davon gelesen oder geschrieben werden."
+    /// The login was ended: disabled, or a new token.
     LoginEnded Denied
         "This login is no longer valid. Ask support for the current access data."
         "Dieser Zugang gilt nicht mehr. Bitte beim Support nach den aktuellen Zugangsdaten fragen."

@@ -24,6 +24,8 @@ use crate::model::{NoticeId, ObjectId, ShareId, Time, Word};
 pub struct NewArtifact<'a> {
     /// The ticket.
     pub ticket: &'a Word,
+    /// The token that its sender logged in with: its generation must be the one in force.
+    pub token_generation: i64,
     /// Its share.
     pub share: ShareId,
     /// Where it stands.
@@ -58,7 +60,7 @@ pub struct NewArtifact<'a> {
 
 /// What is inserted, in the order in which [`NewArtifact::bind`] gives it.
 const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, version, alias, rank_first, rank_behind, ticket, \
-     key_generation, most_names, length, most_bytes, mode, file_key, uploaded_by, opened_at, touched_at, transport, \
+     key_generation, token_generation, most_names, length, most_bytes, mode, file_key, uploaded_by, opened_at, touched_at, transport, \
      sha256, manifest, manifest_hash, progress, received_at, extent, extent_bytes, manifest_bytes, extent_length, \
      header_tag, place, extent_key, settle, settle_most, notice, seq, kind, actor, detail, chain, chain_before, at";
 
@@ -72,7 +74,8 @@ const STEPS: &str = "\
       AND o.alias_rank >= NEW.rank_first AND o.alias_rank < NEW.rank_behind \
       AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), NEW.rank_first), \
      CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = NEW.ticket AND t.share_id = NEW.share \
-      AND t.status <> 'closed' AND t.key_generation = NEW.key_generation AND t.names < NEW.most_names \
+      AND t.status <> 'closed' AND t.key_generation = NEW.key_generation \
+      AND t.token_generation = NEW.token_generation AND t.names < NEW.most_names \
       AND t.stored_bytes + NEW.length <= NEW.most_bytes) \
      AND EXISTS (SELECT 1 FROM entry d WHERE d.id = NEW.parent AND d.kind = 'directory' \
       AND d.replaced_at IS NULL AND d.withdrawn_at IS NULL) \
@@ -158,6 +161,7 @@ impl NewArtifact<'_> {
             .bind(behind)
             .bind(self.ticket.as_str().to_owned())
             .bind(i64::from(version.key_generation))
+            .bind(self.token_generation)
             .bind(signed(self.most_names))
             .bind(signed(publication.length))
             .bind(signed(self.most_bytes))

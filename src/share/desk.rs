@@ -318,7 +318,8 @@ impl Shares {
         Ok(token)
     }
 
-    /// Gives a ticket to another engineer, who gets the notices that wait, failed, or perhaps never came.
+    /// Gives a ticket to another engineer, who gets the notices that wait, failed, or perhaps never came. What the former
+    /// one has open there ends within a second, and nothing of it is published.
     ///
     /// # Errors
     /// If there is no such ticket or engineer, or the records fail.
@@ -327,6 +328,7 @@ impl Shares {
         existing_ticket(tx.conn(), reference).await?;
         check_enabled(tx.conn(), engineer).await?;
         tickets::assign(tx.conn(), reference, engineer).await?;
+        mark_changed(tx.conn()).await?;
         notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), "ticket.assigned", Some(reference), json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)

@@ -10,6 +10,7 @@ use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
 use crate::share::digests::{Digest, Digested, Patience};
 use crate::share::read_ahead::Reader;
+use crate::share::rights::Grant;
 use crate::share::tree::Reach;
 use crate::share::view::OpenForReading;
 use crate::share::{Attributes, Error, House, Login, View};
@@ -25,6 +26,7 @@ pub struct Download {
 
 struct State {
     house: Arc<House>,
+    grant: Grant,
     body: Body,
     attributes: Attributes,
 }
@@ -95,12 +97,14 @@ impl Download {
             login: view.login().clone(),
             read: Mutex::default(),
         };
-        Ok(Self::of(State { house: Arc::clone(house), body: Body::Version(Box::new(reading)), attributes }))
+        let grant = view.grant(&reach.ticket);
+        Ok(Self::of(State { house: Arc::clone(house), grant, body: Body::Version(Box::new(reading)), attributes }))
     }
 
     /// A text of a few lines; `attributes` tell its size.
-    pub(crate) fn of_text(house: &Arc<House>, text: Vec<u8>, attributes: Attributes) -> Self {
-        Self::of(State { house: Arc::clone(house), body: Body::Text(text), attributes })
+    pub(crate) fn of_text(view: &View, reach: &Reach, text: Vec<u8>, attributes: Attributes) -> Self {
+        let (house, grant) = (Arc::clone(view.house()), view.grant(&reach.ticket));
+        Self::of(State { house, grant, body: Body::Text(text), attributes })
     }
 
     fn of(state: State) -> Self {
@@ -122,6 +126,7 @@ impl Download {
     /// # Errors
     /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found damaged has not.
     pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
+        self.state.grant.check()?;
         let asked = match &self.state.body {
             Body::Text(text) => Digested::Text(text.clone()),
             Body::Version(reading) => {
@@ -137,8 +142,9 @@ impl Download {
     /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.
     ///
     /// # Errors
-    /// [`Refusal::Damaged`] if what is stored is not what was sealed: nothing is appended then.
+    /// [`Refusal::Damaged`] if what is stored is not what was sealed: nothing is appended then. [`Refusal::NotAssigned`].
     pub async fn read(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
+        self.state.grant.check()?;
         let left = self.state.attributes.size.saturating_sub(offset);
         let length = left.min(length as u64);
         if length == 0 {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
 use crate::records::{entries, tickets};
 use crate::share::aliases::{self, Shown};
+use crate::share::rights::Grant;
 use crate::share::tree::{FROM_SUPPORT, Spot, open_name};
 use crate::share::virtual_places::VirtualListing;
 use crate::share::{Attributes, Unfinished};
@@ -26,6 +27,7 @@ pub struct Entry {
 /// An open directory.
 pub struct Listing {
     view: View,
+    grant: Grant,
     source: Source,
 }
 
@@ -49,8 +51,9 @@ enum Source {
 }
 
 impl Listing {
-    pub(crate) const fn of_tickets(view: View) -> Self {
-        Self { view, source: Source::Tickets { after: None, ended: false } }
+    pub(crate) fn of_tickets(view: View) -> Self {
+        // Each page asks the records which tickets there are.
+        Self { view, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
     }
 
     pub(crate) async fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
@@ -76,20 +79,22 @@ impl Listing {
             let (attributes, unfinished) = (view.attributes_of_upload(lane), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
-        let spot = Box::new(spot);
+        let (grant, spot) = (view.grant(&spot.reach.ticket), Box::new(spot));
         let source = Source::Directory { spot, directory, after: None, unrecorded, listed, ended: false };
-        Ok(Self { view, source })
+        Ok(Self { view, grant, source })
     }
 
-    pub(crate) fn of_virtual(view: View, listing: VirtualListing) -> Self {
-        Self { view, source: Source::Virtual(Box::new(listing)) }
+    pub(crate) fn of_virtual(view: View, ticket: &Word, listing: VirtualListing) -> Self {
+        let grant = view.grant(ticket);
+        Self { view, grant, source: Source::Virtual(Box::new(listing)) }
     }
 
     /// The next lines, at most `most`; none at the end.
     ///
     /// # Errors
-    /// If the records do not answer.
+    /// If the records do not answer, or this login may no longer see it.
     pub async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Refusal> {
+        self.grant.check()?;
         let most = most.max(1);
         match &mut self.source {
             Source::Tickets { after, ended } => {

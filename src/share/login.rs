@@ -11,6 +11,7 @@ use crate::model::{Language, Refusal, ShareId, TicketStatus, Transport, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::share::audit::Trail;
+use crate::share::rights::{self, Grants};
 use crate::share::{Error, Shares, View};
 use crate::vault;
 
@@ -77,6 +78,7 @@ pub(crate) struct LoginState {
     language: Language,
     greeting: Option<String>,
     ended: CancellationToken,
+    pub(crate) grants: Grants,
 }
 
 impl Login {
@@ -208,7 +210,9 @@ impl Shares {
         let id = vault::random::array().map_err(Error::from)?;
         let (trail, ended) = (Arc::clone(&self.0.trail), CancellationToken::new());
         let (Origin { address: from, transport }, since) = (origin, Instant::now());
-        let login = Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended });
+        let grants = Grants::default();
+        let login =
+            Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended, grants });
         login.jot("login.accepted", login.ticket(), Some(id), detail);
         self.0.logins.add(&login);
         Ok(Login(login))
@@ -219,7 +223,8 @@ impl Shares {
         View::new(self.clone(), login.clone())
     }
 
-    /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a disabled engineer.
+    /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a disabled engineer. Of an
+    /// engineer's login who has lost a ticket only what is open there ends.
     /// The command line may change any of this in another process, so the records are asked several times a second.
     pub async fn watch_logins(&self, stop: CancellationToken) {
         let (mut seen, mut rounds) = (None, 0);
@@ -251,13 +256,7 @@ impl Shares {
         if login.ended.is_cancelled() {
             return Ok(true);
         }
-        let mut conn = self.0.records.read().await?;
-        Ok(match &login.who {
-            Who::Ticket { generation, .. } => tickets::by_reference(&mut conn, login.user.as_str())
-                .await?
-                .is_some_and(|ticket| ticket.token_generation == *generation),
-            Who::Engineer { fingerprint } => people::may_log_in(&mut conn, login.user.as_str(), fingerprint).await?,
-        })
+        rights::review(&mut *self.0.records.read().await?, login).await
     }
 }
 

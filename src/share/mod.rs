@@ -32,6 +32,7 @@ mod read_ahead;
 mod recovery;
 mod resend;
 mod restore;
+mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;

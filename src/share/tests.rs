@@ -19,6 +19,7 @@ mod places;
 mod points;
 mod power;
 mod recovery;
+mod rights;
 mod rotation;
 mod seeding;
 mod tree_model;

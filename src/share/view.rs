@@ -20,6 +20,7 @@ use crate::records::{Conn, tickets, versions};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
 use crate::share::outbox;
+use crate::share::rights::{self, Grant};
 use crate::share::shape::{self, Way};
 use crate::share::tree::Spot;
 use crate::share::upload::{self, Upload};
@@ -67,6 +68,11 @@ impl View {
 
     pub(crate) fn buffers(&self) -> &upload::SessionBudget {
         &self.buffers
+    }
+
+    /// What is opened in a ticket's share now holds this.
+    pub(crate) fn grant(&self, ticket: &Word) -> Grant {
+        self.login.0.grants.of(ticket)
     }
 
     /// Where this session was last told that an unfinished version ends.
@@ -438,7 +444,7 @@ impl View {
             }
             if let Some(lane) = held {
                 if lane.session() == self.session
-                    && let Some(mut upload) = Upload::join(self, &lane, path, mode)
+                    && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &lane, path, mode)
                 {
                     self.jot("upload.joined", &spot.reach.ticket, *lane.artifact().as_bytes(), json!({}));
                     if mode.truncate {
@@ -487,19 +493,10 @@ impl View {
     /// Whether this login may change something at this place now.
     pub(crate) async fn check_may_change(&self, conn: &mut Conn, spot: &Spot) -> Result<(), Error> {
         self.check_side(spot)?;
-        if check_open(conn, &spot.reach.ticket).await? != spot.reach.keys.generation {
+        if rights::may_change(conn, &spot.reach.ticket, &self.login).await? != spot.reach.keys.generation {
             return Err(Error::KeysReplaced);
         }
         Ok(())
-    }
-}
-
-/// Whether a ticket takes changes, and the generation of its share's keys that is in force.
-pub(crate) async fn check_open(conn: &mut Conn, ticket: &Word) -> Result<u32, Error> {
-    match tickets::by_reference(conn, ticket.as_str()).await? {
-        Some(ticket) if ticket.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        Some(ticket) => Ok(ticket.key_generation),
-        None => Err(Refusal::LoginEnded.into()),
     }
 }
 

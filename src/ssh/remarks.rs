@@ -54,7 +54,6 @@ fn is_news(refusal: Refusal) -> bool {
             Refusal::AlreadyExists
                 | Refusal::IsDirectory
                 | Refusal::NotDirectory
-                | Refusal::NotEmpty
                 | Refusal::FixedPlace
                 | Refusal::BadHandle
                 | Refusal::BadRequest

@@ -46,6 +46,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
     };
     let new = NewArtifact {
         ticket: &ticket,
+        token_generation: 1,
         share,
         place: &place,
         mode: 0o640,

@@ -41,10 +41,11 @@ use progress::Progress;
 use publish::Ledger;
 use worker::Worker;
 
-use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId};
+use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId, Word};
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::share::content::Content;
+use crate::share::rights::Grant;
 use crate::share::tree::Spot;
 use crate::share::view::directory_of;
 use crate::share::{Attributes, Changes, Error, View, WriteMode};
@@ -56,6 +57,7 @@ pub struct Upload {
     path: SharePath,
     mode: WriteMode,
     lane: Arc<Lane>,
+    grant: Grant,
     write: Option<Write>,
     spare: Option<Buffer>,
     /// Whether it continues an unfinished version.
@@ -74,12 +76,19 @@ struct Write {
 
 impl Upload {
     /// A second handle of a session on an upload that is under way; none if that is over.
-    pub(crate) fn join(view: &View, lane: &Arc<Lane>, path: &SharePath, mode: WriteMode) -> Option<Self> {
-        lane.join().then(|| Self::with_lane(view, path, mode, Arc::clone(lane)))
+    pub(crate) fn join(
+        view: &View,
+        ticket: &Word,
+        lane: &Arc<Lane>,
+        path: &SharePath,
+        mode: WriteMode,
+    ) -> Option<Self> {
+        lane.join().then(|| Self::with_lane(view, ticket, path, mode, Arc::clone(lane)))
     }
 
-    fn with_lane(view: &View, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
-        Self { view: view.clone(), path: path.clone(), mode, lane, write: None, spare: None, continues: false }
+    fn with_lane(view: &View, ticket: &Word, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
+        let grant = view.grant(ticket);
+        Self { view: view.clone(), path: path.clone(), mode, lane, grant, write: None, spare: None, continues: false }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -93,6 +102,7 @@ impl Upload {
 
     async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
         self.write = None;
+        self.grant.check()?;
         self.go_on_behind_a_close().await?;
         self.start_over_unless_continued(offset)?;
         let offset = if self.mode.append { self.lane.length() } else { offset };
@@ -217,6 +227,7 @@ impl Upload {
     }
 
     async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
+        self.grant.check()?;
         if let Some(size) = changes.size {
             self.view.check_length(size)?;
             self.go_on_behind_a_close().await?;
@@ -236,6 +247,7 @@ impl Upload {
     /// If the handle was not opened for reading, or reading back fails.
     pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
         self.view.check_may_see()?;
+        self.grant.check()?;
         if !self.mode.read {
             return Err(Refusal::NotOpenForReading);
         }
@@ -249,6 +261,7 @@ impl Upload {
     /// # Errors
     /// If it cannot be made durable; the upload has failed then.
     pub async fn sync(&mut self) -> Result<(), Refusal> {
+        self.grant.check()?;
         self.lane.ask(Job::Sync).await
     }
 
@@ -264,6 +277,7 @@ impl Upload {
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {
+        self.grant.check()?;
         if self.lane.is_undecided() && self.lane.phase() == Phase::Open {
             // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
             if self.lane.attributes().size > 0 {
@@ -329,7 +343,7 @@ pub(crate) async fn open(
     let worker = Worker::new(house, Arc::clone(&lane), start, room);
     lane.cot.lay(worker, view.house().works.clone());
     view.house().uploads.watch.keep(view.house());
-    let mut upload = Upload::with_lane(view, path, mode, lane);
+    let mut upload = Upload::with_lane(view, &spot.reach.ticket, path, mode, lane);
     upload.continues = continues;
     Ok(Some(upload))
 }

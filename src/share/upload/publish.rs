@@ -21,7 +21,9 @@ use crate::records::versions::{NewVersion, ProgressRow, Publication};
 use crate::records::{Conn, NewArtifact, entries, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
-use crate::share::view::{check_open, check_room_for_name};
+use crate::share::login::Who;
+use crate::share::rights::may_change;
+use crate::share::view::check_room_for_name;
 use crate::share::{Error, House, Login, outbox};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
@@ -97,10 +99,10 @@ impl Ledger {
         OpenExtent::begin(self.share(), self.artifact, self.version, &self.file_key)
     }
 
-    /// Whether the ticket takes changes; and if its keys were replaced since the upload began, the new ones, inside the
+    /// Whether the ticket takes changes by this login; and if its keys were replaced since the upload began, the new ones, inside the
     /// transaction that uses them. What was sealed so far depends on the file key alone.
     async fn take_keys_in_force(&mut self, conn: &mut Conn, house: &House) -> Result<(), Error> {
-        if check_open(conn, &self.ticket).await? != self.keys.generation {
+        if may_change(conn, &self.ticket, &self.login).await? != self.keys.generation {
             // No rotation can end while this transaction lasts, so these are the ones.
             self.keys = house.keys.share(self.share()).await?;
             self.wrapped = self.keys.wrap_file_key(self.version, &self.file_key)?;
@@ -271,7 +273,7 @@ impl Ledger {
             return Ok(());
         }
         let mut tx = house.records.begin().await?;
-        check_open(tx.conn(), &self.ticket).await?;
+        may_change(tx.conn(), &self.ticket, &self.login).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), modified).await?;
         Ok(tx.commit().await?)
     }
@@ -406,6 +408,7 @@ impl Ledger {
             && self.discards.is_none()
             && extent.rows == Rows::None
             && self.zeros == 0;
+        let Who::Ticket { generation: token_generation, .. } = self.login.0.who else { return Ok(false) };
         if !is_new || self.from_support || house.settings.temporary_names.matches(&name) {
             return Ok(false);
         }
@@ -421,6 +424,7 @@ impl Ledger {
         };
         let new = NewArtifact {
             ticket: &self.ticket,
+            token_generation,
             share: self.share(),
             place: &self.keys.place(*self.artifact.as_bytes(), directory, &name)?,
             mode,

@@ -177,12 +177,12 @@ impl VirtualPlace {
                 let signers = signers.map(|line| file_attributes(line.len() as u64, modified));
                 VirtualListing::of_directory(self.reach, self.tree, id, &names, signers)
             }
-            Thing::Versions { file, .. } => VirtualListing::of_versions(owner, file),
+            Thing::Versions { file, .. } => VirtualListing::of_versions(owner.clone(), file),
             Thing::Version(_) | Thing::Text { .. } | Thing::Signers { .. } => {
                 return Err(Refusal::NotDirectory.into());
             }
         };
-        Ok(Listing::of_virtual(view.clone(), listing))
+        Ok(Listing::of_virtual(view.clone(), &owner, listing))
     }
 
     /// Opens a file.
@@ -194,9 +194,9 @@ impl VirtualPlace {
             Thing::Text { text, version } => {
                 let bytes = text.into_bytes(view.house().keys.receipts());
                 view.jot("receipt.opened", &self.reach.ticket, *version.id.as_bytes(), json!({}));
-                Ok(Download::of_text(view.house(), bytes, attributes))
+                Ok(Download::of_text(view, &self.reach, bytes, attributes))
             }
-            Thing::Signers { line, .. } => Ok(Download::of_text(view.house(), line.into_bytes(), attributes)),
+            Thing::Signers { line, .. } => Ok(Download::of_text(view, &self.reach, line.into_bytes(), attributes)),
         }
     }
 

@@ -1,0 +1,108 @@
+//! Whether a login may still do what it has begun in a ticket's share: a ticket goes to another engineer, is closed, or
+//! gets a new token, while handles of the login are open.
+//!
+//! What changes something asks [`may_change`] in the transaction that changes it. What only looks asks its [`Grant`]
+//! before each operation; a task takes grants back soon after the records have changed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{Refusal, TicketStatus, Word};
+use crate::records::tickets::{self, Ticket};
+use crate::records::{Conn, people};
+use crate::share::login::{LoginState, Who};
+use crate::share::{Error, Login};
+
+/// Whether a login may change something in a ticket's share now; and the generation of the share's keys that is in force.
+///
+/// # Errors
+/// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
+pub(crate) async fn may_change(conn: &mut Conn, ticket: &Word, login: &Login) -> Result<u32, Error> {
+    let row = tickets::by_reference(conn, ticket.as_str()).await?.ok_or(Error::Refused(Refusal::LoginEnded))?;
+    check_reach(&row, &login.0)?;
+    if row.status == TicketStatus::Closed {
+        return Err(Refusal::TicketClosed.into());
+    }
+    Ok(row.key_generation)
+}
+
+/// Whether a ticket is one that a login reaches.
+fn check_reach(ticket: &Ticket, login: &LoginState) -> Result<(), Refusal> {
+    match &login.who {
+        Who::Engineer { .. } if ticket.engineer != login.user => Err(Refusal::NotAssigned),
+        Who::Ticket { generation, .. } if ticket.reference != login.user || ticket.token_generation != *generation => {
+            Err(Refusal::LoginEnded)
+        }
+        Who::Engineer { .. } | Who::Ticket { .. } => Ok(()),
+    }
+}
+
+/// Held by everything that a login has open in a ticket's share. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grant(Arc<AtomicBool>);
+
+impl Grant {
+    /// Whether the login may go on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAssigned`].
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        if self.is_taken_back() { Err(Refusal::NotAssigned) } else { Ok(()) }
+    }
+
+    fn is_taken_back(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// The grants of one login, by ticket; no more of them than it has handles open.
+#[derive(Debug, Default)]
+pub(crate) struct Grants(Mutex<HashMap<Word, Grant>>);
+
+impl Grants {
+    /// The grant for something that is opened in a ticket's share now.
+    pub(crate) fn of(&self, ticket: &Word) -> Grant {
+        let mut grants = self.lock();
+        grants.retain(|of, grant| of == ticket || grant.is_held());
+        match grants.get(ticket) {
+            Some(grant) if !grant.is_taken_back() => grant.clone(),
+            _ => {
+                let grant = Grant::default();
+                grants.insert(ticket.clone(), grant.clone());
+                grant
+            }
+        }
+    }
+
+    fn held(&self) -> Vec<(Word, Grant)> {
+        let mut grants = self.lock();
+        grants.retain(|_, grant| grant.is_held());
+        grants.iter().map(|(ticket, grant)| (ticket.clone(), grant.clone())).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Word, Grant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a login is one that the records still allow. Grants for tickets that it no longer reaches are taken back.
+pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, Error> {
+    let is_valid = match &login.who {
+        Who::Ticket { .. } => tickets::by_reference(conn, login.user.as_str())
+            .await?
+            .is_some_and(|ticket| check_reach(&ticket, login).is_ok()),
+        Who::Engineer { fingerprint } => people::may_log_in(conn, login.user.as_str(), fingerprint).await?,
+    };
+    for (reference, grant) in login.grants.held() {
+        let ticket = tickets::by_reference(conn, reference.as_str()).await?;
+        if !is_valid || ticket.is_none_or(|ticket| check_reach(&ticket, login).is_err()) {
+            grant.0.store(true, Ordering::Release);
+        }
+    }
+    Ok(is_valid)
+}
