@@ -74,8 +74,8 @@ refusals! {
         "Diesen Namen gibt es schon. Bitte einen anderen wählen."
     /// RMDIR of a directory with something in it.
     NotEmpty Permanent
-        "The directory is not empty."
-        "Das Verzeichnis ist nicht leer."
+        "The directory is not empty. Remove what is in it first."
+        "Das Verzeichnis ist nicht leer. Bitte zuerst entfernen, was darin liegt."
     /// A directory moved into itself.
     IntoItself Permanent
         "A directory cannot be moved into itself."

@@ -9,8 +9,8 @@ use super::handles::Handle;
 use super::reads::Read;
 use super::session::{Open, OpenUpload, Session};
 use super::{MAX_PACKET, MAX_READ, reply};
-use crate::model::{Refusal, SharePath, Time};
-use crate::share::{Attributes, Outlet, Space, Upload, WriteMode};
+use crate::model::{Kind, Refusal, SharePath, Time};
+use crate::share::{Attributes, Download, Outlet, Space, Upload, WriteMode};
 
 /// The block that statvfs counts in, in bytes.
 const BLOCK: u64 = 4096;
@@ -89,9 +89,7 @@ impl<O: Outlet> Session<O> {
                 self.view.remove_directory(&SharePath::parse(&path)?).await?;
                 Ok(Answer::Ok)
             }
-            Request::RealPath { path } => {
-                Ok(Answer::Path(self.view.real_path(SharePath::parse(&path)?).await?.to_bytes()))
-            }
+            Request::RealPath { path } => Ok(Answer::Path(self.view.real_path(&SharePath::parse(&path)?).await?)),
             Request::Rename { from, to } => {
                 self.view.rename(&SharePath::parse(&from)?, &SharePath::parse(&to)?, false).await?;
                 Ok(Answer::Ok)
@@ -149,10 +147,27 @@ impl<O: Outlet> Session<O> {
                 }
                 Open::Upload(OpenUpload { slot: Arc::new(Some(upload).into()), append: flags.append, _open: token })
             }
+            Flags { read: true, create: true, .. } => Open::Download(self.make_to_read(path, flags.exclusive).await?),
             Flags { read: true, .. } => Open::Download(self.view.open_read(path).await?),
             Flags { .. } => return Err(Refusal::BadRequest),
         };
         self.handles.insert(place, open).map(Answer::Handle)
+    }
+
+    /// Opens a file for reading, and makes an empty one where there is none, as POSIX has it: `flock` on a mounted share
+    /// opens its lock so.
+    async fn make_to_read(&self, path: &SharePath, exclusive: bool) -> Result<Download, Refusal> {
+        if !exclusive {
+            match self.view.open_read(path).await {
+                Err(refusal) if refusal.kind() == Kind::NotFound => {}
+                other => return other,
+            }
+        }
+        let mode = WriteMode { create: true, exclusive, ..WriteMode::default() };
+        let token = self.uploads.token();
+        self.view.open_write(path, mode).await?.close().await?;
+        drop(token);
+        self.view.open_read(path).await
     }
 
     async fn attributes(&self, handle: &Handle) -> Result<Attributes, Refusal> {

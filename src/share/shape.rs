@@ -100,8 +100,11 @@ fn bytes_of(name: usize) -> u64 {
     name as u64 + 1
 }
 
-/// Names that are looked up may be longer.
-fn check_name(name: &FileName) -> Result<(), Refusal> {
+/// Whether a name is one that something in a share can have. Names that are looked up may be longer.
+///
+/// # Errors
+/// [`Refusal::PathTooLong`].
+pub(crate) fn check_name(name: &FileName) -> Result<(), Refusal> {
     if name.as_bytes().len() > MAX_NAME { Err(Refusal::PathTooLong) } else { Ok(()) }
 }
 

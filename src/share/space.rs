@@ -32,14 +32,6 @@ struct State {
     told: AtomicBool,
 }
 
-/// How full a disk is, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fill {
-    pub(crate) total: u64,
-    /// What uploads may still use: neither promised nor kept in reserve.
-    pub(crate) free: u64,
-}
-
 impl Room {
     /// The room for the objects in this directory.
     pub(crate) fn of(objects: PathBuf, settings: &Settings) -> Self {
@@ -53,17 +45,17 @@ impl Room {
         }))
     }
 
-    /// How full the disk is now.
+    /// What uploads may still use of the disk, in bytes: neither promised nor kept in reserve.
     ///
     /// # Errors
     /// If the disk cannot be asked.
-    pub(crate) fn fill(&self) -> Result<Fill, Error> {
+    pub(crate) fn free(&self) -> Result<u64, Error> {
         let State { objects, reserve_percent, reserve_bytes, promised, .. } = &*self.0;
         let disk = rustix::fs::statvfs(objects).map_err(|error| Error::file(objects)(error.into()))?;
         let total = disk.f_blocks.saturating_mul(disk.f_frsize);
         let reserve = (total / 100).saturating_mul(*reserve_percent).min(*reserve_bytes);
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        Ok(Fill { total, free: free.saturating_sub(reserve).saturating_sub(promised.load(Ordering::Relaxed)) })
+        Ok(free.saturating_sub(reserve).saturating_sub(promised.load(Ordering::Relaxed)))
     }
 
     /// Room for an upload that begins.
@@ -99,7 +91,7 @@ impl Promise {
     }
 
     fn top_up(&mut self, needed: u64) -> Result<(), Error> {
-        let free = self.room.fill()?.free;
+        let free = self.room.free()?;
         let more = self.room.0.most.min(free / PART).max(needed);
         if more > free {
             if !self.room.0.told.swap(true, Ordering::Relaxed) {
@@ -148,6 +140,6 @@ mod tests {
         let settings = Settings { reserve_percent: 100, reserve_bytes: u64::MAX, ..Settings::default() };
         let room = Room::of(directory.path().to_owned(), &settings);
         assert!(matches!(room.promise(), Err(Error::Refused(Refusal::DiskFull))));
-        assert_eq!(room.fill().unwrap().free, 0);
+        assert_eq!(room.free().unwrap(), 0);
     }
 }

@@ -351,7 +351,8 @@ impl View {
         Ok(tx.commit().await?)
     }
 
-    /// Space for statvfs: that of the disk, or of the share where that is less, and the names of the share.
+    /// Space for statvfs, and the names of the share. It is the share's: what it holds and what may still come. How large
+    /// the disk is, and what others have on it, is nothing that a customer is told.
     ///
     /// # Errors
     /// If there is no such path, or the disk cannot be asked.
@@ -376,13 +377,8 @@ impl View {
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes))
             }
         };
-        let disk = self.house().room.fill()?;
-        Ok(Space {
-            total: disk.total.min(most),
-            free: disk.free.min(most.saturating_sub(stored)),
-            names,
-            names_free: names.saturating_sub(taken),
-        })
+        let free = self.house().room.free()?.min(most.saturating_sub(stored));
+        Ok(Space { total: stored.saturating_add(free), free, names, names_free: names.saturating_sub(taken) })
     }
 
     /// Opens what is available under this path for reading.

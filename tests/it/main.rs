@@ -25,6 +25,7 @@ mod matrix;
 mod names;
 mod notices;
 mod orders;
+mod paths;
 mod receipts;
 mod resume;
 mod scp;

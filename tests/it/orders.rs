@@ -197,14 +197,14 @@ fn r27_deleted_while_open_an_upload_fails_and_leaves_nothing() {
 }
 
 /// The share of a ticket as a directory.
-struct Mounted {
+pub(crate) struct Mounted {
     job: Job,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     mount: Mount,
 }
 
 impl Mounted {
-    fn new(house: &House, ticket: &Ticket, name: &str) -> Self {
+    pub(crate) fn new(house: &House, ticket: &Ticket, name: &str) -> Self {
         assert!(
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is missing here; say so to tests/run (CANNOT=fuse), or give this machine one"
@@ -222,7 +222,7 @@ impl Mounted {
     }
 
     /// Unmounts it as somebody does who has finished: what sshfs closes in the background is closed.
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         let Self { mut job, mount, .. } = self;
         drop(mount);
         within(PATIENCE, "sshfs to end", || job.has_ended().then_some(()));

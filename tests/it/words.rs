@@ -39,6 +39,9 @@ fn openssh_shows_why_something_was_refused_in_the_ticket_s_language() {
         // Once as the greeting, once as the answer.
         assert_eq!(failed.err().matches(sentence).count(), 2, "{}", failed.err());
     }
+    let full = house.customer(&house.ticket("XT-3", "anna"), "mkdir d\nput a.txt d/a.txt\nrmdir d");
+    assert_eq!(full.code(), Some(1));
+    assert!(full.err().contains("not empty"), "{}", full.err());
     // What clients try and expect to fail is nothing to tell people of.
     let quiet = house.customer(&house.ticket("XT-2", "anna"), "-ls nothing\n-mkdir a\n-mkdir a\n-rmdir b\nls");
     assert!(!quiet.err().contains("exists already. Choose"), "{}", quiet.err());

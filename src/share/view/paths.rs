@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{FileName, Refusal, ShareId, SharePath, Word};
+use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
 use crate::records::{Conn, tickets};
 use crate::share::keys::with_keys_in_force;
 use crate::share::login::Who;
@@ -76,6 +76,7 @@ impl View {
     }
 
     async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<Spot, Error> {
+        inside.names.iter().try_for_each(shape::check_name)?;
         match self.house().find(conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
             // What can be there in an older share only is looked for; that it cannot be made is the better answer.
             Err(Error::Refused(Refusal::NoSuchFile)) => {
@@ -181,20 +182,27 @@ impl View {
         }
     }
 
-    /// The path that leads to the same place without the ticket's own name.
+    /// REALPATH: the bytes of the path that leads to the same place, without the ticket's own name. What is written as a
+    /// directory's and is not there keeps its slash: psftp asks so before it puts, and would make a file.
     ///
     /// # Errors
     /// If the records cannot be read.
-    pub async fn real_path(&self, path: SharePath) -> Result<SharePath, Refusal> {
-        match (&self.login.0.who, path.names().split_first()) {
-            (Who::Ticket { share, .. }, Some((first, below))) if self.is_own_reference(first) => {
-                let mut conn = self.house().records.read().await.map_err(Error::from)?;
-                match self.leads_to_the_root(&mut conn, *share, first).await? {
-                    true => Ok(SharePath::from_names(below.to_vec())),
-                    false => Ok(path),
-                }
+    pub async fn real_path(&self, path: &SharePath) -> Result<Vec<u8>, Refusal> {
+        let mut bytes = path.to_bytes();
+        if let (Who::Ticket { share, .. }, Some((first, below))) = (&self.login.0.who, path.names().split_first())
+            && self.is_own_reference(first)
+        {
+            let mut conn = self.house().records.read().await.map_err(Error::from)?;
+            if self.leads_to_the_root(&mut conn, *share, first).await? {
+                bytes = SharePath::from_names(below.to_vec()).to_bytes();
             }
-            _ => Ok(path),
         }
+        if path.is_directory()
+            && bytes != b"/"
+            && self.attributes(path).await.is_err_and(|refusal| refusal.kind() == Kind::NotFound)
+        {
+            bytes.push(b'/');
+        }
+        Ok(bytes)
     }
 }
