@@ -168,8 +168,9 @@ impl Mirror {
             return Ok(Vec::new());
         };
         let line = |text: &Text, suffix: &[u8]| {
-            // An alias can be longer than a name. What is too long with the suffix cannot be asked for either.
-            let name = FileName::given(&[shown.as_bytes(), suffix].concat()).ok()?;
+            // A name that is too long with the suffix can be asked for. Listed, it would fail those who fetch all of them:
+            // their file systems have no room for it.
+            let name = FileName::new(&[shown.as_bytes(), suffix].concat()).ok()?;
             Some((name, file_attributes(text.length() as u64, received(&version))))
         };
         Ok([line(&receipt, RECEIPT), line(&checksum, CHECKSUM)].into_iter().flatten().collect())
