@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::output::size;
 use crate::model::Word;
 use crate::notify::inert;
-use crate::share::{Checked, Finding, Shares, Step, Swept};
+use crate::share::{Checked, Finding, Reattached, Shares, Step, Swept};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -18,6 +18,15 @@ pub(crate) enum Command {
         /// Decrypt and hash every byte, open every name
         #[arg(long)]
         deep: bool,
+        /// One ticket; without it, all of them
+        #[arg(value_name = "REF")]
+        ticket: Option<Word>,
+    },
+    /// Put what no path leads to at the root of its share; `store check` finds it
+    Reattach {
+        /// Only say what would lie where
+        #[arg(long)]
+        dry_run: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
         ticket: Option<Word>,
@@ -46,10 +55,21 @@ struct Sweeping {
     dry_run: bool,
 }
 
+/// What `reattach --json` says.
+#[derive(Serialize)]
+struct Reattaching<'a> {
+    entries: &'a [Reattached],
+    dry_run: bool,
+}
+
 impl Command {
     pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Check { deep, ticket } => check(shares, desk, ticket.as_ref(), deep).await,
+            Self::Reattach { dry_run, ticket } => {
+                let entries = shares.reattach(ticket.as_ref(), dry_run).await?;
+                desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
+            }
             Self::Sweep { dry_run } => {
                 let swept = if dry_run { shares.due_to_sweep().await? } else { shares.sweep("operator").await? };
                 desk.output.answer(&Sweeping { swept, dry_run }, || {
@@ -93,6 +113,20 @@ async fn check(shares: &Shares, desk: &Desk, ticket: Option<&Word>, deep: bool) 
         1 => Err(Failure::new("one problem was found; its line says what to do")),
         problems => Err(Failure::new(format!("{problems} problems were found; their lines say what to do"))),
     }
+}
+
+fn reattached(entries: &[Reattached], dry_run: bool) -> String {
+    let verb = if dry_run { "would lie" } else { "lies" };
+    let line = |it: &Reattached| {
+        format!(
+            "{}  {} {verb} at the root of the share, with {} below it.\n",
+            it.ticket,
+            inert::quoted(it.path.as_bytes()),
+            it.below
+        )
+    };
+    let summary = if entries.is_empty() { "A path leads to everything: nothing had to be done." } else { "" };
+    (entries.iter().map(line).collect::<String>() + summary).trim_end().to_owned()
 }
 
 fn style(what: &str) -> ProgressStyle {

@@ -1,7 +1,9 @@
 //! The shape of a share's tree, asked in the transaction that is about to change it.
 
-use super::{Conn, RecordsError, signed, unsigned};
-use crate::model::DirectoryId;
+use sqlx::Row;
+
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, unsigned};
+use crate::model::{DirectoryId, ShareId};
 
 /// How far a tree goes below one of its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,4 +42,46 @@ pub async fn below(
     .fetch_one(conn)
     .await?;
     Ok(Extent { depth: unsigned(&row, "entry", "depth")?, length: unsigned(&row, "entry", "length")? })
+}
+
+/// An entry in sight that no path reaches.
+#[derive(Debug, Clone)]
+pub struct Unreached {
+    /// Its id.
+    pub id: [u8; 16],
+    /// What it should lie in.
+    pub parent: [u8; 16],
+    /// Its sealed name.
+    pub name: Option<Vec<u8>>,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+}
+
+/// The entries of a share that are in sight and that no way down from its root leads to, by id.
+///
+/// # Errors
+/// If the database fails.
+pub async fn unreached(conn: &mut Conn, share: ShareId) -> Result<Vec<Unreached>, RecordsError> {
+    let rows = sqlx::query(
+        "WITH RECURSIVE reached (id) AS (SELECT id FROM entry WHERE id = $2 \
+         UNION SELECT e.id FROM reached r JOIN entry e ON e.parent_id = r.id \
+         WHERE e.kind = 'directory' AND e.share_id = $1 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL) \
+         SELECT id, parent_id, name, kind = 'directory' AS is_directory FROM entry WHERE share_id = $1 \
+         AND parent_id IS NOT NULL AND replaced_at IS NULL AND withdrawn_at IS NULL \
+         AND parent_id NOT IN (SELECT id FROM reached) ORDER BY id",
+    )
+    .bind(&share.as_bytes()[..])
+    .bind(&DirectoryId::root_of(share).as_bytes()[..])
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Unreached {
+                id: bytes_as(row, "entry", "id")?,
+                parent: bytes_as(row, "entry", "parent_id")?,
+                name: bytes_as_option::<Vec<u8>>(row, "entry", "name")?,
+                is_directory: row.try_get("is_directory")?,
+            })
+        })
+        .collect()
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::model::{FileName, ObjectId, VersionId, VersionState, Word, alias};
+use crate::records::shape;
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::tickets::{self, Ticket};
 use crate::records::versions::{self, VersionRow};
@@ -28,6 +29,7 @@ const LOOKS: u32 = 3;
 const SEND_AGAIN: &str =
     "restore the object from a backup of the data directory, or ask the sender to send the file again";
 const RESTART: &str = "restart 'tacdrop serve': it corrects this when it starts";
+const REATTACH: &str = "'tacdrop store reattach' puts it at the root of its share";
 const RECORDS: &str = "restore records.sqlite from a backup, or report this: no crash leaves it";
 
 /// Something that the check has to say.
@@ -266,6 +268,7 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         self.successions(ticket).await?;
+        self.reached(ticket).await?;
         if deep {
             self.names(ticket, &keys).await?;
             self.contents(ticket, &keys).await?;
@@ -294,6 +297,16 @@ impl Check<'_> {
                 let what = format!("artifact {} has a version number twice", hex::encode(row.entry));
                 self.ticket("numbers", &ticket.reference, what, RECORDS);
             }
+        }
+        Ok(())
+    }
+
+    /// Everything that is in sight can be reached from the share's root.
+    async fn reached(&mut self, ticket: &Ticket) -> Result<(), Error> {
+        for entry in shape::unreached(&mut *self.house.records.read().await?, ticket.share).await? {
+            let kind = if entry.is_directory { "directory" } else { "artifact" };
+            let what = format!("no path leads to {kind} {}", hex::encode(entry.id));
+            self.ticket("unreached", &ticket.reference, what, REATTACH);
         }
         Ok(())
     }

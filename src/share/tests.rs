@@ -18,6 +18,7 @@ mod paths;
 mod places;
 mod points;
 mod power;
+mod reattach;
 mod recovery;
 mod rights;
 mod rotation;
