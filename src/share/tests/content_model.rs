@@ -31,6 +31,26 @@ enum Act {
     Size {
         to: u8,
     },
+    /// FSETSTAT of a size beyond the end.
+    Grow {
+        by: usize,
+    },
+    /// A WRITE behind a gap, as `cp` leaves one out of a sparse file.
+    Skip {
+        gap: usize,
+        length: usize,
+        seed: u8,
+    },
+    /// A second handle of the session that writes, which writes at the end and goes without a CLOSE.
+    Join {
+        length: usize,
+        seed: u8,
+    },
+    /// SETSTAT of a size by the path, in 128ths of the length.
+    Resize {
+        by: usize,
+        to: u8,
+    },
     /// SETSTAT of times only.
     Touch,
     /// The line is cut.
@@ -61,6 +81,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         3 => (any::<u8>(), 1usize..90_000, any::<u8>()).prop_map(|(at, length, seed)| Act::Write { at, length, seed }),
         3 => (1usize..90_000, any::<u8>()).prop_map(|(length, seed)| Act::Append { length, seed }),
         1 => any::<u8>().prop_map(|to| Act::Size { to }),
+        1 => (1usize..100_000).prop_map(|by| Act::Grow { by }),
+        1 => (1usize..100_000, 1usize..50_000, any::<u8>())
+            .prop_map(|(gap, length, seed)| Act::Skip { gap, length, seed }),
+        1 => (1usize..50_000, any::<u8>()).prop_map(|(length, seed)| Act::Join { length, seed }),
+        1 => (0usize..2, any::<u8>()).prop_map(|(by, to)| Act::Resize { by, to }),
         1 => Just(Act::Touch),
         3 => Just(Act::Cut),
         6 => Just(Act::Close),
@@ -78,6 +103,8 @@ struct Left {
     bytes: Vec<u8>,
     /// How much of it was there when it began.
     floor: usize,
+    /// Whether something in the middle was left out: nobody goes on with it here.
+    has_gap: bool,
 }
 
 struct Held {
@@ -88,6 +115,10 @@ struct Held {
     floor: usize,
     began: Began,
     changed: bool,
+    /// Whether something in the middle was left out, and every write went on from there.
+    has_gap: bool,
+    /// Whether every write so far went on behind the end.
+    goes_forward: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +197,7 @@ impl Run {
                 }
             }
             Act::Read => {
-                if let Some(held) = &mut self.held {
+                if let Some(held) = self.held.as_mut().filter(|held| !held.has_gap) {
                     let mut bytes = Vec::new();
                     held.upload.read(0, held.bytes.len(), &mut bytes).await.unwrap();
                     prop_assert!(bytes == held.bytes, "a READ through the handle differs");
@@ -174,7 +205,8 @@ impl Run {
             }
             Act::Write { at, length, seed } => {
                 if let Some(held) = &mut self.held {
-                    let at = if held.append { held.bytes.len() } else { part(held.bytes.len(), *at) };
+                    // Who went back would not leave out zeros.
+                    let at = if held.append || held.has_gap { held.bytes.len() } else { part(held.bytes.len(), *at) };
                     held.write(at, &pattern(*length, *seed)).await;
                 }
             }
@@ -192,6 +224,32 @@ impl Run {
                     held.floor = held.floor.min(size);
                 }
             }
+            Act::Grow { by } => {
+                if let Some(held) = &mut self.held {
+                    let size = held.bytes.len() + by;
+                    held.upload.change(Changes { size: Some(size as u64), ..Changes::default() }).await.unwrap();
+                    held.bytes.resize(size, 0);
+                    held.changed = true;
+                }
+            }
+            Act::Skip { gap, length, seed } => {
+                let forward = |held: &&mut Held| held.began == Began::Empty && held.goes_forward && !held.append;
+                if let Some(held) = self.held.as_mut().filter(forward) {
+                    held.write(held.bytes.len() + gap, &pattern(*length, *seed)).await;
+                    held.has_gap = true;
+                }
+            }
+            Act::Join { length, seed } => {
+                if let Some(held) = self.held.as_mut().filter(|held| !held.has_gap) {
+                    let mode = WriteMode { append: held.append, read: true, ..WriteMode::default() };
+                    let mut second = self.views[held.by].open_write(&path(self.name), mode).await.unwrap();
+                    let bytes = pattern(*length, *seed);
+                    write(&mut second, held.bytes.len() as u64, &bytes).await;
+                    held.bytes.extend(bytes);
+                    (held.changed, held.goes_forward) = (true, false);
+                }
+            }
+            Act::Resize { by, to } => self.resize(*by, *to).await,
             Act::Touch => {
                 let changes = Changes { modified: Some(Time::from_millis(1_700_000_000_000)), ..Changes::default() };
                 self.views[0].change(&path(self.name), changes).await.unwrap();
@@ -212,8 +270,10 @@ impl Run {
             Act::LookIn { by } => {
                 // It takes the file from who holds it, and gives it back as it was.
                 self.cut().await;
-                self.open(*by, How::AsItIs).await?;
-                self.close().await?;
+                if self.left.as_ref().is_none_or(|left| !left.has_gap) {
+                    self.open(*by, How::AsItIs).await?;
+                    self.close().await?;
+                }
             }
         }
         self.agrees().await
@@ -225,6 +285,7 @@ impl Run {
             return Ok(());
         }
         self.cut().await;
+        let how = if self.left.as_ref().is_some_and(|left| left.has_gap) { How::Truncate } else { how };
         let (truncate, append) = (matches!(how, How::Truncate), matches!(how, How::Append));
         // Who appends asks first where the end is, as clients do.
         let view = &self.views[by];
@@ -244,7 +305,8 @@ impl Run {
             }
         }
         self.left = self.left.take().filter(|_| !truncate);
-        self.held = Some(Held { upload, by, append, bytes, floor, began, changed: false });
+        self.held =
+            Some(Held { upload, by, append, bytes, floor, began, changed: false, has_gap: false, goes_forward: true });
         Ok(())
     }
 
@@ -259,8 +321,28 @@ impl Run {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if changed {
-            self.left = Some(Left { bytes: held.bytes, floor: held.floor });
+            self.left = Some(Left { bytes: held.bytes, floor: held.floor, has_gap: held.has_gap });
         }
+    }
+
+    /// Through the session's own upload, if it has one; else it is one of its own, which ends with a CLOSE.
+    async fn resize(&mut self, by: usize, to: u8) {
+        if self.held.as_ref().is_none_or(|held| held.by != by) {
+            self.cut().await;
+        }
+        if self.left.is_some() || self.held.as_ref().is_some_and(|held| held.has_gap) {
+            return;
+        }
+        let bytes = self.held.as_mut().map_or(&mut self.whole, |held| &mut held.bytes);
+        let size = bytes.len() * usize::from(to) / 128;
+        let is_other = size != bytes.len();
+        bytes.resize(size, 0);
+        if let Some(held) = &mut self.held {
+            (held.changed, held.goes_forward) = (held.changed || is_other, false);
+            held.floor = held.floor.min(size);
+        }
+        let changes = Changes { size: Some(size as u64), ..Changes::default() };
+        self.views[by].change(&path(self.name), changes).await.unwrap();
     }
 
     async fn id(&self) -> ArtifactId {
@@ -310,6 +392,7 @@ impl Held {
     async fn write(&mut self, at: usize, bytes: &[u8]) {
         write(&mut self.upload, at as u64, bytes).await;
         let end = at + bytes.len();
+        self.goes_forward &= at >= self.bytes.len();
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
