@@ -163,6 +163,14 @@ async fn agrees(shares: &Shares, view: &View, tree: &Tree) {
     assert_eq!(shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
     shares.versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(tree.keys().all(|path| path.len() <= 32));
+    finds_nothing(shares).await;
+}
+
+/// The check of the store finds nothing wrong.
+async fn finds_nothing(shares: &Shares) {
+    let mut found = Vec::new();
+    shares.check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 fn steps(default: u64) -> u64 {
@@ -191,6 +199,58 @@ async fn r27_r54_a_tree_that_is_moved_about_agrees_with_a_model() {
         }
     }
     agrees(&shares, &views[0], &tree).await;
+}
+
+/// One session's steps beside those of others: nothing that it does takes a name away. Gives the names that it made.
+async fn only_adds(view: View, mut dice: Dice, mut known: Tree) -> (usize, usize) {
+    let (mut directories, mut files) = (0, 0);
+    for _ in 0..30 {
+        let (from, to) = (somewhere(&known, &mut dice), somewhere(&known, &mut dice));
+        match dice.roll(4) {
+            0 => {
+                if view.make_directory(&path(&text(&from))).await.is_ok() {
+                    directories += 1;
+                    known.insert(key(&from), None);
+                }
+            }
+            1 => {
+                let mode = WriteMode { create: true, exclusive: true, ..WriteMode::default() };
+                if let Ok(mut upload) = view.open_write(&path(&text(&from)), mode).await {
+                    let written = upload.begin_write(0, 1).await.is_ok() && upload.write(b"x").await.is_ok();
+                    files += usize::from(upload.close().await.is_ok() && written);
+                }
+            }
+            _ => drop(view.rename(&path(&text(&from)), &path(&text(&to)), false).await),
+        }
+    }
+    (directories, files)
+}
+
+/// Three sessions make and move at the same time. Whatever comes first: all that was made is there, once, and can be
+/// reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r27_what_sessions_make_and_move_at_once_stays_reachable() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let (mut directories, mut files) = (0, 0);
+    for round in 0..steps(1500) / 150 {
+        let known = walk(&view).await;
+        let sessions = (0..3).map(|session| {
+            let login = view.login().clone();
+            tokio::spawn(only_adds(shares.view(&login), Dice::new(round * 3 + session), known.clone()))
+        });
+        for session in sessions.collect::<Vec<_>>() {
+            let made = session.await.unwrap();
+            directories += made.0;
+            files += made.1;
+        }
+        let tree = walk(&view).await;
+        let is_file = |what: &&Option<Vec<u8>>| what.is_some();
+        assert_eq!(tree.values().filter(is_file).count(), files, "round {round}");
+        assert_eq!(tree.len(), directories + files, "round {round}");
+        finds_nothing(&shares).await;
+    }
 }
 
 /// Sessions move directories into each other at the same time: one of them is refused, and nothing gets lost.
