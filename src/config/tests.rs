@@ -76,7 +76,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!((c.server.drain_seconds, c.server.connection_threads), (30, 0));
     assert_eq!((c.server.banner, c.server.remarks), (Vec::<String>::new(), true));
     let l = &c.limits;
-    assert_eq!((l.unauthenticated_connections, l.unauthenticated_per_source, l.connections_per_source), (64, 6, 20));
+    assert_eq!((l.unauthenticated_connections, l.unauthenticated_per_source, l.connections_per_source), (64, 32, 100));
     assert_eq!((l.login_grace_seconds, l.failures_per_connection, l.key_probes), (120, 4, 20));
     assert_eq!((l.rejection_milliseconds, l.channels_per_connection, l.handles), (300, 4, 64));
     assert_eq!((l.idle_seconds, l.stalled_seconds, l.keepalive_seconds, l.rekey_mib), (600, 120, 30, 1024));

@@ -83,7 +83,7 @@ impl Server {
 /// Section `limits`. Everything that a client could use up has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// Connections that have not logged in, in all; further ones are dropped. 1 to 65536.
+    /// Connections that have not logged in, in all; beyond it they share by networks. 1 to 65536.
     pub unauthenticated_connections: usize,
     /// Connections that have not logged in, from one source (an IPv4 address or an IPv6 /64). 1 to 65536.
     pub unauthenticated_per_source: usize,
@@ -133,8 +133,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             unauthenticated_connections: 64,
-            unauthenticated_per_source: 6,
-            connections_per_source: 20,
+            unauthenticated_per_source: 32,
+            connections_per_source: 100,
             login_grace_seconds: 120,
             failures_per_connection: 4,
             key_probes: 20,

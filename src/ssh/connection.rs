@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::server::{Config, run_stream};
 use russh::{Disconnect, Error};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::Admission;
 use super::link::Link;
+use super::places::Stage;
 use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
@@ -42,6 +44,8 @@ pub(crate) struct House {
 enum Parting {
     #[error("no login in time")]
     Grace,
+    #[error("another connection needs its place")]
+    Displaced,
     #[error("the login ended")]
     LoginEnded,
     #[error("the server shuts down")]
@@ -51,15 +55,15 @@ enum Parting {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Admission, house: Arc<House>) {
+pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Arc<Admission>, house: Arc<House>) {
     let _counted = house.traffic.connection();
     let pulse = Arc::new(Pulse::new(house.traffic.clone()));
     let link = Arc::new(Link::new(address.ip().to_canonical(), house.transport, Arc::clone(&pulse)));
     tracing::info!(from = %address, transport = %house.transport, "connection opened");
 
-    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end);
-    let visitor = Visitor::new(&house, Arc::clone(&link), admission);
-    let outcome = run(stream, visitor, &link, &house).await;
+    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end).of(Arc::clone(&admission));
+    let visitor = Visitor::new(&house, Arc::clone(&link), Arc::clone(&admission));
+    let outcome = run(stream, visitor, &link, &admission, &house).await;
     // Whatever still waits for the stream must not.
     link.end.cancel();
 
@@ -75,8 +79,14 @@ pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Adm
     tracing::info!(from = %address, user, received, sent, seconds = pulse.age().as_secs(), "connection closed");
 }
 
-async fn run(stream: Stream<TcpStream>, visitor: Visitor, link: &Arc<Link>, house: &House) -> Result<(), Error> {
-    let watching = watch(link, house);
+async fn run(
+    stream: Stream<TcpStream>,
+    visitor: Visitor,
+    link: &Arc<Link>,
+    admission: &Admission,
+    house: &House,
+) -> Result<(), Error> {
+    let watching = watch(link, admission, house);
     tokio::pin!(watching);
     let mut session = tokio::select! {
         session = run_stream(Arc::clone(&house.config), stream, visitor) => session?,
@@ -93,7 +103,7 @@ async fn run(stream: Stream<TcpStream>, visitor: Visitor, link: &Arc<Link>, hous
     };
     tracing::info!(from = %link.from, %parting, "disconnecting");
     match parting {
-        Parting::Grace => link.end.cancel(),
+        Parting::Grace | Parting::Displaced => link.end.cancel(),
         Parting::LoginEnded => link.part(Disconnect::ByApplication, "This login is no longer valid."),
         Parting::Closing => link.part(Disconnect::ByApplication, "The server restarts. Connect again in a minute."),
         Parting::Still(_) => link.part(Disconnect::ByApplication, "Nothing happened for too long."),
@@ -102,11 +112,12 @@ async fn run(stream: Stream<TcpStream>, visitor: Visitor, link: &Arc<Link>, hous
 }
 
 /// Waits until there is a reason to end the connection.
-async fn watch(link: &Link, house: &House) -> Parting {
+async fn watch(link: &Link, admission: &Admission, house: &House) -> Parting {
     let limits = &house.limits;
     tokio::select! {
         () = link.logged_in.cancelled() => {}
-        () = sleep(limits.login_grace) => return Parting::Grace,
+        () = out_of_time(link, admission, limits.login_grace) => return Parting::Grace,
+        () = admission.displaced() => return Parting::Displaced,
         () = house.closing.cancelled() => return Parting::Closing,
     }
     // A login is there, or `logged_in` were not cancelled.
@@ -126,6 +137,19 @@ async fn watch(link: &Link, house: &House) -> Parting {
     }
 }
 
+/// Waits until a client has had its time to log in. Programs have to go on by themselves sooner than people.
+async fn out_of_time(link: &Link, admission: &Admission, grace: Duration) {
+    for (time, next) in [(grace / 8, Stage::Named), (grace / 2, Stage::Answering)] {
+        sleep(time.max(SHORTEST_GRACE).min(grace).saturating_sub(link.pulse.age())).await;
+        if !admission.has_reached(next) {
+            return;
+        }
+    }
+    sleep(grace.saturating_sub(link.pulse.age())).await;
+}
+
+/// For a client that has to send its version line.
+const SHORTEST_GRACE: Duration = Duration::from_secs(10);
 /// How often, at most and at least, a connection is looked at for signs of life.
-const MIN_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
-const MAX_LOOK: std::time::Duration = std::time::Duration::from_secs(10);
+const MIN_LOOK: Duration = Duration::from_millis(50);
+const MAX_LOOK: Duration = Duration::from_secs(10);

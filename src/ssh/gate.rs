@@ -1,22 +1,28 @@
 //! Who may come in at all: bounds on connections, and a penalty for sources that fail to log in. The listener asks it
-//! before anything is read, the login tells it what came of it.
+//! before anything is read, the connection tells it how far it has come, the login what came of it.
 //!
 //! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so the gate tells
-//! nobody which of them exist.
+//! nobody which of them exist. `places` decides among those that have not logged in.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::places::{Place, Places, Stage, source_of};
 
 /// The bounds of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateLimits {
     /// Connections in all. More: closed at once.
     pub connections: usize,
-    /// Connections that have not logged in, in all. More: closed at once.
+    /// Connections that have not logged in, in all. More: one of them is ended for the newcomer if its network holds
+    /// more, or else the newcomer is closed at once. From a half on chance closes newcomers of networks that hold many.
     pub unauthenticated: usize,
-    /// Connections of one source that have not logged in. More: closed at once.
+    /// Connections of one source that have not logged in. More: closed at once, unless one of them says nothing.
     pub unauthenticated_per_source: usize,
     /// Connections of one source. More: closed at once.
     pub per_source: usize,
@@ -37,8 +43,8 @@ impl Default for GateLimits {
         Self {
             connections: 1024,
             unauthenticated: 64,
-            unauthenticated_per_source: 6,
-            per_source: 20,
+            unauthenticated_per_source: 32,
+            per_source: 100,
             free_failures: 8,
             first_penalty: Duration::from_secs(2),
             longest_penalty: Duration::from_secs(300),
@@ -74,17 +80,17 @@ pub(crate) struct Gate {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
     connections: usize,
-    unauthenticated: usize,
+    places: Places,
+    /// Of those who hold a place: what ends them.
+    ends: HashMap<Place, CancellationToken>,
     sources: HashMap<IpAddr, Source>,
 }
 
 #[derive(Default)]
 struct Source {
     connections: usize,
-    unauthenticated: usize,
     failures: u32,
     /// When the oldest failure that still counts began to be forgotten.
     counted_from: Option<Instant>,
@@ -93,19 +99,18 @@ struct Source {
 
 impl Gate {
     pub(crate) fn new(limits: GateLimits) -> Self {
-        Self { limits, state: Arc::default() }
+        let places = Places::new(limits.unauthenticated, limits.unauthenticated_per_source);
+        let state = State { connections: 0, places, ends: HashMap::new(), sources: HashMap::new() };
+        Self { limits, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Takes a connection, or turns it away. The connection counts until the admission is dropped.
-    pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> Result<Admission, Turned> {
+    /// Takes a connection, or turns it away. The connection counts until the admission is dropped. `dice` is any number.
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Turned> {
         let limits = &self.limits;
         let key = source_of(address);
         let mut state = self.state();
         if state.connections >= limits.connections {
             return Err(Turned::Full);
-        }
-        if state.unauthenticated >= limits.unauthenticated {
-            return Err(Turned::UnauthenticatedFull);
         }
         if let Some(source) = state.sources.get(&key) {
             if source.shut_until.is_some_and(|until| now < until) {
@@ -114,18 +119,19 @@ impl Gate {
             if source.connections >= limits.per_source {
                 return Err(Turned::SourceFull);
             }
-            if source.unauthenticated >= limits.unauthenticated_per_source {
-                return Err(Turned::SourceUnauthenticatedFull);
-            }
         } else {
             state.make_room(limits, now);
         }
+        let given = state.places.take(address, now, dice)?;
+        if let Some(end) = given.instead_of.and_then(|place| state.ends.remove(&place)) {
+            end.cancel();
+        }
+        let displaced = CancellationToken::new();
+        state.ends.insert(given.place, displaced.clone());
         state.connections += 1;
-        state.unauthenticated += 1;
-        let source = state.sources.entry(key).or_default();
-        source.connections += 1;
-        source.unauthenticated += 1;
-        Ok(Admission { gate: self.clone(), source: key, authenticated: false })
+        state.sources.entry(key).or_default().connections += 1;
+        let stage = AtomicU8::new(Stage::Silent as u8);
+        Ok(Admission { gate: self.clone(), address, place: given.place, stage, displaced })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,6 +141,12 @@ impl Gate {
 }
 
 impl State {
+    /// The place is free. It may have been given to another one already.
+    fn give_back(&mut self, place: Place) {
+        self.places.free(place);
+        self.ends.remove(&place);
+    }
+
     /// Forgets sources that are no longer worth remembering; under pressure also such as are, but never one that has a
     /// connection (there are fewer of them than the bound on connections).
     fn make_room(&mut self, limits: &GateLimits, now: Instant) {
@@ -174,66 +186,61 @@ impl Source {
     }
 }
 
-/// One connection's place. Dropping it gives the place back.
+/// One connection, as the gate knows it. Dropping it gives back what it holds.
 pub(crate) struct Admission {
     gate: Gate,
-    source: IpAddr,
-    authenticated: bool,
+    address: IpAddr,
+    place: Place,
+    /// What the gate was told last.
+    stage: AtomicU8,
+    displaced: CancellationToken,
 }
 
+/// Behind every stage: who has logged in holds no place.
+const LOGGED_IN: u8 = u8::MAX;
+
 impl Admission {
+    /// The connection has come so far. Said again it costs nothing.
+    pub(super) fn reached(&self, stage: Stage) {
+        if self.stage.fetch_max(stage as u8, Relaxed) < stage as u8 {
+            self.gate.state().places.step(self.place, stage, Instant::now());
+        }
+    }
+
+    /// Whether it has come so far.
+    pub(super) fn has_reached(&self, stage: Stage) -> bool {
+        self.stage.load(Relaxed) >= stage as u8
+    }
+
+    /// Waits until the connection must make room for another one.
+    pub(super) async fn displaced(&self) {
+        self.displaced.cancelled().await;
+    }
+
     /// The connection has logged in.
-    pub(crate) fn authenticated(&mut self) {
-        if !std::mem::replace(&mut self.authenticated, true) {
-            self.change(|all, source| {
-                *all.unauthenticated -= 1;
-                source.unauthenticated -= 1;
-            });
+    pub(crate) fn authenticated(&self) {
+        if self.stage.swap(LOGGED_IN, Relaxed) != LOGGED_IN {
+            self.gate.state().give_back(self.place);
         }
     }
 
     /// A credential was refused.
     pub(crate) fn failed(&self, now: Instant) {
         let limits = self.gate.limits;
-        self.change(|_, source| source.fail(&limits, now));
-    }
-
-    fn change(&self, how: impl FnOnce(&mut Counters<'_>, &mut Source)) {
-        let mut state = self.gate.state();
-        let State { connections, unauthenticated, sources } = &mut *state;
         // A source with a connection is never forgotten, so it is there.
-        if let Some(source) = sources.get_mut(&self.source) {
-            how(&mut Counters { connections, unauthenticated }, source);
+        if let Some(source) = self.gate.state().sources.get_mut(&source_of(self.address)) {
+            source.fail(&limits, now);
         }
     }
 }
 
-struct Counters<'a> {
-    connections: &'a mut usize,
-    unauthenticated: &'a mut usize,
-}
-
 impl Drop for Admission {
     fn drop(&mut self) {
-        let authenticated = self.authenticated;
-        self.change(|all, source| {
-            *all.connections -= 1;
-            source.connections -= 1;
-            if !authenticated {
-                *all.unauthenticated -= 1;
-                source.unauthenticated -= 1;
-            }
-        });
-    }
-}
-
-/// An IPv4 address (also one that came as IPv6), or the /64 that an IPv6 address lies in.
-fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        let mut state = self.gate.state();
+        state.give_back(self.place);
+        state.connections = state.connections.saturating_sub(1);
+        if let Some(source) = state.sources.get_mut(&source_of(self.address)) {
+            source.connections = source.connections.saturating_sub(1);
         }
     }
 }
@@ -263,10 +270,10 @@ mod tests {
     #[test]
     fn r33_connections_are_bounded_in_all_and_per_source() {
         let (gate, now) = (Gate::new(limits()), Instant::now());
-        let admit = |address: &str| gate.admit(ip(address), now);
+        let admit = |address: &str| gate.admit(ip(address), now, u32::MAX);
         let mut first = vec![admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap()];
         assert_eq!(admit("192.0.2.1").err(), Some(Turned::SourceUnauthenticatedFull));
-        for admission in &mut first {
+        for admission in &first {
             admission.authenticated();
             admission.authenticated();
         }
@@ -280,31 +287,50 @@ mod tests {
         drop(first);
         drop(others);
         let state = gate.state();
-        assert_eq!((state.connections, state.unauthenticated), (0, 0));
-        assert!(state.sources.values().all(|source| source.connections + source.unauthenticated == 0));
+        assert_eq!((state.connections, state.ends.len()), (0, 0));
+        assert!(state.sources.values().all(|source| source.connections == 0));
     }
 
     #[test]
-    fn r33_those_who_do_not_log_in_leave_room_for_those_who_did() {
+    fn r33_those_who_do_not_log_in_leave_room_for_those_who_do() {
         let (gate, now) = (Gate::new(limits()), Instant::now());
-        let waiting: Vec<_> = (0..5).map(|n| gate.admit(ip(&format!("10.0.0.{n}")), now).unwrap()).collect();
-        assert_eq!(gate.admit(ip("10.0.1.1"), now).err(), Some(Turned::UnauthenticatedFull));
+        let admit = |address: &str| gate.admit(ip(address), now, u32::MAX).ok();
+        let held = || {
+            let state = gate.state();
+            (state.ends.len(), state.connections)
+        };
+        let waiting: Vec<_> = (0..5).map(|n| admit(&format!("10.0.0.{n}")).unwrap()).collect();
+        assert!(admit("10.0.0.9").is_none(), "of a network that holds them all");
+        let newcomer = admit("10.0.1.1").unwrap();
+        let ended: Vec<_> = waiting.iter().map(|one| one.displaced.is_cancelled()).collect();
+        assert_eq!(ended, [true, false, false, false, false], "the first of them made room");
+        newcomer.authenticated();
+        // What was ended holds nothing any more, also while its connection is still there.
+        assert_eq!(held(), (4, 6));
+        waiting.iter().for_each(|one| one.reached(Stage::Asking));
         drop(waiting);
-        assert!(gate.admit(ip("10.0.1.1"), now).is_ok());
+        drop(newcomer);
+        assert_eq!(held(), (0, 0));
+        assert!(admit("10.0.0.1").is_some());
     }
 
     #[test]
-    fn r33_two_hosts_of_one_ipv6_network_are_one_source() {
-        assert_eq!(source_of(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
-        assert_ne!(source_of(ip("2001:db8:1:3::")), source_of(ip("2001:db8:1:2::")));
-        assert_eq!(source_of(ip("::ffff:10.1.2.3")), ip("10.1.2.3"));
+    fn how_far_somebody_has_come_is_told_once() {
+        let gate = Gate::new(limits());
+        let admission = gate.admit(ip("10.0.0.1"), Instant::now(), 0).unwrap();
+        assert!(admission.has_reached(Stage::Silent) && !admission.has_reached(Stage::Named));
+        admission.reached(Stage::Answering);
+        admission.reached(Stage::Named);
+        assert!(admission.has_reached(Stage::Answering) && !admission.has_reached(Stage::Asking));
+        admission.authenticated();
+        assert!(admission.has_reached(Stage::Asking));
     }
 
     #[test]
     fn r34_a_penalty_doubles_is_bounded_and_is_forgotten() {
         let (gate, start) = (Gate::new(limits()), Instant::now());
         let address = ip("198.51.100.7");
-        let admission = gate.admit(address, start).unwrap();
+        let admission = gate.admit(address, start, 0).unwrap();
         let shut_for = |now: Instant| {
             let until = gate.state().sources.get(&address).and_then(|source| source.shut_until);
             until.map_or(0, |until| until.saturating_duration_since(now).as_secs())
@@ -316,9 +342,9 @@ mod tests {
         }
         assert_eq!(penalties[..8], [0, 0, 2, 4, 8, 16, 32, 60]);
         assert_eq!(penalties[39], 60);
-        assert_eq!(gate.admit(address, start + Duration::from_secs(59)).err(), Some(Turned::Penalty));
-        assert!(gate.admit(ip("198.51.100.8"), start).is_ok(), "another source is not touched");
-        assert!(gate.admit(address, start + Duration::from_secs(61)).is_ok());
+        assert_eq!(gate.admit(address, start + Duration::from_secs(59), u32::MAX).err(), Some(Turned::Penalty));
+        assert!(gate.admit(ip("198.51.100.8"), start, u32::MAX).is_ok(), "another source is not touched");
+        assert!(gate.admit(address, start + Duration::from_secs(61), u32::MAX).is_ok());
 
         // 38 of 40 failures are forgotten after 3800 s, so the next one is the third.
         let later = start + Duration::from_secs(3_800);
@@ -332,10 +358,10 @@ mod tests {
     #[test]
     fn r33_the_table_of_sources_is_bounded() {
         let (gate, now) = (Gate::new(limits()), Instant::now());
-        let held = gate.admit(ip("203.0.113.1"), now).unwrap();
+        let held = gate.admit(ip("203.0.113.1"), now, 0).unwrap();
         held.failed(now);
         for n in 0..2_000u32 {
-            let admission = gate.admit(IpAddr::from(n.to_be_bytes()), now).unwrap();
+            let admission = gate.admit(IpAddr::from(n.to_be_bytes()), now, u32::MAX).unwrap();
             for _ in 0..n % 12 {
                 admission.failed(now);
             }

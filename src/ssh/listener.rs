@@ -53,7 +53,7 @@ impl Entrance {
         if self.rules.as_ref().is_some_and(|rules| rules.until.is_over(Time::now())) {
             return Err(Turned::Over);
         }
-        self.gate.admit(address, Instant::now())
+        self.gate.admit(address, Instant::now(), chance())
     }
 
     /// Waits until nobody may come in any more. For the main door that is never.
@@ -67,6 +67,11 @@ impl Entrance {
             "the legacy listener takes no connections any more: its last day is over; see legacy.until"
         );
     }
+}
+
+/// A number that strangers cannot foresee. Without one nobody is turned away by chance.
+fn chance() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX)
 }
 
 struct Newcomer {
@@ -203,7 +208,7 @@ async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, h
         match TcpStream::from_std(socket) {
             Ok(socket) => {
                 connections.spawn(async move {
-                    connection::serve(socket, address, admission, house).await;
+                    connection::serve(socket, address, Arc::new(admission), house).await;
                     drop(leaving);
                 });
             }

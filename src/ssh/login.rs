@@ -14,6 +14,7 @@ use russh::{Disconnect, MethodKind, MethodSet};
 
 use super::gate::Admission;
 use super::link::Link;
+use super::places::Stage;
 use super::pulse::Client;
 use super::{Limits, algorithms, keys};
 use crate::model::{Refusal, Transport};
@@ -26,7 +27,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(crate) struct Attempts {
     shares: Shares,
     link: Arc<Link>,
-    admission: Admission,
+    admission: Arc<Admission>,
     failures_left: u32,
     probes_left: u32,
     rejection_delay: Duration,
@@ -42,7 +43,7 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 }
 
 impl Attempts {
-    pub(crate) fn new(shares: Shares, link: Arc<Link>, admission: Admission, limits: &Limits) -> Self {
+    pub(crate) fn new(shares: Shares, link: Arc<Link>, admission: Arc<Admission>, limits: &Limits) -> Self {
         let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = limits;
         Self { shares, link, admission, failures_left, probes_left, rejection_delay }
     }
@@ -89,8 +90,13 @@ impl Attempts {
         self.conclude(Ok(None))
     }
 
+    /// Keys are agreed on, and the client asks to be let in.
+    pub(crate) fn began(&self) {
+        self.admission.reached(Stage::Asking);
+    }
+
     /// The login is complete.
-    pub(crate) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&self) {
         self.admission.authenticated();
     }
 

@@ -1,7 +1,8 @@
 //! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel that asks for one. Built on
 //! russh; `server` starts it, the command line uses its functions about keys.
 //!
-//! - `listener` accepts and spreads connections over threads, `gate` says who may come in.
+//! - `listener` accepts and spreads connections over threads, `gate` says who may come in, `places` who may stay there when
+//!   not all can.
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
 //! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
@@ -22,6 +23,7 @@ mod keys;
 mod link;
 mod listener;
 mod login;
+mod places;
 mod pulse;
 mod rekeying;
 mod remarks;
@@ -386,7 +388,7 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(
             (limits.gate.unauthenticated, limits.gate.unauthenticated_per_source, limits.gate.per_source),
-            (64, 6, 20)
+            (64, 32, 100)
         );
         assert_eq!((limits.login_grace.as_secs(), limits.failures, limits.key_probes), (120, 4, 20));
         assert_eq!((limits.channels, limits.sftp.handles, limits.sftp.reads_in_work), (4, 64, 64));

@@ -83,7 +83,7 @@ enum Over {
 }
 
 impl Visitor {
-    pub(crate) fn new(house: &House, link: Arc<Link>, admission: Admission) -> Self {
+    pub(crate) fn new(house: &House, link: Arc<Link>, admission: Arc<Admission>) -> Self {
         let House { shares, common, limits, words, .. } = house;
         Self {
             attempts: Attempts::new(shares.clone(), Arc::clone(&link), admission, limits),
@@ -177,6 +177,7 @@ impl Handler for Visitor {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        self.attempts.began();
         Ok(self.words.banner.as_deref().map(str::to_owned))
     }
 

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::gate::Admission;
+use super::places::Stage;
 use super::pulse::{Client, Pulse};
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
@@ -40,6 +42,8 @@ impl Socket for TcpStream {
 pub(crate) struct Stream<S> {
     inner: S,
     pulse: Arc<Pulse>,
+    /// Where it is said how far the client has come.
+    admission: Option<Arc<Admission>>,
     /// The client's first line as far as it has come; `None` behind its end.
     version: Option<Vec<u8>>,
     /// Bytes since others had a turn.
@@ -57,11 +61,24 @@ impl<S> Stream<S> {
         Self {
             inner,
             pulse,
+            admission: None,
             version: Some(Vec::new()),
             in_turn: 0,
             ask_after: 0,
             ended_for_reads: Box::pin(end.clone().cancelled_owned()),
             ended_for_writes: Box::pin(end.clone().cancelled_owned()),
+        }
+    }
+
+    /// Tells the gate how far the client has come.
+    pub(crate) fn of(mut self, admission: Arc<Admission>) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    fn reached(&self, stage: Stage) {
+        if let Some(admission) = &self.admission {
+            admission.reached(stage);
         }
     }
 
@@ -76,7 +93,7 @@ impl<S> Stream<S> {
     }
 
     fn look_for_version(&mut self, bytes: &[u8]) {
-        let Some(line) = &mut self.version else { return };
+        let Some(line) = &mut self.version else { return self.reached(Stage::Answering) };
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
         let room = VERSION_LINE.saturating_sub(line.len());
@@ -84,6 +101,7 @@ impl<S> Stream<S> {
         if end.is_some() || line.len() >= VERSION_LINE {
             self.pulse.learn_client(Client::of(line));
             self.version = None;
+            self.reached(Stage::Named);
         }
     }
 }
