@@ -48,6 +48,27 @@ pub(crate) fn modern() -> Preferred {
     }
 }
 
+/// What is offered where sessions run: `modern` without the key exchanges that cost much.
+pub(crate) fn usual() -> Preferred {
+    let modern = modern();
+    Preferred { kex: modern.kex.iter().filter(|name| !is_dear(name.as_ref())).copied().collect(), ..modern }
+}
+
+/// Whether a key exchange keeps a processor busy for long: those over finite fields do, by their numbers of thousands of
+/// bits. The others take less than a millisecond.
+fn is_dear(name: &str) -> bool {
+    name.starts_with("diffie-hellman-")
+}
+
+/// Whether a client that knows these key exchanges, separated by commas, needs one that costs much.
+pub(crate) fn are_all_dear(names: &[u8]) -> bool {
+    let (modern, usual) = (modern(), usual());
+    let knows = |offered: &Preferred| {
+        names.split(|byte| *byte == b',').any(|name| offered.kex.iter().any(|own| own.as_ref().as_bytes() == name))
+    };
+    knows(&modern) && !knows(&usual)
+}
+
 /// The algorithms of the listener for old devices, best first. Its list of key exchanges is short: old clients have
 /// trouble with long ones.
 pub(crate) fn legacy() -> Preferred {
@@ -175,6 +196,26 @@ mod tests {
         }
         assert!(names.iter().any(|name| name == "kex-strict-s-v00@openssh.com"));
         assert_eq!(offered.compression.len(), 1);
+    }
+
+    #[test]
+    fn where_sessions_run_no_key_exchange_costs_much() {
+        let names = |offered: &Preferred| offered.kex.iter().map(|name| name.as_ref().to_owned()).collect::<Vec<_>>();
+        let (modern, usual) = (names(&modern()), names(&usual()));
+        assert!(usual.iter().all(|name| !is_dear(name) && modern.contains(name)), "{usual:?}");
+        assert!(modern.iter().all(|name| is_dear(name) || usual.contains(name)), "{modern:?}");
+        for (knows, needs_dear) in [
+            ("diffie-hellman-group16-sha512", true),
+            ("ecdh-sha2-nistp256,diffie-hellman-group16-sha512,ext-info-c,kex-strict-c-v00@openssh.com", true),
+            ("diffie-hellman-group16-sha512,curve25519-sha256", false),
+            ("mlkem768x25519-sha256", false),
+            // Nothing in common: refused wherever it comes.
+            ("diffie-hellman-group18-sha512,ecdh-sha2-nistp256", false),
+            ("", false),
+            (",,,", false),
+        ] {
+            assert_eq!(are_all_dear(knows.as_bytes()), needs_dear, "{knows}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One connection from its first byte to its last. The listener's shards run it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::doorstep::{GREETING, Guest, Way};
 use super::gate::Admission;
 use super::link::Link;
 use super::places::Stage;
@@ -26,6 +26,8 @@ use crate::share::{Login, Shares};
 /// What every connection of a door is given.
 pub(crate) struct House {
     pub(crate) config: Arc<Config>,
+    /// Of the thread for key exchanges that cost much.
+    pub(crate) dear: Arc<Config>,
     pub(crate) shares: Shares,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
@@ -55,15 +57,24 @@ enum Parting {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Arc<Admission>, house: Arc<House>) {
-    let _counted = house.traffic.connection();
+pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
+    let Guest { address, admission, ahead, way, counted: _counted } = guest;
     let pulse = Arc::new(Pulse::new(house.traffic.clone()));
     let link = Arc::new(Link::new(address.ip().to_canonical(), house.transport, Arc::clone(&pulse)));
     tracing::info!(from = %address, transport = %house.transport, "connection opened");
 
-    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end).of(Arc::clone(&admission));
+    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end).greeted(
+        GREETING.len(),
+        ahead,
+        Arc::clone(&admission),
+        said_before_login(&house),
+    );
     let visitor = Visitor::new(&house, Arc::clone(&link), Arc::clone(&admission));
-    let outcome = run(stream, visitor, &link, &admission, &house).await;
+    let config = match way {
+        Way::Usual => Arc::clone(&house.config),
+        Way::Dear => Arc::clone(&house.dear),
+    };
+    let outcome = run(stream, visitor, config, &link, &admission, &house).await;
     // Whatever still waits for the stream must not.
     link.end.cancel();
 
@@ -82,6 +93,7 @@ pub(crate) async fn serve(socket: TcpStream, address: SocketAddr, admission: Arc
 async fn run(
     stream: Stream<TcpStream>,
     visitor: Visitor,
+    config: Arc<Config>,
     link: &Arc<Link>,
     admission: &Admission,
     house: &House,
@@ -89,7 +101,7 @@ async fn run(
     let watching = watch(link, admission, house);
     tokio::pin!(watching);
     let mut session = tokio::select! {
-        session = run_stream(Arc::clone(&house.config), stream, visitor) => session?,
+        session = run_stream(config, stream, visitor) => session?,
         parting = &mut watching => {
             tracing::debug!(from = %link.from, %parting, "ended before the first packet");
             return Ok(());
@@ -139,16 +151,24 @@ async fn watch(link: &Link, admission: &Admission, house: &House) -> Parting {
 
 /// Waits until a client has had its time to log in. Programs have to go on by themselves sooner than people.
 async fn out_of_time(link: &Link, admission: &Admission, grace: Duration) {
-    for (time, next) in [(grace / 8, Stage::Named), (grace / 2, Stage::Answering)] {
-        sleep(time.max(SHORTEST_GRACE).min(grace).saturating_sub(link.pulse.age())).await;
-        if !admission.has_reached(next) {
-            return;
-        }
+    sleep((grace / 2).saturating_sub(link.pulse.age())).await;
+    if !admission.has_reached(Stage::Answering) {
+        return;
     }
     sleep(grace.saturating_sub(link.pulse.age())).await;
 }
 
-/// For a client that has to send its version line.
+/// How long a client has for its version line.
+pub(super) fn time_for_version(grace: Duration) -> Duration {
+    (grace / 8).max(SHORTEST_GRACE).min(grace)
+}
+
+/// What this side says at most before a login, in bytes: keys are agreed on once and refusals are short. A client could ask
+/// for new keys over and over, which cost this side more than it.
+fn said_before_login(house: &House) -> u64 {
+    (8 << 10) + house.words.banner.as_ref().map_or(0, |banner| banner.len() as u64)
+}
+
 const SHORTEST_GRACE: Duration = Duration::from_secs(10);
 /// How often, at most and at least, a connection is looked at for signs of life.
 const MIN_LOOK: Duration = Duration::from_millis(50);

@@ -69,6 +69,8 @@ pub(crate) enum Turned {
     SourceFull,
     #[error("too many connections from this source that have not logged in")]
     SourceUnauthenticatedFull,
+    #[error("too many key exchanges that cost much")]
+    KeyExchanges,
     #[error("too many failed logins from this source")]
     Penalty,
 }
@@ -209,7 +211,16 @@ impl Admission {
 
     /// Whether it has come so far.
     pub(super) fn has_reached(&self, stage: Stage) -> bool {
-        self.stage.load(Relaxed) >= stage as u8
+        self.has_reached_byte(stage as u8)
+    }
+
+    fn has_reached_byte(&self, stage: u8) -> bool {
+        self.stage.load(Relaxed) >= stage
+    }
+
+    /// Whether it has logged in.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.has_reached_byte(LOGGED_IN)
     }
 
     /// Waits until the connection must make room for another one.

@@ -19,9 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use super::LegacyRules;
 use super::connection::{self, House};
+use super::doorstep::{Doorstep, Newcomer, Way};
 use super::gate::{Admission, Gate, Turned};
 use super::traffic;
-use crate::model::Time;
+use crate::model::{Time, Transport};
 
 /// Connections on their way to a shard. More: closed at once.
 const ON_THE_WAY: usize = 256;
@@ -74,17 +75,21 @@ fn chance() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)
 }
 
-struct Newcomer {
-    socket: std::net::TcpStream,
-    address: SocketAddr,
-    admission: Admission,
-}
-
 /// A thread that serves connections.
 struct Shard {
     newcomers: mpsc::Sender<Newcomer>,
     load: Arc<AtomicUsize>,
 }
+
+/// The threads that serve connections.
+struct Shards {
+    usual: Vec<Shard>,
+    /// For key exchanges that cost much.
+    dear: Option<Shard>,
+}
+
+/// How far the thread for key exchanges that cost much stands behind all others: as far as those that hash and seal.
+const BEHIND: i32 = 5;
 
 /// Starts the threads. They end when `stop` is cancelled and every connection is over.
 pub(crate) fn spawn(
@@ -94,24 +99,57 @@ pub(crate) fn spawn(
     stop: CancellationToken,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     listener.set_nonblocking(true)?;
-    let mut shards = Vec::new();
     let mut threads = Vec::new();
-    for number in 0..house.limits.shards.max(1) {
-        let (newcomers, arrivals) = mpsc::channel(ON_THE_WAY);
-        let load = Arc::new(AtomicUsize::new(0));
-        let (runtime, house, shard_load) = (runtime()?, Arc::clone(&house), Arc::clone(&load));
-        let thread = thread::Builder::new().name(format!("ssh-{number}"));
-        threads.push(thread.spawn(move || runtime.block_on(shard(arrivals, shard_load, house)))?);
-        shards.push(Shard { newcomers, load });
-    }
+    let usual: io::Result<Vec<Shard>> = (0..house.limits.shards.max(1))
+        .map(|number| Shard::start(format!("ssh-{number}"), &house, &mut threads, || {}))
+        .collect();
+    let dear = match house.transport {
+        Transport::Modern => Some(Shard::start("ssh-dear".to_owned(), &house, &mut threads, step_back)?),
+        // It has one thread, which is nobody else's, and takes whom its operator lists.
+        Transport::Legacy => None,
+    };
+    let shards = Arc::new(Shards { usual: usual?, dear });
     let runtime = runtime()?;
     let listener = {
         let _inside = runtime.enter();
         TcpListener::from_std(listener)?
     };
     let thread = thread::Builder::new().name("ssh-listener".to_owned());
-    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, &shards, &house, &stop)))?);
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, shards, &house, &stop)))?);
     Ok(threads)
+}
+
+/// On Linux niceness belongs to the thread, elsewhere to the process, which would gain nothing. Who may not change it goes
+/// on as before.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(BEHIND);
+}
+
+impl Shard {
+    fn start(name: String, house: &Arc<House>, threads: &mut Vec<JoinHandle<()>>, prepare: fn()) -> io::Result<Self> {
+        let (newcomers, arrivals) = mpsc::channel(ON_THE_WAY);
+        let load = Arc::new(AtomicUsize::new(0));
+        let (runtime, house, shard_load) = (runtime()?, Arc::clone(house), Arc::clone(&load));
+        threads.push(thread::Builder::new().name(name).spawn(move || {
+            prepare();
+            runtime.block_on(shard(arrivals, shard_load, house));
+        })?);
+        Ok(Self { newcomers, load })
+    }
+}
+
+impl Shards {
+    /// Gives a connection to the thread that serves it.
+    fn take(&self, newcomer: Newcomer) -> Result<(), &'static str> {
+        let shard = match (newcomer.guest.way, &self.dear) {
+            (Way::Dear, Some(dear)) => dear,
+            _ => self.usual.iter().min_by_key(|shard| shard.load.load(Relaxed)).ok_or("there is no shard")?,
+        };
+        shard.newcomers.try_send(newcomer).map_err(|_| "the shard is busy")?;
+        shard.load.fetch_add(1, Relaxed);
+        Ok(())
+    }
 }
 
 /// While connections always have something to do, Tokio looks only after every 61st of their turns whether others' sockets
@@ -121,7 +159,14 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().event_interval(8).global_queue_interval(2).enable_all().build()
 }
 
-async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], house: &House, stop: &CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    entrance: &Entrance,
+    shards: Arc<Shards>,
+    house: &Arc<House>,
+    stop: &CancellationToken,
+) {
+    let doorstep = Arc::new(Doorstep::new(Arc::clone(house), shards.dear.is_some()));
     let over = entrance.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
@@ -136,7 +181,7 @@ async fn accept(listener: TcpListener, entrance: &Entrance, shards: &[Shard], ho
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                if let Err(why) = admit(socket, address, entrance, shards, house) {
+                if let Err(why) = admit(socket, address, entrance, &doorstep, &shards, house) {
                     turned_away.count(&why);
                 }
             }
@@ -163,11 +208,13 @@ async fn wind_up(house: &House) {
     house.closing.cancel();
 }
 
+/// Lets a connection come in, or says why not. Those that do are greeted in a task of their own, as many as there are places.
 fn admit(
     socket: TcpStream,
     address: SocketAddr,
     entrance: &Entrance,
-    shards: &[Shard],
+    doorstep: &Arc<Doorstep>,
+    shards: &Arc<Shards>,
     house: &House,
 ) -> Result<(), String> {
     let admission = entrance.admit(address.ip()).map_err(|turned| {
@@ -176,11 +223,13 @@ fn admit(
     })?;
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     socket.set_nodelay(true).map_err(|error| error.to_string())?;
-    let socket = socket.into_std().map_err(|error| error.to_string())?;
-    let shard = shards.iter().min_by_key(|shard| shard.load.load(Relaxed)).ok_or("there is no shard")?;
-    let newcomer = Newcomer { socket, address, admission };
-    shard.newcomers.try_send(newcomer).map_err(|_| "the shard is busy".to_owned())?;
-    shard.load.fetch_add(1, Relaxed);
+    let (doorstep, shards, counted) = (Arc::clone(doorstep), Arc::clone(shards), house.traffic.connection());
+    tokio::spawn(async move {
+        let Some(newcomer) = doorstep.receive(socket, address, Arc::new(admission), counted).await else { return };
+        if let Err(why) = shards.take(newcomer) {
+            tracing::debug!(from = %address, why, "a connection was not served");
+        }
+    });
     Ok(())
 }
 
@@ -202,13 +251,13 @@ impl TurnedAway {
 
 async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, house: Arc<House>) {
     let connections = TaskTracker::new();
-    while let Some(Newcomer { socket, address, admission }) = arrivals.recv().await {
+    while let Some(Newcomer { socket, guest }) = arrivals.recv().await {
         let leaving = Leaving(Arc::clone(&load));
         let house = Arc::clone(&house);
         match TcpStream::from_std(socket) {
             Ok(socket) => {
                 connections.spawn(async move {
-                    connection::serve(socket, address, Arc::new(admission), house).await;
+                    connection::serve(socket, guest, house).await;
                     drop(leaving);
                 });
             }

@@ -3,6 +3,8 @@
 //!
 //! - `listener` accepts and spreads connections over threads, `gate` says who may come in, `places` who may stay there when
 //!   not all can.
+//! - `doorstep` greets newcomers and hears their first words (`opening`); those who need a key exchange that costs much wait
+//!   for a turn there (`turnstile`).
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
 //! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
@@ -17,12 +19,14 @@
 
 mod algorithms;
 mod connection;
+mod doorstep;
 mod exec;
 mod gate;
 mod keys;
 mod link;
 mod listener;
 mod login;
+mod opening;
 mod places;
 mod pulse;
 mod rekeying;
@@ -30,6 +34,7 @@ mod remarks;
 mod session;
 mod stream;
 mod traffic;
+mod turnstile;
 mod window;
 
 use std::io;
@@ -42,6 +47,7 @@ use russh::keys::PrivateKey;
 use russh::server::Config;
 use tokio_util::sync::CancellationToken;
 
+use doorstep::Way;
 pub use gate::GateLimits;
 pub use keys::{
     KeyError, fingerprint, generate_host_key, generate_legacy_host_key, key_fingerprint, parse_host_key,
@@ -239,7 +245,8 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
     let house = connection::House {
-        config: Arc::new(config(&profile, host_keys, &limits)),
+        dear: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
+        config: Arc::new(config(&profile, host_keys, &limits, Way::Usual)),
         shares,
         common: common.clone(),
         limits,
@@ -259,9 +266,9 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
 }
 
-fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits) -> Config {
+fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: Way) -> Config {
     Config {
-        server_id: russh::SshId::Standard("SSH-2.0-tacdrop".into()),
+        server_id: russh::SshId::Standard(String::from_utf8_lossy(doorstep::GREETING.trim_ascii_end())),
         methods: login::methods(profile.transport()),
         auth_rejection_time: limits.rejection_delay,
         auth_rejection_time_initial: Some(Duration::ZERO),
@@ -273,9 +280,10 @@ fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits) -> Config {
         // Of messages for a `Channel`, which nobody holds here.
         channel_buffer_size: 1,
         event_buffer_size: REPLIES_ON_THE_WAY,
-        preferred: match profile {
-            Profile::Modern => algorithms::modern(),
-            Profile::Legacy(_) => algorithms::legacy(),
+        preferred: match (profile, way) {
+            (Profile::Modern, Way::Usual) => algorithms::usual(),
+            (Profile::Modern, Way::Dear) => algorithms::modern(),
+            (Profile::Legacy(_), _) => algorithms::legacy(),
         },
         // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and is stricter.
         max_auth_attempts: (limits.failures as usize).saturating_add(limits.key_probes as usize).saturating_add(2),

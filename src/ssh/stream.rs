@@ -44,6 +44,12 @@ pub(crate) struct Stream<S> {
     pulse: Arc<Pulse>,
     /// Where it is said how far the client has come.
     admission: Option<Arc<Admission>>,
+    /// What the client has said before this was made; it is read first.
+    ahead: Vec<u8>,
+    /// Bytes that the client has been sent already, and that russh will want to send.
+    said: usize,
+    /// Bytes that may be sent before somebody logs in.
+    before_login: u64,
     /// The client's first line as far as it has come; `None` behind its end.
     version: Option<Vec<u8>>,
     /// Bytes since others had a turn.
@@ -62,6 +68,9 @@ impl<S> Stream<S> {
             inner,
             pulse,
             admission: None,
+            ahead: Vec::new(),
+            said: 0,
+            before_login: u64::MAX,
             version: Some(Vec::new()),
             in_turn: 0,
             ask_after: 0,
@@ -70,10 +79,15 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Tells the gate how far the client has come.
-    pub(crate) fn of(mut self, admission: Arc<Admission>) -> Self {
-        self.admission = Some(admission);
-        self
+    /// Of a client that has been sent the first `said` bytes and has said `ahead`. The gate hears how far it comes.
+    pub(crate) fn greeted(self, said: usize, ahead: Vec<u8>, admission: Arc<Admission>, before_login: u64) -> Self {
+        Self { said, ahead, admission: Some(admission), before_login, ..self }
+    }
+
+    /// Whether all has been sent that may be before a login.
+    fn has_said_enough(&self) -> bool {
+        let is_stranger = self.admission.as_ref().is_some_and(|admission| !admission.is_authenticated());
+        is_stranger && self.pulse.totals().1 >= self.before_login
     }
 
     fn reached(&self, stage: Stage) {
@@ -93,7 +107,7 @@ impl<S> Stream<S> {
     }
 
     fn look_for_version(&mut self, bytes: &[u8]) {
-        let Some(line) = &mut self.version else { return self.reached(Stage::Answering) };
+        let Some(line) = &mut self.version else { return };
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
         let room = VERSION_LINE.saturating_sub(line.len());
@@ -115,8 +129,14 @@ impl<S: Socket> AsyncRead for Stream<S> {
         if this.ends_turn(cx) {
             return Poll::Pending;
         }
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let (before, heard) = (buf.filled().len(), this.ahead.is_empty() && this.version.is_none());
+        let outcome = if this.ahead.is_empty() {
+            Pin::new(&mut this.inner).poll_read(cx, buf)
+        } else {
+            let length = this.ahead.len().min(buf.remaining());
+            buf.put_slice(this.ahead.drain(..length).as_slice());
+            Poll::Ready(Ok(()))
+        };
         match &outcome {
             Poll::Ready(Ok(())) => {
                 let new = buf.filled().get(before..).unwrap_or_default();
@@ -125,6 +145,9 @@ impl<S: Socket> AsyncRead for Stream<S> {
                 this.in_turn += new.len();
                 this.ask_after = this.ask_after.saturating_sub(new.len());
                 this.look_for_version(new);
+                if heard {
+                    this.reached(Stage::Answering);
+                }
                 if this.ask_after == 0 {
                     this.ask_after = ASK_AGAIN;
                     this.inner.receive_buffer().into_iter().for_each(|bytes| this.pulse.tcp_holds(bytes));
@@ -144,6 +167,14 @@ impl<S: Socket> AsyncWrite for Stream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.ended_for_writes.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+        }
+        if this.said > 0 {
+            let length = this.said.min(buf.len());
+            this.said -= length;
+            return Poll::Ready(Ok(length));
+        }
+        if this.has_said_enough() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
         if this.ends_turn(cx) {

@@ -74,6 +74,7 @@ pub(crate) fn turned_away(transport: Transport, why: Turned) {
         Turned::UnauthenticatedFull => "not_logged_in_full",
         Turned::SourceFull => "source_full",
         Turned::SourceUnauthenticatedFull => "source_not_logged_in_full",
+        Turned::KeyExchanges => "key_exchanges",
         Turned::Penalty => "failed_logins",
     };
     counter!("tacdrop_connections_refused_total", "transport" => transport.as_str(), "reason" => reason).increment(1);

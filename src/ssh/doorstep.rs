@@ -1,0 +1,155 @@
+//! What happens to a connection before a shard takes it: it is greeted, and its first words decide which shard that is.
+//! The listener's thread runs it.
+//!
+//! Whoever says nothing costs a socket here, and nothing of the shards. And russh computes key exchanges in the task of the
+//! connection, on the shard's own thread, where everybody else's sessions wait for it meanwhile: a tenth of a second for a
+//! finite-field group. So the shards offer none of these. Only a client that knows nothing else gets them, on a thread of
+//! its own that stands behind the others, and by turns. New keys for a session that runs are made there, too.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::algorithms;
+use super::connection::{House, time_for_version};
+use super::gate::{Admission, Turned};
+use super::opening::{self, Opening};
+use super::places::Stage;
+use super::traffic::{self, Counted};
+use super::turnstile::Turnstile;
+
+/// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.
+pub(super) const GREETING: &[u8] = b"SSH-2.0-tacdrop\r\n";
+
+/// How long a client has for its list of algorithms: a round trip, as nearly all send it without seeing this side's. One
+/// that waits for that first goes on after this time, and is offered what costs little.
+const FOR_OFFER: Duration = Duration::from_secs(1);
+
+/// Who serves a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Any shard.
+    Usual,
+    /// The thread for key exchanges that cost much.
+    Dear,
+}
+
+/// A connection on its way to a shard.
+pub(super) struct Newcomer {
+    pub(super) socket: std::net::TcpStream,
+    pub(super) guest: Guest,
+}
+
+/// What is known of it.
+pub(super) struct Guest {
+    pub(super) address: SocketAddr,
+    pub(super) admission: Arc<Admission>,
+    pub(super) counted: Counted,
+    /// What it has said so far.
+    pub(super) ahead: Vec<u8>,
+    pub(super) way: Way,
+}
+
+/// Why a connection gets no further.
+#[derive(Debug, thiserror::Error)]
+enum Over {
+    #[error("the stream ended: {0}")]
+    Stream(#[from] io::Error),
+    #[error("no first line in time")]
+    Silent,
+    #[error("another connection needs its place")]
+    Displaced,
+    #[error("the server shuts down")]
+    Closing,
+    #[error(transparent)]
+    Turned(#[from] Turned),
+}
+
+/// What all doorsteps of a door share.
+pub(super) struct Doorstep {
+    house: Arc<House>,
+    /// Of the door that has a thread for what costs much.
+    turnstile: Option<Mutex<Turnstile>>,
+}
+
+impl Doorstep {
+    pub(super) fn new(house: Arc<House>, has_dear_thread: bool) -> Self {
+        Self { house, turnstile: has_dear_thread.then(Mutex::default) }
+    }
+
+    /// Greets a connection and listens to its first words. None if it gets no further.
+    pub(super) async fn receive(
+        &self,
+        mut socket: TcpStream,
+        address: SocketAddr,
+        admission: Arc<Admission>,
+        counted: Counted,
+    ) -> Option<Newcomer> {
+        let greeted = tokio::select! {
+            biased;
+            () = self.house.closing.cancelled() => Err(Over::Closing),
+            () = admission.displaced() => Err(Over::Displaced),
+            greeted = self.greet(&mut socket, address, &admission) => greeted,
+        };
+        let (ahead, way, socket) = match greeted.and_then(|(ahead, way)| Ok((ahead, way, socket.into_std()?))) {
+            Ok(greeted) => greeted,
+            Err(over) => {
+                if let Over::Turned(turned) = over {
+                    traffic::turned_away(self.house.transport, turned);
+                }
+                tracing::debug!(from = %address, %over, "ended before its first packet");
+                return None;
+            }
+        };
+        Some(Newcomer { socket, guest: Guest { address, admission, counted, ahead, way } })
+    }
+
+    async fn greet(
+        &self,
+        socket: &mut TcpStream,
+        address: SocketAddr,
+        admission: &Admission,
+    ) -> Result<(Vec<u8>, Way), Over> {
+        socket.write_all(GREETING).await?;
+        let mut said = Vec::new();
+        let version = async {
+            while matches!(Opening::of(&said), Opening::Nothing) {
+                hear(socket, &mut said).await?;
+            }
+            Ok::<(), Over>(())
+        };
+        timeout(time_for_version(self.house.limits.login_grace), version).await.map_err(|_| Over::Silent)??;
+        admission.reached(Stage::Named);
+        let Some(turnstile) = &self.turnstile else { return Ok((said, Way::Usual)) };
+        let offer = async {
+            while matches!(Opening::of(&said), Opening::Version) {
+                hear(socket, &mut said).await?;
+            }
+            Ok::<(), Over>(())
+        };
+        if let Ok(outcome) = timeout(FOR_OFFER, offer).await {
+            outcome?;
+        }
+        match Opening::of(&said) {
+            Opening::Offer(names) if algorithms::are_all_dear(names) => {}
+            _ => return Ok((said, Way::Usual)),
+        }
+        let turn = turnstile.lock().unwrap_or_else(PoisonError::into_inner).take(address.ip(), Instant::now());
+        sleep(turn.ok_or(Turned::KeyExchanges)?).await;
+        Ok((said, Way::Dear))
+    }
+}
+
+/// Waits for more, up to what an opening can have.
+async fn hear(socket: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<()> {
+    let room = opening::MOST.saturating_sub(said.len()).max(1);
+    match (&mut *socket).take(room as u64).read_buf(said).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
