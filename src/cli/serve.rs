@@ -51,7 +51,9 @@ fn start_log(log: &Log) {
         .with_default(level.min(LevelFilter::WARN))
         .with_target("tacdrop", level)
         // It names users as they were typed, and quotes requests (`ssh`).
-        .with_target("russh", LevelFilter::ERROR);
+        .with_target("russh", LevelFilter::ERROR)
+        // There it tells of strangers' mistakes, as many as they make.
+        .with_target("russh::server::kex", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(targets);
     // An error means that there is a log already, which only a test could have.

@@ -1,5 +1,6 @@
 //! One connection from its first byte to its last. The listener's shards run it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::doorstep::{GREETING, Guest, Way};
-use super::gate::Admission;
+use super::gate::{Admission, Turned};
+use super::ledger::Ledger;
 use super::link::Link;
 use super::places::Stage;
 use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
-use super::traffic::Traffic;
+use super::traffic::{self, Traffic};
 use super::window::Pool;
 use super::{Limits, Words};
 use crate::model::Transport;
@@ -35,10 +37,19 @@ pub(crate) struct House {
     pub(crate) windows: Pool,
     pub(crate) words: Words,
     pub(crate) traffic: Traffic,
+    pub(crate) ledger: Ledger,
     /// Of the listener that takes the connections.
     pub(crate) transport: Transport,
     /// Cancelled when every connection is to end.
     pub(crate) closing: CancellationToken,
+}
+
+impl House {
+    /// A connection is not taken: for metrics and for the log.
+    pub(super) fn turned_away(&self, address: IpAddr, why: Turned) {
+        traffic::turned_away(self.transport, why);
+        self.ledger.turned_away(address, why);
+    }
 }
 
 /// Why this side ends a connection.
@@ -60,8 +71,7 @@ enum Parting {
 pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
     let Guest { address, admission, ahead, way, counted: _counted } = guest;
     let pulse = Arc::new(Pulse::new(house.traffic.clone()));
-    let link = Arc::new(Link::new(address.ip().to_canonical(), house.transport, Arc::clone(&pulse)));
-    tracing::info!(from = %address, transport = %house.transport, "connection opened");
+    let link = Arc::new(Link::new(address, house.transport, Arc::clone(&pulse)));
 
     let stream = Stream::new(socket, Arc::clone(&pulse), &link.end).greeted(
         GREETING.len(),
@@ -87,7 +97,11 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
     }
     let (received, sent) = pulse.totals();
     let user = link.login.get().map(|login| login.user().as_str());
-    tracing::info!(from = %address, user, received, sent, seconds = pulse.age().as_secs(), "connection closed");
+    if link.is_introduced() {
+        tracing::info!(from = %address, user, received, sent, seconds = pulse.age().as_secs(), "connection closed");
+    } else {
+        house.ledger.went(address.ip());
+    }
 }
 
 async fn run(
@@ -113,7 +127,10 @@ async fn run(
         outcome = &mut session => return outcome,
         parting = &mut watching => parting,
     };
-    tracing::info!(from = %link.from, %parting, "disconnecting");
+    // A stranger's end is one of many.
+    if link.is_introduced() {
+        tracing::info!(from = %link.from, %parting, "disconnecting");
+    }
     match parting {
         Parting::Grace | Parting::Displaced => link.end.cancel(),
         Parting::LoginEnded => link.part(Disconnect::ByApplication, "This login is no longer valid."),

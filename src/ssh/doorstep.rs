@@ -20,7 +20,7 @@ use super::connection::{House, time_for_version};
 use super::gate::{Admission, Turned};
 use super::opening::{self, Opening};
 use super::places::Stage;
-use super::traffic::{self, Counted};
+use super::traffic::Counted;
 use super::turnstile::Turnstile;
 
 /// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.
@@ -99,8 +99,9 @@ impl Doorstep {
         let (ahead, way, socket) = match greeted.and_then(|(ahead, way)| Ok((ahead, way, socket.into_std()?))) {
             Ok(greeted) => greeted,
             Err(over) => {
-                if let Over::Turned(turned) = over {
-                    traffic::turned_away(self.house.transport, turned);
+                match over {
+                    Over::Turned(turned) => self.house.turned_away(address.ip(), turned),
+                    _ => self.house.ledger.went(address.ip()),
                 }
                 tracing::debug!(from = %address, %over, "ended before its first packet");
                 return None;

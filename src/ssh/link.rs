@@ -1,6 +1,6 @@
 //! What the parts of one connection share: its handler inside russh, its outlets, and the task that watches it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,6 +18,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(crate) struct Link {
     pub(crate) from: IpAddr,
+    /// The same with its port.
+    address: SocketAddr,
+    /// Whether the log knows the connection.
+    introduced: AtomicBool,
     /// Which listener took it.
     pub(crate) transport: Transport,
     pub(crate) pulse: std::sync::Arc<Pulse>,
@@ -32,9 +36,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(from: IpAddr, transport: Transport, pulse: std::sync::Arc<Pulse>) -> Self {
+    pub(crate) fn new(address: SocketAddr, transport: Transport, pulse: std::sync::Arc<Pulse>) -> Self {
         Self {
-            from,
+            from: address.ip().to_canonical(),
+            address,
+            introduced: AtomicBool::new(false),
             transport,
             pulse,
             end: CancellationToken::new(),
@@ -48,6 +54,19 @@ impl Link {
     /// Where its logins come from.
     pub(crate) fn origin(&self) -> Origin {
         Origin { address: self.from, transport: self.transport }
+    }
+
+    /// Lets the log know the connection, once: its client has logged in, or tried to. Strangers who do neither are only
+    /// counted, or they could fill the disk.
+    pub(crate) fn introduce(&self) {
+        if !self.introduced.swap(true, Relaxed) {
+            tracing::info!(from = %self.address, transport = %self.transport, "connection opened");
+        }
+    }
+
+    /// Whether the log knows it.
+    pub(crate) fn is_introduced(&self) -> bool {
+        self.introduced.load(Relaxed)
     }
 
     /// Tells the client that it is over and why, then ends the connection. Returns at once: the session's own task may

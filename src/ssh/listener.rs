@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +22,7 @@ use super::LegacyRules;
 use super::connection::{self, House};
 use super::doorstep::{Doorstep, Newcomer, Way};
 use super::gate::{Admission, Gate, Turned};
-use super::traffic;
+use super::ledger;
 use crate::model::{Time, Transport};
 
 /// Connections on their way to a shard. More: closed at once.
@@ -29,8 +30,6 @@ const ON_THE_WAY: usize = 256;
 /// For how long nothing is accepted after an error, at first and at most.
 const FIRST_REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// Those who were turned away are counted into one log line in this time.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How long a shard waits for uploads that are being closed when its connections are gone.
 const LAST_UPLOADS: Duration = Duration::from_secs(30);
 
@@ -170,20 +169,22 @@ async fn accept(
     let over = entrance.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
-    let mut turned_away = TurnedAway { count: 0, reported: None };
+    let mut telling = interval(ledger::EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return house.ledger.tell(),
             () = &mut over => return wind_up(house).await,
+            _ = telling.tick() => {
+                house.ledger.tell();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                if let Err(why) = admit(socket, address, entrance, &doorstep, &shards, house) {
-                    turned_away.count(&why);
-                }
+                admit(socket, address, entrance, &doorstep, &shards, house);
             }
             // The client has gone again before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -208,7 +209,7 @@ async fn wind_up(house: &House) {
     house.closing.cancel();
 }
 
-/// Lets a connection come in, or says why not. Those that do are greeted in a task of their own, as many as there are places.
+/// Lets a connection come in, or closes it. Those that do are greeted in a task of their own, as many as there are places.
 fn admit(
     socket: TcpStream,
     address: SocketAddr,
@@ -216,13 +217,16 @@ fn admit(
     doorstep: &Arc<Doorstep>,
     shards: &Arc<Shards>,
     house: &House,
-) -> Result<(), String> {
-    let admission = entrance.admit(address.ip()).map_err(|turned| {
-        traffic::turned_away(house.transport, turned);
-        turned.to_string()
-    })?;
+) {
+    let admission = match entrance.admit(address.ip()) {
+        Ok(admission) => admission,
+        Err(turned) => return house.turned_away(address.ip(), turned),
+    };
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
-    socket.set_nodelay(true).map_err(|error| error.to_string())?;
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(from = %address, %error, "the client has gone again");
+        return house.ledger.went(address.ip());
+    }
     let (doorstep, shards, counted) = (Arc::clone(doorstep), Arc::clone(shards), house.traffic.connection());
     tokio::spawn(async move {
         let Some(newcomer) = doorstep.receive(socket, address, Arc::new(admission), counted).await else { return };
@@ -230,23 +234,6 @@ fn admit(
             tracing::debug!(from = %address, why, "a connection was not served");
         }
     });
-    Ok(())
-}
-
-/// A flood of connections must not become a flood of log lines.
-struct TurnedAway {
-    count: u64,
-    reported: Option<Instant>,
-}
-
-impl TurnedAway {
-    fn count(&mut self, why: &str) {
-        self.count += 1;
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-            tracing::warn!(count = self.count, last = why, "connections were turned away");
-            *self = Self { count: 0, reported: Some(Instant::now()) };
-        }
-    }
 }
 
 async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, house: Arc<House>) {

@@ -12,7 +12,9 @@ use russh::keys::PublicKey;
 use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
 
+use super::connection::House;
 use super::gate::Admission;
+use super::ledger::Ledger;
 use super::link::Link;
 use super::places::Stage;
 use super::pulse::Client;
@@ -28,6 +30,7 @@ pub(crate) struct Attempts {
     shares: Shares,
     link: Arc<Link>,
     admission: Arc<Admission>,
+    ledger: Ledger,
     failures_left: u32,
     probes_left: u32,
     rejection_delay: Duration,
@@ -43,9 +46,10 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 }
 
 impl Attempts {
-    pub(crate) fn new(shares: Shares, link: Arc<Link>, admission: Arc<Admission>, limits: &Limits) -> Self {
-        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = limits;
-        Self { shares, link, admission, failures_left, probes_left, rejection_delay }
+    pub(crate) fn new(link: Arc<Link>, admission: Arc<Admission>, house: &House) -> Self {
+        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &house.limits;
+        let (shares, ledger) = (house.shares.clone(), house.ledger.clone());
+        Self { shares, link, admission, ledger, failures_left, probes_left, rejection_delay }
     }
 
     pub(crate) fn rejection(&self) -> Auth {
@@ -123,7 +127,10 @@ impl Attempts {
             }
             Ok(None) => {
                 // No user name: people type their passwords there.
-                tracing::info!(from = %self.link.from, "login failed");
+                if self.ledger.failed(self.link.from) {
+                    self.link.introduce();
+                    tracing::info!(from = %self.link.from, "login failed");
+                }
                 self.admission.failed(std::time::Instant::now());
             }
             Err(refusal) => tracing::warn!(from = %self.link.from, %refusal, "a login could not be checked"),

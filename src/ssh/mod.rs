@@ -13,7 +13,8 @@
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
 //!
 //! # Logs
-//! One line when a connection opens, when somebody logs in or fails to, and when it closes. russh writes to the same log
+//! One line when somebody logs in or fails to, before it one that the connection has opened, and one when it closes. Those
+//! who do neither are told of by network, once a minute (`ledger`). russh writes to the same log
 //! by the `log` crate: at `debug` it names users as they were typed, and at `warn` it quotes requests that it does not
 //! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
 
@@ -23,6 +24,7 @@ mod doorstep;
 mod exec;
 mod gate;
 mod keys;
+mod ledger;
 mod link;
 mod listener;
 mod login;
@@ -253,6 +255,7 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
         windows: windows.clone(),
         words,
         traffic: traffic::Traffic::of(profile.transport()),
+        ledger: ledger::Ledger::default(),
         transport: profile.transport(),
         closing: closing.clone(),
     };

@@ -86,7 +86,7 @@ impl Visitor {
     pub(crate) fn new(house: &House, link: Arc<Link>, admission: Arc<Admission>) -> Self {
         let House { shares, common, limits, words, .. } = house;
         Self {
-            attempts: Attempts::new(shares.clone(), Arc::clone(&link), admission, limits),
+            attempts: Attempts::new(Arc::clone(&link), admission, house),
             shares: shares.clone(),
             common: common.clone(),
             limits: *limits,
@@ -216,6 +216,7 @@ impl Handler for Visitor {
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
         let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
+        self.link.introduce();
         tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
         self.attempts.succeeded();
         self.counted = Some(self.traffic.login());

@@ -298,6 +298,42 @@ mod tests {
         assert_eq!(wakes.0.load(Relaxed), 8 + 7);
     }
 
+    fn admission() -> Arc<Admission> {
+        let gate = crate::ssh::gate::Gate::new(crate::ssh::GateLimits::default());
+        Arc::new(gate.admit(std::net::Ipv4Addr::LOCALHOST.into(), std::time::Instant::now(), 0).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_is_read_first_and_what_was_sent_is_not_sent_again() {
+        let (stream, mut peer, pulse, _end) = stream(1000);
+        let (admission, ahead) = (admission(), b"SSH-2.0-OpenSSH_9.2p1\r\nand".to_vec());
+        let mut stream = stream.greeted(4, ahead, Arc::clone(&admission), u64::MAX);
+        peer.write_all(b" more").await.unwrap();
+        let mut said = [0; 26];
+        stream.read_exact(&mut said).await.unwrap();
+        assert!(said.ends_with(b"and") && pulse.client() == Client::OpenSsh);
+        assert!(admission.has_reached(Stage::Named) && !admission.has_reached(Stage::Answering));
+        stream.read_exact(&mut said[..5]).await.unwrap();
+        assert!(said.starts_with(b" more") && admission.has_reached(Stage::Answering));
+
+        stream.write_all(b"a").await.unwrap();
+        stream.write_all(b"b\r\nfirst").await.unwrap();
+        peer.read_exact(&mut said[..5]).await.unwrap();
+        assert!(said.starts_with(b"first"));
+        assert_eq!(pulse.totals(), (26 + 5, 5));
+    }
+
+    #[tokio::test]
+    async fn r33_to_a_stranger_only_so_much_is_said() {
+        let (stream, _peer, _pulse, _end) = stream(1000);
+        let admission = admission();
+        let mut stream = stream.greeted(0, Vec::new(), Arc::clone(&admission), 100);
+        stream.write_all(&[0; 100]).await.unwrap();
+        assert_eq!(stream.write_all(&[0]).await.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+        admission.authenticated();
+        stream.write_all(&[0; 100]).await.unwrap();
+    }
+
     /// Counts how often a task is called.
     #[derive(Default)]
     struct Wakes(AtomicUsize);

@@ -31,6 +31,7 @@ mod resume;
 mod scp;
 mod secrecy;
 mod store;
+mod strangers;
 mod support;
 mod told;
 mod upload;
