@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::doorstep::{GREETING, Guest, Way};
+use super::doorstep::{GREETING, Guest, Turn, Way};
 use super::gate::{Admission, Turned};
 use super::ledger::Ledger;
 use super::link::Link;
@@ -69,7 +69,8 @@ enum Parting {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
-    let Guest { address, admission, ahead, way, counted: _counted } = guest;
+    let Guest { address, admission, mut turn, ahead, way, counted: _counted } = guest;
+    turn.iter_mut().for_each(|turn| turn.is_used(true));
     let pulse = Arc::new(Pulse::new(house.traffic.clone()));
     let link = Arc::new(Link::new(address, house.transport, Arc::clone(&pulse)));
 
@@ -84,7 +85,7 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
         Way::Usual => Arc::clone(&house.config),
         Way::Dear => Arc::clone(&house.dear),
     };
-    let outcome = run(stream, visitor, config, &link, &admission, &house).await;
+    let outcome = run(stream, visitor, config, &link, &admission, turn, &house).await;
     // Whatever still waits for the stream must not.
     link.end.cancel();
 
@@ -110,9 +111,10 @@ async fn run(
     config: Arc<Config>,
     link: &Arc<Link>,
     admission: &Admission,
+    turn: Option<Turn>,
     house: &House,
 ) -> Result<(), Error> {
-    let watching = watch(link, admission, house);
+    let watching = watch(link, admission, turn, house);
     tokio::pin!(watching);
     let mut session = tokio::select! {
         session = run_stream(config, stream, visitor) => session?,
@@ -141,13 +143,17 @@ async fn run(
 }
 
 /// Waits until there is a reason to end the connection.
-async fn watch(link: &Link, admission: &Admission, house: &House) -> Parting {
+async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &House) -> Parting {
     let limits = &house.limits;
     tokio::select! {
         () = link.logged_in.cancelled() => {}
         () = out_of_time(link, admission, limits.login_grace) => return Parting::Grace,
         () = admission.displaced() => return Parting::Displaced,
         () = house.closing.cancelled() => return Parting::Closing,
+    }
+    // A login gives the turn back.
+    if let Some(mut turn) = turn {
+        turn.is_used(false);
     }
     // A login is there, or `logged_in` were not cancelled.
     let ended = link.login.get().map(Login::ended).unwrap_or_default();

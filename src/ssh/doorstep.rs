@@ -7,7 +7,7 @@
 //! its own that stands behind the others, and by turns. New keys for a session that runs are made there, too.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use super::gate::{Admission, Turned};
 use super::opening::{self, Opening};
 use super::places::Stage;
 use super::traffic::Counted;
-use super::turnstile::Turnstile;
+use super::turnstile::{Rate, Turnstile};
 
 /// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.
 pub(super) const GREETING: &[u8] = b"SSH-2.0-tacdrop\r\n";
@@ -50,6 +50,8 @@ pub(super) struct Guest {
     pub(super) address: SocketAddr,
     pub(super) admission: Arc<Admission>,
     pub(super) counted: Counted,
+    /// For when it has logged in.
+    pub(super) turn: Option<Turn>,
     /// What it has said so far.
     pub(super) ahead: Vec<u8>,
     pub(super) way: Way,
@@ -74,12 +76,52 @@ enum Over {
 pub(super) struct Doorstep {
     house: Arc<House>,
     /// Of the door that has a thread for what costs much.
-    turnstile: Option<Mutex<Turnstile>>,
+    turnstiles: Option<Turnstiles>,
+}
+
+/// For both ways.
+struct Turnstiles {
+    usual: Arc<Mutex<Turnstile>>,
+    dear: Arc<Mutex<Turnstile>>,
+}
+
+/// A turn that was taken. Dropping it gives it back, unless it was used.
+pub(super) struct Turn {
+    turnstile: Arc<Mutex<Turnstile>>,
+    address: IpAddr,
+    used: bool,
+}
+
+impl Turn {
+    /// Takes one and waits for it.
+    async fn take(turnstile: &Arc<Mutex<Turnstile>>, address: IpAddr) -> Result<Self, Turned> {
+        let wait = turnstile.lock().unwrap_or_else(PoisonError::into_inner).take(address, Instant::now());
+        let wait = wait.ok_or(Turned::KeyExchanges)?;
+        // Who leaves meanwhile holds up nobody behind.
+        let turn = Self { turnstile: Arc::clone(turnstile), address, used: false };
+        sleep(wait).await;
+        Ok(turn)
+    }
+
+    /// From here on the client may make this side compute.
+    pub(super) fn is_used(&mut self, used: bool) {
+        self.used = used;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.used {
+            self.turnstile.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.address);
+        }
+    }
 }
 
 impl Doorstep {
     pub(super) fn new(house: Arc<House>, has_dear_thread: bool) -> Self {
-        Self { house, turnstile: has_dear_thread.then(Mutex::default) }
+        let turnstile = |rate| Arc::new(Mutex::new(Turnstile::new(rate)));
+        let turnstiles = || Turnstiles { usual: turnstile(Rate::USUAL), dear: turnstile(Rate::DEAR) };
+        Self { house, turnstiles: has_dear_thread.then(turnstiles) }
     }
 
     /// Greets a connection and listens to its first words. None if it gets no further.
@@ -96,18 +138,19 @@ impl Doorstep {
             () = admission.displaced() => Err(Over::Displaced),
             greeted = self.greet(&mut socket, address, &admission) => greeted,
         };
-        let (ahead, way, socket) = match greeted.and_then(|(ahead, way)| Ok((ahead, way, socket.into_std()?))) {
-            Ok(greeted) => greeted,
-            Err(over) => {
-                match over {
-                    Over::Turned(turned) => self.house.turned_away(address.ip(), turned),
-                    _ => self.house.ledger.went(address.ip()),
+        let (ahead, way, turn, socket) =
+            match greeted.and_then(|(ahead, way, turn)| Ok((ahead, way, turn, socket.into_std()?))) {
+                Ok(greeted) => greeted,
+                Err(over) => {
+                    match over {
+                        Over::Turned(turned) => self.house.turned_away(address.ip(), turned),
+                        _ => self.house.ledger.went(address.ip()),
+                    }
+                    tracing::debug!(from = %address, %over, "ended before its first packet");
+                    return None;
                 }
-                tracing::debug!(from = %address, %over, "ended before its first packet");
-                return None;
-            }
-        };
-        Some(Newcomer { socket, guest: Guest { address, admission, counted, ahead, way } })
+            };
+        Some(Newcomer { socket, guest: Guest { address, admission, counted, turn, ahead, way } })
     }
 
     async fn greet(
@@ -115,7 +158,7 @@ impl Doorstep {
         socket: &mut TcpStream,
         address: SocketAddr,
         admission: &Admission,
-    ) -> Result<(Vec<u8>, Way), Over> {
+    ) -> Result<(Vec<u8>, Way, Option<Turn>), Over> {
         socket.write_all(GREETING).await?;
         let mut said = Vec::new();
         let version = async {
@@ -126,7 +169,7 @@ impl Doorstep {
         };
         timeout(time_for_version(self.house.limits.login_grace), version).await.map_err(|_| Over::Silent)??;
         admission.reached(Stage::Named);
-        let Some(turnstile) = &self.turnstile else { return Ok((said, Way::Usual)) };
+        let Some(turnstiles) = &self.turnstiles else { return Ok((said, Way::Usual, None)) };
         let offer = async {
             while matches!(Opening::of(&said), Opening::Version) {
                 hear(socket, &mut said).await?;
@@ -136,13 +179,11 @@ impl Doorstep {
         if let Ok(outcome) = timeout(FOR_OFFER, offer).await {
             outcome?;
         }
-        match Opening::of(&said) {
-            Opening::Offer(names) if algorithms::are_all_dear(names) => {}
-            _ => return Ok((said, Way::Usual)),
-        }
-        let turn = turnstile.lock().unwrap_or_else(PoisonError::into_inner).take(address.ip(), Instant::now());
-        sleep(turn.ok_or(Turned::KeyExchanges)?).await;
-        Ok((said, Way::Dear))
+        let (way, turnstile) = match Opening::of(&said) {
+            Opening::Offer(names) if algorithms::are_all_dear(names) => (Way::Dear, &turnstiles.dear),
+            _ => (Way::Usual, &turnstiles.usual),
+        };
+        Ok((said, way, Some(Turn::take(turnstile, address.ip()).await?)))
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) enum Turned {
     SourceFull,
     #[error("too many connections from this source that have not logged in")]
     SourceUnauthenticatedFull,
-    #[error("too many key exchanges that cost much")]
+    #[error("too many key exchanges that nobody logged in after")]
     KeyExchanges,
     #[error("too many failed logins from this source")]
     Penalty,

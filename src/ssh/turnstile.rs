@@ -1,9 +1,10 @@
-//! When a key exchange may be computed that costs much, before anybody knows who asks for it: the rules, without clock or
-//! sockets. Only `doorstep` uses it.
+//! When a key exchange may be computed before anybody knows who asks for it: the rules, without clock or sockets. Only
+//! `doorstep` uses it.
 //!
 //! One of group 16 takes this side a tenth of a second of a processor and the other side nothing, if it does not care for
-//! the result. So there are some at once for whoever starts several transfers, and then so many a second: of one network,
-//! and in all. Whoever must wait for longer than a client would is turned away.
+//! the result; the others take half a millisecond. So there are some turns at once for whoever starts several transfers,
+//! and then so many a second: of one network, and in all. Whoever logs in gives the turn back, so only strangers use them
+//! up, and whoever leaves while they wait does so, too, so no queue is longer than there are places. Whoever must wait for longer than a client would is turned away.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,17 +12,35 @@ use std::time::{Duration, Instant};
 
 use super::places::network_of;
 
-/// Turns that are there at once.
-const AT_ONCE: u32 = 10;
-/// The time in which one network gets a further one, and in which all together do.
-const OF_NETWORK: Duration = Duration::from_secs(1);
-const OF_ALL: Duration = Duration::from_millis(500);
-/// The longest that somebody waits for a turn.
-const LONGEST: Duration = Duration::from_secs(10);
+/// How many turns there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// Turns that are there at once.
+    at_once: u32,
+    /// The time in which one network gets a further one, and in which all together do.
+    of_network: Duration,
+    of_all: Duration,
+}
 
-/// Counts the turns. Its table holds no more networks than had a turn within seconds.
-#[derive(Debug, Default)]
+impl Rate {
+    /// Of key exchanges that cost much: a fifth of a processor at most.
+    pub(super) const DEAR: Self =
+        Self { at_once: 10, of_network: Duration::from_secs(1), of_all: Duration::from_millis(500) };
+    /// Of the others: about a tenth.
+    pub(super) const USUAL: Self =
+        Self { at_once: 200, of_network: Duration::from_millis(10), of_all: Duration::from_millis(4) };
+}
+
+/// The longest that somebody waits for those before, of all networks and of one.
+const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST_IN_NETWORK: Duration = Duration::from_secs(5);
+/// Networks that are remembered before those are forgotten whose turns are worked off.
+const REMEMBERED: usize = 64;
+
+/// Counts the turns. Its table holds few more networks than had a turn within seconds.
+#[derive(Debug)]
 pub(super) struct Turnstile {
+    rate: Rate,
     all: Account,
     networks: HashMap<IpAddr, Account>,
 }
@@ -32,30 +51,48 @@ struct Account(Option<Instant>);
 
 impl Account {
     /// How long somebody waits who comes now, if each turn has its time and some are there at once.
-    fn wait(self, now: Instant, each: Duration) -> Duration {
+    fn wait(self, now: Instant, each: Duration, at_once: u32) -> Duration {
         let behind = self.0.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        behind.saturating_sub(each * (AT_ONCE - 1))
+        behind.saturating_sub(each * at_once.saturating_sub(1))
     }
 
     fn take(&mut self, now: Instant, each: Duration) {
         self.0 = Some(self.0.map_or(now, |until| until.max(now)) + each);
     }
+
+    fn give_back(&mut self, each: Duration) {
+        self.0 = self.0.and_then(|until| until.checked_sub(each));
+    }
 }
 
 impl Turnstile {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, all: Account::default(), networks: HashMap::new() }
+    }
+
     /// Takes a turn, and says how long to wait for it; none if that would be too long.
     pub(super) fn take(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
-        self.networks.retain(|_, account| account.0.is_some_and(|until| now < until));
+        let Rate { at_once, of_network, of_all } = self.rate;
         let network = network_of(address);
-        let mut own = self.networks.get(&network).copied().unwrap_or_default();
-        let wait = own.wait(now, OF_NETWORK).max(self.all.wait(now, OF_ALL));
-        if wait > LONGEST {
+        let own = self.networks.get(&network).copied().unwrap_or_default();
+        let (in_network, in_all) = (own.wait(now, of_network, at_once), self.all.wait(now, of_all, at_once));
+        if in_network > LONGEST_IN_NETWORK || in_all > LONGEST {
             return None;
         }
-        own.take(now, OF_NETWORK);
-        self.networks.insert(network, own);
-        self.all.take(now, OF_ALL);
-        Some(wait)
+        if self.networks.len() >= REMEMBERED {
+            self.networks.retain(|_, account| account.0.is_some_and(|until| now < until));
+        }
+        self.networks.entry(network).or_default().take(now, of_network);
+        self.all.take(now, of_all);
+        Some(in_network.max(in_all))
+    }
+
+    /// Whoever took the turn has logged in, or left before it came.
+    pub(super) fn give_back(&mut self, address: IpAddr) {
+        if let Some(own) = self.networks.get_mut(&network_of(address)) {
+            own.give_back(self.rate.of_network);
+        }
+        self.all.give_back(self.rate.of_all);
     }
 }
 
@@ -69,21 +106,20 @@ mod tests {
 
     #[test]
     fn some_come_at_once_and_then_one_after_the_other() {
-        let (mut turnstile, now) = (Turnstile::default(), Instant::now());
-        let waits: Vec<Option<u64>> = (0..22).map(|_| turnstile.take(ip(1), now).map(|wait| wait.as_secs())).collect();
+        let (mut turnstile, now) = (Turnstile::new(Rate::DEAR), Instant::now());
+        let waits: Vec<Option<u64>> = (0..17).map(|_| turnstile.take(ip(1), now).map(|wait| wait.as_secs())).collect();
         assert_eq!(waits[..10], [Some(0); 10]);
-        assert_eq!(waits[10..20], (1..=10).map(Some).collect::<Vec<_>>());
-        assert_eq!(waits[20..], [None; 2]);
+        assert_eq!(waits[10..15], (1..=5).map(Some).collect::<Vec<_>>());
+        assert_eq!(waits[15..], [None; 2]);
         // Another network waits for those that came before it, and not for their network's debt.
-        assert_eq!(turnstile.take(ip(2), now), Some(Duration::from_millis(5_500)));
+        assert_eq!(turnstile.take(ip(2), now), Some(Duration::from_millis(3_000)));
         let later = now + Duration::from_secs(60);
         assert_eq!(turnstile.take(ip(1), later), Some(Duration::ZERO));
-        assert_eq!(turnstile.networks.len(), 1, "others are forgotten");
     }
 
     #[test]
     fn however_many_ask_so_many_get_a_turn_and_so_many_are_remembered() {
-        let (mut turnstile, start) = (Turnstile::default(), Instant::now());
+        let (mut turnstile, start) = (Turnstile::new(Rate::DEAR), Instant::now());
         let (mut got, mut last) = (0, Duration::ZERO);
         for n in 0..60_000u32 {
             let now = Duration::from_millis(u64::from(n));
@@ -91,9 +127,30 @@ mod tests {
                 got += 1;
                 last = last.max(now + wait);
             }
-            assert!(turnstile.networks.len() <= 64, "{}", turnstile.networks.len());
+            assert!(turnstile.networks.len() <= REMEMBERED, "{}", turnstile.networks.len());
         }
         assert!((148..=151).contains(&got), "{got} in 70 s");
         assert!(last <= Duration::from_secs(70));
+    }
+    #[test]
+    fn whoever_logs_in_may_come_as_often_as_they_like() {
+        for rate in [Rate::DEAR, Rate::USUAL] {
+            let (mut turnstile, now) = (Turnstile::new(rate), Instant::now());
+            for _ in 0..10_000 {
+                assert_eq!(turnstile.take(ip(1), now), Some(Duration::ZERO));
+                turnstile.give_back(ip(1));
+            }
+            let at_once = (0..10_000).take_while(|_| turnstile.take(ip(1), now) == Some(Duration::ZERO)).count();
+            assert_eq!(at_once, rate.at_once as usize);
+        }
+    }
+
+    #[test]
+    fn r33_the_table_of_networks_is_bounded_by_the_turns_that_there_are() {
+        let (mut turnstile, start) = (Turnstile::new(Rate::USUAL), Instant::now());
+        for n in 0..100_000u32 {
+            turnstile.take(ip(n), start + Duration::from_millis(u64::from(n) / 10));
+            assert!(turnstile.networks.len() <= 4_000, "{}", turnstile.networks.len());
+        }
     }
 }
