@@ -34,5 +34,6 @@ mod store;
 mod strangers;
 mod support;
 mod told;
+mod undelivered;
 mod upload;
 mod words;

@@ -1,4 +1,4 @@
-//! A mail server that keeps what it is sent.
+//! A mail server that keeps what it is sent, or refuses it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -27,11 +27,18 @@ impl Sink {
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it, or starts it anew, with options of `smtp_sink.py`.
+    pub(crate) fn start_with(&mut self, options: &[&str]) {
+        self.job = None;
         let mut job = Run::new(python())
             .arg("-B")
             .arg(script("smtp_sink.py"))
             .arg(self.port.to_string())
             .arg(&self.directory)
+            .args(options)
             .limit(Duration::from_secs(24 * 3600))
             .start();
         job.await_stderr("sink listens", PATIENCE);
@@ -48,8 +55,29 @@ impl Sink {
         fs::remove_file(self.directory.join("hold")).unwrap();
     }
 
+    /// From now on it refuses: lines `COMMAND REPLY` or `RCPT ADDRESS REPLY`. Nothing: it takes everything again.
+    pub(crate) fn refuse(&self, lines: &str) {
+        // In one step, as it may be read just now.
+        let unfinished = self.directory.join("refuse.new");
+        fs::write(&unfinished, lines).unwrap();
+        fs::rename(&unfinished, self.directory.join("refuse")).unwrap();
+    }
+
+    /// The commands and logins that it has heard, each with `clear` or `encrypted` behind it.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        let heard = fs::read_to_string(self.directory.join("heard")).unwrap_or_default();
+        heard.lines().map(str::to_owned).collect()
+    }
+
     pub(crate) fn mails(&self) -> Vec<Mail> {
         mails_in(&self.directory).iter().map(|text| Mail::parse(text)).collect()
+    }
+
+    /// The recipients of the mails that are this notice.
+    pub(crate) fn recipients_of(&self, notice: &str) -> Vec<String> {
+        let is_this = |mail: &Mail| mail.header("message-id").is_some_and(|id| id.starts_with(&format!("<{notice}@")));
+        let mails = self.mails().into_iter().filter(is_this);
+        mails.map(|mail| mail.header("x-envelope").unwrap().split_once(' ').unwrap().1.to_owned()).collect()
     }
 
     pub(crate) fn await_mails(&self, count: usize) -> Vec<Mail> {
