@@ -244,7 +244,7 @@ fn a_mail_server_is_whole_or_none() {
     let smtp = |text: &str| load(&format!("[notify.smtp]\n{text}"), &[]).map(|config| config.notify.smtp);
     assert_eq!(smtp("port = 25"), Ok(None));
     let one = smtp("host = \"mail.example\"\nfrom = \"a@b.example\"").unwrap().unwrap();
-    assert_eq!((one.port, one.tls, one.timeout_seconds), (587, SmtpTls::StartTls, 30));
+    assert_eq!((one.port, one.tls, one.timeout_seconds), (587, SmtpTls::StartTls, 300));
     for (text, sentence) in [
         ("host = \"m\"", "notify.smtp.from: this is missing"),
         ("from = \"a@b.example\"", "notify.smtp.host: this is missing, but other keys"),

@@ -468,7 +468,7 @@ fn also_digests(words: &[String]) -> Result<Vec<Algorithm>, &'static str> {
 
 fn smtp(r: &mut Reader) -> Result<Option<SmtpServer>, ConfigError> {
     let server = host(r, "notify.smtp.host")?;
-    let (mut port, mut tls, mut timeout_seconds) = (587, SmtpTls::StartTls, 30);
+    let (mut port, mut tls, mut timeout_seconds) = (587, SmtpTls::StartTls, 300);
     r.whole("notify.smtp.port", &mut port, 1..=65535)?;
     let choices = [("starttls", SmtpTls::StartTls), ("tls", SmtpTls::Tls), ("none", SmtpTls::None)];
     r.choice("notify.smtp.tls", &mut tls, &choices)?;

@@ -6,6 +6,7 @@
 
 mod reply;
 mod session;
+mod trust;
 
 use std::time::Duration;
 
@@ -17,15 +18,21 @@ use crate::notify::mail::Mail;
 use crate::notify::outbox::Channel;
 use reply::{NoReply, Reply};
 use session::{Encryption, Session};
+use trust::Distrust;
 
 /// How long the goodbye may take. Nothing depends on it.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// The least time that sending a mail's text may take (RFC 5321, section 4.5.3.2.5, for each block).
+/// The longest that connecting, and TLS, may take: a machine that is there has answered by then, however busy it is.
+const CONNECTING: Duration = Duration::from_secs(30);
+/// The least time that sending one block of a mail's text may take (RFC 5321, section 4.5.3.2.5).
 const DATA_BLOCK: Duration = Duration::from_secs(3 * 60);
+/// The longest that sending the whole text may take. Notices are small: more than a few blocks they never are.
+const WHOLE_TEXT: Duration = Duration::from_secs(10 * 60);
 /// The least time that the server may take to answer the final dot: who gives up earlier sends twice (RFC 5321, section 4.5.3.2.6).
 const FINAL_DOT: Duration = Duration::from_secs(10 * 60);
-/// The most commands of one delivery, with connecting and TLS.
-const MOST_STEPS: u32 = 12;
+/// The most answers that one delivery waits for: the greeting, EHLO and HELO twice, STARTTLS, three for the login, MAIL, RCPT, DATA,
+/// and the time to say the final dot.
+const MOST_STEPS: u32 = 13;
 
 /// Which mail server, and how to speak to it.
 pub struct SmtpSettings {
@@ -39,8 +46,8 @@ pub struct SmtpSettings {
     pub login: Option<Login>,
     /// The name for EHLO; `None`: the address literal of the loopback, which every server takes.
     pub helo: Option<String>,
-    /// The longest that connecting, the greeting, and the answer to each command may take. The final dot has ten minutes
-    /// at least.
+    /// The longest that the greeting and the answer to each command may take; RFC 5321, section 4.5.3.2, wants five minutes.
+    /// Connecting has thirty seconds at most, each block of the text three minutes at least, and the final dot ten.
     pub timeout: Duration,
 }
 
@@ -66,9 +73,24 @@ pub enum Tls {
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
+    connecting: Duration,
     command: Duration,
-    data: Duration,
+    block: Duration,
+    text: Duration,
     final_dot: Duration,
+}
+
+impl Patience {
+    /// For a server that has `command` to answer each command (RFC 5321, section 4.5.3.2).
+    fn of(command: Duration) -> Self {
+        Self {
+            connecting: command.min(CONNECTING),
+            command,
+            block: command.max(DATA_BLOCK),
+            text: WHOLE_TEXT,
+            final_dot: command.max(FINAL_DOT),
+        }
+    }
 }
 
 /// Where in a conversation a server said no.
@@ -99,14 +121,13 @@ impl Smtp {
                 format!("TLS to the mail server {} cannot be set up ({why}); check notify.smtp.host.", settings.host)
             })?),
         };
-        let command = settings.timeout;
-        let patience = Patience { command, data: command.max(DATA_BLOCK), final_dot: command.max(FINAL_DOT) };
-        Ok(Self { settings, patience, tls })
+        Ok(Self { patience: Patience::of(settings.timeout), settings, tls })
     }
 
     /// The longest that one delivery takes, if every answer comes at the last moment.
     pub fn longest_delivery(&self) -> Duration {
-        self.patience.command * MOST_STEPS + self.patience.data + self.patience.final_dot + GOODBYE
+        let Patience { connecting, command, text, final_dot, .. } = self.patience;
+        connecting * 2 + command * MOST_STEPS + text + final_dot + GOODBYE
     }
 
     async fn connect(&self) -> Result<Session, DeliveryError> {
@@ -116,8 +137,12 @@ impl Smtp {
             |why: &dyn std::fmt::Display| self.temporary("cannot be reached", why, "check notify.smtp.{host,port,tls}");
         let tls = self.tls.as_ref().filter(|_| settings.tls == Tls::Implicit);
         let connected = Session::connect(&settings.host, settings.port, self.patience, tls).await;
-        let mut session = connected.map_err(|why| unreachable(&why))?;
+        let mut session = connected.map_err(|why| match why {
+            NoReply::Distrusted(why) => self.distrusted(why),
+            why => unreachable(&why),
+        })?;
         let greeting = session.greeting().await.map_err(|why| match why {
+            // A server that expects TLS from the first byte is silent, too.
             NoReply::Late(limit) => self.too_slow("was not ready", limit),
             why => unreachable(&why),
         })?;
@@ -127,8 +152,7 @@ impl Smtp {
         if let (Tls::StartTls, Some(tls)) = (settings.tls, &self.tls) {
             session = self
                 .start_tls(session, tls, hello)
-                .await
-                .map_err(|why| self.temporary("did not start TLS", &why, "check notify.smtp.tls"))?;
+                .await?;
         }
         if let Some(login) = &settings.login {
             positive(session.log_in(login).await).map_err(|why| {
@@ -138,13 +162,19 @@ impl Smtp {
         Ok(session)
     }
 
-    async fn start_tls(&self, mut session: Session, tls: &Encryption, hello: &str) -> Result<Session, String> {
+    async fn start_tls(&self, mut session: Session, tls: &Encryption, hello: &str) -> Result<Session, DeliveryError> {
+        let refused = |why: &dyn std::fmt::Display| {
+            self.temporary("did not start TLS", why, "check notify.smtp.{host,port,tls}, and who is on the way to it")
+        };
         if !session.knows("STARTTLS") {
-            return Err("it does not offer STARTTLS".to_owned());
+            return Err(refused(&"it does not offer STARTTLS"));
         }
-        positive(session.command("STARTTLS").await)?;
-        let mut session = session.encrypt(tls).await.map_err(|why| why.to_string())?;
-        positive(session.hello(hello).await)?;
+        positive(session.command("STARTTLS").await).map_err(|why| refused(&why))?;
+        let mut session = session.encrypt(tls).await.map_err(|why| match why {
+            NoReply::Distrusted(why) => self.distrusted(why),
+            why => refused(&why),
+        })?;
+        positive(session.hello(hello).await).map_err(|why| refused(&why))?;
         Ok(session)
     }
 
@@ -224,6 +254,7 @@ impl Smtp {
                 "{} did not take the mail (its answer was not understood).",
                 self.name()
             )),
+            NoReply::Distrusted(why) => self.distrusted(*why),
             why @ NoReply::Gone(_) => {
                 DeliveryError::Temporary(format!("{} did not take the mail ({why}).", self.name()))
             }
@@ -248,9 +279,19 @@ impl Smtp {
         DeliveryError::Temporary(format!("{} {what} ({why}); {advice}.", self.name()))
     }
 
+    /// Nothing was sent, and nothing will be until somebody has seen to it.
+    fn distrusted(&self, why: Distrust) -> DeliveryError {
+        let why = why.sentence(&self.settings.host);
+        DeliveryError::Temporary(format!("{} was told nothing: {why}. It is tried again.", self.name()))
+    }
+
     fn too_slow(&self, what: &str, limit: Duration) -> DeliveryError {
         let seconds = limit.as_secs();
-        DeliveryError::Temporary(format!("{} {what} within {seconds} s (notify.smtp.timeout_seconds).", self.name()))
+        DeliveryError::Temporary(format!(
+            "{} {what} within {seconds} s; check it, notify.smtp.timeout_seconds, and notify.smtp.tls: a port that wants TLS \
+             from the first byte is silent without.",
+            self.name()
+        ))
     }
 }
 
@@ -333,237 +374,4 @@ impl Carrier for Smtp {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-    use crate::model::Language;
-    use crate::notify::fixtures::notice;
-    use crate::notify::mail::Letterhead;
-
-    /// A mail server that follows a script: the reply to each command that begins with a word; all else gets `250 ok`.
-    struct Sink {
-        port: u16,
-        heard: Arc<Mutex<Vec<String>>>,
-        mails: Arc<Mutex<Vec<Vec<u8>>>>,
-    }
-
-    type Script = &'static [(&'static str, &'static str)];
-
-    async fn sink(script: Script) -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (heard, mails) = (Arc::default(), Arc::default());
-        let sink = Sink { port, heard: Arc::clone(&heard), mails: Arc::clone(&mails) };
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let _ = converse(stream, script, &heard, &mails).await;
-            }
-        });
-        sink
-    }
-
-    async fn converse(
-        stream: TcpStream,
-        script: Script,
-        heard: &Mutex<Vec<String>>,
-        mails: &Mutex<Vec<Vec<u8>>>,
-    ) -> std::io::Result<()> {
-        let answer = |word: &str, usual: &str| {
-            let scripted = script.iter().find(|(key, _)| *key == word).map(|(_, reply)| *reply);
-            format!("{}\r\n", scripted.unwrap_or(usual))
-        };
-        let mut stream = BufReader::new(stream);
-        stream.write_all(answer("greeting", "220 sink").as_bytes()).await?;
-        loop {
-            let mut line = String::new();
-            if stream.read_line(&mut line).await? == 0 {
-                return Ok(());
-            }
-            let line = line.trim_end().to_owned();
-            let word = line.split([' ', ':']).next().unwrap_or_default().to_owned();
-            heard.lock().unwrap().push(line);
-            match word.as_str() {
-                "EHLO" => stream.write_all(answer("EHLO", "250-sink\r\n250 8BITMIME").as_bytes()).await?,
-                "DATA" => {
-                    let go_on = answer("DATA", "354 go on");
-                    stream.write_all(go_on.as_bytes()).await?;
-                    if !go_on.starts_with("354") {
-                        continue;
-                    }
-                    let mut mail = Vec::new();
-                    while !mail.ends_with(b"\r\n.\r\n") {
-                        if stream.read_until(b'\n', &mut mail).await? == 0 {
-                            return Ok(());
-                        }
-                    }
-                    mails.lock().unwrap().push(mail);
-                    stream.write_all(answer("end", "250 taken").as_bytes()).await?;
-                }
-                "QUIT" => {
-                    // Says nothing and hangs up: a goodbye that fails.
-                    return Ok(());
-                }
-                word => stream.write_all(answer(word, "250 ok").as_bytes()).await?,
-            }
-        }
-    }
-
-    fn settings(port: u16) -> SmtpSettings {
-        SmtpSettings {
-            host: "127.0.0.1".into(),
-            port,
-            tls: Tls::None,
-            login: None,
-            helo: None,
-            timeout: Duration::from_secs(5),
-        }
-    }
-
-    fn mail() -> Mail {
-        Mail::of(&notice(Language::De), &Letterhead::new("support@example.org").unwrap()).unwrap()
-    }
-
-    async fn carry(settings: SmtpSettings) -> Result<(), DeliveryError> {
-        Smtp::new(settings).unwrap().carry(&mail()).await
-    }
-
-    #[tokio::test]
-    async fn a_mail_arrives_as_it_was_written_although_the_goodbye_fails() {
-        let sink = sink(&[]).await;
-        carry(settings(sink.port)).await.unwrap();
-        assert_eq!(
-            *sink.heard.lock().unwrap(),
-            [
-                "EHLO [127.0.0.1]",
-                "MAIL FROM:<support@example.org> BODY=8BITMIME",
-                "RCPT TO:<anna@example.org>",
-                "DATA",
-                "QUIT"
-            ]
-        );
-        let mails = sink.mails.lock().unwrap();
-        assert!(*mails == [[mail().bytes(), b"\r\n.\r\n"].concat()]);
-    }
-
-    #[tokio::test]
-    async fn a_server_without_8bitmime_gets_seven_bits() {
-        let sink = sink(&[("EHLO", "250 sink")]).await;
-        let mut settings = settings(sink.port);
-        settings.helo = Some("tacdrop.example.org".into());
-        carry(settings).await.unwrap();
-        assert_eq!(sink.heard.lock().unwrap()[0], "EHLO tacdrop.example.org");
-        let mails = sink.mails.lock().unwrap();
-        assert!(mails[0].is_ascii() && mails[0].starts_with(mail().seven_bit()));
-    }
-
-    #[tokio::test]
-    async fn only_a_refusal_of_the_mail_is_for_good() {
-        let cases: [(Script, bool, &str); 18] = [
-            (&[("RCPT", "550 no such user")], true, "refused the mail for good (550 no such user)"),
-            (&[("RCPT", "550 5.1.1 <anna@example.org>: unknown")], true, "'tacdrop notice readdress'"),
-            (&[("RCPT", "550 5.7.1 Relaying denied")], false, "because of a setting (550 5.7.1 Relaying denied)"),
-            (&[("RCPT", "550 relay not permitted")], false, "because of a setting"),
-            (&[("RCPT", "553 not in my rcpthosts (#5.7.1)")], false, "because of a setting"),
-            (&[("RCPT", "550 5.1.8 Sender address rejected")], false, "because of a setting"),
-            (&[("RCPT", "554 5.7.1 Relay access denied")], false, "because of a setting"),
-            (&[("MAIL", "501 bad sender")], false, "(501 bad sender)"),
-            (&[("MAIL", "553 5.7.1 not owned by user")], false, "(553 5.7.1 not owned by user)"),
-            (&[("end", "554 spam")], true, "(554 spam)"),
-            (&[("end", "552 5.3.4 too large")], true, "'tacdrop notice retry'"),
-            (&[("RCPT", "450 mailbox busy")], false, "did not take the mail (450 mailbox busy)"),
-            (&[("end", "451 later")], false, "(451 later)"),
-            (&[("MAIL", "530 authentication required")], false, "(530 authentication required)"),
-            (&[("greeting", "554 no service")], false, "cannot be reached (554 no service)"),
-            (&[("greeting", "421 too busy")], false, "(421 too busy)"),
-            (&[("RCPT", "what?")], false, "did not take the mail"),
-            (&[("DATA", "452 disk full")], false, "(452 disk full)"),
-        ];
-        for (script, for_good, words) in cases {
-            let error = carry(settings(sink(script).await.port)).await.unwrap_err();
-            assert_eq!(matches!(error, DeliveryError::Permanent(_)), for_good, "{error}");
-            assert!(error.to_string().contains(words), "{error}");
-            assert!(error.to_string().starts_with("The mail server 127.0.0.1:"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn behind_the_final_dot_the_code_decides_and_silence_is_no_refusal() {
-        for taken in ["250", "250-one\r\n250-two\r\n250 three", "251 \u{fc}bernommen", "250 ok\n"] {
-            let script: Script = Box::leak(Box::new([("end", taken)]));
-            carry(settings(sink(script).await.port)).await.unwrap();
-        }
-        for lost in ["what?", "354 go on", ""] {
-            let script: Script = Box::leak(Box::new([("end", lost)]));
-            let error = carry(settings(sink(script).await.port)).await.unwrap_err();
-            assert!(matches!(error, DeliveryError::Unknown(_)), "{lost}: {error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn who_does_not_know_ehlo_hears_helo() {
-        let sink = sink(&[("EHLO", "502 what?")]).await;
-        carry(settings(sink.port)).await.unwrap();
-        assert_eq!(sink.heard.lock().unwrap()[1], "HELO [127.0.0.1]");
-    }
-
-    #[tokio::test]
-    async fn r60_a_reply_that_quotes_a_file_name_or_acts_is_not_kept() {
-        let port = sink(&[("end", "554 rejected because of core.gz")]).await.port;
-        let error = carry(settings(port)).await.unwrap_err().to_string();
-        assert!(error.contains("(554)") && !error.contains("core.gz"), "{error}");
-        let port = sink(&[("RCPT", "550 \x1b[31mred")]).await.port;
-        let error = carry(settings(port)).await.unwrap_err().to_string();
-        assert!(error.contains("red") && !error.contains('\x1b'), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_is_temporary() {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let error = carry(settings(port)).await.unwrap_err();
-        assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("cannot be reached")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_silent_server_is_left_in_time() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut settings = settings(listener.local_addr().unwrap().port());
-        settings.timeout = Duration::from_millis(50);
-        let error = carry(settings).await.unwrap_err();
-        assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("was not ready")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_login_is_shown_and_its_refusal_is_temporary() {
-        let login = || Some(Login { user: "u".into(), password: Zeroizing::new("p".into()) });
-        let taken = sink(&[("EHLO", "250-sink\r\n250 AUTH PLAIN"), ("AUTH", "235 welcome")]).await;
-        let mut with_login = settings(taken.port);
-        with_login.login = login();
-        carry(with_login).await.unwrap();
-        // base64 of NUL u NUL p (RFC 4616).
-        assert_eq!(taken.heard.lock().unwrap()[1], "AUTH PLAIN AHUAcA==");
-
-        let refused = sink(&[("EHLO", "250-sink\r\n250 AUTH PLAIN"), ("AUTH", "535 wrong")]).await;
-        let mut with_login = settings(refused.port);
-        with_login.login = login();
-        let error = carry(with_login).await.unwrap_err();
-        assert!(
-            matches!(&error, DeliveryError::Temporary(s) if s.contains("refused the login (535 wrong)")),
-            "{error}"
-        );
-        assert!(refused.mails.lock().unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn without_starttls_nothing_is_sent() {
-        let sink = sink(&[]).await;
-        let mut settings = settings(sink.port);
-        settings.tls = Tls::StartTls;
-        let error = carry(settings).await.unwrap_err();
-        assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("did not start TLS")), "{error}");
-        assert!(!sink.heard.lock().unwrap().iter().any(|line| line.starts_with("MAIL")));
-    }
-}
+mod tests;

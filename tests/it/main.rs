@@ -21,6 +21,7 @@ mod kills;
 mod legacy;
 mod lifecycle;
 mod load;
+mod mail_tls;
 mod matrix;
 mod names;
 mod notices;

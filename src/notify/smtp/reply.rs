@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::time::timeout;
 
+use super::trust::Distrust;
 use crate::notify::inert;
 
 /// The most of a server's words that is kept, in characters.
@@ -37,6 +38,9 @@ pub(super) enum NoReply {
     /// Nothing came in time.
     #[error("no answer within {} s", .0.as_secs())]
     Late(Duration),
+    /// TLS did not begin.
+    #[error("{0}")]
+    Distrusted(Distrust),
 }
 
 impl Reply {

@@ -16,7 +16,11 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
 
 use super::reply::{NoReply, Reply};
+use super::trust::Distrust;
 use super::{Login, Patience};
+
+/// How much of a mail's text is sent at a time, in bytes.
+const BLOCK: usize = 32 * 1024;
 
 /// TLS to one mail server.
 #[derive(Clone)]
@@ -41,6 +45,12 @@ impl Encryption {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// Encrypts a connection, if the server is the one that it should be.
+    async fn shake_hands(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, NoReply> {
+        let shaken = self.connector.connect(self.name.clone(), stream).await;
+        shaken.map_err(|error| Distrust::of(&error).map_or(NoReply::Gone(error), NoReply::Distrusted))
     }
 }
 
@@ -98,12 +108,12 @@ impl Session {
         patience: Patience,
         encryption: Option<&Encryption>,
     ) -> Result<Self, NoReply> {
-        let limit = patience.command;
+        let limit = patience.connecting;
         let connect = async {
             let stream = TcpStream::connect((host, port)).await?;
-            Ok::<_, io::Error>(match encryption {
+            Ok::<_, NoReply>(match encryption {
                 None => Line::Plain(stream),
-                Some(tls) => Line::Encrypted(Box::new(tls.connector.connect(tls.name.clone(), stream).await?)),
+                Some(tls) => Line::Encrypted(Box::new(tls.shake_hands(stream).await?)),
             })
         };
         let line = timeout(limit, connect).await.map_err(|_| NoReply::Late(limit))??;
@@ -112,15 +122,19 @@ impl Session {
 
     /// Encrypts from here on. What came unencrypted before is nothing to go by (RFC 3207, section 4.2).
     pub(super) async fn encrypt(mut self, tls: &Encryption) -> Result<Self, NoReply> {
-        let limit = self.patience.command;
+        let limit = self.patience.connecting;
+        // What is still under way ends the handshake, as it is no TLS.
         if !self.line.buffer().is_empty() {
-            return Err(NoReply::NotUnderstood("something came before TLS began".to_owned()));
+            return Err(NoReply::Distrusted(Distrust::Injected));
         }
         let Line::Plain(stream) = self.line.into_inner() else {
             return Err(NoReply::NotUnderstood("it is encrypted already".to_owned()));
         };
-        let shaken = timeout(limit, tls.connector.connect(tls.name.clone(), stream)).await;
-        let stream = shaken.map_err(|_| NoReply::Late(limit))??;
+        let shaken = timeout(limit, tls.shake_hands(stream)).await.map_err(|_| NoReply::Late(limit))?;
+        let stream = shaken.map_err(|why| match why {
+            NoReply::Distrusted(Distrust::NoTls) => NoReply::Distrusted(Distrust::Injected),
+            why => why,
+        })?;
         self.line = BufReader::new(Line::Encrypted(Box::new(stream)));
         self.extensions.clear();
         Ok(self)
@@ -186,7 +200,14 @@ impl Session {
 
     /// Sends a mail behind DATA, without the final dot: until that is said, the server has nothing.
     pub(super) async fn send(&mut self, mail: &[u8]) -> Result<(), NoReply> {
-        self.say(&with_dots(mail), self.patience.data).await
+        let Patience { block: each, text: limit, .. } = self.patience;
+        let all = async {
+            for block in with_dots(mail).chunks(BLOCK) {
+                self.say(block, each).await?;
+            }
+            Ok(())
+        };
+        timeout(limit, all).await.map_err(|_| NoReply::Late(limit))?
     }
 
     /// Says the final dot and waits for what becomes of the mail. Whatever goes wrong from here on, the server may have it.
