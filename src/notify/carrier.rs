@@ -12,8 +12,23 @@ pub trait Carrier: Send + Sync + 'static {
     /// What the records call this way.
     fn channel(&self) -> Channel;
 
-    /// Hands the mail over. `Ok` means that the other side has it for good. May be dropped at any await.
-    fn carry(&self, mail: &Mail) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+    /// Hands the mail over, if it may at the last moment. `Ok` means that the other side has it for good. May be dropped at any
+    /// await.
+    fn carry(
+        &self,
+        mail: &Mail,
+        permission: &impl Permission,
+    ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+}
+
+/// Asked before the step behind which the other side may have a mail: a notice may have been ended or sent elsewhere since its
+/// mail was written, and what is handed over must be known also after a crash.
+pub trait Permission: Send + Sync {
+    /// Whether the mail may be handed over.
+    ///
+    /// # Errors
+    /// Why it may not; the carrier hands nothing over then, and gives this error on.
+    fn ask(&self) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
 /// Why a mail was not handed over. The sentence is in English, on one line, and names no file.
@@ -28,6 +43,9 @@ pub enum DeliveryError {
     /// It will never go: trying again would only annoy the other side.
     #[error("{0}")]
     Permanent(String),
+    /// It was not handed over, because by now it need not be, or goes elsewhere.
+    #[error("The notice was ended, or goes elsewhere by now.")]
+    Overtaken,
 }
 
 /// The carrier that the settings ask for.
@@ -46,10 +64,10 @@ impl Carrier for AnyCarrier {
         }
     }
 
-    async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
+    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         match self {
-            Self::Mail(smtp) => smtp.carry(mail).await,
-            Self::Spool(spool) => spool.carry(mail).await,
+            Self::Mail(smtp) => smtp.carry(mail, permission).await,
+            Self::Spool(spool) => spool.carry(mail, permission).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::{NoticeId, Time};
-use crate::notify::carrier::{Carrier, DeliveryError};
+use crate::notify::carrier::{Carrier, DeliveryError, Permission};
 use crate::notify::clock::{Clock, WallClock};
 use crate::notify::inert;
 use crate::notify::mail::{Letterhead, Mail};
-use crate::notify::outbox::{Attempt, Channel, DueNotice, Outbox, OutboxError};
+use crate::notify::outbox::{Attempt, Channel, DueNotice, Earlier, Outbox, OutboxError};
 
 /// How many notices are delivered at the same time.
 const AT_ONCE: usize = 4;
@@ -137,7 +138,15 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
     /// Keeps what waits from waiting for a wall clock that went back, also while no server ran.
     async fn follow_clock(&self, wall: &mut WallClock, begun: &mut bool) -> Result<(), OutboxError> {
         if !*begun {
-            self.outbox.begins(self.clock.now(), LONGEST_WAIT).await?;
+            let now = self.clock.now();
+            for cut in self.outbox.begins(now, LONGEST_WAIT).await? {
+                let what = "The server stopped before the mail server said whether it took the mail.";
+                let why = DeliveryError::Unknown(what.to_owned());
+                let attempt = self.settings.attempt(&why, now, self.carrier.channel(), cut.before);
+                let retry_at = attempt.retry_at.map(|at| at.to_string());
+                tracing::warn!(notice = %cut.id, retry_at, "a notice was being handed over when the server stopped");
+                self.outbox.failed(cut.id, &cut.address, attempt).await?;
+            }
             *begun = true;
         }
         if let Some(by) = wall.went_back(&self.clock) {
@@ -158,7 +167,7 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
     async fn start_due(
         &self,
         deliveries: &mut JoinSet<()>,
-        under_way: &mut HashMap<Id, NoticeId>,
+        under_way: &mut HashMap<Id, (NoticeId, String)>,
     ) -> Result<Duration, OutboxError> {
         if deliveries.len() >= AT_ONCE {
             return Ok(LOOK_AT_LEAST_EVERY);
@@ -171,26 +180,20 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
         }
         // Those under way are still due and come first; as many as run at once always reach the next ones.
         for notice in self.outbox.due(now, AT_ONCE).await? {
-            if deliveries.len() < AT_ONCE && !under_way.values().any(|id| *id == notice.id) {
-                let id = notice.id;
+            // Sent elsewhere, a notice does not wait for the try that goes where it is not wanted any more.
+            let this = (notice.id, notice.recipient.address.clone());
+            if deliveries.len() < AT_ONCE && !under_way.values().any(|other| *other == this) {
                 let delivery = Delivery {
                     outbox: Arc::clone(&self.outbox),
                     carrier: Arc::clone(&self.carrier),
                     settings: Arc::clone(&self.settings),
                     clock: self.clock.clone(),
                 };
-                under_way.insert(deliveries.spawn(delivery.run(notice)).id(), id);
+                under_way.insert(deliveries.spawn(delivery.run(notice)).id(), this);
             }
         }
         Ok(LOOK_AT_MOST_EVERY)
     }
-}
-
-/// What has been tried before.
-struct Before {
-    attempts: u32,
-    lost_answers: u32,
-    created_at: Time,
 }
 
 /// One try for one notice.
@@ -203,8 +206,8 @@ struct Delivery<O, C> {
 
 impl<O: Outbox, C: Carrier> Delivery<O, C> {
     async fn run(self, notice: DueNotice) {
-        let (id, attempts) = (notice.id, notice.attempts);
-        let before = Before { attempts, lost_answers: notice.lost_answers, created_at: notice.created_at };
+        let (id, address) = (notice.id, notice.recipient.address.clone());
+        let before = notice.earlier();
         let channel = self.carrier.channel();
         let outcome = self.carry(notice).await;
         let at = self.clock.now();
@@ -213,11 +216,15 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
         match outcome {
             Ok(()) => {
                 count("delivered");
-                tracing::info!(notice = %id, %channel, tries = attempts.saturating_add(1), "notice delivered");
-                self.persist(id, || self.outbox.delivered(id, at, channel)).await;
+                tracing::info!(notice = %id, %channel, tries = before.attempts.saturating_add(1), "notice delivered");
+                self.persist(id, || self.outbox.delivered(id, &address, at, channel)).await;
+            }
+            Err(DeliveryError::Overtaken) => {
+                count("overtaken");
+                tracing::info!(notice = %id, %channel, "notice not delivered: it was ended, or goes elsewhere by now");
             }
             Err(why) => {
-                let attempt = self.attempt(&why, at, channel, &before);
+                let attempt = self.settings.attempt(&why, at, channel, before);
                 let retry_at = attempt.retry_at.map(|at| at.to_string());
                 let reason = attempt.sentence.as_str();
                 count(if retry_at.is_some() { "put_off" } else { "given_up" });
@@ -227,7 +234,7 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
                     }
                     None => tracing::error!(notice = %id, %channel, reason, "notice given up"),
                 }
-                self.persist(id, || self.outbox.failed(id, attempt.clone())).await;
+                self.persist(id, || self.outbox.failed(id, &address, attempt.clone())).await;
             }
         }
     }
@@ -235,29 +242,49 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
     async fn carry(&self, notice: DueNotice) -> Result<(), DeliveryError> {
         let mail = Mail::of(&notice, &self.settings.letterhead)?;
         let carrier = Arc::clone(&self.carrier);
+        let handed_over = Arc::new(AtomicBool::new(false));
+        let permission = AtLast {
+            outbox: Arc::clone(&self.outbox),
+            id: notice.id,
+            address: notice.recipient.address,
+            channel: self.carrier.channel(),
+            given: Arc::clone(&handed_over),
+        };
         // In a task of its own, so that a panic in a carrier costs one try and not the notice.
-        let carrying = AbortOnDropHandle::new(tokio::spawn(async move { carrier.carry(&mail).await }));
-        match self.clock.limit(self.settings.delivery_timeout, carrying).await {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => {
-                Err(DeliveryError::Temporary("The delivery ended by a fault of tacdrop itself.".to_owned()))
-            }
-            None => {
-                let limit = self.settings.delivery_timeout.as_secs();
-                Err(DeliveryError::Temporary(format!("The delivery did not end within {limit} s.")))
-            }
-        }
+        let carrying = AbortOnDropHandle::new(tokio::spawn(async move { carrier.carry(&mail, &permission).await }));
+        let cut_off = match self.clock.limit(self.settings.delivery_timeout, carrying).await {
+            Some(Ok(outcome)) => return outcome,
+            Some(Err(_)) => "The delivery ended by a fault of tacdrop itself.".to_owned(),
+            None => format!("The delivery did not end within {} s.", self.settings.delivery_timeout.as_secs()),
+        };
+        let may_have_come = handed_over.load(Ordering::SeqCst) && self.carrier.channel() == Channel::Mail;
+        Err(if may_have_come { DeliveryError::Unknown(cut_off) } else { DeliveryError::Temporary(cut_off) })
     }
 
-    fn attempt(&self, why: &DeliveryError, at: Time, channel: Channel, before: &Before) -> Attempt {
-        let last_try_at = before.created_at.plus(self.settings.give_up_after);
+    /// Records an outcome, however long the records do not answer. Ends at the latest when the dispatcher does.
+    async fn persist<F: Future<Output = Result<(), OutboxError>>>(&self, id: NoticeId, record: impl Fn() -> F) {
+        let mut failures = 0;
+        while let Err(why) = record().await {
+            if failures == 0 {
+                tracing::warn!(notice = %id, %why, "the outcome of a delivery cannot be recorded, trying again");
+            }
+            self.clock.sleep(backoff(LOOK_AT_LEAST_EVERY, LONGEST_OUTBOX_PAUSE, failures)).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+}
+
+impl Settings {
+    /// What a try that did not succeed means for the next one.
+    fn attempt(&self, why: &DeliveryError, at: Time, channel: Channel, before: Earlier) -> Attempt {
+        let last_try_at = before.created_at.plus(self.give_up_after);
         let old = at >= last_try_at && before.attempts.saturating_add(1) >= LEAST_ATTEMPTS;
         let lost = usize::try_from(before.lost_answers).unwrap_or(usize::MAX);
         let retry_at = match why {
             DeliveryError::Permanent(_) => None,
             DeliveryError::Unknown(_) => LOST_ANSWER_PAUSES.get(lost).map(|pause| at.plus(jitter(*pause))),
-            DeliveryError::Temporary(_) if old => None,
-            DeliveryError::Temporary(_) => {
+            DeliveryError::Temporary(_) | DeliveryError::Overtaken if old => None,
+            DeliveryError::Temporary(_) | DeliveryError::Overtaken => {
                 let next = at.plus(jitter(backoff(FIRST_RETRY, LONGEST_RETRY, before.attempts)));
                 // The last try is made when the age is reached, not up to a quarter of an hour later.
                 Some(if last_try_at > at { next.min(last_try_at) } else { next })
@@ -273,16 +300,26 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
         };
         Attempt { at, channel, sentence: inert::short_line(&sentence, SENTENCE), retry_at, lost_answer }
     }
+}
 
-    /// Records an outcome, however long the records do not answer. Ends at the latest when the dispatcher does.
-    async fn persist<F: Future<Output = Result<(), OutboxError>>>(&self, id: NoticeId, record: impl Fn() -> F) {
-        let mut failures = 0;
-        while let Err(why) = record().await {
-            if failures == 0 {
-                tracing::warn!(notice = %id, %why, "the outcome of a delivery cannot be recorded, trying again");
+/// Asks the outbox, at the last moment, whether a notice still goes where its mail does.
+struct AtLast<O> {
+    outbox: Arc<O>,
+    id: NoticeId,
+    address: String,
+    channel: Channel,
+    given: Arc<AtomicBool>,
+}
+
+impl<O: Outbox> Permission for AtLast<O> {
+    async fn ask(&self) -> Result<(), DeliveryError> {
+        match self.outbox.hands_over(self.id, &self.address, self.channel).await {
+            Ok(true) => {
+                self.given.store(true, Ordering::SeqCst);
+                Ok(())
             }
-            self.clock.sleep(backoff(LOOK_AT_LEAST_EVERY, LONGEST_OUTBOX_PAUSE, failures)).await;
-            failures = failures.saturating_add(1);
+            Ok(false) => Err(DeliveryError::Overtaken),
+            Err(why) => Err(DeliveryError::Temporary(format!("The mail was held back, as {why}."))),
         }
     }
 }

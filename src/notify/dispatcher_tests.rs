@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
+use crate::notify::outbox::Interrupted;
 use crate::model::Language;
 use crate::notify::clock::virtual_clock::{Virtual, settle};
 use crate::notify::{AnyCarrier, Spool, fixtures};
@@ -35,6 +36,10 @@ struct Memory {
     broken: Mutex<u32>,
     lost: Mutex<BTreeMap<NoticeId, u32>>,
     looks: Mutex<u32>,
+    /// What is being handed over, and where.
+    handed: Mutex<BTreeMap<NoticeId, String>>,
+    /// Where notices go that were sent elsewhere.
+    elsewhere: Mutex<BTreeMap<NoticeId, String>>,
 }
 
 impl Memory {
@@ -46,6 +51,20 @@ impl Memory {
 
     fn add(&self, id: u8, created_at: Time) {
         self.rows.lock().unwrap().insert(notice_id(id), (0, created_at, State::Due(created_at)));
+    }
+
+    fn address_of(&self, id: NoticeId) -> String {
+        let usual = fixtures::notice(Language::En).recipient.address;
+        self.elsewhere.lock().unwrap().get(&id).cloned().unwrap_or(usual)
+    }
+
+    /// Sends a notice elsewhere, now.
+    fn readdress(&self, id: u8, address: &str) {
+        let id = notice_id(id);
+        self.elsewhere.lock().unwrap().insert(id, address.to_owned());
+        let mut rows = self.rows.lock().unwrap();
+        let row = rows.get_mut(&id).unwrap();
+        (row.0, row.2) = (0, State::Due(time().now()));
     }
 
     fn state(&self, id: u8) -> State {
@@ -74,12 +93,11 @@ impl Outbox for Memory {
         let rows = self.rows.lock().unwrap();
         let mut due: Vec<_> = rows.iter().filter(|(_, row)| matches!(row.2, State::Due(at) if at <= now)).collect();
         due.sort_by_key(|(_, row)| row.1);
-        let notice = |(id, row): (&NoticeId, &(u32, Time, State))| DueNotice {
-            id: *id,
-            attempts: row.0,
-            lost_answers: self.lost.lock().unwrap().get(id).copied().unwrap_or(0),
-            created_at: row.1,
-            ..fixtures::notice(Language::En)
+        let notice = |(id, row): (&NoticeId, &(u32, Time, State))| {
+            let mut notice = fixtures::notice(Language::En);
+            notice.recipient.address = self.address_of(*id);
+            let lost_answers = self.lost.lock().unwrap().get(id).copied().unwrap_or(0);
+            DueNotice { id: *id, attempts: row.0, lost_answers, created_at: row.1, ..notice }
         };
         Ok(due.into_iter().take(most).map(notice).collect())
     }
@@ -91,14 +109,30 @@ impl Outbox for Memory {
         Ok(rows.values().filter_map(|row| if let State::Due(at) = row.2 { Some(at) } else { None }).min())
     }
 
-    async fn delivered(&self, id: NoticeId, at: Time, channel: Channel) -> Result<(), OutboxError> {
+    async fn hands_over(&self, id: NoticeId, address: &str, _: Channel) -> Result<bool, OutboxError> {
         self.check()?;
-        self.rows.lock().unwrap().get_mut(&id).unwrap().2 = State::Delivered(at, channel);
+        let wanted = self.address_of(id) == address && matches!(self.rows.lock().unwrap()[&id].2, State::Due(_));
+        if wanted {
+            self.handed.lock().unwrap().insert(id, address.to_owned());
+        }
+        Ok(wanted)
+    }
+
+    async fn delivered(&self, id: NoticeId, address: &str, at: Time, channel: Channel) -> Result<(), OutboxError> {
+        self.check()?;
+        if self.address_of(id) == address {
+            self.handed.lock().unwrap().remove(&id);
+            self.rows.lock().unwrap().get_mut(&id).unwrap().2 = State::Delivered(at, channel);
+        }
         Ok(())
     }
 
-    async fn failed(&self, id: NoticeId, attempt: Attempt) -> Result<(), OutboxError> {
+    async fn failed(&self, id: NoticeId, address: &str, attempt: Attempt) -> Result<(), OutboxError> {
         self.check()?;
+        if self.address_of(id) != address {
+            return Ok(());
+        }
+        self.handed.lock().unwrap().remove(&id);
         self.attempts.lock().unwrap().push(attempt.clone());
         *self.lost.lock().unwrap().entry(id).or_default() += u32::from(attempt.lost_answer);
         let mut rows = self.rows.lock().unwrap();
@@ -108,8 +142,19 @@ impl Outbox for Memory {
         Ok(())
     }
 
-    async fn begins(&self, _: Time, _: Duration) -> Result<(), OutboxError> {
-        self.check()
+    async fn begins(&self, _: Time, _: Duration) -> Result<Vec<Interrupted>, OutboxError> {
+        self.check()?;
+        let (rows, lost) = (self.rows.lock().unwrap(), self.lost.lock().unwrap());
+        let cut = |(id, address): (&NoticeId, &String)| Interrupted {
+            id: *id,
+            address: address.clone(),
+            before: Earlier {
+                attempts: rows[id].0,
+                lost_answers: lost.get(id).copied().unwrap_or(0),
+                created_at: rows[id].1,
+            },
+        };
+        Ok(self.handed.lock().unwrap().iter().map(cut).collect())
     }
 
     async fn clock_went_back(&self, by: Duration) -> Result<(), OutboxError> {
@@ -127,8 +172,13 @@ impl Outbox for Memory {
 /// What the carrier does with the next mail.
 enum Act {
     Refuse(DeliveryError),
+    /// Takes it, and says so after a time.
     Take(Duration),
+    /// Is slow before it takes it.
+    Dawdle(Duration),
     Panic,
+    /// The same when it may have the mail already.
+    PanicLate,
 }
 
 /// A carrier that follows a script, then takes everything at once.
@@ -161,12 +211,18 @@ impl Carrier for Script {
         Channel::Mail
     }
 
-    async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
-        self.0.carried.lock().unwrap().push((mail.id(), mail.bytes().to_vec()));
+    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let act = self.0.acts.lock().unwrap().pop_front();
         match act {
-            Some(Act::Refuse(why)) => Err(why),
+            Some(Act::Dawdle(time)) => self::time().sleep(time).await,
             Some(Act::Panic) => panic!("a fault in a carrier"),
+            _ => {}
+        }
+        permission.ask().await?;
+        self.0.carried.lock().unwrap().push((mail.id(), mail.bytes().to_vec()));
+        match act {
+            Some(Act::Refuse(why)) => Err(why),
+            Some(Act::PanicLate) => panic!("a fault in a carrier"),
             Some(Act::Take(time)) => {
                 {
                     let mut busy = self.0.busy.lock().unwrap();
@@ -178,7 +234,7 @@ impl Carrier for Script {
                 *self.0.busy.lock().unwrap() -= 1;
                 Ok(())
             }
-            None => self.0.usual.lock().unwrap().clone().map_or(Ok(()), Err),
+            Some(Act::Dawdle(_) | Act::Panic) | None => self.0.usual.lock().unwrap().clone().map_or(Ok(()), Err),
         }
     }
 }
@@ -364,13 +420,84 @@ async fn r23_an_outbox_that_fails_is_asked_again_ever_more_rarely() {
 #[tokio::test]
 async fn a_carrier_that_hangs_or_panics_costs_one_try() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of([Act::Take(Duration::from_secs(3600)), Act::Panic]);
+    let carrier = Script::of([Act::Dawdle(Duration::from_secs(3600)), Act::Panic]);
     let _running = start(&outbox, &carrier);
     pass(100.0).await;
     assert!(outbox.all_delivered());
+    assert_eq!(carrier.carried().len(), 1);
     let attempts = outbox.attempts.lock().unwrap();
     assert_eq!(attempts[0].sentence, "The delivery did not end within 60 s.");
     assert_eq!(attempts[1].sentence, "The delivery ended by a fault of tacdrop itself.");
+    assert!(attempts.iter().all(|attempt| !attempt.lost_answer));
+}
+
+#[tokio::test]
+async fn a_carrier_that_hangs_or_panics_behind_the_final_dot_has_lost_an_answer() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::of([Act::Take(Duration::from_secs(3600)), Act::PanicLate]);
+    let _running = start(&outbox, &carrier);
+    pass(3600.0).await;
+    assert!(outbox.all_delivered());
+    assert_eq!(carrier.carried().len(), 3);
+    let attempts = outbox.attempts.lock().unwrap();
+    assert!(attempts.iter().all(|attempt| attempt.lost_answer), "{attempts:?}");
+    assert!(attempts[0].sentence.contains("It is repeated under the same Message-ID."), "{attempts:?}");
+}
+
+/// What was carried, by the addresses in the mails.
+fn addressees(carrier: &Script) -> Vec<String> {
+    let to = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let line = text.lines().find(|line| line.starts_with("To: ")).unwrap_or_default();
+        line.split(['<', '>']).nth(1).unwrap_or_default().to_owned()
+    };
+    carrier.carried().iter().map(|(_, bytes)| to(bytes)).collect()
+}
+
+#[tokio::test]
+async fn sent_elsewhere_while_a_try_is_under_way_a_notice_goes_there_only() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::of([Act::Dawdle(Duration::from_secs(30))]);
+    let _running = start(&outbox, &carrier);
+    pass(5.0).await;
+    outbox.readdress(1, "bob@example.org");
+    pass(2.0).await;
+    assert!(outbox.all_delivered(), "it does not wait for the older try");
+    pass(60.0).await;
+    assert_eq!(addressees(&carrier), ["bob@example.org"]);
+    assert!(outbox.attempts.lock().unwrap().is_empty(), "and the older try counts for nothing");
+}
+
+#[tokio::test]
+async fn sent_elsewhere_behind_the_final_dot_a_notice_goes_there_as_well() {
+    for answer in [Act::Take(Duration::from_secs(30)), Act::Take(Duration::from_secs(3600))] {
+        let outbox = Memory::with([1]);
+        let carrier = Script::of([answer, Act::Take(Duration::from_secs(50))]);
+        let _running = start(&outbox, &carrier);
+        pass(5.0).await;
+        outbox.readdress(1, "bob@example.org");
+        pass(45.0).await;
+        assert!(matches!(outbox.state(1), State::Due(_)), "what the old address got does not end it");
+        pass(20.0).await;
+        assert!(outbox.all_delivered());
+        assert_eq!(addressees(&carrier), ["anna@example.org", "bob@example.org"]);
+    }
+}
+
+#[tokio::test]
+async fn r24_a_server_that_dies_behind_the_final_dot_repeats_the_mail_seldom_and_not_for_ever() {
+    let outbox = Memory::with([1]);
+    let carrier = Script::of((0..100).map(|_| Act::Take(Duration::from_secs(3600))));
+    for start_number in 0..60 {
+        let running = start(&outbox, &carrier);
+        // As long as it takes to be on its way again, and most of the time much shorter.
+        pass(if start_number % 10 == 9 { 3.0 * 3600.0 } else { 8.0 }).await;
+        running.task.abort();
+        settle().await;
+    }
+    assert_eq!(carrier.carried().len(), 1 + LOST_ANSWER_PAUSES.len());
+    assert!(matches!(outbox.state(1), State::GivenUp(Attempt { lost_answer: true, .. })), "{:?}", outbox.state(1));
+    assert!(outbox.attempts.lock().unwrap()[0].sentence.contains("The server stopped"));
 }
 
 #[tokio::test]

@@ -83,8 +83,8 @@ impl Mail {
     /// A permanent error when the recipient's address is none.
     pub fn of(notice: &DueNotice, letterhead: &Letterhead) -> Result<Self, DeliveryError> {
         let to = address(&notice.recipient.address).ok_or_else(|| {
-            let advice = "correct it, then assign the ticket again";
-            DeliveryError::Permanent(format!("The engineer's mail address is not one; {advice}."))
+            let advice = "send it elsewhere with 'tacdrop notice readdress', or assign the ticket to another engineer";
+            DeliveryError::Permanent(format!("The address that the notice goes to is not one; {advice}."))
         })?;
         let unwritable = |_: &dyn std::error::Error| DeliveryError::Permanent("The mail cannot be written.".to_owned());
         let envelope =

@@ -22,20 +22,42 @@ pub trait Outbox: Send + Sync + 'static {
     /// so it must only read.
     fn next_due(&self) -> impl Future<Output = Result<Option<Time>, OutboxError>> + Send;
 
-    /// The notice was handed over. Repeating the call changes nothing.
+    /// A try is about to hand a notice over to this address. It is written down before it happens, so that a server that stops
+    /// then knows at its next start that the mail may have come. `false`: it was delivered, ended, or goes elsewhere by now,
+    /// and must not be handed over.
+    fn hands_over(
+        &self,
+        id: NoticeId,
+        address: &str,
+        channel: Channel,
+    ) -> impl Future<Output = Result<bool, OutboxError>> + Send;
+
+    /// The notice was handed over to this address. If it goes elsewhere by now, it stays due. Repeating the call changes nothing.
     fn delivered(
         &self,
         id: NoticeId,
+        address: &str,
         at: Time,
         channel: Channel,
     ) -> impl Future<Output = Result<(), OutboxError>> + Send;
 
-    /// The notice was not handed over, or nobody knows: try again at `attempt.retry_at`, or never.
-    fn failed(&self, id: NoticeId, attempt: Attempt) -> impl Future<Output = Result<(), OutboxError>> + Send;
+    /// The notice was not handed over to this address, or nobody knows: try again at `attempt.retry_at`, or never. If it goes
+    /// elsewhere by now, nothing changes.
+    fn failed(
+        &self,
+        id: NoticeId,
+        address: &str,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), OutboxError>> + Send;
 
     /// The dispatcher begins its work. Nothing may wait longer than `longest` from `now` on: while no server ran, the clock
-    /// may have gone back.
-    fn begins(&self, now: Time, longest: Duration) -> impl Future<Output = Result<(), OutboxError>> + Send;
+    /// may have gone back. Gives what was being handed over when the last server stopped, until [`Outbox::failed`] was called
+    /// for it.
+    fn begins(
+        &self,
+        now: Time,
+        longest: Duration,
+    ) -> impl Future<Output = Result<Vec<Interrupted>, OutboxError>> + Send;
 
     /// The wall clock went back by `by` against the time that passed: all that waits is due so much earlier.
     fn clock_went_back(&self, by: Duration) -> impl Future<Output = Result<(), OutboxError>> + Send;
@@ -51,6 +73,28 @@ impl OutboxError {
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(cause.into())
     }
+}
+
+/// A try that was cut off while the mail may have been taken.
+#[derive(Debug, Clone)]
+pub struct Interrupted {
+    /// The notice.
+    pub id: NoticeId,
+    /// Where it went.
+    pub address: String,
+    /// What came before.
+    pub before: Earlier,
+}
+
+/// What was tried for a notice so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Earlier {
+    /// How many tries have failed.
+    pub attempts: u32,
+    /// How many of these were handed over and not answered.
+    pub lost_answers: u32,
+    /// When the first of its files was worth a notice; its age counts from here.
+    pub created_at: Time,
 }
 
 /// One try that did not succeed.
@@ -133,6 +177,13 @@ pub struct DueNotice {
     pub more_unfinished: u64,
     /// The artifacts whose names or places cannot be read, by id.
     pub unreadable: Vec<String>,
+}
+
+impl DueNotice {
+    /// What was tried for it so far.
+    pub const fn earlier(&self) -> Earlier {
+        Earlier { attempts: self.attempts, lost_answers: self.lost_answers, created_at: self.created_at }
+    }
 }
 
 /// Who gets a notice.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::notify::carrier::{Carrier, DeliveryError};
+use crate::notify::carrier::{Carrier, DeliveryError, Permission};
 use crate::notify::mail::Mail;
 use crate::notify::outbox::Channel;
 use reply::{NoReply, Reply};
@@ -178,14 +178,20 @@ impl Smtp {
         Ok(session)
     }
 
-    async fn hand_over(&self, session: &mut Session, mail: &Mail) -> Result<(), DeliveryError> {
+    async fn hand_over(
+        &self,
+        session: &mut Session,
+        mail: &Mail,
+        permission: &impl Permission,
+    ) -> Result<(), DeliveryError> {
         let envelope = mail.envelope();
         let from = envelope.from().map_or("", AsRef::as_ref);
         let to: Vec<&str> = envelope.to().iter().map(AsRef::as_ref).collect();
         let ascii = from.is_ascii() && to.iter().all(|address| address.is_ascii());
         if !ascii && !session.knows("SMTPUTF8") {
             return Err(DeliveryError::Permanent(format!(
-                "{} does not know SMTPUTF8, so it cannot reach an address that is not ASCII; give the engineer another.",
+                "{} does not know SMTPUTF8, so it cannot reach an address that is not ASCII; send the notice to \
+                 another one with 'tacdrop notice readdress'.",
                 self.name()
             )));
         }
@@ -206,6 +212,7 @@ impl Smtp {
             return Err(self.not_taken(&go_on, mail));
         }
         session.send(bytes).await.map_err(|why| self.not_taken_because(&why))?;
+        permission.ask().await?;
         // From here on the server may have the mail.
         match session.end().await {
             Ok(reply) if (400..600).contains(&reply.code()) => self.step(Ok(reply), Step::FinalDot, mail).map(|_| ()),
@@ -231,8 +238,8 @@ impl Smtp {
                 self.name()
             )),
             Fault::Recipient => DeliveryError::Permanent(format!(
-                "{} refused the mail for good ({words}); correct the engineer's address, or send the notice elsewhere with \
-                 'tacdrop notice readdress'.",
+                "{} refused the mail for good ({words}); send the notice elsewhere with 'tacdrop notice readdress', or assign the \
+                 ticket to another engineer.",
                 self.name()
             )),
             Fault::Content => DeliveryError::Permanent(format!(
@@ -362,11 +369,12 @@ impl Carrier for Smtp {
         Channel::Mail
     }
 
-    async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
+    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let mut session = self.connect().await?;
-        let outcome = self.hand_over(&mut session, mail).await;
-        // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again.
-        if !matches!(outcome, Err(DeliveryError::Unknown(_))) {
+        let outcome = self.hand_over(&mut session, mail, permission).await;
+        // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again. In the middle of a mail there is
+        // none: without its final dot the server throws away what it has (RFC 5321, section 4.1.1.4).
+        if !session.is_within_text() {
             let _ = timeout(GOODBYE, session.command("QUIT")).await;
         }
         outcome

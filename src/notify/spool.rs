@@ -5,8 +5,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::notify::carrier::{Carrier, DeliveryError};
+use tokio::sync::Mutex;
+
+use crate::notify::carrier::{Carrier, DeliveryError, Permission};
 use crate::notify::mail::Mail;
 use crate::notify::outbox::Channel;
 
@@ -14,12 +17,14 @@ use crate::notify::outbox::Channel;
 #[derive(Debug, Clone)]
 pub struct Spool {
     directory: PathBuf,
+    /// One mail at a time: two tries of one notice, to two addresses, have one file.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Spool {
     /// A spool in this directory.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, turn: Arc::default() }
     }
 }
 
@@ -28,9 +33,16 @@ impl Carrier for Spool {
         Channel::Spool
     }
 
-    async fn carry(&self, mail: &Mail) -> Result<(), DeliveryError> {
+    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        permission.ask().await?;
         let (directory, name, bytes) = (self.directory.clone(), mail.id().to_string(), mail.bytes().to_vec());
-        let written = tokio::task::spawn_blocking(move || write(&directory, &name, &bytes)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            // Also if nobody waits for it any more.
+            let _turn = turn;
+            write(&directory, &name, &bytes)
+        })
+        .await;
         written.unwrap_or_else(|stopped| Err(io::Error::other(stopped))).map_err(|why| {
             DeliveryError::Temporary(format!(
                 "The notice cannot be written into the spool {} ({why}); check notify.spool, its owner and the free space.",
@@ -67,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::model::Language;
-    use crate::notify::fixtures::notice;
+    use crate::notify::fixtures::{Always, notice};
     use crate::notify::mail::Letterhead;
 
     fn mail() -> Mail {
@@ -90,7 +102,7 @@ mod tests {
         let mail = mail();
         let name = format!("{}.eml", mail.id());
         for _ in 0..3 {
-            spool.carry(&mail).await.unwrap();
+            spool.carry(&mail, &Always).await.unwrap();
             assert_eq!(names(&directory), [name.as_str()]);
             assert!(fs::read(directory.join(&name)).unwrap() == mail.bytes());
             assert_eq!(mode(&directory.join(&name)), 0o600);
@@ -107,7 +119,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let occupied = place.path().join("file");
         fs::write(&occupied, "").unwrap();
-        let error = Spool::new(occupied.join("notices")).carry(&mail()).await.unwrap_err();
+        let error = Spool::new(occupied.join("notices")).carry(&mail(), &Always).await.unwrap_err();
         assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("notify.spool")), "{error}");
     }
 }

@@ -33,19 +33,34 @@ pub struct NoticeRow {
     pub lost_answers: u64,
     /// A mail address that takes the place of the recipient's.
     pub address: Option<String>,
+    /// Where it goes: that address, or the recipient's; none if the recipient is not in the records.
+    pub goes_to: Option<String>,
+    /// Whether it is being handed over there just now, or was when the server stopped.
+    pub handed_over: bool,
+}
+
+/// Where a notice goes, of a row of the table `notice`.
+macro_rules! goes_to {
+    () => {
+        "COALESCE(notice.address, (SELECT e.email FROM engineer e WHERE e.id = notice.recipient))"
+    };
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT n.id, n.ticket, n.recipient, COALESCE(n.ending, n.state) AS state, n.channel, n.attempts, n.created_at, \
-             n.next_attempt_at, n.last_error, n.lost_answers, n.address FROM notice n ",
+            "SELECT notice.id, ticket, recipient, COALESCE(ending, state) AS state, channel, attempts, created_at, \
+             next_attempt_at, last_error, lost_answers, address, ",
+            goes_to!(),
+            " AS goes_to, handed_to FROM notice ",
             $rest
         )
     };
 }
 
 fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
+    let goes_to: Option<String> = row.try_get("goes_to")?;
+    let handed_to: Option<String> = row.try_get("handed_to")?;
     Ok(NoticeRow {
         id: bytes_as(row, "notice", "id")?,
         ticket: text_as(row, "notice", "ticket")?,
@@ -58,6 +73,8 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
         last_error: row.try_get("last_error")?,
         lost_answers: unsigned(row, "notice", "lost_answers")?,
         address: row.try_get("address")?,
+        handed_over: handed_to.is_some() && handed_to == goes_to,
+        goes_to,
     })
 }
 
@@ -66,7 +83,7 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
 /// # Errors
 /// If the database fails.
 pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow>, RecordsError> {
-    let row = sqlx::query(select!("WHERE n.ticket = $1 AND n.state = 'settling' ORDER BY n.created_at LIMIT 1"))
+    let row = sqlx::query(select!("WHERE ticket = $1 AND state = 'settling' ORDER BY created_at LIMIT 1"))
         .bind(ticket.as_str())
         .fetch_optional(conn)
         .await?;
@@ -186,7 +203,7 @@ pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsErr
 /// If the database fails.
 pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRow>, RecordsError> {
     let rows = sqlx::query(select!(
-        "WHERE n.state = 'pending' AND n.next_attempt_at <= $1 ORDER BY n.next_attempt_at, n.created_at LIMIT $2"
+        "WHERE state = 'pending' AND next_attempt_at <= $1 ORDER BY next_attempt_at, created_at LIMIT $2"
     ))
     .bind(now.millis())
     .bind(signed(most as u64))
@@ -206,47 +223,114 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
     Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))
 }
 
-/// Writes down that it was delivered.
+/// Writes down that a notice is about to be handed over to an address, by a mail server that may take it without saying so. Whether
+/// it is: not if it was delivered, ended, or goes elsewhere by now.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn delivered(conn: &mut Conn, id: NoticeId, channel: &str, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(
+pub async fn hand_over(conn: &mut Conn, id: NoticeId, address: &str, may_be_lost: bool) -> Result<bool, RecordsError> {
+    let done = sqlx::query(concat!(
+        "UPDATE notice SET handed_to = CASE WHEN $3 THEN $2 END WHERE id = $1 AND state = 'pending' AND $2 = ",
+        goes_to!()
+    ))
+    .bind(&id.as_bytes()[..])
+    .bind(address)
+    .bind(may_be_lost)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The notices that were being handed over when the server stopped, oldest first.
+///
+/// # Errors
+/// If the database fails.
+pub async fn interrupted(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError> {
+    let rows = sqlx::query(concat!(
+        select!("WHERE state <> 'delivered' AND handed_to = "),
+        goes_to!(),
+        " ORDER BY created_at, notice.id"
+    ));
+    rows.fetch_all(conn).await?.iter().map(notice).collect()
+}
+
+/// Writes down that it was delivered to this address. Whether that ends it: not if it has ended already, or goes elsewhere by now.
+///
+/// # Errors
+/// If the database fails.
+pub async fn delivered(
+    conn: &mut Conn,
+    id: NoticeId,
+    address: &str,
+    channel: &str,
+    now: Time,
+) -> Result<bool, RecordsError> {
+    let done = sqlx::query(concat!(
         "UPDATE notice SET state = 'delivered', ending = NULL, channel = $2, delivered_at = $3, next_attempt_at = NULL, \
-         attempts = attempts + 1, last_error = NULL WHERE id = $1",
-    )
+         attempts = attempts + 1, last_error = NULL, handed_to = NULL WHERE id = $1 AND state <> 'delivered' AND $4 = ",
+        goes_to!()
+    ))
     .bind(&id.as_bytes()[..])
     .bind(channel)
     .bind(now.millis())
+    .bind(address)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// What became of a try that did not succeed.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried<'a> {
+    /// Where it went.
+    pub address: &'a str,
+    /// How.
+    pub channel: &'a str,
+    /// What went wrong.
+    pub error: &'a str,
+    /// When the next try is; none: given up.
+    pub next: Option<Time>,
+    /// Whether the mail was handed over, and no answer came.
+    pub lost: bool,
+}
+
+/// Writes down that a try failed. A notice that was ever handed over without an answer ends as `unknown`. One that was dismissed
+/// meanwhile stays so, and one that goes elsewhere by now has nothing to do with it.
+///
+/// # Errors
+/// If the database fails.
+pub async fn tried(conn: &mut Conn, id: NoticeId, tried: Tried<'_>) -> Result<(), RecordsError> {
+    sqlx::query(concat!(
+        "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, \
+         ending = CASE WHEN $4 IS NULL AND lost_answers + $5 > 0 THEN 'unknown' ELSE NULL END, channel = $2, \
+         attempts = attempts + 1, lost_answers = lost_answers + $5, last_error = $3, next_attempt_at = $4, handed_to = NULL \
+         WHERE id = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed' AND $6 = ",
+        goes_to!()
+    ))
+    .bind(&id.as_bytes()[..])
+    .bind(tried.channel)
+    .bind(tried.error)
+    .bind(tried.next.map(Time::millis))
+    .bind(i64::from(tried.lost))
+    .bind(tried.address)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Writes down that a try failed, and when the next one is; none: given up. `lost`: the mail was handed over, and no answer came.
-/// A notice that was ever handed over so ends as `unknown`. One that was dismissed meanwhile stays so.
+/// Ends a notice that cannot be put together, as `failed`; not if it was changed since `row` was read.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn tried(
-    conn: &mut Conn,
-    id: NoticeId,
-    channel: &str,
-    error: &str,
-    next: Option<Time>,
-    lost: bool,
-) -> Result<(), RecordsError> {
+pub async fn unwritable(conn: &mut Conn, row: &NoticeRow, error: &str) -> Result<(), RecordsError> {
     sqlx::query(
-        "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, \
-         ending = CASE WHEN $4 IS NULL AND lost_answers + $5 > 0 THEN 'unknown' ELSE NULL END, channel = $2, \
-         attempts = attempts + 1, lost_answers = lost_answers + $5, last_error = $3, next_attempt_at = $4 \
-         WHERE id = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed'",
+        "UPDATE notice SET state = 'failed', channel = 'none', attempts = attempts + 1, last_error = $2, \
+         next_attempt_at = NULL WHERE id = $1 AND state = 'pending' AND recipient = $3 AND address IS $4",
     )
-    .bind(&id.as_bytes()[..])
-    .bind(channel)
+    .bind(&row.id.as_bytes()[..])
     .bind(error)
-    .bind(next.map(Time::millis))
-    .bind(i64::from(lost))
+    .bind(row.recipient.as_str())
+    .bind(row.address.as_deref())
     .execute(conn)
     .await?;
     Ok(())
@@ -277,7 +361,7 @@ pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Tim
 /// # Errors
 /// If the database fails.
 pub async fn by_id(conn: &mut Conn, id: NoticeId) -> Result<Option<NoticeRow>, RecordsError> {
-    let row = sqlx::query(select!("WHERE n.id = $1")).bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
+    let row = sqlx::query(select!("WHERE notice.id = $1")).bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
     row.as_ref().map(notice).transpose()
 }
 
@@ -287,7 +371,7 @@ pub async fn by_id(conn: &mut Conn, id: NoticeId) -> Result<Option<NoticeRow>, R
 /// If the database fails.
 pub async fn ended_undelivered(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError> {
     let rows = sqlx::query(select!(
-        "WHERE n.state = 'failed' AND COALESCE(n.ending, '') <> 'dismissed' ORDER BY n.created_at, n.id"
+        "WHERE state = 'failed' AND COALESCE(ending, '') <> 'dismissed' ORDER BY created_at, notice.id"
     ));
     rows.fetch_all(conn).await?.iter().map(notice).collect()
 }
@@ -419,27 +503,28 @@ pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Vec<ToldRow>, Records
 /// # Errors
 /// If the database fails.
 pub async fn settled(conn: &mut Conn, now: Time) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE n.state = 'settling' AND n.next_attempt_at <= $1 ORDER BY n.created_at"))
+    let rows = sqlx::query(select!("WHERE state = 'settling' AND next_attempt_at <= $1 ORDER BY created_at"))
         .bind(now.millis())
         .fetch_all(conn)
         .await?;
     rows.iter().map(notice).collect()
 }
 
-/// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`, without a try.
+/// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`, without a try. Whether it did: not
+/// if it has ended otherwise meanwhile.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(
+pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<bool, RecordsError> {
+    let done = sqlx::query(
         "UPDATE notice SET state = 'delivered', channel = 'none', delivered_at = $2, next_attempt_at = NULL, \
-         last_error = NULL WHERE id = $1",
+         last_error = NULL, handed_to = NULL WHERE id = $1 AND state = 'pending'",
     )
     .bind(&id.as_bytes()[..])
     .bind(now.millis())
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// All notices, or those of one ticket, oldest first.
@@ -447,7 +532,7 @@ pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), Record
 /// # Errors
 /// If the database fails.
 pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE n.ticket = COALESCE($1, n.ticket) ORDER BY n.created_at, n.id"))
+    let rows = sqlx::query(select!("WHERE ticket = COALESCE($1, ticket) ORDER BY created_at, notice.id"))
         .bind(ticket.map(Word::as_str))
         .fetch_all(conn)
         .await?;

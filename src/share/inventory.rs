@@ -394,7 +394,7 @@ impl Shares {
                 attempts: notice.attempts,
                 next_attempt_at: notice.next_attempt_at,
                 last_error: notice.last_error,
-                lost_answers: notice.lost_answers,
+                lost_answers: notice.lost_answers + u64::from(notice.handed_over),
             });
         }
         Ok(lines)

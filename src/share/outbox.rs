@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::model::{ArtifactId, FileName, Language, NoticeId, Time, VersionId, Word};
+use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, VersionId, Word};
 use crate::notify::outbox as mail;
-use crate::notify::{Attempt, Channel, DueNotice, Outbox, OutboxError};
-use crate::records::notices::{self, About, NoticeRow};
+use crate::notify::{Attempt, Channel, DueNotice, Earlier, Interrupted, Outbox, OutboxError};
+use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::{Conn, entries, held, lineage, people};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
@@ -165,11 +165,12 @@ impl Shares {
         if telling.is_empty() {
             return Ok(None);
         }
+        let Earlier { attempts, lost_answers, created_at } = earlier(notice);
         Ok(Some(DueNotice {
             id: notice.id,
-            attempts: u32::try_from(notice.attempts).unwrap_or(u32::MAX),
-            lost_answers: u32::try_from(notice.lost_answers).unwrap_or(u32::MAX),
-            created_at: notice.created_at,
+            attempts,
+            lost_answers,
+            created_at,
             first_of_ticket: first,
             recipient: mail::Recipient {
                 name: engineer.name,
@@ -231,7 +232,7 @@ impl Shares {
                 Err(error) => {
                     tracing::error!(notice = %row.id, %error, "a notice cannot be put together");
                     let mut tx = self.0.records.begin().await?;
-                    notices::tried(tx.conn(), row.id, "none", &error.to_string(), None, false).await?;
+                    notices::unwritable(tx.conn(), &row, &error.to_string()).await?;
                     tx.commit().await?;
                 }
             }
@@ -242,29 +243,57 @@ impl Shares {
     /// What the notice was to speak of is gone, or has a notice of its own: nobody is bothered.
     async fn note_nothing_to_say(&self, id: NoticeId, now: Time) -> Result<(), Error> {
         let mut tx = self.0.records.begin().await?;
-        notices::void(tx.conn(), id, now).await?;
+        if !notices::void(tx.conn(), id, now).await? {
+            return Ok(());
+        }
         let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
         audit::write(tx.conn(), "notice.void", subject, &json!({})).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn note_delivery(&self, id: NoticeId, at: Time, channel: Channel) -> Result<(), Error> {
+    async fn note_handing_over(&self, id: NoticeId, address: &str, channel: Channel) -> Result<bool, Error> {
         let mut tx = self.0.records.begin().await?;
-        notices::delivered(tx.conn(), id, channel.as_str(), at).await?;
+        // In the spool a repeat is the same file.
+        let wanted = notices::hand_over(tx.conn(), id, address, channel == Channel::Mail).await?;
+        tx.commit().await?;
+        self.0.points.pass("notice.handing-over");
+        Ok(wanted)
+    }
+
+    async fn note_delivery(&self, id: NoticeId, address: &str, at: Time, channel: Channel) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        let ended = notices::delivered(tx.conn(), id, address, channel.as_str(), at).await?;
+        let mut detail = json!({ "channel": channel.as_str() });
+        if !ended {
+            let row = notices::by_id(tx.conn(), id).await?;
+            if row.is_none_or(|row| row.state == NoticeState::Delivered) {
+                return Ok(());
+            }
+            // Somebody has it all the same.
+            detail["readdressed"] = json!(true);
+        }
         let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
-        audit::write(tx.conn(), "notice.delivered", subject, &json!({ "channel": channel.as_str() })).await?;
+        audit::write(tx.conn(), "notice.delivered", subject, &detail).await?;
         self.0.points.pass("notice.before-delivered");
         tx.commit().await?;
         self.0.points.pass("notice.after-delivered");
         Ok(())
     }
 
-    async fn note_failure(&self, id: NoticeId, attempt: &Attempt) -> Result<(), Error> {
+    async fn note_failure(&self, id: NoticeId, address: &str, attempt: &Attempt) -> Result<(), Error> {
         let mut tx = self.0.records.begin().await?;
         let Attempt { channel, sentence, retry_at, lost_answer, .. } = attempt;
-        notices::tried(tx.conn(), id, channel.as_str(), sentence, *retry_at, *lost_answer).await?;
+        let (channel, next, lost) = (channel.as_str(), *retry_at, *lost_answer);
+        notices::tried(tx.conn(), id, Tried { address, channel, error: sentence, next, lost }).await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// What was tried for a notice so far.
+fn earlier(notice: &NoticeRow) -> Earlier {
+    let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    let (attempts, lost_answers) = (count(notice.attempts), count(notice.lost_answers));
+    Earlier { attempts, lost_answers, created_at: notice.created_at }
 }
 
 const PUBLIC_HOST: &str = "public_host";
@@ -290,20 +319,29 @@ impl Outbox for NoticeQueue {
         due.await.map_err(OutboxError::new)
     }
 
-    async fn delivered(&self, id: NoticeId, at: Time, channel: Channel) -> Result<(), OutboxError> {
-        self.0.note_delivery(id, at, channel).await.map_err(OutboxError::new)
+    async fn hands_over(&self, id: NoticeId, address: &str, channel: Channel) -> Result<bool, OutboxError> {
+        self.0.note_handing_over(id, address, channel).await.map_err(OutboxError::new)
     }
 
-    async fn failed(&self, id: NoticeId, attempt: Attempt) -> Result<(), OutboxError> {
-        self.0.note_failure(id, &attempt).await.map_err(OutboxError::new)
+    async fn delivered(&self, id: NoticeId, address: &str, at: Time, channel: Channel) -> Result<(), OutboxError> {
+        self.0.note_delivery(id, address, at, channel).await.map_err(OutboxError::new)
     }
 
-    async fn begins(&self, now: Time, longest: Duration) -> Result<(), OutboxError> {
+    async fn failed(&self, id: NoticeId, address: &str, attempt: Attempt) -> Result<(), OutboxError> {
+        self.0.note_failure(id, address, &attempt).await.map_err(OutboxError::new)
+    }
+
+    async fn begins(&self, now: Time, longest: Duration) -> Result<Vec<Interrupted>, OutboxError> {
         let longest = longest.max(self.0.0.settings.settle_max);
         let limited = async {
             let mut tx = self.0.0.records.begin().await?;
             notices::wait_at_most(tx.conn(), now, longest).await?;
-            Ok::<_, Error>(tx.commit().await?)
+            let rows = notices::interrupted(tx.conn()).await?;
+            tx.commit().await?;
+            let interrupted = rows.into_iter().filter_map(|row| {
+                Some(Interrupted { id: row.id, before: earlier(&row), address: row.goes_to? })
+            });
+            Ok::<_, Error>(interrupted.collect())
         };
         limited.await.map_err(OutboxError::new)
     }

@@ -98,6 +98,8 @@ pub(super) struct Session {
     patience: Patience,
     /// What the server said behind EHLO, in upper case; nothing if it only knows HELO.
     extensions: Vec<String>,
+    /// Whether what is said is a mail's text, or its end has not been answered.
+    within_text: bool,
 }
 
 impl Session {
@@ -117,7 +119,7 @@ impl Session {
             })
         };
         let line = timeout(limit, connect).await.map_err(|_| NoReply::Late(limit))??;
-        Ok(Self { line: BufReader::new(line), patience, extensions: Vec::new() })
+        Ok(Self { line: BufReader::new(line), patience, extensions: Vec::new(), within_text: false })
     }
 
     /// Encrypts from here on. What came unencrypted before is nothing to go by (RFC 3207, section 4.2).
@@ -200,6 +202,7 @@ impl Session {
 
     /// Sends a mail behind DATA, without the final dot: until that is said, the server has nothing.
     pub(super) async fn send(&mut self, mail: &[u8]) -> Result<(), NoReply> {
+        self.within_text = true;
         let Patience { block: each, text: limit, .. } = self.patience;
         let all = async {
             for block in with_dots(mail).chunks(BLOCK) {
@@ -213,7 +216,14 @@ impl Session {
     /// Says the final dot and waits for what becomes of the mail. Whatever goes wrong from here on, the server may have it.
     pub(super) async fn end(&mut self) -> Result<Reply, NoReply> {
         self.say(b".\r\n", self.patience.command).await?;
-        Reply::read(&mut self.line, self.patience.final_dot).await
+        let reply = Reply::read(&mut self.line, self.patience.final_dot).await?;
+        self.within_text = false;
+        Ok(reply)
+    }
+
+    /// Whether a command would be taken for a mail's text.
+    pub(super) fn is_within_text(&self) -> bool {
+        self.within_text
     }
 
     async fn say(&mut self, bytes: &[u8], limit: Duration) -> Result<(), NoReply> {

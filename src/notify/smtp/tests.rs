@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::model::Language;
-use crate::notify::fixtures::notice;
+use crate::notify::fixtures::{Always, notice};
 use crate::notify::mail::Letterhead;
 
 /// A mail server that follows a script: the reply to each command that begins with a word; all else gets `250 ok`.
@@ -94,7 +94,7 @@ fn mail() -> Mail {
 }
 
 async fn carry(settings: SmtpSettings) -> Result<(), DeliveryError> {
-    Smtp::new(settings).unwrap().carry(&mail()).await
+    Smtp::new(settings).unwrap().carry(&mail(), &Always).await
 }
 
 #[tokio::test]

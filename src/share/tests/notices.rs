@@ -14,7 +14,7 @@ async fn deliver(shares: &Shares, seconds: u64) -> Vec<DueNotice> {
         let now = then.plus(Duration::from_secs(more));
         let due = queue.due(now, 100).await.unwrap();
         for notice in &due {
-            queue.delivered(notice.id, now, Channel::Spool).await.unwrap();
+            queue.delivered(notice.id, &notice.recipient.address, now, Channel::Spool).await.unwrap();
         }
         delivered.extend(due);
     }
