@@ -19,6 +19,7 @@ pub(crate) const ALL: &[&str] = &[
     "rename.after-commit",
     "notice.before-settled",
     "notice.after-settled",
+    "notice.handing-over",
     "notice.before-delivered",
     "notice.after-delivered",
     "digest.before-commit",

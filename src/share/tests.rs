@@ -21,6 +21,7 @@ mod power;
 mod reattach;
 mod recovery;
 mod rights;
+mod resend;
 mod rotation;
 mod seeding;
 mod tree_model;

@@ -166,14 +166,25 @@ fn r24_killed_between_sending_and_writing_it_down_the_same_mail_is_sent_again() 
     house.customer(&ticket, "put a.txt").ok();
     sink.await_mails(1);
     assert!(house.notices().iter().all(|notice| notice["state"] != "delivered"), "{:#?}", house.notices());
+    let in_doubt = |house: &House, tries: u64| {
+        let notice = house.notices().remove(0);
+        assert_eq!((notice["state"].as_str(), notice["lost_answers"].as_u64()), (Some("pending"), Some(1)), "{notice}");
+        assert_eq!(notice["attempts"].as_u64(), Some(tries), "{notice}");
+        let list = house.tacdrop(["notice", "list"]).ok().out();
+        assert!(list.contains("pending (perhaps delivered)"), "{list}");
+    };
+    in_doubt(&house, 0);
     house.kill();
+    in_doubt(&house, 0);
     sink.answer_again();
     house.start();
+    // The try that was cut off counts, as it may have come.
+    eventually("a try that was counted", || (house.notices()[0]["attempts"].as_u64() > Some(0)).then_some(()));
     let mails = sink.await_mails(2);
     let ids: Vec<_> = mails.iter().map(|mail| mail.header("message-id").unwrap()).collect();
     assert_eq!(ids[0], ids[1], "who receives both must see that they are one");
     assert_eq!((&mails[0].body, mails.len()), (&mails[1].body, 2));
-    house.await_notices(1);
+    assert_eq!(house.await_notices(1)[0]["attempts"].as_u64(), Some(2));
 }
 
 #[test]

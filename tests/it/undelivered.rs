@@ -178,3 +178,44 @@ fn what_cannot_be_done_about_a_notice_is_said_and_changes_nothing() {
     assert!(said.contains("bob"), "{said}");
     assert_eq!(notice_of(&house, &ticket), notice);
 }
+
+#[test]
+fn sent_elsewhere_while_its_answer_is_awaited_a_notice_arrives_there_and_is_delivered_only_then() {
+    let work = tempfile::tempdir().unwrap();
+    let (sink, house, ticket) = furnished(work.path());
+    sink.hold_answers();
+    house.customer(&ticket, "put a.txt").ok();
+    sink.await_mails(1);
+    let notice = notice_of(&house, &ticket);
+    house.tacdrop(["notice", "readdress", id(&notice), "desk@other.example"]).ok();
+    sink.await_mails(2);
+    assert_eq!(sink.recipients_of(id(&notice)), ["anna@support.example", "desk@other.example"]);
+    assert_eq!(notice_of(&house, &ticket)["state"], "pending");
+    sink.answer_again();
+    let after = await_state(&house, &ticket, "delivered");
+    assert_eq!((after["recipient"].as_str(), after["attempts"].as_u64()), (Some("desk@other.example"), Some(1)));
+    // Tried again while its answer is awaited, it is the same try.
+    sink.hold_answers();
+    house.customer(&ticket, "put a.txt b.txt").ok();
+    sink.await_mails(3);
+    let second = house.json(["notice", "list", &ticket.reference])[1].clone();
+    house.tacdrop(["notice", "retry", id(&second)]).ok();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    sink.answer_again();
+    house.await_notices(2);
+    assert_eq!(sink.recipients_of(id(&second)), ["anna@support.example"]);
+}
+
+#[test]
+fn dismissed_before_its_final_dot_a_notice_is_not_handed_over() {
+    let work = tempfile::tempdir().unwrap();
+    let (sink, house, ticket) = furnished(work.path());
+    sink.refuse("RCPT 451 4.7.1 Greylisted");
+    house.customer(&ticket, "put a.txt").ok();
+    let notice = await_state(&house, &ticket, "pending");
+    house.tacdrop(["notice", "dismiss", id(&notice)]).ok();
+    sink.refuse("");
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    assert!(sink.mails().is_empty());
+    assert_eq!(notice_of(&house, &ticket)["state"], "dismissed");
+}

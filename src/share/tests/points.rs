@@ -101,6 +101,7 @@ async fn r20_every_named_point_is_passed() {
     shares.check_all_sidecars().await.unwrap();
     let (queue, later) = (NoticeQueue(shares.clone()), crate::model::Time::now().plus(Duration::from_secs(100)));
     for notice in queue.due(later, 10).await.unwrap() {
+        assert!(queue.hands_over(notice.id, &notice.recipient.address, Channel::Mail).await.unwrap());
         queue.delivered(notice.id, &notice.recipient.address, later, Channel::Spool).await.unwrap();
     }
     shares.0.trail.flush(Duration::ZERO).await.unwrap();
