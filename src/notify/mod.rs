@@ -20,6 +20,8 @@ mod text;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod read_back;
 
 pub use carrier::{AnyCarrier, Carrier, DeliveryError, Permission};
 pub use dispatcher::{Dispatcher, Settings, Waker};

@@ -21,7 +21,8 @@ use crate::share::desk::{OPERATOR, existing_ticket};
 use crate::share::download::report_damage;
 use crate::share::keys::{ShareKeys, with_keys_in_force};
 use crate::share::lifecycle::{missing_percent, number_for_people};
-use crate::share::tree::{open_name, path_of};
+use crate::share::location::openable;
+use crate::share::tree::{Way, open_name, path_of};
 use crate::share::{Error, House, PublicAddress, Shares};
 
 /// Rows that are read at once.
@@ -142,7 +143,8 @@ impl Shares {
         }
         let mut lines = Vec::new();
         let files = with_keys_in_force!(self.files(share).await)?;
-        for (path, row) in files {
+        for (way, row) in files {
+            let path = way.path();
             let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
             let Some(version) = shown.and_then(|id| versions.get(&id)) else { continue };
             lines.push(ArtifactLine {
@@ -157,7 +159,7 @@ impl Shares {
                 uploaded_by: version.uploaded_by.clone(),
                 received_at: version.received_at,
                 transport: version.transport,
-                location: address.location(ticket, &path),
+                location: address.location(ticket, &openable(&way)),
                 sender_checks: checks::of_each_algorithm(compared.remove(&version.id).unwrap_or_default())
                     .into_iter()
                     .map(|row| SenderCheck { algorithm: row.algorithm, result: row.verdict })
@@ -168,13 +170,13 @@ impl Shares {
         Ok(lines)
     }
 
-    /// Every file of a share with its path.
-    async fn files(&self, share: ShareId) -> Result<Vec<(SharePath, EntryRow)>, Error> {
+    /// Every file of a share with the way to it.
+    async fn files(&self, share: ShareId) -> Result<Vec<(Way, EntryRow)>, Error> {
         let keys = self.0.keys.share(share).await?;
         let mut conn = self.0.records.read().await?;
         let mut files = Vec::new();
-        let mut directories = vec![(DirectoryId::root_of(share), SharePath::ROOT)];
-        while let Some((directory, path)) = directories.pop() {
+        let mut directories = vec![(DirectoryId::root_of(share), Way::default())];
+        while let Some((directory, way)) = directories.pop() {
             let mut after = None;
             loop {
                 let rows = entries::children(&mut conn, directory, after, PAGE).await?;
@@ -192,11 +194,11 @@ impl Shares {
                             stand_in(&row.id)?
                         }
                     };
-                    let path = path.join(name);
+                    let way = way.join(name, row.id);
                     if row.is_directory {
-                        directories.push((DirectoryId::from_bytes(row.id), path));
+                        directories.push((DirectoryId::from_bytes(row.id), way));
                     } else {
-                        files.push((path, row));
+                        files.push((way, row));
                     }
                 }
                 if ended {

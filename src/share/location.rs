@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::model::alias::alias;
+use crate::model::alias::{alias, id_in, with_id};
 use crate::model::{FileName, SharePath, Word};
 use crate::notify::inert;
+use crate::share::tree::{Way, is_from_support};
 
 /// The address that people reach the server at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,26 +41,38 @@ impl PublicAddress {
         format!("sftp://{user}@{}/", self.authority())
     }
 
-    /// The one line that fetches an artifact with OpenSSH, for a POSIX shell.
+    /// The one line that fetches an artifact with OpenSSH, for a POSIX shell. The path should be [`typeable`].
     pub fn fetch_command(&self, engineer: &Word, ticket: &Word, path: &SharePath) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let remote = String::from_utf8_lossy(&glob_escaped(&typeable(path))).into_owned();
+        let remote = String::from_utf8_lossy(&glob_escaped(path)).into_owned();
         format!("scp -P {} {} .", self.port, shell_word(&format!("{engineer}@{host}:/{ticket}{remote}")))
     }
 }
 
-/// The path in names that can be typed: each name that is not UTF-8, or holds what acts, by its alias, by which engineers see it.
-/// Any other name stays as it is, and so does a name whose alias another one of its directory may have.
-fn typeable(path: &SharePath) -> SharePath {
-    let names: Vec<FileName> = path
-        .names()
-        .iter()
-        .map(|name| match str::from_utf8(name.as_bytes()) {
-            Ok(text) if matches!(inert::line(text), Cow::Borrowed(_)) => name.clone(),
-            _ => alias(name),
-        })
-        .collect();
-    SharePath::from_names(names)
+/// The path by which engineers open an entry: its own names, except those that have the form of an alias with an id in it, which
+/// could be another entry's. These are shown to engineers by an alias that only they have.
+pub(crate) fn openable(way: &Way) -> SharePath {
+    with_aliases(way, |name| id_in(name).is_some())
+}
+
+/// The same in names that can be typed and stored anywhere: also each name that is not UTF-8, or holds what acts, stands by an alias
+/// that nobody else in its directory can have, today or later.
+pub(crate) fn typeable(way: &Way) -> SharePath {
+    let is_text = |name: &FileName| {
+        str::from_utf8(name.as_bytes()).is_ok_and(|text| matches!(inert::line(text), Cow::Borrowed(_)))
+    };
+    with_aliases(way, |name| id_in(name).is_some() || !is_text(name))
+}
+
+fn with_aliases(way: &Way, needs_one: impl Fn(&FileName) -> bool) -> SharePath {
+    // What engineers have put there themselves has no aliases.
+    if way.steps().first().is_some_and(|(name, _)| is_from_support(name)) {
+        return way.path();
+    }
+    let shown = |(name, id): &(FileName, [u8; 16])| {
+        if needs_one(name) { with_id(&alias(name), id) } else { name.clone() }
+    };
+    SharePath::from_names(way.steps().iter().map(shown).collect())
 }
 
 /// OpenSSH's scp takes the remote path of a download as a pattern: its special characters get a backslash.
@@ -73,14 +86,26 @@ fn glob_escaped(path: &SharePath) -> Vec<u8> {
         .collect()
 }
 
-/// Quotes a word for a POSIX shell: single quotes, an inner one as `'\''`.
+/// Quotes a word for a POSIX shell: single quotes, an inner one as `'\''`. What acts instead of being seen is named by its bytes, so
+/// that the line itself holds nothing of the kind.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+        return text.to_owned();
     }
+    let mut word = String::from("'");
+    for c in text.chars() {
+        match inert::line(c.encode_utf8(&mut [0; 4])) {
+            _ if c == '\'' => word.push_str("'\\''"),
+            Cow::Borrowed(_) => word.push(c),
+            Cow::Owned(_) => {
+                let bytes: String = c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("\\{byte:03o}")).collect();
+                word.push_str(&format!("'\"$(printf '{bytes}')\"'"));
+            }
+        }
+    }
+    word.push('\'');
+    word
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use super::content::Content;
 use super::keys::ShareKeys;
-use super::tree::path_of;
+use super::location::{openable, typeable};
+use super::tree::{path_of, way_of};
 use super::{Error, House, PublicAddress};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::notify::FILES_SHOWN;
@@ -117,21 +118,26 @@ impl Teller<'_> {
         let base = entries::by_id(conn, &entry).await?.map_or(0, |entry| entry.number_base);
         let number = base + version.number;
         let newest = lineage::newest(conn, entry).await?;
-        let path = path_of(conn, self.keys, &newest).await?;
+        let way = way_of(conn, self.keys, &newest).await?;
+        let path = way.path();
         let mut shorter = None;
         let news = match (row.about, version.sha256) {
             (About::Available, Some(sha256)) => {
                 let before = lineage::before(conn, entry, version.number).await?;
                 shorter = before.filter(|before| (1..version.length).contains(&before.length)).map(|before| before.id);
                 let behind = lineage::behind(conn, entry, version.number).await?;
-                let place = if behind.is_some() { version_path(&path, number) } else { path.clone() };
+                let place = |path| if behind.is_some() { version_path(&path, number) } else { path };
                 News::Arrived(Box::new(Arrival {
                     size: version.length,
                     zeros: version.zeros,
                     sha256,
                     received_at: version.received_at.unwrap_or(self.notice.created_at),
-                    location: self.address.location(&self.notice.ticket, &place),
-                    fetch: self.address.fetch_command(&self.notice.recipient, &self.notice.ticket, &place),
+                    location: self.address.location(&self.notice.ticket, &place(openable(&way))),
+                    fetch: self.address.fetch_command(
+                        &self.notice.recipient,
+                        &self.notice.ticket,
+                        &place(typeable(&way)),
+                    ),
                     before: before.map(|before| Before {
                         version: shown(before.number),
                         size: before.length,

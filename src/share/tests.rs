@@ -9,6 +9,7 @@ mod devices;
 mod digests;
 mod downloads;
 mod faults;
+mod fetch_lines;
 mod invariants;
 mod lifecycle;
 mod lifecycle_model;

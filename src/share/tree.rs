@@ -178,18 +178,44 @@ pub(crate) fn is_from_support(name: &FileName) -> bool {
     name.as_bytes() == FROM_SUPPORT
 }
 
+/// The way down to an entry: each name, with the id of the entry that has it.
+#[derive(Clone, Default)]
+pub(crate) struct Way(Vec<(FileName, [u8; 16])>);
+
+impl Way {
+    /// The names from the root of the share down.
+    pub(crate) fn path(&self) -> SharePath {
+        SharePath::from_names(self.0.iter().map(|(name, _)| name.clone()).collect())
+    }
+
+    /// The names with their entries' ids.
+    pub(crate) fn steps(&self) -> &[(FileName, [u8; 16])] {
+        &self.0
+    }
+
+    /// One step further.
+    pub(crate) fn join(&self, name: FileName, id: [u8; 16]) -> Self {
+        Self([&self.0[..], &[(name, id)]].concat())
+    }
+}
+
 /// The path of an entry, climbed up from it.
 pub(crate) async fn path_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> Result<SharePath, Error> {
-    let mut names = Vec::new();
+    Ok(way_of(conn, keys, id).await?.path())
+}
+
+/// The way down to an entry, climbed up from it.
+pub(crate) async fn way_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> Result<Way, Error> {
+    let mut steps = Vec::new();
     let mut next = *id;
     // More names than anybody can look up are a circle in damaged records.
     for _ in 0..=crate::model::path::MAX_LOOKED_UP {
         let Some(entry) = entries::by_id(conn, &next).await? else { break };
         let (Some(parent), Some(name)) = (entry.parent, entry.name) else {
-            names.reverse();
-            return Ok(SharePath::from_names(names));
+            steps.reverse();
+            return Ok(Way(steps));
         };
-        names.push(open_name(conn, keys, entry.id, &name).await?);
+        steps.push((open_name(conn, keys, entry.id, &name).await?, entry.id));
         next = *parent.as_bytes();
     }
     Err(Error::operator(format!("the records hold no path for entry {}", hex::encode(id))))
