@@ -29,6 +29,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Config;
 use crate::model::Time;
@@ -176,6 +180,14 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Shows on stderr what a command leaves out because it cannot be read, each with what to do.
+fn show_faults() {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
+    let only = Targets::new().with_target("tacdrop", LevelFilter::ERROR);
+    // There can be a log already: the demo's server has one.
+    let _ = tracing_subscriber::registry().with(only).with(lines.with_ansi(false)).try_init();
+}
+
 /// Whether a command may be the first one in a new data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Begin {
@@ -201,6 +213,7 @@ impl Desk {
                 root.display()
             )));
         }
+        show_faults();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let shares = Shares::open(self.data.clone(), server::share_settings(&self.config)).await?;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
-use crate::notify::outbox::Interrupted;
 use crate::model::Language;
 use crate::notify::clock::virtual_clock::{Virtual, settle};
+use crate::notify::outbox::Interrupted;
 use crate::notify::{AnyCarrier, Spool, fixtures};
 
 const EPOCH: Time = Time::from_seconds(1_700_000_000);

@@ -26,7 +26,9 @@ mod read_back;
 pub use carrier::{AnyCarrier, Carrier, DeliveryError, Permission};
 pub use dispatcher::{Dispatcher, Settings, Waker};
 pub use mail::{Letterhead, LetterheadError, Mail, is_address};
-pub use outbox::{Attempt, Channel, DueNotice, Earlier, FileLine, Interrupted, News, Outbox, OutboxError, Recipient, TicketLine};
+pub use outbox::{
+    Attempt, Channel, DueNotice, Earlier, FileLine, Interrupted, News, Outbox, OutboxError, Recipient, TicketLine,
+};
 pub use smtp::{Login, Smtp, SmtpSettings, Tls};
 pub use spool::Spool;
 pub use text::FILES_SHOWN;

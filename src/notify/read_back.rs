@@ -274,6 +274,11 @@ proptest! {
         for bytes in [mail.bytes(), mail.seven_bit()] {
             let (fields, body) = parts(bytes);
             prop_assert_eq!(&fields, &usual);
+            prop_assert_eq!(lines(&body).len(), body.matches("\r\n").count() + 1, "something else ends a line");
+            // Above the first block stand what it is about, and a line each for title, priority and organisation.
+            let above = lines(&body).iter().position(|line| line.starts_with("--- 1 ")).unwrap();
+            let with_title = due.ticket.title.as_deref().is_some_and(|title| !title.trim().is_empty());
+            prop_assert_eq!(above, 5 + usize::from(with_title));
             prop_assert!(bytes.split(|byte| *byte == b'\n').all(|line| line.len() <= 999), "a line is too long for mail");
             let words = if due.recipient.language == Language::De { &GERMAN } else { &ENGLISH };
             let found = told(&lines(&body), words);

@@ -150,9 +150,7 @@ impl Smtp {
             positive(reply).map_err(|why| unreachable(&why))?;
         }
         if let (Tls::StartTls, Some(tls)) = (settings.tls, &self.tls) {
-            session = self
-                .start_tls(session, tls, hello)
-                .await?;
+            session = self.start_tls(session, tls, hello).await?;
         }
         if let Some(login) = &settings.login {
             positive(session.log_in(login).await).map_err(|why| {

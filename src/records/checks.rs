@@ -2,6 +2,7 @@
 
 use sqlx::sqlite::SqliteRow;
 
+use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, text_as};
 use crate::model::{Algorithm, ShareId, Time, Verdict, VersionId};
 
@@ -61,7 +62,7 @@ pub async fn of_version(conn: &mut Conn, version: VersionId) -> Result<Vec<Check
         .bind(&version.as_bytes()[..])
         .fetch_all(conn)
         .await?;
-    rows.iter().map(check).collect()
+    Ok(readable("sender_check", &rows, check))
 }
 
 /// The comparisons that a version of a sidecar was used for.
@@ -73,7 +74,7 @@ pub async fn by_sidecar(conn: &mut Conn, sidecar: VersionId) -> Result<Vec<Check
         .bind(&sidecar.as_bytes()[..])
         .fetch_all(conn)
         .await?;
-    rows.iter().map(check).collect()
+    Ok(readable("sender_check", &rows, check))
 }
 
 /// The comparisons in a share, oldest first.
@@ -88,7 +89,7 @@ pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<CheckRow>, 
     .bind(&share.as_bytes()[..])
     .fetch_all(conn)
     .await?;
-    rows.iter().map(check).collect()
+    Ok(readable("sender_check", &rows, check))
 }
 
 /// Of each algorithm what counts: that it matched once, or else the newest comparison.

@@ -6,6 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::lifecycle::{move_versions, with_chain};
+use super::readable::readable;
 use super::tickets::Standing;
 use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
@@ -346,8 +347,20 @@ pub async fn withdrawn_by_name(
 }
 
 pub(super) const CHILDREN: &str = select!(
-    "WHERE e.parent_id = $1 AND e.id > $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL ORDER BY e.id LIMIT $3"
+    "WHERE e.parent_id = $1 AND e.id > $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL AND length(e.id) = 16 \
+     ORDER BY e.id LIMIT $3"
 );
+
+/// A part of a directory.
+#[derive(Debug)]
+pub struct Page {
+    /// Its entries that can be read.
+    pub rows: Vec<EntryRow>,
+    /// The id behind which the next part begins; none: there was nothing.
+    pub last: Option<[u8; 16]>,
+    /// Whether nothing comes behind it.
+    pub ended: bool,
+}
 
 /// The entries of a directory in the order of their ids, at most `most`, from behind `after` on.
 ///
@@ -358,22 +371,23 @@ pub async fn children(
     parent: DirectoryId,
     after: Option<[u8; 16]>,
     most: usize,
-) -> Result<Vec<EntryRow>, RecordsError> {
+) -> Result<Page, RecordsError> {
     let rows = sqlx::query(CHILDREN)
         .bind(&parent.as_bytes()[..])
         .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
         .bind(signed(most as u64))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(entry).collect()
+    let last = rows.last().map(|row| bytes_as(row, "entry", "id")).transpose()?;
+    Ok(Page { last, ended: rows.len() < most, rows: readable("entry", &rows, entry) })
 }
 
-/// Whether nothing visible lies in a directory.
+/// Whether nothing visible lies in a directory. What cannot be read lies in it all the same.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn is_empty(conn: &mut Conn, directory: DirectoryId) -> Result<bool, RecordsError> {
-    Ok(children(conn, directory, None, 1).await?.is_empty())
+    Ok(children(conn, directory, None, 1).await?.last.is_none())
 }
 
 /// Puts an entry under another name, in the same share.

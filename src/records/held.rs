@@ -5,6 +5,7 @@
 
 use sqlx::Row;
 
+use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, signed, text_as};
 use crate::model::{Time, VersionId, Word};
 
@@ -61,7 +62,9 @@ pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(Version
     .bind(signed(most as u64))
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((bytes_as(row, "version", "id")?, text_as(row, "ticket", "reference")?))).collect()
+    Ok(readable("held_notice", &rows, |row| {
+        Ok((bytes_as(row, "version", "id")?, text_as(row, "ticket", "reference")?))
+    }))
 }
 
 /// The version is announced: it is held no longer.

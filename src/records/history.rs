@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, signed, unsigned};
 use crate::model::{Time, VersionId};
 
@@ -54,7 +55,7 @@ pub async fn page(conn: &mut Conn, file: &[u8; 16], after: u64, most: usize) -> 
         .bind(signed(most as u64))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(past).collect()
+    Ok(readable("version", &rows, past))
 }
 
 /// The available version of a file that people know by this number.

@@ -6,6 +6,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 use crate::model::{
     ArtifactId, DirectoryId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState, Word,
@@ -126,7 +127,7 @@ pub async fn history_of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<His
             .bind(&share.as_bytes()[..])
             .fetch_all(conn)
             .await?;
-    rows.iter().map(history_row).collect()
+    Ok(readable("version", &rows, history_row))
 }
 
 /// Every version of one file in the order of their numbers.
@@ -332,7 +333,7 @@ pub async fn unwarned(
         .bind(i64::from(most))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(unfinished_row).collect()
+    Ok(readable("version", &rows, unfinished_row))
 }
 
 /// Writes down that people are told of it. False if it was touched meanwhile, or they were told before.
@@ -378,7 +379,7 @@ pub async fn expired(
         .bind(i64::from(most))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(unfinished_row).collect()
+    Ok(readable("version", &rows, unfinished_row))
 }
 
 /// Files that were withdrawn before `before` and still have keys, oldest first, at most `most`, with their tickets.
@@ -395,7 +396,7 @@ pub async fn past_grace(conn: &mut Conn, before: HouseTime, most: u32) -> Result
     .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((bytes_as(row, "entry", "id")?, text_as(row, "ticket", "reference")?))).collect()
+    Ok(readable("entry", &rows, |row| Ok((bytes_as(row, "entry", "id")?, text_as(row, "ticket", "reference")?))))
 }
 
 /// Whether a file is still withdrawn, since `before` at the latest, and has keys.

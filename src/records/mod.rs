@@ -22,6 +22,7 @@ pub mod lineage;
 pub mod notices;
 mod once;
 pub mod people;
+pub mod readable;
 mod readers;
 pub mod rotation;
 pub mod shape;
@@ -99,6 +100,9 @@ impl From<sqlx::Error> for RecordsError {
             }
         }
         match error {
+            sqlx::Error::ColumnDecode { index, source } => {
+                Self::Unreadable { table: "the records", why: format!("column {index}: {source}") }
+            }
             sqlx::Error::PoolTimedOut => Self::Busy,
             other => Self::Database(other),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::readable::{name, readable, say};
 use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
 use crate::model::{ArtifactId, NoticeId, NoticeState, Time, VersionId, VersionState, Word};
 
@@ -59,7 +60,8 @@ macro_rules! select {
 }
 
 fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
-    let goes_to: Option<String> = row.try_get("goes_to")?;
+    // It is the engineer's: a fault there is none of the notice.
+    let goes_to: Option<String> = row.try_get("goes_to").unwrap_or_default();
     let handed_to: Option<String> = row.try_get("handed_to")?;
     Ok(NoticeRow {
         id: bytes_as(row, "notice", "id")?,
@@ -197,7 +199,8 @@ pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsErr
     Ok(done.rows_affected())
 }
 
-/// The notices to be delivered now, oldest first.
+/// The notices to be delivered now, oldest first. One whose row cannot be read is ended as `failed`, so that it does not stand before
+/// the others for ever.
 ///
 /// # Errors
 /// If the database fails.
@@ -207,9 +210,26 @@ pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRo
     ))
     .bind(now.millis())
     .bind(signed(most as u64))
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    rows.iter().map(notice).collect()
+    let mut due = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match notice(row) {
+            Ok(notice) => due.push(notice),
+            Err(error) => {
+                say("notice", row, &error);
+                let id: &[u8] = row.try_get(0)?;
+                sqlx::query(
+                    "UPDATE notice SET state = 'failed', next_attempt_at = NULL, last_error = $2 WHERE id = $1",
+                )
+                .bind(id)
+                .bind(error.to_string())
+                .execute(&mut *conn)
+                .await?;
+            }
+        }
+    }
+    Ok(due)
 }
 
 /// When the next notice settles or is tried.
@@ -217,7 +237,7 @@ pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRo
 /// # Errors
 /// If the database fails.
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
-    let row = sqlx::query("SELECT MIN(next_attempt_at) AS due FROM notice WHERE next_attempt_at IS NOT NULL")
+    let row = sqlx::query("SELECT MIN(next_attempt_at) AS due FROM notice WHERE next_attempt_at IS NOT NULL AND typeof(next_attempt_at) = 'integer'")
         .fetch_one(conn)
         .await?;
     Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))
@@ -251,7 +271,7 @@ pub async fn interrupted(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError
         goes_to!(),
         " ORDER BY created_at, notice.id"
     ));
-    rows.fetch_all(conn).await?.iter().map(notice).collect()
+    Ok(readable("notice", &rows.fetch_all(conn).await?, notice))
 }
 
 /// Writes down that it was delivered to this address. Whether that ends it: not if it has ended already, or goes elsewhere by now.
@@ -373,7 +393,7 @@ pub async fn ended_undelivered(conn: &mut Conn) -> Result<Vec<NoticeRow>, Record
     let rows = sqlx::query(select!(
         "WHERE state = 'failed' AND COALESCE(ending, '') <> 'dismissed' ORDER BY created_at, notice.id"
     ));
-    rows.fetch_all(conn).await?.iter().map(notice).collect()
+    Ok(readable("notice", &rows.fetch_all(conn).await?, notice))
 }
 
 /// Has a notice tried again at once, as if it had never been tried.
@@ -474,28 +494,48 @@ pub struct ToldRow {
     pub state: VersionState,
 }
 
-/// The versions that a notice speaks of, in the order in which they became available.
+/// What a notice speaks of.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The versions, in the order in which they became available.
+    pub rows: Vec<ToldRow>,
+    /// The ids of artifacts, or where these are not known of versions, whose rows cannot be read or are missing.
+    pub unreadable: Vec<String>,
+}
+
+/// The versions that a notice speaks of.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Vec<ToldRow>, RecordsError> {
+pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Told, RecordsError> {
     let rows = sqlx::query(
-        "SELECT nv.version_id, nv.about, v.entry_id, v.state FROM notice_version nv JOIN version v ON v.id = nv.version_id \
+        "SELECT nv.version_id, nv.about, v.entry_id, v.state FROM notice_version nv LEFT JOIN version v ON v.id = nv.version_id \
          WHERE nv.notice_id = $1 ORDER BY COALESCE(v.received_at, v.opened_at), v.id",
     )
     .bind(&id.as_bytes()[..])
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ToldRow {
-                version: bytes_as(row, "notice_version", "version_id")?,
-                artifact: bytes_as(row, "version", "entry_id")?,
-                about: text_as(row, "notice_version", "about")?,
-                state: text_as(row, "version", "state")?,
-            })
-        })
-        .collect()
+    let mut told = Told::default();
+    for row in &rows {
+        match told_row(row) {
+            Ok(row) => told.rows.push(row),
+            Err(error) => {
+                say("notice_version", row, &error);
+                let known = matches!(row.try_get::<Option<&[u8]>, _>(2), Ok(Some(_)));
+                told.unreadable.push(name(row, if known { 2 } else { 0 }));
+            }
+        }
+    }
+    Ok(told)
+}
+
+fn told_row(row: &SqliteRow) -> Result<ToldRow, RecordsError> {
+    Ok(ToldRow {
+        version: bytes_as(row, "notice_version", "version_id")?,
+        artifact: bytes_as(row, "version", "entry_id")?,
+        about: text_as(row, "notice_version", "about")?,
+        state: text_as(row, "version", "state")?,
+    })
 }
 
 /// Notices whose settling time is over.
@@ -507,7 +547,7 @@ pub async fn settled(conn: &mut Conn, now: Time) -> Result<Vec<NoticeRow>, Recor
         .bind(now.millis())
         .fetch_all(conn)
         .await?;
-    rows.iter().map(notice).collect()
+    Ok(readable("notice", &rows, notice))
 }
 
 /// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`, without a try. Whether it did: not
@@ -536,7 +576,7 @@ pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRo
         .bind(ticket.map(Word::as_str))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(notice).collect()
+    Ok(readable("notice", &rows, notice))
 }
 
 /// The first notice of a ticket: later ones refer to it, so that mail programs show one thread.

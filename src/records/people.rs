@@ -1,7 +1,9 @@
 //! Organisations, engineers and their keys, and the names that may log in.
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
+use super::readable::{all_of, readable};
 use super::{Conn, RecordsError, text_as, text_as_option};
 use crate::model::{Language, Time, Word};
 
@@ -90,15 +92,15 @@ pub async fn organisations(conn: &mut Conn, only: Option<&Word>) -> Result<Vec<O
         .bind(only.map(Word::as_str))
         .fetch_all(conn)
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Organisation {
-                id: text_as(row, "organisation", "id")?,
-                name: row.try_get("name")?,
-                contract: row.try_get("contract")?,
-            })
+    let read = |row: &SqliteRow| {
+        Ok(Organisation {
+            id: text_as(row, "organisation", "id")?,
+            name: row.try_get("name")?,
+            contract: row.try_get("contract")?,
         })
-        .collect()
+    };
+    // Who is asked for by id is decided about.
+    if only.is_some() { all_of(&rows, read) } else { Ok(readable("organisation", &rows, read)) }
 }
 
 /// Adds an engineer.
@@ -128,17 +130,16 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
     .bind(only)
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Engineer {
-                id: text_as(row, "engineer", "id")?,
-                name: row.try_get("name")?,
-                email: row.try_get("email")?,
-                language: text_as_option(row, "engineer", "language")?,
-                disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
-            })
+    let read = |row: &SqliteRow| {
+        Ok(Engineer {
+            id: text_as(row, "engineer", "id")?,
+            name: row.try_get("name")?,
+            email: row.try_get("email")?,
+            language: text_as_option(row, "engineer", "language")?,
+            disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
         })
-        .collect()
+    };
+    if only.is_some() { all_of(&rows, read) } else { Ok(readable("engineer", &rows, read)) }
 }
 
 /// Ends an engineer's logins. Whether there was such an engineer.
@@ -193,9 +194,9 @@ pub async fn keys(conn: &mut Conn, engineer: &Word) -> Result<Vec<EngineerKey>, 
     .bind(engineer.as_str())
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| Ok(EngineerKey { fingerprint: row.try_get("fingerprint")?, algorithm: row.try_get("algorithm")? }))
-        .collect()
+    Ok(readable("engineer_key", &rows, |row| {
+        Ok(EngineerKey { fingerprint: row.try_get("fingerprint")?, algorithm: row.try_get("algorithm")? })
+    }))
 }
 
 /// Whether this engineer is enabled and has this key.

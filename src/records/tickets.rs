@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::readable::{all_of, readable};
 use super::{At, Conn, RecordsError, bytes_as, signed, text_as, text_as_option, unsigned};
 use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
 
@@ -147,21 +148,25 @@ pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>,
     row.as_ref().map(ticket).transpose()
 }
 
-/// All tickets, or those assigned to one engineer.
+/// All tickets. Each must be readable, as for what counts or checks them all.
+///
+/// # Errors
+/// If the database fails, or a row cannot be read.
+pub async fn all(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
+    all_of(&sqlx::query(select!("ORDER BY t.reference")).fetch_all(conn).await?, ticket)
+}
+
+/// All tickets that can be read.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn list(conn: &mut Conn, engineer: Option<&Word>) -> Result<Vec<Ticket>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE t.engineer = COALESCE($1, t.engineer) ORDER BY t.reference"))
-        .bind(engineer.map(Word::as_str))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(ticket).collect()
+pub async fn list(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
+    Ok(readable("ticket", &sqlx::query(select!("ORDER BY t.reference")).fetch_all(conn).await?, ticket))
 }
 
 pub(super) const ASSIGNED: &str = select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3");
 
-/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`.
+/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and whether these were the last ones.
 ///
 /// # Errors
 /// If the database fails.
@@ -170,14 +175,17 @@ pub async fn assigned(
     engineer: &Word,
     after: Option<&Word>,
     most: usize,
-) -> Result<Vec<Ticket>, RecordsError> {
+) -> Result<(Vec<Ticket>, bool), RecordsError> {
     let rows = sqlx::query(ASSIGNED)
         .bind(engineer.as_str())
         .bind(after.map_or("", Word::as_str))
         .bind(signed(most as u64))
         .fetch_all(conn)
         .await?;
-    rows.iter().map(ticket).collect()
+    let tickets = readable("ticket", &rows, ticket);
+    // Where nothing of a page can be read there is nothing to go on behind.
+    let ended = rows.len() < most || tickets.is_empty();
+    Ok((tickets, ended))
 }
 
 /// Whether there is any share at all.

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::readable::{all_of, name, readable};
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
 use crate::model::{ArtifactId, HouseTime, ObjectId, ObjectPlace, ShareId, Time, Transport, VersionId, VersionState};
 
@@ -93,17 +94,32 @@ pub async fn by_id(conn: &mut Conn, id: VersionId) -> Result<Option<VersionRow>,
     row.as_ref().map(version).transpose()
 }
 
-/// All versions of a share in these states, by artifact and number.
+const OF_SHARE: &str = select!("JOIN entry e ON e.id = v.entry_id WHERE e.share_id = $1 ORDER BY v.entry_id, v.number");
+
+/// All versions of a share, by artifact and number. Each must be readable, as for what checks them all.
+///
+/// # Errors
+/// If the database fails, or a row cannot be read.
+pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
+    all_of(&sqlx::query(OF_SHARE).bind(&share.as_bytes()[..]).fetch_all(conn).await?, version)
+}
+
+/// Those that can be read.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
-    let rows =
-        sqlx::query(select!("JOIN entry e ON e.id = v.entry_id WHERE e.share_id = $1 ORDER BY v.entry_id, v.number"))
-            .bind(&share.as_bytes()[..])
-            .fetch_all(conn)
-            .await?;
-    rows.iter().map(version).collect()
+pub async fn list(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
+    Ok(list_and_rest(conn, share).await?.0)
+}
+
+/// Those that can be read, and the ids of the others.
+///
+/// # Errors
+/// If the database fails.
+pub async fn list_and_rest(conn: &mut Conn, share: ShareId) -> Result<(Vec<VersionRow>, Vec<String>), RecordsError> {
+    let rows = sqlx::query(OF_SHARE).bind(&share.as_bytes()[..]).fetch_all(conn).await?;
+    let unreadable = rows.iter().filter(|row| version(row).is_err()).map(|row| name(row, 0)).collect();
+    Ok((readable("version", &rows, version), unreadable))
 }
 
 /// The highest number that a version of this artifact's own row has.

@@ -345,7 +345,7 @@ impl Shares {
         mut report: impl FnMut(&Verification),
     ) -> Result<Vec<Verification>, Error> {
         let lost = without_key(&self.0.records, self.0.keys.keyring()).await?;
-        let tickets = crate::records::tickets::list(&mut *self.0.records.read().await?, None).await?;
+        let tickets = crate::records::tickets::all(&mut *self.0.records.read().await?).await?;
         let mut all = Vec::new();
         for ticket in tickets.into_iter().filter(|ticket| !lost.contains(&ticket.share)) {
             all.extend(self.verify(Some(&ticket.reference), &mut report).await?);

@@ -94,7 +94,7 @@ impl Shares {
         let mut conn = self.0.records.read().await?;
         let tickets = match only {
             Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
-            None => tickets::list(&mut conn, None).await?,
+            None => tickets::all(&mut conn).await?,
         };
         let only = if only.is_some() { tickets.first() } else { None };
         let (versions, bytes) = survey::extent_of_versions(&mut conn, only.map(|ticket| ticket.share)).await?;

@@ -290,7 +290,7 @@ impl Shares {
     /// # Errors
     /// If the records fail.
     pub async fn tickets(&self) -> Result<Vec<TicketLine>, Error> {
-        let rows = tickets::list(&mut *self.0.records.read().await?, None).await?;
+        let rows = tickets::list(&mut *self.0.records.read().await?).await?;
         Ok(rows.into_iter().map(TicketLine::from).collect())
     }
 

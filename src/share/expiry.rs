@@ -3,10 +3,11 @@
 //! A step does a bounded piece of work, each file in a transaction of its own, and leaves nothing behind that the next
 //! step, or the next server, would not find in the records.
 
-use crate::model::{HouseTime, Time};
+use crate::model::{HouseTime, Time, Word};
 use crate::records::lifecycle::{self, UnfinishedRow};
 use crate::records::notices::About;
 use crate::share::lifecycle::{Rule, put_right, shred_version};
+use crate::share::set_aside::or_left_out;
 use crate::share::{Error, Shares, outbox};
 
 /// Versions, or files, that one step looks at for each rule.
@@ -78,16 +79,23 @@ impl Shares {
                     done.more = true;
                     return Ok(());
                 }
-                let mut tx = self.0.records.begin().await?;
-                if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.0.clock.now()).await? {
-                    continue;
+                let warned = self.warn_of(row, before).await;
+                if or_left_out(warned, "an unfinished upload", row.id.as_bytes())? == Some(true) {
+                    self.0.notice_queued();
+                    done.warned += 1;
                 }
-                outbox::queue(tx.conn(), &self.0, &row.ticket, row.id, About::Expiring, Time::now()).await?;
-                tx.commit().await?;
-                self.0.notice_queued();
-                done.warned += 1;
             }
         }
+    }
+
+    async fn warn_of(&self, row: &UnfinishedRow, before: HouseTime) -> Result<bool, Error> {
+        let mut tx = self.0.records.begin().await?;
+        if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.0.clock.now()).await? {
+            return Ok(false);
+        }
+        outbox::queue(tx.conn(), &self.0, &row.ticket, row.id, About::Expiring, Time::now()).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn remove_unfinished(&self, before: HouseTime, warned: HouseTime, done: &mut Expired) -> Result<(), Error> {
@@ -101,7 +109,8 @@ impl Shares {
                     done.more = true;
                     return Ok(());
                 }
-                if self.remove_one(row, before).await? {
+                let removed = self.remove_one(row, before).await;
+                if or_left_out(removed, "an unfinished upload", row.id.as_bytes())? == Some(true) {
                     done.unfinished += 1;
                 }
             }
@@ -129,29 +138,45 @@ impl Shares {
 
     async fn shred_withdrawn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
         let files = lifecycle::past_grace(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
-        done.more |= files.len() >= AT_ONCE as usize;
+        let (full, mut any) = (files.len() >= AT_ONCE as usize, false);
         for (file, ticket) in files {
-            let mut tx = self.0.records.begin().await?;
-            // Restored meanwhile, or followed by a new upload of its name.
-            if !lifecycle::is_past_grace(tx.conn(), &file, before).await? {
-                continue;
-            }
-            for version in lifecycle::history_of(tx.conn(), &file).await?.iter().filter(|version| version.has_key) {
-                if done.withdrawn >= AT_ONCE {
-                    done.more = true;
-                    break;
-                }
-                let shredded = shred_version(tx.conn(), &self.0, &ticket, version, Rule::Withdrawn, None).await?;
-                done.withdrawn += u32::from(shredded);
-            }
-            put_right(tx.conn(), &self.0, &file).await?;
-            self.0.points.pass("shred.before-commit");
-            tx.commit().await?;
-            self.0.points.pass("shred.after-commit");
+            let shredded = self.shred_file(&file, &ticket, before, done).await;
+            any |= or_left_out(shredded, "a withdrawn artifact", &file)?.is_some();
             if done.withdrawn >= AT_ONCE {
-                return Ok(());
+                break;
             }
         }
+        // Where nothing could be done there is no use in trying at once.
+        done.more |= full && any;
+        Ok(())
+    }
+
+    async fn shred_file(
+        &self,
+        file: &[u8; 16],
+        ticket: &Word,
+        before: HouseTime,
+        done: &mut Expired,
+    ) -> Result<(), Error> {
+        let mut tx = self.0.records.begin().await?;
+        // Restored meanwhile, or followed by a new upload of its name.
+        if !lifecycle::is_past_grace(tx.conn(), file, before).await? {
+            return Ok(());
+        }
+        let mut count = 0;
+        for version in lifecycle::history_of(tx.conn(), file).await?.iter().filter(|version| version.has_key) {
+            if done.withdrawn + count >= AT_ONCE {
+                done.more = true;
+                break;
+            }
+            let shredded = shred_version(tx.conn(), &self.0, ticket, version, Rule::Withdrawn, None).await?;
+            count += u32::from(shredded);
+        }
+        put_right(tx.conn(), &self.0, file).await?;
+        self.0.points.pass("shred.before-commit");
+        tx.commit().await?;
+        self.0.points.pass("shred.after-commit");
+        done.withdrawn += count;
         Ok(())
     }
 }

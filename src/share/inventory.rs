@@ -22,6 +22,7 @@ use crate::share::download::report_damage;
 use crate::share::keys::{ShareKeys, with_keys_in_force};
 use crate::share::lifecycle::{missing_percent, number_for_people};
 use crate::share::location::openable;
+use crate::share::set_aside::or_left_out;
 use crate::share::tree::{Way, open_name, path_of};
 use crate::share::{Error, House, PublicAddress, Shares};
 
@@ -104,9 +105,9 @@ pub struct NoticeArtifact {
     pub path: Option<String>,
     /// Why its path cannot be read.
     pub problem: Option<String>,
-    /// Its version.
+    /// Its version; 0 if that cannot be read.
     pub version: u64,
-    /// Why: `available`, `incomplete` or `expiring`.
+    /// Why: `available`, `incomplete` or `expiring`; `unknown` if that cannot be read.
     pub about: &'static str,
 }
 
@@ -136,7 +137,7 @@ impl Shares {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let versions: HashMap<_, _> =
-            versions::of_share(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
+            versions::list(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
         let mut compared: HashMap<_, Vec<_>> = HashMap::new();
         for row in checks::of_share(&mut conn, share).await? {
             compared.entry(row.version).or_default().push(row);
@@ -146,11 +147,18 @@ impl Shares {
         for (way, row) in files {
             let path = way.path();
             let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
-            let Some(version) = shown.and_then(|id| versions.get(&id)) else { continue };
+            let Some(version) = shown.and_then(|id| versions.get(&id)) else {
+                let missing =
+                    shown.map_or(Ok(()), |id| Err(Error::operator(format!("its version {id} cannot be read"))));
+                or_left_out(missing, "an artifact", &row.id)?;
+                continue;
+            };
+            let number = number_for_people(&mut conn, &row, version).await.map_err(Error::from);
+            let Some(number) = or_left_out(number, "the number of an artifact", &row.id)? else { continue };
             lines.push(ArtifactLine {
                 id: ArtifactId::from_bytes(row.id).to_string(),
                 path: path.to_string(),
-                version: number_for_people(&mut conn, &row, version).await?,
+                version: number,
                 missing_percent: missing_percent(version.state, version.stored, version.length),
                 size: if version.sha256.is_some() { version.length } else { version.resumable_at },
                 zeros: version.zeros,
@@ -179,10 +187,10 @@ impl Shares {
         while let Some((directory, way)) = directories.pop() {
             let mut after = None;
             loop {
-                let rows = entries::children(&mut conn, directory, after, PAGE).await?;
-                let ended = rows.len() < PAGE;
-                after = rows.last().map(|row| row.id);
-                for row in rows {
+                let page = entries::children(&mut conn, directory, after, PAGE).await?;
+                let ended = page.ended;
+                after = page.last;
+                for row in page.rows {
                     let Some(sealed) = &row.name else { continue };
                     let name = match open_name(&mut conn, &keys, row.id, sealed).await {
                         Ok(name) => name,
@@ -282,7 +290,7 @@ impl Shares {
         let mut conn = self.0.records.read().await?;
         let tickets = match only {
             Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
-            None => tickets::list(&mut conn, None).await?,
+            None => tickets::all(&mut conn).await?,
         };
         drop(conn);
         let mut verifications = Vec::new();
@@ -290,7 +298,21 @@ impl Shares {
             let keys = self.0.keys.share(ticket.share).await?;
             let mut conn = self.0.records.read().await?;
             let mut versions = Vec::new();
-            for version in versions::of_share(&mut conn, ticket.share).await? {
+            let (rows, unreadable) = versions::list_and_rest(&mut conn, ticket.share).await?;
+            for id in unreadable {
+                let problem = "its row in the records cannot be read; restore it from a backup".to_owned();
+                let verification = Verification {
+                    ticket: ticket.reference.to_string(),
+                    path: format!("version {id}"),
+                    version: 0,
+                    size: 0,
+                    intact: false,
+                    problem: Some(problem),
+                };
+                report(&verification);
+                verifications.push(verification);
+            }
+            for version in rows {
                 use VersionState::{Available, Damaged, Withdrawn};
                 if matches!(version.state, Available | Withdrawn | Damaged) {
                     let base = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
@@ -362,36 +384,38 @@ impl Shares {
         }
         let mut lines = Vec::new();
         for notice in notices::list(&mut conn, only).await? {
-            let ticket = existing_ticket(&mut conn, &notice.ticket).await?;
-            // Keys that cannot be had make the paths of one ticket unreadable, and take no other ticket's notices along.
-            let keys = self.0.keys.share(ticket.share).await;
-            let engineers = crate::records::people::engineers(&mut conn, Some(notice.recipient.as_str())).await?;
             let mut artifacts = Vec::new();
-            for told in notices::told(&mut conn, notice.id).await? {
-                let Some(version) = versions::by_id(&mut conn, told.version).await? else { continue };
-                let entry = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
-                let path = match &keys {
-                    Ok(keys) => path_of(&mut conn, keys, version.artifact.as_bytes()).await,
-                    Err(error) => Err(Error::operator(error.to_string())),
+            let told = notices::told(&mut conn, notice.id).await?;
+            // A ticket or keys that cannot be had make the paths of one ticket unreadable, and take no other one's notices along.
+            let keys = match existing_ticket(&mut conn, &notice.ticket).await {
+                Ok(ticket) => self.0.keys.share(ticket.share).await,
+                Err(error) => Err(error),
+            };
+            for told in told.rows {
+                let read = async {
+                    let keys = keys.as_ref().map_err(|error| Error::operator(error.to_string()))?;
+                    let gone = || Error::operator("its version is gone");
+                    let version = versions::by_id(&mut conn, told.version).await?.ok_or_else(gone)?;
+                    let entry = entries::by_id(&mut conn, told.artifact.as_bytes()).await?;
+                    let path = path_of(&mut conn, keys, told.artifact.as_bytes()).await?;
+                    Ok((path, entry.map_or(0, |entry| entry.number_base) + version.number))
                 };
-                let (path, problem) = shown_or_named(version.artifact, path)?;
-                artifacts.push(NoticeArtifact {
-                    id: version.artifact.to_string(),
-                    path,
-                    problem,
-                    version: entry.map_or(0, |entry| entry.number_base) + version.number,
-                    about: told.about.as_str(),
-                });
+                let read = read.await;
+                let version = read.as_ref().map_or(0, |(_, number)| *number);
+                let (path, problem) = shown_or_named(told.artifact, read.map(|(path, _)| path))?;
+                let (id, about) = (told.artifact.to_string(), told.about.as_str());
+                artifacts.push(NoticeArtifact { id, path, problem, version, about });
             }
+            artifacts.extend(told.unreadable.into_iter().map(|id| {
+                let problem = format!("the rows of artifact or version {id} cannot be read; run 'tacdrop store check'");
+                NoticeArtifact { id, path: None, problem: Some(problem), version: 0, about: "unknown" }
+            }));
             lines.push(NoticeLine {
                 id: notice.id.to_string(),
                 ticket: notice.ticket.to_string(),
                 artifacts,
                 channel: notice.channel,
-                recipient: notice
-                    .address
-                    .or_else(|| engineers.into_iter().next().map(|engineer| engineer.email))
-                    .unwrap_or_else(|| notice.recipient.to_string()),
+                recipient: notice.goes_to.unwrap_or_else(|| notice.recipient.to_string()),
                 state: notice.state,
                 attempts: notice.attempts,
                 next_attempt_at: notice.next_attempt_at,

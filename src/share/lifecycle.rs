@@ -12,7 +12,9 @@ use crate::records::lifecycle::{self, HistoryRow};
 use crate::records::{Conn, RecordsError, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
-use crate::share::tree::{Reach, Spot, path_of};
+use crate::share::location::openable;
+use crate::share::set_aside::or_left_out;
+use crate::share::tree::{Reach, Spot, way_of};
 use crate::share::upload;
 use crate::share::view::check_room_for_name;
 use crate::share::{Error, House, PublicAddress, Settings, Shares};
@@ -158,17 +160,26 @@ impl Shares {
         let keys = self.0.keys.share(share).await?;
         let (now, clock) = (self.0.clock.now(), Time::now());
         let mut lines = Vec::new();
-        let mut known: Option<([u8; 16], SharePath)> = None;
+        let mut known: Option<([u8; 16], Option<SharePath>, String)> = None;
         for row in lifecycle::history_of_share(&mut conn, share).await? {
-            let path = match &known {
-                Some((file, path)) if *file == row.file => path.clone(),
-                _ => known.insert((row.file, path_of(&mut conn, &keys, &row.file).await?)).1.clone(),
+            let (path, location) = match &known {
+                Some((file, path, location)) if *file == row.file => (path.clone(), location.clone()),
+                _ => {
+                    let way = way_of(&mut conn, &keys, &row.file).await;
+                    // One file without a path takes no list along.
+                    let way = or_left_out(way, "the path of an artifact", &row.file)?;
+                    let location =
+                        way.as_ref().map_or_else(String::new, |way| address.location(ticket, &openable(way)));
+                    let path = way.map(|way| way.path());
+                    known = Some((row.file, path.clone(), location.clone()));
+                    (path, location)
+                }
             };
             let unfinished = is_unfinished(row.state);
             let left = removed_in(&row, &self.0.settings, now);
             lines.push(VersionLine {
                 id: row.artifact.to_string(),
-                path: path.to_string(),
+                path: path.map_or_else(|| format!("(no readable path of {})", row.artifact), |path| path.to_string()),
                 version: row.number,
                 state: row.state,
                 current: row.current,
@@ -181,7 +192,7 @@ impl Shares {
                 opened_at: row.opened_at,
                 received_at: row.received_at,
                 removed_at: left.map(|left| clock.plus(left)),
-                location: address.location(ticket, &path),
+                location,
             });
         }
         // Files of the same path stay one behind the other: rows of one file come together, and sorting is stable.

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
+use crate::records::entries::Page;
 use crate::records::{entries, tickets};
 use crate::share::aliases::{self, Shown};
 use crate::share::rights::Grant;
+use crate::share::set_aside::or_left_out;
 use crate::share::tree::{FROM_SUPPORT, Spot, open_name};
 use crate::share::virtual_places::VirtualListing;
 use crate::share::{Attributes, Unfinished};
@@ -101,8 +103,8 @@ impl Listing {
                 if *ended {
                     return Ok(Vec::new());
                 }
-                let rows = assigned(&self.view, after.as_ref(), most).await?;
-                *ended = rows.len() < most;
+                let (rows, last) = assigned(&self.view, after.as_ref(), most).await?;
+                *ended = last;
                 if let Some(last) = rows.last() {
                     *after = Some(last.owner.clone());
                 }
@@ -128,8 +130,8 @@ impl Listing {
 }
 
 /// One page of the tickets that an engineer works on, from behind `after` on.
-async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<Vec<Entry>, Error> {
-    let rows = tickets::assigned(&mut *view.house().records.read().await?, view.user(), after, most).await?;
+async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
+    let (rows, last) = tickets::assigned(&mut *view.house().records.read().await?, view.user(), after, most).await?;
     let line = |ticket: tickets::Ticket| {
         Ok(Entry {
             name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
@@ -138,7 +140,7 @@ async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<Vec<
             owner: ticket.reference,
         })
     };
-    rows.into_iter().map(line).collect()
+    Ok((rows.into_iter().map(line).collect::<Result<_, Error>>()?, last))
 }
 
 /// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so
@@ -152,8 +154,7 @@ async fn page(
     most: usize,
 ) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
     let mut conn = view.house().records.read().await?;
-    let rows = entries::children(&mut conn, directory, after, most).await?;
-    let (ended, last) = (rows.len() < most, rows.last().map(|row| row.id));
+    let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
         if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
     let lanes = view.house().uploads.in_directory(directory);
@@ -161,7 +162,9 @@ async fn page(
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
-        let name = open_name(&mut conn, &spot.reach.keys, row.id, sealed).await?;
+        // What could not be opened by its name either would only end the work of who copies a whole tree.
+        let opened = open_name(&mut conn, &spot.reach.keys, row.id, sealed).await;
+        let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
         let at_root = spot.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);

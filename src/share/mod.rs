@@ -37,6 +37,7 @@ mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
+mod set_aside;
 mod shape;
 mod sidecars;
 mod space;

@@ -16,6 +16,7 @@ use crate::records::{Conn, entries, held, lineage, people};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
 use crate::share::keys::ShareKeys;
+use crate::share::set_aside::or_left_out;
 use crate::share::tree::open_name;
 use crate::share::{Error, House, PublicAddress, Shares, telling};
 use crate::vault;
@@ -193,8 +194,11 @@ impl Shares {
     /// Queues what kept its temporary name for too long.
     async fn queue_held(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
         for (version, ticket) in held::due(conn, now, HELD_AT_ONCE).await? {
-            queue(conn, &self.0, &ticket, version, About::Available, now).await?;
-            held::forget(conn, version).await?;
+            // In one transaction with the others: what fails here has written nothing before.
+            let queued = queue(conn, &self.0, &ticket, version, About::Available, now).await;
+            if or_left_out(queued, "a version whose notice is held", version.as_bytes())?.is_some() {
+                held::forget(conn, version).await?;
+            }
         }
         Ok(())
     }
@@ -205,7 +209,7 @@ impl Shares {
         for notice in notices::settled(conn, now).await? {
             let latest = notice.created_at.plus(self.0.settings.settle_max);
             let told = notices::told(conn, notice.id).await?;
-            if now < latest && self.0.sidecars.may_say_more_of(told.iter().map(|row| row.artifact)) {
+            if now < latest && self.0.sidecars.may_say_more_of(told.rows.iter().map(|row| row.artifact)) {
                 notices::put_off(conn, notice.id, now.plus(COMPARING).min(latest)).await?;
             }
         }
@@ -338,9 +342,9 @@ impl Outbox for NoticeQueue {
             notices::wait_at_most(tx.conn(), now, longest).await?;
             let rows = notices::interrupted(tx.conn()).await?;
             tx.commit().await?;
-            let interrupted = rows.into_iter().filter_map(|row| {
-                Some(Interrupted { id: row.id, before: earlier(&row), address: row.goes_to? })
-            });
+            let interrupted = rows
+                .into_iter()
+                .filter_map(|row| Some(Interrupted { id: row.id, before: earlier(&row), address: row.goes_to? }));
             Ok::<_, Error>(interrupted.collect())
         };
         limited.await.map_err(OutboxError::new)

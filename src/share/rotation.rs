@@ -164,7 +164,7 @@ impl Shares {
         }
         let in_force: BTreeMap<ShareId, u32> = shares.iter().map(|count| (count.share, count.in_force)).collect();
         let mut cut = Vec::new();
-        for ticket in tickets::list(&mut conn, None).await? {
+        for ticket in tickets::all(&mut conn).await? {
             let other = |(share, generation): &&(ShareId, u32)| {
                 *share == ticket.share && in_force.get(share).is_some_and(|in_force| in_force != generation)
             };

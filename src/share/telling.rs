@@ -20,7 +20,7 @@ use super::{Error, House, PublicAddress};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::notify::FILES_SHOWN;
 use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
-use crate::records::notices::{self, About, NoticeRow, ToldRow};
+use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, checks, entries, lineage};
 
@@ -50,19 +50,24 @@ pub(super) async fn of(
     address: &PublicAddress,
 ) -> Result<Telling, Error> {
     let mut conn = house.records.read().await?;
-    let told = notices::told(&mut conn, notice.id).await?;
+    let Told { rows: told, unreadable } = notices::told(&mut conn, notice.id).await?;
     let all: HashSet<VersionId> = told.iter().map(|row| row.version).collect();
     let told: Vec<ToldRow> = told.into_iter().filter(has_news).collect();
     let (shown, rest) = told.split_at(told.len().min(FILES_SHOWN));
     let more_unfinished = rest.iter().filter(|row| row.about != About::Available).count() as u64;
     let more_files = rest.len() as u64 - more_unfinished;
-    let mut telling = Telling { files: Vec::new(), more_files, more_unfinished, unreadable: Vec::new() };
+    let mut telling = Telling { files: Vec::new(), more_files, more_unfinished, unreadable };
     let mut longer = Vec::new();
     for row in shown {
-        let Some(version) = versions::by_id(&mut conn, row.version).await? else { continue };
         let teller = Teller { house, keys, notice, address, in_this: &all };
-        let (line, before) = match teller.line(&mut conn, row, &version).await {
-            Ok(line) => line,
+        let told = async {
+            let version =
+                versions::by_id(&mut conn, row.version).await?.ok_or_else(|| Error::operator("it is gone"))?;
+            let (line, before) = teller.line(&mut conn, row, &version).await?;
+            Ok::<_, Error>((line, before, version))
+        };
+        let (line, before, version) = match told.await {
+            Ok(told) => told,
             Err(error) if error.is_temporary() => return Err(error),
             // One file without a path takes no other one along.
             Err(error) => {

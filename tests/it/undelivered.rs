@@ -169,7 +169,8 @@ fn what_cannot_be_done_about_a_notice_is_said_and_changes_nothing() {
         assert!(said.contains(words), "{args:?}: {said}");
     }
     // Neither, both, and a number that is none.
-    for args in [&["retry"][..], &["retry", id(&notice), "--all-failed"], &["readdress", id(&notice)], &["dismiss", "7"]]
+    for args in
+        [&["retry"][..], &["retry", id(&notice), "--all-failed"], &["readdress", id(&notice)], &["dismiss", "7"]]
     {
         house.tacdrop(["notice"].iter().chain(args).copied()).refused(2);
     }

@@ -216,10 +216,7 @@ async fn a_login_is_shown_and_its_refusal_is_temporary() {
     let mut with_login = settings(refused.port);
     with_login.login = login();
     let error = carry(with_login).await.unwrap_err();
-    assert!(
-        matches!(&error, DeliveryError::Temporary(s) if s.contains("refused the login (535 wrong)")),
-        "{error}"
-    );
+    assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("refused the login (535 wrong)")), "{error}");
     assert!(refused.mails.lock().unwrap().is_empty());
 }
 
@@ -243,7 +240,8 @@ async fn answers_starttls(pieces: &'static [&'static [u8]]) -> (SmtpSettings, Ar
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream.write_all(b"220 sink\r\n").await.unwrap();
-        for (heard_to, said) in [("EHLO", &[b"250-sink\r\n250 STARTTLS\r\n".as_slice()][..]), ("STARTTLS\r\n", pieces)] {
+        for (heard_to, said) in [("EHLO", &[b"250-sink\r\n250 STARTTLS\r\n".as_slice()][..]), ("STARTTLS\r\n", pieces)]
+        {
             let mut bytes = [0; 512];
             while !String::from_utf8_lossy(&ears.lock().unwrap()).contains(heard_to) {
                 let read = stream.read(&mut bytes).await.unwrap();
@@ -278,7 +276,10 @@ async fn what_is_put_in_before_tls_begins_ends_the_conversation() {
     for pieces in injected {
         let (settings, heard) = answers_starttls(pieces).await;
         let error = carry(settings).await.unwrap_err();
-        assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("between its answer to STARTTLS")), "{error}");
+        assert!(
+            matches!(&error, DeliveryError::Temporary(s) if s.contains("between its answer to STARTTLS")),
+            "{error}"
+        );
         let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
         for word in ["AUTH", "MAIL", "AHUAcA==", "QUIT"] {
             assert!(!heard.contains(word), "{heard:?}");

@@ -35,7 +35,9 @@ pub(in crate::notify) enum Distrust {
     )]
     NoTls,
     /// Something was put in before TLS began.
-    #[error("it, or somebody on the way to it, sent something between its answer to STARTTLS and TLS; look who that is")]
+    #[error(
+        "it, or somebody on the way to it, sent something between its answer to STARTTLS and TLS; look who that is"
+    )]
     Injected,
 }
 

@@ -89,8 +89,8 @@ async fn read(view: &View, path: &SharePath) -> Vec<u8> {
 async fn entries_of(shares: &Shares, share: crate::model::ShareId) -> Vec<(FileName, [u8; 16])> {
     let keys = shares.0.keys.share(share).await.unwrap();
     let mut conn = shares.0.records.read().await.unwrap();
-    let rows = crate::records::entries::children(&mut conn, DirectoryId::root_of(share), None, 1000).await.unwrap();
-    let files = rows.into_iter().filter(|row| !row.is_directory);
+    let page = crate::records::entries::children(&mut conn, DirectoryId::root_of(share), None, 1000).await.unwrap();
+    let files = page.rows.into_iter().filter(|row| !row.is_directory);
     files.map(|row| (keys.names.open_name(row.id, row.name.as_ref().unwrap()).unwrap(), row.id)).collect()
 }
 
@@ -108,14 +108,18 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
             Given::Own(bytes) => Some(bytes.clone()),
             Given::AliasOf(which) => of(which).map(|(name, _)| alias(name).as_bytes().to_vec()),
             Given::AliasWithIdOf(which) => of(which).map(|(name, id)| with_id(&alias(name), id).as_bytes().to_vec()),
-            Given::UpperAliasOf(which) => of(which).map(|(name, _)| alias(name).to_string().to_uppercase().into_bytes()),
+            Given::UpperAliasOf(which) => {
+                of(which).map(|(name, _)| alias(name).to_string().to_uppercase().into_bytes())
+            }
             Given::AliasOfAliasWithIdOf(which) => {
                 of(which).map(|(name, id)| alias(&with_id(&alias(name), id)).as_bytes().to_vec())
             }
         };
         // What is no name, or refused, is not there.
         let Some(name) = bytes.and_then(|bytes| FileName::new(&bytes).ok()) else { continue };
-        let Ok(mut upload) = view.open_write(&SharePath::from_names(vec![name.clone()]), CREATE).await else { continue };
+        let Ok(mut upload) = view.open_write(&SharePath::from_names(vec![name.clone()]), CREATE).await else {
+            continue;
+        };
         write(&mut upload, 0, name.as_bytes()).await;
         upload.close().await.unwrap();
     }

@@ -52,7 +52,7 @@ pub(crate) async fn hold_but_for_damage(shares: &Shares, promised: &BTreeMap<Str
 async fn all_versions(shares: &Shares) -> Vec<(String, bool, VersionRow)> {
     let mut conn = shares.0.records.read().await.unwrap();
     let mut all = Vec::new();
-    for ticket in tickets::list(&mut conn, None).await.unwrap() {
+    for ticket in tickets::all(&mut conn).await.unwrap() {
         let keys = shares.0.keys.share(ticket.share).await.unwrap();
         for version in versions::of_share(&mut conn, ticket.share).await.unwrap() {
             let path = path_of(&mut conn, &keys, version.artifact.as_bytes()).await.unwrap();

@@ -82,7 +82,7 @@ async fn snapshot(shares: &Shares) -> String {
     shares.0.trail.flush(Duration::ZERO).await.unwrap();
     let mut conn = shares.0.records.read().await.unwrap();
     let mut text = String::new();
-    for ticket in crate::records::tickets::list(&mut conn, None).await.unwrap() {
+    for ticket in crate::records::tickets::all(&mut conn).await.unwrap() {
         text += &format!("{ticket:?}{:?}", versions::of_share(&mut conn, ticket.share).await.unwrap());
     }
     for first in 0..=u8::MAX {

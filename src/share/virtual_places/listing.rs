@@ -10,6 +10,7 @@ use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
 use crate::share::aliases::Shown;
+use crate::share::set_aside::or_left_out;
 use crate::share::tree::{Reach, is_from_support, open_name, path_of};
 use crate::share::{Attributes, Entry, Error, PublicAddress, View};
 
@@ -77,8 +78,9 @@ impl VirtualListing {
         let mut conn = view.house().records.read().await?;
         match &mut self.source {
             Source::Versions { file, after } => {
+                // A page that is short because of a row that cannot be read is not the last one; an empty one is.
                 let page = history::page(&mut conn, file, *after, most).await?;
-                self.ended = page.len() < most;
+                self.ended = page.is_empty();
                 for past in page {
                     *after = past.number;
                     let name = FileName::new(past.number.to_string().as_bytes()).map_err(|_| Refusal::BadName)?;
@@ -87,25 +89,28 @@ impl VirtualListing {
                 }
             }
             Source::Directory(mirror) => {
-                let rows = entries::children(&mut conn, mirror.directory, mirror.after, most).await?;
+                let page = entries::children(&mut conn, mirror.directory, mirror.after, most).await?;
+                let rows = page.rows;
                 let shown = if mirror.aliases {
                     Some(Shown::of_page(&mut conn, mirror.directory, mirror.after, &rows).await?)
                 } else {
                     None
                 };
-                self.ended = rows.len() < most;
+                self.ended = page.ended;
                 let path = path_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
                 let address = address(&mut conn).await?;
+                mirror.after = page.last;
                 for row in rows {
-                    mirror.after = Some(row.id);
                     let Some(sealed) = &row.name else { continue };
-                    let name = open_name(&mut conn, &mirror.reach.keys, row.id, sealed).await?;
+                    let opened = open_name(&mut conn, &mirror.reach.keys, row.id, sealed).await;
+                    let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {
-                        mirror.directory(view, &mut conn, &path, &row, (name, shown)).await?
+                        mirror.directory(view, &mut conn, &path, &row, (name, shown)).await
                     } else {
-                        mirror.file(&mut conn, &path, &row, (name, shown), &address).await?
+                        mirror.file(&mut conn, &path, &row, (name, shown), &address).await
                     };
+                    let Some(lines) = or_left_out(lines, "a version of an entry", &row.id)? else { continue };
                     let owner = &self.owner;
                     self.ready.extend(lines.into_iter().map(|(name, attributes)| Entry {
                         name,

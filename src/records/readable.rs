@@ -1,0 +1,64 @@
+//! Lists of rows of which some may be damaged: those that can be read are there, the others are named in the log and left out.
+
+use std::collections::BTreeSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::RecordsError;
+
+/// The most things that are remembered to have been said.
+const REMEMBERED: usize = 4096;
+
+static SAID: LazyLock<Mutex<BTreeSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
+
+/// Whether a fault of this thing was not said before by this process: lists are read again and again.
+pub fn is_news(what: &'static str, id: &str) -> bool {
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() >= REMEMBERED {
+        said.clear();
+    }
+    said.insert((what, id.to_owned()))
+}
+
+/// The rows that can be read. Each other one is named in the log by its first column, once.
+pub(super) fn readable<T>(
+    table: &'static str,
+    rows: &[SqliteRow],
+    read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
+) -> Vec<T> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        match read(row) {
+            Ok(thing) => all.push(thing),
+            Err(error) => say(table, row, &error),
+        }
+    }
+    all
+}
+
+/// The rows, all of which must be readable: for what decides by them.
+pub(super) fn all_of<T>(
+    rows: &[SqliteRow],
+    read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
+) -> Result<Vec<T>, RecordsError> {
+    rows.iter().map(read).collect()
+}
+
+/// Names a row that cannot be read in the log.
+pub(super) fn say(table: &'static str, row: &SqliteRow, error: &RecordsError) {
+    let id = name(row, 0);
+    if is_news(table, &id) {
+        tracing::error!(table, id, %error, "a row of the records cannot be read and is left out; restore it from a backup");
+    }
+}
+
+/// The bytes of a column as hexadecimal digits, or its text where it is a word.
+pub(super) fn name(row: &SqliteRow, column: usize) -> String {
+    if let Ok(Some(bytes)) = row.try_get::<Option<&[u8]>, _>(column) {
+        return hex::encode(bytes);
+    }
+    let text = row.try_get::<Option<&str>, _>(column).ok().flatten().unwrap_or("?");
+    text.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
+}
