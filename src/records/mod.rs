@@ -12,6 +12,8 @@ pub mod audit;
 pub mod backup;
 mod batch;
 pub mod checks;
+#[cfg(test)]
+pub(crate) mod damage;
 pub mod digests;
 pub mod entries;
 pub mod held;

@@ -328,11 +328,15 @@ impl Shares {
                 let wrapped = match of {
                     KeyOf::Share(share) => {
                         let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
-                        let key = old.unwrap_share_key(row.kek_generation, *share, &wrapped)?;
+                        let key = old
+                            .unwrap_share_key(row.kek_generation, *share, &wrapped)
+                            .map_err(|error| does_not_open(&format!("the key of share {share}"), error))?;
                         new.wrap_share_key(generation, *share, &key)?.as_bytes().to_vec()
                     }
                     KeyOf::Server(purpose) => {
-                        let secret = old.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?;
+                        let secret = old
+                            .unwrap_secret(row.kek_generation, purpose, &row.wrapped)
+                            .map_err(|error| does_not_open(&format!("the server's key '{purpose}'"), error))?;
                         new.wrap_secret(generation, purpose, &secret)?
                     }
                 };
@@ -421,7 +425,10 @@ async fn rewrap_files(
         let mut wrapped_anew = Vec::with_capacity(rows.len());
         for row in rows {
             let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
-            let key = old.key.unwrap_file_key(row.generation, old.share, row.version, &wrapped)?;
+            let key = old
+                .key
+                .unwrap_file_key(row.generation, old.share, row.version, &wrapped)
+                .map_err(|error| does_not_open(&format!("the key of version {}", row.version), error))?;
             let wrapped = new.wrap_file_key(row.version, &key)?.as_bytes().to_vec();
             wrapped_anew.push(rotation::FileKeyRow { generation: new.generation, wrapped, ..row });
         }
@@ -445,12 +452,23 @@ async fn reseal_names(
         done += rows.len() as u64;
         let mut sealed_anew = Vec::with_capacity(rows.len());
         for row in rows {
-            let name = old.names.open_name(row.entry, &row.sealed)?;
+            let name = old
+                .names
+                .open_name(row.entry, &row.sealed)
+                .map_err(|error| does_not_open(&format!("the name of entry {}", hex::encode(row.entry)), error))?;
             sealed_anew.push((row.entry, new.place(row.entry, row.parent, &name)?));
         }
         rotation::set_names(conn, &sealed_anew).await?;
         report(before + done);
     }
+}
+
+/// A rotation leaves nothing behind: the older key is deleted at its end, and what only that could open would be lost for good.
+fn does_not_open(what: &str, error: impl std::fmt::Display) -> Error {
+    Error::operator(format!(
+        "{what} does not open ({error}); the older key is kept, as nothing else could open it. Restore it from a backup (or, of a \
+         file, run 'tacdrop artifact shred'), and rotate again"
+    ))
 }
 
 fn line_of(generations: &mut BTreeMap<u32, GenerationLine>, generation: u32) -> &mut GenerationLine {

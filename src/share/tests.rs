@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod content_model;
 mod crashes;
+mod damage;
 mod devices;
 mod digests;
 mod downloads;

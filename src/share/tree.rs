@@ -212,6 +212,10 @@ pub(crate) async fn way_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> 
     for _ in 0..=crate::model::path::MAX_LOOKED_UP {
         let Some(entry) = entries::by_id(conn, &next).await? else { break };
         let (Some(parent), Some(name)) = (entry.parent, entry.name) else {
+            // Only a root has neither.
+            if entry.id != *DirectoryId::root_of(keys.share).as_bytes() {
+                break;
+            }
             steps.reverse();
             return Ok(Way(steps));
         };

@@ -19,6 +19,39 @@ fn assert_keys(value: &Value, keys: &[&str]) {
 }
 
 #[test]
+fn what_a_list_cannot_show_is_named_beside_it() {
+    let (house, ticket, _) = House::new().furnish();
+    crate::support::files::show_tech(&house.work().join("a.txt"), 5);
+    house.customer(&ticket, "put a.txt\nput a.txt b.txt").ok();
+    house.await_notices(1);
+    let id = house.artifact(&ticket, "a.txt").unwrap()["id"].as_str().unwrap().to_owned();
+    crate::support::child::Run::new(crate::support::python())
+        .arg("-B")
+        .arg(crate::support::script("records.py"))
+        .args(["damage"])
+        .arg(house.data())
+        .arg(&id)
+        .finish()
+        .ok();
+    for list in [&["artifact", "list", "XT-4711"][..], &["artifact", "list", "XT-4711", "--versions"]] {
+        let shown = house.tacdrop(list.iter().copied()).ok();
+        assert!(shown.out().contains("b.txt"), "{shown}");
+        assert!(shown.err().contains("cannot be read"), "{shown}");
+    }
+    for list in [&["notice", "list"][..], &["notice", "list", "XT-4711"]] {
+        let shown = house.tacdrop(list.iter().copied().chain(["--json"])).ok();
+        let notices = shown.json();
+        let artifacts = notices[0]["artifacts"].as_array().unwrap();
+        assert!(artifacts.iter().any(|artifact| artifact["path"] == "b.txt"), "{notices}");
+        let problem =
+            |artifact: &serde_json::Value| artifact["problem"].as_str().is_some_and(|text| text.contains(&id));
+        assert!(artifacts.iter().any(problem), "{notices}");
+    }
+    let names = house.customer(&ticket, "ls").ok().out();
+    assert!(names.contains("b.txt"), "{names}");
+}
+
+#[test]
 fn json_has_what_programs_rely_on() {
     let (house, ticket, _) = House::open();
     const TICKET: [&str; 10] = [

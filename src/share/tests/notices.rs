@@ -400,7 +400,7 @@ async fn a_notice_waits_for_a_comparison_and_not_for_ever() {
     let id = {
         let mut conn = shares.0.records.read().await.unwrap();
         let told = crate::records::notices::list(&mut conn, None).await.unwrap();
-        crate::records::notices::told(&mut conn, told[0].id).await.unwrap()[0].artifact
+        crate::records::notices::told(&mut conn, told[0].id).await.unwrap().rows[0].artifact
     };
     shares.0.sidecars.pretend_to_work_on(Some(id));
     assert!(told(&shares, 30).await.is_empty());

@@ -6,6 +6,7 @@ records.py objects DATA            prints the id of each object that lies in the
 records.py flip DATA ID OFFSET     changes one bit of such an object
 records.py overdue DATA            lets the grace of the file that was withdrawn last be over
 records.py versions DATA           prints of each version: artifact id, number, state, SHA-256 or -
+records.py damage DATA ID           makes the state of an artifact's versions a word that nobody knows
 records.py lock DATA               holds the lock for writing until its input ends; says "locked" when it has it
 """
 
@@ -59,6 +60,9 @@ def main() -> None:
                 "JOIN entry e ON e.id = v.entry_id ORDER BY e.id, v.number")
             for entry, number, state, digest in rows:
                 print(entry.lower(), number, state, (digest or "-").lower())
+        elif command == "damage":
+            records.execute("PRAGMA ignore_check_constraints = ON")
+            records.execute("UPDATE version SET state = 'nonsense' WHERE entry_id = ?", (bytes.fromhex(rest[0]),))
         elif command == "lock":
             records.isolation_level = None
             records.execute("BEGIN IMMEDIATE")
