@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, unsigned};
 use crate::model::{DirectoryId, ShareId};
 
@@ -57,7 +58,7 @@ pub struct Unreached {
     pub is_directory: bool,
 }
 
-/// The entries of a share that are in sight and that no way down from its root leads to, by id.
+/// The entries of a share that can be read, that are in sight, and that no way down from its root leads to, by id.
 ///
 /// # Errors
 /// If the database fails.
@@ -74,14 +75,12 @@ pub async fn unreached(conn: &mut Conn, share: ShareId) -> Result<Vec<Unreached>
     .bind(&DirectoryId::root_of(share).as_bytes()[..])
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Unreached {
-                id: bytes_as(row, "entry", "id")?,
-                parent: bytes_as(row, "entry", "parent_id")?,
-                name: bytes_as_option::<Vec<u8>>(row, "entry", "name")?,
-                is_directory: row.try_get("is_directory")?,
-            })
+    Ok(readable("entry", &rows, |row| {
+        Ok(Unreached {
+            id: bytes_as(row, "entry", "id")?,
+            parent: bytes_as(row, "entry", "parent_id")?,
+            name: bytes_as_option::<Vec<u8>>(row, "entry", "name")?,
+            is_directory: row.try_get("is_directory")?,
         })
-        .collect()
+    }))
 }

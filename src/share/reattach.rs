@@ -39,7 +39,7 @@ impl Shares {
         let mut conn = self.0.records.read().await?;
         let tickets = match only {
             Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
-            None => tickets::list(&mut conn, None).await?,
+            None => tickets::list(&mut conn).await?,
         };
         drop(conn);
         let mut all = Vec::new();
