@@ -16,6 +16,7 @@ pub mod checks;
 pub(crate) mod damage;
 pub mod digests;
 pub mod entries;
+pub mod extents;
 pub mod held;
 pub mod history;
 pub mod keyring;

@@ -324,6 +324,7 @@ impl Shares {
             digests: Default::default(),
             budget: Budget::new(settings.total_buffer),
             read_ahead: BlockBudget::new(settings.read_ahead),
+            layouts: crate::share::content::Layouts::default(),
             logins: Logins::default(),
             uploads: Registry::default(),
             chorus: Chorus::default(),

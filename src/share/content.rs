@@ -3,7 +3,7 @@
 //! Runs on the runtime for works. Every byte that it gives was authenticated; what was not stays inside.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::versions::{self, VersionRow};
@@ -12,13 +12,15 @@ use crate::share::{Error, House};
 use crate::store::{ObjectFile, StoreError};
 use crate::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD, segment_range};
 use crate::vault::{
-    ExtentIds, ExtentKey, ExtentOpener, FileKey, Manifest, Piece, SliceMap, VaultError, WrappedKey, extent,
+    ExtentIds, ExtentKey, ExtentOpener, FileKey, Manifest, Piece, Slice, SliceMap, VaultError, WrappedKey, extent,
 };
 
 /// Extents that a content keeps open.
 const OPEN_EXTENTS: usize = 4;
 /// Segments that are read at once.
 const BATCH: u64 = 8;
+/// A read of more pieces than this goes extent by extent.
+const SCATTERED: usize = 8;
 
 /// An extent's key.
 pub(crate) enum AccessKey {
@@ -41,13 +43,54 @@ pub(crate) struct ExtentAccess {
     pub(crate) place: ObjectPlace,
 }
 
+/// Where a version's bytes lie, and how they are opened.
+struct Layout {
+    map: SliceMap,
+    extents: HashMap<ObjectId, ExtentAccess>,
+}
+
+/// The layouts of versions that somebody reads: who opens one that is open already shares it, so that a version of many
+/// extents costs memory once and not for each handle. It holds nothing itself.
+#[derive(Default)]
+pub(crate) struct Layouts(Mutex<HashMap<(VersionId, [u8; 32]), Weak<Layout>>>);
+
+impl Layouts {
+    /// The layout of the version with this manifest, if somebody has it.
+    fn find(&self, version: VersionId, manifest: [u8; 32]) -> Option<Arc<Layout>> {
+        self.all().get(&(version, manifest))?.upgrade()
+    }
+
+    /// Shares a layout with who comes next, unless somebody else has done so meanwhile.
+    fn share(&self, version: VersionId, manifest: [u8; 32], layout: Arc<Layout>) -> Arc<Layout> {
+        let mut all = self.all();
+        if let Some(other) = all.get(&(version, manifest)).and_then(Weak::upgrade) {
+            return other;
+        }
+        // As often as there are twice as many as before, so that it costs nothing to speak of.
+        if all.len() == all.capacity() {
+            all.retain(|_, layout| layout.strong_count() > 0);
+        }
+        all.insert((version, manifest), Arc::downgrade(&layout));
+        layout
+    }
+
+    /// How many layouts somebody has.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.all().values().filter(|layout| layout.strong_count() > 0).count()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<(VersionId, [u8; 32]), Weak<Layout>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What can be read of a version.
 pub(crate) struct Content {
     house: Arc<House>,
     share: ShareId,
     artifact: ArtifactId,
-    map: SliceMap,
-    extents: HashMap<ObjectId, ExtentAccess>,
+    layout: Arc<Layout>,
     open: Mutex<VecDeque<(ObjectId, Arc<OpenExtent>)>>,
 }
 
@@ -87,6 +130,22 @@ pub(super) struct OpenExtent {
 }
 
 impl Content {
+    /// The content of an available version for who reads it, with everybody else who does.
+    pub(crate) async fn shared(house: &Arc<House>, keys: &ShareKeys, version: &VersionRow) -> Result<Self, Error> {
+        if let Some((_, hash)) = version.manifest
+            && let Some(layout) = house.layouts.find(version.id, hash)
+        {
+            // Who may read it has the key, and it must not be shredded.
+            house.file_key(keys, version).await?;
+            return Ok(Self::with_layout(house, keys.share, version.artifact, layout));
+        }
+        let (mut content, _, _) = Self::of_version(house, keys, version).await?;
+        if let Some((_, hash)) = version.manifest {
+            content.layout = house.layouts.share(version.id, hash, content.layout);
+        }
+        Ok(content)
+    }
+
     /// The content of an available version, as its manifest has it.
     pub(crate) async fn of_version(
         house: &Arc<House>,
@@ -121,12 +180,25 @@ impl Content {
         map: SliceMap,
         extents: HashMap<ObjectId, ExtentAccess>,
     ) -> Self {
-        Self { house: Arc::clone(house), share, artifact, map, extents, open: Mutex::default() }
+        Self::with_layout(house, share, artifact, Arc::new(Layout { map, extents }))
+    }
+
+    fn with_layout(house: &Arc<House>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
+        Self { house: Arc::clone(house), share, artifact, layout, open: Mutex::default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.layout, &other.layout)
     }
 
     /// Appends `length` bytes from `offset` on to `into`. The caller keeps the range inside the version.
     pub(crate) async fn read(&self, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
-        for piece in self.map.range(offset, length) {
+        let pieces = self.layout.map.range(offset, length);
+        if pieces.len() > SCATTERED {
+            return self.read_scattered(offset, length, &pieces, into).await;
+        }
+        for piece in pieces {
             match piece {
                 Piece::Hole { length, .. } => {
                     let zeros = usize::try_from(length).map_err(|_| StoreError::Short)?;
@@ -141,10 +213,46 @@ impl Content {
         Ok(())
     }
 
+    /// The same where there are many pieces: each extent is opened once, and each of its segments, however many of them
+    /// lie there.
+    async fn read_scattered(
+        &self,
+        offset: u64,
+        length: u64,
+        pieces: &[Piece],
+        into: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let place = |at: u64| usize::try_from(at).map_err(|_| StoreError::Short);
+        let start = into.len();
+        into.resize(start + place(length)?, 0);
+        let mut slices: Vec<Slice> = pieces.iter().filter_map(Piece::data).collect();
+        slices.sort_unstable_by_key(|slice| (slice.extent, slice.within));
+        let mut bytes = Vec::new();
+        for together in slices.chunk_by(|one, next| one.extent == next.extent) {
+            let extent = self.extent(together.first().ok_or(StoreError::Short)?.extent).await?;
+            // What is open of it: whole segments, from where to where.
+            let (mut from, mut to) = (0, 0);
+            for slice in together {
+                let end = slice.within.saturating_add(slice.length);
+                if slice.within < from || end > to {
+                    from = slice.within / SEGMENT as u64 * SEGMENT as u64;
+                    to = end.checked_next_multiple_of(SEGMENT as u64).unwrap_or(end).min(extent.length);
+                    bytes.clear();
+                    extent.read(from, to - from, &mut bytes)?;
+                }
+                let there = place(slice.within - from)?;
+                let source = bytes.get(there..there + place(slice.length)?).ok_or(StoreError::Short)?;
+                let at = start + place(slice.offset - offset)?;
+                into.get_mut(at..at + source.len()).ok_or(StoreError::Short)?.copy_from_slice(source);
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what reading from front to back does not touch: extents of which the version uses a part only.
     pub(crate) async fn check_unused_parts(&self) -> Result<(), Error> {
         let mut used: HashMap<ObjectId, u64> = HashMap::new();
-        for slice in self.map.slices() {
+        for slice in self.layout.map.slices() {
             *used.entry(slice.extent).or_default() += slice.length;
         }
         self.check(|id, length| used.get(id).is_none_or(|used| *used < length)).await
@@ -157,7 +265,7 @@ impl Content {
 
     async fn check(&self, which: impl Fn(&ObjectId, u64) -> bool) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        for (id, access) in self.extents.iter().filter(|(id, access)| which(id, access.length)) {
+        for (id, access) in self.layout.extents.iter().filter(|(id, access)| which(id, access.length)) {
             let extent = self.extent(*id).await?;
             let mut at = 0;
             while at < access.length {
@@ -172,7 +280,7 @@ impl Content {
 
     /// Where `length` bytes from `offset` on lie.
     pub(super) fn pieces(&self, offset: u64, length: u64) -> impl Iterator<Item = Piece> {
-        self.map.range(offset, length).into_iter()
+        self.layout.map.range(offset, length).into_iter()
     }
 
     /// An extent that the map names, checked and ready to be read.
@@ -181,7 +289,7 @@ impl Content {
             return Ok(Arc::clone(extent));
         }
         let access =
-            self.extents.get(&id).ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
+            self.layout.extents.get(&id).ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
         let source = match access.place {
             ObjectPlace::Store => Source::File(self.house.store.get(id)?),
             ObjectPlace::Records => {

@@ -78,8 +78,8 @@ impl Download {
         attributes: Attributes,
     ) -> Result<Self, Error> {
         let house = view.house();
-        let content = match Content::of_version(house, &reach.keys, version).await {
-            Ok((content, _, _)) => content,
+        let content = match Content::shared(house, &reach.keys, version).await {
+            Ok(content) => content,
             Err(error) => {
                 report_damage(house, &error, version.id, &reach.ticket).await;
                 return Err(error);

@@ -198,6 +198,7 @@ pub(crate) struct House {
     digests: Digests,
     pub(crate) budget: Budget,
     pub(crate) read_ahead: Arc<BlockBudget>,
+    pub(crate) layouts: content::Layouts,
     pub(crate) room: Room,
     /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
     pub(crate) works: Handle,
@@ -268,6 +269,7 @@ impl Shares {
             trail,
             budget: Budget::new(settings.total_buffer),
             read_ahead: BlockBudget::new(settings.read_ahead),
+            layouts: content::Layouts::default(),
             room: Room::of(data.objects(), &settings),
             logins: Logins::default(),
             uploads: Registry::default(),

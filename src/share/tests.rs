@@ -25,6 +25,7 @@ mod recovery;
 mod resend;
 mod rights;
 mod rotation;
+mod scattered;
 mod seeding;
 mod tree_model;
 

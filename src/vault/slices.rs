@@ -28,6 +28,16 @@ pub enum Piece {
     },
 }
 
+impl Piece {
+    /// The slice, if something was written there.
+    pub const fn data(&self) -> Option<Slice> {
+        match self {
+            Self::Data(slice) => Some(*slice),
+            Self::Hole { .. } => None,
+        }
+    }
+}
+
 impl Slice {
     /// The first byte of the file behind this slice.
     pub const fn end(&self) -> u64 {

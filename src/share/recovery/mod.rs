@@ -19,7 +19,7 @@ use shelf::Shelves;
 
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
-use crate::records::{Conn, entries, shelves, versions};
+use crate::records::{Conn, entries, extents, shelves, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::upload::{self, Repair};
 use crate::share::{Error, House, Shares};
@@ -170,9 +170,9 @@ impl Recovery<'_> {
                     }
                     Oddity::HalfShredded => {
                         survey::finish_shredding(tx.conn(), version.id).await?;
-                        for extent in versions::extents(tx.conn(), version.id).await? {
-                            versions::release_extent(tx.conn(), version.id, extent.id, now).await?;
-                        }
+                        let used = versions::extents(tx.conn(), version.id).await?;
+                        let used: Vec<ObjectId> = used.iter().map(|extent| extent.id).collect();
+                        extents::release(tx.conn(), version.id, &used, now).await?;
                         self.done.shredded += 1;
                         self.tell(tx.conn(), "version.shredded", &version.ticket, *version.id.as_bytes()).await?;
                     }

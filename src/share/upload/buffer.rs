@@ -163,6 +163,20 @@ impl Buffer {
         self.texts().enumerate().map(move |(number, text)| (offset + (number * SEGMENT) as u64, text))
     }
 
+    /// Plaintext bytes that it still takes.
+    pub(super) const fn room(&self) -> usize {
+        CHUNK - self.filled
+    }
+
+    /// `length` bytes of its text from `from` on, as they lie in segments.
+    pub(super) fn part(&self, from: u64, length: u64) -> impl Iterator<Item = &[u8]> {
+        let to = from.saturating_add(length);
+        self.texts_at(0).filter_map(move |(start, text)| {
+            let within = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(text.len());
+            text.get(within(from)..within(to)).filter(|part| !part.is_empty())
+        })
+    }
+
     /// The sealed form's room: whole segments, and behind them the unfilled one with its lead and trail.
     pub(super) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, usize) {
         let rest = self.filled % SEGMENT;

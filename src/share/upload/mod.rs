@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod registry;
 mod repair;
+mod rows;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod seeding;
 mod worker;
@@ -408,7 +409,7 @@ impl Start {
     /// Continues an unfinished version where STAT says that it ends.
     async fn resumed(view: &View, spot: &Spot, version: &VersionRow, mode: WriteMode) -> Result<Self, Error> {
         let keys = Arc::clone(&spot.reach.keys);
-        let file_key = view.house().file_key(&keys, version).await?;
+        let file_key = Arc::new(view.house().file_key(&keys, version).await?);
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
         let wrapped = WrappedKey::try_from(&wrapped[..])?;
         let progress = match &version.progress {
@@ -416,9 +417,11 @@ impl Start {
             None => Progress { digest: Digest::new(), map: SliceMap::new() },
         };
         let mut extents = HashMap::new();
-        for (id, wrapped, access) in view.house().recorded_extents(version, &file_key).await? {
-            let facts = (access.length, access.header_tag, access.place);
-            extents.insert(id, EndedExtent::recorded(id, facts, wrapped, Rows::Both));
+        // Each key is unwrapped when its extent is read: a long upload has many, and most of them nobody reads again.
+        for row in versions::extents(&mut *view.house().records.read().await?, version.id).await? {
+            let (facts, wrapped) =
+                ((row.length, row.header_tag, row.place), WrappedKey::try_from(&row.extent_key[..])?);
+            extents.insert(row.id, EndedExtent::recorded(row.id, facts, wrapped, Rows::Both));
         }
         let mut map = progress.map;
         // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
@@ -505,7 +508,7 @@ fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
         from_support: spot.from_support,
         artifact,
         version,
-        file_key,
+        file_key: Arc::new(file_key),
         wrapped,
         opened_at: Time::now(),
         has_entry: spot.entry.is_some(),

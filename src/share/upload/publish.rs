@@ -18,7 +18,7 @@ use crate::records::audit::Event;
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
 use crate::records::versions::{NewVersion, ProgressRow, Publication};
-use crate::records::{Conn, NewArtifact, entries, versions};
+use crate::records::{Conn, NewArtifact, entries, extents, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
 use crate::share::login::Who;
@@ -45,7 +45,7 @@ pub(super) struct Ledger {
     pub(super) from_support: bool,
     pub(super) artifact: ArtifactId,
     pub(super) version: VersionId,
-    pub(super) file_key: FileKey,
+    pub(super) file_key: Arc<FileKey>,
     pub(super) wrapped: WrappedKey,
     pub(super) opened_at: Time,
     /// Whether the entry and the version have their rows.
@@ -170,32 +170,6 @@ impl Ledger {
         Ok(number)
     }
 
-    /// Writes the rows of extents that have none yet.
-    async fn add_extents<'a>(
-        &self,
-        conn: &mut Conn,
-        house: &House,
-        extents: impl Iterator<Item = &'a EndedExtent>,
-    ) -> Result<(), Error> {
-        for extent in extents {
-            if extent.rows == Rows::None {
-                if !versions::reserve(conn, self.share(), extent.length, house.settings.share_bytes).await? {
-                    return Err(Refusal::QuotaExceeded.into());
-                }
-                if let Home::Memory(bytes) = &extent.home {
-                    versions::put_object(conn, extent.id, bytes).await?;
-                }
-                versions::add_extent(conn, self.share(), &extent.row()).await?;
-            }
-            if extent.rows != Rows::Both
-                && !versions::use_extent(conn, self.version, extent.id, extent.wrapped.as_bytes()).await?
-            {
-                return Err(Refusal::Shredded.into());
-            }
-        }
-        Ok(())
-    }
-
     /// Writes down how far it is: what is durable, and where it can be continued.
     pub(super) async fn write_progress(
         &mut self,
@@ -216,6 +190,8 @@ impl Ledger {
         let length = if incomplete { lane.length() } else { durable.end() };
         let stored: u64 = durable.slices().map(|slice| slice.length).sum();
         let used = durable.extents();
+        // What is not durable yet is no less in use.
+        let in_use = if extents.len() > used.len() { map.extents() } else { used.clone() };
         let progress = Progress { digest: hasher.at_or_below(at), map: durable };
         let sealed = progress.seal(&self.file_key, self.version, at)?;
         let state = if incomplete { VersionState::Incomplete } else { VersionState::Receiving };
@@ -223,6 +199,7 @@ impl Ledger {
         let mut tx = house.records.begin().await?;
         self.take_keys_in_force(tx.conn(), house).await?;
         let number = self.ensure_rows(tx.conn(), house, lane).await?;
+        self.release_unused(tx.conn(), extents, &in_use, house.clock.now()).await?;
         self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
         let row = ProgressRow {
             id: self.version,
@@ -251,6 +228,7 @@ impl Ledger {
         }
 
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
+        extents.retain(|id, extent| in_use.contains(id) || !extent.is_durable());
         Ok(())
     }
 
@@ -356,8 +334,8 @@ impl Ledger {
             if recorded != number {
                 return Err(Refusal::Fenced.into());
             }
-            self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
             self.release_unused(tx.conn(), extents, &used, house.clock.now()).await?;
+            self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
             if let Some(manifest) = inline {
                 versions::put_object(tx.conn(), object, manifest).await?;
             }
@@ -462,50 +440,6 @@ impl Ledger {
             transport: self.transport,
         }
     }
-
-    /// When an upload is over: what it left in the store without a row is doomed, so that no refused or failed upload fills
-    /// the disk.
-    pub(super) async fn abandon(
-        &mut self,
-        house: &House,
-        extents: &mut HashMap<ObjectId, EndedExtent>,
-    ) -> Result<(), Error> {
-        let mut orphans: Vec<ObjectId> = self.stored_manifest.take().into_iter().collect();
-        for extent in extents.values_mut().filter(|extent| extent.rows == Rows::None) {
-            if extent.settle().await.is_ok() && matches!(extent.home, Home::Store) {
-                orphans.push(extent.id);
-            }
-        }
-        if orphans.is_empty() {
-            return Ok(());
-        }
-        let mut tx = house.records.begin().await?;
-        for object in orphans {
-            versions::doom(tx.conn(), object, house.clock.now()).await?;
-        }
-        Ok(tx.commit().await?)
-    }
-
-    /// Lets go of extents that this version wrote and no longer uses.
-    async fn release_unused(
-        &self,
-        conn: &mut Conn,
-        extents: &HashMap<ObjectId, EndedExtent>,
-        used: &std::collections::BTreeSet<ObjectId>,
-        now: HouseTime,
-    ) -> Result<(), Error> {
-        for extent in extents.values().filter(|extent| !used.contains(&extent.id)) {
-            if extent.rows == Rows::None && matches!(extent.home, Home::Store) {
-                versions::reserve(conn, self.share(), extent.length, u64::MAX).await?;
-                versions::add_extent(conn, self.share(), &extent.row()).await?;
-            }
-            let has_row = extent.rows != Rows::None || matches!(extent.home, Home::Store);
-            if has_row {
-                versions::release_extent(conn, self.version, extent.id, now).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -550,9 +484,8 @@ pub(crate) async fn discard(
     if !versions::shred_unfinished(conn, version).await? {
         return Ok(());
     }
-    for extent in versions::extents(conn, version).await? {
-        versions::release_extent(conn, version, extent.id, now).await?;
-    }
+    let used: Vec<ObjectId> = versions::extents(conn, version).await?.iter().map(|extent| extent.id).collect();
+    extents::release(conn, version, &used, now).await?;
     let subject = Subject { actor, ticket: Some(ticket), id: Some(*version.as_bytes()) };
     Ok(audit::write(conn, "version.discarded", subject, &json!({})).await?)
 }

@@ -3,12 +3,16 @@
 //! One task per upload, on the runtime for works; but a small new file is worked on where its CLOSE waits (`cot`). It ends when the upload is published, cut or failed, and nothing that
 //! was promised depends on its session any more.
 
+mod compact;
+mod gather;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::gather::{Gathered, SMALL};
 use super::buffer::{Buffer, CHUNK};
 use super::extents::EndedExtent;
 use super::hasher::Hasher;
@@ -21,15 +25,19 @@ use crate::model::{ObjectId, Refusal};
 use crate::share::content::{AccessKey, Content, ExtentAccess};
 use crate::share::space::Promise;
 use crate::share::{Error, House};
-use crate::vault::manifest::MAX_SLICES;
 use crate::vault::{HashOrigin, Piece, Slice, SliceMap};
 
 /// See [`Worker::little`].
 const LITTLE: u64 = 32 << 10;
 /// How long the rows of an upload may be owed after OPEN.
 const OWED: Duration = Duration::from_secs(1);
-/// How long small extents may wait here for the records, which take them many at a time.
+/// How long small extents and gathered pieces may wait here for the records, which take them many at a time.
 const SMALL_OWED: Duration = Duration::from_millis(500);
+/// Slices by which the records are asked half a second less often.
+const LONG_MAP: usize = 1024;
+/// Small pieces that get an extent each before the others are gathered: most uploads have no more, and their last bytes need
+/// not be copied for it.
+const ALONE: u32 = 8;
 /// Zeros that a CLOSE may fill in: those that a sparse file leaves out, and those by which a client made a file longer. They
 /// are hashed at the CLOSE, at some seconds for each GiB.
 const MOST_ZEROS: u64 = 4 << 30;
@@ -58,6 +66,16 @@ pub(super) struct Worker {
     /// After the jobs so far.
     holds: Holds,
     open: HashMap<u64, Writing>,
+    /// Small pieces that are to become one extent.
+    gathered: Option<Gathered>,
+    /// Small pieces that came so far, up to [`ALONE`].
+    small: u32,
+    /// How many slices the map may have before it is compacted.
+    most_slices: usize,
+    /// Whether something came since all of it was made durable and written down.
+    changed: bool,
+    /// What can be read back of it, until something changes.
+    readable: Option<Content>,
     /// On the disk.
     room: Promise,
     has_no_room: bool,
@@ -96,12 +114,17 @@ impl Worker {
             length: start.length(),
             ledger: start.ledger,
             copies: start.copies,
+            most_slices: compact::first_limit(start.map.end()),
             map: start.map,
             extents: start.extents,
             hasher: Hasher::from(start.digest),
             origin: start.origin,
             holds: start.holds,
             open: HashMap::new(),
+            gathered: None,
+            small: 0,
+            changed: false,
+            readable: None,
             room,
             has_no_room: false,
             syncing: Vec::new(),
@@ -149,6 +172,11 @@ impl Worker {
     /// Before the first change: copies what the upload begins with and cannot share.
     async fn begin_change(&mut self) -> Result<(), Error> {
         self.holds = Holds::Changed;
+        if !self.changed {
+            // Before the rows of its many extents are owed.
+            self.keep_short().await?;
+        }
+        (self.changed, self.readable) = (true, None);
         let Some(Copies { content, length }) = self.copies.take() else { return Ok(()) };
         let mut at = 0;
         while at < length {
@@ -164,7 +192,7 @@ impl Worker {
     async fn step(&mut self) -> Option<Result<(), Error>> {
         let owed = self.owes_rows().then_some(self.opened + OWED);
         let landing = (!self.syncing.is_empty()).then(|| Instant::now() + LANDING);
-        let small = self.small_since.map(|since| since + SMALL_OWED);
+        let small = self.small_since.map(|since| since + self.small_owed());
         let until = [owed, landing, small].into_iter().flatten().min();
         match self.lane.next_job(self.house.settings.checkpoint, until).await {
             None => Some(self.tick().await),
@@ -215,15 +243,23 @@ impl Worker {
         self.holds.is_new() && !self.lane.is_recorded()
     }
 
+    /// How long what is small may wait: longer where each writing down is a long map.
+    fn small_owed(&self) -> Duration {
+        let times = u32::try_from(self.map.slices().len() / LONG_MAP).unwrap_or(u32::MAX).saturating_add(1);
+        SMALL_OWED.saturating_mul(times).min(self.house.settings.checkpoint.max(SMALL_OWED))
+    }
+
     /// Nothing else to do: extents that have become durable are written down, and rows that are owed.
     async fn tick(&mut self) -> Result<(), Error> {
         let owed = self.owes_rows() && self.opened.elapsed() >= OWED;
-        let small = self.small_since.is_some_and(|since| since.elapsed() >= SMALL_OWED);
+        let small = self.small_since.is_some_and(|since| since.elapsed() >= self.small_owed());
         if self.syncing.is_empty() && !owed && !small {
-            return Ok(());
+            return self.keep_short().await;
         }
+        self.seal_gathered().await?;
         self.settle_all().await?;
-        self.write_progress(false).await
+        self.write_progress(false).await?;
+        self.keep_short().await
     }
 
     async fn data(&mut self, run: u64, offset: u64, buffer: Buffer, ends: bool) -> Result<(), Error> {
@@ -235,12 +271,21 @@ impl Worker {
         self.begin_change().await?;
         self.close_small_gap(offset).await?;
         let buffer = self.house.chorus.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
+        let is_small = ends && buffer.filled() < SMALL && !self.open.contains_key(&run);
+        if is_small && self.small >= ALONE {
+            return self.gather(offset, buffer).await;
+        }
+        self.small += u32::from(is_small);
+        let length = buffer.filled() as u64;
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.is_in(offset, length)) {
+            // What is older must lie below.
+            self.seal_gathered().await?;
+        }
         let extent = match self.open.entry(run) {
             std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::hash_map::Entry::Vacant(none) => none.insert(Writing::new(self.ledger.begin_extent()?)),
         };
         let (id, within, last_is_sealed) = (extent.id, extent.length, ends && !buffer.is_full());
-        let length = buffer.filled() as u64;
         // With nothing else to do it is quicker to do it here than to wake another thread.
         let aside = !ends && self.lane.has_jobs();
         extent.take(&self.house, buffer, ends, aside).await?;
@@ -252,25 +297,27 @@ impl Worker {
             self.end_run(run, last_is_sealed).await?;
         }
         self.reap().await?;
-        if self.map.slices().len() > MAX_SLICES {
-            self.compact().await?;
-        }
-        Ok(())
+        self.keep_short().await
     }
 
     /// Ends a run's extent, if it has one.
     async fn end_run(&mut self, run: u64, last_is_sealed: bool) -> Result<(), Error> {
-        if let Some(extent) = self.open.remove(&run) {
-            let ended = extent.end(&self.house, last_is_sealed).await?;
-            self.hasher.keep();
-            if ended.is_durable() {
-                // Small, and kept here until the records take it, many at a time.
-                self.small_since.get_or_insert_with(Instant::now);
-            } else {
-                self.syncing.push(ended.id);
-            }
-            self.extents.insert(ended.id, ended);
+        match self.open.remove(&run) {
+            Some(extent) => self.end_extent(extent, last_is_sealed).await,
+            None => Ok(()),
         }
+    }
+
+    async fn end_extent(&mut self, extent: Writing, last_is_sealed: bool) -> Result<(), Error> {
+        let ended = extent.end(&self.house, last_is_sealed).await?;
+        self.hasher.keep();
+        if ended.is_durable() {
+            // Small, and kept here until the records take it, many at a time.
+            self.small_since.get_or_insert_with(Instant::now);
+        } else {
+            self.syncing.push(ended.id);
+        }
+        self.extents.insert(ended.id, ended);
         Ok(())
     }
 
@@ -303,6 +350,7 @@ impl Worker {
 
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
         self.begin_change().await?;
+        self.seal_gathered().await?;
         // What was cut off before without ever having been written is a hole still, however long the file becomes again.
         let end = std::mem::replace(&mut self.length, length);
         self.hasher.go_back(length);
@@ -324,16 +372,19 @@ impl Worker {
     }
 
     /// Ends all extents and waits until everything is durable and written down. The records have all of it already if
-    /// nothing was sent.
+    /// nothing was sent since the last time.
     async fn checkpoint(&mut self) -> Result<(), Error> {
-        if !self.holds.is_new() {
+        if !self.holds.is_new() || (!self.changed && self.lane.is_recorded()) {
             return Ok(());
         }
         self.end_all().await?;
-        self.write_progress(false).await
+        self.write_progress(false).await?;
+        self.changed = false;
+        Ok(())
     }
 
     async fn end_all(&mut self) -> Result<(), Error> {
+        self.seal_gathered().await?;
         let runs: Vec<u64> = self.open.keys().copied().collect();
         for run in runs {
             self.end_run(run, false).await?;
@@ -360,7 +411,8 @@ impl Worker {
     }
 
     async fn write_progress(&mut self, incomplete: bool) -> Result<(), Error> {
-        self.small_since = None;
+        self.small_since = self.small_since.filter(|_| self.gathered.is_some());
+        self.readable = None;
         self.ledger
             .write_progress(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, incomplete)
             .await
@@ -370,27 +422,33 @@ impl Worker {
         let left = self.lane.length().saturating_sub(offset);
         let mut bytes = Vec::new();
         let left = left.min(length as u64);
-        match &self.copies {
-            Some(copies) => copies.content.read(offset, left, &mut bytes).await?,
-            None => self.content(&self.map)?.read(offset, left, &mut bytes).await?,
+        if let Some(copies) = &self.copies {
+            copies.content.read(offset, left, &mut bytes).await?;
+            return Ok(bytes);
         }
+        let content = match self.readable.take() {
+            Some(content) => content,
+            None => self.content(self.map.clone()),
+        };
+        content.read(offset, left, &mut bytes).await?;
+        self.readable = Some(content);
         Ok(bytes)
     }
 
     /// What can be read of it now by this map: everything that was recorded.
-    fn content(&self, map: &SliceMap) -> Result<Content, Error> {
+    fn content(&self, map: SliceMap) -> Content {
         let mut extents = HashMap::new();
-        for extent in self.extents.values() {
-            let key = self.ledger.file_key.unwrap_extent_key(self.ledger.version, extent.id, &extent.wrapped)?;
+        for extent in map.extents().iter().filter_map(|id| self.extents.get(id)) {
+            let by = Arc::clone(&self.ledger.file_key);
             let access = ExtentAccess {
-                key: AccessKey::Unwrapped(key),
+                key: AccessKey::Wrapped { key: extent.wrapped, version: self.ledger.version, by },
                 header_tag: extent.header_tag,
                 length: extent.length,
                 place: extent.place(),
             };
             extents.insert(extent.id, access);
         }
-        Ok(Content::new(&self.house, self.ledger.share(), self.ledger.artifact, map.clone(), extents))
+        Content::new(&self.house, self.ledger.share(), self.ledger.artifact, map, extents)
     }
 
     /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the
@@ -402,6 +460,7 @@ impl Worker {
             if there {
                 self.checkpoint().await?;
                 self.catch_up(offset).await?;
+                (self.changed, self.readable) = (true, None);
             }
         }
         Ok(())
@@ -413,7 +472,7 @@ impl Worker {
             return Ok(());
         }
         self.origin = HashOrigin::ReRead;
-        let content = self.content(&self.map)?;
+        let content = self.content(self.map.clone());
         let mut bytes = Vec::new();
         while self.hasher.front() < to {
             let front = self.hasher.front();
@@ -425,38 +484,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Copies everything into fresh extents, because the map has more slices than a manifest may hold. The old map stands
-    /// until the new one is whole.
-    async fn compact(&mut self) -> Result<(), Error> {
-        self.checkpoint().await?;
-        let mut stretches: Vec<(u64, u64)> = Vec::new();
-        for slice in self.map.slices() {
-            match stretches.last_mut() {
-                Some((_, end)) if *end == slice.offset => *end = slice.end(),
-                _ => stretches.push((slice.offset, slice.end())),
-            }
-        }
-        if stretches.len() > MAX_SLICES / 2 {
-            return Err(Refusal::TooScattered.into());
-        }
-        let content = self.content(&self.map)?;
-        let mut fresh = SliceMap::new();
-        for (start, end) in stretches {
-            let mut at = start;
-            while at < end {
-                let length = self.house.settings.extent_bytes.min(end - at);
-                let extent = self.write_aside(length, Some((&content, at))).await?;
-                fresh.lay(Slice { offset: at, length, extent, within: 0 });
-                at += length;
-            }
-        }
-        self.map = fresh;
-        self.checkpoint().await
-    }
-
     /// Writes one extent that is no part of any run: a copy of what `source` holds from an offset on, or zeros. It is
     /// durable when this returns.
     async fn write_aside(&mut self, length: u64, source: Option<(&Content, u64)>) -> Result<ObjectId, Error> {
+        self.changed = true;
         let mut extent = self.ledger.begin_extent()?;
         let (mut done, mut last_is_sealed, mut bytes) = (0, false, Vec::new());
         while done < length {
@@ -529,12 +560,13 @@ impl Worker {
             self.write_progress(true).await?;
             return Err(Refusal::Incomplete.into());
         }
+        let most = compact::most_slices(length);
+        if self.map.slices().len() > most {
+            self.compact(most).await?;
+        }
         if self.hasher.front() < length {
             self.write_progress(false).await?;
             self.catch_up(length).await?;
-        }
-        if self.map.slices().len() > MAX_SLICES {
-            self.compact().await?;
         }
         self.ledger.publish(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, self.origin).await
     }

@@ -1,0 +1,88 @@
+//! The rows of an upload's extents: added once they are durable, let go when the map does not use them any more.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::extents::{EndedExtent, Home, Rows};
+use super::publish::Ledger;
+use crate::model::{HouseTime, ObjectId, Refusal};
+use crate::records::versions::ExtentRow;
+use crate::records::{Conn, extents, versions};
+use crate::share::{Error, House};
+
+impl Ledger {
+    /// Writes the rows of extents that have none yet.
+    pub(super) async fn add_extents<'a>(
+        &self,
+        conn: &mut Conn,
+        house: &House,
+        owed: impl Iterator<Item = &'a EndedExtent>,
+    ) -> Result<(), Error> {
+        let (mut bytes, mut objects, mut fresh, mut used) = (0, Vec::new(), Vec::new(), Vec::<ExtentRow>::new());
+        for extent in owed.filter(|extent| extent.rows != Rows::Both) {
+            let row = extent.row();
+            if extent.rows == Rows::None {
+                bytes += extent.length;
+                if let Home::Memory(bytes) = &extent.home {
+                    objects.push((extent.id, &bytes[..]));
+                }
+                fresh.push(row.clone());
+            }
+            used.push(row);
+        }
+        if !fresh.is_empty() && !versions::reserve(conn, self.share(), bytes, house.settings.share_bytes).await? {
+            return Err(Refusal::QuotaExceeded.into());
+        }
+        extents::put_objects(conn, &objects).await?;
+        extents::add(conn, self.share(), &fresh).await?;
+        if extents::use_by(conn, self.version, &used).await? { Ok(()) } else { Err(Refusal::Shredded.into()) }
+    }
+
+    /// Lets go of extents that this version wrote and that are not `used` any more.
+    pub(super) async fn release_unused(
+        &self,
+        conn: &mut Conn,
+        all: &HashMap<ObjectId, EndedExtent>,
+        used: &BTreeSet<ObjectId>,
+        now: HouseTime,
+    ) -> Result<(), Error> {
+        let (mut bytes, mut fresh, mut unused) = (0, Vec::new(), Vec::new());
+        for extent in all.values().filter(|extent| !used.contains(&extent.id)) {
+            // What has no row is counted in first: what is released is counted out.
+            if extent.rows == Rows::None && matches!(extent.home, Home::Store) {
+                bytes += extent.length;
+                fresh.push(extent.row());
+            }
+            if extent.rows != Rows::Extent && (extent.rows == Rows::Both || matches!(extent.home, Home::Store)) {
+                unused.push(extent.id);
+            }
+        }
+        if !fresh.is_empty() {
+            versions::reserve(conn, self.share(), bytes, u64::MAX).await?;
+            extents::add(conn, self.share(), &fresh).await?;
+        }
+        Ok(extents::release(conn, self.version, &unused, now).await?)
+    }
+
+    /// When an upload is over: what it left in the store without a row is doomed, so that no refused or failed upload fills
+    /// the disk.
+    pub(super) async fn abandon(
+        &mut self,
+        house: &House,
+        all: &mut HashMap<ObjectId, EndedExtent>,
+    ) -> Result<(), Error> {
+        let mut orphans: Vec<ObjectId> = self.stored_manifest.take().into_iter().collect();
+        for extent in all.values_mut().filter(|extent| extent.rows == Rows::None) {
+            if extent.settle().await.is_ok() && matches!(extent.home, Home::Store) {
+                orphans.push(extent.id);
+            }
+        }
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let mut tx = house.records.begin().await?;
+        for object in orphans {
+            versions::doom(tx.conn(), object, house.clock.now()).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
