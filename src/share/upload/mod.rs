@@ -321,7 +321,7 @@ pub(crate) async fn open(
     ended: u64,
 ) -> Result<Option<Upload>, Error> {
     let place = directory_of(&spot)?;
-    let room = view.house().room.promise()?;
+    let room = view.house().room.promise(view.login().user())?;
     let start = Start::of(view, &spot, mode).await?;
     let artifact = start.ledger.artifact;
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
