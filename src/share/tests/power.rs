@@ -183,6 +183,14 @@ async fn send(view: &View, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice
             upload.sync().await?;
         }
     }
+    if dice.roll(4) == 0 {
+        // Some of it again, backwards and in small pieces.
+        let from = usize::try_from(dice.roll(most as u64 + 1)).unwrap_or(0);
+        for (number, part) in bytes[from..most].chunks(700).enumerate().collect::<Vec<_>>().into_iter().rev().take(40) {
+            upload.begin_write((from + number * 700) as u64, part.len() as u64).await?;
+            upload.write(part).await?;
+        }
+    }
     if ends { upload.close().await } else { Ok(()) }
 }
 

@@ -203,6 +203,53 @@ async fn what_an_upload_under_way_has_compacted_is_let_go() {
     all_intact(&shares).await;
 }
 
+/// What is written down of an upload at any moment can be continued: its map and its SHA-256 state speak of the same bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let mut upload = view.open_write(&path("f"), NEW).await.unwrap();
+    // So long that what is behind the front is not hashed at once.
+    let (mut numbers, mut bytes, mut looks) = (Numbers(5), pattern(9 << 20, 0), 0);
+    write(&mut upload, 0, &bytes).await;
+    for round in 1..4_u8 {
+        // Here and there, the first byte first: the hash goes on from it. The others push it on to the worker.
+        for number in 0..20 {
+            let at = if number == 0 { 0 } else { numbers.below(bytes.len()) };
+            bytes[at] ^= 0xff;
+            write(&mut upload, at as u64, &bytes[at..=at]).await;
+        }
+        // On at the end, while the extent before lands on the disk.
+        let part = pattern(1_000_000, round);
+        write(&mut upload, bytes.len() as u64, &part).await;
+        bytes.extend(part);
+        looks += u32::from(check_unfinished(&view).await);
+    }
+    assert!(looks > 0);
+    upload.close().await.unwrap();
+    assert!(get(&view, "f").await.unwrap() == bytes);
+    all_intact(&shares).await;
+}
+
+/// Checks what is written down of the one unfinished version. False if there is none yet.
+async fn check_unfinished(view: &View) -> bool {
+    let row = async || {
+        let mut conn = view.house().records.read().await.unwrap();
+        let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
+        let row = versions::of_share(&mut conn, ticket.share).await.unwrap().pop();
+        row.filter(|row| row.progress.is_some()).map(|row| (ticket.share, row))
+    };
+    loop {
+        let Some((share, version)) = row().await else { return false };
+        let outcome = crate::share::upload::check_unfinished(view.house(), share, &version).await;
+        let Err(error) = outcome else { return true };
+        assert!(!error.to_string().contains("SHA-256"), "{error}");
+        // It goes on meanwhile, and lets go of what it does not need any more.
+        assert!(row().await.is_some_and(|(_, now)| now.progress != version.progress), "{error}");
+    }
+}
+
 /// READ and fsync write nothing down where nothing has changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reading_back_what_was_written_down_writes_nothing() {

@@ -14,6 +14,9 @@ use crate::share::audit::{self, Subject};
 use crate::share::{Error, House};
 use crate::vault::{Digest, SliceMap, VaultError};
 
+/// Bytes that are read at once.
+const READ: u64 = 1 << 20;
+
 /// What came of an unfinished version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repair {
@@ -128,6 +131,7 @@ pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version
     if !is_resume_point(version.resumable_at, end) || progress.digest.hashed() > end {
         return Err(VaultError::Malformed { what: "an end that the map does not have" }.into());
     }
+    let (mut digest, hashed) = (Digest::new(), progress.digest);
     let content = crate::share::content::Content::new(
         house,
         share,
@@ -135,5 +139,19 @@ pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version
         progress.map,
         extents.into_iter().map(|(id, _, access)| (id, access)).collect(),
     );
-    content.check_everything().await
+    content.check_everything().await?;
+    // What continues it goes on from there.
+    let mut bytes = Vec::new();
+    while digest.hashed() < hashed.hashed() {
+        bytes.clear();
+        let at = digest.hashed();
+        content.read(at, READ.min(hashed.hashed() - at), &mut bytes).await?;
+        digest.update(&bytes);
+    }
+    if digest.finish() == hashed.finish() {
+        Ok(())
+    } else {
+        Err(VaultError::Tampered { what: "the SHA-256 state of an unfinished upload, which is not that of its bytes" }
+            .into())
+    }
 }

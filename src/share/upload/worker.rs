@@ -411,8 +411,9 @@ impl Worker {
     }
 
     async fn write_progress(&mut self, incomplete: bool) -> Result<(), Error> {
-        self.small_since = self.small_since.filter(|_| self.gathered.is_some());
-        self.readable = None;
+        // What was gathered is hashed already, so the map that is written down beside the hash must have it.
+        self.seal_gathered().await?;
+        (self.small_since, self.readable) = (None, None);
         self.ledger
             .write_progress(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, incomplete)
             .await
