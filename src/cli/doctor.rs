@@ -126,7 +126,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
         report.add("space", space(root));
     }
     let served = served(data);
-    if there && data.records().exists() {
+    if there && !data.is_none() {
         kek(report, data, config);
         match Shares::open(data.clone(), server::share_settings(config)).await {
             Ok(shares) => {

@@ -14,6 +14,7 @@ mod devices;
 mod doctor;
 mod engineer;
 mod failure;
+mod init;
 mod key;
 mod lifecycle;
 mod notice;
@@ -97,6 +98,8 @@ struct Common {
 enum Command {
     /// Run the server until SIGTERM or SIGINT
     Serve,
+    /// Make a data directory with the KEK and the host keys that lie there already; without them it needs no command
+    Init,
     /// Show the whole trip, from an upload to the engineer's mail, in a temporary directory
     Demo(demo::Arguments),
     /// Customers with a contract
@@ -161,6 +164,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
     let desk = Desk { data: DataDirectory::at(&common.data), config, output };
     match command {
         Command::Serve => serve::run(&desk),
+        Command::Init => init::run(&desk),
         Command::Config(command) => config::run(&command, common, &desk),
         Command::Organisation(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
         Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
@@ -207,7 +211,7 @@ impl Desk {
     fn work(&self, begin: Begin, work: impl AsyncFnOnce(&Shares) -> Result<(), Failure>) -> Result<(), Failure> {
         let root = self.data.root();
         // A mistyped --data would otherwise become a second, empty house with a key of its own.
-        if begin == Begin::No && !self.data.records().exists() {
+        if begin == Begin::No && self.data.is_none() {
             return Err(Failure::new(format!(
                 "{} is no data directory; name the right one with --data, or begin with 'tacdrop organisation add'",
                 root.display()
@@ -267,6 +271,7 @@ mod tests {
     fn the_words_of_the_command_line_stay() {
         for line in [
             "tacdrop serve",
+            "tacdrop init",
             "tacdrop --data d --config c --json serve",
             "tacdrop demo --file f --keep",
             "tacdrop organisation add ACME --name N --contract 1",

@@ -85,6 +85,10 @@ id!(
     /// A notice to people about a share.
     NoticeId
 );
+id!(
+    /// A house of data: its records, its keyring and its store bear the same one, and no other house's.
+    HouseId
+);
 
 impl DirectoryId {
     /// The root directory of a share.

@@ -17,7 +17,7 @@ pub mod time;
 pub mod transport;
 pub mod word;
 
-pub use id::{ArtifactId, DirectoryId, NoticeId, ObjectId, ShareId, VersionId};
+pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, VersionId};
 pub use language::Language;
 pub use name::{FileName, NameError};
 pub use network::{LastDay, Network};

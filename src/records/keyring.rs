@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, CheckpointRow};
+use super::bond::{self, Found};
 use super::{Conn, RecordsError, bytes_as, open_copy, open_sqlite};
 use crate::model::{ShareId, Time};
 
@@ -90,6 +91,33 @@ impl Keyring {
     /// If it cannot be read.
     pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
         Ok(Self { pool: open_copy(path, 1).await? })
+    }
+
+    /// Opens the keyring at `path` to look at it: nothing is made and nothing is brought up to date. It counts as empty if
+    /// it knows no KEK.
+    ///
+    /// # Errors
+    /// If it is no database, or cannot be read.
+    pub async fn look(path: &Path) -> Result<Found<Self>, RecordsError> {
+        let Some(options) = bond::options(path) else { return Ok(bond::nothing_at(path)) };
+        let pool =
+            SqlitePoolOptions::new().max_connections(1).acquire_timeout(super::BUSY).connect_with(options).await?;
+        let keyring = Self { pool };
+        let is_empty =
+            !bond::has_table(&mut *keyring.pool.acquire().await?, "kek").await? || keyring.keks().await?.is_empty();
+        if is_empty {
+            keyring.close().await;
+            return Ok(Found::Empty);
+        }
+        Ok(Found::There(keyring))
+    }
+
+    /// The signatures of the newest checkpoints of the audit trail, at most `most`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn newest_checkpoints(&self, most: u32) -> Result<Vec<Vec<u8>>, RecordsError> {
+        bond::newest_checkpoints(&mut *self.pool.acquire().await?, most).await
     }
 
     /// Writes a consistent copy of it to `path`, which must not exist or be empty. Others may write meanwhile.

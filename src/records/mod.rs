@@ -11,6 +11,7 @@ pub mod aliases;
 pub mod audit;
 pub mod backup;
 mod batch;
+pub mod bond;
 pub mod checks;
 #[cfg(test)]
 pub(crate) mod damage;
@@ -73,6 +74,9 @@ pub enum RecordsError {
     /// No space on the database's disk. Temporary.
     #[error("the database has no space left")]
     Full,
+    /// The file is not a sound database. Permanent.
+    #[error("it is not a sound database: {0}")]
+    Damaged(String),
     /// A row holds what this version of tacdrop cannot read.
     #[error("a row of {table} holds a value that cannot be read: {why}")]
     Unreadable {
@@ -99,6 +103,8 @@ impl From<sqlx::Error> for RecordsError {
             match database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
                 Some(5 | 6) => return Self::Busy,
                 Some(13) => return Self::Full,
+                // 11 CORRUPT, 26 NOTADB.
+                Some(11 | 26) => return Self::Damaged(database.message().to_owned()),
                 _ => {}
             }
         }

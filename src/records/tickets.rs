@@ -188,14 +188,6 @@ pub async fn assigned(
     Ok((tickets, ended))
 }
 
-/// Whether there is any share at all.
-///
-/// # Errors
-/// If the database fails.
-pub async fn any(conn: &mut Conn) -> Result<bool, RecordsError> {
-    Ok(sqlx::query("SELECT 1 AS found FROM ticket LIMIT 1").fetch_optional(conn).await?.is_some())
-}
-
 /// Replaces the token: the generation goes up, by which sessions of the old one are found and ended.
 ///
 /// # Errors

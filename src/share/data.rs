@@ -1,13 +1,18 @@
 //! The data directory: what lies where in it, who may use it, and how it comes to be.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::share::Error;
+use crate::share::kek::sync_above;
 
 /// Keeps everybody out of a data directory while a backup is restored into it.
 pub(crate) const RESTORING: &str = "restoring";
+/// Lies in a data directory from before the first piece of its house is made until all are there: a beginning that was cut
+/// is told from a house that has lost something.
+const BEGINNING: &str = "beginning";
 
 /// The fact that remembers which host key old devices have seen.
 pub const LEGACY_HOST_KEY: &str = "legacy_host_key_fingerprint";
@@ -69,34 +74,77 @@ impl DataDirectory {
         self.root.join("notices")
     }
 
-    /// Makes the databases' files before SQLite does, so that only the server may read them; SQLite gives its own files
-    /// beside them the same mode.
-    pub(crate) fn make_databases(&self) -> Result<(), Error> {
+    /// Makes the directories that are missing.
+    pub(crate) fn make_directories(&self) -> Result<(), Error> {
+        make_private(&self.keys())?;
+        make_private(&self.objects())
+    }
+
+    /// Says durably that a house begins here, and makes the databases' files before SQLite does, so that only the server may
+    /// read them; SQLite gives its own files beside them the same mode.
+    pub(crate) fn begin(&self) -> Result<(), Error> {
+        let mark = self.root.join(BEGINNING);
+        private_file(&mark)?.sync_all().map_err(Error::file(&mark))?;
+        sync_above(&mark).map_err(Error::file(&mark))?;
         for path in [self.records(), self.keyring()] {
             private_file(&path)?;
         }
         Ok(())
     }
 
-    /// Makes what is missing and waits for anybody else who does. The lock is held as long as the file lives.
+    /// Whether a house has begun here and is not whole yet.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.root.join(BEGINNING).exists()
+    }
+
+    /// Says durably that the house is whole.
+    pub(crate) fn begun(&self) -> Result<(), Error> {
+        let mark = self.root.join(BEGINNING);
+        match fs::remove_file(&mark) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other.and_then(|()| sync_above(&mark)).map_err(Error::file(&mark)),
+        }
+    }
+
+    /// Whether there is nothing at all that a command could work with.
+    pub fn is_none(&self) -> bool {
+        !self.records().exists() && !self.keyring().exists() && !self.objects().exists()
+    }
+
+    /// Waits for everybody who opens this directory, if anybody ever has. The lock is held as long as the file lives.
+    pub(crate) fn lock_if_there(&self) -> Result<Option<File>, Error> {
+        self.refuse_half_restored()?;
+        let path = self.root.join("lock");
+        match OpenOptions::new().write(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => self.locked(other.map_err(Error::file(path))?).map(Some),
+        }
+    }
+
+    /// Makes the directory and its lock, and waits for anybody else who does.
     pub(crate) fn lock_for_opening(&self) -> Result<File, Error> {
+        self.refuse_half_restored()?;
+        make_private(&self.root)?;
+        // What is made in it later is durable only if the directory itself is.
+        for directory in [&self.root, &self.root.join("..")] {
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(Error::file(directory))?;
+        }
+        self.locked(private_file(&self.root.join("lock"))?)
+    }
+
+    fn locked(&self, file: File) -> Result<File, Error> {
+        file.lock().map_err(Error::file(self.root.join("lock")))?;
+        Ok(file)
+    }
+
+    fn refuse_half_restored(&self) -> Result<(), Error> {
         if self.root.join(RESTORING).exists() {
             return Err(Error::operator(format!(
                 "a restore into {} was not finished; empty it and run 'tacdrop restore' again",
                 self.root.display()
             )));
         }
-        make_private(&self.root)?;
-        make_private(&self.keys())?;
-        make_private(&self.objects())?;
-        // What is made in it later is durable only if the directory itself is.
-        for directory in [&self.root, &self.root.join("..")] {
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(Error::file(directory))?;
-        }
-        let path = self.root.join("lock");
-        let file = private_file(&path)?;
-        file.lock().map_err(Error::file(path))?;
-        Ok(file)
+        Ok(())
     }
 
     /// Says that a backup is taken: no object is removed meanwhile. It ends with the process that holds it.

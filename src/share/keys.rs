@@ -104,7 +104,7 @@ pub(crate) struct Cabinet {
 }
 
 impl Cabinet {
-    /// Opens the keyring with the KEK at `path`. A KEK is made only if `fresh`: an empty keyring, and no share anywhere.
+    /// Opens the keyring with the KEK at `path`. A KEK is made only if `fresh`: no piece of a house is there.
     pub(crate) async fn open(path: &Path, keyring: Keyring, records: Records, fresh: bool) -> Result<Self, Error> {
         let keks = match Keks::load(path, &keyring).await? {
             Some(keks) => keks,

@@ -24,8 +24,10 @@ mod listing;
 mod load;
 mod location;
 mod login;
+mod opening;
 mod outbox;
 mod outlet;
+mod pieces;
 mod place;
 mod points;
 mod read_ahead;
@@ -88,14 +90,16 @@ pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 
-use crate::model::{Algorithm, TemporaryNames};
-use crate::records::{Keyring, Records, people, tickets};
+use crate::model::{Algorithm, HouseId, TemporaryNames};
+use crate::records::{Keyring, Records, bond, people};
 use crate::store::Disk;
 use audit::Trail;
 use clock::HouseClock;
 use digests::Digests;
 use keys::Cabinet;
 use login::Logins;
+use opening::Places;
+use pieces::{Occasion, Verdict};
 use points::Points;
 use read_ahead::BlockBudget;
 use sidecars::Sidecars;
@@ -214,7 +218,16 @@ impl Shares {
     /// # Errors
     /// A sentence that says what is in the way.
     pub async fn open(data: DataDirectory, settings: Settings) -> Result<Self, Error> {
-        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), false, None).await
+        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Command, None).await
+    }
+
+    /// Makes a data directory with the keys that the operator has laid there: a KEK, host keys. Without any, the first
+    /// [`Shares::open`] makes one by itself.
+    ///
+    /// # Errors
+    /// A sentence that says what is in the way; a house that is there already, whole or in part, is.
+    pub async fn init(data: DataDirectory, settings: Settings) -> Result<Self, Error> {
+        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Init, None).await
     }
 
     /// Opens a data directory to serve it. `works` is the runtime for hashing, sealing and object I/O; `wake` is called
@@ -228,13 +241,13 @@ impl Shares {
         works: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, Error> {
-        Self::open_with(data, settings, works, wake, true, None).await
+        Self::open_with(data, settings, works, wake, Occasion::Serve, None).await
     }
 
     /// Serves with the objects of a simulated machine.
     #[cfg(test)]
     pub(crate) async fn serve_on(data: DataDirectory, settings: Settings, store: Disk) -> Result<Self, Error> {
-        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), true, Some(store)).await
+        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Serve, Some(store)).await
     }
 
     async fn open_with(
@@ -242,21 +255,34 @@ impl Shares {
         settings: Settings,
         works: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
-        serve: bool,
+        occasion: Occasion,
         store: Option<Disk>,
     ) -> Result<Self, Error> {
-        let opening = data.lock_for_opening()?;
+        let serve = occasion == Occasion::Serve;
+        let places = Places {
+            data: &data,
+            kek: settings.kek.clone().unwrap_or_else(|| data.kek()),
+            store: store.clone().unwrap_or_else(|| Disk::at(&data.objects())),
+        };
+        let (opening, verdict) = places.enter(occasion).await?;
         let serving = if serve { Some(data.lock_for_serving()?) } else { None };
-        data.make_databases()?;
+        let (begins, house) = match verdict {
+            Verdict::Begin => (true, None),
+            Verdict::Open(house) => (false, house),
+        };
+        data.make_directories()?;
+        if begins {
+            data.begin()?;
+        }
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
-        let fresh = !tickets::any(&mut *records.read().await?).await?;
-        let kek = settings.kek.clone().unwrap_or_else(|| data.kek());
-        let keys = Cabinet::open(&kek, keyring, records.clone(), fresh).await?;
+        let keys = Cabinet::open(&places.kek, keyring, records.clone(), begins).await?;
         let store = match store {
             Some(store) => store,
             None => Disk::open(&data.objects())?,
         };
+        opening::tie(&records, &keys, &store, house, begins || serve).await?;
+        data.begun()?;
         let clock = HouseClock::open(&records, serve).await?;
         let points = Arc::new(Points::default());
         let trail = Trail::open(&records, &keys, Arc::clone(&points)).await?;
@@ -340,6 +366,14 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         people::set_fact(tx.conn(), name, value).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// The id of the house, by which its pieces know each other.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn house_id(&self) -> Result<Option<HouseId>, Error> {
+        Ok(bond::house(&mut *self.0.records.read().await?).await?)
     }
 
     /// Whether this process serves the data directory.

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::model::HouseId;
 use crate::records::backup::{self, Needed};
+use crate::records::bond::{Found, RecordsLook};
 use crate::records::{Keyring, Records};
 use crate::share::backup::{
     BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
@@ -17,7 +19,10 @@ use crate::share::backup::{
 };
 use crate::share::data::RESTORING;
 use crate::share::kek::{self, matching, sync_above, write_new};
+use crate::share::opening::{HOUSE_PURPOSE, related, sealed_house};
+use crate::share::pieces::agree;
 use crate::share::{DataDirectory, Error, Settings, Shares, Verification};
+use crate::store::Disk;
 
 /// What a restore did.
 #[derive(Debug, Clone, Serialize)]
@@ -69,7 +74,7 @@ impl BackupPlace {
         mut progress: impl FnMut(BackupProgress),
     ) -> Result<RestoredBackup, Error> {
         let contents = self.check().await?;
-        let key = self.find_kek(data, settings, kek).await?;
+        let (key, house) = self.find_kek(data, settings, kek).await?;
         empty_directory(data.root())?;
 
         let mark = data.root().join(RESTORING);
@@ -98,6 +103,9 @@ impl BackupPlace {
         make_shelves(&data.objects())?;
         for_each_object(&mut conn, &mut each).await?;
         sync_shelves(&data.objects())?;
+        if let Some(house) = house {
+            Disk::open(&data.objects())?.mark(house)?;
+        }
         drop(conn);
         records.close().await;
         keyring.close().await;
@@ -170,13 +178,14 @@ impl BackupPlace {
         Ok(contents)
     }
 
-    /// Proves that the KEK opens the keyring. None if it lies where the settings say, so that nothing is to be put there.
+    /// Proves that the KEK opens the keyring, and that keyring and records are of one house. No KEK if it lies where the
+    /// settings say, so that nothing is to be put there; no house if the backup is from before there were ids.
     async fn find_kek(
         &self,
         data: &DataDirectory,
         settings: &Settings,
         given: Option<&Path>,
-    ) -> Result<Option<crate::vault::Kek>, Error> {
+    ) -> Result<(Option<crate::vault::Kek>, Option<HouseId>), Error> {
         let file = match (given, settings.kek.as_deref()) {
             (Some(_), Some(set)) => {
                 return Err(Error::operator(format!(
@@ -196,7 +205,7 @@ impl BackupPlace {
         let keyring = Keyring::open_copy(&self.keyring_file()).await?;
         let known = keyring.keks().await?;
         let counts = keyring.counts().await?;
-        keyring.close().await;
+        let sealed = keyring.server_key(HOUSE_PURPOSE).await?;
         let newest = known.first().map_or(0, |row| row.generation);
         let cut = counts.iter().any(|(generation, shares, server)| *generation < newest && shares + server > 0);
         if cut || matching(&known, &key).is_none_or(|row| row.generation != newest) {
@@ -206,7 +215,21 @@ impl BackupPlace {
                 file.display()
             )));
         }
-        Ok(given.is_some().then_some(key))
+        let in_keyring = sealed.map(|row| sealed_house(&key, &row)).transpose()?;
+        let Found::There(mut records) = RecordsLook::open(&self.records_file()).await? else {
+            return Err(Error::operator(format!("{} holds no records", self.records_file().display())));
+        };
+        let (in_records, related) = (records.house().await?, related(&mut records, &keyring).await?);
+        records.close().await?;
+        keyring.close().await;
+        let house = agree(in_records, in_keyring, related).map_err(|_| {
+            Error::operator(format!(
+                "{} is the keyring of another house than {}; name the keyring's backup that belongs to it with --keyring",
+                self.keyring_file().display(),
+                self.records_file().display()
+            ))
+        })?;
+        Ok((given.is_some().then_some(key), house))
     }
 }
 

@@ -4,11 +4,18 @@
 //! name is whole and durable. What a crash leaves in `ROOT/new/` was never promised to anybody and is removed at start.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::model::ObjectId;
+use crate::model::{HouseId, ObjectId};
 use crate::store::StoreError;
 use crate::store::medium::{Item, Medium, Opened};
+
+/// The file that says which house the store belongs to: the id's digits and a line feed. It travels with the objects, as
+/// their file system may be mounted by itself.
+const MARK: &str = "house";
+/// The digits in it.
+const MARK_LENGTH: usize = 32;
 
 /// The store on a local disk. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -18,6 +25,11 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// The store at `root` as it is, to look at it; nothing is made.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), medium: Medium::System }
+    }
+
     /// Opens the store at `root`, making its directory if there is none.
     ///
     /// # Errors
@@ -58,6 +70,53 @@ impl Disk {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// Which house the store says it belongs to; one of before there were ids says nothing.
+    ///
+    /// # Errors
+    /// If the mark cannot be read, or is none.
+    pub fn house(&self) -> Result<Option<HouseId>, StoreError> {
+        let file = match self.medium.open(&self.root.join(MARK)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let mut text = [0; MARK_LENGTH];
+        let known = file.read_exact_at(&mut text, 0).ok().and_then(|()| std::str::from_utf8(&text).ok()?.parse().ok());
+        known.map(Some).ok_or_else(|| {
+            let why = format!("{} is not the id of a house", self.root.join(MARK).display());
+            StoreError::Io(std::io::Error::new(ErrorKind::InvalidData, why))
+        })
+    }
+
+    /// Says durably which house the store belongs to.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn mark(&self, house: HouseId) -> Result<(), StoreError> {
+        let temporary = self.unfinished().join(MARK);
+        match self.medium.remove(&temporary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let file = self.medium.create_new(&temporary)?;
+        file.write_all_at(format!("{house}\n").as_bytes(), 0)?;
+        file.sync_data()?;
+        self.medium.rename(&temporary, &self.root.join(MARK))?;
+        Ok(self.medium.sync_directory(&self.root)?)
+    }
+
+    /// Whether there is any object.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub fn holds_any(&self) -> Result<bool, StoreError> {
+        for first in 0..=u8::MAX {
+            if !self.shelf(first)?.objects.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Begins a new object.
@@ -134,7 +193,9 @@ impl Disk {
             item.is_directory && item.path.file_name().and_then(|n| n.to_str()).is_some_and(|n| shelves.contains(n))
         };
         let items = self.medium.items(&self.root)?;
-        let mut foreign: Vec<_> = items.into_iter().filter(|item| !is_shelf(item)).map(|item| item.path).collect();
+        let is_mark = |item: &Item| item.is_file && item.path.file_name().is_some_and(|name| name == MARK);
+        let is_foreign = |item: &Item| !is_shelf(item) && !is_mark(item);
+        let mut foreign: Vec<_> = items.into_iter().filter(is_foreign).map(|item| item.path).collect();
         foreign.sort_unstable();
         Ok(foreign)
     }
@@ -285,6 +346,25 @@ mod tests {
         assert!(store.shelf(1).unwrap().objects.is_empty());
         assert_eq!(store.beside_the_shelves().unwrap(), [directory.path().join("README")]);
         assert_eq!((store.length(id(0xff)).unwrap(), store.length(id(1)).unwrap()), (Some(1), None));
+    }
+
+    #[test]
+    fn a_store_knows_its_house_and_looking_makes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("objects");
+        let look = Disk::at(&root);
+        assert!(look.house().unwrap().is_none() && !look.holds_any().unwrap() && !root.exists());
+        let store = Disk::open(&root).unwrap();
+        let house = HouseId::from_bytes([7; 16]);
+        // What a crash has left of another try.
+        fs::write(root.join("new").join(MARK), b"x").unwrap();
+        store.mark(house).unwrap();
+        assert_eq!((look.house().unwrap(), look.holds_any().unwrap()), (Some(house), false));
+        assert!(store.beside_the_shelves().unwrap().is_empty() && store.sweep_unfinished().unwrap() == 0);
+        store.put(id(0xff), b"1").unwrap();
+        assert!(look.holds_any().unwrap());
+        fs::write(root.join(MARK), b"").unwrap();
+        assert!(look.house().is_err(), "a mark that says nothing is no leave to make another");
     }
 
     #[test]

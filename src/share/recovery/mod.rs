@@ -111,14 +111,7 @@ pub(crate) async fn scan(house: &Arc<House>) -> Result<Recovered, Error> {
 /// An empty store under records that need it is a file system that was not mounted: nothing is marked as damaged for that.
 async fn refuse_empty_store(house: &Arc<House>) -> Result<(), Error> {
     let store = house.store.clone();
-    let is_empty = off(house, move || {
-        for first in 0..=u8::MAX {
-            if !store.shelf(first)?.objects.is_empty() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    });
+    let is_empty = off(house, move || Ok(!store.holds_any()?));
     if is_empty.await? && shelves::needs_at_least(&mut *house.records.read().await?, ENOUGH_TO_TELL).await? {
         return Err(Error::operator(format!(
             "{} holds none of the encrypted objects that the records speak of; mount their file system or restore them. If \

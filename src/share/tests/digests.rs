@@ -209,7 +209,7 @@ async fn shredding_takes_the_digests_along_and_none_comes_after_it() {
     let opened = view.open_read(&path("f")).await.unwrap();
     let version = {
         let mut conn = shares.0.records.read().await.unwrap();
-        let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
+        let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
         crate::records::versions::of_share(&mut conn, ticket.share).await.unwrap().remove(0).id
     };
     let row = async || rows::of_version(&mut shares.0.records.read().await.unwrap(), version, Md5).await.unwrap();
