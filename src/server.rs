@@ -122,7 +122,13 @@ async fn run(
     let waker = Waker::new();
     let wake = waker.clone();
     let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
-    let host_key = host_key(&shares).await?;
+    let host_key = match host_key(&shares).await {
+        Ok(key) => key,
+        Err(error) => {
+            shares.close().await;
+            return Err(error);
+        }
+    };
     let address = config.server.listen;
     let listener = bind(address, "server.listen").await?;
     let bound = listener.local_addr()?;

@@ -58,7 +58,13 @@ impl Places<'_> {
         let mut records = RecordsLook::open(&records_file).await.map_err(unusable(&records_file))?;
         let keyring = Keyring::look(&keyring_file).await.map_err(unusable(&keyring_file))?;
         let host_key = self.data.host_key().exists() || self.data.legacy_host_key().exists();
-        let mark = self.store.house()?;
+        let mark = self.store.house().map_err(|error| {
+            let objects = self.data.objects();
+            Error::operator(format!(
+                "{} does not say which house's objects it holds ({error}); restore the file 'house' in it from its backup",
+                objects.display()
+            ))
+        })?;
         let mut pieces = Pieces {
             records: database(&records),
             keyring: database(&keyring),

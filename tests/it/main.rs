@@ -27,6 +27,7 @@ mod names;
 mod notices;
 mod orders;
 mod paths;
+mod pieces;
 mod receipts;
 mod resume;
 mod scp;

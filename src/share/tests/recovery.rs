@@ -439,7 +439,7 @@ async fn a_store_that_is_not_mounted_damages_nothing() {
     let refused = Shares::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
     let said = refused.err().unwrap().to_string();
     assert!(said.contains("mount their file system"), "{said}");
-    fs::remove_dir_all(&objects).unwrap();
+    assert!(!objects.exists(), "what is to be mounted there is not made up");
     fs::rename(objects.with_extension("away"), &objects).unwrap();
     let shares = fixture.open().await;
     hold(&shares, &[("XT-1/f".to_owned(), digest(&pattern(9 << 20, 1)))].into(), &[]).await;

@@ -44,8 +44,8 @@ async fn desk(shares: &Shares) -> Shares {
 /// Objects by path: inode, time of the last change, bytes.
 fn objects(shares: &Shares) -> BTreeMap<PathBuf, (u64, i64, Vec<u8>)> {
     let mut objects = BTreeMap::new();
-    for shelf in std::fs::read_dir(shares.data().objects()).unwrap() {
-        for file in std::fs::read_dir(shelf.unwrap().path()).unwrap() {
+    for shelf in std::fs::read_dir(shares.data().objects()).unwrap().map(|shelf| shelf.unwrap().path()) {
+        for file in std::fs::read_dir(&shelf).into_iter().flatten() {
             let path = file.unwrap().path();
             let facts = std::fs::metadata(&path).unwrap();
             let bytes = std::fs::read(&path).unwrap();
@@ -221,8 +221,8 @@ async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
     assert!(shares.rotate_kek(Some(&given), |_, _| ()).await.is_err());
     write(&"5a".repeat(32));
     let done = shares.rotate_kek(Some(&given), |_, _| ()).await.unwrap();
-    // The share's, and the server's for tokens, receipts and the audit trail.
-    assert_eq!((done.generation, done.keys), (2, 4));
+    // The share's, the server's for tokens, receipts and the audit trail, and the house's id.
+    assert_eq!((done.generation, done.keys), (2, 5));
     assert_eq!(std::fs::read_to_string(shares.data().kek()).unwrap().trim(), "5a".repeat(32));
     assert!(shares.rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
     assert!(!shares.data().keys().join("kek.next").exists());
@@ -289,7 +289,7 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     let status = shares.key_status(Some(&word("XT-1"))).await.unwrap();
     assert!(status.left.is_empty(), "{status:?}");
     let kek: Vec<_> = status.kek.iter().map(|line| (line.generation, line.share_keys, line.server_keys)).collect();
-    assert_eq!(kek, [(1, 0, 0), (2, 2, 3)]);
+    assert_eq!(kek, [(1, 0, 0), (2, 2, 4)]);
     let share = status.share.unwrap();
     assert_eq!((share.in_force, share.in_keyring, share.versions.len()), (3, vec![3], 1));
     all_intact(&shares).await;
