@@ -129,7 +129,9 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
     let keys = shares.0.keys.share(share).await.unwrap();
     let (mut lines, mut locations) = (Vec::new(), Vec::new());
     for (_, id) in &there {
-        let way = way_of(&mut *shares.0.records.read().await.unwrap(), &keys, id).await.unwrap();
+        let mut conn = shares.0.records.read().await.unwrap();
+        let way = way_of(&mut conn, &keys, id).await.unwrap();
+        drop(conn);
         lines.push(address.fetch_command(&word("anna"), &ticket, &typeable(&way)));
         locations.push(openable(&way));
     }
