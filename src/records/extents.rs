@@ -72,22 +72,15 @@ static LET_GO: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 const UNUSED: &str = "NOT EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = extent.id)";
+/// As [`versions::drop_unused`] dooms one.
 static DOOM: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| {
-        let ids = rows(count, 1, 1, "#1");
+        let ids = rows(count, 2, 1, "#1");
         format!(
-            "INSERT INTO doomed (object_id, place, since) SELECT id, place, $1 FROM extent WHERE id IN ({ids}) AND {UNUSED}"
-        )
-    })
-});
-/// All of them are of one share, as they are one version's.
-static COUNT_OUT: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::of(|count| {
-        let ids = rows(count, 0, 1, "#1");
-        format!(
-            "UPDATE ticket SET stored_bytes = stored_bytes - \
-             (SELECT COALESCE(SUM(length), 0) FROM extent WHERE id IN ({ids}) AND {UNUSED}) \
-             WHERE share_id = (SELECT share_id FROM extent WHERE id IN ({ids}) LIMIT 1)"
+            "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
+             SELECT id, place, $1, share_id, length, \
+             CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $2 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
+             FROM extent WHERE id IN ({ids}) AND {UNUSED}"
         )
     })
 });
@@ -169,7 +162,8 @@ pub async fn use_by(conn: &mut Conn, version: VersionId, mut extents: &[ExtentRo
     Ok(true)
 }
 
-/// Ends a version's use of extents of its share. Those that no other version uses are doomed.
+/// Ends a version's use of extents of its share. Those that no other version uses are doomed, and count until they
+/// are forgotten.
 ///
 /// # Errors
 /// If the database fails.
@@ -187,11 +181,10 @@ pub async fn release(
     }
     while let Some((some, later)) = split(extents) {
         let count = some.len();
-        match (LET_GO.query(count), DOOM.query(count), COUNT_OUT.query(count), FORGET.query(count)) {
-            (Some(let_go), Some(doom), Some(count_out), Some(forget)) => {
+        match (LET_GO.query(count), DOOM.query(count), FORGET.query(count)) {
+            (Some(let_go), Some(doom), Some(forget)) => {
                 ids(let_go.bind(version.as_bytes().to_vec()), some).execute(&mut *conn).await?;
-                ids(doom.bind(now.millis()), some).execute(&mut *conn).await?;
-                ids(count_out, some).execute(&mut *conn).await?;
+                ids(doom.bind(now.millis()).bind(version.as_bytes().to_vec()), some).execute(&mut *conn).await?;
                 ids(forget, some).execute(&mut *conn).await?;
             }
             _ => {

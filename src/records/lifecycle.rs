@@ -213,7 +213,7 @@ pub async fn mark_shredded(conn: &mut Conn, file: &[u8; 16], now: Time) -> Resul
 }
 
 /// Takes the key of a version away, with everything that only this key opens; extents that no other version uses, and its
-/// manifest, are doomed. With `untouched_since` only of an unfinished one that was not touched after that. False if it is
+/// manifest, are doomed, and count as its share's until they are forgotten. With `untouched_since` only of an unfinished one that was not touched after that. False if it is
 /// none of these, or has no key any more: then nothing has changed.
 ///
 /// # Errors
@@ -247,16 +247,9 @@ pub async fn shred(
     }
     // What only this version uses; in few statements, as a version may have a hundred thousand extents.
     sqlx::query(
-        "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT COALESCE(SUM(x.length), 0) FROM extent_use u \
-         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use o \
-         WHERE o.extent_id = x.id AND o.version_id <> $1)) WHERE share_id = (SELECT e.share_id FROM entry e \
-         JOIN version v ON v.entry_id = e.id WHERE v.id = $1)",
-    )
-    .bind(version)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "INSERT INTO doomed (object_id, place, since) SELECT x.id, x.place, $2 FROM extent_use u \
+        "INSERT INTO doomed (object_id, place, since, share_id, length, unread) SELECT x.id, x.place, $2, x.share_id, \
+         x.length, CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $1 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
+         FROM extent_use u \
          JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use o \
          WHERE o.extent_id = x.id AND o.version_id <> $1)",
     )

@@ -255,7 +255,9 @@ pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
     let rows = sqlx::query(
         "SELECT t.reference, t.share_id, t.stored_bytes, t.names, COALESCE(x.bytes, 0) AS real_bytes, \
          COALESCE(e.names, 0) AS real_names FROM ticket t \
-         LEFT JOIN (SELECT share_id, SUM(length) AS bytes FROM extent GROUP BY share_id) x ON x.share_id = t.share_id \
+         LEFT JOIN (SELECT share_id, SUM(length) AS bytes FROM (SELECT share_id, length FROM extent UNION ALL \
+         SELECT share_id, length FROM doomed WHERE share_id IS NOT NULL) y GROUP BY share_id) x \
+         ON x.share_id = t.share_id \
          LEFT JOIN (SELECT share_id, COUNT(*) AS names FROM entry WHERE parent_id IS NOT NULL \
          AND replaced_at IS NULL AND withdrawn_at IS NULL GROUP BY share_id) e ON e.share_id = t.share_id \
          WHERE t.stored_bytes <> COALESCE(x.bytes, 0) OR t.names <> COALESCE(e.names, 0) ORDER BY t.reference",
@@ -297,7 +299,8 @@ pub async fn lineage(conn: &mut Conn, entry: &[u8; 16], most: u32) -> Result<Vec
 /// If the database fails.
 pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
     sqlx::query(
-        "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0), \
+        "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0) \
+         + COALESCE((SELECT SUM(length) FROM doomed WHERE share_id = $1), 0), \
          names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
          AND withdrawn_at IS NULL) WHERE share_id = $1",
     )

@@ -402,7 +402,7 @@ pub async fn extents(conn: &mut Conn, version: VersionId) -> Result<Vec<ExtentRo
         .collect()
 }
 
-/// Ends a version's use of an extent. If no other version uses it, the extent is doomed.
+/// Ends a version's use of an extent. If no other version uses it, the extent is doomed; it counts until it is forgotten.
 ///
 /// # Errors
 /// If the database fails.
@@ -417,29 +417,31 @@ pub async fn release_extent(
         .bind(&extent.as_bytes()[..])
         .execute(&mut *conn)
         .await?;
-    drop_unused(conn, extent, now).await
+    drop_unused(conn, extent, Some(version), now).await
 }
 
-/// Dooms an extent that no version uses. One that is used stays as it is.
+/// Dooms an extent that no version uses, of which `last` was the last one to use it. One that is used stays as it is. It
+/// counts as its share's until it is forgotten.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn drop_unused(conn: &mut Conn, extent: ObjectId, now: HouseTime) -> Result<(), RecordsError> {
+pub async fn drop_unused(
+    conn: &mut Conn,
+    extent: ObjectId,
+    last: Option<VersionId>,
+    now: HouseTime,
+) -> Result<(), RecordsError> {
     let id = &extent.as_bytes()[..];
+    // A version without a digest was never whole, so nobody is in the middle of a download of it.
     sqlx::query(
-        "INSERT INTO doomed (object_id, place, since) SELECT id, place, $2 FROM extent WHERE id = $1 \
-         AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)",
+        "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
+         SELECT x.id, x.place, $2, x.share_id, x.length, \
+         CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $3 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
+         FROM extent x WHERE x.id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)",
     )
     .bind(id)
     .bind(now.millis())
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM extent WHERE id = $1) \
-         WHERE share_id = (SELECT share_id FROM extent WHERE id = $1 \
-         AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1))",
-    )
-    .bind(id)
+    .bind(last.map(|version| version.as_bytes().to_vec()))
     .execute(&mut *conn)
     .await?;
     sqlx::query("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)")
@@ -449,17 +451,67 @@ pub async fn drop_unused(conn: &mut Conn, extent: ObjectId, now: HouseTime) -> R
     Ok(())
 }
 
-/// Says that nobody needs an object of the store that has no row.
+/// Says that nobody needs an object of the store that has no row. It counts as its share's with this many plaintext bytes,
+/// over the share's limit if need be, as it lies on the disk already.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn doom(conn: &mut Conn, object: ObjectId, now: HouseTime) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO doomed (object_id, place, since) VALUES ($1, 'store', $2) ON CONFLICT DO NOTHING")
-        .bind(&object.as_bytes()[..])
-        .bind(now.millis())
-        .execute(conn)
-        .await?;
+pub async fn doom(
+    conn: &mut Conn,
+    object: ObjectId,
+    share: ShareId,
+    bytes: u64,
+    now: HouseTime,
+) -> Result<(), RecordsError> {
+    let done = sqlx::query(
+        "INSERT INTO doomed (object_id, place, since, share_id, length, unread) VALUES ($1, 'store', $2, $3, $4, 1) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&object.as_bytes()[..])
+    .bind(now.millis())
+    .bind(&share.as_bytes()[..])
+    .bind(signed(bytes))
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() > 0 {
+        reserve(conn, share, bytes, u64::MAX).await?;
+    }
     Ok(())
+}
+
+/// Doomed objects of a share that may go at once, at most `most`: none of them was ever part of something that could be
+/// downloaded.
+///
+/// # Errors
+/// If the database fails.
+pub async fn doomed_unread(
+    conn: &mut Conn,
+    share: ShareId,
+    most: u32,
+) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
+    let rows = sqlx::query(
+        "SELECT d.object_id, d.place FROM doomed d WHERE d.share_id = $1 AND d.unread = 1 \
+         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
+         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
+         ORDER BY d.object_id LIMIT $2",
+    )
+    .bind(&share.as_bytes()[..])
+    .bind(i64::from(most))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
+}
+
+/// How many plaintext bytes a share counts that go as soon as it needs the room.
+///
+/// # Errors
+/// If the database fails.
+pub async fn unread_bytes(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
+    let row = sqlx::query("SELECT COALESCE(SUM(length), 0) AS bytes FROM doomed WHERE share_id = $1 AND unread = 1")
+        .bind(&share.as_bytes()[..])
+        .fetch_one(conn)
+        .await?;
+    unsigned(&row, "doomed", "bytes")
 }
 
 /// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after all is not among them.
@@ -484,13 +536,20 @@ pub async fn doomed(
     rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
 }
 
-/// Forgets a doomed object, and its bytes where they lie here.
+/// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share no longer counts it.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn forget(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
     let id = &object.as_bytes()[..];
     sqlx::query("DELETE FROM object WHERE id = $1").bind(id).execute(&mut *conn).await?;
+    sqlx::query(
+        "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
+         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)",
+    )
+    .bind(id)
+    .execute(&mut *conn)
+    .await?;
     sqlx::query("DELETE FROM doomed WHERE object_id = $1").bind(id).execute(conn).await?;
     Ok(())
 }

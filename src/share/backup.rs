@@ -328,6 +328,7 @@ impl Shares {
             logins: Logins::default(),
             uploads: Registry::default(),
             chorus: Chorus::default(),
+            removing: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(true),
             store: Disk::open(&data.objects())?,
             data,

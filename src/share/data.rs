@@ -116,7 +116,7 @@ impl DataDirectory {
         self.refuse_half_restored()?;
         let path = self.root.join("lock");
         match OpenOptions::new().write(true).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             other => self.locked(other.map_err(Error::file(path))?).map(Some),
         }
     }

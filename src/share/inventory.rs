@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, FileName, NoticeState, ObjectPlace, ShareId, SharePath, Time, Transport,
-    Verdict, VersionState, Word,
+    Algorithm, ArtifactId, DirectoryId, FileName, NoticeState, ShareId, SharePath, Time, Transport, Verdict,
+    VersionState, Word,
 };
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
@@ -336,41 +335,6 @@ impl Shares {
             }
         }
         Ok(verifications)
-    }
-
-    /// Removes objects that have been doomed for at least `age`, and says how many. None while a backup is taken.
-    ///
-    /// # Errors
-    /// If the records or the store fail.
-    pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
-        const AT_ONCE: u32 = 1000;
-        // A backup may need what became useless since it began.
-        let Some(_removing) = self.0.data.lock_for_removal()? else { return Ok(0) };
-        let before = self.0.clock.now().plus(Duration::from_millis(1)).minus(age);
-        let objects = versions::doomed(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
-        if objects.is_empty() {
-            return Ok(0);
-        }
-        let (store, doomed) = (self.0.store.clone(), objects.clone());
-        let gone = self.0.works.spawn_blocking(move || {
-            // One that cannot be removed stays doomed; the others do not wait for it.
-            let mut gone = Vec::with_capacity(doomed.len());
-            for (object, place) in doomed {
-                match if place == ObjectPlace::Store { store.delete(object) } else { Ok(()) } {
-                    Ok(()) => gone.push(object),
-                    Err(error) => tracing::warn!(%object, %error, "an object that nobody needs cannot be removed"),
-                }
-            }
-            gone
-        });
-        let gone = gone.await.unwrap_or_default();
-        self.0.points.pass("sweep.objects-deleted");
-        let mut tx = self.0.records.begin().await?;
-        for object in &gone {
-            versions::forget(tx.conn(), *object).await?;
-        }
-        tx.commit().await?;
-        Ok(gone.len())
     }
 
     /// The notices of one ticket or of all, oldest first.

@@ -208,6 +208,8 @@ pub(crate) struct House {
     pub(crate) works: Handle,
     /// Called when a notice was queued.
     wake: Box<dyn Fn() + Send + Sync>,
+    /// Held by the one who removes objects: the lock among processes is asked for, not waited for.
+    removing: tokio::sync::Mutex<()>,
     draining: AtomicBool,
     serving: Option<std::fs::File>,
 }
@@ -302,6 +304,7 @@ impl Shares {
             chorus: Chorus::default(),
             sidecars: Sidecars::default(),
             digests: Digests::default(),
+            removing: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
             data,
             settings,

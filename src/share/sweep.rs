@@ -5,17 +5,21 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::model::{HouseTime, ObjectId, ObjectPlace};
+use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::shelves;
 use crate::records::versions;
 use crate::share::audit::{self, Subject};
-use crate::share::{Error, Shares};
+use crate::share::{Error, House, Shares};
 use crate::store::StoreError;
 
 /// How long an object stays after nobody needs it any more: who has begun to read it may end.
 const DOOMED_FOR: Duration = Duration::from_secs(3600);
 /// Objects that are looked at at once.
 const PAGE: u32 = 1000;
+/// How often an upload that needs room asks whether objects may be removed ...
+const TRIES: usize = 10;
+/// ... and how long it waits in between.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// What was removed, or would be.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,6 +87,19 @@ impl Shares {
         Ok(swept)
     }
 
+    /// Removes objects that have been doomed for at least `age`, and says how many. None while a backup is taken.
+    ///
+    /// # Errors
+    /// If the records or the store fail.
+    pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
+        let _turn = self.0.removing.lock().await;
+        // A backup may need what became useless since it began.
+        let Some(_removing) = self.0.data.lock_for_removal()? else { return Ok(0) };
+        let before = self.0.clock.now().plus(Duration::from_millis(1)).minus(age);
+        let objects = versions::doomed(&mut *self.0.records.read().await?, before, PAGE).await?;
+        self.0.remove(objects).await
+    }
+
     /// Dooms what has been in quarantine for long enough. What a row knows by now is left alone.
     async fn doom_strays(&self, actor: &'static str) -> Result<u64, Error> {
         let mut doomed = 0;
@@ -117,5 +134,52 @@ impl Shares {
             ids.into_iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + store.length(id)?.unwrap_or(0)))
         });
         Ok(sum.await.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??)
+    }
+}
+
+impl House {
+    /// Removes what counts against a share and was never part of anything that could be downloaded: what uploads have left
+    /// behind that were begun anew, or came to nothing. Whether there was anything; nothing goes while a backup is taken.
+    ///
+    /// # Errors
+    /// If the records or the store fail.
+    pub(crate) async fn make_room(&self, share: ShareId) -> Result<bool, Error> {
+        let _turn = self.removing.lock().await;
+        for _ in 0..TRIES {
+            if let Some(_removing) = self.data.lock_for_removal()? {
+                let objects = versions::doomed_unread(&mut *self.records.read().await?, share, PAGE).await?;
+                return Ok(self.remove(objects).await? > 0);
+            }
+            // A command that sweeps holds it for moments, a backup for long.
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        }
+        Ok(false)
+    }
+
+    /// Removes objects that nobody needs, and says how many. The caller holds the lock for it.
+    async fn remove(&self, objects: Vec<(ObjectId, ObjectPlace)>) -> Result<usize, Error> {
+        if objects.is_empty() {
+            return Ok(0);
+        }
+        let store = self.store.clone();
+        let gone = self.works.spawn_blocking(move || {
+            // One that cannot be removed stays doomed; the others do not wait for it.
+            let mut gone = Vec::with_capacity(objects.len());
+            for (object, place) in objects {
+                match if place == ObjectPlace::Store { store.delete(object) } else { Ok(()) } {
+                    Ok(()) => gone.push(object),
+                    Err(error) => tracing::warn!(%object, %error, "an object that nobody needs cannot be removed"),
+                }
+            }
+            gone
+        });
+        let gone = gone.await.unwrap_or_default();
+        self.points.pass("sweep.objects-deleted");
+        let mut tx = self.records.begin().await?;
+        for object in &gone {
+            versions::forget(tx.conn(), *object).await?;
+        }
+        tx.commit().await?;
+        Ok(gone.len())
     }
 }

@@ -20,6 +20,7 @@ mod paths;
 mod places;
 mod points;
 mod power;
+mod quota;
 mod reattach;
 mod recovery;
 mod resend;

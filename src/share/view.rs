@@ -374,7 +374,9 @@ impl View {
             Some(reach) => {
                 let mut conn = self.house().records.read().await?;
                 let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
-                ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes))
+                // What goes as soon as somebody needs the room is no less free.
+                let to_go = versions::unread_bytes(&mut conn, reach.keys.share).await?;
+                ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
             }
         };
         let free = self.house().room.free()?.min(most.saturating_sub(stored));
@@ -457,7 +459,10 @@ impl View {
                 }
                 self.check_new_file(path, &spot)?;
                 shape::check_new(&spot.names)?;
-                check_room_for_file(standing, self.house())?;
+                match check_room_for_file(standing, self.house()) {
+                    Err(Refusal::QuotaExceeded) if self.house().make_room(spot.reach.keys.share).await? => continue,
+                    outcome => outcome?,
+                }
             }
             if let Some(upload) = upload::open(self, path, spot, mode, ended).await? {
                 return Ok(upload);

@@ -259,7 +259,7 @@ impl Recovery<'_> {
                 shelves::forget_stray(tx.conn(), *id).await?;
             }
             for id in &seen.unused {
-                versions::drop_unused(tx.conn(), *id, now).await?;
+                versions::drop_unused(tx.conn(), *id, None, now).await?;
             }
             for id in &seen.forgotten {
                 shelves::doom_forgotten(tx.conn(), *id, now).await?;

@@ -185,10 +185,12 @@ async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(shares.remove_doomed(Duration::ZERO).await.unwrap() >= 3);
-    let left = std::fs::read_dir(shares.data().objects()).unwrap().flat_map(|shelf| {
-        std::fs::read_dir(shelf.unwrap().path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len())
-    });
+    // What the first ones left has gone for the others' sake.
+    assert!(shares.remove_doomed(Duration::ZERO).await.unwrap() >= 1);
+    let shelves = std::fs::read_dir(shares.data().objects()).unwrap().map(|shelf| shelf.unwrap().path());
+    let left = shelves
+        .filter(|shelf| shelf.is_dir())
+        .flat_map(|shelf| std::fs::read_dir(shelf).unwrap().map(|file| file.unwrap().metadata().unwrap().len()));
     assert!(left.sum::<u64>() < 1_100_000);
 
     // Every second byte, forwards: a sparse copy, whose gaps are zeros. Backwards: nobody can say what is in the gaps.

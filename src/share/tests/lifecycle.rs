@@ -53,7 +53,8 @@ pub(super) async fn sums_are_right(shares: &Shares) {
     let mut conn = shares.0.records.read().await.unwrap();
     let wrong: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM ticket t WHERE t.stored_bytes <> (SELECT COALESCE(SUM(length), 0) FROM extent x \
-         WHERE x.share_id = t.share_id) OR t.names <> (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id \
+         WHERE x.share_id = t.share_id) + (SELECT COALESCE(SUM(length), 0) FROM doomed d \
+         WHERE d.share_id = t.share_id) OR t.names <> (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id \
          AND e.parent_id IS NOT NULL AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL)",
     )
     .fetch_one(&mut *conn)

@@ -452,7 +452,7 @@ impl Start {
             number: Some(version.number),
             discards: None,
             zeros: 0,
-            stored_manifest: None,
+            stored_manifests: Vec::new(),
             keys,
         };
         let floor = version.resumable_at.min(map.end());
@@ -515,7 +515,7 @@ fn new_ledger(view: &View, spot: &Spot) -> Result<Ledger, Error> {
         number: None,
         discards: spot.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
         zeros: 0,
-        stored_manifest: None,
+        stored_manifests: Vec::new(),
         keys,
     })
 }

@@ -56,13 +56,18 @@ pub(super) struct Ledger {
     pub(super) discards: Option<VersionId>,
     /// Bytes that were never sent, and are zeros.
     pub(super) zeros: u64,
-    /// A manifest that lies in the store and that no row names yet.
-    pub(super) stored_manifest: Option<ObjectId>,
+    /// Manifests that lie in the store and that no row names: of tries to publish.
+    pub(super) stored_manifests: Vec<ObjectId>,
 }
 
 impl Ledger {
     pub(super) fn share(&self) -> ShareId {
         self.keys.share
+    }
+
+    /// Whether it replaces an unfinished version, which is there until this one has a row.
+    pub(super) fn owes_a_discard(&self) -> bool {
+        self.number.is_none() && self.discards.is_some()
     }
 
     fn uploader(&self) -> &str {
@@ -298,7 +303,7 @@ impl Ledger {
         let hash = vault::object_hash(&manifest);
         let in_records = all_in_records && manifest.len() <= house.settings.inline_bytes;
         if !in_records {
-            self.stored_manifest = Some(object);
+            self.stored_manifests.push(object);
             let (store, bytes) = (house.store.clone(), manifest.clone());
             let put = house.works.spawn_blocking(move || store.put(object, &bytes));
             put.await.map_err(|_| StoreError::Io(std::io::Error::other("the write was given up")))??;
@@ -355,7 +360,8 @@ impl Ledger {
         }
         house.points.pass("publish.after-commit");
 
-        (self.stored_manifest, self.told) = (None, true);
+        self.stored_manifests.retain(|stored| *stored != object);
+        self.told = true;
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
         for extent in extents.values_mut().filter(|extent| !used.contains(&extent.id)) {
             extent.rows = Rows::Both;

@@ -70,18 +70,18 @@ impl Ledger {
         house: &House,
         all: &mut HashMap<ObjectId, EndedExtent>,
     ) -> Result<(), Error> {
-        let mut orphans: Vec<ObjectId> = self.stored_manifest.take().into_iter().collect();
+        let mut orphans: Vec<(ObjectId, u64)> = self.stored_manifests.drain(..).map(|object| (object, 0)).collect();
         for extent in all.values_mut().filter(|extent| extent.rows == Rows::None) {
             if extent.settle().await.is_ok() && matches!(extent.home, Home::Store) {
-                orphans.push(extent.id);
+                orphans.push((extent.id, extent.length));
             }
         }
         if orphans.is_empty() {
             return Ok(());
         }
         let mut tx = house.records.begin().await?;
-        for object in orphans {
-            versions::doom(tx.conn(), object, house.clock.now()).await?;
+        for (object, bytes) in orphans {
+            versions::doom(tx.conn(), object, self.share(), bytes, house.clock.now()).await?;
         }
         Ok(tx.commit().await?)
     }

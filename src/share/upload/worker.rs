@@ -414,9 +414,26 @@ impl Worker {
         // What was gathered is hashed already, so the map that is written down beside the hash must have it.
         self.seal_gathered().await?;
         (self.small_since, self.readable) = (None, None);
-        self.ledger
-            .write_progress(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, incomplete)
-            .await
+        loop {
+            let Self { ledger, house, lane, extents, map, hasher, .. } = self;
+            let outcome = ledger.write_progress(house, lane, extents, map, hasher, incomplete).await;
+            if !self.should_try_again(&outcome).await? {
+                return outcome;
+            }
+        }
+    }
+
+    /// Whether the share had no room, and has got some since.
+    async fn should_try_again(&mut self, outcome: &Result<(), Error>) -> Result<bool, Error> {
+        if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
+            return Ok(false);
+        }
+        if self.ledger.owes_a_discard() {
+            // What this upload replaces can only go once that is written down.
+            let Self { ledger, house, lane, hasher, .. } = self;
+            ledger.write_progress(house, lane, &mut HashMap::new(), &SliceMap::new(), hasher, false).await?;
+        }
+        self.house.make_room(self.ledger.share()).await
     }
 
     async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
@@ -569,6 +586,12 @@ impl Worker {
             self.write_progress(false).await?;
             self.catch_up(length).await?;
         }
-        self.ledger.publish(&self.house, &self.lane, &mut self.extents, &self.map, &self.hasher, self.origin).await
+        loop {
+            let Self { ledger, house, lane, extents, map, hasher, .. } = self;
+            let outcome = ledger.publish(house, lane, extents, map, hasher, self.origin).await;
+            if !self.should_try_again(&outcome).await? {
+                return outcome;
+            }
+        }
     }
 }
