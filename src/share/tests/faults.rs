@@ -123,9 +123,10 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
 async fn only_a_close_behind_the_last_byte_publishes() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let one = customer(&shares, "XT-1").await;
+    customer(&shares, "XT-1").await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
     let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let one = shares.view(&login);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(300_000, 1)).await;
