@@ -84,6 +84,25 @@ async fn who_begins_anew_again_and_again_fills_no_disk_and_is_not_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_over_what_he_has_sent_fills_no_disk_and_is_not_refused() {
+    let fixture = fixture(4 * MIB);
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let mut upload = view.open_write(&path("same"), TRUNCATE).await.unwrap();
+    for round in 0..6u8 {
+        for (part, at) in pattern(3 << 20, round).chunks(200_000).zip((0u64..).step_by(200_000)) {
+            write(&mut upload, at, part).await;
+        }
+        upload.sync().await.unwrap();
+        assert_counted(&shares, &format!("round {round}")).await;
+        assert!(on_disk(&shares).0 <= 6 * MIB + 64_000, "round {round}: {:?}", on_disk(&shares));
+    }
+    upload.close().await.unwrap();
+    assert!(get(&view, "same").await.unwrap() == pattern(3 << 20, 5));
+    assert_counted(&shares, "closed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     let fixture = fixture(4 * MIB);
     let shares = fixture.open().await;

@@ -60,14 +60,26 @@ pub(super) struct Ledger {
     pub(super) stored_manifests: Vec<ObjectId>,
 }
 
+/// What is written down of an upload that is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progressed {
+    /// All that is durable.
+    Durable,
+    /// The same, of one that was closed with bytes missing.
+    Incomplete,
+    /// What has its rows already: nothing is added, and what it replaces or no longer uses is let go.
+    Recorded,
+}
+
 impl Ledger {
     pub(super) fn share(&self) -> ShareId {
         self.keys.share
     }
 
-    /// Whether it replaces an unfinished version, which is there until this one has a row.
-    pub(super) fn owes_a_discard(&self) -> bool {
-        self.number.is_none() && self.discards.is_some()
+    /// Whether something in the records may go for this upload: a version that it replaces, or what it has written over.
+    /// A new file that came to nothing leaves no row.
+    pub(super) fn may_let_go(&self) -> bool {
+        self.number.is_some() || self.discards.is_some()
     }
 
     fn uploader(&self) -> &str {
@@ -183,9 +195,11 @@ impl Ledger {
         extents: &mut HashMap<ObjectId, EndedExtent>,
         map: &SliceMap,
         hasher: &Hasher,
-        incomplete: bool,
+        what: Progressed,
     ) -> Result<(), Error> {
-        let is_durable = |id: &ObjectId| extents.get(id).is_some_and(EndedExtent::is_durable);
+        let incomplete = what == Progressed::Incomplete;
+        let counts = |extent: &EndedExtent| what != Progressed::Recorded || extent.rows != Rows::None;
+        let is_durable = |id: &ObjectId| extents.get(id).is_some_and(|extent| extent.is_durable() && counts(extent));
         let mut durable = SliceMap::new();
         for slice in map.slices().filter(|slice| is_durable(&slice.extent)) {
             durable.lay(*slice);

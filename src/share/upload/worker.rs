@@ -18,7 +18,7 @@ use super::extents::EndedExtent;
 use super::hasher::Hasher;
 use super::job::{Holds, Job, Phase};
 use super::lane::Lane;
-use super::publish::Ledger;
+use super::publish::{Ledger, Progressed};
 use super::writing::Writing;
 use super::{Copies, Start};
 use crate::model::{ObjectId, Refusal};
@@ -414,9 +414,10 @@ impl Worker {
         // What was gathered is hashed already, so the map that is written down beside the hash must have it.
         self.seal_gathered().await?;
         (self.small_since, self.readable) = (None, None);
+        let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };
         loop {
             let Self { ledger, house, lane, extents, map, hasher, .. } = self;
-            let outcome = ledger.write_progress(house, lane, extents, map, hasher, incomplete).await;
+            let outcome = ledger.write_progress(house, lane, extents, map, hasher, what).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }
@@ -428,10 +429,10 @@ impl Worker {
         if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
             return Ok(false);
         }
-        if self.ledger.owes_a_discard() {
-            // What this upload replaces can only go once that is written down.
-            let Self { ledger, house, lane, hasher, .. } = self;
-            ledger.write_progress(house, lane, &mut HashMap::new(), &SliceMap::new(), hasher, false).await?;
+        // What this upload replaces, or has written over, can only go once that is written down.
+        if self.ledger.may_let_go() {
+            let Self { ledger, house, lane, extents, map, hasher, .. } = self;
+            ledger.write_progress(house, lane, extents, map, hasher, Progressed::Recorded).await?;
         }
         self.house.make_room(self.ledger.share()).await
     }
