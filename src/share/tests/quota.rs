@@ -30,7 +30,9 @@ async fn assert_counted(shares: &Shares, what: &str) {
     // What a refused upload has left is counted in a moment: its client has its answer before.
     for _ in 0..200 {
         let (stored, (bytes, count)) = (counted(shares).await, on_disk(shares));
-        let wrong = survey::wrong_sums(&mut *shares.0.records.read().await.unwrap()).await.unwrap();
+        let mut conn = shares.0.records.read().await.unwrap();
+        let wrong = survey::wrong_sums(&mut conn).await.unwrap();
+        drop(conn);
         assert!(wrong.is_empty(), "{what}: {wrong:?}");
         if bytes <= stored + stored / 1000 + count * 4096 {
             return;
