@@ -52,7 +52,10 @@ struct Layout {
 /// The layouts of versions that somebody reads: who opens one that is open already shares it, so that a version of many
 /// extents costs memory once and not for each handle. It holds nothing itself.
 #[derive(Default)]
-pub(crate) struct Layouts(Mutex<HashMap<(VersionId, [u8; 32]), Weak<Layout>>>);
+pub(crate) struct Layouts(Mutex<Shared>);
+
+/// Layouts by version and the SHA-256 of its manifest.
+type Shared = HashMap<(VersionId, [u8; 32]), Weak<Layout>>;
 
 impl Layouts {
     /// The layout of the version with this manifest, if somebody has it.
@@ -80,7 +83,7 @@ impl Layouts {
         self.all().values().filter(|layout| layout.strong_count() > 0).count()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<(VersionId, [u8; 32]), Weak<Layout>>> {
+    fn all(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -389,7 +389,7 @@ mod tests {
                 }
                 parts.push(part);
             }
-            prop_assert!(promises.all <= (disk / 2).min(OF_A_LOGIN * 32 << 20), "{} of {}", promises.all, disk);
+            prop_assert!(promises.all <= (disk / 2).min((OF_A_LOGIN * 32) << 20), "{} of {}", promises.all, disk);
             prop_assert_eq!(promises.open(&other, || Ok(disk)).unwrap(), Asked::Got);
         }
     }
