@@ -479,8 +479,8 @@ pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTim
     Ok(true)
 }
 
-/// Takes an empty directory out of the tree; its row stays while entries that are out of sight still name it. False if it
-/// was out of sight already.
+/// Takes an empty directory out of the tree; its row stays if entries that are out of sight name it, and goes otherwise:
+/// who makes and removes directories all day leaves none. False if it was out of sight already.
 ///
 /// # Errors
 /// If the database fails.
@@ -496,6 +496,13 @@ pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Resu
         return Ok(false);
     }
     uncount(conn, id).await?;
+    sqlx::query(
+        "DELETE FROM entry WHERE id = $1 AND kind = 'directory' \
+         AND NOT EXISTS (SELECT 1 FROM entry below WHERE below.parent_id = $1)",
+    )
+    .bind(&id[..])
+    .execute(conn)
+    .await?;
     Ok(true)
 }
 

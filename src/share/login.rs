@@ -108,13 +108,29 @@ impl Login {
     }
 }
 
-/// The logins that are open.
+/// Logins that are remembered before it is looked which of them are over.
+const REMEMBERED: usize = 64;
+
+/// The logins that are open, and some that are over: at most as many as are open, and [`REMEMBERED`].
 #[derive(Default)]
 pub(crate) struct Logins(Mutex<Vec<Weak<LoginState>>>);
 
 impl Logins {
     fn add(&self, login: &Arc<LoginState>) {
-        self.lock().push(Arc::downgrade(login));
+        let mut logins = self.lock();
+        // What is over keeps its memory while it is remembered. To look each time the list is full costs each login little,
+        // as there is room for as many again then.
+        if logins.len() == logins.capacity() {
+            logins.retain(|login| login.strong_count() > 0);
+            let more = logins.len().max(REMEMBERED);
+            logins.reserve_exact(more);
+        }
+        logins.push(Arc::downgrade(login));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.lock().len()
     }
 
     fn open(&self) -> Vec<Arc<LoginState>> {

@@ -207,3 +207,32 @@ fn what_a_share_counts_is_at_least_what_lies_on_the_disk() {
         runtime.block_on(count_at_each_step(&acts));
     });
 }
+
+/// Rows of directories that were made and removed again do not stay, but for those that something removed lies in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn directories_that_come_and_go_leave_no_rows() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    let rows = async || {
+        let mut conn = shares.0.records.read().await.unwrap();
+        sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM entry").fetch_one(&mut *conn).await.unwrap()
+    };
+    let before = rows().await;
+    for _ in 0..20 {
+        for directory in ["a", "a/b", "a/b/c"] {
+            view.make_directory(&path(directory)).await.unwrap();
+        }
+        for directory in ["a/b/c", "a/b", "a"] {
+            view.remove_directory(&path(directory)).await.unwrap();
+        }
+    }
+    assert_eq!(rows().await, before);
+    view.make_directory(&path("a")).await.unwrap();
+    put(&view, "a/file", b"kept").await;
+    view.remove_file(&path("a/file")).await.unwrap();
+    view.remove_directory(&path("a")).await.unwrap();
+    assert_eq!(rows().await, before + 2, "what was removed can be restored");
+    shares.restore_artifact(&word("XT-1"), &path("a/file")).await.unwrap();
+    assert_eq!(get(&view, "a/file").await.unwrap(), b"kept");
+}

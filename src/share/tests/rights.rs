@@ -90,6 +90,19 @@ async fn what_a_former_engineer_has_open_ends_and_nothing_else() {
     watching.await.unwrap();
 }
 
+/// Connections come and go all day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_that_are_over_are_forgotten() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let (one, _) = desk(&shares).await;
+    for _ in 0..1000 {
+        drop(login(&shares, "anna").await);
+    }
+    assert!(shares.0.logins.remembered() <= 130, "{}", shares.0.logins.remembered());
+    drop(one);
+}
+
 /// Nobody has told the login yet: the transaction decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_changed_by_who_has_just_lost_the_right() {
