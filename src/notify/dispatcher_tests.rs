@@ -280,7 +280,7 @@ async fn a_lost_answer_is_repeated_seldom_and_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_goes_back_holds_nothing_up() {
+async fn r82_a_wall_clock_that_goes_back_holds_nothing_up() {
     let memory = Memory::with([]);
     let running = start(&memory, &Script::default());
     pass(2.0).await;

@@ -266,7 +266,7 @@ fn notice_of(typed: Typed) -> DueNotice {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn r60_a_notice_tells_its_files_and_no_others_whatever_people_type(typed in anything()) {
+    fn r60_r83_a_notice_tells_its_files_and_no_others_whatever_people_type(typed in anything()) {
         let due = notice_of(typed);
         let letterhead = Letterhead::new("tacdrop@example.org").unwrap();
         let (usual, _) = parts(Mail::of(&notice(Language::En), &letterhead).unwrap().bytes());

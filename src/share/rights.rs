@@ -5,7 +5,7 @@
 //! before each operation; a task takes grants back soon after the records have changed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Refusal, TicketStatus, Word};
@@ -40,19 +40,24 @@ fn check_reach(ticket: &Ticket, login: &LoginState) -> Result<(), Refusal> {
 
 /// Held by everything that a login has open in a ticket's share. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Grant(Arc<AtomicBool>);
+pub(crate) struct Grant(Arc<AtomicU8>);
+
+/// What a grant says: nothing against going on, that the ticket went to somebody else, or that the login is no longer valid.
+const GOES_ON: u8 = 0;
+const NOT_ASSIGNED: u8 = 1;
+const LOGIN_ENDED: u8 = 2;
 
 impl Grant {
     /// Whether the login may go on.
     ///
     /// # Errors
-    /// [`Refusal::NotAssigned`].
+    /// [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
     pub(crate) fn check(&self) -> Result<(), Refusal> {
-        if self.is_taken_back() { Err(Refusal::NotAssigned) } else { Ok(()) }
-    }
-
-    fn is_taken_back(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        match self.0.load(Ordering::Acquire) {
+            GOES_ON => Ok(()),
+            NOT_ASSIGNED => Err(Refusal::NotAssigned),
+            _ => Err(Refusal::LoginEnded),
+        }
     }
 
     fn is_held(&self) -> bool {
@@ -70,7 +75,7 @@ impl Grants {
         let mut grants = self.lock();
         grants.retain(|of, grant| of == ticket || grant.is_held());
         match grants.get(ticket) {
-            Some(grant) if !grant.is_taken_back() => grant.clone(),
+            Some(grant) if grant.check().is_ok() => grant.clone(),
             _ => {
                 let grant = Grant::default();
                 grants.insert(ticket.clone(), grant.clone());
@@ -100,8 +105,10 @@ pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, 
     };
     for (reference, grant) in login.grants.held() {
         let ticket = tickets::by_reference(conn, reference.as_str()).await?;
-        if !is_valid || ticket.is_none_or(|ticket| check_reach(&ticket, login).is_err()) {
-            grant.0.store(true, Ordering::Release);
+        if !is_valid {
+            grant.0.store(LOGIN_ENDED, Ordering::Release);
+        } else if ticket.is_none_or(|ticket| check_reach(&ticket, login).is_err()) {
+            grant.0.store(NOT_ASSIGNED, Ordering::Release);
         }
     }
     Ok(is_valid)

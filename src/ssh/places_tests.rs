@@ -162,7 +162,7 @@ proptest! {
 
     /// Beside a plain list of who is there.
     #[test]
-    fn r33_places_are_bounded_shared_and_given_back(events in events()) {
+    fn r33_r85_places_are_bounded_shared_and_given_back(events in events()) {
         let (mut places, mut now) = (places(), Instant::now());
         let mut there: Vec<(Place, u8, u8)> = Vec::new();
         let of = |there: &[(Place, u8, u8)], network: u8| there.iter().filter(|one| one.1 == network).count();

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_ask_so_many_get_a_turn_and_so_many_are_remembered() {
+    fn r84_however_many_ask_so_many_get_a_turn_and_so_many_are_remembered() {
         let (mut turnstile, start) = (Turnstile::new(Rate::DEAR), Instant::now());
         let (mut got, mut last) = (0, Duration::ZERO);
         for n in 0..60_000u32 {

@@ -6,6 +6,7 @@
 
 mod access;
 mod algorithms;
+mod arriving;
 mod audit;
 mod benches;
 mod cli;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::child::{Job, Run};
 use crate::support::files::{random_file, sha256, show_tech};
 use crate::support::numbers::Numbers;
-use crate::support::server::{House, Mount, Ticket};
+use crate::support::server::{House, Mount, Ticket, one_mail};
 use crate::support::{PATIENCE, cannot, eventually, within};
 
 const MIB: u64 = 1 << 20;
@@ -298,6 +298,30 @@ fn r16_r27_sshfs_writes_into_the_middle_appends_truncates_and_rewrites() {
     same("random rewrites");
     mounted.finish();
     house.check_invariants(&[(&ticket, "dump.bin", sha256(&local))], &[b"dump.bin"]);
+}
+
+/// `cp` leaves out what is nothing but zeros.
+#[test]
+fn r77_a_sparse_file_arrives_whole_over_sshfs_and_people_are_told_what_was_sent() {
+    if cannot("fuse") {
+        return;
+    }
+    let (house, ticket, _) = House::open();
+    let core = house.work().join("core");
+    let file = File::create(&core).unwrap();
+    file.set_len(16 * MIB).unwrap();
+    for at in [0, 5 * MIB, 16 * MIB - 4096] {
+        file.write_all_at(&[7; 4096], at).unwrap();
+    }
+    let mounted = Mounted::new(&house, &ticket, "share");
+    Run::new("cp").arg("--sparse=always").arg(&core).arg(mounted.path.join("core")).finish().ok();
+    mounted.finish();
+    let artifact = eventually("the sparse file", || {
+        house.artifact(&ticket, "core").filter(|line| line["sha256"] == *sha256(&core))
+    });
+    assert!(artifact["zeros"].as_u64().unwrap() > 15 * MIB, "{artifact}");
+    let mail = one_mail(&house);
+    assert!(mail.contains("zeros"), "{mail}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn paths(house: &House, ticket: &Ticket) -> Vec<String> {
 
 /// Two files that are put into a directory which is not there would be two versions of one file.
 #[test]
-fn a_path_with_a_slash_at_its_end_never_becomes_a_file() {
+fn r76_a_path_with_a_slash_at_its_end_never_becomes_a_file() {
     let (house, ticket, _) = House::open();
     let customer = house.as_customer(&ticket);
     for name in ["one.txt", "two.txt"] {

@@ -83,7 +83,7 @@ fn assert_commands_refused(house: &House, what: &str) {
 type Break = fn(&House, &House);
 
 #[test]
-fn a_house_that_has_lost_a_piece_is_no_new_house() {
+fn r78_a_house_that_has_lost_a_piece_is_no_new_house() {
     let (house, ticket, key, digest) = furnished(None);
     let (other, ..) = furnished(None);
     let rows: [(&str, &str, bool, Break); 14] = [
@@ -173,7 +173,7 @@ fn a_store_that_is_lost_for_good_can_be_given_up() {
 }
 
 #[test]
-fn data_that_is_not_mounted_is_no_new_house_and_an_operator_can_begin_one() {
+fn r78_data_that_is_not_mounted_is_no_new_house_and_an_operator_can_begin_one() {
     let elsewhere = tempfile::tempdir().unwrap();
     let kek = elsewhere.path().join("kek");
     let (mut house, ticket, _, digest) = furnished(Some(&kek));

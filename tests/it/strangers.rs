@@ -39,7 +39,7 @@ fn packet(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn r33_strangers_that_hold_every_place_keep_nobody_out() {
+fn r33_r85_strangers_that_hold_every_place_keep_nobody_out() {
     let (house, ticket, _) = House::new().set("LIMITS__UNAUTHENTICATED_CONNECTIONS", "12").furnish();
     let words: [&[u8]; 3] =
         [b"", b"SSH-2.0-stranger\r\n", &[b"SSH-2.0-stranger\r\n", &offer("curve25519-sha256")[..]].concat()];

@@ -49,7 +49,7 @@ fn failed(house: &House, sink: &Sink, reference: &str) -> (Ticket, Value) {
 }
 
 #[test]
-fn r24_what_a_setting_refused_is_tried_again_and_arrives_once() {
+fn r24_r81_what_a_setting_refused_is_tried_again_and_arrives_once() {
     let work = tempfile::tempdir().unwrap();
     let (sink, house, _) = furnished(work.path());
     let refusals = [
@@ -84,7 +84,7 @@ fn r24_what_a_setting_refused_is_tried_again_and_arrives_once() {
 }
 
 #[test]
-fn r24_what_was_refused_for_good_is_sent_again_by_each_command_once_and_as_itself() {
+fn r24_r81_what_was_refused_for_good_is_sent_again_by_each_command_once_and_as_itself() {
     let work = tempfile::tempdir().unwrap();
     let (sink, house, _) = furnished(work.path());
     let all: Vec<(Ticket, Value)> = (0..6).map(|number| failed(&house, &sink, &format!("XT-{number}"))).collect();

@@ -157,7 +157,7 @@ async fn only_a_refusal_of_the_mail_is_for_good() {
 }
 
 #[tokio::test]
-async fn behind_the_final_dot_the_code_decides_and_silence_is_no_refusal() {
+async fn r80_behind_the_final_dot_the_code_decides_and_silence_is_no_refusal() {
     for taken in ["250", "250-one\r\n250-two\r\n250 three", "251 \u{fc}bernommen", "250 ok\n"] {
         let script: Script = Box::leak(Box::new([("end", taken)]));
         carry(settings(sink(script).await.port)).await.unwrap();

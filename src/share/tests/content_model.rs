@@ -406,7 +406,7 @@ const AT_ONCE: u32 = 12;
 
 /// `TACDROP_TEST_COUNT` says how many sequences (60).
 #[test]
-fn r16_r26_a_file_that_is_opened_changed_and_cut_in_every_way_agrees_with_a_vector_of_bytes() {
+fn r16_r26_r72_a_file_that_is_opened_changed_and_cut_in_every_way_agrees_with_a_vector_of_bytes() {
     let cases: u32 = std::env::var("TACDROP_TEST_COUNT").map_or(60, |count| count.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     std::thread::scope(|scope| {

@@ -140,7 +140,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_damaged_row_takes_no_other_one_along() {
+async fn r75_one_damaged_row_takes_no_other_one_along() {
     let fixture = Fixture::new();
     let ground = ground(&fixture).await;
     let shares = &ground.shares;

@@ -150,7 +150,7 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
 }
 
 #[test]
-fn a_fetch_line_never_fetches_another_file_of_its_directory() {
+fn r83_a_fetch_line_never_fetches_another_file_of_its_directory() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
     let shares = runtime.block_on(fixture.open());

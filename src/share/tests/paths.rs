@@ -11,7 +11,7 @@ fn kind<E>(outcome: Result<Attributes, E>) -> Result<PlaceKind, E> {
 
 /// Every verb that ends in a name, with what is there, what is not, and a directory, written as a directory's path.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_written_as_a_directory_is_never_a_file() {
+async fn r76_what_is_written_as_a_directory_is_never_a_file() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;
@@ -63,7 +63,7 @@ async fn what_is_written_as_a_directory_is_never_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_path_leaves_again_must_be_directories() {
+async fn r76_what_a_path_leaves_again_must_be_directories() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;

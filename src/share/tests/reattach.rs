@@ -33,7 +33,7 @@ async fn unreached(shares: &Shares) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_moved_into_itself_or_lost_its_directory_comes_back() {
+async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;

@@ -27,7 +27,7 @@ async fn desk(shares: &Shares) -> (View, View) {
 
 /// Every operation of everything that can be open, each asked again when the ticket has gone to somebody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_former_engineer_has_open_ends_and_nothing_else() {
+async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let (one, two) = desk(&shares).await;
@@ -90,6 +90,47 @@ async fn what_a_former_engineer_has_open_ends_and_nothing_else() {
     watching.await.unwrap();
 }
 
+/// A new token, a removed key, a disabled engineer: what is open ends with the login, even if the door were slow to end it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r79_what_is_open_ends_with_the_login() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let (one, two) = desk(&shares).await;
+    for view in [&one, &two] {
+        put(view, "file", b"bytes").await;
+    }
+    let (anna, again) = (login(&shares, "anna").await, login(&shares, "anna").await);
+    shares.assign(&word("XT-2"), &word("bert")).await.unwrap();
+    let bert = login(&shares, "bert").await;
+    let open = [
+        (one.open_read(&path("file")).await.unwrap(), Some(Refusal::LoginEnded)),
+        (two.open_read(&path("file")).await.unwrap(), None),
+        (anna.open_read(&path("/XT-1/file")).await.unwrap(), Some(Refusal::LoginEnded)),
+        (again.open_read(&path("/XT-1/file")).await.unwrap(), Some(Refusal::LoginEnded)),
+        (bert.open_read(&path("/XT-2/file")).await.unwrap(), Some(Refusal::LoginEnded)),
+    ];
+    let mut upload = one.open_write(&path("new"), CREATE).await.unwrap();
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn({
+        let (shares, stop) = (shares.clone(), stop.clone());
+        async move { shares.watch_logins(stop).await }
+    });
+    shares.new_token(&word("XT-1")).await.unwrap();
+    shares.remove_key(&word("anna"), "SHA256:anna").await.unwrap();
+    shares.disable_engineer(&word("bert")).await.unwrap();
+    for (download, ends) in open {
+        let mut bytes = Vec::new();
+        while ends.is_some() && download.read(0, 10, &mut bytes).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(download.read(0, 10, &mut bytes).await.err(), ends);
+    }
+    assert_eq!(upload.begin_write(0, 1).await.err(), Some(Refusal::LoginEnded));
+    assert_eq!(upload.close().await.err(), Some(Refusal::LoginEnded));
+    stop.cancel();
+    watching.await.unwrap();
+}
+
 /// Connections come and go all day.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logins_that_are_over_are_forgotten() {
@@ -105,7 +146,7 @@ async fn logins_that_are_over_are_forgotten() {
 
 /// Nobody has told the login yet: the transaction decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_changed_by_who_has_just_lost_the_right() {
+async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let (one, _) = desk(&shares).await;

@@ -128,7 +128,7 @@ async fn cost(
 }
 
 #[test]
-fn whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes() {
+fn r86_whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
     let (shares, view) = runtime.block_on(async {
@@ -154,7 +154,7 @@ fn whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes() {
 
 /// A version of tens of thousands of slices was possible once: whoever changes a byte of such a file gets a short map.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_changed_here_and_there_again_and_again_stays_short() {
+async fn r86_a_file_that_is_changed_here_and_there_again_and_again_stays_short() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;

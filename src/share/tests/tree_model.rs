@@ -179,7 +179,7 @@ fn steps(default: u64) -> u64 {
 
 /// `TACDROP_TEST_COUNT` says how many steps (1,500).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r27_r54_a_tree_that_is_moved_about_agrees_with_a_model() {
+async fn r27_r54_r74_a_tree_that_is_moved_about_agrees_with_a_model() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let one = customer(&shares, "XT-1").await;
@@ -229,7 +229,7 @@ async fn only_adds(view: View, mut dice: Dice, mut known: Tree) -> (usize, usize
 /// Three sessions make and move at the same time. Whatever comes first: all that was made is there, once, and can be
 /// reached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r27_what_sessions_make_and_move_at_once_stays_reachable() {
+async fn r27_r74_what_sessions_make_and_move_at_once_stays_reachable() {
     // The tree only grows, so each has its own.
     for tree in 0..(steps(1500) / 1500).max(1) {
         make_and_move_at_once(tree).await;
@@ -262,7 +262,7 @@ async fn make_and_move_at_once(seed: u64) {
 
 /// Sessions move directories into each other at the same time: one of them is refused, and nothing gets lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r27_directories_that_are_moved_into_each_other_at_once_stay_reachable() {
+async fn r27_r74_directories_that_are_moved_into_each_other_at_once_stay_reachable() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;
