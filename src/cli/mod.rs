@@ -98,7 +98,7 @@ struct Common {
 enum Command {
     /// Run the server until SIGTERM or SIGINT
     Serve,
-    /// Make a data directory with the KEK and the host keys that lie there already; without them it needs no command
+    /// Begin a house with the KEK and host keys that lie there already; without them none is needed
     Init,
     /// Show the whole trip, from an upload to the engineer's mail, in a temporary directory
     Demo(demo::Arguments),

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::share::Error;
 use crate::share::kek::sync_above;
@@ -171,7 +172,7 @@ impl DataDirectory {
     pub(crate) fn lock_for_rotation(&self) -> Result<File, Error> {
         let path = self.root.join("keys.lock");
         let file = private_file(&path)?;
-        match file.try_lock() {
+        match lock_soon(&file) {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => Err(Error::operator(
                 "another 'tacdrop key rotate' or 'tacdrop backup' is at the keys just now; try again in a moment",
@@ -184,7 +185,7 @@ impl DataDirectory {
     pub(crate) fn lock_for_serving(&self) -> Result<File, Error> {
         let path = self.root.join("serve.lock");
         let file = private_file(&path)?;
-        match file.try_lock() {
+        match lock_soon(&file) {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => Err(Error::operator(format!(
                 "another tacdrop serves {} already; stop it first, or give this one --data of its own",
@@ -193,6 +194,18 @@ impl DataDirectory {
             Err(fs::TryLockError::Error(error)) => Err(Error::file(path)(error)),
         }
     }
+}
+
+/// Locks a file, or finds that another process has it for longer than a moment. One that was just let go may still be held
+/// by a child that is being started: it has everything open that its parent has, until it is another program.
+fn lock_soon(file: &File) -> Result<(), fs::TryLockError> {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
+            outcome => return outcome,
+        }
+    }
+    file.try_lock()
 }
 
 fn private_file(path: &Path) -> Result<File, Error> {

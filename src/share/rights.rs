@@ -19,12 +19,33 @@ use crate::share::{Error, Login};
 /// # Errors
 /// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
 pub(crate) async fn may_change(conn: &mut Conn, ticket: &Word, login: &Login) -> Result<u32, Error> {
-    let row = tickets::by_reference(conn, ticket.as_str()).await?.ok_or(Error::Refused(Refusal::LoginEnded))?;
+    let row = existing(conn, ticket).await?;
     check_reach(&row, &login.0)?;
-    if row.status == TicketStatus::Closed {
-        return Err(Refusal::TicketClosed.into());
+    check_open(&row)
+}
+
+/// Whether what a login has sent so far may be kept unfinished; and the generation as above. A ticket's new token is for
+/// the same people, who go on with it; what an engineer was about to hand back ends with the assignment.
+///
+/// # Errors
+/// [`Refusal::TicketClosed`] or [`Refusal::NotAssigned`].
+pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Word, login: &Login) -> Result<u32, Error> {
+    let row = existing(conn, ticket).await?;
+    match check_reach(&row, &login.0) {
+        Ok(()) | Err(Refusal::LoginEnded) => check_open(&row),
+        Err(refusal) => Err(refusal.into()),
     }
-    Ok(row.key_generation)
+}
+
+async fn existing(conn: &mut Conn, ticket: &Word) -> Result<Ticket, Error> {
+    tickets::by_reference(conn, ticket.as_str()).await?.ok_or(Error::Refused(Refusal::LoginEnded))
+}
+
+fn check_open(ticket: &Ticket) -> Result<u32, Error> {
+    match ticket.status {
+        TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
+        _ => Ok(ticket.key_generation),
+    }
 }
 
 /// Whether a ticket is one that a login reaches.

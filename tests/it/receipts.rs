@@ -101,7 +101,7 @@ fn whole_trees_of_receipts_are_fetched_and_never_listed_at_the_root() {
     }
     random_file(&house.work().join("tree/deep/er/x"), 70_000, 9);
     house.customer(&ticket, "put -r tree").ok();
-    let root = house.customer(&ticket, "ls -la\nls -1a /XT-4711").ok().out();
+    let root = house.customer(&ticket, "ls -la\nls -1a /XT-4711/").ok().out();
     assert!(!root.contains(".receipts") && !root.contains(".versions"), "{root}");
     let listed = house.customer(&ticket, "ls -l .receipts\ncd .receipts/tree/deep/er\npwd\nls -la").ok().out();
     for part in ["allowed_signers", "tree", "x.receipt", "x.sha256", "-r--r-----", "/.receipts/tree/deep/er"] {
@@ -155,7 +155,7 @@ fn engineers_fetch_older_versions_and_customers_find_none() {
     let sources: Vec<_> =
         (1..=4).map(|n| random_file(&house.work().join(format!("v{n}")), 300_000 * n + 7, n)).collect();
     house.customer(&ticket, "put v1 a\nput v2 a\nput v3 part\nrename part a\nrm a\nput v4 a").ok();
-    let listed = house.engineer_sftp("anna", &key, "ls -1 /XT-4711/.versions/a\nls -1a /XT-4711").ok().out();
+    let listed = house.engineer_sftp("anna", &key, "ls -1 /XT-4711/.versions/a\nls -1a /XT-4711/").ok().out();
     for (number, source) in (1..).zip(&sources) {
         assert!(listed.contains(&format!("/XT-4711/.versions/a/{number}\n")), "{listed}");
         house.engineer_sftp("anna", &key, &format!("get /XT-4711/.versions/a/{number} back")).ok();

@@ -22,7 +22,7 @@ use crate::records::{Conn, NewArtifact, entries, extents, versions};
 use crate::share::audit::{self, Subject};
 use crate::share::keys::ShareKeys;
 use crate::share::login::Who;
-use crate::share::rights::may_change;
+use crate::share::rights::{may_change, may_keep};
 use crate::share::view::check_room_for_name;
 use crate::share::{Error, House, Login, outbox};
 use crate::store::StoreError;
@@ -116,10 +116,10 @@ impl Ledger {
         OpenExtent::begin(self.share(), self.artifact, self.version, &self.file_key)
     }
 
-    /// Whether the ticket takes changes by this login; and if its keys were replaced since the upload began, the new ones, inside the
+    /// If the share's keys were replaced since the upload began, takes the new ones, whose generation it is told inside the
     /// transaction that uses them. What was sealed so far depends on the file key alone.
-    async fn take_keys_in_force(&mut self, conn: &mut Conn, house: &House) -> Result<(), Error> {
-        if may_change(conn, &self.ticket, &self.login).await? != self.keys.generation {
+    async fn take_keys_in_force(&mut self, generation: u32, house: &House) -> Result<(), Error> {
+        if generation != self.keys.generation {
             // No rotation can end while this transaction lasts, so these are the ones.
             self.keys = house.keys.share(self.share()).await?;
             self.wrapped = self.keys.wrap_file_key(self.version, &self.file_key)?;
@@ -216,7 +216,8 @@ impl Ledger {
         let state = if incomplete { VersionState::Incomplete } else { VersionState::Receiving };
 
         let mut tx = house.records.begin().await?;
-        self.take_keys_in_force(tx.conn(), house).await?;
+        let generation = may_keep(tx.conn(), &self.ticket, &self.login).await?;
+        self.take_keys_in_force(generation, house).await?;
         let number = self.ensure_rows(tx.conn(), house, lane).await?;
         self.release_unused(tx.conn(), extents, &in_use, house.clock.now()).await?;
         self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
@@ -348,7 +349,8 @@ impl Ledger {
         };
         if !is_done {
             let mut tx = house.records.begin().await?;
-            self.take_keys_in_force(tx.conn(), house).await?;
+            let generation = may_change(tx.conn(), &self.ticket, &self.login).await?;
+            self.take_keys_in_force(generation, house).await?;
             let recorded = self.ensure_rows(tx.conn(), house, lane).await?;
             if recorded != number {
                 return Err(Refusal::Fenced.into());
