@@ -149,12 +149,11 @@ impl Line {
                 if matches!(why, End::Fate) {
                     // A RST takes along what waits in sockets, which is nothing on a line that is slower than its server.
                     tokio::time::sleep(TAKEN_IN).await;
+                    // Before the client hears of it: whoever sees it end finds it counted.
+                    self.met.fetch_add(1, Ordering::SeqCst);
                 }
                 let _ = (client.set_zero_linger(), server.set_zero_linger());
                 drop((client, server));
-                if matches!(why, End::Fate) {
-                    self.met.fetch_add(1, Ordering::SeqCst);
-                }
             }
         }
     }
