@@ -86,9 +86,9 @@ async fn ever(shares: &Shares) -> u64 {
     sqlx::Row::get::<i64, _>(&sqlx::query(sql).fetch_one(&mut *conn).await.unwrap(), "n") as u64
 }
 
-/// What a version of so many bytes may have: two for each 64 KiB, and 64.
+/// What a version of so many bytes may have: two for each 64 KiB, and 16.
 fn most(length: usize) -> usize {
-    64 + 2 * length.div_ceil(64 << 10)
+    16 + 2 * length.div_ceil(64 << 10)
 }
 
 const NEW: WriteMode = WriteMode { create: true, truncate: true, read: true, append: false, exclusive: false };

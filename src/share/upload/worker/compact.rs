@@ -17,12 +17,12 @@ const WINDOW: u64 = 64 << 10;
 /// Slices that may share a window.
 const SHARED: u64 = 2;
 /// Slices that a version may have however short it is.
-const FREE: u64 = 64;
+const FREE: u64 = 16;
 /// The same of an upload that is under way: it is compacted seldom, and its progress, forty bytes for each slice, stays
 /// short.
 const FREE_UNDER_WAY: u64 = 1024;
 
-/// Slices that a version of `length` bytes may have, and so extents: two for each 64 KiB, and 64; not more than a manifest
+/// Slices that a version of `length` bytes may have, and so extents: two for each 64 KiB, and 16; not more than a manifest
 /// takes.
 pub(super) const fn most_slices(length: u64) -> usize {
     slices(FREE, length)
@@ -228,7 +228,7 @@ mod tests {
         assert!(after <= MAX_SLICES / 2 && !stretches.is_empty(), "{after}");
         assert_eq!(
             (most_slices(0), most_slices(1), most_slices(WINDOW + 1), most_slices(u64::MAX)),
-            (64, 66, 68, MAX_SLICES)
+            (16, 18, 20, MAX_SLICES)
         );
     }
 
