@@ -4,7 +4,8 @@
 //! One of group 16 takes this side a tenth of a second of a processor and the other side nothing, if it does not care for
 //! the result; the others take half a millisecond. So there are some turns at once for whoever starts several transfers,
 //! and then so many a second: of one network, and in all. Whoever logs in gives the turn back, so only strangers use them
-//! up, and whoever leaves while they wait does so, too, so no queue is longer than there are places. Whoever must wait for longer than a client would is turned away.
+//! up, and whoever leaves while they wait does so, too, so no queue is longer than there are places. Whoever must wait for
+//! longer than a client would is turned away.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -132,6 +133,7 @@ mod tests {
         assert!((148..=151).contains(&got), "{got} in 70 s");
         assert!(last <= Duration::from_secs(70));
     }
+
     #[test]
     fn whoever_logs_in_may_come_as_often_as_they_like() {
         for rate in [Rate::DEAR, Rate::USUAL] {
