@@ -25,6 +25,28 @@ async fn desk(shares: &Shares) -> (View, View) {
     (one, two)
 }
 
+/// The watch over logins, as the server has it.
+struct Watch {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Watch {
+    fn over(shares: &Shares) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let (shares, stop) = (shares.clone(), stop.clone());
+            async move { shares.watch_logins(stop).await }
+        });
+        Self { stop, task }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
 /// Every operation of everything that can be open, each asked again when the ticket has gone to somebody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
@@ -53,11 +75,7 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
             uploads.push((ticket, upload));
         }
     }
-    let stop = CancellationToken::new();
-    let watching = tokio::spawn({
-        let (shares, stop) = (shares.clone(), stop.clone());
-        async move { shares.watch_logins(stop).await }
-    });
+    let watch = Watch::over(&shares);
     shares.assign(&word("XT-1"), &word("bert")).await.unwrap();
     let mut bytes = Vec::new();
     while downloads[0].1.read(0, 10, &mut bytes).await.is_ok() {
@@ -86,8 +104,7 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     shares.assign(&word("XT-1"), &word("anna")).await.unwrap();
     assert_eq!(get(&anna, "/XT-1/more").await.unwrap(), b"more");
     assert_eq!(downloads[0].1.read(0, 10, &mut bytes).await.err(), Some(Refusal::NotAssigned));
-    stop.cancel();
-    watching.await.unwrap();
+    watch.end().await;
 }
 
 /// A new token, a removed key, a disabled engineer: what is open ends with the login, even if the door were slow to end it.
@@ -110,11 +127,7 @@ async fn r79_what_is_open_ends_with_the_login() {
         (bert.open_read(&path("/XT-2/file")).await.unwrap(), Some(Refusal::LoginEnded)),
     ];
     let mut upload = one.open_write(&path("new"), CREATE).await.unwrap();
-    let stop = CancellationToken::new();
-    let watching = tokio::spawn({
-        let (shares, stop) = (shares.clone(), stop.clone());
-        async move { shares.watch_logins(stop).await }
-    });
+    let watch = Watch::over(&shares);
     shares.new_token(&word("XT-1")).await.unwrap();
     shares.remove_key(&word("anna"), "SHA256:anna").await.unwrap();
     shares.disable_engineer(&word("bert")).await.unwrap();
@@ -127,8 +140,7 @@ async fn r79_what_is_open_ends_with_the_login() {
     }
     assert_eq!(upload.begin_write(0, 1).await.err(), Some(Refusal::LoginEnded));
     assert_eq!(upload.close().await.err(), Some(Refusal::LoginEnded));
-    stop.cancel();
-    watching.await.unwrap();
+    watch.end().await;
 }
 
 /// Connections come and go all day.
