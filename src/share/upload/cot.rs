@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use super::worker::Worker;
 use crate::share::House;
 
-/// How long a worker sleeps at most: less than the time that rows may be owed.
+/// How long a worker sleeps at most, if a checkpoint is not due sooner: less than the time that rows may be owed.
 const SLEEP: Duration = Duration::from_millis(500);
 
 /// The place of one worker.
@@ -90,8 +90,9 @@ impl Watch {
         }
         // A task must not keep a house that is closed and opened anew.
         let weak = Arc::downgrade(house);
+        let sleep = SLEEP.min(house.settings.checkpoint);
         house.works.spawn(async move {
-            tokio::time::sleep(SLEEP).await;
+            tokio::time::sleep(sleep).await;
             if let Some(house) = weak.upgrade() {
                 // Who lies down from now on needs another round.
                 house.uploads.watch.0.store(false, Ordering::Release);

@@ -1,10 +1,12 @@
 //! The worker's side of an upload: hashes, seals, writes, writes down how far it is, and publishes.
 //!
-//! One task per upload, on the runtime for works; but a small new file is worked on where its CLOSE waits (`cot`). It ends when the upload is published, cut or failed, and nothing that
-//! was promised depends on its session any more.
+//! One task per upload, on the runtime for works; but a small new file is worked on where its CLOSE waits (`cot`). It ends
+//! when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
 
 mod compact;
+mod fill;
 mod gather;
+mod read_back;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,14 +24,14 @@ use super::publish::{Ledger, Progressed};
 use super::writing::Writing;
 use super::{Copies, Start};
 use crate::model::{ObjectId, Refusal};
-use crate::share::content::{AccessKey, Content, ExtentAccess};
+use crate::share::content::Content;
 use crate::share::space::Promise;
 use crate::share::{Error, House};
-use crate::vault::{HashOrigin, Piece, Slice, SliceMap};
+use crate::vault::{HashOrigin, Slice, SliceMap};
 
 /// See [`Worker::little`].
 const LITTLE: u64 = 32 << 10;
-/// How long the rows of an upload may be owed after OPEN.
+/// How long the rows of an upload may be owed after OPEN, if a checkpoint is not due sooner.
 const OWED: Duration = Duration::from_secs(1);
 /// How long small extents and gathered pieces may wait here for the records, which take them many at a time.
 const SMALL_OWED: Duration = Duration::from_millis(500);
@@ -38,9 +40,6 @@ const LONG_MAP: usize = 1024;
 /// Small pieces that get an extent each before the others are gathered: most uploads have no more, and their last bytes need
 /// not be copied for it.
 const ALONE: u32 = 8;
-/// Zeros that a CLOSE may fill in: those that a sparse file leaves out, and those by which a client made a file longer. They
-/// are hashed at the CLOSE, at some seconds for each GiB.
-const MOST_ZEROS: u64 = 4 << 30;
 /// Stretches that truncating up may leave.
 const ZERO_STRETCHES: usize = 4096;
 /// How often an idle worker looks whether extents have landed on the disk.
@@ -49,10 +48,6 @@ const LANDING: Duration = Duration::from_millis(20);
 const SYNCING: usize = 3;
 /// The worker's own run: no session's run has this number.
 const OWN_RUN: u64 = u64::MAX;
-/// Bytes that are read at once to catch up with the front.
-const READ: u64 = 1 << 20;
-/// A gap up to this long before the front is read again at once, not only at CLOSE.
-const SMALL_GAP: u64 = 8 << 20;
 
 /// What the worker knows of an upload.
 pub(super) struct Worker {
@@ -190,7 +185,7 @@ impl Worker {
 
     /// One job. None when the upload is over.
     async fn step(&mut self) -> Option<Result<(), Error>> {
-        let owed = self.owes_rows().then_some(self.opened + OWED);
+        let owed = self.owes_rows().then(|| self.opened + self.most_owed());
         let landing = (!self.syncing.is_empty()).then(|| Instant::now() + LANDING);
         let small = self.small_since.map(|since| since + self.small_owed());
         let until = [owed, landing, small].into_iter().flatten().min();
@@ -243,6 +238,10 @@ impl Worker {
         self.holds.is_new() && !self.lane.is_recorded()
     }
 
+    fn most_owed(&self) -> Duration {
+        OWED.min(self.house.settings.checkpoint)
+    }
+
     /// How long what is small may wait: longer where each writing down is a long map.
     fn small_owed(&self) -> Duration {
         let times = u32::try_from(self.map.slices().len() / LONG_MAP).unwrap_or(u32::MAX).saturating_add(1);
@@ -251,7 +250,7 @@ impl Worker {
 
     /// Nothing else to do: extents that have become durable are written down, and rows that are owed.
     async fn tick(&mut self) -> Result<(), Error> {
-        let owed = self.owes_rows() && self.opened.elapsed() >= OWED;
+        let owed = self.owes_rows() && self.opened.elapsed() >= self.most_owed();
         let small = self.small_since.is_some_and(|since| since.elapsed() >= self.small_owed());
         if self.syncing.is_empty() && !owed && !small {
             return self.keep_short().await;
@@ -435,134 +434,6 @@ impl Worker {
             ledger.write_progress(house, lane, extents, map, hasher, Progressed::Recorded).await?;
         }
         self.house.make_room(self.ledger.share()).await
-    }
-
-    async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        let left = self.lane.length().saturating_sub(offset);
-        let mut bytes = Vec::new();
-        let left = left.min(length as u64);
-        if let Some(copies) = &self.copies {
-            copies.content.read(offset, left, &mut bytes).await?;
-            return Ok(bytes);
-        }
-        let content = match self.readable.take() {
-            Some(content) => content,
-            None => self.content(self.map.clone()),
-        };
-        content.read(offset, left, &mut bytes).await?;
-        self.readable = Some(content);
-        Ok(bytes)
-    }
-
-    /// What can be read of it now by this map: everything that was recorded.
-    fn content(&self, map: SliceMap) -> Content {
-        let mut extents = HashMap::new();
-        for extent in map.extents().iter().filter_map(|id| self.extents.get(id)) {
-            let by = Arc::clone(&self.ledger.file_key);
-            let access = ExtentAccess {
-                key: AccessKey::Wrapped { key: extent.wrapped, version: self.ledger.version, by },
-                header_tag: extent.header_tag,
-                length: extent.length,
-                place: extent.place(),
-            };
-            extents.insert(extent.id, access);
-        }
-        Content::new(&self.house, self.ledger.share(), self.ledger.artifact, map, extents)
-    }
-
-    /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the
-    /// rest is hashed while it arrives.
-    async fn close_small_gap(&mut self, offset: u64) -> Result<(), Error> {
-        let front = self.hasher.front();
-        if offset > front && offset - front <= SMALL_GAP && self.open.is_empty() {
-            let there = self.map.contiguous_from_zero() >= offset;
-            if there {
-                self.checkpoint().await?;
-                self.catch_up(offset).await?;
-                (self.changed, self.readable) = (true, None);
-            }
-        }
-        Ok(())
-    }
-
-    /// Hashes what is there between the front and `to`.
-    async fn catch_up(&mut self, to: u64) -> Result<(), Error> {
-        if self.hasher.front() >= to {
-            return Ok(());
-        }
-        self.origin = HashOrigin::ReRead;
-        let content = self.content(self.map.clone());
-        let mut bytes = Vec::new();
-        while self.hasher.front() < to {
-            let front = self.hasher.front();
-            bytes.clear();
-            content.read(front, READ.min(to - front), &mut bytes).await?;
-            self.hasher.take(front, &bytes);
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-
-    /// Writes one extent that is no part of any run: a copy of what `source` holds from an offset on, or zeros. It is
-    /// durable when this returns.
-    async fn write_aside(&mut self, length: u64, source: Option<(&Content, u64)>) -> Result<ObjectId, Error> {
-        self.changed = true;
-        let mut extent = self.ledger.begin_extent()?;
-        let (mut done, mut last_is_sealed, mut bytes) = (0, false, Vec::new());
-        while done < length {
-            let part = (length - done).min(CHUNK as u64);
-            bytes.clear();
-            match source {
-                Some((content, at)) => content.read(at + done, part, &mut bytes).await?,
-                None => bytes.resize(usize::try_from(part).unwrap_or(CHUNK), 0),
-            }
-            done += part;
-            self.room.spend(part)?;
-            let mut buffer = Buffer::outside_budget();
-            buffer.push(&bytes);
-            last_is_sealed = done == length && !buffer.is_full();
-            extent.take(&self.house, &mut buffer, done == length)?;
-            tokio::task::yield_now().await;
-        }
-        let mut ended = extent.end(&self.house, last_is_sealed)?;
-        ended.settle().await?;
-        let id = ended.id;
-        self.extents.insert(id, ended);
-        Ok(id)
-    }
-
-    /// Lays zeros where its sender left them out, or made the file longer and wrote nothing. One extent serves for all.
-    async fn fill_zeros(&mut self, length: u64) -> Result<(), Error> {
-        if self.lane.leaves_out_zeros() {
-            self.zeros = vec![(0, length)];
-        }
-        let holes: Vec<(u64, u64)> = self
-            .zeros
-            .iter()
-            .flat_map(|(start, end)| self.map.range(*start, (*end).min(length).saturating_sub(*start)))
-            .filter_map(|piece| match piece {
-                Piece::Hole { offset, length } => Some((offset, length)),
-                Piece::Data(_) => None,
-            })
-            .collect();
-        let Some(longest) = holes.iter().map(|(_, length)| *length).max() else { return Ok(()) };
-        let zeros = holes.iter().map(|(_, length)| *length).fold(0, u64::saturating_add);
-        if zeros > MOST_ZEROS {
-            self.write_progress(true).await?;
-            return Err(Refusal::TooManyZeros.into());
-        }
-        self.ledger.zeros = zeros;
-        let piece = longest.min(self.house.settings.extent_bytes);
-        let extent = self.write_aside(piece, None).await?;
-        for (offset, length) in holes {
-            let mut at = offset;
-            while at < offset + length {
-                let part = (offset + length - at).min(piece);
-                self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
-                at += part;
-            }
-        }
-        Ok(())
     }
 
     /// CLOSE: everything durable, hashed, sealed, recorded, its notice queued.

@@ -1,0 +1,82 @@
+//! What was written is read back: for a client that reads while it writes, and to hash what the hash has not passed yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Worker;
+use crate::share::Error;
+use crate::share::content::{AccessKey, Content, ExtentAccess};
+use crate::vault::{HashOrigin, SliceMap};
+
+/// Bytes that are read at once to catch up with the front.
+const READ: u64 = 1 << 20;
+/// A gap up to this long before the front is read again at once, not only at CLOSE.
+const SMALL_GAP: u64 = 8 << 20;
+
+impl Worker {
+    pub(super) async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let left = self.lane.length().saturating_sub(offset);
+        let mut bytes = Vec::new();
+        let left = left.min(length as u64);
+        if let Some(copies) = &self.copies {
+            copies.content.read(offset, left, &mut bytes).await?;
+            return Ok(bytes);
+        }
+        let content = match self.readable.take() {
+            Some(content) => content,
+            None => self.content(self.map.clone()),
+        };
+        content.read(offset, left, &mut bytes).await?;
+        self.readable = Some(content);
+        Ok(bytes)
+    }
+
+    /// What can be read of it now by this map: everything that was recorded.
+    pub(super) fn content(&self, map: SliceMap) -> Content {
+        let mut extents = HashMap::new();
+        for extent in map.extents().iter().filter_map(|id| self.extents.get(id)) {
+            let by = Arc::clone(&self.ledger.file_key);
+            let access = ExtentAccess {
+                key: AccessKey::Wrapped { key: extent.wrapped, version: self.ledger.version, by },
+                header_tag: extent.header_tag,
+                length: extent.length,
+                place: extent.place(),
+            };
+            extents.insert(extent.id, access);
+        }
+        Content::new(&self.house, self.ledger.share(), self.ledger.artifact, map, extents)
+    }
+
+    /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the
+    /// rest is hashed while it arrives.
+    pub(super) async fn close_small_gap(&mut self, offset: u64) -> Result<(), Error> {
+        let front = self.hasher.front();
+        if offset > front && offset - front <= SMALL_GAP && self.open.is_empty() {
+            let there = self.map.contiguous_from_zero() >= offset;
+            if there {
+                self.checkpoint().await?;
+                self.catch_up(offset).await?;
+                (self.changed, self.readable) = (true, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes what is there between the front and `to`.
+    pub(super) async fn catch_up(&mut self, to: u64) -> Result<(), Error> {
+        if self.hasher.front() >= to {
+            return Ok(());
+        }
+        self.origin = HashOrigin::ReRead;
+        let content = self.content(self.map.clone());
+        let mut bytes = Vec::new();
+        while self.hasher.front() < to {
+            let front = self.hasher.front();
+            bytes.clear();
+            content.read(front, READ.min(to - front), &mut bytes).await?;
+            self.hasher.take(front, &bytes);
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
