@@ -13,6 +13,7 @@ pub mod config;
 pub mod model;
 pub mod notify;
 pub mod records;
+pub mod repo;
 pub mod scp;
 pub mod server;
 pub mod sftp;

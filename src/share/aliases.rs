@@ -13,9 +13,10 @@ use crate::model::{DirectoryId, FileName, ShareId, alias};
 use crate::records::aliases::{self, Unfilled};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, rotation};
-use crate::share::keys::ShareKeys;
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
+use crate::share::House;
 use crate::share::tree::open_name;
-use crate::share::{Error, House};
 
 /// Rows that get their aliases in one transaction.
 const AT_ONCE: usize = 1000;

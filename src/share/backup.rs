@@ -10,7 +10,6 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,18 +19,10 @@ use sha2::{Digest, Sha256};
 use crate::model::{ObjectId, ShareId, Time};
 use crate::records::backup::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, people, rotation};
-use crate::share::audit::{self, Subject, Trail};
-use crate::share::clock::HouseClock;
-use crate::share::kek::{sync_above, write_new};
-use crate::share::keys::Cabinet;
-use crate::share::login::Logins;
-use crate::share::points::Points;
-use crate::share::read_ahead::BlockBudget;
-use crate::share::sidecars::Sidecars;
-use crate::share::space::Room;
-use crate::share::upload::{Budget, Chorus, Registry};
-use crate::share::{DataDirectory, Error, House, LEGACY_HOST_KEY, Shares, Verification};
-use crate::store::Disk;
+use crate::repo::kek::{sync_above, write_new};
+use crate::repo::{Error, LEGACY_HOST_KEY, Repo};
+use crate::share::audit::{self, Subject};
+use crate::share::{House, Shares, Verification};
 use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 
 /// The fact that says when the last backup was complete, as RFC 3339.
@@ -312,33 +303,9 @@ impl Shares {
 
     /// A backup as if it were a data directory, to read what is in it. Nothing in it can be changed.
     async fn over(&self, place: &BackupPlace, records: Records, keyring: Keyring) -> Result<Self, Error> {
-        let keys = Cabinet::open(self.0.keys.path(), keyring, records.clone(), false).await?;
-        let (data, settings) = (DataDirectory::at(&place.root), self.0.settings.clone());
-        let points = Arc::new(Points::default());
-        Ok(Self(Arc::new(House {
-            clock: HouseClock::open(&records, false).await?,
-            trail: Trail::open(&records, &keys, Arc::clone(&points)).await?,
-            points,
-            room: Room::of(data.objects(), &settings),
-            sidecars: Sidecars::default(),
-            digests: Default::default(),
-            budget: Budget::new(settings.total_buffer),
-            read_ahead: BlockBudget::new(settings.read_ahead),
-            layouts: crate::share::content::Layouts::default(),
-            logins: Logins::default(),
-            uploads: Registry::default(),
-            chorus: Chorus::default(),
-            removing: tokio::sync::Mutex::default(),
-            draining: AtomicBool::new(true),
-            store: Disk::open(&data.objects())?,
-            data,
-            settings,
-            records,
-            keys,
-            works: self.0.works.clone(),
-            wake: Box::new(|| {}),
-            serving: None,
-        })))
+        let (kek, settings, works) = (self.0.keys.path(), self.0.settings.clone(), self.0.works.clone());
+        let repo = Repo::of_copy(&place.root, records, keyring, kek, settings, works).await?;
+        Ok(Self(Arc::new(House::over(repo, Box::new(|| {})).await?)))
     }
 
     /// Verifies every version that can be read, but those of shares that were shredded.

@@ -13,12 +13,13 @@ use crate::records::shape;
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::tickets::{self, Ticket};
 use crate::records::versions::{self, VersionRow};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
 use crate::share::content::Content;
 use crate::share::desk::existing_ticket;
-use crate::share::keys::ShareKeys;
 use crate::share::recovery::{Losses, losses};
 use crate::share::upload::check_unfinished;
-use crate::share::{Error, House, Shares};
+use crate::share::{House, Shares};
 use crate::vault::VaultError;
 
 /// Rows that are read at once.

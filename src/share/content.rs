@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::versions::{self, VersionRow};
-use crate::share::keys::ShareKeys;
-use crate::share::{Error, House};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
+use crate::share::House;
 use crate::store::{ObjectFile, StoreError};
 use crate::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD, segment_range};
 use crate::vault::{

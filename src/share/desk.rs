@@ -12,11 +12,12 @@ use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
+use crate::share::Shares;
 use crate::share::audit::{self, Subject};
-use crate::share::keys::ShareKeys;
 use crate::share::login::mark_changed;
 use crate::share::tree::FROM_SUPPORT;
-use crate::share::{Error, Shares};
 use crate::vault;
 
 /// Who acts when somebody uses the command line: the shell account is the operator.

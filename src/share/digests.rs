@@ -18,13 +18,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::House;
 use super::content::Content;
 use super::download::report_damage;
-use super::keys::{ShareKeys, with_keys_in_force};
-use super::{Error, House};
 use crate::model::{Algorithm, Refusal, ShareId, VersionId, VersionState, Word};
 use crate::records::digests;
 use crate::records::versions::{self, VersionRow};
+use crate::repo::Error;
+use crate::repo::keys::{ShareKeys, with_keys_in_force};
 
 /// Versions that are read at once for their digests.
 const AT_ONCE: usize = 2;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
 use crate::records::versions::{self, VersionRow};
+use crate::repo::{Attributes, Error};
 use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
 use crate::share::digests::{Digest, Digested, Patience};
@@ -13,7 +14,7 @@ use crate::share::read_ahead::Reader;
 use crate::share::rights::Grant;
 use crate::share::tree::Reach;
 use crate::share::view::OpenForReading;
-use crate::share::{Attributes, Error, House, Login, View};
+use crate::share::{House, Login, View};
 
 /// Something that is open for reading, mostly a version; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
 /// the same time.

@@ -6,9 +6,10 @@
 use crate::model::{HouseTime, Time, Word};
 use crate::records::lifecycle::{self, UnfinishedRow};
 use crate::records::notices::About;
+use crate::repo::Error;
+use crate::repo::set_aside::or_left_out;
 use crate::share::lifecycle::{Rule, put_right, shred_version};
-use crate::share::set_aside::or_left_out;
-use crate::share::{Error, Shares, outbox};
+use crate::share::{Shares, outbox};
 
 /// Versions, or files, that one step looks at for each rule.
 const AT_ONCE: u32 = 500;

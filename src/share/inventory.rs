@@ -14,16 +14,17 @@ use crate::model::{
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{checks, notices, tickets};
+use crate::repo::Error;
+use crate::repo::keys::{ShareKeys, with_keys_in_force};
+use crate::repo::set_aside::or_left_out;
 use crate::share::audit::{self, Subject};
 use crate::share::content::Content;
 use crate::share::desk::{OPERATOR, existing_ticket};
 use crate::share::download::report_damage;
-use crate::share::keys::{ShareKeys, with_keys_in_force};
 use crate::share::lifecycle::{missing_percent, number_for_people};
 use crate::share::location::openable;
-use crate::share::set_aside::or_left_out;
 use crate::share::tree::{Way, open_name, path_of};
-use crate::share::{Error, House, PublicAddress, Shares};
+use crate::share::{House, PublicAddress, Shares};
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;

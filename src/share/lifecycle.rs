@@ -10,14 +10,15 @@ use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, T
 use crate::records::entries::{self, EntryRow};
 use crate::records::lifecycle::{self, HistoryRow};
 use crate::records::{Conn, RecordsError, versions};
+use crate::repo::set_aside::or_left_out;
+use crate::repo::{Error, Settings};
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
 use crate::share::location::openable;
-use crate::share::set_aside::or_left_out;
 use crate::share::tree::{Reach, Spot, way_of};
 use crate::share::upload;
 use crate::share::view::check_room_for_name;
-use crate::share::{Error, House, PublicAddress, Settings, Shares};
+use crate::share::{House, PublicAddress, Shares};
 
 /// Who acts when somebody uses the command line.
 const OPERATOR: &str = "operator";

@@ -5,13 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
 use crate::records::entries::Page;
 use crate::records::{entries, tickets};
+use crate::repo::Error;
+use crate::repo::set_aside::or_left_out;
+use crate::repo::{Attributes, Unfinished};
+use crate::share::View;
 use crate::share::aliases::{self, Shown};
 use crate::share::rights::Grant;
-use crate::share::set_aside::or_left_out;
 use crate::share::tree::{FROM_SUPPORT, Spot, open_name};
 use crate::share::virtual_places::VirtualListing;
-use crate::share::{Attributes, Unfinished};
-use crate::share::{Error, View};
 
 /// One line of a listing.
 #[derive(Debug, Clone)]

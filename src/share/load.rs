@@ -1,7 +1,8 @@
 //! What an operator is told of the load.
 
 use crate::records::notices;
-use crate::share::{Error, Shares};
+use crate::repo::Error;
+use crate::share::Shares;
 
 /// The load at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

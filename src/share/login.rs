@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Language, Refusal, ShareId, TicketStatus, Transport, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
+use crate::repo::Error;
 use crate::share::audit::Trail;
 use crate::share::rights::{self, Grants};
-use crate::share::{Error, Shares, View};
+use crate::share::{Shares, View};
 use crate::vault;
 
 /// How often open logins are compared with the records.

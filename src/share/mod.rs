@@ -8,28 +8,19 @@ mod aliases;
 mod audit;
 mod backup;
 mod check;
-mod clock;
 mod content;
-mod data;
 mod desk;
 mod digests;
 mod download;
-mod error;
 mod expiry;
 mod inventory;
-mod kek;
-mod keys;
 mod lifecycle;
 mod listing;
 mod load;
 mod location;
 mod login;
-mod opening;
 mod outbox;
 mod outlet;
-mod pieces;
-mod place;
-mod points;
 mod read_ahead;
 mod reattach;
 mod recovery;
@@ -39,10 +30,8 @@ mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
-mod set_aside;
 mod shape;
 mod sidecars;
-mod space;
 mod sweep;
 mod telling;
 mod tree;
@@ -53,21 +42,19 @@ mod virtual_places;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 pub use audit::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint};
 pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
-pub use data::{DataDirectory, LEGACY_HOST_KEY};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use digests::{Digest, Patience, digest_of_bytes};
 pub use download::Download;
-pub use error::Error;
 pub use expiry::Expired;
 pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verification};
 pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
@@ -77,7 +64,6 @@ pub use location::PublicAddress;
 pub use login::{Login, Origin};
 pub use outbox::NoticeQueue;
 pub use outlet::{Gone, Outlet};
-pub use place::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use reattach::Reattached;
 pub use resend::{NewAddress, NoticeChange};
 pub use restore::{HostKeys, RestoredBackup};
@@ -90,110 +76,29 @@ pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 
-use crate::model::{Algorithm, HouseId, TemporaryNames};
-use crate::records::{Keyring, Records, bond, people};
+pub use crate::repo::{
+    Attributes, Changes, DataDirectory, Error, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
+};
+
+use crate::model::HouseId;
+use crate::records::{bond, people};
+use crate::repo::pieces::Occasion;
+use crate::repo::{Opened, Repo};
 use crate::store::Disk;
 use audit::Trail;
-use clock::HouseClock;
 use digests::Digests;
-use keys::Cabinet;
 use login::Logins;
-use opening::Places;
-use pieces::{Occasion, Verdict};
-use points::Points;
 use read_ahead::BlockBudget;
 use sidecars::Sidecars;
-use space::Room;
 use upload::{Budget, Chorus, Registry};
-
-/// What can be set about shares. The defaults are those of `config/tacdrop.toml`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The most plaintext bytes in one extent; a power of two from 1 MiB on.
-    pub extent_bytes: u64,
-    /// An extent ends this long after its first byte, so that a slow upload becomes durable, too.
-    pub checkpoint: Duration,
-    /// Extents up to this many plaintext bytes lie in the records instead of the store; at most 64 KiB.
-    pub inline_bytes: usize,
-    /// Files and directories in one share.
-    pub names_per_share: u64,
-    /// Bytes of one file.
-    pub file_bytes: u64,
-    /// Bytes of one share, all versions together.
-    pub share_bytes: u64,
-    /// Plaintext bytes that one session may have in buffers.
-    pub session_buffer: usize,
-    /// Plaintext bytes that all sessions together may have in buffers.
-    pub total_buffer: usize,
-    /// Plaintext bytes that all downloads together may have opened ahead. Without room a download is slower.
-    pub read_ahead: usize,
-    /// Of the disk, this part stays free of uploads, in percent ...
-    pub reserve_percent: u64,
-    /// ... or as many bytes, if that is less.
-    pub reserve_bytes: u64,
-    /// A notice is sent when no upload came for this long ...
-    pub settle: Duration,
-    /// ... or when its first upload is this old.
-    pub settle_max: Duration,
-    /// An object of the store that no row knows is removed after two scans at least so long apart, in house time, have seen it.
-    pub quarantine: Duration,
-    /// Names under which nothing is announced yet, because it will be renamed ...
-    pub temporary_names: TemporaryNames,
-    /// ... unless it keeps such a name for this long.
-    pub temporary_settle: Duration,
-    /// An unfinished version is removed when nothing more of it came for this long, in house time ...
-    pub unfinished: Duration,
-    /// ... and people are told so this long before.
-    pub warn: Duration,
-    /// A withdrawn file can be restored for this long, in house time.
-    pub withdrawn: Duration,
-    /// Digests that are given to clients beside SHA-256. They tell accidents, not attacks.
-    pub also_digests: Vec<Algorithm>,
-    /// Where the KEK lies, if not in the data directory.
-    pub kek: Option<PathBuf>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            extent_bytes: 32 << 20,
-            checkpoint: Duration::from_secs(5),
-            inline_bytes: 64 << 10,
-            names_per_share: 100_000,
-            file_bytes: 1 << 40,
-            share_bytes: 4 << 40,
-            session_buffer: 8 << 20,
-            total_buffer: 256 << 20,
-            read_ahead: 64 << 20,
-            reserve_percent: 2,
-            reserve_bytes: 1 << 30,
-            settle: Duration::from_secs(10),
-            settle_max: Duration::from_secs(60),
-            quarantine: Duration::from_secs(7 * 86_400),
-            temporary_names: TemporaryNames::default(),
-            temporary_settle: Duration::from_secs(600),
-            unfinished: Duration::from_secs(7 * 24 * 3600),
-            warn: Duration::from_secs(24 * 3600),
-            withdrawn: Duration::from_secs(24 * 3600),
-            also_digests: Vec::new(),
-            kek: None,
-        }
-    }
-}
 
 /// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
 #[derive(Clone)]
 pub struct Shares(pub(crate) Arc<House>);
 
-/// What stands behind [`Shares`].
+/// What stands behind [`Shares`]: an opened data directory, and what a running server has beside it.
 pub(crate) struct House {
-    pub(crate) data: DataDirectory,
-    pub(crate) settings: Settings,
-    pub(crate) records: Records,
-    pub(crate) store: Disk,
-    pub(crate) keys: Cabinet,
-    pub(crate) clock: HouseClock,
-    pub(crate) points: Arc<Points>,
+    pub(crate) repo: Arc<Repo>,
     pub(crate) trail: Arc<Trail>,
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
@@ -203,15 +108,20 @@ pub(crate) struct House {
     pub(crate) budget: Budget,
     pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) layouts: content::Layouts,
-    pub(crate) room: Room,
-    /// Where hashing, sealing, writing and reading objects runs, away from the connections' runtimes.
-    pub(crate) works: Handle,
     /// Called when a notice was queued.
     wake: Box<dyn Fn() + Send + Sync>,
     /// Held by the one who removes objects: the lock among processes is asked for, not waited for.
     removing: tokio::sync::Mutex<()>,
     draining: AtomicBool,
-    serving: Option<std::fs::File>,
+}
+
+/// Until each service has only what it uses, it finds the data directory behind the house.
+impl Deref for House {
+    type Target = Repo;
+
+    fn deref(&self) -> &Repo {
+        &self.repo
+    }
 }
 
 impl Shares {
@@ -261,62 +171,14 @@ impl Shares {
         store: Option<Disk>,
     ) -> Result<Self, Error> {
         let serve = occasion == Occasion::Serve;
-        let places = Places {
-            data: &data,
-            kek: settings.kek.clone().unwrap_or_else(|| data.kek()),
-            store: store.clone().unwrap_or_else(|| Disk::at(&data.objects())),
-        };
-        let (opening, verdict) = places.enter(occasion).await?;
-        let serving = if serve { Some(data.lock_for_serving()?) } else { None };
-        let (begins, house) = match verdict {
-            Verdict::Begin => (true, None),
-            Verdict::Open(house) => (false, house),
-        };
-        data.make_directories()?;
-        if begins {
-            data.begin()?;
-        }
-        let records = Records::open(&data.records()).await?;
-        let keyring = Keyring::open(&data.keyring()).await?;
-        let keys = Cabinet::open(&places.kek, keyring, records.clone(), begins).await?;
-        let store = match store {
-            Some(store) => store,
-            None => Disk::open(&data.objects())?,
-        };
-        opening::tie(&records, &keys, &store, house, begins || serve).await?;
-        data.begun()?;
-        let clock = HouseClock::open(&records, serve).await?;
-        let points = Arc::new(Points::default());
-        let trail = Trail::open(&records, &keys, Arc::clone(&points)).await?;
+        let Opened { repo, lock } = Repo::open(data, settings, works, occasion, store).await?;
+        let house = House::over(repo, wake).await?;
         if serve {
-            trail.start(&works).await?;
+            house.trail.start(&house.works).await?;
         }
-        let shares = Self(Arc::new(House {
-            clock,
-            points,
-            trail,
-            budget: Budget::new(settings.total_buffer),
-            read_ahead: BlockBudget::new(settings.read_ahead),
-            layouts: content::Layouts::default(),
-            room: Room::of(data.objects(), &settings),
-            logins: Logins::default(),
-            uploads: Registry::default(),
-            chorus: Chorus::default(),
-            sidecars: Sidecars::default(),
-            digests: Digests::default(),
-            removing: tokio::sync::Mutex::default(),
-            draining: AtomicBool::new(false),
-            data,
-            settings,
-            records,
-            store,
-            keys,
-            works,
-            wake,
-            serving,
-        }));
+        let shares = Self(Arc::new(house));
         // Commands need not wait for what comes now.
-        drop(opening);
+        drop(lock);
         if serve {
             recovery::recover(&shares.0).await?;
             aliases::fill(&shares.0).await?;
@@ -342,6 +204,11 @@ impl Shares {
     /// How many uploads are under way.
     pub fn open_uploads(&self) -> usize {
         self.0.uploads.len()
+    }
+
+    /// Writes house time down every now and then, until `stop`.
+    pub async fn keep_house_time(&self, stop: CancellationToken) {
+        self.0.keep_house_time(stop).await;
     }
 
     /// Waits until what is under way has been written down, and closes the databases.
@@ -381,11 +248,30 @@ impl Shares {
 
     /// Whether this process serves the data directory.
     pub fn is_serving(&self) -> bool {
-        self.0.serving.is_some()
+        self.0.is_serving()
     }
 }
 
 impl House {
+    /// A server, or a command, over an opened data directory. `wake` is called when a notice was queued.
+    async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Self, Error> {
+        Ok(Self {
+            trail: Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?,
+            budget: Budget::new(repo.settings.total_buffer),
+            read_ahead: BlockBudget::new(repo.settings.read_ahead),
+            layouts: content::Layouts::default(),
+            logins: Logins::default(),
+            uploads: Registry::default(),
+            chorus: Chorus::default(),
+            sidecars: Sidecars::default(),
+            digests: Digests::default(),
+            wake,
+            removing: tokio::sync::Mutex::default(),
+            draining: AtomicBool::new(false),
+            repo: Arc::new(repo),
+        })
+    }
+
     pub(crate) fn notice_queued(&self) {
         (self.wake)();
     }

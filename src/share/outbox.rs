@@ -13,12 +13,13 @@ use crate::notify::outbox as mail;
 use crate::notify::{Attempt, Channel, DueNotice, Earlier, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::{Conn, entries, held, lineage, people};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
+use crate::repo::set_aside::or_left_out;
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
-use crate::share::keys::ShareKeys;
-use crate::share::set_aside::or_left_out;
 use crate::share::tree::open_name;
-use crate::share::{Error, House, PublicAddress, Shares, telling};
+use crate::share::{House, PublicAddress, Shares, telling};
 use crate::vault;
 
 /// Held versions that are queued at once.

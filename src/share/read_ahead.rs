@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use super::Error;
 use super::content::{Content, OpenExtent, copy_texts};
 use crate::model::ObjectId;
+use crate::repo::Error;
 use crate::store::StoreError;
 use crate::vault::Piece;
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};

@@ -11,10 +11,11 @@ use serde_json::json;
 use crate::model::{DirectoryId, FileName, Word};
 use crate::records::shape::{self, Unreached};
 use crate::records::{Conn, entries, tickets};
+use crate::repo::Error;
+use crate::repo::keys::{ShareKeys, with_keys_in_force};
+use crate::share::Shares;
 use crate::share::audit::{self, Subject};
 use crate::share::desk::{OPERATOR, existing_ticket};
-use crate::share::keys::{ShareKeys, with_keys_in_force};
-use crate::share::{Error, Shares};
 
 /// Something that lies at the root of its share again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -13,15 +13,16 @@ use crate::model::HouseId;
 use crate::records::backup::{self, Needed};
 use crate::records::bond::{Found, RecordsLook};
 use crate::records::{Keyring, Records};
+use crate::repo::data::RESTORING;
+use crate::repo::kek::{self, matching, sync_above, write_new};
+use crate::repo::opening::{HOUSE_PURPOSE, related, sealed_house};
+use crate::repo::pieces::agree;
+use crate::repo::{DataDirectory, Error, Settings};
 use crate::share::backup::{
     BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
     sync_shelves, take, without_key,
 };
-use crate::share::data::RESTORING;
-use crate::share::kek::{self, matching, sync_above, write_new};
-use crate::share::opening::{HOUSE_PURPOSE, related, sealed_house};
-use crate::share::pieces::agree;
-use crate::share::{DataDirectory, Error, Settings, Shares, Verification};
+use crate::share::{Shares, Verification};
 use crate::store::Disk;
 
 /// What a restore did.

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::model::{Refusal, TicketStatus, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
+use crate::repo::Error;
+use crate::share::Login;
 use crate::share::login::{LoginState, Who};
-use crate::share::{Error, Login};
 
 /// Whether a login may change something in a ticket's share now; and the generation of the share's keys that is in force.
 ///

@@ -13,11 +13,12 @@ use serde_json::json;
 use crate::model::{ShareId, Time, Word};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::{Conn, RecordsError, people, rotation, tickets};
+use crate::repo::Error;
+use crate::repo::kek::{self, matching};
+use crate::repo::keys::ShareKeys;
+use crate::share::Shares;
 use crate::share::audit::{self, Subject};
 use crate::share::desk::existing_ticket;
-use crate::share::kek::{self, matching};
-use crate::share::keys::ShareKeys;
-use crate::share::{Error, Shares};
 use crate::vault::{Kek, WrappedKey};
 
 /// Keys that are wrapped anew in one transaction of the keyring.

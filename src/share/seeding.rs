@@ -10,12 +10,13 @@ use zeroize::Zeroizing;
 
 use super::audit::{self, Subject};
 use super::desk::existing_ticket;
-use super::keys::ShareKeys;
 use super::upload::seeding::{SealedFile, seal};
-use super::{Error, NewTicket, Shares};
+use super::{NewTicket, Shares};
 use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
 use crate::store::StoreError;
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index

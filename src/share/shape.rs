@@ -9,7 +9,7 @@ use crate::model::{DirectoryId, FileName, Refusal};
 use crate::records::entries::EntryRow;
 use crate::records::shape::{self, Extent};
 use crate::records::{Conn, entries};
-use crate::share::Error;
+use crate::repo::Error;
 use crate::share::tree::Reach;
 use crate::vault::key::NAME_OVERHEAD;
 

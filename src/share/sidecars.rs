@@ -14,16 +14,17 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::digests::Asker;
-use super::keys::{ShareKeys, with_keys_in_force};
-use super::set_aside::or_left_out;
 use super::tree::open_name;
-use super::{Error, House, Shares};
+use super::{House, Shares};
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets;
 use crate::records::versions::{self, VersionRow};
+use crate::repo::Error;
+use crate::repo::keys::{ShareKeys, with_keys_in_force};
+use crate::repo::set_aside::or_left_out;
 
 /// Files that wait to be looked at. If there are more, all names are walked over.
 const WAITING: usize = 1024;

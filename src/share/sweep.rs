@@ -8,8 +8,9 @@ use serde_json::json;
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::shelves;
 use crate::records::versions;
+use crate::repo::Error;
 use crate::share::audit::{self, Subject};
-use crate::share::{Error, House, Shares};
+use crate::share::{House, Shares};
 use crate::store::StoreError;
 
 /// How long an object stays after nobody needs it any more: who has begun to read it may end.

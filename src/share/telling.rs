@@ -13,16 +13,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::content::Content;
-use super::keys::ShareKeys;
 use super::location::{openable, typeable};
 use super::tree::{path_of, way_of};
-use super::{Error, House, PublicAddress};
+use super::{House, PublicAddress};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::notify::FILES_SHOWN;
 use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, checks, entries, lineage};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
 
 /// The place of older versions in a share.
 const VERSIONS: &[u8] = b".versions";

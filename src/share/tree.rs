@@ -6,8 +6,9 @@ use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word, ali
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets::Standing;
 use crate::records::{Conn, rotation};
-use crate::share::keys::{ROUNDS, ShareKeys};
-use crate::share::{Error, House, aliases};
+use crate::repo::Error;
+use crate::repo::keys::{ROUNDS, ShareKeys};
+use crate::share::{House, aliases};
 
 /// The directory that engineers hand files back in.
 pub(crate) const FROM_SUPPORT: &[u8] = b"from-support";

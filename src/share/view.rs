@@ -17,14 +17,15 @@ use crate::model::{
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
 use crate::records::{Conn, tickets, versions};
-use crate::share::keys::with_keys_in_force;
+use crate::repo::keys::with_keys_in_force;
+use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
 use crate::share::login::Who;
 use crate::share::outbox;
 use crate::share::rights::{self, Grant};
 use crate::share::shape::{self, Way};
 use crate::share::tree::Spot;
 use crate::share::upload::{self, Upload};
-use crate::share::{Attributes, Changes, Download, Error, House, Listing, Login, PlaceKind, Shares, Space, WriteMode};
+use crate::share::{Download, House, Listing, Login, Shares};
 use crate::vault;
 
 /// Permission bits of a new directory.

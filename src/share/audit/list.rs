@@ -7,8 +7,9 @@ use super::rows::{self, Filter};
 use super::{AuditCheckpoint, AuditVerification, verify};
 use crate::model::{Time, Word};
 use crate::records::Conn;
+use crate::repo::Error;
+use crate::share::Shares;
 use crate::share::desk::existing_ticket;
-use crate::share::{Error, Shares};
 
 /// Entries that are read at once.
 const PAGE: u32 = 500;

@@ -15,9 +15,9 @@ use super::tally::{Counted, Tally, WINDOW};
 use crate::model::{Refusal, Time, Word};
 use crate::records::audit::{self as rows, Event};
 use crate::records::{Keyring, Records, RecordsError};
-use crate::share::Error;
-use crate::share::keys::Cabinet;
-use crate::share::points::Points;
+use crate::repo::Error;
+use crate::repo::keys::Cabinet;
+use crate::repo::points::Points;
 use crate::vault::SigningKey;
 
 /// What the keyring calls the key that signs checkpoints.

@@ -9,8 +9,9 @@ use super::{Note, Subject};
 use crate::model::refusal::Kind;
 use crate::model::{DirectoryId, Refusal, SharePath, Word};
 use crate::records::{Conn, people, tickets};
+use crate::repo::Error;
 use crate::share::login::LoginState;
-use crate::share::{Error, Shares, View};
+use crate::share::{Shares, View};
 
 /// Refusals that somebody who looks after the house wants to know of. That there is no such file is none.
 const fn counts(refusal: Refusal) -> bool {

@@ -20,9 +20,10 @@ use shelf::Shelves;
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, shelves, versions};
+use crate::repo::Error;
 use crate::share::audit::{self, Subject};
 use crate::share::upload::{self, Repair};
-use crate::share::{Error, House, Shares};
+use crate::share::{House, Shares};
 use crate::store::StoreError;
 
 /// Rows that are read at once.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use crate::model::{ObjectId, ObjectPlace, VersionId};
 use crate::records::shelves::{self, ShelvedExtent, Stray};
-use crate::share::{Error, House};
+use crate::repo::Error;
+use crate::share::House;
 use crate::store::{Shelf, StoreError};
 use crate::vault::{extent, manifest};
 

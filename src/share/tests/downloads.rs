@@ -1,5 +1,7 @@
 //! Reads of every pattern against the bytes that were sent, with and without memory for reading ahead.
 
+use std::path::PathBuf;
+
 use super::*;
 
 /// Some reads in a row, then one somewhere else: (offset, length) pairs for a file of `size` bytes.

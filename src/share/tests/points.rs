@@ -110,6 +110,6 @@ async fn r20_every_named_point_is_passed() {
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
     shares.back_up(&place, false, |_| ()).await.unwrap();
 
-    let all: BTreeSet<_> = crate::share::points::ALL.iter().copied().collect();
+    let all: BTreeSet<_> = crate::repo::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
 }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::records::versions;
+use crate::repo::keys::ShareKeys;
 use crate::share::content::Content;
-use crate::share::keys::ShareKeys;
 use crate::share::tree::{Reach, Spot};
 
 /// How the pieces of a file follow each other.

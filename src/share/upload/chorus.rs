@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::buffer::Buffer;
 use super::hasher::Hasher;
 use crate::model::VersionId;
-use crate::share::Error;
+use crate::repo::Error;
 use crate::store::StoreError;
 use crate::vault::Digest;
 

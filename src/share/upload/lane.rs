@@ -23,7 +23,7 @@ use super::early::{Early, Waiting};
 use super::job::{Holds, Job, Phase, Target};
 use super::progress::resume_point;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
-use crate::share::{Attributes, PlaceKind};
+use crate::repo::{Attributes, PlaceKind};
 
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;

@@ -45,11 +45,12 @@ use worker::Worker;
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId, Word};
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
+use crate::repo::{Attributes, Changes, Error, WriteMode};
+use crate::share::View;
 use crate::share::content::Content;
 use crate::share::rights::Grant;
 use crate::share::tree::Spot;
 use crate::share::view::directory_of;
-use crate::share::{Attributes, Changes, Error, View, WriteMode};
 use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
 
 /// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.

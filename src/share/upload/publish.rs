@@ -19,12 +19,13 @@ use crate::records::entries::NewEntry;
 use crate::records::notices::About;
 use crate::records::versions::{NewVersion, ProgressRow, Publication};
 use crate::records::{Conn, NewArtifact, entries, extents, versions};
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
 use crate::share::audit::{self, Subject};
-use crate::share::keys::ShareKeys;
 use crate::share::login::Who;
 use crate::share::rights::{may_change, may_keep};
 use crate::share::view::check_room_for_name;
-use crate::share::{Error, House, Login, outbox};
+use crate::share::{House, Login, outbox};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 

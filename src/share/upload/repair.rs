@@ -10,8 +10,9 @@ use super::publish::discard;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, versions::ExtentRow};
+use crate::repo::Error;
+use crate::share::House;
 use crate::share::audit::{self, Subject};
-use crate::share::{Error, House};
 use crate::vault::{Digest, SliceMap, VaultError};
 
 /// Bytes that are read at once.

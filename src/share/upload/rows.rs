@@ -7,7 +7,8 @@ use super::publish::Ledger;
 use crate::model::{HouseTime, ObjectId, Refusal};
 use crate::records::versions::ExtentRow;
 use crate::records::{Conn, extents, versions};
-use crate::share::{Error, House};
+use crate::repo::Error;
+use crate::share::House;
 
 impl Ledger {
     /// Writes the rows of extents that have none yet.

@@ -3,8 +3,8 @@
 use super::progress::Progress;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, Time, VersionId};
 use crate::records::versions::ExtentRow;
-use crate::share::Error;
-use crate::share::keys::ShareKeys;
+use crate::repo::Error;
+use crate::repo::keys::ShareKeys;
 use crate::vault::extent::{EXTENT_HEAD, SEGMENT_LEAD, SEGMENT_TRAIL};
 use crate::vault::{
     self, Digest, ExtentEntry, ExtentIds, ExtentKey, ExtentSealer, HashOrigin, Manifest, Slice, SliceMap, VaultError,

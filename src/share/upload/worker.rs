@@ -24,9 +24,10 @@ use super::publish::{Ledger, Progressed};
 use super::writing::Writing;
 use super::{Copies, Start};
 use crate::model::{ObjectId, Refusal};
+use crate::repo::Error;
+use crate::repo::space::Promise;
+use crate::share::House;
 use crate::share::content::Content;
-use crate::share::space::Promise;
-use crate::share::{Error, House};
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
 /// See [`Worker::little`].

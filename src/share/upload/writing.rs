@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use super::buffer::Buffer;
 use super::extents::{EndedExtent, OpenExtent};
 use crate::model::ObjectId;
-use crate::share::{Error, House};
+use crate::repo::Error;
+use crate::share::House;
 use crate::store::StoreError;
 
 /// An extent, and the task that has it now.

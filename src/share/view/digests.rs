@@ -1,9 +1,10 @@
 //! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
 
 use crate::model::{Algorithm, Refusal, SharePath};
+use crate::repo::Error;
+use crate::repo::keys::with_keys_in_force;
+use crate::share::View;
 use crate::share::digests::{Digest, Digested, Patience};
-use crate::share::keys::with_keys_in_force;
-use crate::share::{Error, View};
 
 impl View {
     /// The digests that are given here: SHA-256, and those that the settings name.

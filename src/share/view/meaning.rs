@@ -12,9 +12,9 @@ use super::View;
 use crate::model::{ArtifactId, Refusal, SharePath, VersionId, VersionState};
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
+use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
 use crate::share::tree::Spot;
 use crate::share::upload::Lane;
-use crate::share::{Attributes, Error, PlaceKind, Unfinished};
 
 /// Unfinished files whose size a session remembers to have been told.
 const TOLD: usize = 1024;

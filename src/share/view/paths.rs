@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
 use crate::records::{Conn, tickets};
-use crate::share::keys::with_keys_in_force;
+use crate::repo::keys::with_keys_in_force;
+use crate::repo::{Error, PlaceKind};
+use crate::share::View;
 use crate::share::login::Who;
 use crate::share::shape;
 use crate::share::tree::{Reach, Spot};
 use crate::share::upload::Lane;
 use crate::share::virtual_places::{Tree, VirtualPlace};
-use crate::share::{Error, PlaceKind, View};
 
 /// Where a path leads.
 pub(super) enum Place {

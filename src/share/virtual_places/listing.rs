@@ -9,10 +9,11 @@ use super::{
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
+use crate::repo::set_aside::or_left_out;
+use crate::repo::{Attributes, Error};
 use crate::share::aliases::Shown;
-use crate::share::set_aside::or_left_out;
 use crate::share::tree::{Reach, is_from_support, open_name, path_of};
-use crate::share::{Attributes, Entry, Error, PublicAddress, View};
+use crate::share::{Entry, PublicAddress, View};
 
 /// An open directory of a virtual place.
 pub(crate) struct VirtualListing {

@@ -25,10 +25,11 @@ use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
+use crate::repo::{Attributes, Error, PlaceKind};
 use crate::share::digests::Digested;
 use crate::share::lifecycle::number_for_people;
 use crate::share::tree::{Reach, Spot, VIRTUAL, path_of};
-use crate::share::{Attributes, Download, Error, Listing, PlaceKind, PublicAddress, View};
+use crate::share::{Download, Listing, PublicAddress, View};
 use crate::vault::SigningKey;
 
 const RECEIPT: &[u8] = b".receipt";

@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
 use crate::records::versions::{self, VersionRow};
+use crate::repo::Error;
 use crate::share::desk::existing_ticket;
 use crate::share::lifecycle::number_for_people;
-use crate::share::{Error, PublicAddress, Shares};
+use crate::share::{PublicAddress, Shares};
 use crate::vault::{PublicKey, SigningKey, sign};
 
 /// Whom `ssh-keygen -Y verify -I` asks for.

@@ -7,7 +7,7 @@
 
 use super::Worker;
 use crate::model::{ObjectId, Refusal};
-use crate::share::Error;
+use crate::repo::Error;
 use crate::share::content::Content;
 use crate::vault::manifest::MAX_SLICES;
 use crate::vault::{Piece, Slice, SliceMap};

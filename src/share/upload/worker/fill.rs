@@ -3,7 +3,7 @@
 use super::super::buffer::{Buffer, CHUNK};
 use super::Worker;
 use crate::model::{ObjectId, Refusal};
-use crate::share::Error;
+use crate::repo::Error;
 use crate::share::content::Content;
 use crate::vault::{Piece, Slice};
 

@@ -11,7 +11,7 @@ use super::super::buffer::Buffer;
 use super::super::writing::Writing;
 use super::Worker;
 use crate::model::ObjectId;
-use crate::share::Error;
+use crate::repo::Error;
 use crate::vault::extent::SEGMENT;
 use crate::vault::{Piece, Slice, SliceMap};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Worker;
-use crate::share::Error;
+use crate::repo::Error;
 use crate::share::content::{AccessKey, Content, ExtentAccess};
 use crate::vault::{HashOrigin, SliceMap};
 

@@ -11,8 +11,8 @@ use crate::records::entries::Place;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Keyring, Records};
-use crate::share::kek::{self, Keks};
-use crate::share::{Error, House};
+use crate::repo::kek::{self, Keks};
+use crate::repo::{Error, Repo};
 use crate::vault::{FileKey, Kek, NameKeys, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
 
 /// Unwrapped share keys that are kept at hand.
@@ -30,7 +30,7 @@ macro_rules! with_keys_in_force {
         let mut rounds = 0;
         loop {
             match $work {
-                Err($crate::share::Error::KeysReplaced) if rounds < $crate::share::keys::ROUNDS => rounds += 1,
+                Err($crate::repo::Error::KeysReplaced) if rounds < $crate::repo::keys::ROUNDS => rounds += 1,
                 outcome => break outcome,
             }
         }
@@ -308,7 +308,7 @@ impl Cabinet {
     }
 }
 
-impl House {
+impl Repo {
     /// Whether these keys of a share are in force still.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use crate::model::HouseId;
-use crate::share::{DataDirectory, Error};
+use crate::repo::{DataDirectory, Error};
 
 /// What is at the place of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use crate::model::HouseId;
 use crate::records::bond::{self, Found, RecordsLook};
 use crate::records::keyring::WrappedRow;
 use crate::records::{Keyring, Records, RecordsError};
-use crate::share::kek::{self, Keks};
-use crate::share::keys::{Cabinet, ROUNDS};
-use crate::share::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
-use crate::share::{DataDirectory, Error};
+use crate::repo::kek::{self, Keks};
+use crate::repo::keys::{Cabinet, ROUNDS};
+use crate::repo::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
+use crate::repo::{DataDirectory, Error};
 use crate::store::Disk;
 use crate::vault::{Kek, VaultError, random};
 

@@ -1,7 +1,7 @@
 //! One thing that cannot be read, among many: it is named in the log, with what to do, and the others go on without it.
 
 use crate::records::readable::is_news;
-use crate::share::Error;
+use crate::repo::Error;
 
 /// What came of one of many; none if only this one is damaged, which is said once. What is temporary is no fault of it.
 ///

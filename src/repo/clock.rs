@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::HouseTime;
 use crate::records::{Records, RecordsError, people};
-use crate::share::{Error, House, Shares};
+use crate::repo::{Error, Repo};
 
 /// The fact that holds it.
 const HOUSE_TIME: &str = "house_time";
@@ -59,12 +59,12 @@ impl HouseClock {
     }
 }
 
-impl Shares {
+impl Repo {
     /// Writes house time down every now and then, until `stop`.
-    pub async fn keep_house_time(&self, stop: CancellationToken) {
+    pub(crate) async fn keep_house_time(&self, stop: CancellationToken) {
         loop {
             let last = stop.run_until_cancelled(tokio::time::sleep(KEPT_EVERY)).await.is_none();
-            if let Err(error) = self.0.write_house_time().await {
+            if let Err(error) = self.write_house_time().await {
                 tracing::warn!(%error, "the time that the server has run could not be written down");
             }
             if last {
@@ -72,9 +72,7 @@ impl Shares {
             }
         }
     }
-}
 
-impl House {
     /// Writes house time down: from now on it does not fall behind this moment.
     pub(crate) async fn write_house_time(&self) -> Result<(), Error> {
         let mut tx = self.records.begin().await?;

@@ -16,7 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::records::Keyring;
 use crate::records::keyring::KekRow;
-use crate::share::Error;
+use crate::repo::Error;
 use crate::vault::Kek;
 
 /// The KEKs that open what is in the keyring.

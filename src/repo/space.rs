@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Refusal, Word};
-use crate::share::{Error, Settings};
+use crate::repo::{Error, Settings};
 
 /// Nobody begins where less than this is free: it would be used up at once.
 const LEAST: u64 = 1 << 20;

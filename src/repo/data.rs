@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::share::Error;
-use crate::share::kek::sync_above;
+use crate::repo::Error;
+use crate::repo::kek::sync_above;
 
 /// Keeps everybody out of a data directory while a backup is restored into it.
 pub(crate) const RESTORING: &str = "restoring";

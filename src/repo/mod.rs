@@ -1,0 +1,147 @@
+//! An opened data directory: its settings, its records, its store, and what everybody needs to work with them: the keys at
+//! hand, the clock, the room on the disk, the failpoints and the errors. It knows nothing of logins, uploads or servers.
+//!
+//! Services stand on this room. Doors never see it.
+
+pub(crate) mod attributes;
+pub(crate) mod clock;
+pub(crate) mod data;
+pub(crate) mod error;
+pub(crate) mod kek;
+pub(crate) mod keys;
+pub(crate) mod opening;
+pub(crate) mod pieces;
+pub(crate) mod points;
+pub(crate) mod set_aside;
+mod settings;
+pub(crate) mod space;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+pub use attributes::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
+pub use data::{DataDirectory, LEGACY_HOST_KEY};
+pub use error::Error;
+pub use settings::Settings;
+
+use crate::records::{Keyring, Records};
+use crate::store::Disk;
+use clock::HouseClock;
+use keys::Cabinet;
+use opening::Places;
+use pieces::{Occasion, Verdict};
+use points::Points;
+use space::Room;
+
+/// An opened data directory.
+pub(crate) struct Repo {
+    pub(crate) data: DataDirectory,
+    pub(crate) settings: Settings,
+    pub(crate) records: Records,
+    pub(crate) store: Disk,
+    pub(crate) keys: Cabinet,
+    pub(crate) clock: HouseClock,
+    pub(crate) points: Arc<Points>,
+    pub(crate) room: Room,
+    /// The runtime for hashing, sealing, writing and reading objects, away from the connections' runtimes.
+    pub(crate) works: Handle,
+    /// The lock of the one process that serves.
+    serving: Option<File>,
+}
+
+/// A data directory that was just opened. Another process that opens it waits until `lock` is dropped.
+pub(crate) struct Opened {
+    pub(crate) repo: Repo,
+    pub(crate) lock: File,
+}
+
+impl Repo {
+    /// Opens a data directory, and begins it where the occasion allows that and there is none. `store` is given by tests
+    /// that simulate a disk.
+    ///
+    /// # Errors
+    /// A sentence that says what is in the way: pieces that do not belong together, a piece that is missing, another
+    /// server.
+    pub(crate) async fn open(
+        data: DataDirectory,
+        settings: Settings,
+        works: Handle,
+        occasion: Occasion,
+        store: Option<Disk>,
+    ) -> Result<Opened, Error> {
+        let serve = occasion == Occasion::Serve;
+        let places = Places {
+            data: &data,
+            kek: settings.kek.clone().unwrap_or_else(|| data.kek()),
+            store: store.clone().unwrap_or_else(|| Disk::at(&data.objects())),
+        };
+        let (lock, verdict) = places.enter(occasion).await?;
+        let serving = if serve { Some(data.lock_for_serving()?) } else { None };
+        let (begins, house) = match verdict {
+            Verdict::Begin => (true, None),
+            Verdict::Open(house) => (false, house),
+        };
+        data.make_directories()?;
+        if begins {
+            data.begin()?;
+        }
+        let records = Records::open(&data.records()).await?;
+        let keyring = Keyring::open(&data.keyring()).await?;
+        let keys = Cabinet::open(&places.kek, keyring, records.clone(), begins).await?;
+        let store = match store {
+            Some(store) => store,
+            None => Disk::open(&data.objects())?,
+        };
+        opening::tie(&records, &keys, &store, house, begins || serve).await?;
+        data.begun()?;
+        let repo = Self {
+            clock: HouseClock::open(&records, serve).await?,
+            points: Arc::default(),
+            room: Room::of(data.objects(), &settings),
+            data,
+            settings,
+            records,
+            store,
+            keys,
+            works,
+            serving,
+        };
+        Ok(Opened { repo, lock })
+    }
+
+    /// A copy of a data directory, such as a backup, to read what is in it. `records` and `keyring` are open for reading
+    /// only, and the KEK lies apart from it.
+    ///
+    /// # Errors
+    /// If a piece of it cannot be read.
+    pub(crate) async fn of_copy(
+        root: &Path,
+        records: Records,
+        keyring: Keyring,
+        kek: &Path,
+        settings: Settings,
+        works: Handle,
+    ) -> Result<Self, Error> {
+        let data = DataDirectory::at(root);
+        Ok(Self {
+            keys: Cabinet::open(kek, keyring, records.clone(), false).await?,
+            clock: HouseClock::open(&records, false).await?,
+            points: Arc::default(),
+            room: Room::of(data.objects(), &settings),
+            store: Disk::open(&data.objects())?,
+            data,
+            settings,
+            records,
+            works,
+            serving: None,
+        })
+    }
+
+    /// Whether this process serves the data directory.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.is_some()
+    }
+}
