@@ -5,12 +5,14 @@
 //! below it in this list; `tests/it/house.rs` holds everybody to it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod audit;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod model;
+pub mod namespace;
 pub mod notify;
 pub mod records;
 pub mod repo;

@@ -10,7 +10,7 @@ use crate::model::{DirectoryId, FileName, ShareId, Time, VersionId, alias};
 use crate::records::entries::Place;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
-use crate::records::{Keyring, Records};
+use crate::records::{Conn, Keyring, Records, rotation};
 use crate::repo::kek::{self, Keks};
 use crate::repo::{Error, Repo};
 use crate::vault::{FileKey, Kek, NameKeys, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
@@ -62,6 +62,20 @@ impl ShareKeys {
             own_alias: alias == *name,
             sealed: self.names.seal_name(entry, name)?,
         })
+    }
+
+    /// Opens a name that was read through `conn`. If it does not open because the share's keys were replaced, it says so.
+    ///
+    /// # Errors
+    /// [`Error::KeysReplaced`], or that the name is not what was sealed.
+    pub(crate) async fn open_name(&self, conn: &mut Conn, entry: [u8; 16], sealed: &[u8]) -> Result<FileName, Error> {
+        match self.names.open_name(entry, sealed) {
+            Ok(name) => Ok(name),
+            Err(error) => match rotation::key_generation(conn, self.share).await? {
+                Some(generation) if generation != self.generation => Err(Error::KeysReplaced),
+                _ => Err(error.into()),
+            },
+        }
     }
 
     /// Unwraps the file key of a version of this share.

@@ -15,6 +15,7 @@ pub(crate) mod points;
 pub(crate) mod set_aside;
 mod settings;
 pub(crate) mod space;
+pub(crate) mod tickets;
 
 use std::fs::File;
 use std::path::Path;

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::audit::{self, Subject};
 use crate::model::{ObjectId, ShareId, Time};
 use crate::records::backup::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, people, rotation};
 use crate::repo::kek::{sync_above, write_new};
 use crate::repo::{Error, LEGACY_HOST_KEY, Repo};
-use crate::share::audit::{self, Subject};
 use crate::share::{House, Shares, Verification};
 use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 

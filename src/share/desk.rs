@@ -7,17 +7,18 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::audit::{self, Subject};
 use crate::model::{DirectoryId, FileName, Language, Priority, ShareId, TicketStatus, Time, Word};
+use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
+use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::audit::{self, Subject};
 use crate::share::login::mark_changed;
-use crate::share::tree::FROM_SUPPORT;
 use crate::vault;
 
 /// Who acts when somebody uses the command line: the shell account is the operator.
@@ -388,12 +389,6 @@ impl FreshTicket {
         });
         note(conn, "ticket.opened", Some(&ticket.reference), detail).await
     }
-}
-
-pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Word) -> Result<Ticket, Error> {
-    tickets::by_reference(conn, reference.as_str())
-        .await?
-        .ok_or_else(|| Error::operator(format!("there is no ticket {reference}; 'tacdrop ticket list' shows them")))
 }
 
 async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error> {

@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
+use crate::audit::{self, Coverage, Subject};
 use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
+use crate::namespace::tree::Reach;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
-use crate::share::audit::{self, Coverage, Subject};
 use crate::share::content::Content;
 use crate::share::digests::{Digest, Digested, Patience};
 use crate::share::read_ahead::Reader;
 use crate::share::rights::Grant;
-use crate::share::tree::Reach;
 use crate::share::view::OpenForReading;
 use crate::share::{House, Login, View};
 

@@ -7,24 +7,26 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::audit::{self, Subject};
 use crate::model::{
     Algorithm, ArtifactId, DirectoryId, FileName, NoticeState, ShareId, SharePath, Time, Transport, Verdict,
     VersionState, Word,
 };
+use crate::namespace::PublicAddress;
+use crate::namespace::location::openable;
+use crate::namespace::tree::{self, Way, path_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{checks, notices, tickets};
 use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
-use crate::share::audit::{self, Subject};
+use crate::repo::tickets::existing_ticket;
 use crate::share::content::Content;
-use crate::share::desk::{OPERATOR, existing_ticket};
+use crate::share::desk::OPERATOR;
 use crate::share::download::report_damage;
 use crate::share::lifecycle::{missing_percent, number_for_people};
-use crate::share::location::openable;
-use crate::share::tree::{Way, open_name, path_of};
-use crate::share::{House, PublicAddress, Shares};
+use crate::share::{House, Shares};
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;
@@ -192,7 +194,7 @@ impl Shares {
                 after = page.last;
                 for row in page.rows {
                     let Some(sealed) = &row.name else { continue };
-                    let name = match open_name(&mut conn, &keys, row.id, sealed).await {
+                    let name = match keys.open_name(&mut conn, row.id, sealed).await {
                         Ok(name) => name,
                         Err(error) if error.is_temporary() => return Err(error),
                         // It stays in the list, and what lies below it, under a name that says which it is.
@@ -230,7 +232,7 @@ impl Shares {
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot = self.0.find(&mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
+        let spot = tree::find(&self.0, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
         let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);

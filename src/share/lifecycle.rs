@@ -6,19 +6,20 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::{self, Subject};
 use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::namespace::PublicAddress;
+use crate::namespace::location::openable;
+use crate::namespace::tree::{Reach, Spot, way_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::lifecycle::{self, HistoryRow};
 use crate::records::{Conn, RecordsError, versions};
 use crate::repo::set_aside::or_left_out;
+use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Settings};
-use crate::share::audit::{self, Subject};
-use crate::share::desk::existing_ticket;
-use crate::share::location::openable;
-use crate::share::tree::{Reach, Spot, way_of};
 use crate::share::upload;
 use crate::share::view::check_room_for_name;
-use crate::share::{House, PublicAddress, Shares};
+use crate::share::{House, Shares};
 
 /// Who acts when somebody uses the command line.
 const OPERATOR: &str = "operator";

@@ -3,15 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
+use crate::namespace::aliases::{self, Shown};
+use crate::namespace::tree::{FROM_SUPPORT, Spot};
 use crate::records::entries::Page;
 use crate::records::{entries, tickets};
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Unfinished};
 use crate::share::View;
-use crate::share::aliases::{self, Shown};
 use crate::share::rights::Grant;
-use crate::share::tree::{FROM_SUPPORT, Spot, open_name};
 use crate::share::virtual_places::VirtualListing;
 
 /// One line of a listing.
@@ -164,7 +164,7 @@ async fn page(
     for row in rows {
         let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
         // What could not be opened by its name either would only end the work of who copies a whole tree.
-        let opened = open_name(&mut conn, &spot.reach.keys, row.id, sealed).await;
+        let opened = spot.reach.keys.open_name(&mut conn, row.id, sealed).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
         let at_root = spot.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {

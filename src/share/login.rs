@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Trail;
 use crate::model::{Language, Refusal, ShareId, TicketStatus, Transport, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::repo::Error;
-use crate::share::audit::Trail;
 use crate::share::rights::{self, Grants};
 use crate::share::{Shares, View};
 use crate::vault;

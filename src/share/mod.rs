@@ -4,8 +4,7 @@
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
-mod aliases;
-mod audit;
+mod audit_commands;
 mod backup;
 mod check;
 mod content;
@@ -17,7 +16,6 @@ mod inventory;
 mod lifecycle;
 mod listing;
 mod load;
-mod location;
 mod login;
 mod outbox;
 mod outlet;
@@ -30,14 +28,13 @@ mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
-mod shape;
 mod sidecars;
 mod sweep;
 mod telling;
-mod tree;
 mod upload;
 mod view;
 mod virtual_places;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -49,7 +46,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-pub use audit::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint};
+pub use crate::audit::{
+    AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
+};
+pub use crate::namespace::PublicAddress;
 pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
@@ -60,7 +60,6 @@ pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verif
 pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use load::Load;
-pub use location::PublicAddress;
 pub use login::{Login, Origin};
 pub use outbox::NoticeQueue;
 pub use outlet::{Gone, Outlet};
@@ -80,12 +79,13 @@ pub use crate::repo::{
     Attributes, Changes, DataDirectory, Error, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
 };
 
+use crate::audit::Trail;
 use crate::model::HouseId;
+use crate::namespace;
 use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
-use audit::Trail;
 use digests::Digests;
 use login::Logins;
 use read_ahead::BlockBudget;
@@ -181,7 +181,7 @@ impl Shares {
         drop(lock);
         if serve {
             recovery::recover(&shares.0).await?;
-            aliases::fill(&shares.0).await?;
+            namespace::aliases::fill(&shares.0).await?;
         }
         Ok(shares)
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::audit::{self, Subject};
 use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, VersionId, Word};
+use crate::namespace::PublicAddress;
 use crate::notify::outbox as mail;
 use crate::notify::{Attempt, Channel, DueNotice, Earlier, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
@@ -16,10 +18,8 @@ use crate::records::{Conn, entries, held, lineage, people};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
-use crate::share::audit::{self, Subject};
-use crate::share::desk::existing_ticket;
-use crate::share::tree::open_name;
-use crate::share::{House, PublicAddress, Shares, telling};
+use crate::repo::tickets::existing_ticket;
+use crate::share::{House, Shares, telling};
 use crate::vault;
 
 /// Held versions that are queued at once.
@@ -40,7 +40,7 @@ pub(crate) async fn announce(
     // The row has the name of this moment; a rename that is under way elsewhere comes before or behind this transaction.
     let sealed = entries::by_id(conn, artifact.as_bytes()).await?.and_then(|entry| entry.name);
     let name = match sealed {
-        Some(sealed) => Some(open_name(conn, keys, *artifact.as_bytes(), &sealed).await?),
+        Some(sealed) => Some(keys.open_name(conn, *artifact.as_bytes(), &sealed).await?),
         None => None,
     };
     if name.is_some_and(|name| house.settings.temporary_names.matches(&name)) {

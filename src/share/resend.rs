@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::{self, Subject};
 use crate::model::{NoticeId, NoticeState, Time, Word};
 use crate::notify::is_address;
 use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
 use crate::repo::Error;
 use crate::share::Shares;
-use crate::share::audit::{self, Subject};
 use crate::share::desk::{OPERATOR, check_enabled};
 
 /// What was done about a notice, for people and programs.

@@ -10,15 +10,15 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::{self, Subject};
 use crate::model::{ShareId, Time, Word};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::{Conn, RecordsError, people, rotation, tickets};
 use crate::repo::Error;
 use crate::repo::kek::{self, matching};
 use crate::repo::keys::ShareKeys;
+use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::audit::{self, Subject};
-use crate::share::desk::existing_ticket;
 use crate::vault::{Kek, WrappedKey};
 
 /// Keys that are wrapped anew in one transaction of the keyring.

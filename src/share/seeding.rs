@@ -8,15 +8,15 @@ use std::sync::Arc;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::audit::{self, Subject};
-use super::desk::existing_ticket;
 use super::upload::seeding::{SealedFile, seal};
 use super::{NewTicket, Shares};
+use crate::audit::{self, Subject};
 use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
+use crate::repo::tickets::existing_ticket;
 use crate::store::StoreError;
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index

@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::digests::Asker;
-use super::tree::open_name;
 use super::{House, Shares};
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
@@ -234,7 +233,7 @@ impl Shares {
         let mut files = Vec::new();
         for row in rows {
             let Some(sealed) = &row.name else { continue };
-            let name = match open_name(&mut conn, &keys, row.id, sealed).await {
+            let name = match keys.open_name(&mut conn, row.id, sealed).await {
                 Err(Error::KeysReplaced) => return Err(self.keys_replaced(share).await),
                 name => name?,
             };

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::{self, Subject};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::shelves;
 use crate::records::versions;
 use crate::repo::Error;
-use crate::share::audit::{self, Subject};
 use crate::share::{House, Shares};
 use crate::store::StoreError;
 

@@ -12,11 +12,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::House;
 use super::content::Content;
-use super::location::{openable, typeable};
-use super::tree::{path_of, way_of};
-use super::{House, PublicAddress};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
+use crate::namespace::PublicAddress;
+use crate::namespace::location::{openable, typeable};
+use crate::namespace::tree::{path_of, way_of};
 use crate::notify::FILES_SHOWN;
 use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};

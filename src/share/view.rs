@@ -14,6 +14,8 @@ use serde_json::json;
 use crate::model::{
     ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word,
 };
+use crate::namespace::shape::{self, Way};
+use crate::namespace::tree::Spot;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
 use crate::records::{Conn, tickets, versions};
@@ -22,8 +24,6 @@ use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
 use crate::share::login::Who;
 use crate::share::outbox;
 use crate::share::rights::{self, Grant};
-use crate::share::shape::{self, Way};
-use crate::share::tree::Spot;
 use crate::share::upload::{self, Upload};
 use crate::share::{Download, House, Listing, Login, Shares};
 use crate::vault;

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use shelf::Lost;
 use shelf::Shelves;
 
+use crate::audit::{self, Subject};
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, shelves, versions};
 use crate::repo::Error;
-use crate::share::audit::{self, Subject};
 use crate::share::upload::{self, Repair};
 use crate::share::{House, Shares};
 use crate::store::StoreError;

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::audit::AuditCheckpoint;
 use crate::records::WriteTx;
-use crate::share::audit::AuditCheckpoint;
 
 /// A trail with a customer, an engineer, uploads, readings, refusals, and several checkpoints.
 async fn a_trail(shares: &Shares) -> Vec<i64> {
@@ -152,7 +152,7 @@ impl Deed {
                 run(tx, format!("UPDATE audit_event SET seq = -seq WHERE seq >= {seq}")).await;
                 run(tx, "UPDATE audit_event SET seq = -seq + 1 WHERE seq < 0".to_owned()).await;
                 let before = entries.iter().find(|line| line.seq == seq - 1).map_or([0; 32], link);
-                let forged = crate::share::audit::forged_link(&before, seq, 5, "login.accepted", "mallory", "{}");
+                let forged = crate::audit::forged_link(&before, seq, 5, "login.accepted", "mallory", "{}");
                 let chain = if *fits { hex::encode(forged) } else { "00".repeat(32) };
                 run(
                     tx,
@@ -186,7 +186,7 @@ impl Deed {
                 let mut link = entries.iter().find(|line| line.seq == seq - 1).map_or([0; 32], link);
                 for line in entries.iter().filter(|line| line.seq >= seq) {
                     let kind = if line.seq == seq { "nothing.happened" } else { "server.stopped" };
-                    link = crate::share::audit::forged_link(&link, line.seq, 5, kind, "mallory", "{}");
+                    link = crate::audit::forged_link(&link, line.seq, 5, kind, "mallory", "{}");
                     run(
                         tx,
                         format!(
@@ -235,7 +235,7 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
         runtime.block_on(async {
             let mut tx = shares.0.records.begin().await.unwrap();
             let wanted = deed.carry_out(&mut tx, &entries, &signed).await;
-            let found = shares.walk_audit(tx.conn(), None).await.unwrap();
+            let found = shares.0.trail.verify_over(tx.conn(), None).await.unwrap();
             prop_assert_eq!(found.fault.as_ref().map(|fault| fault.seq), wanted, "{:?}", found);
             if let (Some(fault), Deed::Insert { .. }) = (&found.fault, &deed) {
                 prop_assert_eq!(fault.what, FaultKind::Inserted);
@@ -314,7 +314,7 @@ async fn r66_checkpoints_are_checked_in_both_databases() {
     for edit in ["signature = zeroblob(64)", "link = zeroblob(32)", "at = at + 1", "link = x'00'", "signature = 'x'"] {
         let mut tx = shares.0.records.begin().await.unwrap();
         run(&mut tx, format!("UPDATE audit_checkpoint SET {edit} WHERE seq = {}", signed[2])).await;
-        let fault = shares.walk_audit(tx.conn(), None).await.unwrap().fault.unwrap();
+        let fault = shares.0.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
         assert_eq!((fault.seq, fault.what), (signed[2], FaultKind::Checkpoint), "{edit}");
     }
     let mut tx = shares.0.records.begin().await.unwrap();
@@ -323,15 +323,15 @@ async fn r66_checkpoints_are_checked_in_both_databases() {
         "INSERT INTO audit_checkpoint SELECT -3, at, link, signature FROM audit_checkpoint LIMIT 1".to_owned(),
     )
     .await;
-    let fault = shares.walk_audit(tx.conn(), None).await.unwrap().fault.unwrap();
+    let fault = shares.0.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
     assert_eq!((fault.seq, fault.what), (-3, FaultKind::Checkpoint));
     drop(tx);
     // The keyring's copy alone is enough.
     let mut tx = shares.0.records.begin().await.unwrap();
     run(&mut tx, "DELETE FROM audit_checkpoint".to_owned()).await;
-    assert_eq!(shares.walk_audit(tx.conn(), None).await.unwrap().fault, None);
+    assert_eq!(shares.0.trail.verify_over(tx.conn(), None).await.unwrap().fault, None);
     run(&mut tx, format!("DELETE FROM audit_event WHERE seq >= {}", signed[1])).await;
-    let fault = shares.walk_audit(tx.conn(), None).await.unwrap().fault.unwrap();
+    let fault = shares.0.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
     assert_eq!((fault.seq, fault.what), (signed[1], FaultKind::Missing));
 }
 
@@ -426,8 +426,8 @@ async fn r29_a_clock_that_was_set_back_breaks_no_chain() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     for at in [5, 3, i64::MAX, i64::MIN, 0] {
-        let note = crate::share::audit::Note::new("test", &word("XT-1"), None, None, serde_json::json!({}));
-        shares.0.trail.jot(crate::share::audit::Note { at: crate::model::Time::from_millis(at), ..note });
+        let note = crate::audit::Note::new("test", &word("XT-1"), None, None, serde_json::json!({}));
+        shares.0.trail.jot(crate::audit::Note { at: crate::model::Time::from_millis(at), ..note });
         shares.0.trail.flush(Duration::ZERO).await.unwrap();
     }
     assert_eq!(shares.verify_audit(None).await.unwrap().fault, None);

@@ -177,7 +177,7 @@ async fn r12_what_was_shredded_cannot_be_read_from_a_backup_with_a_newer_keyring
     put(&customer(&shares, "XT-2").await, "kept", b"kept").await;
     let place = tempfile::tempdir().unwrap();
     back_up(&shares, &place.path().join("old"), false).await;
-    let share = crate::share::desk::existing_ticket(&mut shares.0.records.read().await.unwrap(), &word("XT-1")).await;
+    let share = crate::repo::tickets::existing_ticket(&mut shares.0.records.read().await.unwrap(), &word("XT-1")).await;
     shares.0.keys.keyring().delete_share_keys(share.unwrap().share, u32::MAX).await.unwrap();
     let contents = back_up(&shares, &place.path().join("new"), false).await;
     assert_eq!(contents.shares_without_key, 1);

@@ -5,8 +5,8 @@ use std::process::Command;
 use super::*;
 use crate::model::alias::{alias, with_id};
 use crate::model::{DirectoryId, FileName};
-use crate::share::location::{openable, typeable};
-use crate::share::tree::way_of;
+use crate::namespace::location::{openable, typeable};
+use crate::namespace::tree::way_of;
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
@@ -99,7 +99,7 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
     let ticket = word(reference);
     let share = {
         let mut conn = shares.0.records.read().await.unwrap();
-        crate::share::desk::existing_ticket(&mut conn, &ticket).await.unwrap().share
+        crate::repo::tickets::existing_ticket(&mut conn, &ticket).await.unwrap().share
     };
     for given in all {
         let there = entries_of(shares, share).await;

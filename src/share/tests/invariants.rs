@@ -6,11 +6,11 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
+use crate::namespace::tree::{Reach, Spot, is_from_support, path_of};
 use crate::records::survey::{self, tests_only};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, tickets, versions};
 use crate::share::Shares;
-use crate::share::tree::{Reach, Spot, is_from_support, path_of};
 
 /// Asserts that all six hold, as far as records, store and files can tell. No upload may be under way.
 ///

@@ -88,7 +88,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
         settle_most: 60_000,
         event: &event,
     };
-    shares.0.records.add_at_once(&new, |before, seq| crate::share::audit::link_of(&event, before, seq)).await.unwrap()
+    shares.0.records.add_at_once(&new, |before, seq| crate::audit::link_of(&event, before, seq)).await.unwrap()
 }
 
 /// Everything that such a file could leave.

@@ -88,7 +88,7 @@ async fn r20_every_named_point_is_passed() {
     let older = "UPDATE entry SET alias_index = NULL";
     assert!(crate::records::survey::tests_only::execute(tx.conn(), older).await.unwrap() > 1);
     tx.commit().await.unwrap();
-    crate::share::aliases::fill(&shares.0).await.unwrap();
+    crate::namespace::aliases::fill(&shares.0).await.unwrap();
     for _ in 0..2 {
         crate::share::recovery::recover(&shares.0).await.unwrap();
     }

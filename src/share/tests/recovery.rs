@@ -96,8 +96,8 @@ pub(super) async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<
     let mut conn = shares.0.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     let keys = shares.0.keys.share(ticket.share).await.unwrap();
-    let reach = crate::share::tree::Reach { ticket: word("XT-1"), keys, aliases: false };
-    let spot = crate::share::tree::Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
+    let reach = crate::namespace::tree::Reach { ticket: word("XT-1"), keys, aliases: false };
+    let spot = crate::namespace::tree::Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
     let entry = spot.entry.unwrap();
     let id = entry.receiving.map(|version| version.id).or(entry.current.map(|version| version.id)).unwrap();
     if manifest {

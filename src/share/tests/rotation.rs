@@ -360,7 +360,7 @@ async fn a_large_share_is_rotated_in_seconds() {
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
     let house = &shares.0;
-    let share = crate::share::desk::existing_ticket(&mut house.records.read().await.unwrap(), &word("XT-1")).await;
+    let share = crate::repo::tickets::existing_ticket(&mut house.records.read().await.unwrap(), &word("XT-1")).await;
     let keys = house.keys.share(share.unwrap().share).await.unwrap();
     let root = crate::model::DirectoryId::root_of(keys.share);
     let mut tx = house.records.begin().await.unwrap();

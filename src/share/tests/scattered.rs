@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::*;
+use crate::namespace::tree::{Reach, Spot};
 use crate::records::versions;
 use crate::repo::keys::ShareKeys;
 use crate::share::content::Content;
-use crate::share::tree::{Reach, Spot};
 
 /// How the pieces of a file follow each other.
 #[derive(Debug, Clone, Copy)]

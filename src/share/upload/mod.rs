@@ -43,13 +43,13 @@ use publish::Ledger;
 use worker::Worker;
 
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId, Word};
+use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Changes, Error, WriteMode};
 use crate::share::View;
 use crate::share::content::Content;
 use crate::share::rights::Grant;
-use crate::share::tree::Spot;
 use crate::share::view::directory_of;
 use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
 

@@ -10,6 +10,7 @@ use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
 use super::lane::Lane;
 use super::progress::{Progress, resume_point};
+use crate::audit::{self, Subject};
 use crate::model::{
     ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
     VersionState, Word,
@@ -21,7 +22,6 @@ use crate::records::versions::{NewVersion, ProgressRow, Publication};
 use crate::records::{Conn, NewArtifact, entries, extents, versions};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
-use crate::share::audit::{self, Subject};
 use crate::share::login::Who;
 use crate::share::rights::{may_change, may_keep};
 use crate::share::view::check_room_for_name;

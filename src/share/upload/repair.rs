@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::progress::{Progress, is_resume_point, resume_point};
 use super::publish::discard;
+use crate::audit::{self, Subject};
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, versions::ExtentRow};
 use crate::repo::Error;
 use crate::share::House;
-use crate::share::audit::{self, Subject};
 use crate::vault::{Digest, SliceMap, VaultError};
 
 /// Bytes that are read at once.

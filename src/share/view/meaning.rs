@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::View;
 use crate::model::{ArtifactId, Refusal, SharePath, VersionId, VersionState};
+use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
-use crate::share::tree::Spot;
 use crate::share::upload::Lane;
 
 /// Unfinished files whose size a session remembers to have been told.

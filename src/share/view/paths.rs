@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
+use crate::namespace::shape;
+use crate::namespace::tree::{self, Reach, Spot};
 use crate::records::{Conn, tickets};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
 use crate::share::View;
 use crate::share::login::Who;
-use crate::share::shape;
-use crate::share::tree::{Reach, Spot};
 use crate::share::upload::Lane;
 use crate::share::virtual_places::{Tree, VirtualPlace};
 
@@ -78,7 +78,7 @@ impl View {
 
     async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<Spot, Error> {
         inside.names.iter().try_for_each(shape::check_name)?;
-        match self.house().find(conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
+        match tree::find(self.house(), conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
             // What can be there in an older share only is looked for; that it cannot be made is the better answer.
             Err(Error::Refused(Refusal::NoSuchFile)) => {
                 shape::check_new(inside.names)?;
@@ -167,7 +167,7 @@ impl View {
 
     /// Whether the ticket's own name leads to the share's root: as long as nobody has made something of that name there.
     async fn leads_to_the_root(&self, conn: &mut Conn, share: ShareId, name: &FileName) -> Result<bool, Error> {
-        let spot = self.house().find(conn, self.user(), share, std::slice::from_ref(name), false).await?;
+        let spot = tree::find(self.house(), conn, self.user(), share, std::slice::from_ref(name), false).await?;
         Ok(spot.entry.is_none())
     }
 

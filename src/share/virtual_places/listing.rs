@@ -7,13 +7,14 @@ use super::{
     texts_at,
 };
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
+use crate::namespace::PublicAddress;
+use crate::namespace::aliases::Shown;
+use crate::namespace::tree::{Reach, is_from_support, path_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Error};
-use crate::share::aliases::Shown;
-use crate::share::tree::{Reach, is_from_support, open_name, path_of};
-use crate::share::{Entry, PublicAddress, View};
+use crate::share::{Entry, View};
 
 /// An open directory of a virtual place.
 pub(crate) struct VirtualListing {
@@ -103,7 +104,7 @@ impl VirtualListing {
                 mirror.after = page.last;
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
-                    let opened = open_name(&mut conn, &mirror.reach.keys, row.id, sealed).await;
+                    let opened = mirror.reach.keys.open_name(&mut conn, row.id, sealed).await;
                     let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {

@@ -21,6 +21,8 @@ pub(crate) use listing::VirtualListing;
 use serde_json::json;
 
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Time};
+use crate::namespace::PublicAddress;
+use crate::namespace::tree::{Reach, Spot, VIRTUAL, path_of};
 use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
@@ -28,8 +30,7 @@ use crate::records::{Conn, versions};
 use crate::repo::{Attributes, Error, PlaceKind};
 use crate::share::digests::Digested;
 use crate::share::lifecycle::number_for_people;
-use crate::share::tree::{Reach, Spot, VIRTUAL, path_of};
-use crate::share::{Download, Listing, PublicAddress, View};
+use crate::share::{Download, Listing, View};
 use crate::vault::SigningKey;
 
 const RECEIPT: &[u8] = b".receipt";

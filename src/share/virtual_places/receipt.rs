@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::namespace::{PublicAddress, tree};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::Error;
-use crate::share::desk::existing_ticket;
+use crate::repo::tickets::existing_ticket;
+use crate::share::Shares;
 use crate::share::lifecycle::number_for_people;
-use crate::share::{PublicAddress, Shares};
 use crate::vault::{PublicKey, SigningKey, sign};
 
 /// Whom `ssh-keygen -Y verify -I` asks for.
@@ -165,14 +166,14 @@ impl Shares {
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
         let mut conn = self.0.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let spot = match self.0.find(&mut conn, ticket, share, path.names(), false).await {
+        let spot = match tree::find(&self.0, &mut conn, ticket, share, path.names(), false).await {
             Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
             other => other?,
         };
         let row = spot.entry.as_ref().ok_or_else(missing)?;
         let current = row.current.ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
-        let path = crate::share::tree::path_of(&mut conn, &spot.reach.keys, &row.id).await?;
+        let path = tree::path_of(&mut conn, &spot.reach.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
         let receipt = Receipt::of(ticket, &path, number, &version, address).ok_or_else(missing)?;
         let text = receipt.signed(self.0.keys.receipts());

@@ -64,9 +64,9 @@ impl Note {
 
 /// The audit trail of a data directory that is open.
 pub(crate) struct Trail {
-    pub(super) records: Records,
-    pub(super) keyring: Keyring,
-    pub(super) key: SigningKey,
+    pub(crate) records: Records,
+    pub(crate) keyring: Keyring,
+    pub(crate) key: SigningKey,
     points: Arc<Points>,
     queue: Mutex<VecDeque<Note>>,
     refusals: Mutex<Tally>,
@@ -201,11 +201,11 @@ impl Trail {
         timeout(PATIENCE, free).await.map_err(|_| Refusal::Storage)
     }
 
-    pub(super) fn count_refusal(&self, what: Counted) {
+    pub(crate) fn count_refusal(&self, what: Counted) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 
-    pub(super) fn count_listing(&self, what: Counted) {
+    pub(crate) fn count_listing(&self, what: Counted) {
         self.listings.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 
@@ -265,7 +265,7 @@ impl Trail {
     }
 
     /// Signs how far the trail has come; none if it is empty.
-    pub(super) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
+    pub(crate) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
         let mut signed = self.writing.lock().await;
         let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
         let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);

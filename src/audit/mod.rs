@@ -7,10 +7,9 @@
 mod checkpoint;
 mod coverage;
 mod list;
-mod tally;
+pub(crate) mod tally;
 mod trail;
 mod verify;
-mod witness;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

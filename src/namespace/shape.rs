@@ -6,11 +6,11 @@
 use crate::model::name::MAX_NAME;
 use crate::model::path::{MAX_DEPTH, MAX_LOOKED_UP, MAX_PATH};
 use crate::model::{DirectoryId, FileName, Refusal};
+use crate::namespace::tree::Reach;
 use crate::records::entries::EntryRow;
 use crate::records::shape::{self, Extent};
 use crate::records::{Conn, entries};
 use crate::repo::Error;
-use crate::share::tree::Reach;
 use crate::vault::key::NAME_OVERHEAD;
 
 /// The way from a share's root to one of its directories, as the records have it now.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::tally::{Counted, network};
-use super::{Note, Subject};
+use crate::audit::tally::{Counted, network};
+use crate::audit::{Note, Subject};
 use crate::model::refusal::Kind;
 use crate::model::{DirectoryId, Refusal, SharePath, Word};
 use crate::records::{Conn, people, tickets};
@@ -79,7 +79,7 @@ impl View {
         let subject = Subject { actor: self.user().as_str(), ticket: Some(ticket), id: Some(id) };
         let mut detail = json!({});
         self.login().0.sign(&mut detail);
-        Ok(super::write(conn, kind, subject, &detail).await?)
+        Ok(crate::audit::write(conn, kind, subject, &detail).await?)
     }
 
     /// An event of this session that waits to be written: nobody waits for its commit.

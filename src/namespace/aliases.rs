@@ -13,10 +13,8 @@ use crate::model::{DirectoryId, FileName, ShareId, alias};
 use crate::records::aliases::{self, Unfilled};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, rotation};
-use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
-use crate::share::House;
-use crate::share::tree::open_name;
+use crate::repo::{Error, Repo};
 
 /// Rows that get their aliases in one transaction.
 const AT_ONCE: usize = 1000;
@@ -68,7 +66,7 @@ pub(crate) async fn meant(
     for id in candidates {
         let Some(row) = entries::by_id(conn, &id).await? else { continue };
         let Some(sealed) = &row.name else { continue };
-        let name = open_name(conn, keys, row.id, sealed).await?;
+        let name = keys.open_name(conn, row.id, sealed).await?;
         let mut shown = alias::alias(&name);
         if beginning.is_some() {
             shown = alias::with_id(&shown, &id);
@@ -94,19 +92,19 @@ pub(crate) async fn is_free(
 
 /// Gives aliases to the rows that are older than aliases, some at a time; a start that is cut goes on at the next one. What does
 /// not open is left as it is.
-pub(crate) async fn fill(house: &House) -> Result<(), Error> {
+pub(crate) async fn fill(repo: &Repo) -> Result<(), Error> {
     let (mut after, mut filled, mut left) = (None, 0_u64, 0_u64);
     loop {
-        let rows = aliases::unfilled(&mut *house.records.read().await?, after, AT_ONCE).await?;
+        let rows = aliases::unfilled(&mut *repo.records.read().await?, after, AT_ONCE).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.id);
         let mut keys: HashMap<ShareId, Option<Arc<ShareKeys>>> = HashMap::new();
         for row in &rows {
             if let Entry::Vacant(place) = keys.entry(row.share) {
-                place.insert(house.keys.share(row.share).await.ok());
+                place.insert(repo.keys.share(row.share).await.ok());
             }
         }
-        let mut tx = house.records.begin().await?;
+        let mut tx = repo.records.begin().await?;
         for row in &rows {
             let keys = keys.get(&row.share).and_then(Option::as_ref);
             if fill_row(tx.conn(), keys, row).await? {
@@ -115,9 +113,9 @@ pub(crate) async fn fill(house: &House) -> Result<(), Error> {
                 left += 1;
             }
         }
-        house.points.pass("aliases.before-commit");
+        repo.points.pass("aliases.before-commit");
         tx.commit().await?;
-        house.points.pass("aliases.after-commit");
+        repo.points.pass("aliases.after-commit");
     }
     if filled + left > 0 {
         tracing::info!(filled, left, "names of older rows have got their aliases for engineers");

@@ -4,12 +4,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rows::{self, Filter};
-use super::{AuditCheckpoint, AuditVerification, verify};
+use super::{AuditCheckpoint, AuditVerification, Trail, verify};
 use crate::model::{Time, Word};
 use crate::records::Conn;
 use crate::repo::Error;
-use crate::share::Shares;
-use crate::share::desk::existing_ticket;
+use crate::repo::tickets::existing_ticket;
 
 /// Entries that are read at once.
 const PAGE: u32 = 500;
@@ -46,23 +45,23 @@ pub struct AuditLine {
     pub link: String,
 }
 
-impl Shares {
+impl Trail {
     /// Hands entries to `sink`, page by page, until there are no more.
     ///
     /// # Errors
     /// If there is no such ticket, an entry cannot be read, the records fail, or `sink` does.
-    pub async fn audit<E: From<Error>>(
+    pub(crate) async fn list<E: From<Error>>(
         &self,
         filter: &AuditFilter,
         mut sink: impl FnMut(&[AuditLine]) -> Result<(), E>,
     ) -> Result<(), E> {
         if let Some(ticket) = &filter.ticket {
-            existing_ticket(&mut *self.0.records.read().await.map_err(Error::from)?, ticket).await?;
+            existing_ticket(&mut *self.records.read().await.map_err(Error::from)?, ticket).await?;
         }
         let wanted = Filter { ticket: filter.ticket.as_ref(), kind: filter.kind.as_deref() };
         let mut from = Some(filter.since);
         while let Some(first) = from {
-            let mut conn = self.0.records.read().await.map_err(Error::from)?;
+            let mut conn = self.records.read().await.map_err(Error::from)?;
             let page = rows::page(&mut conn, wanted, first, PAGE).await.map_err(Error::from)?;
             drop(conn);
             from = page.last().and_then(|row| row.seq.checked_add(1));
@@ -80,28 +79,27 @@ impl Shares {
     ///
     /// # Errors
     /// If the databases fail. A trail that is not what was written is no error here; it is reported.
-    pub async fn verify_audit(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
-        let mut conn = self.0.trail.records.read().await?;
-        self.walk_audit(&mut conn, kept).await
+    pub(crate) async fn verify(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
+        let mut conn = self.records.read().await?;
+        self.verify_over(&mut conn, kept).await
     }
 
     /// The same on a connection of the caller's.
-    pub(crate) async fn walk_audit(
+    pub(crate) async fn verify_over(
         &self,
         conn: &mut Conn,
         kept: Option<&AuditCheckpoint>,
     ) -> Result<AuditVerification, Error> {
-        let trail = &self.0.trail;
-        Ok(verify::walk(conn, &trail.keyring, &trail.key.public(), kept).await?)
+        Ok(verify::walk(conn, &self.keyring, &self.key.public(), kept).await?)
     }
 
     /// Signs how far the trail has come; none if nothing has happened yet.
     ///
     /// # Errors
     /// If the databases fail.
-    pub async fn audit_checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
-        self.0.trail.flush(super::tally::WINDOW).await?;
-        self.0.trail.sign_now().await
+    pub(crate) async fn checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
+        self.flush(super::tally::WINDOW).await?;
+        self.sign_now().await
     }
 }
 

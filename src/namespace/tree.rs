@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word, alias};
+use crate::namespace::aliases;
+use crate::records::Conn;
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets::Standing;
-use crate::records::{Conn, rotation};
-use crate::repo::Error;
 use crate::repo::keys::{ROUNDS, ShareKeys};
-use crate::share::{House, aliases};
+use crate::repo::{Error, Repo};
 
 /// The directory that engineers hand files back in.
 pub(crate) const FROM_SUPPORT: &[u8] = b"from-support";
@@ -143,36 +143,34 @@ impl Spot {
     }
 }
 
-impl House {
-    /// Walks down to `names`, or to what is shown under them as `aliases`, in a share with the keys that are in force.
-    pub(crate) async fn find(
-        &self,
-        conn: &mut Conn,
-        ticket: &Word,
-        share: ShareId,
-        names: &[FileName],
-        aliases: bool,
-    ) -> Result<Spot, Error> {
-        let mut at_hand = self.keys.at_hand(share);
-        for _ in 0..ROUNDS {
-            // Which keys are in force is asked behind the names: if these are, they were all the time, as generations only
-            // ever go up.
-            let keys = match at_hand.take() {
-                Some(keys) => keys,
-                None => self.keys.share(share).await?,
-            };
-            let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys), aliases };
-            let found = Spot::find(conn, reach, names).await;
-            let is_in_force = match found.as_ref().ok().and_then(|spot| spot.standing) {
-                Some(standing) => standing.key_generation == keys.generation,
-                None => self.check_in_force(&keys).await.is_ok(),
-            };
-            if is_in_force {
-                return found;
-            }
+/// Walks down to `names`, or to what is shown under them as `aliases`, in a share with the keys that are in force.
+pub(crate) async fn find(
+    repo: &Repo,
+    conn: &mut Conn,
+    ticket: &Word,
+    share: ShareId,
+    names: &[FileName],
+    aliases: bool,
+) -> Result<Spot, Error> {
+    let mut at_hand = repo.keys.at_hand(share);
+    for _ in 0..ROUNDS {
+        // Which keys are in force is asked behind the names: if these are, they were all the time, as generations only
+        // ever go up.
+        let keys = match at_hand.take() {
+            Some(keys) => keys,
+            None => repo.keys.share(share).await?,
+        };
+        let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys), aliases };
+        let found = Spot::find(conn, reach, names).await;
+        let is_in_force = match found.as_ref().ok().and_then(|spot| spot.standing) {
+            Some(standing) => standing.key_generation == keys.generation,
+            None => repo.check_in_force(&keys).await.is_ok(),
+        };
+        if is_in_force {
+            return found;
         }
-        Err(Error::KeysReplaced)
     }
+    Err(Error::KeysReplaced)
 }
 
 pub(crate) fn is_from_support(name: &FileName) -> bool {
@@ -220,27 +218,8 @@ pub(crate) async fn way_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> 
             steps.reverse();
             return Ok(Way(steps));
         };
-        steps.push((open_name(conn, keys, entry.id, &name).await?, entry.id));
+        steps.push((keys.open_name(conn, entry.id, &name).await?, entry.id));
         next = *parent.as_bytes();
     }
     Err(Error::operator(format!("the records hold no path for entry {}", hex::encode(id))))
-}
-
-/// Opens a name that was read through `conn`. If it does not open because the share's keys were replaced, it says so.
-///
-/// # Errors
-/// [`Error::KeysReplaced`], or that the name is not what was sealed.
-pub(crate) async fn open_name(
-    conn: &mut Conn,
-    keys: &ShareKeys,
-    entry: [u8; 16],
-    sealed: &[u8],
-) -> Result<FileName, Error> {
-    match keys.names.open_name(entry, sealed) {
-        Ok(name) => Ok(name),
-        Err(error) => match rotation::key_generation(conn, keys.share).await? {
-            Some(generation) if generation != keys.generation => Err(Error::KeysReplaced),
-            _ => Err(error.into()),
-        },
-    }
 }

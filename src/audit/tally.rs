@@ -12,20 +12,20 @@ use crate::model::{Time, Word};
 /// Different things that are counted apart in one minute; what comes then is counted together.
 const MOST: usize = 1024;
 /// How long something is counted into one row.
-pub(super) const WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Counted {
-    pub(super) kind: &'static str,
+pub(crate) struct Counted {
+    pub(crate) kind: &'static str,
     /// A name that the records know. Never one that only a stranger typed: it may be a password.
-    pub(super) actor: Option<Word>,
-    pub(super) ticket: Option<Word>,
-    pub(super) id: Option<[u8; 16]>,
+    pub(crate) actor: Option<Word>,
+    pub(crate) ticket: Option<Word>,
+    pub(crate) id: Option<[u8; 16]>,
     /// The address or network it came from.
-    pub(super) from: String,
+    pub(crate) from: String,
     /// By what, or why.
-    pub(super) more: Option<(&'static str, String)>,
+    pub(crate) more: Option<(&'static str, String)>,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ struct Count {
 
 /// Counters for things of one family.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// The kind of the row for what was counted together for want of room.
     others_kind: &'static str,
     counts: HashMap<Counted, Count>,
@@ -46,11 +46,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(others_kind: &'static str) -> Self {
+    pub(crate) fn new(others_kind: &'static str) -> Self {
         Self { others_kind, counts: HashMap::new(), others: None }
     }
 
-    pub(super) fn count(&mut self, what: Counted) {
+    pub(crate) fn count(&mut self, what: Counted) {
         let now = Time::now();
         let fresh = || Count { since: Instant::now(), first: now, last: now, count: 0 };
         let has_room = self.counts.len() < MOST || self.counts.contains_key(&what);
@@ -64,7 +64,7 @@ impl Tally {
     }
 
     /// Takes out what has been counted for at least `age`.
-    pub(super) fn take(&mut self, age: Duration) -> Vec<Note> {
+    pub(crate) fn take(&mut self, age: Duration) -> Vec<Note> {
         let mut notes: Vec<Note> = self
             .counts
             .extract_if(|_, count| count.since.elapsed() >= age)
@@ -102,7 +102,7 @@ impl Count {
 }
 
 /// Whom a refusal is counted for: an address of version 4, or the /64 that a subscriber of version 6 has.
-pub(super) fn network(from: IpAddr) -> String {
+pub(crate) fn network(from: IpAddr) -> String {
     match from.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

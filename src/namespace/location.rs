@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::model::alias::{alias, id_in, with_id};
 use crate::model::{FileName, SharePath, Word};
+use crate::namespace::tree::{Way, is_from_support};
 use crate::notify::inert;
-use crate::share::tree::{Way, is_from_support};
 
 /// The address that people reach the server at.
 #[derive(Debug, Clone, PartialEq, Eq)]
