@@ -11,6 +11,7 @@ pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod model;
 pub mod namespace;
 pub mod notify;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::content::Content;
+use crate::content::whole::{read_whole, recorded_extents};
 use crate::model::{FileName, ObjectId, VersionId, VersionState, Word, alias};
 use crate::records::shape;
 use crate::records::survey::{self, Named, Oddity};
@@ -16,7 +18,6 @@ use crate::records::versions::{self, VersionRow};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
-use crate::share::content::Content;
 use crate::share::recovery::{Losses, losses};
 use crate::share::upload::check_unfinished;
 use crate::share::{House, Shares};
@@ -395,21 +396,20 @@ impl Check<'_> {
     }
 
     async fn sealed(&mut self, keys: &ShareKeys, version: &VersionRow) -> Result<(), Error> {
-        let house = Arc::clone(self.house);
-        house
-            .read_whole(keys, version, |bytes| {
-                self.has_read(bytes.len() as u64);
-                Ok(())
-            })
-            .await?;
+        let repo = Arc::clone(&self.house.repo);
+        let count = |bytes: &[u8]| {
+            self.has_read(bytes.len() as u64);
+            Ok(())
+        };
+        read_whole(&repo, keys, version, count).await?;
         // The rows repeat what the manifest says, or sharing and removing extents would go wrong.
-        let (_, manifest, file_key) = Content::of_version(self.house, keys, version).await?;
+        let (_, manifest, file_key) = Content::of_version(&repo, keys, version).await?;
         let sealed: BTreeMap<ObjectId, _> = manifest
             .extents
             .iter()
             .map(|entry| (entry.extent, (entry.length, entry.header_tag, entry.place)))
             .collect();
-        let recorded = house.recorded_extents(version, &file_key).await?;
+        let recorded = recorded_extents(&repo, version, &file_key).await?;
         let same = recorded.len() == sealed.len()
             && recorded.iter().all(|(id, _, row)| sealed.get(id) == Some(&(row.length, row.header_tag, row.place)));
         if same && u64::from(manifest.number) == version.number {

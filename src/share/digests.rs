@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::House;
-use super::content::Content;
-use super::download::report_damage;
+use crate::content::whole::read_pieces;
 use crate::model::{Algorithm, Refusal, ShareId, VersionId, VersionState, Word};
 use crate::records::digests;
 use crate::records::versions::{self, VersionRow};
@@ -36,8 +35,6 @@ pub(super) const MOST_OF_SHARE: usize = 8;
 /// How long somebody at a door waits for digests that have to be computed. It is less than `limits.idle_seconds` by default.
 /// Beyond: `DigestPending`, while the job goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Bytes of a version that are read at once.
-const READ: u64 = 1 << 20;
 
 /// How long somebody at a door still waits: for one digest, or for all that one command asks for.
 #[derive(Debug, Clone, Copy)]
@@ -316,7 +313,7 @@ impl House {
             return Ok(());
         }
         let update = |bytes: &[u8]| wanted.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
-        self.read_pieces(keys, ticket, version, update).await?;
+        read_pieces(&self.repo, keys, ticket, version, update).await?;
         let mut tx = self.records.begin().await?;
         for (algorithm, hasher) in wanted {
             digests::add(tx.conn(), version.id, algorithm, &hasher.finalize()).await?;
@@ -325,32 +322,5 @@ impl House {
         tx.commit().await?;
         self.points.pass("digest.after-commit");
         Ok(())
-    }
-
-    /// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is reported.
-    pub(crate) async fn read_pieces(
-        self: &Arc<Self>,
-        keys: &ShareKeys,
-        ticket: &Word,
-        version: &VersionRow,
-        mut sink: impl FnMut(&[u8]),
-    ) -> Result<(), Error> {
-        let outcome = async {
-            let (content, manifest, _) = Content::of_version(self, keys, version).await?;
-            let (mut bytes, mut at) = (Vec::new(), 0);
-            while at < manifest.length {
-                bytes.clear();
-                content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
-                at += bytes.len() as u64;
-                sink(&bytes);
-                tokio::task::yield_now().await;
-            }
-            Ok(())
-        }
-        .await;
-        if let Err(error) = &outcome {
-            report_damage(self, error, version.id, ticket).await;
-        }
-        outcome
     }
 }

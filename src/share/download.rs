@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::audit::{self, Coverage, Subject};
+use crate::audit::Coverage;
+use crate::content::Content;
+use crate::content::damage::report_damage;
+use crate::content::read_ahead::Reader;
 use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
 use crate::namespace::tree::Reach;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
-use crate::share::content::Content;
 use crate::share::digests::{Digest, Digested, Patience};
-use crate::share::read_ahead::Reader;
 use crate::share::rights::Grant;
 use crate::share::view::OpenForReading;
 use crate::share::{House, Login, View};
@@ -79,10 +80,10 @@ impl Download {
         attributes: Attributes,
     ) -> Result<Self, Error> {
         let house = view.house();
-        let content = match Content::shared(house, &reach.keys, version).await {
+        let content = match Content::shared(&house.repo, &house.layouts, &reach.keys, version).await {
             Ok(content) => content,
             Err(error) => {
-                report_damage(house, &error, version.id, &reach.ticket).await;
+                report_damage(&house.repo, &error, version.id, &reach.ticket).await;
                 return Err(error);
             }
         };
@@ -181,7 +182,7 @@ impl Download {
                 Ok(()) => reading.has_read(offset, buffer.len() - before),
                 Err(error) => {
                     buffer.truncate(before);
-                    report_damage(&state.house, error, reading.version, &reading.ticket).await;
+                    report_damage(&state.house.repo, error, reading.version, &reading.ticket).await;
                 }
             }
             (buffer, outcome)
@@ -192,27 +193,5 @@ impl Download {
         *into = buffer;
         outcome?;
         Ok(into.len() - before)
-    }
-}
-
-/// If the error says that what is stored is not what was sealed, the version is marked as damaged: it is never served
-/// again, and the operator is told.
-pub(crate) async fn report_damage(house: &House, error: &Error, version: VersionId, ticket: &Word) {
-    use crate::store::StoreError;
-    if !matches!(error, Error::Vault(_) | Error::Store(StoreError::Missing | StoreError::Short)) {
-        return;
-    }
-    tracing::error!(%version, %ticket, %error, "a version is damaged; 'tacdrop artifact verify' shows which");
-    let mark = async {
-        let mut tx = house.records.begin().await?;
-        if !versions::mark_damaged(tx.conn(), version).await? {
-            return Ok(());
-        }
-        let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(*version.as_bytes()) };
-        audit::write(tx.conn(), "version.damaged", subject, &json!({ "why": error.to_string() })).await?;
-        tx.commit().await
-    };
-    if let Err(error) = mark.await {
-        tracing::error!(%version, %error, "a damaged version could not be marked");
     }
 }

@@ -1,13 +1,13 @@
 //! What lies in a share, for operators and programs: lists, fetching, verification.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Subject};
+use crate::content::damage::report_damage;
+use crate::content::whole::read_whole;
 use crate::model::{
     Algorithm, ArtifactId, DirectoryId, FileName, NoticeState, ShareId, SharePath, Time, Transport, Verdict,
     VersionState, Word,
@@ -22,16 +22,12 @@ use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
-use crate::share::content::Content;
+use crate::share::Shares;
 use crate::share::desk::OPERATOR;
-use crate::share::download::report_damage;
 use crate::share::lifecycle::{missing_percent, number_for_people};
-use crate::share::{House, Shares};
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;
-/// Bytes that are read at once.
-const READ: u64 = 1 << 20;
 
 /// An artifact, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -272,7 +268,7 @@ impl Shares {
         ticket: &Word,
         sink: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let outcome = self.0.read_whole(keys, version, sink).await;
+        let outcome = read_whole(&self.0.repo, keys, version, sink).await;
         if let Err(error) = &outcome {
             report_damage(&self.0, error, version.id, ticket).await;
         }
@@ -412,34 +408,5 @@ pub(crate) fn shown_or_named(
         Err(error) => {
             Ok((None, Some(format!("artifact {artifact} has no readable path ({error}); run 'tacdrop store check'"))))
         }
-    }
-}
-
-impl House {
-    /// Reads a version from front to back, gives its bytes to `sink` and compares its SHA-256 with the manifest's. Whatever
-    /// it finds, it changes nothing.
-    pub(crate) async fn read_whole(
-        self: &Arc<Self>,
-        keys: &ShareKeys,
-        version: &VersionRow,
-        mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (content, manifest, _) = Content::of_version(self, keys, version).await?;
-        if manifest.length != version.length || Some(manifest.sha256) != version.sha256 {
-            return Err(crate::vault::VaultError::Tampered { what: "record of a version" }.into());
-        }
-        let (mut hash, mut bytes, mut at) = (Sha256::new(), Vec::new(), 0);
-        while at < manifest.length {
-            bytes.clear();
-            content.read(at, READ.min(manifest.length - at), &mut bytes).await?;
-            at += bytes.len() as u64;
-            hash.update(&bytes);
-            sink(&bytes)?;
-        }
-        content.check_unused_parts().await?;
-        if manifest.sha256 != <[u8; 32]>::from(hash.finalize()) {
-            return Err(crate::vault::VaultError::Tampered { what: "content of a version" }.into());
-        }
-        Ok(())
     }
 }

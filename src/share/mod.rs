@@ -7,7 +7,6 @@
 mod audit_commands;
 mod backup;
 mod check;
-mod content;
 mod desk;
 mod digests;
 mod download;
@@ -19,7 +18,6 @@ mod load;
 mod login;
 mod outbox;
 mod outlet;
-mod read_ahead;
 mod reattach;
 mod recovery;
 mod resend;
@@ -80,6 +78,8 @@ pub use crate::repo::{
 };
 
 use crate::audit::Trail;
+use crate::content::Layouts;
+use crate::content::read_ahead::BlockBudget;
 use crate::model::HouseId;
 use crate::namespace;
 use crate::records::{bond, people};
@@ -88,7 +88,6 @@ use crate::repo::{Opened, Repo};
 use crate::store::Disk;
 use digests::Digests;
 use login::Logins;
-use read_ahead::BlockBudget;
 use sidecars::Sidecars;
 use upload::{Budget, Chorus, Registry};
 
@@ -107,7 +106,7 @@ pub(crate) struct House {
     digests: Digests,
     pub(crate) budget: Budget,
     pub(crate) read_ahead: Arc<BlockBudget>,
-    pub(crate) layouts: content::Layouts,
+    pub(crate) layouts: Layouts,
     /// Called when a notice was queued.
     wake: Box<dyn Fn() + Send + Sync>,
     /// Held by the one who removes objects: the lock among processes is asked for, not waited for.
@@ -259,7 +258,7 @@ impl House {
             trail: Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?,
             budget: Budget::new(repo.settings.total_buffer),
             read_ahead: BlockBudget::new(repo.settings.read_ahead),
-            layouts: content::Layouts::default(),
+            layouts: Layouts::default(),
             logins: Logins::default(),
             uploads: Registry::default(),
             chorus: Chorus::default(),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::digests::Asker;
 use super::{House, Shares};
+use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
 use crate::records::checks::{self, CheckRow};
@@ -330,7 +331,7 @@ impl Shares {
             return Ok(None);
         }
         let mut content = Vec::new();
-        self.0.read_pieces(keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
+        read_pieces(&self.0.repo, keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
         Ok(stated_digest(&content, pair.algorithm, &pair.name))
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::House;
-use super::content::Content;
+use crate::content::Content;
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::{openable, typeable};
@@ -211,8 +211,8 @@ async fn continues(house: &Arc<House>, keys: &ShareKeys, before: VersionId, vers
     let compare = async {
         let before = versions::by_id(&mut *house.records.read().await?, before).await?;
         let Some(before) = before.filter(|before| before.file_key.is_some()) else { return Ok(false) };
-        let (_, old, _) = Content::of_version(house, keys, &before).await?;
-        let (_, new, _) = Content::of_version(house, keys, version).await?;
+        let (_, old, _) = Content::of_version(&house.repo, keys, &before).await?;
+        let (_, new, _) = Content::of_version(&house.repo, keys, version).await?;
         let mut beginning = crate::vault::SliceMap::from_slices(new.slices)?;
         beginning.truncate(old.length);
         Ok::<_, Error>(beginning == crate::vault::SliceMap::from_slices(old.slices)?)

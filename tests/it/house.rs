@@ -6,15 +6,33 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 19] = [
-    "bench", "main", "cli", "server", "config", "ssh", "sftp", "scp", "http", "share", "namespace", "audit", "repo",
-    "notify", "inspect", "records", "vault", "store", "model",
+const ROOMS: [&str; 20] = [
+    "bench",
+    "main",
+    "cli",
+    "server",
+    "config",
+    "ssh",
+    "sftp",
+    "scp",
+    "http",
+    "share",
+    "content",
+    "namespace",
+    "audit",
+    "repo",
+    "notify",
+    "inspect",
+    "records",
+    "vault",
+    "store",
+    "model",
 ];
 const DOORS: [&str; 4] = ["ssh", "sftp", "scp", "http"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 4] = ["share", "namespace", "audit", "repo"];
+const OVER_KEYS: [&str; 5] = ["share", "content", "namespace", "audit", "repo"];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 2] = ["share", "repo"];
+const OVER_OBJECTS: [&str; 3] = ["share", "content", "repo"];
 /// Rooms that know nobody but `model`.
 const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;

@@ -8,7 +8,9 @@ async fn id_of(view: &View, shares: &Shares, names: &str) -> [u8; 16] {
     let share = view.house().keys.share(share_of(shares).await).await.unwrap();
     let mut conn = shares.0.records.read().await.unwrap();
     let path = path(names);
-    let spot = crate::namespace::tree::find(&shares.0, &mut conn, view.user(), share.share, path.names(), false).await.unwrap();
+    let spot = crate::namespace::tree::find(&shares.0, &mut conn, view.user(), share.share, path.names(), false)
+        .await
+        .unwrap();
     spot.entry.unwrap().id
 }
 

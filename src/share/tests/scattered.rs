@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::*;
+use crate::content::Content;
 use crate::namespace::tree::{Reach, Spot};
 use crate::records::versions;
 use crate::repo::keys::ShareKeys;
-use crate::share::content::Content;
 
 /// How the pieces of a file follow each other.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ async fn current(view: &View, name: &str) -> (Arc<ShareKeys>, versions::VersionR
 /// The slices of a file's current version, and its extents in the manifest and in the records.
 async fn slices_and_extents(view: &View, name: &str) -> (usize, usize, usize) {
     let (keys, version) = current(view, name).await;
-    let (_, manifest, _) = Content::of_version(view.house(), &keys, &version).await.unwrap();
+    let (_, manifest, _) = Content::of_version(&view.house().repo, &keys, &version).await.unwrap();
     let mut conn = view.house().records.read().await.unwrap();
     let rows = versions::extents(&mut conn, version.id).await.unwrap().len();
     (manifest.slices.len(), manifest.extents.len(), rows)
@@ -289,14 +289,17 @@ async fn readers_share_a_versions_layout_as_long_as_one_of_them_has_it() {
     let view = customer(&shares, "XT-1").await;
     put(&view, "f", &pattern(100_000, 1)).await;
     let (keys, row) = current(&view, "f").await;
-    let one = Content::shared(view.house(), &keys, &row).await.unwrap();
-    let other = Content::shared(view.house(), &keys, &row).await.unwrap();
+    let one = Content::shared(&view.house().repo, &view.house().layouts, &keys, &row).await.unwrap();
+    let other = Content::shared(&view.house().repo, &view.house().layouts, &keys, &row).await.unwrap();
     assert!(one.shares_with(&other));
     drop((one, other));
     assert_eq!(view.house().layouts.held(), 0);
     put(&view, "f", &pattern(100_000, 2)).await;
-    let (old, (_, new)) = (Content::shared(view.house(), &keys, &row).await.unwrap(), current(&view, "f").await);
-    let new = Content::shared(view.house(), &keys, &new).await.unwrap();
+    let (old, (_, new)) = (
+        Content::shared(&view.house().repo, &view.house().layouts, &keys, &row).await.unwrap(),
+        current(&view, "f").await,
+    );
+    let new = Content::shared(&view.house().repo, &view.house().layouts, &keys, &new).await.unwrap();
     assert!(!old.shares_with(&new));
     let mut bytes = Vec::new();
     new.read(0, 100_000, &mut bytes).await.unwrap();

@@ -42,13 +42,13 @@ use progress::Progress;
 use publish::Ledger;
 use worker::Worker;
 
+use crate::content::Content;
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId, Word};
 use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Changes, Error, WriteMode};
 use crate::share::View;
-use crate::share::content::Content;
 use crate::share::rights::Grant;
 use crate::share::view::directory_of;
 use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
@@ -463,7 +463,7 @@ impl Start {
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
     async fn copied(view: &View, spot: &Spot, row: &EntryRow, version: &VersionRow) -> Result<Self, Error> {
-        let (content, manifest, old_key) = Content::of_version(view.house(), &spot.reach.keys, version).await?;
+        let (content, manifest, old_key) = Content::of_version(&view.house().repo, &spot.reach.keys, version).await?;
         let mut ledger = new_ledger(view, spot)?;
         ledger.discards = row.receiving.map(|receiving| receiving.id);
         ledger.transport = ledger.transport.or_weaker(version.transport);

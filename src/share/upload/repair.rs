@@ -8,6 +8,8 @@ use serde_json::json;
 use super::progress::{Progress, is_resume_point, resume_point};
 use super::publish::discard;
 use crate::audit::{self, Subject};
+use crate::content::Content;
+use crate::content::whole::recorded_extents;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, versions::ExtentRow};
@@ -123,7 +125,7 @@ async fn open(house: &House, share: ShareId, version: &VersionRow) -> Result<(cr
 /// Opens all that an unfinished version could be continued with, and checks every byte of it. Changes nothing.
 pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version: &VersionRow) -> Result<(), Error> {
     let (file_key, progress) = open(house, share, version).await?;
-    let extents = house.recorded_extents(version, &file_key).await?;
+    let extents = recorded_extents(house, version, &file_key).await?;
     let recorded: BTreeSet<ObjectId> = extents.iter().map(|(id, ..)| *id).collect();
     if !progress.map.extents().is_subset(&recorded) {
         return Err(VaultError::Malformed { what: "a map that names an unknown extent" }.into());
@@ -133,8 +135,8 @@ pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version
         return Err(VaultError::Malformed { what: "an end that the map does not have" }.into());
     }
     let (mut digest, hashed) = (Digest::new(), progress.digest);
-    let content = crate::share::content::Content::new(
-        house,
+    let content = Content::new(
+        &house.repo,
         share,
         version.artifact,
         progress.map,

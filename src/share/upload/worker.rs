@@ -23,11 +23,11 @@ use super::lane::Lane;
 use super::publish::{Ledger, Progressed};
 use super::writing::Writing;
 use super::{Copies, Start};
+use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
 use crate::repo::space::Promise;
 use crate::share::House;
-use crate::share::content::Content;
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
 /// See [`Worker::little`].

@@ -6,9 +6,9 @@
 //! costs no more than the windows that were written in pieces.
 
 use super::Worker;
+use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
-use crate::share::content::Content;
 use crate::vault::manifest::MAX_SLICES;
 use crate::vault::{Piece, Slice, SliceMap};
 

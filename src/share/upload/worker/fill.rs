@@ -2,9 +2,9 @@
 
 use super::super::buffer::{Buffer, CHUNK};
 use super::Worker;
+use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
-use crate::share::content::Content;
 use crate::vault::{Piece, Slice};
 
 /// Zeros that a CLOSE may fill in: those that a sparse file leaves out, and those by which a client made a file longer. They

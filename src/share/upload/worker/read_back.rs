@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Worker;
+use crate::content::{AccessKey, Content, ExtentAccess};
 use crate::repo::Error;
-use crate::share::content::{AccessKey, Content, ExtentAccess};
 use crate::vault::{HashOrigin, SliceMap};
 
 /// Bytes that are read at once to catch up with the front.
@@ -44,7 +44,7 @@ impl Worker {
             };
             extents.insert(extent.id, access);
         }
-        Content::new(&self.house, self.ledger.share(), self.ledger.artifact, map, extents)
+        Content::new(&self.house.repo, self.ledger.share(), self.ledger.artifact, map, extents)
     }
 
     /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use super::content::{Content, OpenExtent, copy_texts};
+use crate::content::{Content, OpenExtent, copy_texts};
 use crate::model::ObjectId;
 use crate::repo::Error;
 use crate::store::StoreError;

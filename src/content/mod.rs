@@ -2,14 +2,18 @@
 //!
 //! Runs on the runtime for works. Every byte that it gives was authenticated; what was not stays inside.
 
+pub(crate) mod damage;
+pub(crate) mod read_ahead;
+pub(crate) mod whole;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use self::whole::whole_object;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::versions::{self, VersionRow};
-use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
-use crate::share::House;
+use crate::repo::{Error, Repo};
 use crate::store::{ObjectFile, StoreError};
 use crate::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD, segment_range};
 use crate::vault::{
@@ -20,6 +24,8 @@ use crate::vault::{
 const OPEN_EXTENTS: usize = 4;
 /// Segments that are read at once.
 const BATCH: u64 = 8;
+/// Bytes that are handed on at once where a version is read from front to back.
+const PIECE: u64 = 1 << 20;
 /// A read of more pieces than this goes extent by extent.
 const SCATTERED: usize = 8;
 
@@ -91,7 +97,7 @@ impl Layouts {
 
 /// What can be read of a version.
 pub(crate) struct Content {
-    house: Arc<House>,
+    repo: Arc<Repo>,
     share: ShareId,
     artifact: ArtifactId,
     layout: Arc<Layout>,
@@ -126,41 +132,46 @@ impl Source {
     }
 }
 
-pub(super) struct OpenExtent {
+pub(crate) struct OpenExtent {
     source: Source,
     opener: ExtentOpener,
     /// Plaintext bytes.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 impl Content {
     /// The content of an available version for who reads it, with everybody else who does.
-    pub(crate) async fn shared(house: &Arc<House>, keys: &ShareKeys, version: &VersionRow) -> Result<Self, Error> {
+    pub(crate) async fn shared(
+        repo: &Arc<Repo>,
+        layouts: &Layouts,
+        keys: &ShareKeys,
+        version: &VersionRow,
+    ) -> Result<Self, Error> {
         if let Some((_, hash)) = version.manifest
-            && let Some(layout) = house.layouts.find(version.id, hash)
+            && let Some(layout) = layouts.find(version.id, hash)
         {
             // Who may read it has the key, and it must not be shredded.
-            house.file_key(keys, version).await?;
-            return Ok(Self::with_layout(house, keys.share, version.artifact, layout));
+            repo.file_key(keys, version).await?;
+            return Ok(Self::with_layout(repo, keys.share, version.artifact, layout));
         }
-        let (mut content, _, _) = Self::of_version(house, keys, version).await?;
+        let (mut content, _, _) = Self::of_version(repo, keys, version).await?;
         if let Some((_, hash)) = version.manifest {
-            content.layout = house.layouts.share(version.id, hash, content.layout);
+            content.layout = layouts.share(version.id, hash, content.layout);
         }
         Ok(content)
     }
 
     /// The content of an available version, as its manifest has it.
     pub(crate) async fn of_version(
-        house: &Arc<House>,
+        repo: &Arc<Repo>,
         keys: &ShareKeys,
         version: &VersionRow,
     ) -> Result<(Self, Manifest, Arc<FileKey>), Error> {
-        let file_key = Arc::new(house.file_key(keys, version).await?);
+        let file_key = Arc::new(repo.file_key(keys, version).await?);
         let Some((object, hash)) = version.manifest else {
             return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
         };
-        let bytes = house.whole_object(object).await?;
+        let bytes = whole_object(repo, object).await?;
         let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
         let mut extents = HashMap::new();
         for entry in &manifest.extents {
@@ -173,22 +184,22 @@ impl Content {
             extents.insert(entry.extent, access);
         }
         let map = SliceMap::from_slices(manifest.slices.clone())?;
-        Ok((Self::new(house, keys.share, version.artifact, map, extents), manifest, file_key))
+        Ok((Self::new(repo, keys.share, version.artifact, map, extents), manifest, file_key))
     }
 
     /// A content of these extents; what the map does not cover reads as zeros.
     pub(crate) fn new(
-        house: &Arc<House>,
+        repo: &Arc<Repo>,
         share: ShareId,
         artifact: ArtifactId,
         map: SliceMap,
         extents: HashMap<ObjectId, ExtentAccess>,
     ) -> Self {
-        Self::with_layout(house, share, artifact, Arc::new(Layout { map, extents }))
+        Self::with_layout(repo, share, artifact, Arc::new(Layout { map, extents }))
     }
 
-    fn with_layout(house: &Arc<House>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
-        Self { house: Arc::clone(house), share, artifact, layout, open: Mutex::default() }
+    fn with_layout(repo: &Arc<Repo>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
+        Self { repo: Arc::clone(repo), share, artifact, layout, open: Mutex::default() }
     }
 
     #[cfg(test)]
@@ -253,6 +264,23 @@ impl Content {
         Ok(())
     }
 
+    /// Hands its first `length` bytes to `sink`, in pieces of at most 1 MiB.
+    pub(crate) async fn read_through(
+        &self,
+        length: u64,
+        mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (mut bytes, mut at) = (Vec::new(), 0);
+        while at < length {
+            bytes.clear();
+            self.read(at, PIECE.min(length - at), &mut bytes).await?;
+            at += bytes.len() as u64;
+            sink(&bytes)?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
     /// Checks what reading from front to back does not touch: extents of which the version uses a part only.
     pub(crate) async fn check_unused_parts(&self) -> Result<(), Error> {
         let mut used: HashMap<ObjectId, u64> = HashMap::new();
@@ -283,21 +311,21 @@ impl Content {
     }
 
     /// Where `length` bytes from `offset` on lie.
-    pub(super) fn pieces(&self, offset: u64, length: u64) -> impl Iterator<Item = Piece> {
+    pub(crate) fn pieces(&self, offset: u64, length: u64) -> impl Iterator<Item = Piece> {
         self.layout.map.range(offset, length).into_iter()
     }
 
     /// An extent that the map names, checked and ready to be read.
-    pub(super) async fn extent(&self, id: ObjectId) -> Result<Arc<OpenExtent>, Error> {
+    pub(crate) async fn extent(&self, id: ObjectId) -> Result<Arc<OpenExtent>, Error> {
         if let Some((_, extent)) = self.open().iter().find(|(open, _)| *open == id) {
             return Ok(Arc::clone(extent));
         }
         let access =
             self.layout.extents.get(&id).ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
         let source = match access.place {
-            ObjectPlace::Store => Source::File(self.house.store.get(id)?),
+            ObjectPlace::Store => Source::File(self.repo.store.get(id)?),
             ObjectPlace::Records => {
-                let bytes = versions::object(&mut *self.house.records.read().await?, id).await?;
+                let bytes = versions::object(&mut *self.repo.records.read().await?, id).await?;
                 Source::Memory(bytes.ok_or(StoreError::Missing)?)
             }
         };
@@ -339,7 +367,7 @@ impl Content {
 impl OpenExtent {
     /// Reads up to `count` segments from `position` on into `room` and opens them there, each where it lies:
     /// [`copy_texts`] finds their texts.
-    pub(super) fn open_in_place(&self, position: u64, count: u64, room: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn open_in_place(&self, position: u64, count: u64, room: &mut [u8]) -> Result<(), Error> {
         let (start, _, _) = segment_range(self.length, position).ok_or(StoreError::Short)?;
         let end = extent::sealed_length(self.length);
         let bytes = (end - start).min(count * SEALED_SEGMENT as u64);
@@ -354,7 +382,7 @@ impl OpenExtent {
     }
 
     /// Decrypts the segments that `length` bytes from `within` on lie in, and appends just those bytes.
-    pub(super) fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         const SEGMENT_BYTES: u64 = SEGMENT as u64;
         let end = within.checked_add(length).filter(|end| *end <= self.length).ok_or(StoreError::Short)?;
         let (mut at, mut room) = (within, Vec::new());
@@ -373,7 +401,7 @@ impl OpenExtent {
 }
 
 /// Appends the bytes from `from` to `to` of the texts of segments that were opened in place, one behind the other.
-pub(super) fn copy_texts(opened: &[u8], from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), StoreError> {
+pub(crate) fn copy_texts(opened: &[u8], from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), StoreError> {
     let place = |at: u64| usize::try_from(at).map_err(|_| StoreError::Short);
     let (mut at, to) = (place(from)?, place(to)?);
     while at < to {
@@ -384,41 +412,4 @@ pub(super) fn copy_texts(opened: &[u8], from: u64, to: u64, into: &mut Vec<u8>) 
         at += length;
     }
     Ok(())
-}
-
-impl House {
-    /// A small object, wherever it lies.
-    pub(crate) async fn whole_object(&self, id: ObjectId) -> Result<Vec<u8>, Error> {
-        if let Some(bytes) = versions::object(&mut *self.records.read().await?, id).await? {
-            return Ok(bytes);
-        }
-        // A manifest of the most slices that there can be has about 10 MiB; more is no manifest of ours.
-        const MOST: u64 = 32 << 20;
-        let file = self.store.get(id)?;
-        let length = file.length()?;
-        if length > MOST {
-            return Err(VaultError::Malformed { what: "a manifest of absurd length" }.into());
-        }
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| StoreError::Short)?];
-        file.read_at(0, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// The extents that a version has in the records, each with its key as it is wrapped there, and unwrapped: nothing
-    /// vouches for what lies there.
-    pub(crate) async fn recorded_extents(
-        &self,
-        version: &VersionRow,
-        file_key: &FileKey,
-    ) -> Result<Vec<(ObjectId, WrappedKey, ExtentAccess)>, Error> {
-        let rows = versions::extents(&mut *self.records.read().await?, version.id).await?;
-        rows.into_iter()
-            .map(|row| {
-                let wrapped = WrappedKey::try_from(&row.extent_key[..])?;
-                let key = AccessKey::Unwrapped(file_key.unwrap_extent_key(version.id, row.id, &wrapped)?);
-                let access = ExtentAccess { key, header_tag: row.header_tag, length: row.length, place: row.place };
-                Ok((row.id, wrapped, access))
-            })
-            .collect()
-    }
 }

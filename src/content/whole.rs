@@ -1,0 +1,97 @@
+//! What is read as a whole: a version from front to back, a manifest, the extents that the records name.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::damage::report_damage;
+use super::{AccessKey, Content, ExtentAccess};
+use crate::model::{ObjectId, Word};
+use crate::records::versions::{self, VersionRow};
+use crate::repo::keys::ShareKeys;
+use crate::repo::{Error, Repo};
+use crate::store::StoreError;
+use crate::vault::{FileKey, VaultError, WrappedKey};
+
+/// Reads a version from front to back, gives its bytes to `sink` and compares its SHA-256 with the manifest's. Whatever
+/// it finds, it changes nothing.
+pub(crate) async fn read_whole(
+    repo: &Arc<Repo>,
+    keys: &ShareKeys,
+    version: &VersionRow,
+    mut sink: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (content, manifest, _) = Content::of_version(repo, keys, version).await?;
+    if manifest.length != version.length || Some(manifest.sha256) != version.sha256 {
+        return Err(VaultError::Tampered { what: "record of a version" }.into());
+    }
+    let mut hash = Sha256::new();
+    let hashed = |bytes: &[u8]| {
+        hash.update(bytes);
+        sink(bytes)
+    };
+    content.read_through(manifest.length, hashed).await?;
+    content.check_unused_parts().await?;
+    if manifest.sha256 != <[u8; 32]>::from(hash.finalize()) {
+        return Err(VaultError::Tampered { what: "content of a version" }.into());
+    }
+    Ok(())
+}
+
+/// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is reported.
+pub(crate) async fn read_pieces(
+    repo: &Arc<Repo>,
+    keys: &ShareKeys,
+    ticket: &Word,
+    version: &VersionRow,
+    mut sink: impl FnMut(&[u8]),
+) -> Result<(), Error> {
+    let outcome = async {
+        let (content, manifest, _) = Content::of_version(repo, keys, version).await?;
+        let given = |bytes: &[u8]| {
+            sink(bytes);
+            Ok(())
+        };
+        content.read_through(manifest.length, given).await
+    }
+    .await;
+    if let Err(error) = &outcome {
+        report_damage(repo, error, version.id, ticket).await;
+    }
+    outcome
+}
+
+/// A small object, wherever it lies.
+pub(crate) async fn whole_object(repo: &Repo, id: ObjectId) -> Result<Vec<u8>, Error> {
+    if let Some(bytes) = versions::object(&mut *repo.records.read().await?, id).await? {
+        return Ok(bytes);
+    }
+    // A manifest of the most slices that there can be has about 10 MiB; more is no manifest of ours.
+    const MOST: u64 = 32 << 20;
+    let file = repo.store.get(id)?;
+    let length = file.length()?;
+    if length > MOST {
+        return Err(VaultError::Malformed { what: "a manifest of absurd length" }.into());
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| StoreError::Short)?];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The extents that a version has in the records, each with its key as it is wrapped there, and unwrapped: nothing
+/// vouches for what lies there.
+pub(crate) async fn recorded_extents(
+    repo: &Repo,
+    version: &VersionRow,
+    file_key: &FileKey,
+) -> Result<Vec<(ObjectId, WrappedKey, ExtentAccess)>, Error> {
+    let rows = versions::extents(&mut *repo.records.read().await?, version.id).await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrapped = WrappedKey::try_from(&row.extent_key[..])?;
+            let key = AccessKey::Unwrapped(file_key.unwrap_extent_key(version.id, row.id, &wrapped)?);
+            let access = ExtentAccess { key, header_tag: row.header_tag, length: row.length, place: row.place };
+            Ok((row.id, wrapped, access))
+        })
+        .collect()
+}
