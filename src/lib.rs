@@ -12,6 +12,7 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod content;
+pub mod digests;
 pub mod model;
 pub mod namespace;
 pub mod notify;

@@ -8,11 +8,11 @@ use crate::audit::Coverage;
 use crate::content::Content;
 use crate::content::damage::report_damage;
 use crate::content::read_ahead::Reader;
+use crate::digests::{Digest, Digested, Patience};
 use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
 use crate::namespace::tree::Reach;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
-use crate::share::digests::{Digest, Digested, Patience};
 use crate::share::rights::Grant;
 use crate::share::view::OpenForReading;
 use crate::share::{House, Login, View};
@@ -138,7 +138,7 @@ impl Download {
                 Digested::Version(reading.share, reading.ticket.clone(), Box::new(row))
             }
         };
-        Ok(self.state.house.digest_for_door(asked, algorithm, Patience::from_now()).await?)
+        Ok(self.state.house.digests.for_door(asked, algorithm, Patience::from_now()).await?)
     }
 
     /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.

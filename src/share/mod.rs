@@ -8,7 +8,6 @@ mod audit_commands;
 mod backup;
 mod check;
 mod desk;
-mod digests;
 mod download;
 mod expiry;
 mod inventory;
@@ -26,7 +25,6 @@ mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
-mod sidecars;
 mod sweep;
 mod telling;
 mod upload;
@@ -47,11 +45,11 @@ use tokio_util::sync::CancellationToken;
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
 };
+pub use crate::digests::{Digest, Patience, digest_of_bytes};
 pub use crate::namespace::PublicAddress;
 pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
-pub use digests::{Digest, Patience, digest_of_bytes};
 pub use download::Download;
 pub use expiry::Expired;
 pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verification};
@@ -80,15 +78,15 @@ pub use crate::repo::{
 use crate::audit::Trail;
 use crate::content::Layouts;
 use crate::content::read_ahead::BlockBudget;
+use crate::digests::Digests;
+use crate::digests::sidecars::Sidecars;
 use crate::model::HouseId;
 use crate::namespace;
 use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
-use digests::Digests;
 use login::Logins;
-use sidecars::Sidecars;
 use upload::{Budget, Chorus, Registry};
 
 /// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
@@ -102,8 +100,8 @@ pub(crate) struct House {
     pub(crate) logins: Logins,
     pub(crate) uploads: Registry,
     pub(crate) chorus: Chorus,
-    sidecars: Sidecars,
-    digests: Digests,
+    pub(crate) digests: Arc<Digests>,
+    pub(crate) sidecars: Arc<Sidecars>,
     pub(crate) budget: Budget,
     pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) layouts: Layouts,
@@ -205,6 +203,11 @@ impl Shares {
         self.0.uploads.len()
     }
 
+    /// Compares files with their senders' digests until `stop`.
+    pub async fn check_sender_digests(&self, stop: CancellationToken) {
+        self.0.sidecars.check_until(stop).await;
+    }
+
     /// Writes house time down every now and then, until `stop`.
     pub async fn keep_house_time(&self, stop: CancellationToken) {
         self.0.keep_house_time(stop).await;
@@ -254,6 +257,8 @@ impl Shares {
 impl House {
     /// A server, or a command, over an opened data directory. `wake` is called when a notice was queued.
     async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Self, Error> {
+        let repo = Arc::new(repo);
+        let digests = Digests::of(&repo);
         Ok(Self {
             trail: Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?,
             budget: Budget::new(repo.settings.total_buffer),
@@ -262,12 +267,12 @@ impl House {
             logins: Logins::default(),
             uploads: Registry::default(),
             chorus: Chorus::default(),
-            sidecars: Sidecars::default(),
-            digests: Digests::default(),
+            sidecars: Sidecars::of(&repo, &digests),
+            digests,
             wake,
             removing: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
-            repo: Arc::new(repo),
+            repo,
         })
     }
 

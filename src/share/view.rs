@@ -306,7 +306,7 @@ impl View {
         tx.commit().await?;
         self.house().points.pass("rename.after-commit");
         self.house().uploads.renamed(row.id, directory, name);
-        self.house().look_at_sidecars(ArtifactId::from_bytes(row.id));
+        self.house().sidecars.look_at(ArtifactId::from_bytes(row.id));
         if announced {
             self.house().notice_queued();
         }

@@ -54,7 +54,7 @@ async fn ground(fixture: &Fixture) -> Ground {
     while shares.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    shares.check_all_sidecars().await.unwrap();
+    shares.0.sidecars.check_all().await.unwrap();
     let (engineer, later) = (engineer(&shares).await, Time::now().plus(Duration::from_secs(100)));
     Ground { shares, customer, engineer, other_customer, other_engineer, later }
 }
@@ -118,7 +118,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
     check("engineers", shares.engineers().await.is_ok_and(|all| all.iter().any(|one| one.id == "bob")));
     check("organisations", shares.organisations().await.is_ok_and(|all| all.iter().any(|one| one.id == "OTHER")));
     check("expiry", shares.expire().await.is_ok());
-    check("sidecars", shares.check_all_sidecars().await.is_ok());
+    check("sidecars", shares.0.sidecars.check_all().await.is_ok());
 
     let queue = NoticeQueue(shares.clone());
     check("the queue's next", queue.next_due().await.is_ok_and(|next| next.is_some()));

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::digests::Patience;
+use crate::digests::{MOST, MOST_OF_SHARE};
 use crate::model::Algorithm::{self, Md5, Sha1, Sha256};
 use crate::model::ArtifactId;
 use crate::records::digests as rows;
 use crate::records::survey::tests_only;
 use crate::records::{checks, entries};
-use crate::share::Patience;
-use crate::share::digests::{MOST, MOST_OF_SHARE};
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
@@ -168,7 +168,7 @@ async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_r
     assert!(tests_only::set_name(tx.conn(), broken.as_bytes(), b"not sealed").await.unwrap());
     tx.commit().await.unwrap();
     let together: Vec<_> = names.iter().map(|name| id(name)).collect();
-    shares.check_around_each(&together).await;
+    shares.0.sidecars.check_around_each(&together).await;
     let mut conn = shares.0.records.read().await.unwrap();
     for (name, artifact) in names.iter().zip(together) {
         let row = entries::by_id(&mut conn, artifact.as_bytes()).await.unwrap().unwrap();
@@ -186,11 +186,11 @@ async fn a_sidecar_s_comparison_and_a_client_share_what_was_computed() {
     let read = readings(&shares);
     put(&view, "f", b"abc").await;
     put(&view, "f.md5", of(Md5, b"abc").as_bytes()).await;
-    shares.check_all_sidecars().await.unwrap();
+    shares.0.sidecars.check_all().await.unwrap();
     assert_eq!(read.load(Ordering::Relaxed), 1);
     assert_eq!(digest(&view, "f", Sha1).await, Ok(of(Sha1, b"abc")));
     put(&view, "f.sha1", of(Sha1, b"abc").as_bytes()).await;
-    shares.check_all_sidecars().await.unwrap();
+    shares.0.sidecars.check_all().await.unwrap();
     assert_eq!(read.load(Ordering::Relaxed), 1);
     let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let checks = &lines.iter().find(|line| line.path == "f").unwrap().sender_checks;

@@ -306,7 +306,7 @@ async fn a_longer_version_that_goes_on_where_the_shorter_ended_continues_it() {
 
 /// Checks until nothing is left, as the server's task does at its start.
 async fn checks(shares: &Shares) -> Vec<(String, Vec<(Algorithm, Verdict)>)> {
-    shares.check_all_sidecars().await.unwrap();
+    shares.0.sidecars.check_all().await.unwrap();
     let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let checks = |line: &ArtifactLine| line.sender_checks.iter().map(|one| (one.algorithm, one.result)).collect();
     lines

@@ -98,7 +98,7 @@ async fn r20_every_named_point_is_passed() {
     put(&view, "f.sha256", b"gibberish").await;
     view.rename(&path("f"), &path("h"), false).await.unwrap();
     view.rename(&path("h"), &path("f"), false).await.unwrap();
-    shares.check_all_sidecars().await.unwrap();
+    shares.0.sidecars.check_all().await.unwrap();
     let (queue, later) = (NoticeQueue(shares.clone()), crate::model::Time::now().plus(Duration::from_secs(100)));
     for notice in queue.due(later, 10).await.unwrap() {
         assert!(queue.hands_over(notice.id, &notice.recipient.address, Channel::Mail).await.unwrap());

@@ -388,7 +388,7 @@ impl Ledger {
             sha256 = %hex::encode(sha256), transport = %self.transport, "an artifact is available"
         );
         house.notice_queued();
-        house.look_at_sidecars(self.artifact);
+        house.sidecars.look_at(self.artifact);
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
 
+use crate::digests::{Digest, Digested, Patience};
 use crate::model::{Algorithm, Refusal, SharePath};
 use crate::repo::Error;
 use crate::repo::keys::with_keys_in_force;
 use crate::share::View;
-use crate::share::digests::{Digest, Digested, Patience};
 
 impl View {
     /// The digests that are given here: SHA-256, and those that the settings name.
@@ -40,7 +40,7 @@ impl View {
         }
         let found = with_keys_in_force!(self.digested_at(path).await);
         let digest = match found {
-            Ok(found) => self.house().digest_for_door(found, algorithm, patience).await,
+            Ok(found) => self.house().digests.for_door(found, algorithm, patience).await,
             Err(error) => Err(error),
         };
         self.heard(path, digest).await

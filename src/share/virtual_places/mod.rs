@@ -20,6 +20,7 @@ pub(crate) use listing::VirtualListing;
 
 use serde_json::json;
 
+use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Time};
 use crate::namespace::PublicAddress;
 use crate::namespace::tree::{Reach, Spot, VIRTUAL, path_of};
@@ -28,7 +29,6 @@ use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
 use crate::repo::{Attributes, Error, PlaceKind};
-use crate::share::digests::Digested;
 use crate::share::lifecycle::number_for_people;
 use crate::share::{Download, Listing, View};
 use crate::vault::SigningKey;

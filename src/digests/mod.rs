@@ -5,6 +5,8 @@
 //! version waits for the same job, and the job goes on when nobody waits any more. A few run at once, a bounded number waits,
 //! and somebody at a door hears after a while that it takes longer.
 
+pub(crate) mod sidecars;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,20 +20,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::House;
 use crate::content::whole::read_pieces;
 use crate::model::{Algorithm, Refusal, ShareId, VersionId, VersionState, Word};
 use crate::records::digests;
 use crate::records::versions::{self, VersionRow};
-use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
+use crate::repo::{Error, Repo};
 
 /// Versions that are read at once for their digests.
 const AT_ONCE: usize = 2;
 /// Versions that are read, or wait to be read, because somebody at a door asked. Beyond: `DigestPending`.
-pub(super) const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 /// As many of them may be of one share, so that nobody takes the places of all others. Beyond: `DigestPending`.
-pub(super) const MOST_OF_SHARE: usize = 8;
+pub(crate) const MOST_OF_SHARE: usize = 8;
 /// How long somebody at a door waits for digests that have to be computed. It is less than `limits.idle_seconds` by default.
 /// Beyond: `DigestPending`, while the job goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -50,7 +51,7 @@ impl Patience {
 
     /// As if all of it were used up.
     #[cfg(test)]
-    pub(super) fn used_up() -> Self {
+    pub(crate) fn used_up() -> Self {
         Self { until: Instant::now() }
     }
 
@@ -100,8 +101,9 @@ fn hasher(algorithm: Algorithm) -> Box<dyn DynDigest + Send> {
     }
 }
 
-/// The jobs of a house.
-pub(super) struct Digests {
+/// Answers what a version's digests are, and computes those that nobody has asked for yet.
+pub(crate) struct Digests {
+    repo: Arc<Repo>,
     jobs: Mutex<HashMap<VersionId, (ShareId, Job)>>,
     places: Semaphore,
     stop: CancellationToken,
@@ -118,20 +120,19 @@ enum Ended {
     Refused(Refusal),
 }
 
-impl Default for Digests {
-    fn default() -> Self {
-        Self {
+impl Digests {
+    pub(crate) fn of(repo: &Arc<Repo>) -> Arc<Self> {
+        Arc::new(Self {
+            repo: Arc::clone(repo),
             jobs: Mutex::default(),
             places: Semaphore::new(AT_ONCE),
             stop: CancellationToken::new(),
             running: TaskTracker::new(),
-        }
+        })
     }
-}
 
-impl Digests {
     /// Ends all jobs; they leave nothing behind.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.running.close();
         self.running.wait().await;
@@ -139,18 +140,18 @@ impl Digests {
 
     /// Jobs that are under way.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.jobs().len()
     }
 
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.jobs().is_empty()
     }
 
     /// As if as many versions were read as may be, until what this returns is dropped.
     #[cfg(test)]
-    pub(super) async fn occupy(&self) -> impl Drop + '_ {
+    pub(crate) async fn occupy(&self) -> impl Drop + '_ {
         self.places.acquire_many(AT_ONCE as u32).await.unwrap()
     }
 
@@ -160,17 +161,17 @@ impl Digests {
 }
 
 /// A job in the list, until this is dropped: also if it panics.
-struct Listed(Arc<House>, VersionId);
+struct Listed(Arc<Digests>, VersionId);
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.0.digests.jobs().remove(&self.1);
+        self.0.jobs().remove(&self.1);
     }
 }
 
-impl House {
+impl Digests {
     /// The digest that somebody at a door asked for; the caller has checked that he may read this.
-    pub(crate) async fn digest_for_door(
+    pub(crate) async fn for_door(
         self: &Arc<Self>,
         asked: Digested,
         algorithm: Algorithm,
@@ -192,27 +193,27 @@ impl House {
         }
         // What is known is told also to those who have waited long enough for something else.
         if patience.is_over() {
-            let mut conn = self.records.read().await?;
+            let mut conn = self.repo.records.read().await?;
             let known = digests::of_version(&mut conn, version.id, algorithm).await?;
             return known.map(|bytes| Digest { bytes, size }).ok_or(Refusal::DigestPending.into());
         }
-        let work = async { with_keys_in_force!(self.try_digest(share, &ticket, version.id, algorithm).await) };
+        let work = async { with_keys_in_force!(self.try_for_door(share, &ticket, version.id, algorithm).await) };
         let bytes = tokio::time::timeout_at(patience.until, work).await.map_err(|_| Refusal::DigestPending)??;
         Ok(Digest { bytes, size })
     }
 
-    async fn try_digest(
+    async fn try_for_door(
         self: &Arc<Self>,
         share: ShareId,
         ticket: &Word,
         version: VersionId,
         algorithm: Algorithm,
     ) -> Result<Vec<u8>, Error> {
-        let keys = self.keys.share(share).await?;
-        let row = versions::by_id(&mut *self.records.read().await?, version).await?;
+        let keys = self.repo.keys.share(share).await?;
+        let row = versions::by_id(&mut *self.repo.records.read().await?, version).await?;
         match row.filter(|row| row.file_key.is_some()) {
             Some(row) if matches!(row.state, VersionState::Available | VersionState::Withdrawn) => {
-                self.digest_of(&keys, ticket, &row, algorithm, Asker::Door).await
+                self.of_version(&keys, ticket, &row, algorithm, Asker::Door).await
             }
             Some(row) if row.state == VersionState::Damaged => Err(Refusal::Damaged.into()),
             _ => Err(Refusal::NoSuchFile.into()),
@@ -221,7 +222,7 @@ impl House {
 
     /// The digest of a version that is or was available: from the records, or computed and recorded.
     /// [`Error::KeysReplaced`]: look at the version again.
-    pub(crate) async fn digest_of(
+    pub(crate) async fn of_version(
         self: &Arc<Self>,
         keys: &Arc<ShareKeys>,
         ticket: &Word,
@@ -234,10 +235,12 @@ impl House {
         }
         // A job that is under way may be one for another algorithm: then one more round.
         for _ in 0..=Algorithm::ALL.len() {
-            if let Some(known) = digests::of_version(&mut *self.records.read().await?, version.id, algorithm).await? {
+            if let Some(known) =
+                digests::of_version(&mut *self.repo.records.read().await?, version.id, algorithm).await?
+            {
                 return Ok(known);
             }
-            let mut job = self.digest_job(keys, ticket, version, algorithm, asker)?;
+            let mut job = self.job_for(keys, ticket, version, algorithm, asker)?;
             let ended = job.wait_for(Option::is_some).await.map(|ended| *ended);
             match ended {
                 Ok(Some(Ended::Done)) => {}
@@ -250,7 +253,7 @@ impl House {
     }
 
     /// The job that reads this version: the one under way, or a new one.
-    fn digest_job(
+    fn job_for(
         self: &Arc<Self>,
         keys: &Arc<ShareKeys>,
         ticket: &Word,
@@ -258,11 +261,11 @@ impl House {
         algorithm: Algorithm,
         asker: Asker,
     ) -> Result<Job, Error> {
-        let mut jobs = self.digests.jobs();
+        let mut jobs = self.jobs();
         if let Some((_, job)) = jobs.get(&version.id) {
             return Ok(job.clone());
         }
-        if self.digests.stop.is_cancelled() {
+        if self.stop.is_cancelled() {
             return Err(Refusal::ShuttingDown.into());
         }
         let of_share = jobs.values().filter(|(share, _)| *share == keys.share).count();
@@ -272,11 +275,11 @@ impl House {
         let (ended, job) = watch::channel(None);
         jobs.insert(version.id, (keys.share, job.clone()));
         let listed = Listed(Arc::clone(self), version.id);
-        let (house, keys, ticket, version) = (Arc::clone(self), Arc::clone(keys), ticket.clone(), version.clone());
+        let (digests, keys, ticket, version) = (Arc::clone(self), Arc::clone(keys), ticket.clone(), version.clone());
         let work = async move {
             let outcome = {
-                let work = house.compute_digests(&keys, &ticket, &version, algorithm);
-                house.digests.stop.run_until_cancelled(work).await
+                let work = digests.compute(&keys, &ticket, &version, algorithm);
+                digests.stop.run_until_cancelled(work).await
             };
             // Whoever asks from now on looks into the records first.
             drop(listed);
@@ -287,23 +290,23 @@ impl House {
                 Some(Err(error)) => Ended::Refused(error.into()),
             }));
         };
-        self.digests.running.spawn_on(work, &self.works);
+        self.running.spawn_on(work, &self.repo.works);
         Ok(job)
     }
 
     /// Reads a version once for the digest that was asked for and for all that the settings name.
-    async fn compute_digests(
+    async fn compute(
         self: &Arc<Self>,
         keys: &ShareKeys,
         ticket: &Word,
         version: &VersionRow,
         asked: Algorithm,
     ) -> Result<(), Error> {
-        let _place = self.digests.places.acquire().await;
+        let _place = self.places.acquire().await;
         let mut wanted = Vec::new();
         for algorithm in [Algorithm::Md5, Algorithm::Sha1] {
-            if algorithm == asked || self.settings.also_digests.contains(&algorithm) {
-                let mut conn = self.records.read().await?;
+            if algorithm == asked || self.repo.settings.also_digests.contains(&algorithm) {
+                let mut conn = self.repo.records.read().await?;
                 if digests::of_version(&mut conn, version.id, algorithm).await?.is_none() {
                     wanted.push((algorithm, hasher(algorithm)));
                 }
@@ -314,13 +317,13 @@ impl House {
         }
         let update = |bytes: &[u8]| wanted.iter_mut().for_each(|(_, hasher)| hasher.update(bytes));
         read_pieces(&self.repo, keys, ticket, version, update).await?;
-        let mut tx = self.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         for (algorithm, hasher) in wanted {
             digests::add(tx.conn(), version.id, algorithm, &hasher.finalize()).await?;
         }
-        self.points.pass("digest.before-commit");
+        self.repo.points.pass("digest.before-commit");
         tx.commit().await?;
-        self.points.pass("digest.after-commit");
+        self.repo.points.pass("digest.after-commit");
         Ok(())
     }
 }

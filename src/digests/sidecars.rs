@@ -13,8 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::digests::Asker;
-use super::{House, Shares};
+use super::{Asker, Digests};
 use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
@@ -22,9 +21,9 @@ use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets;
 use crate::records::versions::{self, VersionRow};
-use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
+use crate::repo::{Error, Repo};
 
 /// Files that wait to be looked at. If there are more, all names are walked over.
 const WAITING: usize = 1024;
@@ -35,9 +34,11 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Names that are walked over at once.
 const PAGE: usize = 1000;
 
-/// The list of files to look at.
-#[derive(Default)]
-pub(super) struct Sidecars {
+/// Compares files with what their senders state of them.
+pub(crate) struct Sidecars {
+    repo: Arc<Repo>,
+    digests: Arc<Digests>,
+    /// The files to look at.
     list: Mutex<List>,
     changed: Notify,
     /// Whether somebody works on the list.
@@ -52,8 +53,18 @@ struct List {
 }
 
 impl Sidecars {
+    pub(crate) fn of(repo: &Arc<Repo>, digests: &Arc<Digests>) -> Arc<Self> {
+        Arc::new(Self {
+            repo: Arc::clone(repo),
+            digests: Arc::clone(digests),
+            list: Mutex::default(),
+            changed: Notify::new(),
+            works: AtomicBool::new(false),
+        })
+    }
+
     /// Asks to look at a file and at what states its digest. Never waits.
-    pub(super) fn look_at(&self, artifact: ArtifactId) {
+    pub(crate) fn look_at(&self, artifact: ArtifactId) {
         if !self.works.load(Ordering::Relaxed) {
             return;
         }
@@ -68,14 +79,14 @@ impl Sidecars {
     }
 
     /// Whether there may soon be more to say of one of these files.
-    pub(super) fn may_say_more_of(&self, artifacts: impl IntoIterator<Item = ArtifactId>) -> bool {
+    pub(crate) fn may_say_more_of(&self, artifacts: impl IntoIterator<Item = ArtifactId>) -> bool {
         let list = self.list();
         artifacts.into_iter().any(|one| list.under_way.contains(&one) || list.waiting.contains(&one))
     }
 
     /// As if a file were being compared.
     #[cfg(test)]
-    pub(super) fn pretend_to_work_on(&self, artifact: Option<ArtifactId>) {
+    pub(crate) fn pretend_to_work_on(&self, artifact: Option<ArtifactId>) {
         self.list().under_way = artifact.into_iter().collect();
     }
 
@@ -84,35 +95,34 @@ impl Sidecars {
     }
 }
 
-impl Shares {
+impl Sidecars {
     /// Compares files with their senders' digests until `stop`.
-    pub async fn check_sender_digests(&self, stop: CancellationToken) {
-        let shares = self.clone();
-        shares.0.sidecars.works.store(true, Ordering::Relaxed);
+    pub(crate) async fn check_until(self: &Arc<Self>, stop: CancellationToken) {
+        self.works.store(true, Ordering::Relaxed);
+        let sidecars = Arc::clone(self);
         // It reads and hashes: that belongs to the runtime for works.
-        let work = self.0.works.spawn(async move { stop.run_until_cancelled(shares.work_on_sidecars()).await });
+        let work = self.repo.works.spawn(async move { stop.run_until_cancelled(sidecars.work()).await });
         let _ = work.await;
-        self.0.sidecars.works.store(false, Ordering::Relaxed);
+        self.works.store(false, Ordering::Relaxed);
     }
 
-    async fn work_on_sidecars(&self) {
-        let sidecars = &self.0.sidecars;
-        sidecars.list().walk = true;
+    async fn work(&self) {
+        self.list().walk = true;
         loop {
             let (next, walk) = {
-                let mut list = sidecars.list();
+                let mut list = self.list();
                 let some = list.waiting.len().min(TOGETHER);
                 list.under_way = list.waiting.drain(..some).collect();
                 (list.under_way.clone(), list.under_way.is_empty() && std::mem::take(&mut list.walk))
             };
             match &next[..] {
                 [] if walk => {
-                    if let Err(error) = self.check_all_sidecars().await {
+                    if let Err(error) = self.check_all().await {
                         tracing::warn!(%error, "files could not be compared with their senders' digests; it is tried at the next start");
                     }
                 }
                 [] => {
-                    sidecars.changed.notified().await;
+                    self.changed.notified().await;
                     tokio::time::sleep(GATHER).await;
                 }
                 artifacts => self.check_around_each(artifacts).await,
@@ -121,24 +131,24 @@ impl Shares {
     }
 
     /// Walks over all names and looks at each sidecar that there is.
-    pub(super) async fn check_all_sidecars(&self) -> Result<(), Error> {
-        let tickets = tickets::list(&mut *self.0.records.read().await?).await?;
+    pub(crate) async fn check_all(&self) -> Result<(), Error> {
+        let tickets = tickets::list(&mut *self.repo.records.read().await?).await?;
         for ticket in tickets {
-            let checked = self.check_sidecars_of(ticket.share).await;
+            let checked = self.check_share(ticket.share).await;
             or_left_out(checked, "the senders' digests of a share", ticket.share.as_bytes())?;
         }
         Ok(())
     }
 
     /// Those of one share, if its keys can be had.
-    async fn check_sidecars_of(&self, share: ShareId) -> Result<(), Error> {
+    async fn check_share(&self, share: ShareId) -> Result<(), Error> {
         // Of most shares not needed: they are empty.
         let mut keys = None;
         let mut directories = vec![DirectoryId::root_of(share)];
         while let Some(directory) = directories.pop() {
             let (mut after, mut ended) = (None, false);
             while !ended {
-                let page = entries::children(&mut *self.0.records.read().await?, directory, after, PAGE).await?;
+                let page = entries::children(&mut *self.repo.records.read().await?, directory, after, PAGE).await?;
                 (after, ended) = (page.last, page.ended);
                 for row in page.rows {
                     let Some(sealed) = &row.name else { continue };
@@ -151,7 +161,7 @@ impl Shares {
                     }
                     let keys = match &keys {
                         Some(keys) => keys,
-                        None => match self.0.keys.share(share).await {
+                        None => match self.repo.keys.share(share).await {
                             Ok(fresh) => keys.insert(fresh),
                             Err(_) => return Ok(()),
                         },
@@ -174,7 +184,7 @@ impl Shares {
     }
 
     /// Looks at files: together at which of them there is something to compare, and then at one after the other.
-    pub(super) async fn check_around_each(&self, artifacts: &[ArtifactId]) {
+    pub(crate) async fn check_around_each(&self, artifacts: &[ArtifactId]) {
         let some = match with_keys_in_force!(self.pairs_around(artifacts).await) {
             Ok(found) => {
                 artifacts.iter().filter(|one| found.iter().any(|pair| pair.around == **one)).copied().collect()
@@ -182,12 +192,12 @@ impl Shares {
             // One of them may stand in the way of the others.
             Err(_) => artifacts.to_vec(),
         };
-        self.0.sidecars.list().under_way.clone_from(&some);
+        self.list().under_way.clone_from(&some);
         for artifact in some {
             if let Err(error) = self.check_around(artifact).await {
                 tracing::warn!(%artifact, %error, "a file could not be compared with its sender's digest; it is tried at the next start");
             }
-            self.0.sidecars.list().under_way.retain(|one| *one != artifact);
+            self.list().under_way.retain(|one| *one != artifact);
         }
     }
 
@@ -202,7 +212,7 @@ impl Shares {
     /// Each of these files beside what states its digest, or beside the file whose digest it states.
     async fn pairs_around(&self, artifacts: &[ArtifactId]) -> Result<Vec<Pair>, Error> {
         let ids: Vec<_> = artifacts.iter().map(|artifact| *artifact.as_bytes()).collect();
-        let rows = entries::by_ids(&mut *self.0.records.read().await?, &ids).await?;
+        let rows = entries::by_ids(&mut *self.repo.records.read().await?, &ids).await?;
         let mut directories: HashMap<_, Vec<EntryRow>> = HashMap::new();
         for row in rows.into_iter().filter(|row| row.in_sight && !row.is_directory) {
             if let Some(directory) = row.parent {
@@ -222,11 +232,11 @@ impl Shares {
         directory: DirectoryId,
         rows: Vec<EntryRow>,
     ) -> Result<Vec<Pair>, Error> {
-        let keys = match self.0.keys.at_hand(share) {
+        let keys = match self.repo.keys.at_hand(share) {
             Some(keys) => keys,
-            None => self.0.keys.share(share).await?,
+            None => self.repo.keys.share(share).await?,
         };
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let indexed = |(name, algorithm): (FileName, Algorithm)| {
             let index = keys.names.index(directory, &name);
             (name, algorithm, index)
@@ -280,7 +290,7 @@ impl Shares {
 
     /// Has the keys at hand that are in force, and says that it is to be done again.
     async fn keys_replaced(&self, share: ShareId) -> Error {
-        self.0.keys.share(share).await.err().unwrap_or(Error::KeysReplaced)
+        self.repo.keys.share(share).await.err().unwrap_or(Error::KeysReplaced)
     }
 
     /// Compares a file with a sidecar, unless that was done or one of them is not whole.
@@ -291,7 +301,7 @@ impl Shares {
         else {
             return Ok(());
         };
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let target = available(versions::by_id(&mut conn, target.id).await?);
         let sidecar = available(versions::by_id(&mut conn, sidecar.id).await?);
         let (Some(target), Some(sidecar)) = (target, sidecar) else { return Ok(()) };
@@ -306,16 +316,16 @@ impl Shares {
         let verdict = match self.stated(keys, ticket, &sidecar, pair).await? {
             None => Verdict::NotUnderstood,
             Some(stated) => {
-                let known = self.0.digest_of(keys, ticket, &target, pair.algorithm, Asker::Server).await?;
+                let known = self.digests.of_version(keys, ticket, &target, pair.algorithm, Asker::Server).await?;
                 if known == stated { Verdict::Matches } else { Verdict::Differs }
             }
         };
         let row = CheckRow { version: target.id, sidecar: sidecar.id, algorithm: pair.algorithm, verdict };
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         checks::add(tx.conn(), &row, Time::now()).await?;
-        self.0.points.pass("sidecar.before-commit");
+        self.repo.points.pass("sidecar.before-commit");
         tx.commit().await?;
-        self.0.points.pass("sidecar.after-commit");
+        self.repo.points.pass("sidecar.after-commit");
         Ok(())
     }
 
@@ -331,7 +341,7 @@ impl Shares {
             return Ok(None);
         }
         let mut content = Vec::new();
-        read_pieces(&self.0.repo, keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
+        read_pieces(&self.repo, keys, ticket, sidecar, |bytes| content.extend_from_slice(bytes)).await?;
         Ok(stated_digest(&content, pair.algorithm, &pair.name))
     }
 }
@@ -351,11 +361,4 @@ struct Pair {
 
 fn available(version: Option<VersionRow>) -> Option<VersionRow> {
     version.filter(|version| version.state == VersionState::Available)
-}
-
-impl House {
-    /// Something whole has a new name or new content: what its sender states of it is looked at.
-    pub(crate) fn look_at_sidecars(&self, artifact: ArtifactId) {
-        self.sidecars.look_at(artifact);
-    }
 }
