@@ -15,6 +15,7 @@ pub mod content;
 pub mod digests;
 pub mod model;
 pub mod namespace;
+pub mod notices;
 pub mod notify;
 pub mod records;
 pub mod repo;

@@ -19,7 +19,7 @@ use metrics::Metrics;
 
 use crate::config::{self, Config};
 use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
-use crate::share::{self, DataDirectory, NoticeQueue, PublicAddress, Shares};
+use crate::share::{self, DataDirectory, Notices, PublicAddress, Shares};
 use crate::ssh;
 
 /// How often objects that nobody needs are removed.
@@ -242,7 +242,7 @@ fn dispatcher(
     config: &Config,
     public: &PublicAddress,
     waker: Waker,
-) -> Result<Dispatcher<NoticeQueue, AnyCarrier>, Error> {
+) -> Result<Dispatcher<Notices, AnyCarrier>, Error> {
     let notify = &config.notify;
     let (carrier, letterhead, delivery_timeout) = match &notify.smtp {
         Some(smtp) => {
@@ -264,7 +264,7 @@ fn dispatcher(
         give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
         delivery_timeout,
     };
-    Ok(Dispatcher::new(Arc::new(NoticeQueue(shares.clone())), carrier, waker, settings))
+    Ok(Dispatcher::new(Arc::clone(shares.notices()), carrier, waker, settings))
 }
 
 fn smtp_settings(smtp: &config::SmtpServer) -> Result<notify::SmtpSettings, Error> {

@@ -50,7 +50,7 @@ impl Trail {
     ///
     /// # Errors
     /// If there is no such ticket, an entry cannot be read, the records fail, or `sink` does.
-    pub(crate) async fn list<E: From<Error>>(
+    pub async fn list<E: From<Error>>(
         &self,
         filter: &AuditFilter,
         mut sink: impl FnMut(&[AuditLine]) -> Result<(), E>,
@@ -79,7 +79,7 @@ impl Trail {
     ///
     /// # Errors
     /// If the databases fail. A trail that is not what was written is no error here; it is reported.
-    pub(crate) async fn verify(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
+    pub async fn verify(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
         let mut conn = self.records.read().await?;
         self.verify_over(&mut conn, kept).await
     }
@@ -97,7 +97,7 @@ impl Trail {
     ///
     /// # Errors
     /// If the databases fail.
-    pub(crate) async fn checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
+    pub async fn checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
         self.flush(super::tally::WINDOW).await?;
         self.sign_now().await
     }

@@ -24,6 +24,9 @@ pub use list::{AuditFilter, AuditLine};
 pub(crate) use trail::{Note, Trail};
 pub use verify::{AuditFault, AuditVerification, FaultKind};
 
+/// The actor of what a command did.
+pub(crate) const OPERATOR: &str = "operator";
+
 /// Who an event is about.
 pub(crate) struct Subject<'a> {
     pub(crate) actor: &'a str,

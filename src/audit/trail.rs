@@ -63,7 +63,7 @@ impl Note {
 }
 
 /// The audit trail of a data directory that is open.
-pub(crate) struct Trail {
+pub struct Trail {
     pub(crate) records: Records,
     pub(crate) keyring: Keyring,
     pub(crate) key: SigningKey,

@@ -100,7 +100,7 @@ impl From<Wanted> for AuditFilter {
 
 async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<(), Failure> {
     let mut lines = 0usize;
-    let listed = shares.audit(&filter, |page| {
+    let listed = shares.audit().list(&filter, |page| {
         let mut text = String::new();
         for one in page {
             match (output.is_json(), lines) {
@@ -128,7 +128,7 @@ async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<()
 async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Path) -> Result<(), Failure> {
     if file == Path::new("-") {
         let sink = |page: &[AuditLine]| output.raw(objects(page)?.as_bytes()).map_err(Stop::Output);
-        return match shares.audit(&filter, sink).await {
+        return match shares.audit().list(&filter, sink).await {
             Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         };
@@ -139,7 +139,7 @@ async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Pat
         lines += page.len();
         target.write_all(objects(page)?.as_bytes()).map_err(Stop::Output)
     };
-    shares.audit(&filter, sink).await?;
+    shares.audit().list(&filter, sink).await?;
     target.sync_all()?;
     let shown = file.display().to_string();
     output.answer(&serde_json::json!({ "file": shown, "entries": lines }), || {
@@ -149,7 +149,7 @@ async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Pat
 
 async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
     let kept = kept.map(read_checkpoint).transpose()?;
-    let found = shares.verify_audit(kept.as_ref()).await?;
+    let found = shares.audit().verify(kept.as_ref()).await?;
     let fault = found.fault.as_ref();
     let verified = Verified {
         intact: fault.is_none(),
@@ -179,7 +179,7 @@ async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<
 }
 
 async fn checkpoint(shares: &Shares, output: Output, file: Option<&Path>) -> Result<(), Failure> {
-    let Some(signed) = shares.audit_checkpoint().await? else {
+    let Some(signed) = shares.audit().checkpoint().await? else {
         return Err(Failure::new("the audit trail is empty: nothing has happened in this data directory yet"));
     };
     let text = signed.to_string();

@@ -337,7 +337,7 @@ async fn address(config: &Config, served: Result<bool, String>) -> Finding {
 }
 
 async fn notices(shares: &Shares, served: bool) -> Finding {
-    let notices = shares.notices(None).await.map_err(|error| error.to_string())?;
+    let notices = shares.notices().list(None).await.map_err(|error| error.to_string())?;
     let latest = Time::now().minus(OVERDUE);
     let failed = notices.iter().filter(|notice| matches!(notice.state, NoticeState::Failed | NoticeState::Unknown));
     let late = notices.iter().filter(|notice| {

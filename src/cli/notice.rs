@@ -51,7 +51,7 @@ impl Command {
         match self {
             Self::List { ticket } => list(shares, desk, ticket.as_ref()).await,
             Self::Retry { ids, all_failed } => {
-                let changes = shares.retry_notices((!all_failed).then_some(&ids[..])).await?;
+                let changes = shares.notices().retry((!all_failed).then_some(&ids[..])).await?;
                 desk.output.answer(&changes, || match changes.len() {
                     0 => "No notice has failed.".to_owned(),
                     1 => "1 notice is tried again now.".to_owned(),
@@ -64,9 +64,9 @@ impl Command {
                     (None, Some(engineer)) => NewAddress::Engineer(engineer),
                     (None, None) => return Err(Failure::new("name an address, or an engineer with --engineer")),
                 };
-                say(desk, &shares.readdress_notice(id, &to).await?, "is sent there now")
+                say(desk, &shares.notices().readdress(id, &to).await?, "is sent there now")
             }
-            Self::Dismiss { id } => say(desk, &shares.dismiss_notice(id).await?, "is not delivered any more"),
+            Self::Dismiss { id } => say(desk, &shares.notices().dismiss(id).await?, "is not delivered any more"),
         }
     }
 }
@@ -77,7 +77,7 @@ fn say(desk: &Desk, change: &NoticeChange, what: &str) -> Result<(), Failure> {
 
 async fn list(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
     let headings = ["ID", "TICKET", "STATE", "RECIPIENT", "CHANNEL", "TRIES", "NEXT", "ARTIFACTS", "LAST ERROR"];
-    desk.output.list(&shares.notices(ticket).await?, headings, "There is no notice yet.", |row| {
+    desk.output.list(&shares.notices().list(ticket).await?, headings, "There is no notice yet.", |row| {
         [
             row.id.clone(),
             row.ticket.clone(),

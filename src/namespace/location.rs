@@ -3,51 +3,9 @@
 use std::borrow::Cow;
 
 use crate::model::alias::{alias, id_in, with_id};
-use crate::model::{FileName, SharePath, Word};
+use crate::model::{FileName, SharePath};
 use crate::namespace::tree::{Way, is_from_support};
 use crate::notify::inert;
-
-/// The address that people reach the server at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicAddress {
-    /// A host name or IP address.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl PublicAddress {
-    /// What is shown before any server has served the data directory.
-    pub fn unknown() -> Self {
-        Self { host: "localhost".to_owned(), port: 2222 }
-    }
-
-    /// Host and port as a URL has them (RFC 3986, section 3.2: an IPv6 address in brackets).
-    pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-
-    /// `sftp://HOST:PORT/REF/PATH`: what an engineer opens.
-    pub fn location(&self, ticket: &Word, path: &SharePath) -> String {
-        format!("sftp://{}/{ticket}/{}", self.authority(), path.url_encoded())
-    }
-
-    /// `sftp://USER@HOST:PORT/`: what a customer opens.
-    pub fn url(&self, user: &Word) -> String {
-        format!("sftp://{user}@{}/", self.authority())
-    }
-
-    /// The one line that fetches an artifact with OpenSSH, for a POSIX shell. The path should be [`typeable`].
-    pub fn fetch_command(&self, engineer: &Word, ticket: &Word, path: &SharePath) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let remote = String::from_utf8_lossy(&glob_escaped(path)).into_owned();
-        format!("scp -P {} {} .", self.port, shell_word(&format!("{engineer}@{host}:/{ticket}{remote}")))
-    }
-}
 
 /// The path by which engineers open an entry: its own names, except those that have the form of an alias with an id in it, which
 /// could be another entry's. These are shown to engineers by an alias that only they have.
@@ -76,7 +34,7 @@ fn with_aliases(way: &Way, needs_one: impl Fn(&FileName) -> bool) -> SharePath {
 }
 
 /// OpenSSH's scp takes the remote path of a download as a pattern: its special characters get a backslash.
-fn glob_escaped(path: &SharePath) -> Vec<u8> {
+pub(super) fn glob_escaped(path: &SharePath) -> Vec<u8> {
     path.to_bytes()
         .iter()
         .flat_map(|byte| match byte {
@@ -88,7 +46,7 @@ fn glob_escaped(path: &SharePath) -> Vec<u8> {
 
 /// Quotes a word for a POSIX shell: single quotes, an inner one as `'\''`. What acts instead of being seen is named by its bytes, so
 /// that the line itself holds nothing of the kind.
-fn shell_word(text: &str) -> String {
+pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
@@ -111,6 +69,7 @@ fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::PublicAddress;
 
     fn address(host: &str) -> PublicAddress {
         PublicAddress { host: host.to_owned(), port: 2222 }

@@ -1,8 +1,9 @@
-//! What everybody asks of a ticket before something is done for it.
+//! What is asked of tickets and people before something is done for them.
 
 use crate::model::Word;
-use crate::records::tickets::Ticket;
-use crate::records::{Conn, tickets};
+use crate::records::Conn;
+use crate::records::people::{self, Engineer};
+use crate::records::tickets::{self, Ticket};
 use crate::repo::Error;
 
 /// The ticket of this reference, which an operator typed.
@@ -13,4 +14,27 @@ pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Word) -> Result
     tickets::by_reference(conn, reference.as_str())
         .await?
         .ok_or_else(|| Error::operator(format!("there is no ticket {reference}; 'tacdrop ticket list' shows them")))
+}
+
+/// The engineer of this id, which an operator typed.
+///
+/// # Errors
+/// [`Error::Operator`] if there is none; and if the records fail.
+pub(crate) async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error> {
+    people::engineers(conn, Some(id.as_str()))
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::operator(format!("there is no engineer {id}; add one with 'tacdrop engineer add'")))
+}
+
+/// Whether an engineer may be given something.
+///
+/// # Errors
+/// [`Error::Operator`] if there is no such engineer or the engineer is disabled; and if the records fail.
+pub(crate) async fn check_enabled(conn: &mut Conn, id: &Word) -> Result<(), Error> {
+    match existing_engineer(conn, id).await?.disabled_at {
+        Some(_) => Err(Error::operator(format!("engineer {id} is disabled"))),
+        None => Ok(()),
+    }
 }

@@ -16,13 +16,10 @@ use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
-use crate::repo::tickets::existing_ticket;
+use crate::repo::tickets::{check_enabled, existing_engineer, existing_ticket};
 use crate::share::Shares;
 use crate::share::login::mark_changed;
 use crate::vault;
-
-/// Who acts when somebody uses the command line: the shell account is the operator.
-pub(crate) const OPERATOR: &str = "operator";
 
 /// An organisation, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -391,22 +388,6 @@ impl FreshTicket {
     }
 }
 
-async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error> {
-    people::engineers(conn, Some(id.as_str()))
-        .await?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Error::operator(format!("there is no engineer {id}; add one with 'tacdrop engineer add'")))
-}
-
-/// Whether an engineer may be given something.
-pub(super) async fn check_enabled(conn: &mut Conn, id: &Word) -> Result<(), Error> {
-    match existing_engineer(conn, id).await?.disabled_at {
-        Some(_) => Err(Error::operator(format!("engineer {id} is disabled"))),
-        None => Ok(()),
-    }
-}
-
 async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {
     match people::claim_login_name(conn, name, kind).await {
         Err(RecordsError::Exists) => Err(Error::operator(format!(
@@ -423,7 +404,7 @@ async fn note(
     ticket: Option<&Word>,
     detail: serde_json::Value,
 ) -> Result<(), Error> {
-    Ok(audit::write(conn, kind, Subject { actor: OPERATOR, ticket, id: None }, &detail).await?)
+    Ok(audit::write(conn, kind, Subject { actor: audit::OPERATOR, ticket, id: None }, &detail).await?)
 }
 
 /// A text that stands on one line in mails and lists.

@@ -4,12 +4,13 @@
 //! step, or the next server, would not find in the records.
 
 use crate::model::{HouseTime, Time, Word};
+use crate::notices;
 use crate::records::lifecycle::{self, UnfinishedRow};
 use crate::records::notices::About;
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
+use crate::share::Shares;
 use crate::share::lifecycle::{Rule, put_right, shred_version};
-use crate::share::{Shares, outbox};
 
 /// Versions, or files, that one step looks at for each rule.
 const AT_ONCE: u32 = 500;
@@ -82,7 +83,7 @@ impl Shares {
                 }
                 let warned = self.warn_of(row, before).await;
                 if or_left_out(warned, "an unfinished upload", row.id.as_bytes())? == Some(true) {
-                    self.0.notice_queued();
+                    self.0.notices.queued();
                     done.warned += 1;
                 }
             }
@@ -94,7 +95,7 @@ impl Shares {
         if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.0.clock.now()).await? {
             return Ok(false);
         }
-        outbox::queue(tx.conn(), &self.0, &row.ticket, row.id, About::Expiring, Time::now()).await?;
+        notices::queue(tx.conn(), &self.0, &row.ticket, row.id, About::Expiring, Time::now()).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -5,25 +5,24 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::OPERATOR;
 use crate::audit::{self, Subject};
 use crate::content::damage::report_damage;
 use crate::content::whole::read_whole;
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, FileName, NoticeState, ShareId, SharePath, Time, Transport, Verdict,
-    VersionState, Word,
+    Algorithm, ArtifactId, DirectoryId, FileName, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{self, Way, path_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
-use crate::records::{checks, notices, tickets};
+use crate::records::{checks, tickets};
 use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::desk::OPERATOR;
 use crate::share::lifecycle::{missing_percent, number_for_people};
 
 /// Rows that are read at once.
@@ -67,46 +66,6 @@ pub struct SenderCheck {
     pub algorithm: Algorithm,
     /// What it showed.
     pub result: Verdict,
-}
-
-/// A notice, for people and programs.
-#[derive(Debug, Clone, Serialize)]
-pub struct NoticeLine {
-    /// The notice's id, which its mail carries as Message-ID.
-    pub id: String,
-    /// The ticket.
-    pub ticket: String,
-    /// What it speaks of.
-    pub artifacts: Vec<NoticeArtifact>,
-    /// `mail` or `spool`, once tried; `none`: there was nothing left to say, so nothing was sent.
-    pub channel: Option<String>,
-    /// The engineer's mail address.
-    pub recipient: String,
-    /// Where it stands.
-    pub state: NoticeState,
-    /// How often it was tried.
-    pub attempts: u64,
-    /// When it is tried next.
-    pub next_attempt_at: Option<Time>,
-    /// What went wrong last.
-    pub last_error: Option<String>,
-    /// How often it was handed over and no answer came: perhaps it was delivered.
-    pub lost_answers: u64,
-}
-
-/// An artifact that a notice speaks of.
-#[derive(Debug, Clone, Serialize)]
-pub struct NoticeArtifact {
-    /// The artifact's id.
-    pub id: String,
-    /// Where it lies in the share; none if that cannot be read.
-    pub path: Option<String>,
-    /// Why its path cannot be read.
-    pub problem: Option<String>,
-    /// Its version; 0 if that cannot be read.
-    pub version: u64,
-    /// Why: `available`, `incomplete` or `expiring`; `unknown` if that cannot be read.
-    pub about: &'static str,
 }
 
 /// What verifying an artifact showed.
@@ -335,78 +294,10 @@ impl Shares {
         }
         Ok(verifications)
     }
-
-    /// The notices of one ticket or of all, oldest first.
-    ///
-    /// # Errors
-    /// If there is no such ticket, or the records fail.
-    pub async fn notices(&self, only: Option<&Word>) -> Result<Vec<NoticeLine>, Error> {
-        let mut conn = self.0.records.read().await?;
-        if let Some(reference) = only {
-            existing_ticket(&mut conn, reference).await?;
-        }
-        let mut lines = Vec::new();
-        for notice in notices::list(&mut conn, only).await? {
-            let mut artifacts = Vec::new();
-            let told = notices::told(&mut conn, notice.id).await?;
-            // A ticket or keys that cannot be had make the paths of one ticket unreadable, and take no other one's notices along.
-            let keys = match existing_ticket(&mut conn, &notice.ticket).await {
-                Ok(ticket) => self.0.keys.share(ticket.share).await,
-                Err(error) => Err(error),
-            };
-            for told in told.rows {
-                let read = async {
-                    let keys = keys.as_ref().map_err(|error| Error::operator(error.to_string()))?;
-                    let gone = || Error::operator("its version is gone");
-                    let version = versions::by_id(&mut conn, told.version).await?.ok_or_else(gone)?;
-                    let entry = entries::by_id(&mut conn, told.artifact.as_bytes()).await?;
-                    let path = path_of(&mut conn, keys, told.artifact.as_bytes()).await?;
-                    Ok((path, entry.map_or(0, |entry| entry.number_base) + version.number))
-                };
-                let read = read.await;
-                let version = read.as_ref().map_or(0, |(_, number)| *number);
-                let (path, problem) = shown_or_named(told.artifact, read.map(|(path, _)| path))?;
-                let (id, about) = (told.artifact.to_string(), told.about.as_str());
-                artifacts.push(NoticeArtifact { id, path, problem, version, about });
-            }
-            artifacts.extend(told.unreadable.into_iter().map(|id| {
-                let problem = format!("the rows of artifact or version {id} cannot be read; run 'tacdrop store check'");
-                NoticeArtifact { id, path: None, problem: Some(problem), version: 0, about: "unknown" }
-            }));
-            lines.push(NoticeLine {
-                id: notice.id.to_string(),
-                ticket: notice.ticket.to_string(),
-                artifacts,
-                channel: notice.channel,
-                recipient: notice.goes_to.unwrap_or_else(|| notice.recipient.to_string()),
-                state: notice.state,
-                attempts: notice.attempts,
-                next_attempt_at: notice.next_attempt_at,
-                last_error: notice.last_error,
-                lost_answers: notice.lost_answers + u64::from(notice.handed_over),
-            });
-        }
-        Ok(lines)
-    }
 }
 
 /// What stands for a name that cannot be read.
 fn stand_in(id: &[u8; 16]) -> Result<FileName, Error> {
     let text = format!("(unreadable name of {})", ArtifactId::from_bytes(*id));
     FileName::new(text.as_bytes()).map_err(|_| Error::operator("a name cannot be shown"))
-}
-
-/// A path for a list, or the sentence that stands in its place: one file that cannot be read takes no list along. What is only
-/// temporary (a database that does not answer) is no fault of that file.
-pub(crate) fn shown_or_named(
-    artifact: ArtifactId,
-    path: Result<SharePath, Error>,
-) -> Result<(Option<String>, Option<String>), Error> {
-    match path {
-        Ok(path) => Ok((Some(path.to_string()), None)),
-        Err(error) if error.is_temporary() => Err(error),
-        Err(error) => {
-            Ok((None, Some(format!("artifact {artifact} has no readable path ({error}); run 'tacdrop store check'"))))
-        }
-    }
 }

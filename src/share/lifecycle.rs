@@ -22,7 +22,6 @@ use crate::share::view::check_room_for_name;
 use crate::share::{House, Shares};
 
 /// Who acts when somebody uses the command line.
-const OPERATOR: &str = "operator";
 
 /// Why a key was taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,7 @@ impl Rule {
     const fn actor(self) -> &'static str {
         match self {
             Self::Expired | Self::Withdrawn => "server",
-            Self::Operator => OPERATOR,
+            Self::Operator => audit::OPERATOR,
         }
     }
 }
@@ -211,7 +210,7 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         let named = self.in_sight(tx.conn(), ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?;
         if let Some(receiving) = named.row.receiving {
-            upload::discard(tx.conn(), receiving.id, ticket, OPERATOR, now).await?;
+            upload::discard(tx.conn(), receiving.id, ticket, audit::OPERATOR, now).await?;
             let current = named.row.current.map(|version| version.id);
             entries::set_versions(tx.conn(), &named.row.id, current, None).await?;
         }
@@ -520,7 +519,7 @@ fn no_artifact(ticket: &Word, path: &SharePath) -> Error {
 }
 
 async fn note(conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), RecordsError> {
-    let subject = Subject { actor: OPERATOR, ticket: Some(ticket), id: Some(id) };
+    let subject = Subject { actor: audit::OPERATOR, ticket: Some(ticket), id: Some(id) };
     audit::write(conn, kind, subject, &json!({})).await
 }
 

@@ -4,7 +4,6 @@
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
-mod audit_commands;
 mod backup;
 mod check;
 mod desk;
@@ -15,18 +14,15 @@ mod lifecycle;
 mod listing;
 mod load;
 mod login;
-mod outbox;
 mod outlet;
 mod reattach;
 mod recovery;
-mod resend;
 mod restore;
 mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
 mod sweep;
-mod telling;
 mod upload;
 mod view;
 mod virtual_places;
@@ -47,20 +43,21 @@ pub use crate::audit::{
 };
 pub use crate::digests::{Digest, Patience, digest_of_bytes};
 pub use crate::namespace::PublicAddress;
+pub use crate::notices::Notices;
+pub use crate::notices::list::{NoticeArtifact, NoticeLine};
+pub use crate::notices::resend::{NewAddress, NoticeChange};
 pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
 pub use expiry::Expired;
-pub use inventory::{ArtifactLine, NoticeArtifact, NoticeLine, SenderCheck, Verification};
+pub use inventory::{ArtifactLine, SenderCheck, Verification};
 pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use load::Load;
 pub use login::{Login, Origin};
-pub use outbox::NoticeQueue;
 pub use outlet::{Gone, Outlet};
 pub use reattach::Reattached;
-pub use resend::{NewAddress, NoticeChange};
 pub use restore::{HostKeys, RestoredBackup};
 pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
 #[cfg(any(test, feature = "bench"))]
@@ -81,7 +78,7 @@ use crate::content::read_ahead::BlockBudget;
 use crate::digests::Digests;
 use crate::digests::sidecars::Sidecars;
 use crate::model::HouseId;
-use crate::namespace;
+use crate::namespace::{self, address};
 use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
@@ -105,8 +102,7 @@ pub(crate) struct House {
     pub(crate) budget: Budget,
     pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) layouts: Layouts,
-    /// Called when a notice was queued.
-    wake: Box<dyn Fn() + Send + Sync>,
+    pub(crate) notices: Arc<Notices>,
     /// Held by the one who removes objects: the lock among processes is asked for, not waited for.
     removing: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -203,6 +199,49 @@ impl Shares {
         self.0.uploads.len()
     }
 
+    /// The audit trail.
+    pub fn audit(&self) -> &Trail {
+        &self.0.trail
+    }
+
+    /// The notices.
+    pub fn notices(&self) -> &Arc<Notices> {
+        &self.0.notices
+    }
+
+    /// The address that people reach the server at, as the server last wrote it down.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn public_address(&self) -> Result<Option<PublicAddress>, Error> {
+        address::public(&self.0.repo).await
+    }
+
+    /// Writes the address down that people reach the server at.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn set_public_address(&self, address: &PublicAddress) -> Result<(), Error> {
+        address::set_public(&self.0.repo, address).await
+    }
+
+    /// The address that old devices reach the server at, as the server last wrote it down: none if no server has run, none
+    /// in it if the last one did not open that door.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn legacy_address(&self) -> Result<Option<Option<PublicAddress>>, Error> {
+        address::legacy(&self.0.repo).await
+    }
+
+    /// Writes the address down that old devices reach the server at; none: that door is not open.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn set_legacy_address(&self, address: Option<&PublicAddress>) -> Result<(), Error> {
+        address::set_legacy(&self.0.repo, address).await
+    }
+
     /// Compares files with their senders' digests until `stop`.
     pub async fn check_sender_digests(&self, stop: CancellationToken) {
         self.0.sidecars.check_until(stop).await;
@@ -259,6 +298,7 @@ impl House {
     async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Self, Error> {
         let repo = Arc::new(repo);
         let digests = Digests::of(&repo);
+        let sidecars = Sidecars::of(&repo, &digests);
         Ok(Self {
             trail: Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?,
             budget: Budget::new(repo.settings.total_buffer),
@@ -267,16 +307,12 @@ impl House {
             logins: Logins::default(),
             uploads: Registry::default(),
             chorus: Chorus::default(),
-            sidecars: Sidecars::of(&repo, &digests),
+            notices: Notices::of(&repo, &sidecars, wake),
+            sidecars,
             digests,
-            wake,
             removing: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
             repo,
         })
-    }
-
-    pub(crate) fn notice_queued(&self) {
-        (self.wake)();
     }
 }

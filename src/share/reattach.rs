@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::audit::OPERATOR;
 use crate::audit::{self, Subject};
 use crate::model::{DirectoryId, FileName, Word};
 use crate::records::shape::{self, Unreached};
@@ -16,7 +17,6 @@ use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::desk::OPERATOR;
 
 /// Something that lies at the root of its share again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

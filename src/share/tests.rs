@@ -157,7 +157,7 @@ async fn r16_sizes_around_every_edge_come_back_as_they_were_sent() {
     assert_eq!(lines.len(), 12);
     assert!(lines.iter().all(|line| line.state == VersionState::Available && line.version == 1));
     all_intact(&shares).await;
-    let notices = shares.notices(None).await.unwrap();
+    let notices = shares.notices().list(None).await.unwrap();
     assert_eq!((notices.len(), notices[0].artifacts.len()), (1, 12));
 }
 

@@ -16,13 +16,13 @@ use crate::model::{
 };
 use crate::namespace::shape::{self, Way};
 use crate::namespace::tree::Spot;
+use crate::notices;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
 use crate::records::{Conn, tickets, versions};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
 use crate::share::login::Who;
-use crate::share::outbox;
 use crate::share::rights::{self, Grant};
 use crate::share::upload::{self, Upload};
 use crate::share::{Download, House, Listing, Login, Shares};
@@ -301,14 +301,14 @@ impl View {
         let place = source.reach.keys.place(row.id, directory, name)?;
         entries::move_to(tx.conn(), &row.id, &place).await?;
         self.note(tx.conn(), "artifact.renamed", &source.reach.ticket, row.id).await?;
-        let announced = outbox::renamed(tx.conn(), self.house(), &source.reach.ticket, row.id, name, now).await?;
+        let announced = notices::renamed(tx.conn(), self.house(), &source.reach.ticket, row.id, name, now).await?;
         self.house().points.pass("rename.before-commit");
         tx.commit().await?;
         self.house().points.pass("rename.after-commit");
         self.house().uploads.renamed(row.id, directory, name);
         self.house().sidecars.look_at(ArtifactId::from_bytes(row.id));
         if announced {
-            self.house().notice_queued();
+            self.house().notices.queued();
         }
         Ok(())
     }

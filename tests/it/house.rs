@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "bench",
     "main",
     "cli",
@@ -17,6 +17,7 @@ const ROOMS: [&str; 21] = [
     "scp",
     "http",
     "share",
+    "notices",
     "digests",
     "content",
     "namespace",
@@ -31,7 +32,7 @@ const ROOMS: [&str; 21] = [
 ];
 const DOORS: [&str; 4] = ["ssh", "sftp", "scp", "http"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 5] = ["share", "content", "namespace", "audit", "repo"];
+const OVER_KEYS: [&str; 6] = ["share", "notices", "content", "namespace", "audit", "repo"];
 /// Rooms that know objects.
 const OVER_OBJECTS: [&str; 3] = ["share", "content", "repo"];
 /// Rooms that know nobody but `model`.

@@ -18,7 +18,7 @@ async fn a_trail(shares: &Shares) -> Vec<i64> {
         view.list(&path("/")).await.unwrap();
         shares.login_by_token("XT-1", "wrong", FROM).await.unwrap();
         shares.0.trail.flush(Duration::ZERO).await.unwrap();
-        signed.push(shares.audit_checkpoint().await.unwrap().unwrap().seq());
+        signed.push(shares.audit().checkpoint().await.unwrap().unwrap().seq());
     }
     signed
 }
@@ -26,7 +26,8 @@ async fn a_trail(shares: &Shares) -> Vec<i64> {
 async fn lines(shares: &Shares) -> Vec<AuditLine> {
     let mut lines = Vec::new();
     shares
-        .audit::<Error>(&AuditFilter::default(), |page| {
+        .audit()
+        .list::<Error>(&AuditFilter::default(), |page| {
             lines.extend_from_slice(page);
             Ok(())
         })
@@ -228,7 +229,7 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
         (shares, signed, entries)
     });
     assert!(entries.len() > 30 && signed.len() == 6, "{signed:?} {entries:#?}");
-    let clean = runtime.block_on(shares.verify_audit(None)).unwrap();
+    let clean = runtime.block_on(shares.audit().verify(None)).unwrap();
     assert_eq!((clean.fault, clean.entries, clean.checkpoints), (None, entries.len() as i64, 12));
 
     proptest!(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }, |(deed in deeds())| {
@@ -244,7 +245,7 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
             Ok::<_, TestCaseError>(())
         })?;
     });
-    let clean = runtime.block_on(shares.verify_audit(None)).unwrap();
+    let clean = runtime.block_on(shares.audit().verify(None)).unwrap();
     assert_eq!(clean.fault, None);
 }
 
@@ -268,15 +269,15 @@ async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_el
     copy(&data, &old, &["records.sqlite", "keyring.sqlite"]);
     let entries = {
         let shares = fixture.open().await;
-        let entries = shares.verify_audit(None).await.unwrap().entries;
+        let entries = shares.audit().verify(None).await.unwrap().entries;
         put(&customer(&shares, "XT-2").await, "f", b"later").await;
         shares.close().await;
         entries
     };
     let kept = {
         let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
-        let kept: AuditCheckpoint = shares.audit_checkpoint().await.unwrap().unwrap().to_string().parse().unwrap();
-        assert_eq!(shares.verify_audit(Some(&kept)).await.unwrap().fault, None);
+        let kept: AuditCheckpoint = shares.audit().checkpoint().await.unwrap().unwrap().to_string().parse().unwrap();
+        assert_eq!(shares.audit().verify(Some(&kept)).await.unwrap().fault, None);
         shares.close().await;
         kept
     };
@@ -284,7 +285,7 @@ async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_el
         copy(&old, &data, names);
         let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
         for (kept, found) in [(None, names.len() == 1), (Some(&kept), true)] {
-            let fault = shares.verify_audit(kept).await.unwrap().fault;
+            let fault = shares.audit().verify(kept).await.unwrap().fault;
             // The old copy ended where the later server's first entry was.
             let wanted = found.then_some((entries, FaultKind::Missing));
             assert_eq!(fault.map(|fault| (fault.seq, fault.what)), wanted, "{names:?} {kept:?}");
@@ -298,7 +299,7 @@ async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_el
     }
     shares.close().await;
     let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
-    let fault = shares.verify_audit(Some(&kept)).await.unwrap().fault.unwrap();
+    let fault = shares.audit().verify(Some(&kept)).await.unwrap().fault.unwrap();
     assert!(fault.seq <= kept.seq() && fault.to == kept.seq(), "{fault:?} {kept:?}");
     assert_eq!(fault.what, FaultKind::Rewritten);
 }
@@ -417,7 +418,7 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
     assert_eq!((logins.len(), of("login.accepted").len(), of("login.ended").len()), (3, 2, 2));
     assert_eq!(of("server.started").len() + of("server.stopped").len(), 2);
     assert!(lines.iter().all(|line| line.detail != Value::Null));
-    assert_eq!(shares.verify_audit(None).await.unwrap().fault, None);
+    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
 }
 
 /// R29: the clock of the machine may be set back; the order is that of the numbers.
@@ -430,7 +431,7 @@ async fn r29_a_clock_that_was_set_back_breaks_no_chain() {
         shares.0.trail.jot(crate::audit::Note { at: crate::model::Time::from_millis(at), ..note });
         shares.0.trail.flush(Duration::ZERO).await.unwrap();
     }
-    assert_eq!(shares.verify_audit(None).await.unwrap().fault, None);
+    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
     assert!(lines(&shares).await.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
 }
 
@@ -445,7 +446,7 @@ async fn r66_writers_in_several_processes_make_one_chain() {
         tasks.push(tokio::spawn(async move {
             for n in 0..10 {
                 other.add_organisation(word(&format!("O{desk}-{n}")), "One".to_owned(), None).await.unwrap();
-                other.audit_checkpoint().await.unwrap();
+                other.audit().checkpoint().await.unwrap();
             }
             other.close().await;
         }));
@@ -453,7 +454,7 @@ async fn r66_writers_in_several_processes_make_one_chain() {
     for task in tasks {
         task.await.unwrap();
     }
-    let found = shares.verify_audit(None).await.unwrap();
+    let found = shares.audit().verify(None).await.unwrap();
     assert_eq!((found.fault, found.entries), (None, 41));
 }
 
@@ -463,7 +464,7 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     a_trail(&shares).await;
-    let before = shares.verify_audit(None).await.unwrap().entries;
+    let before = shares.audit().verify(None).await.unwrap().entries;
     let (data, images) = (fixture.directory.path().join("data"), fixture.directory.path().join("images"));
     let target = images.clone();
     shares.0.points.watch(move |point| {
@@ -481,13 +482,13 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
     for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)] {
         let image = DataDirectory::at(images.join(point));
         let left = Shares::open(image.clone(), fixture.settings.clone()).await.unwrap();
-        let found = left.verify_audit(None).await.unwrap();
+        let found = left.audit().verify(None).await.unwrap();
         assert!(found.fault.is_none() && found.entries >= before + more, "{point}: {found:?}");
         left.close().await;
         let again = Shares::serve(image, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
         again.add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
         again.close().await;
         let found = Shares::open(again.data().clone(), fixture.settings.clone()).await.unwrap();
-        assert_eq!(found.verify_audit(None).await.unwrap().fault, None, "{point}");
+        assert_eq!(found.audit().verify(None).await.unwrap().fault, None, "{point}");
     }
 }

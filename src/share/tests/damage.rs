@@ -104,11 +104,11 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
             let names = listed(view, &place).await;
             check(&format!("{place} of {reference}: {names:?}"), names.is_ok_and(|names| names.contains(name)));
         }
-        check(&format!("notices of {reference}"), shares.notices(Some(&ticket)).await.is_ok());
+        check(&format!("notices of {reference}"), shares.notices().list(Some(&ticket)).await.is_ok());
         check(&format!("reading in {reference}"), get(view, "healthy").await.is_ok());
     }
     check("an engineer's root", listed(other_engineer, "/").await.is_ok_and(|names| names.contains("XT-2")));
-    let notices = shares.notices(None).await;
+    let notices = shares.notices().list(None).await;
     let is_there = |all: Vec<NoticeLine>| {
         let paths = |line: &NoticeLine| line.artifacts.iter().filter_map(|one| one.path.clone()).collect::<Vec<_>>();
         all.iter().any(|line| line.ticket == "XT-2" && paths(line).contains(&"healthy".to_owned()))
@@ -120,7 +120,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
     check("expiry", shares.expire().await.is_ok());
     check("sidecars", shares.0.sidecars.check_all().await.is_ok());
 
-    let queue = NoticeQueue(shares.clone());
+    let queue = Arc::clone(&shares.0.notices);
     check("the queue's next", queue.next_due().await.is_ok_and(|next| next.is_some()));
     match queue.due(*later, 4).await {
         Err(error) => check(&format!("what is due: {error}"), false),
@@ -188,7 +188,7 @@ async fn r75_one_damaged_row_takes_no_other_one_along() {
     assert!(damaged > 300, "only {damaged} damages were possible");
     assert_eq!(wrong, [""; 0], "{} of {damaged}", wrong.len());
     assert_eq!(faults(&ground, true).await, [""; 0], "after everything is mended");
-    let line = shares.notices(Some(&word("XT-1"))).await.unwrap().remove(0);
+    let line = shares.notices().list(Some(&word("XT-1"))).await.unwrap().remove(0);
     assert!(matches!(line.state, NoticeState::Pending | NoticeState::Failed), "{line:?}");
     damager.close().await;
     shares.close().await;

@@ -233,7 +233,7 @@ async fn r44_what_came_over_weak_encryption_stays_marked() {
         rows.extend_from_slice(lines);
         Ok::<_, Error>(())
     };
-    shares.audit(&filter, keep).await.unwrap();
+    shares.audit().list(&filter, keep).await.unwrap();
     let marked = |kind: &str| {
         let rows = rows.iter().filter(|row| row.kind == kind);
         rows.map(|row| row.detail.get("transport").and_then(|text| text.as_str()) == Some("legacy")).collect::<Vec<_>>()

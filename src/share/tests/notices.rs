@@ -8,7 +8,7 @@ const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: t
 
 /// Everything that is due `seconds` from now, delivered, and what settles within twenty more.
 async fn deliver(shares: &Shares, seconds: u64) -> Vec<DueNotice> {
-    let (queue, then) = (NoticeQueue(shares.clone()), Time::now().plus(Duration::from_secs(seconds)));
+    let (queue, then) = (Arc::clone(&shares.0.notices), Time::now().plus(Duration::from_secs(seconds)));
     let mut delivered = Vec::new();
     for more in [0, 10, 20] {
         let now = then.plus(Duration::from_secs(more));
@@ -40,7 +40,7 @@ fn arrival(line: &FileLine) -> &crate::notify::outbox::Arrival {
 }
 
 async fn next_due(shares: &Shares) -> Option<u64> {
-    let due = NoticeQueue(shares.clone()).next_due().await.unwrap()?;
+    let due = Arc::clone(&shares.0.notices).next_due().await.unwrap()?;
     Some(u64::try_from((due.millis() - Time::now().millis()).max(0)).unwrap() / 1000)
 }
 
@@ -155,7 +155,7 @@ async fn r23_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
             assert_eq!(names(&told(&shares, 100).await), ["a 1"], "{point}");
         }
         assert!(deliver(&shares, 100_000).await.is_empty(), "{point}");
-        let (all, told) = (shares.verify(None, |_| ()).await.unwrap(), shares.notices(None).await.unwrap());
+        let (all, told) = (shares.verify(None, |_| ()).await.unwrap(), shares.notices().list(None).await.unwrap());
         assert_eq!((all.len(), told.len(), told[0].artifacts.len()), (1, 1, 1), "I3 {point}");
     }
 }
@@ -198,7 +198,7 @@ async fn r23_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
     assert_eq!((names(&lines), unfinished.there, unfinished.missing), (vec!["f 1".to_owned()], 63, Some(37)));
     let shown = view.list(&path("/")).await.unwrap().next(10).await.unwrap();
     assert_eq!(shown[0].unfinished, Some(Unfinished::Incomplete));
-    let about = shares.notices(None).await.unwrap()[0].artifacts[0].about;
+    let about = shares.notices().list(None).await.unwrap()[0].artifacts[0].about;
     assert_eq!(about, "incomplete");
     complete(&view, "f").await;
     let lines = told(&shares, 100).await;
@@ -223,14 +223,14 @@ async fn r23_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
 
     // Completed between the end of settling and the delivery: its own notice tells of it, the older one nothing.
     put_holey(&view, "i").await;
-    let queue = NoticeQueue(shares.clone());
+    let queue = Arc::clone(&shares.0.notices);
     let later = Time::now().plus(Duration::from_secs(20));
     let undelivered = queue.due(later, 10).await.unwrap();
     assert!(undelivered[0].files[0].news.is_unfinished());
     complete(&view, "i").await;
     let lines = told(&shares, 100).await;
     assert_eq!((names(&lines), lines[0].news.is_unfinished()), (vec!["i 1".to_owned()], false));
-    let void = shares.notices(None).await.unwrap();
+    let void = shares.notices().list(None).await.unwrap();
     let void: Vec<_> = void.iter().filter(|notice| notice.channel.as_deref() == Some("none")).collect();
     assert_eq!((void.len(), void[0].id.clone(), void[0].attempts), (1, undelivered[0].id.to_string(), 0));
 
@@ -263,7 +263,7 @@ async fn a_removal_is_told_of_before_it_happens() {
     let queue = async || {
         let mut tx = shares.0.records.begin().await.unwrap();
         let now = Time::now();
-        super::super::outbox::queue(tx.conn(), &shares.0, &word("XT-1"), version, About::Expiring, now).await.unwrap();
+        crate::notices::queue(tx.conn(), &shares.0, &word("XT-1"), version, About::Expiring, now).await.unwrap();
         tx.commit().await.unwrap();
     };
     queue().await;

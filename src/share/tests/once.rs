@@ -144,7 +144,7 @@ async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
     assert_eq!(counts(&shares).await, closed);
     shares.set_status(&word("XT-1"), TicketStatus::Open).await.unwrap();
     assert!(add(&shares, &Wish::of(2)).await, "nothing stands in the way now");
-    assert_eq!(shares.verify_audit(None).await.unwrap().fault, None);
+    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +182,7 @@ async fn r17_files_that_many_sessions_send_at_once_are_all_there_and_the_trail_i
         assert_eq!((ticket.names, ticket.stored_bytes), (4 * (25 + 3) + 1, 4 * sent), "with `from-support`");
     }
     all_intact(&shares).await;
-    assert_eq!(shares.verify_audit(None).await.unwrap().fault, None);
+    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
 }
 
 /// A worker that nobody has asked anything sleeps no longer than rows may be owed.

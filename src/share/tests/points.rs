@@ -99,7 +99,7 @@ async fn r20_every_named_point_is_passed() {
     view.rename(&path("f"), &path("h"), false).await.unwrap();
     view.rename(&path("h"), &path("f"), false).await.unwrap();
     shares.0.sidecars.check_all().await.unwrap();
-    let (queue, later) = (NoticeQueue(shares.clone()), crate::model::Time::now().plus(Duration::from_secs(100)));
+    let (queue, later) = (Arc::clone(&shares.0.notices), crate::model::Time::now().plus(Duration::from_secs(100)));
     for notice in queue.due(later, 10).await.unwrap() {
         assert!(queue.hands_over(notice.id, &notice.recipient.address, Channel::Mail).await.unwrap());
         queue.delivered(notice.id, &notice.recipient.address, later, Channel::Spool).await.unwrap();

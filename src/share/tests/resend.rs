@@ -77,10 +77,15 @@ const ELSEWHERE: [&str; 3] = ["one@example.net", "two@example.net", "anna@exampl
 
 /// The one notice of a ticket, as lists show it.
 async fn shown(shares: &Shares, ticket: &Word) -> NoticeLine {
-    shares.notices(Some(ticket)).await.unwrap().remove(0)
+    shares.notices().list(Some(ticket)).await.unwrap().remove(0)
 }
 
-async fn agree(shares: &Shares, queue: &NoticeQueue, ticket: &Word, acts: &[Act]) -> Result<(), TestCaseError> {
+async fn agree(
+    shares: &Shares,
+    queue: &crate::notices::Notices,
+    ticket: &Word,
+    acts: &[Act],
+) -> Result<(), TestCaseError> {
     let now = || Time::now().plus(Duration::from_secs(100_000));
     queue.due(now(), 1000).await.unwrap();
     let line = shown(shares, ticket).await;
@@ -130,7 +135,7 @@ async fn agree(shares: &Shares, queue: &NoticeQueue, ticket: &Word, acts: &[Act]
             }
             Act::ReaddressTo(which) => {
                 let address = ELSEWHERE[usize::from(*which)];
-                let done = shares.readdress_notice(id, &NewAddress::Mail(address.to_owned())).await;
+                let done = shares.notices().readdress(id, &NewAddress::Mail(address.to_owned())).await;
                 prop_assert_eq!(done.is_ok(), undelivered);
                 if undelivered {
                     address.clone_into(&mut model.goes_to);
@@ -147,13 +152,13 @@ async fn agree(shares: &Shares, queue: &NoticeQueue, ticket: &Word, acts: &[Act]
                 }
             }
             Act::Retry => {
-                prop_assert_eq!(shares.retry_notices(Some(&[id])).await.is_ok(), undelivered);
+                prop_assert_eq!(shares.notices().retry(Some(&[id])).await.is_ok(), undelivered);
                 if undelivered {
                     model.again();
                 }
             }
             Act::Dismiss => {
-                prop_assert_eq!(shares.dismiss_notice(id).await.is_ok(), undelivered);
+                prop_assert_eq!(shares.notices().dismiss(id).await.is_ok(), undelivered);
                 if undelivered {
                     model.state = NoticeState::Dismissed;
                 }
@@ -194,7 +199,7 @@ fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operator
         shares.add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
         shares
     });
-    let queue = NoticeQueue(shares.clone());
+    let queue = Arc::clone(&shares.0.notices);
     let number = std::cell::Cell::new(0u32);
     proptest!(ProptestConfig::with_cases(48), |(acts in acts())| {
         number.set(number.get() + 1);

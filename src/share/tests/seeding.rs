@@ -49,6 +49,6 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
 
     // Recovery finds nothing to correct, and the audit trail is whole.
     let shares = fixture.open().await;
-    assert!(shares.verify_audit(None).await.unwrap().fault.is_none());
+    assert!(shares.audit().verify(None).await.unwrap().fault.is_none());
     all_intact(&shares).await;
 }

@@ -15,6 +15,7 @@ use crate::model::{
     ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
     VersionState, Word,
 };
+use crate::notices;
 use crate::records::audit::Event;
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
@@ -25,7 +26,7 @@ use crate::repo::keys::ShareKeys;
 use crate::share::login::Who;
 use crate::share::rights::{may_change, may_keep};
 use crate::share::view::check_room_for_name;
-use crate::share::{House, Login, outbox};
+use crate::share::{House, Login};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
@@ -236,7 +237,7 @@ impl Ledger {
         }
         if incomplete {
             if !self.from_support {
-                outbox::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
+                notices::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
             }
             self.note(tx.conn(), "upload.incomplete", json!({ "bytes": stored, "size": length })).await?;
         }
@@ -245,7 +246,7 @@ impl Ledger {
         self.told |= incomplete;
         house.points.pass("upload.progress-after");
         if incomplete {
-            house.notice_queued();
+            house.notices.queued();
         }
 
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
@@ -370,7 +371,7 @@ impl Ledger {
             entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
             self.note(tx.conn(), AVAILABLE, detail).await?;
             if !self.from_support {
-                outbox::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
+                notices::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
             }
             house.points.pass("publish.before-commit");
             tx.commit().await?;
@@ -387,7 +388,7 @@ impl Ledger {
             ticket = %self.ticket, user = self.uploader(), artifact = %self.artifact, bytes = length,
             sha256 = %hex::encode(sha256), transport = %self.transport, "an artifact is available"
         );
-        house.notice_queued();
+        house.notices.queued();
         house.sidecars.look_at(self.artifact);
         Ok(())
     }

@@ -22,8 +22,8 @@ use serde_json::json;
 
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Time};
-use crate::namespace::PublicAddress;
 use crate::namespace::tree::{Reach, Spot, VIRTUAL, path_of};
+use crate::namespace::{PublicAddress, address};
 use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
@@ -272,7 +272,7 @@ async fn texts_at(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<
 
 /// The address that receipts name.
 async fn address(conn: &mut Conn) -> Result<PublicAddress, Error> {
-    Ok(PublicAddress::recorded(conn).await?.unwrap_or_else(PublicAddress::unknown))
+    Ok(address::recorded(conn).await?.unwrap_or_else(PublicAddress::unknown))
 }
 
 fn directory(row: &EntryRow, names: &[FileName]) -> Result<Thing, Error> {

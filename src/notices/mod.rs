@@ -1,25 +1,30 @@
 //! The outbox: a notice is queued in the transaction that makes a version available, and handed to `notify` when it has
-//! settled. It keeps ids only; names are opened when a notice is delivered, and `telling` decides then what it says.
+//! settled. It keeps ids only; names are opened when a notice is delivered, and [`compose`] decides then what it says.
 //!
 //! What becomes available under a temporary name is held: it is queued in the transaction that gives it another name, or
 //! when it has kept the temporary one for the set time. While it is withdrawn nobody is told of it; restored, it is queued.
 
+pub(crate) mod compose;
+pub(crate) mod list;
+pub(crate) mod resend;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::audit::{self, Subject};
+use crate::digests::sidecars::Sidecars;
 use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, VersionId, Word};
-use crate::namespace::PublicAddress;
+use crate::namespace::{PublicAddress, address};
 use crate::notify::outbox as mail;
 use crate::notify::{Attempt, Channel, DueNotice, Earlier, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::{Conn, entries, held, lineage, people};
-use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
-use crate::share::{House, Shares, telling};
+use crate::repo::{Error, Repo};
 use crate::vault;
 
 /// Held versions that are queued at once.
@@ -27,10 +32,29 @@ const HELD_AT_ONCE: usize = 1000;
 /// So long a notice is put off at a time while a file of it is compared with its sender's digest.
 const COMPARING: Duration = Duration::from_secs(1);
 
+/// The notices of a data directory, and who is told that there is a new one.
+pub struct Notices {
+    repo: Arc<Repo>,
+    sidecars: Arc<Sidecars>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Notices {
+    /// `wake` is called when a notice was queued.
+    pub(crate) fn of(repo: &Arc<Repo>, sidecars: &Arc<Sidecars>, wake: Box<dyn Fn() + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self { repo: Arc::clone(repo), sidecars: Arc::clone(sidecars), wake })
+    }
+
+    /// A transaction that queued a notice was committed.
+    pub(crate) fn queued(&self) {
+        (self.wake)();
+    }
+}
+
 /// A version becomes available, in this transaction: its notice is queued, or held while its name is a temporary one.
 pub(crate) async fn announce(
     conn: &mut Conn,
-    house: &House,
+    repo: &Repo,
     keys: &ShareKeys,
     ticket: &Word,
     artifact: ArtifactId,
@@ -43,23 +67,23 @@ pub(crate) async fn announce(
         Some(sealed) => Some(keys.open_name(conn, *artifact.as_bytes(), &sealed).await?),
         None => None,
     };
-    if name.is_some_and(|name| house.settings.temporary_names.matches(&name)) {
-        return Ok(held::hold(conn, version, now.plus(house.settings.temporary_settle)).await?);
+    if name.is_some_and(|name| repo.settings.temporary_names.matches(&name)) {
+        return Ok(held::hold(conn, version, now.plus(repo.settings.temporary_settle)).await?);
     }
-    queue(conn, house, ticket, version, About::Available, now).await
+    queue(conn, repo, ticket, version, About::Available, now).await
 }
 
 /// A file gets another name, in this transaction: if that is no temporary one, what was held of it is queued. Whether
 /// something was.
 pub(crate) async fn renamed(
     conn: &mut Conn,
-    house: &House,
+    repo: &Repo,
     ticket: &Word,
     entry: [u8; 16],
     name: &FileName,
     now: Time,
 ) -> Result<bool, Error> {
-    if house.settings.temporary_names.matches(name) {
+    if repo.settings.temporary_names.matches(name) {
         return Ok(false);
     }
     let mut announced = false;
@@ -68,7 +92,7 @@ pub(crate) async fn renamed(
     for _ in 0..lineage::STEPS {
         let Some(entry) = next else { break };
         for version in held::take_of_entry(conn, &entry).await? {
-            queue(conn, house, ticket, version, About::Available, now).await?;
+            queue(conn, repo, ticket, version, About::Available, now).await?;
             announced = true;
         }
         next = lineage::predecessor(conn, &entry).await?;
@@ -79,13 +103,13 @@ pub(crate) async fn renamed(
 /// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one settling time share one.
 pub(crate) async fn queue(
     conn: &mut Conn,
-    house: &House,
+    repo: &Repo,
     ticket: &Word,
     version: VersionId,
     about: About,
     now: Time,
 ) -> Result<(), Error> {
-    let (settle, most) = (house.settings.settle, house.settings.settle_max);
+    let (settle, most) = (repo.settings.settle, repo.settings.settle_max);
     let id = match notices::settling(conn, ticket).await? {
         Some(notice) => {
             notices::put_off(conn, notice.id, now.plus(settle).min(notice.created_at.plus(most))).await?;
@@ -101,56 +125,11 @@ pub(crate) async fn queue(
     Ok(notices::attach(conn, id, version, about).await?)
 }
 
-impl PublicAddress {
-    /// The address that the server last wrote down.
-    pub(crate) async fn recorded(conn: &mut Conn) -> Result<Option<Self>, Error> {
-        let (host, port) = (people::fact(conn, PUBLIC_HOST).await?, people::fact(conn, PUBLIC_PORT).await?);
-        Ok(host.zip(port.and_then(|port| port.parse().ok())).map(|(host, port)| Self { host, port }))
-    }
-}
-
-impl Shares {
-    /// The address that people reach the server at, as the server last wrote it down.
-    ///
-    /// # Errors
-    /// If the records fail.
-    pub async fn public_address(&self) -> Result<Option<PublicAddress>, Error> {
-        PublicAddress::recorded(&mut *self.0.records.read().await?).await
-    }
-
-    /// Writes the address down that people reach the server at.
-    ///
-    /// # Errors
-    /// If the records fail.
-    pub async fn set_public_address(&self, address: &PublicAddress) -> Result<(), Error> {
-        self.set_fact(PUBLIC_HOST, &address.host).await?;
-        self.set_fact(PUBLIC_PORT, &address.port.to_string()).await
-    }
-
-    /// The address that old devices reach the server at, as the server last wrote it down: none if no server has run, none
-    /// in it if the last one did not open that door.
-    ///
-    /// # Errors
-    /// If the records fail.
-    pub async fn legacy_address(&self) -> Result<Option<Option<PublicAddress>>, Error> {
-        let Some(text) = self.fact(LEGACY_ADDRESS).await? else { return Ok(None) };
-        let parts = text.rsplit_once(' ').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
-        Ok(Some(parts.map(|(host, port)| PublicAddress { host, port })))
-    }
-
-    /// Writes the address down that old devices reach the server at; none: that door is not open.
-    ///
-    /// # Errors
-    /// If the records fail.
-    pub async fn set_legacy_address(&self, address: Option<&PublicAddress>) -> Result<(), Error> {
-        let text = address.map_or_else(String::new, |address| format!("{} {}", address.host, address.port));
-        self.set_fact(LEGACY_ADDRESS, &text).await
-    }
-
+impl Notices {
     /// What a notice says; none if there is nothing left to say.
     async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Option<DueNotice>, Error> {
-        let house = &self.0;
-        let mut conn = house.records.read().await?;
+        let repo = &self.repo;
+        let mut conn = repo.records.read().await?;
         let ticket = existing_ticket(&mut conn, &notice.ticket).await?;
         let engineer = people::engineers(&mut conn, Some(notice.recipient.as_str()))
             .await?
@@ -162,8 +141,8 @@ impl Shares {
             organisation.into_iter().next().map_or_else(|| ticket.organisation.to_string(), |row| row.name);
         let first = notices::first_of(&mut conn, &notice.ticket).await?;
         drop(conn);
-        let keys = house.keys.share(ticket.share).await?;
-        let telling = telling::of(house, &keys, notice, address).await?;
+        let keys = repo.keys.share(ticket.share).await?;
+        let telling = compose::of(repo, &keys, notice, address).await?;
         if telling.is_empty() {
             return Ok(None);
         }
@@ -196,7 +175,7 @@ impl Shares {
     async fn queue_held(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
         for (version, ticket) in held::due(conn, now, HELD_AT_ONCE).await? {
             // In one transaction with the others: what fails here has written nothing before.
-            let queued = queue(conn, &self.0, &ticket, version, About::Available, now).await;
+            let queued = queue(conn, &self.repo, &ticket, version, About::Available, now).await;
             if or_left_out(queued, "a version whose notice is held", version.as_bytes())?.is_some() {
                 held::forget(conn, version).await?;
             }
@@ -208,9 +187,9 @@ impl Shares {
     /// longest settling time.
     async fn wait_for_comparisons(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
         for notice in notices::settled(conn, now).await? {
-            let latest = notice.created_at.plus(self.0.settings.settle_max);
+            let latest = notice.created_at.plus(self.repo.settings.settle_max);
             let told = notices::told(conn, notice.id).await?;
-            if now < latest && self.0.sidecars.may_say_more_of(told.rows.iter().map(|row| row.artifact)) {
+            if now < latest && self.sidecars.may_say_more_of(told.rows.iter().map(|row| row.artifact)) {
                 notices::put_off(conn, notice.id, now.plus(COMPARING).min(latest)).await?;
             }
         }
@@ -218,15 +197,15 @@ impl Shares {
     }
 
     async fn due_notices(&self, now: Time, most: usize) -> Result<Vec<DueNotice>, Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         self.queue_held(tx.conn(), now).await?;
         self.wait_for_comparisons(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
         let rows = notices::due(tx.conn(), now, most).await?;
-        self.0.points.pass("notice.before-settled");
+        self.repo.points.pass("notice.before-settled");
         tx.commit().await?;
-        self.0.points.pass("notice.after-settled");
-        let address = self.public_address().await?.unwrap_or_else(PublicAddress::unknown);
+        self.repo.points.pass("notice.after-settled");
+        let address = address::public(&self.repo).await?.unwrap_or_else(PublicAddress::unknown);
         let mut contents = Vec::with_capacity(rows.len());
         for row in rows {
             match self.content_of(&row, &address).await {
@@ -236,7 +215,7 @@ impl Shares {
                 // It can never be read; the others must not wait for it.
                 Err(error) => {
                     tracing::error!(notice = %row.id, %error, "a notice cannot be put together");
-                    let mut tx = self.0.records.begin().await?;
+                    let mut tx = self.repo.records.begin().await?;
                     notices::unwritable(tx.conn(), &row, &error.to_string()).await?;
                     tx.commit().await?;
                 }
@@ -247,7 +226,7 @@ impl Shares {
 
     /// What the notice was to speak of is gone, or has a notice of its own: nobody is bothered.
     async fn note_nothing_to_say(&self, id: NoticeId, now: Time) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         if !notices::void(tx.conn(), id, now).await? {
             return Ok(());
         }
@@ -257,16 +236,16 @@ impl Shares {
     }
 
     async fn note_handing_over(&self, id: NoticeId, address: &str, channel: Channel) -> Result<bool, Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         // In the spool a repeat is the same file.
         let wanted = notices::hand_over(tx.conn(), id, address, channel == Channel::Mail).await?;
         tx.commit().await?;
-        self.0.points.pass("notice.handing-over");
+        self.repo.points.pass("notice.handing-over");
         Ok(wanted)
     }
 
     async fn note_delivery(&self, id: NoticeId, address: &str, at: Time, channel: Channel) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         let ended = notices::delivered(tx.conn(), id, address, channel.as_str(), at).await?;
         let mut detail = json!({ "channel": channel.as_str() });
         if !ended {
@@ -279,14 +258,14 @@ impl Shares {
         }
         let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
         audit::write(tx.conn(), "notice.delivered", subject, &detail).await?;
-        self.0.points.pass("notice.before-delivered");
+        self.repo.points.pass("notice.before-delivered");
         tx.commit().await?;
-        self.0.points.pass("notice.after-delivered");
+        self.repo.points.pass("notice.after-delivered");
         Ok(())
     }
 
     async fn note_failure(&self, id: NoticeId, address: &str, attempt: &Attempt) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         let Attempt { channel, sentence, retry_at, lost_answer, .. } = attempt;
         let (channel, next, lost) = (channel.as_str(), *retry_at, *lost_answer);
         notices::tried(tx.conn(), id, Tried { address, channel, error: sentence, next, lost }).await?;
@@ -301,23 +280,14 @@ fn earlier(notice: &NoticeRow) -> Earlier {
     Earlier { attempts, lost_answers, created_at: notice.created_at }
 }
 
-const PUBLIC_HOST: &str = "public_host";
-const PUBLIC_PORT: &str = "public_port";
-/// `HOST PORT` of the listener for old devices, or nothing if it is not open.
-const LEGACY_ADDRESS: &str = "legacy_address";
-
-/// The records as `notify` sees them.
-#[derive(Clone)]
-pub struct NoticeQueue(pub Shares);
-
-impl Outbox for NoticeQueue {
+impl Outbox for Notices {
     async fn due(&self, now: Time, most: usize) -> Result<Vec<DueNotice>, OutboxError> {
-        self.0.due_notices(now, most).await.map_err(OutboxError::new)
+        self.due_notices(now, most).await.map_err(OutboxError::new)
     }
 
     async fn next_due(&self) -> Result<Option<Time>, OutboxError> {
         let due = async {
-            let mut conn = self.0.0.records.read().await?;
+            let mut conn = self.repo.records.read().await?;
             let all = [notices::next_due(&mut conn).await?, held::next_due(&mut conn).await?];
             Ok::<_, Error>(all.into_iter().flatten().min())
         };
@@ -325,21 +295,21 @@ impl Outbox for NoticeQueue {
     }
 
     async fn hands_over(&self, id: NoticeId, address: &str, channel: Channel) -> Result<bool, OutboxError> {
-        self.0.note_handing_over(id, address, channel).await.map_err(OutboxError::new)
+        self.note_handing_over(id, address, channel).await.map_err(OutboxError::new)
     }
 
     async fn delivered(&self, id: NoticeId, address: &str, at: Time, channel: Channel) -> Result<(), OutboxError> {
-        self.0.note_delivery(id, address, at, channel).await.map_err(OutboxError::new)
+        self.note_delivery(id, address, at, channel).await.map_err(OutboxError::new)
     }
 
     async fn failed(&self, id: NoticeId, address: &str, attempt: Attempt) -> Result<(), OutboxError> {
-        self.0.note_failure(id, address, &attempt).await.map_err(OutboxError::new)
+        self.note_failure(id, address, &attempt).await.map_err(OutboxError::new)
     }
 
     async fn begins(&self, now: Time, longest: Duration) -> Result<Vec<Interrupted>, OutboxError> {
-        let longest = longest.max(self.0.0.settings.settle_max);
+        let longest = longest.max(self.repo.settings.settle_max);
         let limited = async {
-            let mut tx = self.0.0.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             notices::wait_at_most(tx.conn(), now, longest).await?;
             let rows = notices::interrupted(tx.conn()).await?;
             tx.commit().await?;
@@ -353,7 +323,7 @@ impl Outbox for NoticeQueue {
 
     async fn clock_went_back(&self, by: Duration) -> Result<(), OutboxError> {
         let moved = async {
-            let mut tx = self.0.0.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             notices::clock_went_back(tx.conn(), by).await?;
             Ok::<_, Error>(tx.commit().await?)
         };

@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::Notices;
 use crate::audit::{self, Subject};
 use crate::model::{NoticeId, NoticeState, Time, Word};
 use crate::notify::is_address;
 use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
 use crate::repo::Error;
-use crate::share::Shares;
-use crate::share::desk::{OPERATOR, check_enabled};
+use crate::repo::tickets::check_enabled;
 
 /// What was done about a notice, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -32,13 +32,13 @@ pub enum NewAddress {
     Engineer(Word),
 }
 
-impl Shares {
+impl Notices {
     /// Has notices tried again at once: these, or all that ended without being delivered. Nothing happens if one of them cannot be.
     ///
     /// # Errors
     /// If one is not there or was delivered, or the records fail.
-    pub async fn retry_notices(&self, ids: Option<&[NoticeId]>) -> Result<Vec<NoticeChange>, Error> {
-        let mut tx = self.0.records.begin().await?;
+    pub async fn retry(&self, ids: Option<&[NoticeId]>) -> Result<Vec<NoticeChange>, Error> {
+        let mut tx = self.repo.records.begin().await?;
         let rows = match ids {
             None => notices::ended_undelivered(tx.conn()).await?,
             Some(ids) => {
@@ -64,8 +64,8 @@ impl Shares {
     ///
     /// # Errors
     /// If it is not there or was delivered, the address is none, the engineer is not there or disabled, or the records fail.
-    pub async fn readdress_notice(&self, id: NoticeId, to: &NewAddress) -> Result<NoticeChange, Error> {
-        let mut tx = self.0.records.begin().await?;
+    pub async fn readdress(&self, id: NoticeId, to: &NewAddress) -> Result<NoticeChange, Error> {
+        let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
         // The trail says who gets it, and not an address: that is a person's.
         let detail = match to {
@@ -92,8 +92,8 @@ impl Shares {
     ///
     /// # Errors
     /// If it is not there or was delivered, or the records fail.
-    pub async fn dismiss_notice(&self, id: NoticeId) -> Result<NoticeChange, Error> {
-        let mut tx = self.0.records.begin().await?;
+    pub async fn dismiss(&self, id: NoticeId) -> Result<NoticeChange, Error> {
+        let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
         notices::dismiss(tx.conn(), id).await?;
         note(tx.conn(), "notice.dismissed", &row, json!({})).await?;
@@ -113,7 +113,7 @@ async fn undelivered(conn: &mut Conn, id: NoticeId) -> Result<NoticeRow, Error> 
 }
 
 async fn note(conn: &mut Conn, kind: &'static str, row: &NoticeRow, detail: serde_json::Value) -> Result<(), Error> {
-    let subject = Subject { actor: OPERATOR, ticket: Some(&row.ticket), id: Some(*row.id.as_bytes()) };
+    let subject = Subject { actor: audit::OPERATOR, ticket: Some(&row.ticket), id: Some(*row.id.as_bytes()) };
     Ok(audit::write(conn, kind, subject, &detail).await?)
 }
 

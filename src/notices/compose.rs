@@ -12,7 +12,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::House;
 use crate::content::Content;
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::namespace::PublicAddress;
@@ -23,35 +22,35 @@ use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Un
 use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, checks, entries, lineage};
-use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
+use crate::repo::{Error, Repo};
 
 /// The place of older versions in a share.
 const VERSIONS: &[u8] = b".versions";
 
 /// What a notice says of files.
-pub(super) struct Telling {
-    pub(super) files: Vec<FileLine>,
-    pub(super) more_files: u64,
-    pub(super) more_unfinished: u64,
+pub(crate) struct Telling {
+    pub(crate) files: Vec<FileLine>,
+    pub(crate) more_files: u64,
+    pub(crate) more_unfinished: u64,
     /// The artifacts whose names or places cannot be read, by id.
-    pub(super) unreadable: Vec<String>,
+    pub(crate) unreadable: Vec<String>,
 }
 
 impl Telling {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.more_files == 0 && self.more_unfinished == 0 && self.unreadable.is_empty()
     }
 }
 
 /// Puts together what a notice says.
-pub(super) async fn of(
-    house: &Arc<House>,
+pub(crate) async fn of(
+    repo: &Arc<Repo>,
     keys: &ShareKeys,
     notice: &NoticeRow,
     address: &PublicAddress,
 ) -> Result<Telling, Error> {
-    let mut conn = house.records.read().await?;
+    let mut conn = repo.records.read().await?;
     let Told { rows: told, unreadable } = notices::told(&mut conn, notice.id).await?;
     let all: HashSet<VersionId> = told.iter().map(|row| row.version).collect();
     let told: Vec<ToldRow> = told.into_iter().filter(has_news).collect();
@@ -61,7 +60,7 @@ pub(super) async fn of(
     let mut telling = Telling { files: Vec::new(), more_files, more_unfinished, unreadable };
     let mut longer = Vec::new();
     for row in shown {
-        let teller = Teller { house, keys, notice, address, in_this: &all };
+        let teller = Teller { repo, keys, notice, address, in_this: &all };
         let told = async {
             let version =
                 versions::by_id(&mut conn, row.version).await?.ok_or_else(|| Error::operator("it is gone"))?;
@@ -86,7 +85,7 @@ pub(super) async fn of(
     // Reading manifests needs connections of its own.
     drop(conn);
     for (at, before, version) in longer {
-        let continued = continues(house, keys, before, &version).await;
+        let continued = continues(repo, keys, before, &version).await;
         if let Some(FileLine { news: News::Arrived(arrival), .. }) = telling.files.get_mut(at)
             && let Some(before) = &mut arrival.before
         {
@@ -105,7 +104,7 @@ fn has_news(row: &ToldRow) -> bool {
 }
 
 struct Teller<'a> {
-    house: &'a House,
+    repo: &'a Repo,
     keys: &'a ShareKeys,
     notice: &'a NoticeRow,
     address: &'a PublicAddress,
@@ -169,7 +168,7 @@ impl Teller<'_> {
 
     /// The warning is queued this long before the removal. Counted from the notice, so that each try says the same.
     fn removed_at(&self) -> Time {
-        self.notice.created_at.plus(self.house.settings.warn)
+        self.notice.created_at.plus(self.repo.settings.warn)
     }
 
     async fn checks(&self, conn: &mut Conn, version: VersionId) -> Result<Vec<Check>, Error> {
@@ -207,12 +206,12 @@ fn version_path(path: &SharePath, number: u64) -> SharePath {
 
 /// Whether a version begins with all that an older one holds: the same extents, so nothing needs to be read. If that
 /// cannot be found out, it only replaced it.
-async fn continues(house: &Arc<House>, keys: &ShareKeys, before: VersionId, version: &VersionRow) -> bool {
+async fn continues(repo: &Arc<Repo>, keys: &ShareKeys, before: VersionId, version: &VersionRow) -> bool {
     let compare = async {
-        let before = versions::by_id(&mut *house.records.read().await?, before).await?;
+        let before = versions::by_id(&mut *repo.records.read().await?, before).await?;
         let Some(before) = before.filter(|before| before.file_key.is_some()) else { return Ok(false) };
-        let (_, old, _) = Content::of_version(&house.repo, keys, &before).await?;
-        let (_, new, _) = Content::of_version(&house.repo, keys, version).await?;
+        let (_, old, _) = Content::of_version(repo, keys, &before).await?;
+        let (_, new, _) = Content::of_version(repo, keys, version).await?;
         let mut beginning = crate::vault::SliceMap::from_slices(new.slices)?;
         beginning.truncate(old.length);
         Ok::<_, Error>(beginning == crate::vault::SliceMap::from_slices(old.slices)?)
