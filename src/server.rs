@@ -18,6 +18,7 @@ use legacy::Legacy;
 use metrics::Metrics;
 
 use crate::config::{self, Config};
+use crate::model::audit::Actor;
 use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
 use crate::share::{self, DataDirectory, Notices, PublicAddress, Shares};
 use crate::ssh;
@@ -203,7 +204,7 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
 /// Removes objects that nobody needs any more.
 async fn sweep(shares: Shares, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        match shares.sweep("server").await {
+        match shares.sweep(&Actor::Server).await {
             Ok(swept) if swept.objects == 0 => {}
             Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),

@@ -14,6 +14,7 @@ mod verify;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub(crate) use crate::model::audit::{Actor, Kind};
 use crate::model::{Time, Word};
 use crate::records::audit::{self as rows, Event, Fields};
 use crate::records::{Conn, RecordsError};
@@ -24,12 +25,9 @@ pub use list::{AuditFilter, AuditLine};
 pub(crate) use trail::{Note, Trail};
 pub use verify::{AuditFault, AuditVerification, FaultKind};
 
-/// The actor of what a command did.
-pub(crate) const OPERATOR: &str = "operator";
-
-/// Who an event is about.
+/// Who did something, and to what.
 pub(crate) struct Subject<'a> {
-    pub(crate) actor: &'a str,
+    pub(crate) actor: &'a Actor,
     pub(crate) ticket: Option<&'a Word>,
     pub(crate) id: Option<[u8; 16]>,
 }
@@ -37,7 +35,7 @@ pub(crate) struct Subject<'a> {
 /// Appends an event inside the transaction that it tells of.
 pub(crate) async fn write(
     conn: &mut Conn,
-    kind: &'static str,
+    kind: Kind,
     subject: Subject<'_>,
     detail: &Value,
 ) -> Result<(), RecordsError> {
@@ -66,8 +64,8 @@ async fn append<'a>(conn: &mut Conn, events: impl Iterator<Item = Event<'a>>) ->
 pub(crate) fn link_of(event: &Event<'_>, before: &[u8; 32], seq: i64) -> [u8; 32] {
     let link = Link {
         at: event.at.millis(),
-        kind: event.kind,
-        actor: event.actor,
+        kind: event.kind.as_str(),
+        actor: event.actor.as_str(),
         ticket: event.ticket.map_or("", Word::as_str),
         subject: event.subject.as_ref().map_or(&[], |id| &id[..]),
         detail: event.detail,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::trail::Note;
+use crate::model::audit::{Actor, Kind};
 use crate::model::{Time, Word};
 
 /// Different things that are counted apart in one minute; what comes then is counted together.
@@ -17,9 +18,9 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Counted {
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     /// A name that the records know. Never one that only a stranger typed: it may be a password.
-    pub(crate) actor: Option<Word>,
+    pub(crate) actor: Actor,
     pub(crate) ticket: Option<Word>,
     pub(crate) id: Option<[u8; 16]>,
     /// The address or network it came from.
@@ -40,13 +41,13 @@ struct Count {
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// The kind of the row for what was counted together for want of room.
-    others_kind: &'static str,
+    others_kind: Kind,
     counts: HashMap<Counted, Count>,
     others: Option<Count>,
 }
 
 impl Tally {
-    pub(crate) fn new(others_kind: &'static str) -> Self {
+    pub(crate) fn new(others_kind: Kind) -> Self {
         Self { others_kind, counts: HashMap::new(), others: None }
     }
 
@@ -77,7 +78,7 @@ impl Tally {
             .collect();
         if let Some(others) = self.others.take_if(|count| count.since.elapsed() >= age) {
             let detail = Map::from_iter([("others".to_owned(), Value::Bool(true))]);
-            notes.push(others.note(self.others_kind, None, None, None, detail));
+            notes.push(others.note(self.others_kind, Actor::Unknown, None, None, detail));
         }
         notes.sort_by_key(|note| note.at);
         notes
@@ -87,8 +88,8 @@ impl Tally {
 impl Count {
     fn note(
         self,
-        kind: &'static str,
-        actor: Option<Word>,
+        kind: Kind,
+        actor: Actor,
         ticket: Option<Word>,
         id: Option<[u8; 16]>,
         mut detail: Map<String, Value>,
@@ -96,7 +97,6 @@ impl Count {
         detail.insert("count".to_owned(), json!(self.count));
         detail.insert("first".to_owned(), json!(self.first));
         detail.insert("last".to_owned(), json!(self.last));
-        let actor = actor.map_or_else(|| "-".to_owned(), |actor| actor.to_string());
         Note { at: self.last, kind, actor, ticket, id, detail: Value::Object(detail) }
     }
 }
@@ -118,12 +118,12 @@ mod tests {
 
     fn counted(from: u32) -> Counted {
         let from = from.to_string();
-        Counted { kind: "login.refused", actor: None, ticket: None, id: None, from, more: None }
+        Counted { kind: Kind::LoginRefused, actor: Actor::Unknown, ticket: None, id: None, from, more: None }
     }
 
     #[test]
     fn r57_counters_are_bounded_and_nothing_goes_uncounted() {
-        let mut tally = Tally::new("login.refused");
+        let mut tally = Tally::new(Kind::LoginRefused);
         for n in 0..5000 {
             tally.count(counted(n % 2000));
         }

@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::checkpoint::AuditCheckpoint;
 use super::tally::{Counted, Tally, WINDOW};
+use crate::model::audit::{Actor, Kind};
 use crate::model::{Refusal, Time, Word};
 use crate::records::audit::{self as rows, Event};
 use crate::records::{Keyring, Records, RecordsError};
@@ -42,8 +43,8 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub(crate) struct Note {
     pub(crate) at: Time,
-    pub(crate) kind: &'static str,
-    pub(crate) actor: String,
+    pub(crate) kind: Kind,
+    pub(crate) actor: Actor,
     pub(crate) ticket: Option<Word>,
     pub(crate) id: Option<[u8; 16]>,
     pub(crate) detail: Value,
@@ -51,14 +52,8 @@ pub(crate) struct Note {
 
 impl Note {
     /// Of now.
-    pub(crate) fn new(
-        kind: &'static str,
-        actor: &Word,
-        ticket: Option<&Word>,
-        id: Option<[u8; 16]>,
-        detail: Value,
-    ) -> Self {
-        Self { at: Time::now(), kind, actor: actor.to_string(), ticket: ticket.cloned(), id, detail }
+    pub(crate) fn new(kind: Kind, actor: Actor, ticket: Option<&Word>, id: Option<[u8; 16]>, detail: Value) -> Self {
+        Self { at: Time::now(), kind, actor, ticket: ticket.cloned(), id, detail }
     }
 }
 
@@ -102,8 +97,8 @@ impl Trail {
             keyring,
             points,
             queue: Mutex::default(),
-            refusals: Mutex::new(Tally::new("access.refused")),
-            listings: Mutex::new(Tally::new("directory.listed")),
+            refusals: Mutex::new(Tally::new(Kind::AccessRefused)),
+            listings: Mutex::new(Tally::new(Kind::DirectoryListed)),
             waiting: Notify::new(),
             room: Notify::new(),
             writing: AsyncMutex::new(Signed { seq, at: Instant::now() }),
@@ -114,14 +109,8 @@ impl Trail {
     /// Begins to write. The task ends with [`finish`](Self::finish), or when the house is gone.
     pub(crate) async fn start(self: &Arc<Self>, works: &tokio::runtime::Handle) -> Result<(), Error> {
         self.check_last_checkpoint().await?;
-        self.jot(Note {
-            at: Time::now(),
-            kind: "server.started",
-            actor: "server".to_owned(),
-            ticket: None,
-            id: None,
-            detail: json!({ "version": env!("CARGO_PKG_VERSION") }),
-        });
+        let detail = json!({ "version": env!("CARGO_PKG_VERSION") });
+        self.jot(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
         self.flush(WINDOW).await?;
         self.sign_now().await?;
         let stop = CancellationToken::new();
@@ -165,9 +154,7 @@ impl Trail {
         let finish = async {
             self.flush(Duration::ZERO).await?;
             if serving {
-                let detail = json!({});
-                let actor = "server".to_owned();
-                self.jot(Note { at: Time::now(), kind: "server.stopped", actor, ticket: None, id: None, detail });
+                self.jot(Note::new(Kind::ServerStopped, Actor::Server, None, None, json!({})));
                 self.flush(Duration::ZERO).await?;
                 self.sign_now().await?;
             }

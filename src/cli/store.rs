@@ -8,6 +8,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use crate::model::Word;
+use crate::model::audit::Actor;
 use crate::notify::inert;
 use crate::share::{Checked, Finding, Reattached, Shares, Step, Swept};
 
@@ -71,7 +72,7 @@ impl Command {
                 desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
             }
             Self::Sweep { dry_run } => {
-                let swept = if dry_run { shares.due_to_sweep().await? } else { shares.sweep("operator").await? };
+                let swept = if dry_run { shares.due_to_sweep().await? } else { shares.sweep(&Actor::Operator).await? };
                 desk.output.answer(&Sweeping { swept, dry_run }, || {
                     let verb = if dry_run { "would be removed" } else { "were removed" };
                     let Swept { objects, bytes, strays } = swept;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::audit::{self, Subject};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{VersionId, Word};
 use crate::records::versions;
 use crate::repo::{Error, Repo};
@@ -20,8 +20,8 @@ pub(crate) async fn report_damage(repo: &Repo, error: &Error, version: VersionId
         if !versions::mark_damaged(tx.conn(), version).await? {
             return Ok(());
         }
-        let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(*version.as_bytes()) };
-        audit::write(tx.conn(), "version.damaged", subject, &json!({ "why": error.to_string() })).await?;
+        let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(*version.as_bytes()) };
+        audit::write(tx.conn(), Kind::VersionDamaged, subject, &json!({ "why": error.to_string() })).await?;
         tx.commit().await
     };
     if let Err(error) = mark.await {

@@ -4,6 +4,7 @@
 //! edge of the program, or is refused there.
 
 pub mod alias;
+pub mod audit;
 pub mod id;
 pub mod language;
 pub mod name;

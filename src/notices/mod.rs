@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::digests::sidecars::Sidecars;
 use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, VersionId, Word};
 use crate::namespace::{PublicAddress, address};
@@ -230,8 +231,8 @@ impl Notices {
         if !notices::void(tx.conn(), id, now).await? {
             return Ok(());
         }
-        let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
-        audit::write(tx.conn(), "notice.void", subject, &json!({})).await?;
+        let subject = Subject { actor: &Actor::Server, ticket: None, id: Some(*id.as_bytes()) };
+        audit::write(tx.conn(), Kind::NoticeVoid, subject, &json!({})).await?;
         Ok(tx.commit().await?)
     }
 
@@ -256,8 +257,8 @@ impl Notices {
             // Somebody has it all the same.
             detail["readdressed"] = json!(true);
         }
-        let subject = Subject { actor: "server", ticket: None, id: Some(*id.as_bytes()) };
-        audit::write(tx.conn(), "notice.delivered", subject, &detail).await?;
+        let subject = Subject { actor: &Actor::Server, ticket: None, id: Some(*id.as_bytes()) };
+        audit::write(tx.conn(), Kind::NoticeDelivered, subject, &detail).await?;
         self.repo.points.pass("notice.before-delivered");
         tx.commit().await?;
         self.repo.points.pass("notice.after-delivered");

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Notices;
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{NoticeId, NoticeState, Time, Word};
 use crate::notify::is_address;
 use crate::records::Conn;
@@ -53,7 +54,7 @@ impl Notices {
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
             notices::retry(tx.conn(), row.id, now).await?;
-            note(tx.conn(), "notice.retried", row, json!({})).await?;
+            note(tx.conn(), Kind::NoticeRetried, row, json!({})).await?;
             changes.push(change(row, NoticeState::Pending));
         }
         tx.commit().await?;
@@ -83,7 +84,7 @@ impl Notices {
             }
         };
         notices::retry(tx.conn(), id, Time::now()).await?;
-        note(tx.conn(), "notice.readdressed", &row, detail).await?;
+        note(tx.conn(), Kind::NoticeReaddressed, &row, detail).await?;
         tx.commit().await?;
         Ok(change(&row, NoticeState::Pending))
     }
@@ -96,7 +97,7 @@ impl Notices {
         let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
         notices::dismiss(tx.conn(), id).await?;
-        note(tx.conn(), "notice.dismissed", &row, json!({})).await?;
+        note(tx.conn(), Kind::NoticeDismissed, &row, json!({})).await?;
         tx.commit().await?;
         Ok(change(&row, NoticeState::Dismissed))
     }
@@ -112,8 +113,8 @@ async fn undelivered(conn: &mut Conn, id: NoticeId) -> Result<NoticeRow, Error> 
     }
 }
 
-async fn note(conn: &mut Conn, kind: &'static str, row: &NoticeRow, detail: serde_json::Value) -> Result<(), Error> {
-    let subject = Subject { actor: audit::OPERATOR, ticket: Some(&row.ticket), id: Some(*row.id.as_bytes()) };
+async fn note(conn: &mut Conn, kind: Kind, row: &NoticeRow, detail: serde_json::Value) -> Result<(), Error> {
+    let subject = Subject { actor: &Actor::Operator, ticket: Some(&row.ticket), id: Some(*row.id.as_bytes()) };
     Ok(audit::write(conn, kind, subject, &detail).await?)
 }
 

@@ -11,6 +11,7 @@ use sqlx::{Row, TypeInfo, ValueRef};
 
 use super::batch::Asked;
 use super::{Conn, RecordsError, bytes_as};
+use crate::model::audit::{Actor, Kind};
 use crate::model::{Time, Word};
 
 /// What happened, who did it, to what.
@@ -18,10 +19,10 @@ use crate::model::{Time, Word};
 pub struct Event<'a> {
     /// When.
     pub at: Time,
-    /// What, as a short word such as `artifact.available`.
-    pub kind: &'static str,
-    /// Who: a login name, `operator`, `server`, or `-` where nobody knows.
-    pub actor: &'a str,
+    /// What.
+    pub kind: Kind,
+    /// Who.
+    pub actor: &'a Actor,
     /// The ticket it is about.
     pub ticket: Option<&'a Word>,
     /// The artifact, version or other thing, by id.
@@ -116,8 +117,8 @@ fn bind<'q>(asked: Asked<'q>, seq: i64, event: &Event<'q>, chain: &'q [u8; 32]) 
     asked
         .bind(seq)
         .bind(event.at.millis())
-        .bind(event.kind)
-        .bind(event.actor)
+        .bind(event.kind.as_str())
+        .bind(event.actor.as_str())
         .bind(event.ticket.map(Word::as_str))
         .bind(event.subject.map(|id| id.to_vec()))
         .bind(event.detail)

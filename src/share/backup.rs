@@ -17,6 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{ObjectId, ShareId, Time};
 use crate::records::backup::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, people, rotation};
@@ -229,9 +230,9 @@ impl Shares {
         self.0.points.pass("backup.complete");
         let mut tx = self.0.records.begin().await?;
         people::set_fact(tx.conn(), LAST_BACKUP, &contents.taken_at).await?;
-        let subject = Subject { actor: "operator", ticket: None, id: None };
+        let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };
         let detail = json!({ "objects": contents.objects, "versions": contents.versions, "missing": contents.missing });
-        audit::write(tx.conn(), "backup.taken", subject, &detail).await?;
+        audit::write(tx.conn(), Kind::BackupTaken, subject, &detail).await?;
         tx.commit().await?;
         Ok((contents, damaged))
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Language, Priority, ShareId, TicketStatus, Time, Word};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
@@ -117,7 +118,7 @@ impl Shares {
         claim(tx.conn(), &id, "organisation").await?;
         let new = Organisation { id, name: line("name", name)?, contract };
         people::add_organisation(tx.conn(), &new, Time::now()).await?;
-        note(tx.conn(), "organisation.added", None, json!({ "organisation": new.id.as_str() })).await?;
+        note(tx.conn(), Kind::OrganisationAdded, None, json!({ "organisation": new.id.as_str() })).await?;
         Ok(tx.commit().await?)
     }
 
@@ -157,7 +158,8 @@ impl Shares {
         for (fingerprint, algorithm) in keys {
             people::add_key(tx.conn(), &new.id, &EngineerKey { fingerprint, algorithm }, Time::now()).await?;
         }
-        note(tx.conn(), "engineer.added", None, json!({ "engineer": new.id.as_str(), "keys": fingerprints })).await?;
+        note(tx.conn(), Kind::EngineerAdded, None, json!({ "engineer": new.id.as_str(), "keys": fingerprints }))
+            .await?;
         Ok(tx.commit().await?)
     }
 
@@ -196,7 +198,7 @@ impl Shares {
             }
             other => other?,
         }
-        note(tx.conn(), "engineer.key-added", None, detail).await?;
+        note(tx.conn(), Kind::EngineerKeyAdded, None, detail).await?;
         Ok(tx.commit().await?)
     }
 
@@ -214,7 +216,7 @@ impl Shares {
         }
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
         mark_changed(tx.conn()).await?;
-        note(tx.conn(), "engineer.key-removed", None, detail).await?;
+        note(tx.conn(), Kind::EngineerKeyRemoved, None, detail).await?;
         Ok(tx.commit().await?)
     }
 
@@ -227,7 +229,7 @@ impl Shares {
         existing_engineer(tx.conn(), engineer).await?;
         people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
         mark_changed(tx.conn()).await?;
-        note(tx.conn(), "engineer.disabled", None, json!({ "engineer": engineer.as_str() })).await?;
+        note(tx.conn(), Kind::EngineerDisabled, None, json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }
 
@@ -312,7 +314,7 @@ impl Shares {
         existing_ticket(tx.conn(), reference).await?;
         tickets::set_token(tx.conn(), reference, &hash).await?;
         mark_changed(tx.conn()).await?;
-        note(tx.conn(), "ticket.token-replaced", Some(reference), json!({})).await?;
+        note(tx.conn(), Kind::TicketTokenReplaced, Some(reference), json!({})).await?;
         tx.commit().await?;
         Ok(token)
     }
@@ -329,7 +331,7 @@ impl Shares {
         tickets::assign(tx.conn(), reference, engineer).await?;
         mark_changed(tx.conn()).await?;
         notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
-        note(tx.conn(), "ticket.assigned", Some(reference), json!({ "engineer": engineer.as_str() })).await?;
+        note(tx.conn(), Kind::TicketAssigned, Some(reference), json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }
 
@@ -344,7 +346,7 @@ impl Shares {
             return Err(Error::operator(format!("ticket {reference} is {status} already")));
         }
         tickets::set_status(tx.conn(), reference, status, Time::now()).await?;
-        let kind = if status == TicketStatus::Closed { "ticket.closed" } else { "ticket.reopened" };
+        let kind = if status == TicketStatus::Closed { Kind::TicketClosed } else { Kind::TicketReopened };
         note(tx.conn(), kind, Some(reference), json!({})).await?;
         Ok(tx.commit().await?)
     }
@@ -384,7 +386,7 @@ impl FreshTicket {
             "engineer": ticket.engineer.as_str(),
             "device": ticket.device,
         });
-        note(conn, "ticket.opened", Some(&ticket.reference), detail).await
+        note(conn, Kind::TicketOpened, Some(&ticket.reference), detail).await
     }
 }
 
@@ -398,13 +400,8 @@ async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), E
     }
 }
 
-async fn note(
-    conn: &mut Conn,
-    kind: &'static str,
-    ticket: Option<&Word>,
-    detail: serde_json::Value,
-) -> Result<(), Error> {
-    Ok(audit::write(conn, kind, Subject { actor: audit::OPERATOR, ticket, id: None }, &detail).await?)
+async fn note(conn: &mut Conn, kind: Kind, ticket: Option<&Word>, detail: serde_json::Value) -> Result<(), Error> {
+    Ok(audit::write(conn, kind, Subject { actor: &Actor::Operator, ticket, id: None }, &detail).await?)
 }
 
 /// A text that stands on one line in mails and lists.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use crate::audit::Coverage;
+use crate::audit::Kind;
 use crate::content::Content;
 use crate::content::damage::report_damage;
 use crate::content::read_ahead::Reader;
@@ -66,7 +67,7 @@ impl Drop for Reading {
             "bytes": read.bytes,
             "whole": read.is_whole(self.size),
         });
-        self.login.0.jot("artifact.read", Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+        self.login.0.jot(Kind::ArtifactRead, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
     }
 }
 
@@ -88,7 +89,7 @@ impl Download {
             }
         };
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
-        view.jot("artifact.opened", &reach.ticket, *version.id.as_bytes(), detail);
+        view.jot(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
             reader: Reader::new(content, attributes.size, &house.read_ahead),
             size: attributes.size,

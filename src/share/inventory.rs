@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::OPERATOR;
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::content::damage::report_damage;
 use crate::content::whole::read_whole;
 use crate::model::{
@@ -200,12 +200,12 @@ impl Shares {
         // Nothing is handed out that the trail does not know of.
         let note = async |kind, detail: &serde_json::Value| {
             let mut tx = self.0.records.begin().await?;
-            let subject = Subject { actor: OPERATOR, ticket: Some(ticket), id: Some(*version.id.as_bytes()) };
+            let subject = Subject { actor: &Actor::Operator, ticket: Some(ticket), id: Some(*version.id.as_bytes()) };
             audit::write(tx.conn(), kind, subject, detail).await?;
             Ok::<_, Error>(tx.commit().await?)
         };
         let artifact = version.artifact.to_string();
-        note("artifact.opened", &json!({ "artifact": artifact, "size": version.length })).await?;
+        note(Kind::ArtifactOpened, &json!({ "artifact": artifact, "size": version.length })).await?;
         let mut bytes = 0u64;
         let mut sink = |piece: &[u8]| {
             bytes += piece.len() as u64;
@@ -215,7 +215,7 @@ impl Shares {
             self.read_all(&spot.reach.keys, &version, ticket, |bytes| sink(bytes).map_err(Error::file("output")));
         let outcome = digest.await;
         let whole = outcome.is_ok();
-        note("artifact.read", &json!({ "artifact": artifact, "bytes": bytes, "whole": whole })).await?;
+        note(Kind::ArtifactRead, &json!({ "artifact": artifact, "bytes": bytes, "whole": whole })).await?;
         outcome.map(|()| version.length)
     }
 

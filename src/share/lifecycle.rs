@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, Transport, VersionState, Word};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
@@ -20,8 +21,6 @@ use crate::repo::{Error, Settings};
 use crate::share::upload;
 use crate::share::view::check_room_for_name;
 use crate::share::{House, Shares};
-
-/// Who acts when somebody uses the command line.
 
 /// Why a key was taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +42,10 @@ impl Rule {
         }
     }
 
-    const fn actor(self) -> &'static str {
+    const fn actor(self) -> &'static Actor {
         match self {
-            Self::Expired | Self::Withdrawn => "server",
-            Self::Operator => audit::OPERATOR,
+            Self::Expired | Self::Withdrawn => &Actor::Server,
+            Self::Operator => &Actor::Operator,
         }
     }
 }
@@ -210,7 +209,7 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         let named = self.in_sight(tx.conn(), ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?;
         if let Some(receiving) = named.row.receiving {
-            upload::discard(tx.conn(), receiving.id, ticket, audit::OPERATOR, now).await?;
+            upload::discard(tx.conn(), receiving.id, ticket, &Actor::Operator, now).await?;
             let current = named.row.current.map(|version| version.id);
             entries::set_versions(tx.conn(), &named.row.id, current, None).await?;
         }
@@ -222,7 +221,7 @@ impl Shares {
         if kept == 0 {
             lifecycle::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
         }
-        note(tx.conn(), "artifact.withdrawn", ticket, named.row.id).await?;
+        note(tx.conn(), Kind::ArtifactWithdrawn, ticket, named.row.id).await?;
         self.0.points.pass("withdraw.before-commit");
         tx.commit().await?;
         self.0.points.pass("withdraw.after-commit");
@@ -286,7 +285,7 @@ impl Shares {
             Err(error) => return Err(error.into()),
         }
         let current = choose_current(tx.conn(), &named.row.id, true).await?;
-        note(tx.conn(), "artifact.restored", ticket, named.row.id).await?;
+        note(tx.conn(), Kind::ArtifactRestored, ticket, named.row.id).await?;
         self.0.points.pass("restore.before-commit");
         tx.commit().await?;
         self.0.points.pass("restore.after-commit");
@@ -447,7 +446,7 @@ pub(crate) async fn shred_version(
         "artifact": row.artifact.to_string(),
         "was": row.state,
     });
-    audit::write(conn, "version.shredded", subject, &detail).await?;
+    audit::write(conn, Kind::VersionShredded, subject, &detail).await?;
     Ok(true)
 }
 
@@ -518,8 +517,8 @@ fn no_artifact(ticket: &Word, path: &SharePath) -> Error {
     ))
 }
 
-async fn note(conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), RecordsError> {
-    let subject = Subject { actor: audit::OPERATOR, ticket: Some(ticket), id: Some(id) };
+async fn note(conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), RecordsError> {
+    let subject = Subject { actor: &Actor::Operator, ticket: Some(ticket), id: Some(id) };
     audit::write(conn, kind, subject, &json!({})).await
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Trail;
+use crate::audit::{Actor, Kind};
 use crate::model::{Language, Refusal, ShareId, TicketStatus, Transport, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
@@ -86,6 +87,11 @@ impl Login {
     /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
     pub fn user(&self) -> &Word {
         &self.0.user
+    }
+
+    /// Who it is in the audit trail.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Login(self.0.user.clone())
     }
 
     /// Whether it may only send: the login of a device's ticket.
@@ -230,7 +236,7 @@ impl Shares {
         let grants = Grants::default();
         let login =
             Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended, grants });
-        login.jot("login.accepted", login.ticket(), Some(id), detail);
+        login.jot(Kind::LoginAccepted, login.ticket(), Some(id), detail);
         self.0.logins.add(&login);
         Ok(Login(login))
     }

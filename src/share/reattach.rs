@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::OPERATOR;
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Word};
 use crate::records::shape::{self, Unreached};
 use crate::records::{Conn, entries, tickets};
@@ -68,8 +68,8 @@ impl Shares {
         for (top, below) in tops(&shape::unreached(tx.conn(), share).await?) {
             let name = free_name(tx.conn(), &keys, root, &top).await?;
             entries::move_to(tx.conn(), &top.id, &keys.place(top.id, root, &name)?).await?;
-            let subject = Subject { actor: OPERATOR, ticket: Some(reference), id: Some(top.id) };
-            audit::write(tx.conn(), "entry.reattached", subject, &json!({ "below": below })).await?;
+            let subject = Subject { actor: &Actor::Operator, ticket: Some(reference), id: Some(top.id) };
+            audit::write(tx.conn(), Kind::EntryReattached, subject, &json!({ "below": below })).await?;
             done.push(Reattached {
                 ticket: reference.to_string(),
                 entry: hex::encode(top.id),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{ShareId, Time, Word};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::{Conn, RecordsError, people, rotation, tickets};
@@ -245,8 +246,8 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         if people::fact(tx.conn(), TOLD).await?.as_deref() != Some(&generation.to_string()) {
             people::set_fact(tx.conn(), TOLD, &generation.to_string()).await?;
-            let subject = Subject { actor: "operator", ticket: None, id: None };
-            audit::write(tx.conn(), "key.rotated", subject, &json!({ "generation": generation })).await?;
+            let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };
+            audit::write(tx.conn(), Kind::KeyRotated, subject, &json!({ "generation": generation })).await?;
             tx.commit().await?;
         }
         points.pass("rotate-kek.noted");
@@ -398,9 +399,9 @@ impl Shares {
                 return Err(Error::KeysReplaced);
             }
             rotated.generation = new.generation;
-            let subject = Subject { actor: "operator", ticket: Some(reference), id: None };
+            let subject = Subject { actor: &Actor::Operator, ticket: Some(reference), id: None };
             let detail = json!({ "generation": new.generation, "versions": rotated.versions, "names": rotated.names });
-            audit::write(tx.conn(), "share-key.rotated", subject, &detail).await?;
+            audit::write(tx.conn(), Kind::ShareKeyRotated, subject, &detail).await?;
             points.pass("rotate-share.before-commit");
             tx.commit().await?;
             points.pass("rotate-share.after-commit");

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::upload::seeding::{SealedFile, seal};
 use super::{NewTicket, Shares};
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
@@ -131,8 +132,12 @@ impl Shares {
                 "sha256": hex::encode(file.sha256),
                 "manifest": hex::encode(file.manifest_hash),
             });
-            let subject = Subject { actor: ticket.as_str(), ticket: Some(ticket), id: Some(*file.version.as_bytes()) };
-            audit::write(conn, "artifact.available", subject, &detail).await?;
+            let subject = Subject {
+                actor: &Actor::Login(ticket.clone()),
+                ticket: Some(ticket),
+                id: Some(*file.version.as_bytes()),
+            };
+            audit::write(conn, Kind::ArtifactAvailable, subject, &detail).await?;
         }
         Ok(tx.commit().await?)
     }

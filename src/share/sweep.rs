@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::shelves;
 use crate::records::versions;
@@ -64,7 +65,7 @@ impl Shares {
     ///
     /// # Errors
     /// If records or store fail; what was removed until then is gone.
-    pub async fn sweep(&self, actor: &'static str) -> Result<Swept, Error> {
+    pub async fn sweep(&self, actor: &Actor) -> Result<Swept, Error> {
         let mut swept = Swept { strays: self.doom_strays(actor).await?, ..Swept::default() };
         loop {
             let before = self.doomed_before();
@@ -82,7 +83,7 @@ impl Shares {
         if swept.objects > 0 {
             let mut tx = self.0.records.begin().await?;
             let subject = Subject { actor, ticket: None, id: None };
-            audit::write(tx.conn(), "store.swept", subject, &json!(swept)).await?;
+            audit::write(tx.conn(), Kind::StoreSwept, subject, &json!(swept)).await?;
             tx.commit().await?;
         }
         Ok(swept)
@@ -102,7 +103,7 @@ impl Shares {
     }
 
     /// Dooms what has been in quarantine for long enough. What a row knows by now is left alone.
-    async fn doom_strays(&self, actor: &'static str) -> Result<u64, Error> {
+    async fn doom_strays(&self, actor: &Actor) -> Result<u64, Error> {
         let mut doomed = 0;
         loop {
             let strays = shelves::confirmed_strays(&mut *self.0.records.read().await?, None, PAGE).await?;
@@ -116,7 +117,7 @@ impl Shares {
                 shelves::doom_stray(tx.conn(), stray.id, since).await?;
             }
             let subject = Subject { actor, ticket: None, id: None };
-            audit::write(tx.conn(), "store.strays", subject, &json!({ "doomed": strays.len() })).await?;
+            audit::write(tx.conn(), Kind::StoreStrays, subject, &json!({ "doomed": strays.len() })).await?;
             tx.commit().await?;
             self.0.points.pass("sweep.strays-doomed");
             doomed += strays.len() as u64;

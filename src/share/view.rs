@@ -11,6 +11,7 @@ pub(crate) use meaning::OpenForReading;
 use paths::Place;
 use serde_json::json;
 
+use crate::audit;
 use crate::model::{
     ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word,
 };
@@ -166,7 +167,7 @@ impl View {
             predecessor: None,
         };
         entries::add(tx.conn(), &new).await?;
-        self.note(tx.conn(), "directory.made", &spot.reach.ticket, id).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryMade, &spot.reach.ticket, id).await?;
         Ok(tx.commit().await?)
     }
 
@@ -194,7 +195,7 @@ impl View {
         if !entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
-        self.note(tx.conn(), "directory.removed", &spot.reach.ticket, *directory.as_bytes()).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryRemoved, &spot.reach.ticket, *directory.as_bytes()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -226,7 +227,7 @@ impl View {
                 tx.conn(),
                 receiving.id,
                 &spot.reach.ticket,
-                self.user().as_str(),
+                &self.login().actor(),
                 self.house().clock.now(),
             )
             .await?;
@@ -235,7 +236,7 @@ impl View {
         if !entries::withdraw(tx.conn(), &row.id, now, self.house().clock.now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
-        self.note(tx.conn(), "artifact.withdrawn", &spot.reach.ticket, row.id).await?;
+        self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
         self.house().points.pass("withdraw.before-commit");
         tx.commit().await?;
         self.house().points.pass("withdraw.after-commit");
@@ -287,7 +288,7 @@ impl View {
                     tx.conn(),
                     receiving.id,
                     &target.reach.ticket,
-                    self.user().as_str(),
+                    &self.login().actor(),
                     self.house().clock.now(),
                 )
                 .await?;
@@ -300,7 +301,7 @@ impl View {
         }
         let place = source.reach.keys.place(row.id, directory, name)?;
         entries::move_to(tx.conn(), &row.id, &place).await?;
-        self.note(tx.conn(), "artifact.renamed", &source.reach.ticket, row.id).await?;
+        self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.reach.ticket, row.id).await?;
         let announced = notices::renamed(tx.conn(), self.house(), &source.reach.ticket, row.id, name, now).await?;
         self.house().points.pass("rename.before-commit");
         tx.commit().await?;
@@ -445,7 +446,7 @@ impl View {
                 if lane.session() == self.session
                     && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &lane, path, mode)
                 {
-                    self.jot("upload.joined", &spot.reach.ticket, *lane.artifact().as_bytes(), json!({}));
+                    self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *lane.artifact().as_bytes(), json!({}));
                     if mode.truncate {
                         upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
                     }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::audit::tally::{Counted, network};
 use crate::audit::{Note, Subject};
-use crate::model::refusal::Kind;
-use crate::model::{DirectoryId, Refusal, SharePath, Word};
+use crate::model::audit::{Actor, Kind};
+use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
 use crate::records::{Conn, people, tickets};
 use crate::repo::Error;
 use crate::share::login::LoginState;
@@ -16,7 +16,7 @@ use crate::share::{Shares, View};
 /// Refusals that somebody who looks after the house wants to know of. That there is no such file is none.
 const fn counts(refusal: Refusal) -> bool {
     use Refusal::{DiskFull, FileTooLarge, QuotaExceeded, TooManyHandles, TooManyNames, TooScattered};
-    matches!(refusal.kind(), Kind::Denied)
+    matches!(refusal.kind(), refusal::Kind::Denied)
         || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded | TooManyHandles | TooManyNames | TooScattered)
 }
 
@@ -26,11 +26,12 @@ impl Shares {
     pub(crate) async fn refuse_login(&self, user: &str, by: &'static str, from: IpAddr) {
         let kind = async { people::login_kind(&mut *self.0.records.read().await?, user).await }.await;
         let kind = kind.ok().flatten();
-        let actor: Option<Word> = kind.as_ref().and_then(|_| user.parse().ok());
-        let ticket = actor.clone().filter(|_| kind.as_deref() == Some("ticket"));
+        let known: Option<Word> = kind.as_ref().and_then(|_| user.parse().ok());
+        let ticket = known.clone().filter(|_| kind.as_deref() == Some("ticket"));
+        let actor = known.map_or(Actor::Unknown, Actor::Login);
         let more = Some(("by", by.to_owned()));
         let from = network(from);
-        self.0.trail.count_refusal(Counted { kind: "login.refused", actor, ticket, id: None, from, more });
+        self.0.trail.count_refusal(Counted { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
     }
 }
 
@@ -44,9 +45,9 @@ impl LoginState {
     }
 
     /// An event of this login that waits to be written.
-    pub(crate) fn jot(&self, kind: &'static str, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
+    pub(crate) fn jot(&self, kind: Kind, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
         self.sign(&mut detail);
-        self.trail.jot(Note::new(kind, &self.user, ticket, id, detail));
+        self.trail.jot(Note::new(kind, Actor::Login(self.user.clone()), ticket, id, detail));
     }
 
     /// The ticket that it is about, if it is about one only.
@@ -58,7 +59,7 @@ impl LoginState {
 impl Drop for LoginState {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
-        self.jot("login.ended", self.ticket(), Some(self.id), json!({ "seconds": seconds }));
+        self.jot(Kind::LoginEnded, self.ticket(), Some(self.id), json!({ "seconds": seconds }));
     }
 }
 
@@ -69,29 +70,23 @@ impl View {
     }
 
     /// Appends an event of this session inside the transaction that it tells of.
-    pub(crate) async fn note(
-        &self,
-        conn: &mut Conn,
-        kind: &'static str,
-        ticket: &Word,
-        id: [u8; 16],
-    ) -> Result<(), Error> {
-        let subject = Subject { actor: self.user().as_str(), ticket: Some(ticket), id: Some(id) };
+    pub(crate) async fn note(&self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+        let subject = Subject { actor: &self.login().actor(), ticket: Some(ticket), id: Some(id) };
         let mut detail = json!({});
         self.login().0.sign(&mut detail);
         Ok(crate::audit::write(conn, kind, subject, &detail).await?)
     }
 
     /// An event of this session that waits to be written: nobody waits for its commit.
-    pub(crate) fn jot(&self, kind: &'static str, ticket: &Word, id: [u8; 16], detail: Value) {
+    pub(crate) fn jot(&self, kind: Kind, ticket: &Word, id: [u8; 16], detail: Value) {
         self.login().0.jot(kind, Some(ticket), Some(id), detail);
     }
 
     /// Counts a look into a directory.
     pub(crate) fn saw(&self, ticket: &Word, directory: DirectoryId) {
         self.house().trail.count_listing(Counted {
-            kind: "directory.listed",
-            actor: Some(self.user().clone()),
+            kind: Kind::DirectoryListed,
+            actor: self.login().actor(),
             ticket: Some(ticket.clone()),
             id: Some(*directory.as_bytes()),
             from: self.from().to_string(),
@@ -115,8 +110,8 @@ impl View {
                 None => self.ticket_named_by(path).await,
             };
             self.house().trail.count_refusal(Counted {
-                kind: "access.refused",
-                actor: Some(self.user().clone()),
+                kind: Kind::AccessRefused,
+                actor: self.login().actor(),
                 ticket,
                 id: None,
                 from: self.from().to_string(),

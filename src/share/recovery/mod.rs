@@ -18,6 +18,7 @@ pub(crate) use shelf::Lost;
 use shelf::Shelves;
 
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, shelves, versions};
@@ -156,7 +157,7 @@ impl Recovery<'_> {
             for (version, oddity) in &odd {
                 match oddity {
                     Oddity::Unheld => {
-                        upload::discard(tx.conn(), version.id, &version.ticket, "server", now).await?;
+                        upload::discard(tx.conn(), version.id, &version.ticket, &Actor::Server, now).await?;
                         self.done.discarded += 1;
                     }
                     Oddity::Unsealed => {
@@ -168,7 +169,7 @@ impl Recovery<'_> {
                         let used: Vec<ObjectId> = used.iter().map(|extent| extent.id).collect();
                         extents::release(tx.conn(), version.id, &used, now).await?;
                         self.done.shredded += 1;
-                        self.tell(tx.conn(), "version.shredded", &version.ticket, *version.id.as_bytes()).await?;
+                        self.tell(tx.conn(), Kind::VersionShredded, &version.ticket, *version.id.as_bytes()).await?;
                     }
                 }
             }
@@ -194,7 +195,7 @@ impl Recovery<'_> {
             for row in &wrong {
                 entries::set_versions(tx.conn(), &row.entry, row.current, row.receiving).await?;
                 self.done.pointers += 1;
-                self.tell(tx.conn(), "artifact.corrected", &row.ticket, row.entry).await?;
+                self.tell(tx.conn(), Kind::ArtifactCorrected, &row.ticket, row.entry).await?;
             }
             tx.commit().await?;
             if after.is_none() {
@@ -289,10 +290,10 @@ impl Recovery<'_> {
         for wrong in survey::wrong_sums(tx.conn()).await? {
             survey::correct_sums(tx.conn(), wrong.share).await?;
             self.done.sums += 1;
-            let subject = Subject { actor: "server", ticket: Some(&wrong.ticket), id: None };
+            let subject = Subject { actor: &Actor::Server, ticket: Some(&wrong.ticket), id: None };
             let detail = json!({ "bytes": wrong.bytes.1, "bytes_before": wrong.bytes.0, "names": wrong.names.1,
                                  "names_before": wrong.names.0 });
-            audit::write(tx.conn(), "ticket.recounted", subject, &detail).await?;
+            audit::write(tx.conn(), Kind::TicketRecounted, subject, &detail).await?;
         }
         Ok(tx.commit().await?)
     }
@@ -306,16 +307,17 @@ impl Recovery<'_> {
         self.told += 1;
         if self.told <= TOLD {
             tracing::error!(version = %version.id, ticket = %version.ticket, why, "a version is damaged");
-            let subject = Subject { actor: "server", ticket: Some(&version.ticket), id: Some(*version.id.as_bytes()) };
-            audit::write(conn, "version.damaged", subject, &json!({ "why": why })).await?;
+            let subject =
+                Subject { actor: &Actor::Server, ticket: Some(&version.ticket), id: Some(*version.id.as_bytes()) };
+            audit::write(conn, Kind::VersionDamaged, subject, &json!({ "why": why })).await?;
         }
         Ok(())
     }
 
-    async fn tell(&mut self, conn: &mut Conn, kind: &'static str, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+    async fn tell(&mut self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
         self.told += 1;
         if self.told <= TOLD {
-            let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(id) };
+            let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(id) };
             audit::write(conn, kind, subject, &json!({ "by": "recovery" })).await?;
         }
         Ok(())
@@ -340,8 +342,8 @@ impl Recovery<'_> {
             Recovered { unfinished_files: done.unfinished_files, seen: done.seen.clone(), ..Recovered::default() };
         if done != nothing {
             let mut tx = self.house.records.begin().await?;
-            let subject = Subject { actor: "server", ticket: None, id: None };
-            audit::write(tx.conn(), "store.recovered", subject, &json!(done)).await?;
+            let subject = Subject { actor: &Actor::Server, ticket: None, id: None };
+            audit::write(tx.conn(), Kind::StoreRecovered, subject, &json!(done)).await?;
             tx.commit().await?;
         }
         Ok(done)

@@ -2,6 +2,7 @@
 //! sends it there with nothing changed.
 
 use super::*;
+use crate::model::audit::{Actor, Kind};
 use crate::model::{ArtifactId, DirectoryId, NoticeId, ObjectId, ObjectPlace, Time, Transport, VersionId};
 use crate::records::audit::Event;
 use crate::records::entries::Place;
@@ -38,8 +39,8 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
     let place = Place { parent, index: wish.index, alias: [1; 32], own_alias: true, sealed: vec![1] };
     let event = Event {
         at: now,
-        kind: "artifact.available",
-        actor: "XT-1",
+        kind: Kind::ArtifactAvailable,
+        actor: &Actor::Login(ticket.clone()),
         ticket: Some(&ticket),
         subject: Some([wish.id; 16]),
         detail: "{}",

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::power::{Crash, Run, Template, copy_data, look, setting};
 use super::*;
+use crate::model::audit::Actor;
 use crate::notify::outbox::{Channel, Outbox};
 use crate::store::simulated::Dice;
 
@@ -92,7 +93,7 @@ async fn r20_every_named_point_is_passed() {
     for _ in 0..2 {
         crate::share::recovery::recover(&shares.0).await.unwrap();
     }
-    assert_eq!(shares.sweep("server").await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
+    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
     put(&view, "f", b"f").await;
     view.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
     put(&view, "f.sha256", b"gibberish").await;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::audit::Actor;
 use crate::records::{survey, tickets};
 
 const MIB: u64 = 1 << 20;
@@ -121,7 +122,7 @@ async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     while reading.read(bytes.len() as u64, 1 << 20, &mut bytes).await.unwrap() > 0 {}
     assert!(bytes == pattern(3 << 20, 1));
     shares.0.clock.advance(Duration::from_secs(3601));
-    shares.sweep("server").await.unwrap();
+    shares.sweep(&Actor::Server).await.unwrap();
     assert!(counted(&shares).await <= MIB, "but for what was written down of the refused one, it is gone");
     assert_counted(&shares, "swept").await;
 
@@ -193,7 +194,7 @@ async fn count_at_each_step(acts: &[Act]) {
         assert!(counted <= 6 * MIB + 3 * MIB, "{number}: {act:?}: {counted}");
     }
     shares.0.clock.advance(Duration::from_secs(3601));
-    shares.sweep("server").await.unwrap();
+    shares.sweep(&Actor::Server).await.unwrap();
     assert_counted(&shares, "swept").await;
     all_intact(&shares).await;
     shares.close().await;

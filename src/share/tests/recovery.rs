@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::invariants::{hold, hold_but_for_damage};
 use super::*;
 use crate::model::ObjectId;
+use crate::model::audit::Actor;
 use crate::records::survey::tests_only::execute;
 use crate::records::{shelves, versions};
 use crate::share::recovery::{Recovered, recover, scan};
@@ -355,14 +356,14 @@ async fn r30_what_the_records_do_not_know_is_left_alone_for_seven_days() {
     let all = in_store(&shares);
 
     // A sweep without two scans behind it removes nothing; nor do scans that are less than a week apart.
-    assert_eq!(shares.sweep("operator").await.unwrap(), Swept::default());
+    assert_eq!(shares.sweep(&Actor::Operator).await.unwrap(), Swept::default());
     let first = recover(&shares.0).await.unwrap();
     assert_eq!((first.new_strays, first.seen.strays, first.seen.foreign), (2, 2, 2));
     assert_eq!(found(&shares, true).await, (vec![], vec!["strays", "foreign", "foreign"]));
     let shares = days_later(&fixture, shares, 6).await;
     assert_eq!(scan(&shares.0).await.unwrap().new_strays, 0);
     assert_eq!(shares.due_to_sweep().await.unwrap(), Swept::default());
-    assert_eq!(shares.sweep("operator").await.unwrap(), Swept::default());
+    assert_eq!(shares.sweep(&Actor::Operator).await.unwrap(), Swept::default());
     assert_eq!(in_store(&shares), all);
 
     // The second scan after a week: due. One that a row knows by then is no stray any more.
@@ -373,10 +374,10 @@ async fn r30_what_the_records_do_not_know_is_left_alone_for_seven_days() {
     let known_again = "INSERT INTO extent (id, share_id, length, header_tag, place) SELECT object_id, share_id, 0, \
                        zeroblob(32), 'store' FROM stray, ticket WHERE object_id < x'10'";
     tamper(&shares, known_again).await;
-    assert_eq!(shares.sweep("server").await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
+    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
     let left = in_store(&shares);
     assert_eq!(left.difference(&known).copied().collect::<Vec<_>>(), ids[..1]);
-    assert_eq!(shares.sweep("server").await.unwrap(), Swept::default());
+    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept::default());
     tamper(&shares, "DELETE FROM extent WHERE length = 0").await;
     assert!(foreign.iter().all(|path| path.exists()), "what is not ours is never touched");
     hold(&shares, &promised, &[]).await;
@@ -403,7 +404,7 @@ async fn a_quarantine_ends_when_an_object_is_known_or_gone() {
         rows.strays[0].confirmed_at.is_some()
     };
     assert!(quarantined(&shares).await, "without a quarantine the second scan confirms");
-    assert_eq!(shares.sweep("server").await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
+    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -419,7 +420,7 @@ async fn what_is_doomed_but_known_is_never_removed() {
     )
     .await;
     let before = in_store(&shares);
-    assert_eq!(shares.sweep("server").await.unwrap(), Swept::default());
+    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept::default());
     assert_eq!(shares.due_to_sweep().await.unwrap(), Swept::default());
     assert_eq!(in_store(&shares), before);
     hold(&shares, &promised, &[]).await;

@@ -42,6 +42,7 @@ use progress::Progress;
 use publish::Ledger;
 use worker::Worker;
 
+use crate::audit;
 use crate::content::Content;
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId, Word};
 use crate::namespace::tree::Spot;
@@ -333,7 +334,7 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let (version, detail) = (start.ledger.version, json!({ "artifact": artifact.to_string() }));
-    view.jot("upload.opened", &start.ledger.ticket, *version.as_bytes(), detail);
+    view.jot(audit::Kind::UploadOpened, &start.ledger.ticket, *version.as_bytes(), detail);
     let house = Arc::clone(view.house());
     if let Some(length) = start.shown {
         lane.show(length);

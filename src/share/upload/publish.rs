@@ -11,6 +11,7 @@ use super::hasher::Hasher;
 use super::lane::Lane;
 use super::progress::{Progress, resume_point};
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::model::{
     ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
     VersionState, Word,
@@ -29,9 +30,6 @@ use crate::share::view::check_room_for_name;
 use crate::share::{House, Login};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
-
-/// What the audit trail calls it.
-const AVAILABLE: &str = "artifact.available";
 
 /// What is known of an upload's rows.
 pub(super) struct Ledger {
@@ -84,15 +82,11 @@ impl Ledger {
         self.number.is_some() || self.discards.is_some()
     }
 
-    fn uploader(&self) -> &str {
-        self.login.user().as_str()
-    }
-
     /// An event of this upload, with where it came from.
-    async fn note(&self, conn: &mut Conn, kind: &'static str, detail: Value) -> Result<(), Error> {
+    async fn note(&self, conn: &mut Conn, kind: Kind, detail: Value) -> Result<(), Error> {
         let detail = self.signed(detail);
         let id = Some(*self.version.as_bytes());
-        let subject = Subject { actor: self.uploader(), ticket: Some(&self.ticket), id };
+        let subject = Subject { actor: &self.login.actor(), ticket: Some(&self.ticket), id };
         Ok(audit::write(conn, kind, subject, &detail).await?)
     }
 
@@ -107,7 +101,7 @@ impl Ledger {
     }
 
     /// Says in the audit trail that it is over, if nothing has said so yet.
-    pub(super) fn jot_end(&self, kind: &'static str, bytes: u64) {
+    pub(super) fn jot_end(&self, kind: Kind, bytes: u64) {
         if !self.told {
             let detail = json!({ "artifact": self.artifact.to_string(), "bytes": bytes });
             self.login.0.jot(kind, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
@@ -182,7 +176,7 @@ impl Ledger {
         let new = self.new_version(number, house.clock.now());
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
-            discard(conn, old, &self.ticket, self.uploader(), house.clock.now()).await?;
+            discard(conn, old, &self.ticket, &self.login.actor(), house.clock.now()).await?;
         }
         let current = entry.current.map(|version| version.id);
         entries::set_versions(conn, self.artifact.as_bytes(), current, Some(self.version)).await?;
@@ -239,7 +233,7 @@ impl Ledger {
             if !self.from_support {
                 notices::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
             }
-            self.note(tx.conn(), "upload.incomplete", json!({ "bytes": stored, "size": length })).await?;
+            self.note(tx.conn(), Kind::UploadIncomplete, json!({ "bytes": stored, "size": length })).await?;
         }
         house.points.pass("upload.progress-before");
         tx.commit().await?;
@@ -369,7 +363,7 @@ impl Ledger {
             let (id, modified) = (self.artifact.as_bytes(), modified.unwrap_or(now));
             entries::set_versions(tx.conn(), id, Some(self.version), None).await?;
             entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
-            self.note(tx.conn(), AVAILABLE, detail).await?;
+            self.note(tx.conn(), Kind::ArtifactAvailable, detail).await?;
             if !self.from_support {
                 notices::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
             }
@@ -385,7 +379,7 @@ impl Ledger {
             extent.rows = Rows::Both;
         }
         tracing::info!(
-            ticket = %self.ticket, user = self.uploader(), artifact = %self.artifact, bytes = length,
+            ticket = %self.ticket, user = self.login.user().as_str(), artifact = %self.artifact, bytes = length,
             sha256 = %hex::encode(sha256), transport = %self.transport, "an artifact is available"
         );
         house.notices.queued();
@@ -416,10 +410,11 @@ impl Ledger {
         }
         let (mode, modified) = lane.wished_attributes();
         let detail = self.signed(detail).to_string();
+        let actor = self.login.actor();
         let event = Event {
             at: Time::now(),
-            kind: AVAILABLE,
-            actor: self.uploader(),
+            kind: Kind::ArtifactAvailable,
+            actor: &actor,
             ticket: Some(&self.ticket),
             subject: Some(*self.version.as_bytes()),
             detail: &detail,
@@ -458,7 +453,7 @@ impl Ledger {
             number,
             key_generation: self.keys.generation,
             file_key: self.wrapped.as_bytes(),
-            uploaded_by: self.uploader(),
+            uploaded_by: self.login.user().as_str(),
             opened_at: self.opened_at,
             touched_at,
             transport: self.transport,
@@ -502,7 +497,7 @@ pub(crate) async fn discard(
     conn: &mut Conn,
     version: VersionId,
     ticket: &Word,
-    actor: &str,
+    actor: &Actor,
     now: HouseTime,
 ) -> Result<(), Error> {
     if !versions::shred_unfinished(conn, version).await? {
@@ -511,5 +506,5 @@ pub(crate) async fn discard(
     let used: Vec<ObjectId> = versions::extents(conn, version).await?.iter().map(|extent| extent.id).collect();
     extents::release(conn, version, &used, now).await?;
     let subject = Subject { actor, ticket: Some(ticket), id: Some(*version.as_bytes()) };
-    Ok(audit::write(conn, "version.discarded", subject, &json!({})).await?)
+    Ok(audit::write(conn, Kind::VersionDiscarded, subject, &json!({})).await?)
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::progress::{Progress, is_resume_point, resume_point};
 use super::publish::discard;
 use crate::audit::{self, Subject};
+use crate::audit::{Actor, Kind};
 use crate::content::Content;
 use crate::content::whole::recorded_extents;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
@@ -62,9 +63,9 @@ pub(crate) async fn repair(
             for object in lost {
                 versions::release_extent(tx.conn(), id, *object, now).await?;
             }
-            let subject = Subject { actor: "server", ticket: Some(ticket), id: Some(*id.as_bytes()) };
+            let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(*id.as_bytes()) };
             let detail = json!({ "resumable_at": short.at, "before": version.resumable_at });
-            audit::write(tx.conn(), "version.shortened", subject, &detail).await?;
+            audit::write(tx.conn(), Kind::VersionShortened, subject, &detail).await?;
             Repair::Shortened
         }
         Err(error @ (Error::Vault(_) | Error::Operator(_) | Error::Refused(_))) => {
@@ -74,7 +75,7 @@ pub(crate) async fn repair(
             {
                 entries::set_versions(tx.conn(), &entry.id, entry.current.map(|current| current.id), None).await?;
             }
-            discard(tx.conn(), id, ticket, "server", now).await?;
+            discard(tx.conn(), id, ticket, &Actor::Server, now).await?;
             Repair::Discarded
         }
         Err(error) => return Err(error),

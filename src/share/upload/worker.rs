@@ -23,6 +23,7 @@ use super::lane::Lane;
 use super::publish::{Ledger, Progressed};
 use super::writing::Writing;
 use super::{Copies, Start};
+use crate::audit::Kind;
 use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
@@ -159,7 +160,8 @@ impl Worker {
         };
         metrics::counter!("tacdrop_uploads_ended_total", "how" => ended).increment(1);
         let bytes = self.map.slices().map(|slice| slice.length).sum();
-        self.ledger.jot_end(if self.holds.is_new() { "upload.cut" } else { "upload.unchanged" }, bytes);
+        let kind = if self.holds.is_new() { Kind::UploadCut } else { Kind::UploadUnchanged };
+        self.ledger.jot_end(kind, bytes);
         if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
             tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
         }

@@ -20,6 +20,7 @@ pub(crate) use listing::VirtualListing;
 
 use serde_json::json;
 
+use crate::audit;
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, SharePath, Time};
 use crate::namespace::tree::{Reach, Spot, VIRTUAL, path_of};
@@ -195,7 +196,7 @@ impl VirtualPlace {
             Thing::Version(version) => Download::of_version(view, &self.reach, &version, attributes).await,
             Thing::Text { text, version } => {
                 let bytes = text.into_bytes(view.house().keys.receipts());
-                view.jot("receipt.opened", &self.reach.ticket, *version.id.as_bytes(), json!({}));
+                view.jot(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
                 Ok(Download::of_text(view, &self.reach, bytes, attributes))
             }
             Thing::Signers { line, .. } => Ok(Download::of_text(view, &self.reach, line.into_bytes(), attributes)),

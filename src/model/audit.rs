@@ -1,0 +1,172 @@
+//! What the audit trail can tell of, and who did it. The texts stand in the records and in the chain of the trail
+//! (`docs/audit.md`): a text that has been written once never changes.
+
+use super::Word;
+use super::state::words;
+
+words!(
+    /// What happened. The page `docs/audit.md` says of each kind when it is written, by whom, and what else its row holds.
+    Kind, "kind of event" {
+        /// `tacdrop serve` started.
+        ServerStarted = "server.started",
+        /// `tacdrop serve` ended in order.
+        ServerStopped = "server.stopped",
+        /// Somebody logged in.
+        LoginAccepted = "login.accepted",
+        /// The last session of a login ended.
+        LoginEnded = "login.ended",
+        /// Logins were refused; counted.
+        LoginRefused = "login.refused",
+        /// Requests were refused by a rule; counted.
+        AccessRefused = "access.refused",
+        /// A directory was listed; counted.
+        DirectoryListed = "directory.listed",
+        /// A directory was made.
+        DirectoryMade = "directory.made",
+        /// A directory was removed.
+        DirectoryRemoved = "directory.removed",
+        /// A file was opened for writing.
+        UploadOpened = "upload.opened",
+        /// A second handle was opened on an upload that goes on.
+        UploadJoined = "upload.joined",
+        /// An upload was closed with bytes missing.
+        UploadIncomplete = "upload.incomplete",
+        /// An upload ended without its CLOSE.
+        UploadCut = "upload.cut",
+        /// An upload ended without a change.
+        UploadUnchanged = "upload.unchanged",
+        /// An upload was closed whole.
+        ArtifactAvailable = "artifact.available",
+        /// A version was opened for reading.
+        ArtifactOpened = "artifact.opened",
+        /// Reading a version ended.
+        ArtifactRead = "artifact.read",
+        /// A file was taken out of sight, with all its versions.
+        ArtifactWithdrawn = "artifact.withdrawn",
+        /// A withdrawn file came back.
+        ArtifactRestored = "artifact.restored",
+        /// A file or a directory was renamed or moved.
+        ArtifactRenamed = "artifact.renamed",
+        /// Recovery corrected which versions a file points at.
+        ArtifactCorrected = "artifact.corrected",
+        /// What no path led to was put at the root of its share.
+        EntryReattached = "entry.reattached",
+        /// An unfinished version was given up.
+        VersionDiscarded = "version.discarded",
+        /// What is stored of a version is not what was sealed.
+        VersionDamaged = "version.damaged",
+        /// An unfinished version lost objects and can be continued from further in front.
+        VersionShortened = "version.shortened",
+        /// The key of a version was destroyed.
+        VersionShredded = "version.shredded",
+        /// A receipt was opened.
+        ReceiptOpened = "receipt.opened",
+        /// A notice was handed over.
+        NoticeDelivered = "notice.delivered",
+        /// A notice had nothing left to speak of.
+        NoticeVoid = "notice.void",
+        /// A notice is to be tried again.
+        NoticeRetried = "notice.retried",
+        /// A notice goes to somebody else, or to another address.
+        NoticeReaddressed = "notice.readdressed",
+        /// A notice need not be delivered.
+        NoticeDismissed = "notice.dismissed",
+        /// An organisation was added.
+        OrganisationAdded = "organisation.added",
+        /// An engineer was added.
+        EngineerAdded = "engineer.added",
+        /// An engineer got a key.
+        EngineerKeyAdded = "engineer.key-added",
+        /// An engineer lost a key.
+        EngineerKeyRemoved = "engineer.key-removed",
+        /// An engineer may no longer log in.
+        EngineerDisabled = "engineer.disabled",
+        /// A ticket was opened.
+        TicketOpened = "ticket.opened",
+        /// A ticket got a new token.
+        TicketTokenReplaced = "ticket.token-replaced",
+        /// A ticket went to another engineer.
+        TicketAssigned = "ticket.assigned",
+        /// A ticket was closed.
+        TicketClosed = "ticket.closed",
+        /// A closed ticket was opened again.
+        TicketReopened = "ticket.reopened",
+        /// Recovery corrected the sums of a ticket.
+        TicketRecounted = "ticket.recounted",
+        /// The key encryption key was replaced.
+        KeyRotated = "key.rotated",
+        /// The keys of a share were replaced.
+        ShareKeyRotated = "share-key.rotated",
+        /// Objects that nobody needs were removed.
+        StoreSwept = "store.swept",
+        /// Objects that no row knows were given up.
+        StoreStrays = "store.strays",
+        /// Recovery changed something.
+        StoreRecovered = "store.recovered",
+        /// A backup was taken.
+        BackupTaken = "backup.taken",
+    }
+);
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// The server, of its own accord.
+    Server,
+    /// Whoever uses the command line: the shell account.
+    Operator,
+    /// Who logged in under this name: with a ticket's token, or with an engineer's key.
+    Login(Word),
+    /// Nobody whom the records know.
+    Unknown,
+}
+
+impl Actor {
+    /// The word for it in records and JSON.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Server => "server",
+            Self::Operator => "operator",
+            Self::Login(name) => name.as_str(),
+            Self::Unknown => "-",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The first cells of the table of kinds, without their backticks.
+    fn rows() -> Vec<&'static str> {
+        let page = include_str!("../../docs/audit.md");
+        let table = page.split("\n|---|---|---|\n").nth(1).expect("the page has a table of three columns");
+        let table = table.lines().take_while(|line| line.starts_with('|'));
+        table.map(|line| line.split('|').nth(1).unwrap_or_default().trim().trim_matches('`')).collect()
+    }
+
+    #[test]
+    fn the_page_has_a_row_of_each_kind_and_of_nothing_else() {
+        let (rows, kinds) = (rows(), Kind::ALL.iter().map(|kind| kind.as_str()));
+        let (on_the_page, there) = (BTreeSet::from_iter(rows.iter().copied()), BTreeSet::from_iter(kinds));
+        assert_eq!(rows.len(), on_the_page.len(), "docs/audit.md has a kind twice");
+        let lacking: Vec<_> = there.difference(&on_the_page).collect();
+        assert!(lacking.is_empty(), "docs/audit.md lacks {lacking:?}");
+        let unknown: Vec<_> = on_the_page.difference(&there).collect();
+        assert!(unknown.is_empty(), "nothing writes {unknown:?}, which docs/audit.md has");
+    }
+
+    /// Programs and people split these texts, and print them without quotes.
+    #[test]
+    fn each_kind_is_a_thing_and_what_happened_to_it() {
+        for kind in Kind::ALL {
+            let parts: Vec<_> = kind.as_str().split('.').collect();
+            let is_word =
+                |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            assert!(parts.len() == 2 && parts.iter().all(is_word), "{kind}");
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
+        }
+    }
+}
