@@ -27,6 +27,7 @@ mod matrix;
 mod names;
 mod notices;
 mod orders;
+mod pages;
 mod paths;
 mod pieces;
 mod receipts;

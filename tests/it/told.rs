@@ -102,7 +102,7 @@ fn r24_a_temporary_name_that_stays_is_announced_after_its_time_also_over_kill_9(
 }
 
 #[test]
-fn r23_a_hole_is_told_and_listed_as_one_until_it_is_filled() {
+fn r25_a_hole_is_told_and_listed_as_one_until_it_is_filled() {
     let (house, ticket, key) = House::open();
     let source = random_file(&house.work().join("dump.bin"), 10 * MIB, 1);
     let (from, to) = ((2 * MIB).to_string(), (2 * MIB + 3_880_000).to_string());

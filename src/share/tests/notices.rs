@@ -119,7 +119,7 @@ async fn what_was_held_is_told_in_full_when_it_was_overwritten_and_not_while_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r23_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
+async fn r24_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
     for point in ["publish.before-commit", "publish.after-commit", "rename.before-commit", "rename.after-commit"] {
         let fixture = Fixture::new();
         let shares = fixture.open().await;
@@ -188,7 +188,7 @@ async fn complete(view: &View, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r23_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
+async fn r25_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let view = customer(&shares, "XT-1").await;

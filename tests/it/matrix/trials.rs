@@ -75,7 +75,7 @@ pub(crate) const THEMES: &[Theme] = &[
             ("1 byte", |client, ground| both_ways(client, ground, "size-1", 1)),
             ("300 MiB up", large_up),
             ("300 MiB down", large_down),
-            ("new keys every MiB, both ways", rekeyed),
+            ("new keys every MiB, both ways", r42_rekeyed),
         ],
     },
     Theme {
@@ -485,7 +485,7 @@ fn large_down(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
 }
 
 /// With a server that agrees on new keys after every MiB.
-fn rekeyed(client: &dyn Client, _: &Ground) -> Result<Outcome, String> {
+fn r42_rekeyed(client: &dyn Client, _: &Ground) -> Result<Outcome, String> {
     let ground = Ground::with_settings(&[("LIMITS__REKEY_MIB", "1")]);
     let source = ground.file("rekeyed.bin", 20 * MIB, 62);
     both(client, &ground, &source, "rekeyed.bin")
