@@ -1,4 +1,4 @@
-"""The scenes of `benches/load.rs`, with a client of its own: called as they are, shown in the same table."""
+"""The scenes of `benches/load/main.rs`, with a client of its own: called as they are, shown in the same table."""
 
 import json, os, signal, subprocess
 

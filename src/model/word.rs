@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_what_house_md_says() {
+    fn a_word_begins_with_a_letter_or_digit_and_needs_no_quotes() {
         for good in ["XT-4711", "a", "0_0", &"x".repeat(64)] {
             assert!(good.parse::<Word>().is_ok(), "{good}");
         }

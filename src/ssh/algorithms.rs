@@ -1,4 +1,4 @@
-//! What is agreed on with a client: the profiles `modern` and `legacy` of `doors.md`. Only the door uses it.
+//! What is agreed on with a client: the profiles `modern` and `legacy`. Only the door uses it.
 //!
 //! `modern`: no SHA-1, no CBC, no NIST key exchange, no compression. The two extension names of each kind let russh answer
 //! `server-sig-algs` (RFC 8308) and enforce the strict key exchange that stops the Terrapin attack.

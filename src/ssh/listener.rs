@@ -1,8 +1,8 @@
 //! Takes connections and spreads them over the shards. Only `mod` uses it.
 //!
-//! A shard is one thread with a runtime of its own: connections then need no wake-ups across threads (`performance.md`
-//! measured what they cost). The listener has a thread of its own as well, and no error ever ends it: a server out of
-//! file descriptors waits until it has some.
+//! A shard is one thread with a runtime of its own: connections then need no wake-ups across threads. In a prototype one
+//! upload was a quarter faster so, and took a fifth less CPU. The listener has a thread of its own as well, and no error
+//! ever ends it: a server out of file descriptors waits until it has some.
 
 use std::io;
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@
 //! russh tells a client to go on ("tops it up") as soon as less than half of the window is left, and asks for the next
 //! window then. So half a window passes in each round trip at most: 2 MiB starve a line of 100 ms at 10 MiB/s. On a near
 //! line 32 MiB halve the speed, since OpenSSH's client encrypts as much as it may send ahead of its socket, and moves
-//! that about. `performance.md` has the measurements.
+//! that about. `docs/benchmarks.md` has the measurements (`near-window`, `far-100-*`).
 //!
 //! # The rule
 //! The byte behind what a client had been allowed before it was topped up cannot come sooner than one round trip after

@@ -1,5 +1,5 @@
 //! What the pages say of the sources, and the sources of the pages: each requirement that a test names has its line in
-//! `docs/requirements.md`.
+//! `docs/requirements.md`, and whoever is sent to a page or a source finds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -65,6 +65,57 @@ fn each_requirement_has_a_line_and_a_test_or_says_that_it_has_none() {
     assert!(lacking.is_empty(), "without a test, and docs/requirements.md does not say so: {lacking:?}");
     let proved: Vec<_> = tests.iter().filter(|(number, _)| lines.get(number) == Some(&false)).collect();
     assert!(proved.is_empty(), "docs/requirements.md says that there is no test: {proved:?}");
+}
+
+/// The pages and sources that a text names by their path; of a page the name alone will do. What is a whole literal in
+/// quotation marks is no reference, but a test's example.
+fn paths(text: &str) -> Vec<&str> {
+    let belongs = |c: char| c.is_ascii_alphanumeric() || "_-./*<>{}".contains(c);
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut before = ' ';
+        for word in line.split_inclusive(|c| !belongs(c)) {
+            let path = word.trim_end_matches(|c| !belongs(c)).trim_end_matches('.');
+            let is_literal = before == '"' && word.ends_with('"');
+            before = word.chars().next_back().unwrap_or(' ');
+            let is_page = path.ends_with(".md");
+            let is_source = path.contains('/') && [".rs", ".py", ".sql"].iter().any(|end| path.ends_with(end));
+            if (is_page || is_source) && !is_literal && !path.contains(['*', '<', '{']) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn pages_and_sources_that_are_named_are_there() {
+    let pages = ["docs", "tests", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
+    let mut sent = texts(&pages, &["md"]);
+    sent.extend(texts(&["src", "tests/it", "benches"], &["rs", "py"]));
+    sent.extend(texts(&["config"], &["toml"]));
+    // This file names pages that are not there, to show that they are found.
+    sent.retain(|(file, _)| file != "tests/it/pages.rs");
+    let (root, mut seen, mut lacking) = (repository(), 0, Vec::new());
+    for (file, text) in &sent {
+        let here = root.join(file);
+        for path in paths(text) {
+            seen += 1;
+            let from = [&root, &root.join("src"), &root.join("benches"), here.parent().unwrap()];
+            if !from.iter().any(|place| place.join(path).is_file()) {
+                lacking.push(format!("{file}: {path}"));
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} references were found");
+    assert!(lacking.is_empty(), "these are not there:\n{}", lacking.join("\n"));
+}
+
+#[test]
+fn references_are_found_where_they_are() {
+    let text =
+        "see `docs/a.md` (b.md), [c](../c.md).\nof(\"d.md\") share/e.rs f.rs x/*.rs <name>.md \"see g/h.py\" i.md.";
+    assert_eq!(paths(text), ["docs/a.md", "b.md", "../c.md", "share/e.rs", "g/h.py", "i.md"]);
 }
 
 #[test]
