@@ -144,8 +144,8 @@ fn count(versions: u64) -> String {
 
 fn state(state: VersionState, missing: Option<u8>) -> String {
     match missing {
-        Some(percent) if percent > 0 => format!("{state}, {percent} % missing"),
-        _ => state.to_string(),
+        Some(percent) => format!("{state}, {percent} % missing"),
+        None => state.to_string(),
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_where_something_is() {
         assert_eq!(state(VersionState::Incomplete, Some(37)), "incomplete, 37 % missing");
-        assert_eq!(state(VersionState::Receiving, Some(0)), "receiving");
+        assert_eq!(state(VersionState::Receiving, None), "receiving");
         assert_eq!(state(VersionState::Available, None), "available");
     }
 }

@@ -60,6 +60,13 @@ words!(
     }
 );
 
+impl VersionState {
+    /// Whether an upload can still go on with it.
+    pub const fn is_unfinished(self) -> bool {
+        matches!(self, Self::Receiving | Self::Incomplete)
+    }
+}
+
 words!(
     /// Where an object lies. A version's manifest lies with its extents: in the records only if all of them do.
     ObjectPlace, "place of an object" {

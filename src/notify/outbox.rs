@@ -6,7 +6,9 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::{Algorithm, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, Word};
+use crate::model::{
+    Algorithm, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, Word, missing_percent,
+};
 
 /// The queue of notices. `share` implements it on the records; everything here may be called again after a failure.
 pub trait Outbox: Send + Sync + 'static {
@@ -316,40 +318,15 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Of `length` bytes `there` came. It is unfinished, so at least one per cent is missing; 100 only if nothing came.
+    /// Of `length` bytes `there` came.
     pub fn new(there: u64, length: u64) -> Self {
-        let missing = length.saturating_sub(there);
-        let percent = || u8::try_from(u128::from(missing) * 100 / u128::from(length.max(1))).unwrap_or(99).clamp(1, 99);
-        Self {
-            there,
-            missing: match missing {
-                0 => None,
-                _ if there == 0 => Some(100),
-                _ => Some(percent()),
-            },
-        }
+        Self { there, missing: missing_percent(there, length) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_missing_is_never_rounded_away() {
-        for (there, length, missing) in [
-            (63, 100, Some(37)),
-            (999_999, 1_000_000, Some(1)),
-            (1, 1_000_000, Some(99)),
-            (0, 10, Some(100)),
-            (u64::MAX - 1, u64::MAX, Some(1)),
-            (1, u64::MAX, Some(99)),
-            (10, 10, None),
-            (0, 0, None),
-        ] {
-            assert_eq!(Unfinished::new(there, length), Unfinished { there, missing }, "{there} of {length}");
-        }
-    }
 
     #[test]
     fn a_channel_survives_its_text() {

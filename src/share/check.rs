@@ -353,7 +353,7 @@ impl Check<'_> {
             after = Some(last.id);
             for row in &rows {
                 if let Some(error) = self.content(keys, row.id).await? {
-                    let unfinished = matches!(row.state, VersionState::Receiving | VersionState::Incomplete);
+                    let unfinished = row.state.is_unfinished();
                     let advice =
                         if unfinished { "ask the sender to send the file from its beginning" } else { SEND_AGAIN };
                     self.version("content", row, format!("it cannot be read: {error}"), advice);

@@ -11,6 +11,7 @@ use crate::content::damage::report_damage;
 use crate::content::whole::read_whole;
 use crate::model::{
     Algorithm, ArtifactId, DirectoryId, FileName, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
+    missing_percent,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
@@ -23,7 +24,7 @@ use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::lifecycle::{missing_percent, number_for_people};
+use crate::share::lifecycle::number_for_people;
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;
@@ -39,7 +40,8 @@ pub struct ArtifactLine {
     pub version: u64,
     /// Bytes; of an unfinished one, those that an upload would continue behind.
     pub size: u64,
-    /// Of an unfinished one: how much of what is known to belong to it has not come; 1 to 100 if anything is missing.
+    /// Of an unfinished one: how much of what is known to belong to it has not come, 1 to 100; none if nothing is known
+    /// to be missing.
     pub missing_percent: Option<u8>,
     /// Bytes of it that were never sent: its sender left them out, or made it longer. They are zeros.
     pub zeros: u64,
@@ -112,11 +114,12 @@ impl Shares {
             };
             let number = number_for_people(&mut conn, &row, version).await.map_err(Error::from);
             let Some(number) = or_left_out(number, "the number of an artifact", &row.id)? else { continue };
+            let unfinished = version.state.is_unfinished();
             lines.push(ArtifactLine {
                 id: ArtifactId::from_bytes(row.id).to_string(),
                 path: path.to_string(),
                 version: number,
-                missing_percent: missing_percent(version.state, version.stored, version.length),
+                missing_percent: if unfinished { missing_percent(version.stored, version.length) } else { None },
                 size: if version.sha256.is_some() { version.length } else { version.resumable_at },
                 zeros: version.zeros,
                 sha256: version.sha256.map(hex::encode),

@@ -6,9 +6,10 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
-use crate::model::{DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::audit::{self, Actor, Kind, Subject};
+use crate::model::{
+    DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, Transport, VersionState, Word, missing_percent,
+};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Reach, Spot, way_of};
@@ -65,7 +66,8 @@ pub struct VersionLine {
     pub current: bool,
     /// Bytes; of an unfinished one, those that an upload would continue behind.
     pub size: u64,
-    /// Of an unfinished one: how much of what is known to belong to it has not come; 1 to 100 if anything is missing.
+    /// Of an unfinished one: how much of what is known to belong to it has not come, 1 to 100; none if nothing is known
+    /// to be missing.
     pub missing_percent: Option<u8>,
     /// Bytes of it that were never sent: its sender left them out, or made it longer. They are zeros.
     pub zeros: u64,
@@ -175,7 +177,7 @@ impl Shares {
                     (path, location)
                 }
             };
-            let unfinished = is_unfinished(row.state);
+            let unfinished = row.state.is_unfinished();
             let left = removed_in(&row, &self.0.settings, now);
             lines.push(VersionLine {
                 id: row.artifact.to_string(),
@@ -184,7 +186,7 @@ impl Shares {
                 state: row.state,
                 current: row.current,
                 size: if unfinished { row.resumable_at } else { row.length },
-                missing_percent: missing_percent(row.state, row.stored, row.length),
+                missing_percent: if unfinished { missing_percent(row.stored, row.length) } else { None },
                 zeros: row.zeros,
                 sha256: row.sha256.map(hex::encode),
                 uploaded_by: row.uploaded_by,
@@ -483,28 +485,12 @@ async fn choose_current(conn: &mut Conn, file: &[u8; 16], anew: bool) -> Result<
     Ok(current.map(|row| row.number))
 }
 
-/// How much of an unfinished version is missing, in percent of what is known to belong to it: rounded up, so that what is
-/// incomplete never says 0, and 100 only if nothing came. None if it is not unfinished.
-pub(crate) fn missing_percent(state: VersionState, stored: u64, length: u64) -> Option<u8> {
-    if !is_unfinished(state) {
-        return None;
-    }
-    let missing = u128::from(length.saturating_sub(stored));
-    let percent = (missing * 100).div_ceil(u128::from(length.max(1)));
-    let most = if stored == 0 { 100 } else { 99 };
-    u8::try_from(percent.min(most)).ok()
-}
-
-const fn is_unfinished(state: VersionState) -> bool {
-    matches!(state, VersionState::Receiving | VersionState::Incomplete)
-}
-
 /// How long a version has until its key is destroyed; none if nothing is going to happen to it.
 fn removed_in(row: &HistoryRow, settings: &Settings, now: HouseTime) -> Option<std::time::Duration> {
     let due = match (row.has_key, row.withdrawn) {
         (false, _) => return None,
         (true, Some(since)) => since.plus(settings.withdrawn),
-        (true, None) if is_unfinished(row.state) => row.touched_at.plus(settings.unfinished),
+        (true, None) if row.state.is_unfinished() => row.touched_at.plus(settings.unfinished),
         (true, None) => return None,
     };
     let left = u64::try_from(due.millis().saturating_sub(now.millis())).unwrap_or(0);

@@ -43,7 +43,7 @@ pub(crate) async fn repair(
     let mut tx = house.records.begin().await?;
     let Some(version) = versions::by_id(tx.conn(), id).await? else { return Ok(Repair::Whole) };
     let extents = versions::extents(tx.conn(), id).await?;
-    let unfinished = matches!(version.state, VersionState::Receiving | VersionState::Incomplete);
+    let unfinished = version.state.is_unfinished();
     if !unfinished || !extents.iter().any(|extent| lost.contains(&extent.id)) {
         return Ok(Repair::Whole);
     }
