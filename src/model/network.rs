@@ -1,7 +1,7 @@
 //! Networks that clients may come from, and the last day of something: what an operator writes into the settings.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::model::Time;
@@ -16,6 +16,33 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network of so many bits that an address lies in: `v4` (0 to 32) of an IPv4 address, also of one that came as an
+    /// IPv6 one, or `v6` (0 to 128) of an IPv6 address.
+    pub fn around(address: IpAddr, v4: u32, v6: u32) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let prefix = v4.min(32);
+                let first = masked((u32::from(address).into(), 32), prefix);
+                Self { address: Ipv4Addr::from(u32::try_from(first).unwrap_or(0)).into(), prefix }
+            }
+            IpAddr::V6(address) => {
+                let prefix = v6.min(128);
+                Self { address: Ipv6Addr::from(masked((u128::from(address), 128), prefix)).into(), prefix }
+            }
+        }
+    }
+
+    /// Where a connection comes from, as far as it can tell one subscriber from another: an IPv4 address, or the /64 that a
+    /// subscriber of IPv6 has at least (RFC 6177).
+    pub fn source(address: IpAddr) -> Self {
+        Self::around(address, 32, 64)
+    }
+
+    /// Its first address.
+    pub const fn first(self) -> IpAddr {
+        self.address
+    }
+
     /// Whether an address lies in it. An IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (own, other) = (bits(self.address), bits(address.to_canonical()));
@@ -124,6 +151,8 @@ impl serde::Serialize for LastDay {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -158,6 +187,35 @@ mod tests {
             " 10.0.0.0/8",
         ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subscribers_and_networks_are_found_around_an_address() {
+        for (address, v4, v6, network) in [
+            ("192.0.2.7", 32, 64, "192.0.2.7"),
+            ("::ffff:192.0.2.7", 32, 64, "192.0.2.7"),
+            ("192.0.2.7", 24, 56, "192.0.2.0/24"),
+            ("192.0.2.7", 0, 56, "0.0.0.0/0"),
+            ("192.0.2.7", 99, 56, "192.0.2.7"),
+            ("2001:db8:1:2ff:3:4:5:6", 32, 64, "2001:db8:1:2ff::/64"),
+            ("2001:db8:1:2ff:3:4:5:6", 24, 56, "2001:db8:1:200::/56"),
+            ("2001:db8:1:2ff:3:4:5:6", 24, 0, "::/0"),
+            ("2001:db8:1:2ff:3:4:5:6", 24, 128, "2001:db8:1:2ff:3:4:5:6"),
+        ] {
+            assert_eq!(Network::around(address.parse().unwrap(), v4, v6).to_string(), network, "{address}");
+        }
+        let address = "2001:db8:1:2:3:4:5:6".parse().unwrap();
+        assert_eq!(Network::source(address).first(), "2001:db8:1:2::".parse::<IpAddr>().unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn a_network_around_an_address_holds_it_and_can_be_written(address: IpAddr, v4 in 0u32..40, v6 in 0u32..140) {
+            let network = Network::around(address, v4, v6);
+            prop_assert!(network.contains(address));
+            prop_assert_eq!(network.to_string().parse(), Ok(network));
+            prop_assert_eq!(Network::around(network.first(), v4, v6), network);
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::audit::tally::{Counted, network};
 use crate::audit::{Note, Subject};
 use crate::model::audit::{Actor, Kind};
-use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
+use crate::model::{DirectoryId, Network, Refusal, SharePath, Word, refusal};
 use crate::records::{Conn, people, tickets};
 use crate::repo::Error;
 use crate::share::login::LoginState;
@@ -30,7 +30,7 @@ impl Shares {
         let ticket = known.clone().filter(|_| kind.as_deref() == Some("ticket"));
         let actor = known.map_or(Actor::Unknown, Actor::Login);
         let more = Some(("by", by.to_owned()));
-        let from = network(from);
+        let from = Network::source(from).to_string();
         self.0.trail.count_refusal(Counted { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
     }
 }

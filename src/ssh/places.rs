@@ -7,10 +7,11 @@
 //! while there is room.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::gate::Turned;
+use crate::model::Network;
 
 /// How far somebody has come who has not logged in. Each step costs more than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,29 +186,14 @@ fn less(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
     }
 }
 
-/// An IPv4 address (also one that came as IPv6), or the /64 that an IPv6 address lies in.
+/// An IPv4 address (also one that came as IPv6), or the /64 that an IPv6 address lies in, by its first address.
 pub(super) fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
+    Network::source(address).first()
 }
 
 /// The /24 that an IPv4 address lies in, or the /56 of an IPv6 address, by its first address.
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            Ipv4Addr::new(a, b, c, 0).into()
-        }
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d & 0xff00, 0, 0, 0, 0).into()
-        }
-    }
+    Network::around(address, 24, 56).first()
 }
 
 #[cfg(test)]

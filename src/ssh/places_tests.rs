@@ -7,7 +7,7 @@ const PER_SOURCE: usize = 8;
 
 /// Somebody's address: the host in a network.
 fn ip(network: u8, host: u8) -> IpAddr {
-    Ipv4Addr::new(10, 0, network, host).into()
+    std::net::Ipv4Addr::new(10, 0, network, host).into()
 }
 
 fn places() -> Places {
