@@ -4,6 +4,7 @@
 //! Services stand on this room. Doors never see it.
 
 pub(crate) mod attributes;
+pub(crate) mod blocking;
 pub(crate) mod clock;
 pub(crate) mod data;
 pub(crate) mod error;

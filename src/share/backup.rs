@@ -21,6 +21,7 @@ use crate::audit::{Actor, Kind};
 use crate::model::{ObjectId, ShareId, Time};
 use crate::records::backup::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, people, rotation};
+use crate::repo::blocking::blocking;
 use crate::repo::kek::{sync_above, write_new};
 use crate::repo::{Error, LEGACY_HOST_KEY, Repo};
 use crate::share::{House, Shares, Verification};
@@ -177,9 +178,7 @@ impl Shares {
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
             let (from, to) = (self.0.data.objects(), place.objects());
             let work = move || needed.iter().map(|one| take(&from, &to, one)).collect::<Result<Vec<_>, _>>();
-            let taken =
-                self.0.works.spawn_blocking(work).await.map_err(|_| Error::operator("the backup was given up"))?;
-            for one in taken? {
+            for one in blocking(&self.0.works, "the backup", work).await? {
                 counts.add(one);
             }
             progress(BackupProgress { done: counts.bytes, all: plaintext.max(counts.bytes) });

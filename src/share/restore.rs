@@ -13,6 +13,7 @@ use crate::model::HouseId;
 use crate::records::backup::{self, Needed};
 use crate::records::bond::{Found, RecordsLook};
 use crate::records::{Keyring, Records};
+use crate::repo::blocking::blocking;
 use crate::repo::data::RESTORING;
 use crate::repo::kek::{self, matching, sync_above, write_new};
 use crate::repo::opening::{HOUSE_PURPOSE, related, sealed_house};
@@ -93,9 +94,7 @@ impl BackupPlace {
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
             let (from, to) = (self.objects(), data.objects());
             let work = move || needed.iter().map(|one| take(&from, &to, one)).collect::<Result<Vec<_>, _>>();
-            let taken =
-                tokio::task::spawn_blocking(work).await.map_err(|_| Error::operator("the restore was given up"))?;
-            for one in taken? {
+            for one in blocking(&tokio::runtime::Handle::current(), "the restore", work).await? {
                 counts.add(one);
             }
             progress(BackupProgress { done: counts.bytes, all: plaintext.max(counts.bytes) });

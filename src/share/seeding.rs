@@ -16,9 +16,9 @@ use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
 use crate::repo::Error;
+use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
-use crate::store::StoreError;
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index
 /// come together. Not more: SQLite keeps the pages that a transaction's savepoints may need in a list, and walks all of it
@@ -49,13 +49,12 @@ impl Shares {
         let keys = self.0.keys.share(row.share).await?;
         let prepare = |from: u64| {
             let (keys, to) = (Arc::clone(&keys), (from + AT_ONCE).min(first + count));
-            self.0.works.spawn_blocking(move || prepared(&keys, from..to, length))
+            blocking(&self.0.works, "the sealing", move || prepared(&keys, from..to, length))
         };
         let (mut next, end) = (first, first + count);
         let mut coming = prepare(next);
         while next < end {
-            let files =
-                coming.await.map_err(|_| StoreError::Io(std::io::Error::other("the sealing was given up")))??;
+            let files = coming.await?;
             next += AT_ONCE;
             // Sealed while these are written down.
             coming = prepare(next.min(end));

@@ -11,6 +11,7 @@ use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::shelves;
 use crate::records::versions;
 use crate::repo::Error;
+use crate::repo::blocking::blocking;
 use crate::share::{House, Shares};
 use crate::store::StoreError;
 
@@ -132,10 +133,10 @@ impl Shares {
     async fn bytes_in_store(&self, objects: impl Iterator<Item = (ObjectId, ObjectPlace)>) -> Result<u64, Error> {
         let store = self.0.store.clone();
         let ids: Vec<_> = objects.filter(|(_, place)| *place == ObjectPlace::Store).map(|(id, _)| id).collect();
-        let sum = self.0.works.spawn_blocking(move || {
+        let sum = blocking(&self.0.works, "the reading", move || {
             ids.into_iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + store.length(id)?.unwrap_or(0)))
         });
-        Ok(sum.await.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??)
+        sum.await
     }
 }
 

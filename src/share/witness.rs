@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use crate::audit::tally::{Counted, network};
+use crate::audit::tally::Counted;
 use crate::audit::{Note, Subject};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{DirectoryId, Network, Refusal, SharePath, Word, refusal};

@@ -23,9 +23,9 @@ use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, shelves, versions};
 use crate::repo::Error;
+use crate::repo::blocking::blocking;
 use crate::share::upload::{self, Repair};
 use crate::share::{House, Shares};
-use crate::store::StoreError;
 
 /// Rows that are read at once.
 const PAGE: u32 = 1000;
@@ -81,7 +81,8 @@ pub(crate) async fn recover(house: &Arc<House>) -> Result<Recovered, Error> {
     refuse_empty_store(house).await?;
     let mut recovery = Recovery { house, done: Recovered::default(), told: 0 };
     let store = house.store.clone();
-    recovery.done.unfinished_files = off(house, move || store.sweep_unfinished()).await? as u64;
+    recovery.done.unfinished_files =
+        blocking(&house.works, "the reading", move || store.sweep_unfinished()).await? as u64;
     recovery.versions().await?;
     recovery.pointers().await?;
     recovery.shelves().await?;
@@ -113,7 +114,7 @@ pub(crate) async fn scan(house: &Arc<House>) -> Result<Recovered, Error> {
 /// An empty store under records that need it is a file system that was not mounted: nothing is marked as damaged for that.
 async fn refuse_empty_store(house: &Arc<House>) -> Result<(), Error> {
     let store = house.store.clone();
-    let is_empty = off(house, move || Ok(!store.holds_any()?));
+    let is_empty = blocking(&house.works, "the reading", move || store.holds_any().map(|any| !any));
     if is_empty.await? && shelves::needs_at_least(&mut *house.records.read().await?, ENOUGH_TO_TELL).await? {
         return Err(Error::operator(format!(
             "{} holds none of the encrypted objects that the records speak of; mount their file system or restore them. If \
@@ -122,15 +123,6 @@ async fn refuse_empty_store(house: &Arc<House>) -> Result<(), Error> {
         )));
     }
     Ok(())
-}
-
-/// Runs what waits for the disk where it may.
-async fn off<T: Send + 'static>(
-    house: &House,
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Error> {
-    let done = house.works.spawn_blocking(work).await;
-    Ok(done.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??)
 }
 
 struct Recovery<'a> {
@@ -216,7 +208,7 @@ impl Recovery<'_> {
             }
         }
         let store = self.house.store.clone();
-        let beside = off(self.house, move || store.beside_the_shelves()).await?;
+        let beside = blocking(&self.house.works, "the reading", move || store.beside_the_shelves()).await?;
         self.done.seen.foreign += beside.len() as u64;
         if self.done.seen.foreign > 0 {
             let files = self.done.seen.foreign;

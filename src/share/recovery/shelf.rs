@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::model::{ObjectId, ObjectPlace, VersionId};
 use crate::records::shelves::{self, ShelvedExtent, Stray};
 use crate::repo::Error;
+use crate::repo::blocking::blocking;
 use crate::share::House;
 use crate::store::{Shelf, StoreError};
 use crate::vault::{extent, manifest};
@@ -72,7 +73,7 @@ impl House {
     /// over by the time it is read: [`still_lost`](Self::still_lost) and the statements that write look again.
     pub(crate) async fn compare_shelves(&self, bytes: &Shelves) -> Result<Differences, Error> {
         let (store, all) = (self.store.clone(), bytes.clone());
-        let listed = self.works.spawn_blocking(move || {
+        let listed = blocking(&self.works, "the reading", move || {
             let mut shelf = Shelf::default();
             for first in all {
                 let mut next = store.shelf(first)?;
@@ -81,8 +82,7 @@ impl House {
             }
             Ok::<_, StoreError>(shelf)
         });
-        let listed = listed.await;
-        let shelf = listed.map_err(|_| StoreError::Io(std::io::Error::other("the reading was given up")))??;
+        let shelf = listed.await?;
         // The rows behind the files: an object that was recorded meanwhile is known then.
         let rows = shelves::shelves(&mut *self.records.read().await?, bytes).await?;
         Ok(compare(shelf, rows))

@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::versions::ExtentRow;
 use crate::repo::Error;
+use crate::repo::blocking::given_up;
 use crate::share::House;
 use crate::store::{NewObject, StoreError};
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
@@ -161,7 +162,7 @@ impl EndedExtent {
                 Ok(Err(StoreError::Full)) => return Err(StoreError::Full.into()),
                 // Whatever it is, nothing that was stored before is damaged by it.
                 Ok(Err(error)) => return Err(StoreError::Io(std::io::Error::other(error)).into()),
-                Err(_) => return Err(StoreError::Io(std::io::Error::other("the write was given up")).into()),
+                Err(_) => return Err(given_up("the write")),
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ use crate::records::notices::About;
 use crate::records::versions::{NewVersion, ProgressRow, Publication};
 use crate::records::{Conn, NewArtifact, entries, extents, versions};
 use crate::repo::Error;
+use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
 use crate::share::login::Who;
 use crate::share::rights::{may_change, may_keep};
@@ -316,8 +317,7 @@ impl Ledger {
         if !in_records {
             self.stored_manifests.push(object);
             let (store, bytes) = (house.store.clone(), manifest.clone());
-            let put = house.works.spawn_blocking(move || store.put(object, &bytes));
-            put.await.map_err(|_| StoreError::Io(std::io::Error::other("the write was given up")))??;
+            blocking(&house.works, "the write", move || store.put(object, &bytes)).await?;
         }
         house.points.pass("publish.manifest-stored");
 
