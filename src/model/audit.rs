@@ -122,6 +122,11 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// Whether a name, written in whatever case, would stand in the trail for somebody else than the login.
+    pub fn is_reserved(name: &Word) -> bool {
+        [Self::Server, Self::Operator].iter().any(|other| other.as_str().eq_ignore_ascii_case(name.as_str()))
+    }
+
     /// The word for it in records and JSON.
     pub fn as_str(&self) -> &str {
         match self {
@@ -156,6 +161,22 @@ mod tests {
         assert!(lacking.is_empty(), "docs/audit.md lacks {lacking:?}");
         let unknown: Vec<_> = on_the_page.difference(&there).collect();
         assert!(unknown.is_empty(), "nothing writes {unknown:?}, which docs/audit.md has");
+    }
+
+    #[test]
+    fn no_login_is_called_as_the_server_or_the_operator() {
+        for (name, reserved) in [
+            ("server", true),
+            ("Operator", true),
+            ("SERVER", true),
+            ("server2", false),
+            ("operators", false),
+            ("anna", false),
+        ] {
+            assert_eq!(Actor::is_reserved(&name.parse().unwrap()), reserved, "{name}");
+        }
+        // No name can be the word for nobody.
+        assert!(Actor::Unknown.as_str().parse::<Word>().is_err());
     }
 
     /// Programs and people split these texts, and print them without quotes.

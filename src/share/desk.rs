@@ -391,6 +391,11 @@ impl FreshTicket {
 }
 
 async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {
+    if Actor::is_reserved(name) {
+        return Err(Error::operator(format!(
+            "{name} is what the audit trail calls tacdrop itself; choose another name"
+        )));
+    }
     match people::claim_login_name(conn, name, kind).await {
         Err(RecordsError::Exists) => Err(Error::operator(format!(
             "the name {name} is in use already: organisations, engineers and tickets share one set of names, in which \

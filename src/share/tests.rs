@@ -2,6 +2,7 @@
 
 mod aliases;
 mod audit;
+mod audit_names;
 mod backup;
 mod content_model;
 mod crashes;
