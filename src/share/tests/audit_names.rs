@@ -85,7 +85,7 @@ async fn r66_nobody_is_called_as_the_trail_calls_tacdrop_itself() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
-    let before = shares.verify_audit(None).await.unwrap().entries;
+    let before = shares.audit().verify(None).await.unwrap().entries;
     for name in ["server", "OPERATOR"] {
         let ticket = NewTicket {
             reference: word(name),
@@ -105,5 +105,5 @@ async fn r66_nobody_is_called_as_the_trail_calls_tacdrop_itself() {
             assert!(error.unwrap().to_string().contains("choose another name"), "{name}");
         }
     }
-    assert_eq!(shares.verify_audit(None).await.unwrap().entries, before);
+    assert_eq!(shares.audit().verify(None).await.unwrap().entries, before);
 }
