@@ -430,6 +430,8 @@ mod tests {
 pub(crate) mod tests_only {
     //! What the invariants of the requirements are checked with.
 
+    use sqlx::{Column, ValueRef};
+
     use super::*;
     use crate::model::{NoticeState, VersionId};
 
@@ -497,6 +499,50 @@ pub(crate) mod tests_only {
         let statement = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS n FROM {table}"));
         let row = sqlx::query(statement).fetch_one(conn).await?;
         Ok(usize::try_from(row.try_get::<i64, _>("n")?).unwrap_or(usize::MAX))
+    }
+
+    /// What a column of a row holds.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum Cell {
+        Null,
+        Integer(i64),
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    /// A table with all its rows, in the order in which they were written.
+    pub(crate) struct Table {
+        pub(crate) name: String,
+        pub(crate) rows: Vec<Vec<(String, Cell)>>,
+    }
+
+    /// Every row of every table.
+    pub(crate) async fn everything(conn: &mut Conn) -> Result<Vec<Table>, RecordsError> {
+        let names = sqlx::query(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name",
+        );
+        let mut tables = Vec::new();
+        for row in names.fetch_all(&mut *conn).await? {
+            let name: String = row.try_get("name")?;
+            let all = sqlx::AssertSqlSafe(format!("SELECT * FROM {name} ORDER BY rowid"));
+            let rows = sqlx::query(all).fetch_all(&mut *conn).await?.iter().map(cells).collect::<Result<_, _>>()?;
+            tables.push(Table { name, rows });
+        }
+        Ok(tables)
+    }
+
+    fn cells(row: &SqliteRow) -> Result<Vec<(String, Cell)>, RecordsError> {
+        let cell = |at: usize| {
+            if row.try_get_raw(at)?.is_null() {
+                return Ok(Cell::Null);
+            }
+            // What a value is says the value, not its column.
+            if let Ok(number) = row.try_get(at) {
+                return Ok(Cell::Integer(number));
+            }
+            row.try_get(at).map(Cell::Text).or_else(|_| row.try_get(at).map(Cell::Bytes))
+        };
+        row.columns().iter().map(|column| Ok((column.name().to_owned(), cell(column.ordinal())?))).collect()
     }
 
     /// Carries out any statement: tests damage rows with it.

@@ -253,13 +253,14 @@ pub struct Publication<'a> {
     pub at: Time,
 }
 
-/// Makes an unfinished version available. False if it is none any more.
+/// Makes an unfinished version available. False if it is none any more. What was written down of its progress goes: it
+/// becomes the same as one that was never seen unfinished.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<bool, RecordsError> {
     let done = sqlx::query(
-        "UPDATE version SET state = 'available', resumable_at = 0, length = $2, sha256 = $3, manifest_id = $4, \
+        "UPDATE version SET state = 'available', resumable_at = 0, stored = 0, length = $2, sha256 = $3, manifest_id = $4, \
          manifest_hash = $5, progress = $6, received_at = $7, zeros = $8 WHERE id = $1 \
          AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
     )

@@ -1,5 +1,7 @@
 //! Named points at which tests look at a data directory as a crash would leave it. Outside of tests they are nothing.
 
+use std::time::Duration;
+
 /// Every point there is; a test proves that each is passed.
 #[cfg(test)]
 pub(crate) const ALL: &[&str] = &[
@@ -59,6 +61,15 @@ type Hook = Box<dyn FnMut(&'static str) + Send>;
 pub(crate) struct Points {
     #[cfg(test)]
     hook: std::sync::Mutex<Option<Hook>>,
+    /// Whether new files go the long way even where one statement would do.
+    #[cfg(test)]
+    long_way: std::sync::atomic::AtomicBool,
+    /// Whether rows may be owed for as long as an upload takes.
+    #[cfg(test)]
+    patient: std::sync::atomic::AtomicBool,
+    /// How many new files were recorded in one statement.
+    #[cfg(test)]
+    at_once: std::sync::atomic::AtomicUsize,
 }
 
 impl Points {
@@ -73,6 +84,54 @@ impl Points {
                 hook(_name);
             }
         }
+    }
+
+    /// Whether a new file may be recorded in one statement. A test forbids it, to see that the long way leaves the same.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests forbid it"))]
+    #[inline]
+    pub(crate) fn may_add_at_once(&self) -> bool {
+        #[cfg(test)]
+        let long_way = self.long_way.load(std::sync::atomic::Ordering::SeqCst);
+        #[cfg(not(test))]
+        let long_way = false;
+        !long_way
+    }
+
+    /// Says that a new file was recorded in one statement.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count them"))]
+    #[inline]
+    pub(crate) fn added_at_once(&self) {
+        #[cfg(test)]
+        self.at_once.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// How long rows may be owed: as long as `usual`. In a test that compares both ways longer, however busy the machine is.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests say otherwise"))]
+    #[inline]
+    pub(crate) fn may_owe(&self, usual: Duration) -> Duration {
+        #[cfg(test)]
+        if self.patient.load(std::sync::atomic::Ordering::SeqCst) {
+            return Duration::from_secs(3600);
+        }
+        usual
+    }
+
+    /// Lets nothing be written down before the CLOSE from now on.
+    #[cfg(test)]
+    pub(crate) fn be_patient(&self) {
+        self.patient.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Sends all new files the long way from now on.
+    #[cfg(test)]
+    pub(crate) fn forbid_at_once(&self) {
+        self.long_way.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// How many new files were recorded in one statement.
+    #[cfg(test)]
+    pub(crate) fn count_at_once(&self) -> usize {
+        self.at_once.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// Calls `hook` at every point from now on, on the thread that reaches it.

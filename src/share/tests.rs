@@ -30,6 +30,7 @@ mod rotation;
 mod scattered;
 mod seeding;
 mod tree_model;
+mod two_ways;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

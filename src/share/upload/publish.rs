@@ -405,7 +405,8 @@ impl Ledger {
             && extent.rows == Rows::None
             && self.zeros == 0;
         let Who::Ticket { generation: token_generation, .. } = self.login.0.who else { return Ok(false) };
-        if !is_new || self.from_support || house.settings.temporary_names.matches(&name) {
+        let may_go = house.points.may_add_at_once();
+        if !may_go || !is_new || self.from_support || house.settings.temporary_names.matches(&name) {
             return Ok(false);
         }
         let (mode, modified) = lane.wished_attributes();
@@ -442,7 +443,11 @@ impl Ledger {
             event: &event,
         };
         house.points.pass("publish.before-commit");
-        Ok(house.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?)
+        let is_done = house.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?;
+        if is_done {
+            house.points.added_at_once();
+        }
+        Ok(is_done)
     }
 
     /// The row of its version.

@@ -242,7 +242,7 @@ impl Worker {
     }
 
     fn most_owed(&self) -> Duration {
-        OWED.min(self.house.settings.checkpoint)
+        self.house.points.may_owe(OWED.min(self.house.settings.checkpoint))
     }
 
     /// How long what is small may wait: longer where each writing down is a long map.
