@@ -5,12 +5,13 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, CheckpointRow};
 use super::bond::{self, Found};
-use super::{Conn, RecordsError, bytes_as, open_copy, open_sqlite};
+use super::readable::name;
+use super::{Conn, RecordsError, bytes_as, open_copy, open_sqlite, signed};
 use crate::model::{ShareId, Time};
 
 /// The keyring's database. Cheap to clone.
@@ -334,33 +335,37 @@ impl Keyring {
     }
 }
 
-/// Keys that are wrapped under an older KEK than `newest`, at most `most`.
+/// A wrapped key; or of one whose row cannot be read, the name of the row and why.
+pub type Outdated = Result<(KeyOf, WrappedRow), (String, RecordsError)>;
+
+/// Keys that are wrapped under an older KEK than `newest`, at most `most`, without the first `left_out` of them.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn outdated(conn: &mut Conn, newest: u32, most: u32) -> Result<Vec<(KeyOf, WrappedRow)>, RecordsError> {
+pub async fn outdated(conn: &mut Conn, newest: u32, left_out: u64, most: u32) -> Result<Vec<Outdated>, RecordsError> {
     let rows = sqlx::query(
         "SELECT share_id, NULL AS purpose, generation, kek_generation, wrapped FROM share_key WHERE kek_generation < $1 \
-         UNION ALL SELECT NULL, purpose, 0, kek_generation, wrapped FROM server_key WHERE kek_generation < $1 LIMIT $2",
+         UNION ALL SELECT NULL, purpose, 0, kek_generation, wrapped FROM server_key WHERE kek_generation < $1 \
+         LIMIT $2 OFFSET $3",
     )
     .bind(i64::from(newest))
     .bind(i64::from(most))
+    .bind(signed(left_out))
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let of = match row.try_get::<Option<String>, _>("purpose")? {
-                Some(purpose) => KeyOf::Server(purpose),
-                None => KeyOf::Share(bytes_as(row, "share_key", "share_id")?),
-            };
-            let row = WrappedRow {
-                generation: generation(row.try_get("generation")?)?,
-                kek_generation: generation(row.try_get("kek_generation")?)?,
-                wrapped: row.try_get("wrapped")?,
-            };
-            Ok((of, row))
-        })
-        .collect()
+    let read = |row: &SqliteRow| {
+        let of = match row.try_get::<Option<String>, _>("purpose")? {
+            Some(purpose) => KeyOf::Server(purpose),
+            None => KeyOf::Share(bytes_as(row, "share_key", "share_id")?),
+        };
+        let row = WrappedRow {
+            generation: generation(row.try_get("generation")?)?,
+            kek_generation: generation(row.try_get("kek_generation")?)?,
+            wrapped: row.try_get("wrapped")?,
+        };
+        Ok((of, row))
+    };
+    Ok(rows.iter().map(|row| read(row).map_err(|error| (name(row, 0), error))).collect())
 }
 
 /// Replaces what a key is wrapped in.

@@ -24,6 +24,8 @@ use crate::vault::{Kek, WrappedKey};
 
 /// Keys that are wrapped anew in one transaction of the keyring.
 const KEYS_AT_ONCE: u32 = 500;
+/// Keys that could not be wrapped anew and are named at most; the others are counted.
+const NAMED: usize = 20;
 /// Rows of a share that are read at once: some megabytes. Each reading sorts all rows of the share, so they are few.
 const ROWS_AT_ONCE: u32 = 25_000;
 /// The fact that says which generation of the KEK the audit trail has told of.
@@ -240,7 +242,10 @@ impl Shares {
             cabinet.load_keks().await?;
         }
         let (generation, _) = cabinet.newest_kek()?;
-        let keys = self.rewrap_keys(generation, &mut progress).await?;
+        let (keys, left) = self.rewrap_keys(generation, &mut progress).await?;
+        if !left.is_empty() {
+            return Err(left.into_error(keys, path));
+        }
 
         // Told once, however often it is cut from here on.
         let mut tx = self.0.records.begin().await?;
@@ -308,49 +313,72 @@ impl Shares {
         }
     }
 
-    /// Wraps everything that is still wrapped under an older KEK.
-    async fn rewrap_keys(&self, generation: u32, progress: &mut impl FnMut(u64, u64)) -> Result<u64, Error> {
+    /// Wraps everything that is still wrapped under an older KEK: how much was done, and what was left.
+    async fn rewrap_keys(
+        &self,
+        generation: u32,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<(u64, LeftBehind), Error> {
         let (cabinet, keyring) = (&self.0.keys, self.0.keys.keyring());
         let counts = keyring.counts().await?;
         let all: u64 = counts.iter().filter(|(g, ..)| *g < generation).map(|(_, shares, server)| shares + server).sum();
-        let missing = |generation| Error::operator(format!("generation {generation} of the KEK is not at hand"));
         let (_, new) = cabinet.newest_kek()?;
-        let mut done = 0;
+        let (mut done, mut left) = (0, LeftBehind::default());
         progress(0, all);
         loop {
             let mut tx = keyring.begin().await?;
-            let rows = keyring::outdated(tx.conn(), generation, KEYS_AT_ONCE).await?;
+            let rows = keyring::outdated(tx.conn(), generation, left.count, KEYS_AT_ONCE).await?;
             if rows.is_empty() {
-                return Ok(done);
+                return Ok((done, left));
             }
-            for (of, row) in &rows {
-                let Some(old) = cabinet.kek_at_hand(row.kek_generation) else {
-                    return Err(missing(row.kek_generation));
-                };
-                let wrapped = match of {
-                    KeyOf::Share(share) => {
-                        let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
-                        let key = old
-                            .unwrap_share_key(row.kek_generation, *share, &wrapped)
-                            .map_err(|error| does_not_open(&format!("the key of share {share}"), error))?;
-                        new.wrap_share_key(generation, *share, &key)?.as_bytes().to_vec()
-                    }
-                    KeyOf::Server(purpose) => {
-                        let secret = old
-                            .unwrap_secret(row.kek_generation, purpose, &row.wrapped)
-                            .map_err(|error| does_not_open(&format!("the server's key '{purpose}'"), error))?;
-                        new.wrap_secret(generation, purpose, &secret)?
+            for row in rows {
+                let (of, row) = match row {
+                    Ok(row) => row,
+                    Err((name, error)) => {
+                        left.add(&format!("the row {name}"), &error);
+                        continue;
                     }
                 };
-                let new = WrappedRow { generation: row.generation, kek_generation: generation, wrapped };
-                keyring::rewrap(tx.conn(), of, &new).await?;
+                let old = cabinet.kek_at_hand(row.kek_generation);
+                let wrapped = match (old, &of) {
+                    (None, _) => Err(Error::operator(format!(
+                        "generation {} of the KEK, which wraps it, is not at hand",
+                        row.kek_generation
+                    ))),
+                    (Some(old), KeyOf::Share(share)) => WrappedKey::try_from(&row.wrapped[..])
+                        .and_then(|wrapped| old.unwrap_share_key(row.kek_generation, *share, &wrapped))
+                        .and_then(|key| Ok(new.wrap_share_key(generation, *share, &key)?.as_bytes().to_vec()))
+                        .map_err(Error::from),
+                    (Some(old), KeyOf::Server(purpose)) => old
+                        .unwrap_secret(row.kek_generation, purpose, &row.wrapped)
+                        .and_then(|secret| new.wrap_secret(generation, purpose, &secret))
+                        .map_err(Error::from),
+                };
+                match wrapped {
+                    Ok(wrapped) => {
+                        let new = WrappedRow { generation: row.generation, kek_generation: generation, wrapped };
+                        keyring::rewrap(tx.conn(), &of, &new).await?;
+                        done += 1;
+                    }
+                    Err(error) => left.add(&self.name_of_key(&of).await?, &error),
+                }
             }
             self.0.points.pass("rotate-kek.before-commit");
             tx.commit().await?;
             self.0.points.pass("rotate-kek.after-commit");
-            done += rows.len() as u64;
-            progress(done, all.max(done));
+            progress(done + left.count, all.max(done + left.count));
         }
+    }
+
+    /// A key of the keyring, as an operator knows it.
+    async fn name_of_key(&self, of: &KeyOf) -> Result<String, Error> {
+        Ok(match of {
+            KeyOf::Server(purpose) => format!("the server's key '{purpose}'"),
+            KeyOf::Share(share) => match tickets::by_share(&mut *self.0.records.read().await?, *share).await {
+                Ok(Some(ticket)) => format!("the key of {}'s share", ticket.reference),
+                _ => format!("the key of share {share}"),
+            },
+        })
     }
 
     /// Replaces the key of a ticket's share: every file key is wrapped anew and every name sealed anew, in one transaction.
@@ -409,6 +437,41 @@ impl Shares {
         cabinet.keyring().delete_share_keys(share, rotated.generation).await?;
         points.pass("rotate-share.old-deleted");
         Ok(rotated)
+    }
+}
+
+/// Keys that a rotation of the KEK could not wrap anew.
+#[derive(Default)]
+struct LeftBehind {
+    count: u64,
+    /// What and why, of the first [`NAMED`].
+    named: Vec<String>,
+}
+
+impl LeftBehind {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn add(&mut self, what: &str, why: &dyn std::fmt::Display) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(format!("{what} ({why})"));
+        }
+    }
+
+    /// Both KEKs stay where they are: what is wrapped under the older one might be read again when it is restored.
+    fn into_error(self, done: u64, path: &Path) -> Error {
+        let more = self.count.saturating_sub(self.named.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Error::operator(format!(
+            "{done} keys were wrapped anew, but {} could not be: {}{more}. Until these are restored (keyring.sqlite from its \
+             backup), the new KEK stays in {} and the older one in {}, and both are needed; then run 'tacdrop key rotate' again",
+            self.count,
+            self.named.join(", "),
+            kek::next(path).display(),
+            path.display(),
+        ))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::records::survey::tests_only;
 
 /// A copy of a data directory, as a kill would leave it.
 pub(super) fn copy_of(directory: &Path) -> TempDir {
@@ -398,4 +399,65 @@ async fn a_large_share_is_rotated_in_seconds() {
     let done = shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     eprintln!("{} names and {} file keys: {:?}", done.names, done.versions, began.elapsed());
     assert_eq!((done.names, done.versions), (NAMES + 1, NAMES));
+}
+
+/// A key that does not open stops no other one. It is named, until it is restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapped_anew() {
+    // Of another length, and of the right one.
+    const DAMAGE: [&str; 2] = [
+        "UPDATE share_key SET wrapped = CAST(wrapped || x'00' AS BLOB) WHERE rowid = 2",
+        "UPDATE share_key SET wrapped = CAST(substr(wrapped, 2) || substr(wrapped, 1, 1) AS BLOB) WHERE rowid = 2",
+    ];
+    const RESTORE: [&str; 2] = [
+        "UPDATE share_key SET wrapped = substr(wrapped, 1, length(wrapped) - 1) WHERE rowid = 2",
+        "UPDATE share_key SET wrapped = CAST(substr(wrapped, -1) || substr(wrapped, 1, length(wrapped) - 1) AS BLOB) \
+         WHERE rowid = 2",
+    ];
+    for (damage, restore) in DAMAGE.into_iter().zip(RESTORE) {
+        let fixture = Fixture::new();
+        let shares = fixture.open().await;
+        for (ticket, content) in [("XT-1", "one"), ("XT-2", "two"), ("XT-3", "three")] {
+            put(&customer(&shares, ticket).await, "a", content.as_bytes()).await;
+        }
+        let execute = async |shares: &Shares, statement| {
+            let mut tx = shares.0.keys.keyring().begin().await.unwrap();
+            assert_eq!(tests_only::execute(tx.conn(), statement).await.unwrap(), 1);
+            tx.commit().await.unwrap();
+        };
+        execute(&shares, damage).await;
+        let mut heard = (0, 0);
+        let failure = shares.rotate_kek(None, |done, all| heard = (done, all)).await.unwrap_err().to_string();
+        assert_eq!(heard, (7, 7));
+        // Two shares' keys and the four of the server.
+        assert!(
+            failure.starts_with("6 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
+            "{failure}"
+        );
+        assert_eq!(shares.0.keys.keyring().counts().await.unwrap(), [(1, 1, 0), (2, 2, 4)]);
+        shares.close().await;
+        drop(shares);
+
+        // Both KEKs are there: the others work after a start, and what was left is said again.
+        let shares = fixture.open().await;
+        for (ticket, content) in [("XT-1", "one"), ("XT-3", "three")] {
+            let token = shares.new_token(&word(ticket)).await.unwrap();
+            let view = shares.view(&shares.login_by_token(ticket, &token, FROM).await.unwrap().unwrap());
+            assert_eq!(get(&view, "a").await.unwrap(), content.as_bytes());
+        }
+        let failure = shares.rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
+        assert!(
+            failure.starts_with("0 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
+            "{failure}"
+        );
+        execute(&shares, restore).await;
+        let done = shares.rotate_kek(None, |_, _| ()).await.unwrap();
+        assert_eq!((done.generation, done.continued, done.keys), (2, true, 1));
+        assert!(!shares.data().keys().join("kek.next").exists());
+        assert_eq!(
+            shares.rotate_kek(None, |_, _| ()).await.unwrap().generation,
+            3,
+            "nothing stands in the way any more"
+        );
+    }
 }
