@@ -119,6 +119,14 @@ async fn r17_receipt_checksum_and_record_agree() {
             ["a b.txt.receipt", "a b.txt.sha256", "back\\slash.receipt", "back\\slash.sha256", "empty"]
         );
     }
+    // A name that could be another file's alias stands in the location by its own one.
+    put(&view, "logs/a~0123456789ab.txt", b"x").await;
+    let lines = shares.artifacts(&word("XT-1"), &address).await.unwrap();
+    let line = lines.iter().find(|line| line.path == "logs/a~0123456789ab.txt").unwrap();
+    let shaped = text(&view, ".receipts/logs/a~0123456789ab.txt.receipt").await;
+    assert!(shaped.contains("\nPath: logs/a~0123456789ab.txt\n"), "{shaped}");
+    assert!(shaped.contains(&format!("\nLocation: {}\n", line.location)), "{shaped}");
+    assert!(!line.location.ends_with("/a~0123456789ab.txt"), "{}", line.location);
     shares.close().await;
     drop((view, support, shares));
     let shares = fixture.open().await;

@@ -6,10 +6,10 @@ use super::{
     CHECKSUM, DIRECTORY_MODE, RECEIPT, SIGNERS, Text, Texts, Tree, address, described, file_attributes, received,
     texts_at,
 };
-use crate::model::{DirectoryId, FileName, Refusal, SharePath, Word};
+use crate::model::{DirectoryId, FileName, Refusal, Word};
 use crate::namespace::PublicAddress;
 use crate::namespace::aliases::Shown;
-use crate::namespace::tree::{Reach, is_from_support, path_of};
+use crate::namespace::tree::{Reach, Way, is_from_support, way_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
 use crate::repo::set_aside::or_left_out;
@@ -99,7 +99,7 @@ impl VirtualListing {
                     None
                 };
                 self.ended = page.ended;
-                let path = path_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
+                let way = way_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
                 let address = address(&mut conn).await?;
                 mirror.after = page.last;
                 for row in rows {
@@ -108,9 +108,9 @@ impl VirtualListing {
                     let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {
-                        mirror.directory(view, &mut conn, &path, &row, (name, shown)).await
+                        mirror.directory(view, &mut conn, &way, &row, (name, shown)).await
                     } else {
-                        mirror.file(&mut conn, &path, &row, (name, shown), &address).await
+                        mirror.file(&mut conn, &way, &row, (name, shown), &address).await
                     };
                     let Some(lines) = or_left_out(lines, "a version of an entry", &row.id)? else { continue };
                     let owner = &self.owner;
@@ -132,7 +132,7 @@ impl Mirror {
         &self,
         view: &View,
         conn: &mut Conn,
-        path: &SharePath,
+        way: &Way,
         row: &EntryRow,
         (name, shown): (FileName, FileName),
     ) -> Result<Vec<(FileName, Attributes)>, Error> {
@@ -148,7 +148,7 @@ impl Mirror {
                 return Ok(Vec::new());
             }
             if let Some((file, _)) = described(&shown)
-                && texts_at(conn, &self.reach, path.join(file).names()).await?.is_some()
+                && texts_at(conn, &self.reach, way.path().join(file).names()).await?.is_some()
             {
                 return Ok(Vec::new());
             }
@@ -159,7 +159,7 @@ impl Mirror {
     async fn file(
         &self,
         conn: &mut Conn,
-        path: &SharePath,
+        way: &Way,
         row: &EntryRow,
         (name, shown): (FileName, FileName),
         address: &PublicAddress,
@@ -169,8 +169,8 @@ impl Mirror {
             let attributes = newest.map(|newest| Attributes::directory(DIRECTORY_MODE, newest.received_at));
             return Ok(attributes.map(|attributes| (shown, attributes)).into_iter().collect());
         }
-        let path = path.join(name);
-        let Some(Texts { receipt, checksum, version }) = Texts::of_file(conn, &self.reach, &path, row, address).await?
+        let way = way.join(name, row.id);
+        let Some(Texts { receipt, checksum, version }) = Texts::of_file(conn, &self.reach, &way, row, address).await?
         else {
             return Ok(Vec::new());
         };

@@ -22,8 +22,8 @@ use serde_json::json;
 
 use crate::audit;
 use crate::digests::Digested;
-use crate::model::{DirectoryId, FileName, Refusal, SharePath, Time};
-use crate::namespace::tree::{Reach, Spot, VIRTUAL, path_of};
+use crate::model::{DirectoryId, FileName, Refusal, Time};
+use crate::namespace::tree::{Reach, Spot, VIRTUAL, Way, way_of};
 use crate::namespace::{PublicAddress, address};
 use crate::records::entries::EntryRow;
 use crate::records::history::{self, Past};
@@ -115,20 +115,20 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// About the current version of the file `row` at `path`.
+    /// About the current version of the file `row`, to which `way` leads.
     async fn of_file(
         conn: &mut Conn,
         reach: &Reach,
-        path: &SharePath,
+        way: &Way,
         row: &EntryRow,
         address: &PublicAddress,
     ) -> Result<Option<Self>, Error> {
-        let (Some(current), Some((_, name))) = (row.current.filter(|_| !row.is_directory), path.split_last()) else {
+        let (Some(current), Some((name, _))) = (row.current.filter(|_| !row.is_directory), way.steps().last()) else {
             return Ok(None);
         };
         let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
         let number = number_for_people(conn, row, &version).await?;
-        let Some(receipt) = Receipt::of(&reach.ticket, path, number, &version, address) else {
+        let Some(receipt) = Receipt::of(&reach.ticket, way, number, &version, address) else {
             return Ok(None);
         };
         let checksum = Text::Checksum(receipt.checksum_line(name));
@@ -266,9 +266,9 @@ async fn texts_at(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<
     };
     let Some(row) = spot.entry.filter(|row| !row.is_directory) else { return Ok(None) };
     // The names as they are recorded: what a client typed may be composed otherwise.
-    let path = path_of(conn, &reach.keys, &row.id).await?;
+    let way = way_of(conn, &reach.keys, &row.id).await?;
     let address = address(conn).await?;
-    Texts::of_file(conn, reach, &path, &row, &address).await
+    Texts::of_file(conn, reach, &way, &row, &address).await
 }
 
 /// The address that receipts name.

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
-use crate::namespace::{PublicAddress, tree};
+use crate::namespace::PublicAddress;
+use crate::namespace::location::openable;
+use crate::namespace::tree::{Way, way_of};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
@@ -81,10 +83,11 @@ impl ReceiptKey {
 }
 
 impl Receipt {
-    /// The receipt of a version of the file at `path`, with its number for people; none if the version is not available.
+    /// The receipt of a version of the file that `way` leads to, with its number for people; none if the version is not
+    /// available.
     pub(super) fn of(
         ticket: &Word,
-        path: &SharePath,
+        way: &Way,
         number: u64,
         version: &VersionRow,
         address: &PublicAddress,
@@ -94,13 +97,13 @@ impl Receipt {
         }
         Some(Self {
             ticket: ticket.to_string(),
-            path: path.url_encoded(),
+            path: way.path().url_encoded(),
             version: number,
             size: version.length,
             sha256: hex::encode(version.sha256?),
             received_at: version.received_at?,
             uploaded_by: version.uploaded_by.clone(),
-            location: address.location(ticket, path),
+            location: address.location(ticket, &openable(way)),
             server: address.authority(),
             transport: version.transport,
         })
@@ -173,9 +176,9 @@ impl Shares {
         let row = spot.entry.as_ref().ok_or_else(missing)?;
         let current = row.current.ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
-        let path = tree::path_of(&mut conn, &spot.reach.keys, &row.id).await?;
+        let way = way_of(&mut conn, &spot.reach.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
-        let receipt = Receipt::of(ticket, &path, number, &version, address).ok_or_else(missing)?;
+        let receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
         let text = receipt.signed(self.0.keys.receipts());
         Ok(SignedReceipt { receipt, text })
     }
