@@ -35,6 +35,14 @@ pub(crate) enum Command {
     },
     /// List all engineers with their keys
     List,
+    /// Change where an engineer's notices go; those that did not arrive are sent there at once
+    Set {
+        /// The login name
+        id: Word,
+        /// Where notices go from now on
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        email: String,
+    },
     /// Add or remove a key
     #[command(subcommand)]
     Key(KeyCommand),
@@ -100,6 +108,18 @@ impl Command {
                         if row.disabled { "disabled" } else { "active" }.to_owned(),
                         row.keys.join(" "),
                     ]
+                })
+            }
+            Self::Set { id, email } => {
+                let moved = shares.set_email(&id, &email).await?;
+                let changed = line(shares, &id).await?;
+                desk.output.answer(&changed, || {
+                    let waiting = match moved {
+                        0 => String::new(),
+                        1 => ", also 1 that was not delivered yet".to_owned(),
+                        more => format!(", also {more} that were not delivered yet"),
+                    };
+                    format!("Notices for engineer {id} go to {email} from now on{waiting}.")
                 })
             }
             Self::Key(KeyCommand::Add { id, file }) => {

@@ -278,6 +278,7 @@ mod tests {
             "tacdrop organisation list --json --data d",
             "tacdrop engineer add anna --email a@example.org --name Anna --language de --key a --key b",
             "tacdrop engineer list",
+            "tacdrop engineer set anna --email b@example.org",
             "tacdrop engineer key add anna file",
             "tacdrop engineer key remove anna SHA256:abc",
             "tacdrop engineer disable anna",

@@ -80,6 +80,7 @@ words!(
         /// An engineer lost a key.
         EngineerKeyRemoved = "engineer.key-removed",
         /// An engineer may no longer log in.
+        EngineerChanged = "engineer.changed",
         EngineerDisabled = "engineer.disabled",
         /// A ticket was opened.
         TicketOpened = "ticket.opened",

@@ -7,11 +7,10 @@ use super::Notices;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{NoticeId, NoticeState, Time, Word};
-use crate::notify::is_address;
-use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
+use crate::records::{Conn, resent};
 use crate::repo::Error;
-use crate::repo::tickets::check_enabled;
+use crate::repo::tickets::{check_address, check_enabled};
 
 /// What was done about a notice, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -53,7 +52,7 @@ impl Notices {
         let now = Time::now();
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
-            notices::retry(tx.conn(), row.id, now).await?;
+            resent::retry(tx.conn(), row.id, now).await?;
             note(tx.conn(), Kind::NoticeRetried, row, json!({})).await?;
             changes.push(change(row, NoticeState::Pending));
         }
@@ -70,20 +69,18 @@ impl Notices {
         let row = undelivered(tx.conn(), id).await?;
         // The trail says who gets it, and not an address: that is a person's.
         let detail = match to {
-            NewAddress::Mail(address) if !is_address(address) => {
-                return Err(Error::operator("that is no mail address; one is written name@domain"));
-            }
             NewAddress::Mail(address) => {
-                notices::readdress(tx.conn(), id, &row.recipient, Some(address)).await?;
+                check_address(address)?;
+                resent::readdress(tx.conn(), id, &row.recipient, Some(address)).await?;
                 json!({ "engineer": row.recipient.as_str(), "other_address": true })
             }
             NewAddress::Engineer(engineer) => {
                 check_enabled(tx.conn(), engineer).await?;
-                notices::readdress(tx.conn(), id, engineer, None).await?;
+                resent::readdress(tx.conn(), id, engineer, None).await?;
                 json!({ "engineer": engineer.as_str(), "other_address": false })
             }
         };
-        notices::retry(tx.conn(), id, Time::now()).await?;
+        resent::retry(tx.conn(), id, Time::now()).await?;
         note(tx.conn(), Kind::NoticeReaddressed, &row, detail).await?;
         tx.commit().await?;
         Ok(change(&row, NoticeState::Pending))
@@ -96,7 +93,7 @@ impl Notices {
     pub async fn dismiss(&self, id: NoticeId) -> Result<NoticeChange, Error> {
         let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
-        notices::dismiss(tx.conn(), id).await?;
+        resent::dismiss(tx.conn(), id).await?;
         note(tx.conn(), Kind::NoticeDismissed, &row, json!({})).await?;
         tx.commit().await?;
         Ok(change(&row, NoticeState::Dismissed))

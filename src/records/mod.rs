@@ -28,6 +28,7 @@ mod once;
 pub mod people;
 pub mod readable;
 mod readers;
+pub mod resent;
 pub mod rotation;
 pub mod shape;
 pub mod shelves;

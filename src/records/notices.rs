@@ -356,26 +356,6 @@ pub async fn unwritable(conn: &mut Conn, row: &NoticeRow, error: &str) -> Result
     Ok(())
 }
 
-/// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may have come (but not what was
-/// dismissed), as if it had never been tried.
-///
-/// # Errors
-/// If the database fails.
-pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE notice SET recipient = $2, address = NULL, attempts = 0, lost_answers = 0, ending = NULL, \
-         next_attempt_at = CASE WHEN state = 'settling' THEN next_attempt_at ELSE $3 END, \
-         state = CASE WHEN state = 'settling' THEN state ELSE 'pending' END \
-         WHERE ticket = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed'",
-    )
-    .bind(ticket.as_str())
-    .bind(recipient.as_str())
-    .bind(now.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// One notice.
 ///
 /// # Errors
@@ -394,56 +374,6 @@ pub async fn ended_undelivered(conn: &mut Conn) -> Result<Vec<NoticeRow>, Record
         "WHERE state = 'failed' AND COALESCE(ending, '') <> 'dismissed' ORDER BY created_at, notice.id"
     ));
     Ok(readable("notice", &rows.fetch_all(conn).await?, notice))
-}
-
-/// Has a notice tried again at once, as if it had never been tried.
-///
-/// # Errors
-/// If the database fails.
-pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
-         WHERE id = $1 AND state <> 'delivered'",
-    )
-    .bind(&id.as_bytes()[..])
-    .bind(now.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Gives a notice another recipient, or another address for the one that it has.
-///
-/// # Errors
-/// If the database fails.
-pub async fn readdress(
-    conn: &mut Conn,
-    id: NoticeId,
-    recipient: &Word,
-    address: Option<&str>,
-) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'")
-        .bind(&id.as_bytes()[..])
-        .bind(recipient.as_str())
-        .bind(address)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Ends a notice that need not be delivered any more.
-///
-/// # Errors
-/// If the database fails.
-pub async fn dismiss(conn: &mut Conn, id: NoticeId) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE notice SET state = 'failed', ending = 'dismissed', next_attempt_at = NULL \
-         WHERE id = $1 AND state <> 'delivered'",
-    )
-    .bind(&id.as_bytes()[..])
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// The wall clock went back by `by`: everything that waits keeps its distance from now.

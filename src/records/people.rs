@@ -142,6 +142,15 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
     if only.is_some() { all_of(&rows, read) } else { Ok(readable("engineer", &rows, read)) }
 }
 
+/// Gives an engineer another mail address.
+///
+/// # Errors
+/// If the database fails.
+pub async fn set_email(conn: &mut Conn, id: &Word, email: &str) -> Result<(), RecordsError> {
+    sqlx::query("UPDATE engineer SET email = $2 WHERE id = $1").bind(id.as_str()).bind(email).execute(conn).await?;
+    Ok(())
+}
+
 /// Ends an engineer's logins. Whether there was such an engineer.
 ///
 /// # Errors

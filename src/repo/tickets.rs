@@ -1,6 +1,7 @@
 //! What is asked of tickets and people before something is done for them.
 
 use crate::model::Word;
+use crate::notify::is_address;
 use crate::records::Conn;
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
@@ -37,4 +38,12 @@ pub(crate) async fn check_enabled(conn: &mut Conn, id: &Word) -> Result<(), Erro
         Some(_) => Err(Error::operator(format!("engineer {id} is disabled"))),
         None => Ok(()),
     }
+}
+
+/// That a text is a mail address.
+///
+/// # Errors
+/// A sentence that says that it is none.
+pub(crate) fn check_address(text: &str) -> Result<(), Error> {
+    if is_address(text) { Ok(()) } else { Err(Error::operator("that is no mail address; one is written name@domain")) }
 }

@@ -14,10 +14,10 @@ use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
-use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
+use crate::records::{Conn, RecordsError, entries, people, resent, tickets};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
-use crate::repo::tickets::{check_enabled, existing_engineer, existing_ticket};
+use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
 use crate::share::Shares;
 use crate::share::login::mark_changed;
 use crate::vault;
@@ -146,9 +146,7 @@ impl Shares {
         language: Option<Language>,
         keys: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        if !email.contains('@') || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(Error::operator(format!("{email:?} is no mail address")));
-        }
+        check_address(&email)?;
         let mut tx = self.0.records.begin().await?;
         claim(tx.conn(), &id, "engineer").await?;
         let name = line("name", name.unwrap_or_else(|| id.to_string()))?;
@@ -182,6 +180,27 @@ impl Shares {
             });
         }
         Ok(lines)
+    }
+
+    /// Gives an engineer another mail address. What the engineer was not told at the one before goes to the new one, at once.
+    /// How many notices these are.
+    ///
+    /// # Errors
+    /// If there is no such engineer, the address is none, or is the engineer's already, or the records fail.
+    pub async fn set_email(&self, engineer: &Word, email: &str) -> Result<u64, Error> {
+        check_address(email)?;
+        let mut tx = self.0.records.begin().await?;
+        let row = existing_engineer(tx.conn(), engineer).await?;
+        if row.email == email {
+            return Err(Error::operator(format!("notices for engineer {engineer} go to this address already")));
+        }
+        people::set_email(tx.conn(), engineer, email).await?;
+        let moved = resent::moved(tx.conn(), engineer, Time::now()).await?;
+        // Not the address: that is a person's.
+        let detail = json!({ "engineer": engineer.as_str(), "changed": "email", "notices": moved });
+        note(tx.conn(), Kind::EngineerChanged, None, detail).await?;
+        tx.commit().await?;
+        Ok(moved)
     }
 
     /// Lets an engineer log in with one more key.
@@ -330,7 +349,7 @@ impl Shares {
         check_enabled(tx.conn(), engineer).await?;
         tickets::assign(tx.conn(), reference, engineer).await?;
         mark_changed(tx.conn()).await?;
-        notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
+        resent::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), Kind::TicketAssigned, Some(reference), json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }

@@ -12,6 +12,8 @@ enum Act {
     End(u8, Outcome),
     ReaddressTo(u8),
     Assign(u8),
+    /// One of the engineers gets one of the engineer's addresses.
+    SetEmail(u8, u8),
     Retry,
     Dismiss,
     /// The server stops, and starts again.
@@ -34,6 +36,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Act::End(which, outcome)),
         2 => (0..3u8).prop_map(Act::ReaddressTo),
         2 => (0..2u8).prop_map(Act::Assign),
+        2 => (0..2u8, 0..2u8).prop_map(|(engineer, which)| Act::SetEmail(engineer, which)),
         1 => Just(Act::Retry),
         1 => Just(Act::Dismiss),
         1 => Just(Act::Restart),
@@ -44,7 +47,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 /// What must be so.
 #[derive(Debug, Clone, PartialEq)]
 struct Model {
-    goes_to: String,
+    /// Which engineer it is for, and the address that it has of its own.
+    engineer: usize,
+    own: Option<String>,
+    /// The engineers' addresses.
+    emails: [&'static str; 2],
     state: NoticeState,
     lost: u64,
     /// Addresses of tries that were handed over and have not ended.
@@ -54,13 +61,17 @@ struct Model {
 }
 
 impl Model {
+    fn goes_to(&self) -> String {
+        self.own.clone().unwrap_or_else(|| self.emails[self.engineer].to_owned())
+    }
+
     fn again(&mut self) {
         (self.state, self.lost) = (NoticeState::Pending, 0);
     }
 
     fn fails(&mut self, address: &str, ended: bool, lost: bool) {
         use NoticeState::{Delivered, Dismissed, Failed, Pending, Unknown};
-        if matches!(self.state, Delivered | Dismissed) || self.goes_to != address {
+        if matches!(self.state, Delivered | Dismissed) || self.goes_to() != address {
             return;
         }
         self.noted = None;
@@ -73,6 +84,9 @@ impl Model {
     }
 }
 
+const ENGINEERS: [&str; 2] = ["anna", "bob"];
+/// The addresses that each of them may have.
+const EMAILS: [[&str; 2]; 2] = [["anna@example.net", "anna@example.com"], ["bob@example.net", "one@example.net"]];
 const ELSEWHERE: [&str; 3] = ["one@example.net", "two@example.net", "anna@example.net"];
 
 /// The one notice of a ticket, as lists show it.
@@ -90,8 +104,9 @@ async fn agree(
     queue.due(now(), 1000).await.unwrap();
     let line = shown(shares, ticket).await;
     let id: NoticeId = line.id.parse().unwrap();
-    let goes_to = "anna@example.net".to_owned();
-    let mut model = Model { goes_to, state: NoticeState::Pending, lost: 0, open: Vec::new(), noted: None };
+    let emails = EMAILS.map(|[first, _]| first);
+    let state = NoticeState::Pending;
+    let mut model = Model { engineer: 0, own: None, emails, state, lost: 0, open: Vec::new(), noted: None };
     for act in acts {
         let undelivered = model.state != NoticeState::Delivered;
         match act {
@@ -99,8 +114,8 @@ async fn agree(
                 let due = queue.due(now(), 1000).await.unwrap().into_iter().find(|notice| notice.id == id);
                 prop_assert_eq!(due.is_some(), model.state == NoticeState::Pending);
                 // The dispatcher hands over one at a time to an address; who was slow comes with an address of before.
-                for address in [ELSEWHERE[0], ELSEWHERE[1], ELSEWHERE[2], "bob@example.net"] {
-                    let wanted = model.state == NoticeState::Pending && address == model.goes_to;
+                for address in [ELSEWHERE[0], ELSEWHERE[1], ELSEWHERE[2], "bob@example.net", "anna@example.com"] {
+                    let wanted = model.state == NoticeState::Pending && address == model.goes_to();
                     if model.open.iter().any(|open| open == address) {
                         continue;
                     }
@@ -120,7 +135,7 @@ async fn agree(
                     queue.delivered(id, &address, now(), Channel::Mail).await.unwrap();
                     // Once more changes nothing.
                     queue.delivered(id, &address, now(), Channel::Mail).await.unwrap();
-                    if address == model.goes_to {
+                    if address == model.goes_to() {
                         (model.state, model.noted) = (NoticeState::Delivered, None);
                     }
                 } else {
@@ -138,16 +153,26 @@ async fn agree(
                 let done = shares.notices().readdress(id, &NewAddress::Mail(address.to_owned())).await;
                 prop_assert_eq!(done.is_ok(), undelivered);
                 if undelivered {
-                    address.clone_into(&mut model.goes_to);
+                    model.own = Some(address.to_owned());
                     model.again();
                 }
             }
             Act::Assign(which) => {
-                let (engineer, address) =
-                    if *which == 0 { ("anna", "anna@example.net") } else { ("bob", "bob@example.net") };
-                shares.assign(ticket, &word(engineer)).await.unwrap();
+                let engineer = usize::from(*which);
+                shares.assign(ticket, &word(ENGINEERS[engineer])).await.unwrap();
                 if undelivered && model.state != NoticeState::Dismissed {
-                    address.clone_into(&mut model.goes_to);
+                    (model.engineer, model.own) = (engineer, None);
+                    model.again();
+                }
+            }
+            Act::SetEmail(engineer, which) => {
+                let engineer = usize::from(*engineer);
+                let email = EMAILS[engineer][usize::from(*which)];
+                let done = shares.set_email(&word(ENGINEERS[engineer]), email).await;
+                prop_assert_eq!(done.is_ok(), email != model.emails[engineer], "{:?}", done);
+                model.emails[engineer] = email;
+                let is_told_there = model.engineer == engineer && model.own.is_none();
+                if done.is_ok() && is_told_there && undelivered && model.state != NoticeState::Dismissed {
                     model.again();
                 }
             }
@@ -167,7 +192,7 @@ async fn agree(
                 model.open.clear();
                 let cut = queue.begins(now(), Duration::from_secs(7200)).await.unwrap();
                 let cut: Vec<_> = cut.into_iter().filter(|cut| cut.id == id).collect();
-                let noted = model.noted.clone().filter(|noted| *noted == model.goes_to && undelivered);
+                let noted = model.noted.clone().filter(|noted| *noted == model.goes_to() && undelivered);
                 prop_assert_eq!(cut.iter().map(|cut| cut.address.clone()).collect::<Vec<_>>(), Vec::from_iter(noted));
                 for cut in cut {
                     let sentence = "Cut.".to_owned();
@@ -179,8 +204,8 @@ async fn agree(
             }
         }
         let line = shown(shares, ticket).await;
-        prop_assert_eq!((line.state, &line.recipient), (model.state, &model.goes_to), "behind {:?}", act);
-        let perhaps = model.lost + u64::from(model.noted.as_ref() == Some(&model.goes_to));
+        prop_assert_eq!((line.state, &line.recipient), (model.state, &model.goes_to()), "behind {:?}", act);
+        let perhaps = model.lost + u64::from(model.noted.as_ref() == Some(&model.goes_to()));
         if line.state == NoticeState::Pending {
             prop_assert_eq!(line.lost_answers, perhaps, "behind {:?}", act);
         }
@@ -205,9 +230,63 @@ fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operator
         number.set(number.get() + 1);
         let reference = format!("XT-{}", number.get());
         runtime.block_on(async {
+            for (engineer, [first, _]) in ENGINEERS.into_iter().zip(EMAILS) {
+                // It may be the one already.
+                let _ = shares.set_email(&word(engineer), first).await;
+            }
             put(&customer(&shares, &reference).await, "f", b"f").await;
             agree(&shares, &queue, &word(&reference), &acts).await
         })?;
     });
     runtime.block_on(shares.close());
+}
+
+/// A notice that waits for a mailbox which is gone is sent to the next one, and nothing else is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let queue = NoticeQueue(shares.clone());
+    let later = || Time::now().plus(Duration::from_secs(100_000));
+    let tickets = ["failed", "dismissed", "elsewhere", "delivered"];
+    for ticket in tickets {
+        put(&customer(&shares, ticket).await, "f", b"f").await;
+    }
+    queue.due(later(), 1000).await.unwrap();
+    let id = async |ticket| shown(&shares, &word(ticket)).await.id.parse::<NoticeId>().unwrap();
+    let sentence = "No such mailbox.".to_owned();
+    let attempt = Attempt { at: later(), channel: Channel::Mail, sentence, retry_at: None, lost_answer: false };
+    queue.failed(id("failed").await, "anna@example.net", attempt).await.unwrap();
+    shares.dismiss_notice(id("dismissed").await).await.unwrap();
+    let elsewhere = NewAddress::Mail("one@example.net".to_owned());
+    shares.readdress_notice(id("elsewhere").await, &elsewhere).await.unwrap();
+    queue.delivered(id("delivered").await, "anna@example.net", later(), Channel::Mail).await.unwrap();
+    put(&customer(&shares, "settling").await, "f", b"f").await;
+
+    assert_eq!(shares.set_email(&word("anna"), "anna@example.com").await.unwrap(), 2);
+    for (ticket, state, to) in [
+        ("failed", NoticeState::Pending, "anna@example.com"),
+        ("settling", NoticeState::Settling, "anna@example.com"),
+        ("dismissed", NoticeState::Dismissed, "anna@example.com"),
+        ("elsewhere", NoticeState::Pending, "one@example.net"),
+    ] {
+        let line = shown(&shares, &word(ticket)).await;
+        assert_eq!((line.state, line.recipient.as_str()), (state, to), "{ticket}");
+    }
+    assert_eq!(shown(&shares, &word("delivered")).await.state, NoticeState::Delivered);
+    for (engineer, email) in
+        [("anna", "anna@example.com"), ("anna", "anna"), ("anna", "a b@c"), ("nobody", "n@example.net")]
+    {
+        assert!(shares.set_email(&word(engineer), email).await.is_err(), "{engineer} {email}");
+    }
+    let filter = AuditFilter { kind: Some("engineer.changed".to_owned()), ..AuditFilter::default() };
+    let mut changed = Vec::new();
+    let kept = shares.audit::<Error>(&filter, |page| {
+        changed.extend_from_slice(page);
+        Ok(())
+    });
+    kept.await.unwrap();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].detail["notices"], 2);
+    assert!(!changed[0].detail.to_string().contains('@'), "the trail holds a person's address");
 }
