@@ -45,32 +45,32 @@ use crate::model::{Language, Priority, Refusal, SharePath, TicketStatus, Version
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-struct Fixture {
+pub(super) struct Fixture {
     directory: TempDir,
     settings: Settings,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let settings = Settings { extent_bytes: 1 << 20, ..Settings::default() };
         Self { directory: tempfile::tempdir().unwrap(), settings }
     }
 
-    async fn open(&self) -> Shares {
+    pub(super) async fn open(&self) -> Shares {
         let data = DataDirectory::at(self.directory.path().join("data"));
         Shares::serve(data, self.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap()
     }
 }
 
-fn word(text: &str) -> Word {
+pub(super) fn word(text: &str) -> Word {
     text.parse().unwrap()
 }
 
-fn path(text: &str) -> SharePath {
+pub(super) fn path(text: &str) -> SharePath {
     SharePath::parse(text.as_bytes()).unwrap()
 }
 
-async fn customer(shares: &Shares, reference: &str) -> View {
+pub(super) async fn customer(shares: &Shares, reference: &str) -> View {
     if shares.organisations().await.unwrap().is_empty() {
         shares.add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
@@ -110,7 +110,7 @@ async fn put(view: &View, name: &str, bytes: &[u8]) {
     upload.close().await.unwrap();
 }
 
-async fn get(view: &View, name: &str) -> Result<Vec<u8>, Refusal> {
+pub(super) async fn get(view: &View, name: &str) -> Result<Vec<u8>, Refusal> {
     let download = view.open_read(&path(name)).await?;
     let (mut bytes, mut at) = (Vec::new(), 0);
     loop {
@@ -122,7 +122,7 @@ async fn get(view: &View, name: &str) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-fn pattern(length: usize, seed: u8) -> Vec<u8> {
+pub(super) fn pattern(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|i| (i / 7 + i / 4096) as u8 ^ seed).collect()
 }
 

@@ -116,9 +116,16 @@ fn slice(offset: u64, length: usize, within: usize) -> Slice {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::records::{tickets, versions};
+    use crate::share::tests::{Fixture, customer, get, path, pattern};
+    use crate::share::tree::{Reach, Spot};
+    use crate::share::upload::{Lane, Start, check_unfinished, directory_of};
+    use crate::share::{View, WriteMode};
 
     fn buffer(bytes: &[u8]) -> Buffer {
         let mut buffer = Buffer::outside_budget();
@@ -165,6 +172,50 @@ mod tests {
             }
             prop_assert_eq!(stretches.iter().map(|(_, length)| length).sum::<u64>(), sealed.len() as u64);
         }
+    }
+
+    /// The worker of a new file, without anybody who gives it jobs.
+    async fn worker(view: &View, name: &str) -> Worker {
+        let house = view.house();
+        let mut conn = house.records.read().await.unwrap();
+        let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
+        let keys = house.keys.share(ticket.share).await.unwrap();
+        let reach = Reach { ticket: ticket.reference, keys, aliases: false };
+        let spot = Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
+        drop(conn);
+        let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+        let start = Start::of(view, &spot, mode).await.unwrap();
+        let room = house.room.promise(view.login().user()).unwrap();
+        let (ids, sizes) = ((start.ledger.artifact, start.ledger.version), (start.holds, start.length(), start.floor));
+        let lane = Lane::new(ids, view.session(), directory_of(&spot).unwrap(), sizes, 0o640);
+        Worker::new(Arc::clone(house), Arc::new(lane), start, room)
+    }
+
+    /// The hash goes on from a byte that was gathered. What is written down then, for whatever reason, must have that byte.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn r16_progress_that_is_written_down_while_pieces_are_gathered_fits_its_hash() {
+        let fixture = Fixture::new();
+        let shares = fixture.open().await;
+        let view = customer(&shares, "XT-1").await;
+        let mut worker = worker(&view, "f").await;
+        let mut bytes = pattern(100_000, 1);
+        worker.data(1, 0, buffer(&bytes), true).await.unwrap();
+        worker.checkpoint().await.unwrap();
+        // The first ones become extents of their own; of those behind them the last is the first byte of the file.
+        for (run, at) in (2..).zip((0..20).rev().map(|number| number * 1000)) {
+            bytes[at] ^= 0xff;
+            worker.data(run, at as u64, buffer(&bytes[at..=at]), true).await.unwrap();
+        }
+        assert_eq!(worker.hasher.front(), 1);
+        worker.write_progress(false).await.unwrap();
+
+        let version = {
+            let mut conn = view.house().records.read().await.unwrap();
+            versions::by_id(&mut conn, worker.ledger.version).await.unwrap().unwrap()
+        };
+        check_unfinished(view.house(), worker.ledger.share(), &version).await.unwrap();
+        worker.close().await.unwrap();
+        assert!(get(&view, "f").await.unwrap() == bytes);
     }
 
     #[test]
