@@ -56,6 +56,13 @@ impl Fixture {
         Self { directory: tempfile::tempdir().unwrap(), settings }
     }
 
+    /// The same with other settings.
+    pub(super) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut fixture = Self::new();
+        change(&mut fixture.settings);
+        fixture
+    }
+
     pub(super) async fn open(&self) -> Shares {
         let data = DataDirectory::at(self.directory.path().join("data"));
         Shares::serve(data, self.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap()

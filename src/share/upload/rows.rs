@@ -77,6 +77,28 @@ impl Ledger {
                 orphans.push((extent.id, extent.length));
             }
         }
+        self.doom(house, orphans).await
+    }
+
+    /// Dooms what this upload has written over and what no row names yet, so that it can go while the upload goes on. It is
+    /// not among its extents any more then.
+    pub(super) async fn let_go_unrecorded(
+        &self,
+        house: &House,
+        all: &mut HashMap<ObjectId, EndedExtent>,
+        used: &BTreeSet<ObjectId>,
+    ) -> Result<(), Error> {
+        let is_orphan = |extent: &EndedExtent| {
+            !used.contains(&extent.id) && extent.rows == Rows::None && matches!(extent.home, Home::Store)
+        };
+        let orphans: Vec<_> = all.values().filter(|e| is_orphan(e)).map(|e| (e.id, e.length)).collect();
+        self.doom(house, orphans).await?;
+        all.retain(|_, extent| !is_orphan(extent));
+        Ok(())
+    }
+
+    /// Dooms objects of the store that no row names, each with its plaintext bytes.
+    async fn doom(&self, house: &House, orphans: Vec<(ObjectId, u64)>) -> Result<(), Error> {
         if orphans.is_empty() {
             return Ok(());
         }

@@ -3,10 +3,13 @@
 //! One task per upload, on the runtime for works; but a small new file is worked on where its CLOSE waits (`cot`). It ends
 //! when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
 
+#[cfg(test)]
+mod by_hand;
 mod compact;
 mod fill;
 mod gather;
 mod read_back;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -424,19 +427,6 @@ impl Worker {
                 return outcome;
             }
         }
-    }
-
-    /// Whether the share had no room, and has got some since.
-    async fn should_try_again(&mut self, outcome: &Result<(), Error>) -> Result<bool, Error> {
-        if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
-            return Ok(false);
-        }
-        // What this upload replaces, or has written over, can only go once that is written down.
-        if self.ledger.may_let_go() {
-            let Self { ledger, house, lane, extents, map, hasher, .. } = self;
-            ledger.write_progress(house, lane, extents, map, hasher, Progressed::Recorded).await?;
-        }
-        self.house.make_room(self.ledger.share()).await
     }
 
     /// CLOSE: everything durable, hashed, sealed, recorded, its notice queued.

@@ -116,22 +116,13 @@ fn slice(offset: u64, length: usize, within: usize) -> Slice {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
 
+    use super::super::by_hand::{buffer, worker};
     use super::*;
-    use crate::records::{tickets, versions};
-    use crate::share::tests::{Fixture, customer, get, path, pattern};
-    use crate::share::tree::{Reach, Spot};
-    use crate::share::upload::{Lane, Start, check_unfinished, directory_of};
-    use crate::share::{View, WriteMode};
-
-    fn buffer(bytes: &[u8]) -> Buffer {
-        let mut buffer = Buffer::outside_budget();
-        buffer.push(bytes);
-        buffer
-    }
+    use crate::records::versions;
+    use crate::share::tests::{Fixture, customer, get, pattern};
+    use crate::share::upload::check_unfinished;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
@@ -172,23 +163,6 @@ mod tests {
             }
             prop_assert_eq!(stretches.iter().map(|(_, length)| length).sum::<u64>(), sealed.len() as u64);
         }
-    }
-
-    /// The worker of a new file, without anybody who gives it jobs.
-    async fn worker(view: &View, name: &str) -> Worker {
-        let house = view.house();
-        let mut conn = house.records.read().await.unwrap();
-        let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
-        let keys = house.keys.share(ticket.share).await.unwrap();
-        let reach = Reach { ticket: ticket.reference, keys, aliases: false };
-        let spot = Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
-        drop(conn);
-        let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let start = Start::of(view, &spot, mode).await.unwrap();
-        let room = house.room.promise(view.login().user()).unwrap();
-        let (ids, sizes) = ((start.ledger.artifact, start.ledger.version), (start.holds, start.length(), start.floor));
-        let lane = Lane::new(ids, view.session(), directory_of(&spot).unwrap(), sizes, 0o640);
-        Worker::new(Arc::clone(house), Arc::new(lane), start, room)
     }
 
     /// The hash goes on from a byte that was gathered. What is written down then, for whatever reason, must have that byte.
