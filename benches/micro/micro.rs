@@ -1,11 +1,12 @@
 //! Micro-benchmarks: `cargo bench -p tacdrop-micro -- [FILTER]`.
 //!
-//! With the argument `--once NAME` a work is done a few times and nothing is measured: `benches/counts` counts its
-//! instructions under callgrind.
+//! With the arguments `--once NAME N` a work is done N times and nothing is measured: `benches/counts` counts its instructions
+//! under callgrind.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench that cannot go on has failed")]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sha2::{Digest, Sha256};
@@ -174,6 +175,8 @@ fn names(c: &mut Criterion) {
 struct Ground {
     runtime: tokio::runtime::Runtime,
     shares: Shares,
+    /// Where the tasks of the house stand still; none if they run where everything does.
+    _still: Option<tokio::runtime::Runtime>,
     view: View,
     records: Records,
     share: ShareId,
@@ -182,15 +185,29 @@ struct Ground {
 
 impl Ground {
     fn new(files: u64) -> Self {
+        Self::with_works(files, None)
+    }
+
+    /// One whose instructions are to be counted. What is done every so often must not be among them: how often that is
+    /// depends on how fast the machine is and on who else works on it. So the tasks of the house get a runtime that nobody
+    /// drives, and its notice settles longer than anybody counts.
+    fn still(files: u64) -> Self {
+        Self::with_works(files, Some(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()))
+    }
+
+    fn with_works(files: u64, still: Option<tokio::runtime::Runtime>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let memory = std::path::Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("tacdrop-micro-").tempdir_in(place).unwrap();
         let data = DataDirectory::at(directory.path().join("data"));
-        let settings = Settings { names_per_share: 10_000_000, ..Settings::default() };
+        let mut settings = Settings { names_per_share: 10_000_000, ..Settings::default() };
+        if still.is_some() {
+            (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
+        }
+        let works = still.as_ref().unwrap_or(&runtime).handle().clone();
         let (shares, view, records, share) = runtime.block_on(async {
-            let handle = tokio::runtime::Handle::current();
-            let shares = Shares::serve(data.clone(), settings, handle, Box::new(|| {})).await.unwrap();
+            let shares = Shares::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Word>().unwrap();
             shares.add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
             shares.add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new()).await.unwrap();
@@ -211,7 +228,12 @@ impl Ground {
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
             (shares.clone(), shares.view(&login), records, ticket.share)
         });
-        Self { runtime, shares, view, records, share, _directory: directory }
+        Self { runtime, shares, _still: still, view, records, share, _directory: directory }
+    }
+
+    /// Writes down what waits to be told in the audit trail: the share of each work in that is part of what it costs.
+    fn tell(&self) {
+        self.runtime.block_on(self.shares.audit().checkpoint()).unwrap();
     }
 
     fn put(&self, number: u64, bytes: &[u8]) {
@@ -328,61 +350,92 @@ fn small_file(c: &mut Criterion) {
     group.finish();
 }
 
+/// Works before those that count: each connection has opened the records then, and prepared what it is asked.
+const BEFORE: u64 = 10;
+
+/// `benches/counts` has callgrind begin here ...
+#[inline(never)]
+fn count_from_here() {
+    black_box("from here");
+}
+
+/// ... and end here. The two differ, or the compiler would make one of them.
+#[inline(never)]
+fn count_up_to_here() {
+    black_box("up to here");
+}
+
+/// Does a work `times` times, and what it leaves to be done once; and before that, without being counted, the same a few times.
+fn counted(times: u64, mut work: impl FnMut(u64) -> u64, afterwards: impl Fn()) -> u64 {
+    let mut sum = (0..BEFORE).map(&mut work).fold(0, u64::wrapping_add);
+    afterwards();
+    count_from_here();
+    for number in BEFORE..BEFORE + times {
+        sum = sum.wrapping_add(work(number));
+    }
+    afterwards();
+    count_up_to_here();
+    sum
+}
+
 /// Works for callgrind, each `times` times.
 fn once(name: &str, times: u64) -> u64 {
-    let mut sum = 0_u64;
     let key = FileKey::generate().unwrap();
     match name {
         "hash_and_seal_buffer" => {
             let (mut sealer, mut hash, mut buffer) = (sealer(), Sha256::new(), vec![7; SEGMENTS * SEALED_SEGMENT]);
-            (0..times).for_each(|_| seal_buffer(&mut sealer, &mut hash, &mut buffer));
+            let work = |_| {
+                seal_buffer(&mut sealer, &mut hash, &mut buffer);
+                0
+            };
+            counted(times, work, || ())
         }
         "open_segment" => {
             let (opener, sealed) = sealed_segment();
-            for _ in 0..times {
-                sum += opener.open_segment(0, false, &mut sealed.clone()).unwrap().len() as u64;
-            }
+            counted(times, |_| opener.open_segment(0, false, &mut sealed.clone()).unwrap().len() as u64, || ())
         }
         "manifest_32" => {
             let (manifest, object) = (manifest(32, &key), ObjectId::from_bytes([8; 16]));
-            for _ in 0..times {
-                let sealed = manifest.seal(&key, object).unwrap();
-                sum += open_manifest(&key, object, &manifest, &sealed);
-            }
+            let work = |_| open_manifest(&key, object, &manifest, &manifest.seal(&key, object).unwrap());
+            counted(times, work, || ())
         }
         "frames" => {
             let stream = writes(64, 32_768);
-            (0..times).for_each(|_| sum += parse(&stream, 32_768).0);
+            counted(times, |_| parse(&stream, 32_768).0, || ())
         }
         "frames_odd" => {
             let stream = writes(64, 32_768);
-            (0..times).for_each(|_| sum += parse(&stream, 1_777).0);
+            counted(times, |_| parse(&stream, 1_777).0, || ())
         }
         "name" => {
             let (keys, parent) = (name_keys(), DirectoryId::root_of(SHARE));
-            for number in 0..times {
+            let work = |number| {
                 let path = SharePath::parse(format!("/logs/{}", seeded_name(number)).as_bytes()).unwrap();
                 let name = path.names().last().unwrap();
                 let sealed = keys.seal_name([4; 16], name).unwrap();
-                sum += u64::from(keys.index(parent, name)[0]) + sealed.len() as u64;
-                sum += alias::alias(name).as_bytes().len() as u64;
-            }
+                let alias = alias::alias(name).as_bytes().len() as u64;
+                u64::from(keys.index(parent, name)[0]) + sealed.len() as u64 + alias
+            };
+            counted(times, work, || ())
         }
         "upload" => {
-            let (ground, bytes) = (Ground::new(10), vec![7; 4096]);
-            (0..times).for_each(|number| ground.put(number, &bytes));
+            let (ground, bytes) = (Ground::still(10), vec![7; 4096]);
+            let work = |number| {
+                ground.put(number, &bytes);
+                number
+            };
+            counted(times, work, || ground.tell())
         }
         "stat" => {
-            let ground = Ground::new(10);
-            (0..times).for_each(|number| sum += ground.stat(number % 10));
+            let ground = Ground::still(10);
+            counted(times, |number| ground.stat(number % 10), || ground.tell())
         }
         "list" => {
-            let ground = Ground::new(200);
-            (0..times).for_each(|_| sum += ground.list() as u64);
+            let ground = Ground::still(200);
+            counted(times, |_| ground.list() as u64, || ground.tell())
         }
         _ => panic!("there is no work {name}"),
     }
-    sum
 }
 
 fn main() {
