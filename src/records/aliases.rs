@@ -21,8 +21,9 @@ const OVERSHADOWED: &str = "SELECT e.id FROM entry e WHERE e.parent_id = $1 AND 
      AND o.withdrawn_at IS NULL AND (o.alias_rank < e.alias_rank OR (o.alias_rank = e.alias_rank AND o.id < e.id)))";
 const HOLDER: &str = "SELECT id FROM entry WHERE parent_id = $1 AND alias_index = $2 AND replaced_at IS NULL \
      AND withdrawn_at IS NULL ORDER BY alias_rank, id LIMIT 1";
+/// The sum behind LIMIT is that of [`super::entries::CHILDREN`].
 const BY_BEGINNING: &str = "SELECT id FROM entry WHERE parent_id = $1 AND id >= $2 AND id <= $3 \
-     AND replaced_at IS NULL AND withdrawn_at IS NULL ORDER BY id LIMIT $4";
+     AND replaced_at IS NULL AND withdrawn_at IS NULL ORDER BY id LIMIT $4 + 0";
 
 /// The first rank of an alias, and the one behind the last that it can get.
 pub(super) const fn ranks(own_alias: bool) -> (i64, i64) {

@@ -67,10 +67,11 @@ const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, v
 
 /// What an insert into the view does. The rank that the entry gets among names with the same alias is that of
 /// [`aliases::next_rank`]. The version is set as the current one after it is there: one that an entry waits for makes SQLite
-/// look through all entries for it. The trail may only go on behind the row that the link was made from.
+/// look through all entries for it. The trail may only go on behind the row that the link was made from. One row is inserted
+/// by VALUES: the rows of a SELECT from a table that is written wait in a table of their own, which is made for each file.
 const STEPS: &str = "\
     INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, alias_index, alias_rank, mode) \
-     SELECT NEW.artifact, NEW.share, NEW.parent, 'file', NEW.name_index, NEW.name, NEW.modified_at, NEW.alias, \
+     VALUES (NEW.artifact, NEW.share, NEW.parent, 'file', NEW.name_index, NEW.name, NEW.modified_at, NEW.alias, \
      COALESCE((SELECT MAX(o.alias_rank) + 1 FROM entry o WHERE o.parent_id = NEW.parent AND o.alias_index = NEW.alias \
       AND o.alias_rank >= NEW.rank_first AND o.alias_rank < NEW.rank_behind \
       AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), NEW.rank_first), \
@@ -81,7 +82,7 @@ const STEPS: &str = "\
      AND EXISTS (SELECT 1 FROM entry d WHERE d.id = NEW.parent AND d.kind = 'directory' \
       AND d.replaced_at IS NULL AND d.withdrawn_at IS NULL) \
      AND NOT EXISTS (SELECT 1 FROM entry w WHERE w.parent_id = NEW.parent AND w.name_index = NEW.name_index \
-      AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END; \
+      AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END); \
     UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length WHERE share_id = NEW.share; \
     INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
      transport, length, sha256, manifest_id, manifest_hash, progress, received_at) \
@@ -102,12 +103,12 @@ const STEPS: &str = "\
      NEW.received_at + CASE WHEN NEW.settle < NEW.settle_most THEN NEW.settle ELSE NEW.settle_most END \
      FROM ticket WHERE reference = NEW.ticket \
      AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling'); \
-    INSERT INTO notice_version (notice_id, version_id, about) SELECT id, NEW.version, 'available' FROM notice \
-     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1; \
+    INSERT INTO notice_version (notice_id, version_id, about) VALUES ((SELECT id FROM notice \
+     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1), NEW.version, 'available'); \
     INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, at) \
-     SELECT NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, \
+     VALUES (NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, \
      CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
-     AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END;";
+     AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
 
 /// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody else sees it.
 ///
@@ -134,7 +135,8 @@ pub(super) struct Positions {
 }
 
 pub(super) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
-    let parameters: Vec<_> = (1..=COLUMNS.split(", ").count()).map(|number| format!("${number}")).collect();
+    // Without numbers: SQLite keeps the name of a numbered parameter in a list, which is searched for each one that is bound.
+    let parameters = vec!["?"; COLUMNS.split(", ").count()];
     let insert = format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "));
     let insert = insert.as_str();
     Positions {
