@@ -134,10 +134,15 @@ pub(super) struct Positions {
     pub(super) next: Batch,
 }
 
-pub(super) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
-    // Without numbers: SQLite keeps the name of a numbered parameter in a list, which is searched for each one that is bound.
+/// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a list, which is searched for
+/// each one that is bound.
+fn insert() -> String {
     let parameters = vec!["?"; COLUMNS.split(", ").count()];
-    let insert = format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "));
+    format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "))
+}
+
+pub(super) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
+    let insert = insert();
     let insert = insert.as_str();
     Positions {
         alone: Batch::new(&[insert]),
@@ -238,4 +243,26 @@ fn is_condition(error: &sqlx::Error) -> bool {
             matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_new_notice_waits_in_a_table_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
+        let mut tx = records.begin().await.unwrap();
+        let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN {}", insert())));
+        let steps = explain.fetch_all(tx.conn()).await.unwrap();
+        assert!(steps.len() > 500, "the steps of the trigger are told, too");
+        // Those with something behind them are indexes: a CHECK that a word is one of several.
+        let made = steps.iter().filter(|step| {
+            step.get::<&str, _>("opcode") == "OpenEphemeral" && step.get::<Option<&str>, _>("p4").is_none()
+        });
+        assert_eq!(made.count(), 1);
+    }
 }
