@@ -284,7 +284,7 @@ fn small_file(c: &mut Criterion) {
     let (runtime, records, share) = (&ground.runtime, &ground.records, ground.share);
     let root = DirectoryId::root_of(share);
     let row = runtime.block_on(async {
-        entries::children(&mut *records.read().await.unwrap(), root, None, 10).await.unwrap().rows.pop().unwrap()
+        entries::children(&mut records.read().await.unwrap(), root, None, 10).await.unwrap().rows.pop().unwrap()
     });
     let (artifact, version) = (ArtifactId::from_bytes(row.id), row.current.unwrap().id);
     let mut group = c.benchmark_group("sql");
