@@ -79,8 +79,9 @@ words!(
         EngineerKeyAdded = "engineer.key-added",
         /// An engineer lost a key.
         EngineerKeyRemoved = "engineer.key-removed",
-        /// An engineer may no longer log in.
+        /// An engineer got another address.
         EngineerChanged = "engineer.changed",
+        /// An engineer may no longer log in.
         EngineerDisabled = "engineer.disabled",
         /// A ticket was opened.
         TicketOpened = "ticket.opened",

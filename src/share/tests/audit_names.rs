@@ -7,7 +7,7 @@ use crate::model::audit::Actor;
 use crate::records::audit::Event;
 
 /// The kinds that have been written somewhere, and so stay as they are for ever. New ones come behind them.
-const WRITTEN: [&str; 49] = [
+const WRITTEN: [&str; 50] = [
     "access.refused",
     "artifact.available",
     "artifact.corrected",
@@ -21,6 +21,7 @@ const WRITTEN: [&str; 49] = [
     "directory.made",
     "directory.removed",
     "engineer.added",
+    "engineer.changed",
     "engineer.disabled",
     "engineer.key-added",
     "engineer.key-removed",

@@ -246,7 +246,7 @@ fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operator
 async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let queue = NoticeQueue(shares.clone());
+    let queue = Arc::clone(&shares.0.notices);
     let later = || Time::now().plus(Duration::from_secs(100_000));
     let tickets = ["failed", "dismissed", "elsewhere", "delivered"];
     for ticket in tickets {
@@ -257,9 +257,9 @@ async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     let sentence = "No such mailbox.".to_owned();
     let attempt = Attempt { at: later(), channel: Channel::Mail, sentence, retry_at: None, lost_answer: false };
     queue.failed(id("failed").await, "anna@example.net", attempt).await.unwrap();
-    shares.dismiss_notice(id("dismissed").await).await.unwrap();
+    shares.notices().dismiss(id("dismissed").await).await.unwrap();
     let elsewhere = NewAddress::Mail("one@example.net".to_owned());
-    shares.readdress_notice(id("elsewhere").await, &elsewhere).await.unwrap();
+    shares.notices().readdress(id("elsewhere").await, &elsewhere).await.unwrap();
     queue.delivered(id("delivered").await, "anna@example.net", later(), Channel::Mail).await.unwrap();
     put(&customer(&shares, "settling").await, "f", b"f").await;
 
@@ -281,7 +281,7 @@ async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     }
     let filter = AuditFilter { kind: Some("engineer.changed".to_owned()), ..AuditFilter::default() };
     let mut changed = Vec::new();
-    let kept = shares.audit::<Error>(&filter, |page| {
+    let kept = shares.audit().list::<Error>(&filter, |page| {
         changed.extend_from_slice(page);
         Ok(())
     });

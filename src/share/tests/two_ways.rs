@@ -204,7 +204,7 @@ impl House {
                 Ok(())
             }
             Step::CompareDigests => {
-                self.shares.check_all_sidecars().await.unwrap();
+                self.shares.0.sidecars.check_all().await.unwrap();
                 Ok(())
             }
         }
@@ -235,7 +235,7 @@ impl House {
 
     /// Every row of every table, as a line each.
     async fn lines(&self) -> Vec<String> {
-        assert_eq!(self.shares.verify_audit(None).await.unwrap().fault, None);
+        assert_eq!(self.shares.audit().verify(None).await.unwrap().fault, None);
         let mut conn = self.shares.0.records.read().await.unwrap();
         let tables = tests_only::everything(&mut conn).await.unwrap();
         drop(conn);

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
-use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
+use crate::namespace::{PublicAddress, tree};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;

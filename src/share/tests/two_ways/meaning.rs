@@ -9,7 +9,7 @@ use super::{House, SETTLE};
 use crate::model::{Algorithm, DirectoryId, FileName, HouseTime, ObjectId, ShareId, Time, VersionId, alias};
 use crate::records::survey::tests_only::{Cell, Table};
 use crate::records::versions::{self, VersionRow};
-use crate::share::keys::ShareKeys;
+use crate::repo::keys::ShareKeys;
 use crate::share::{Settings, digest_of_bytes};
 use crate::vault::{ExtentIds, ExtentOpener, FileKey, Manifest, WrappedKey, object_hash};
 

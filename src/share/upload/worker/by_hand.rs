@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Worker;
+use crate::namespace::tree::{Reach, Spot};
 use crate::records::tickets;
 use crate::share::tests::path;
-use crate::share::tree::{Reach, Spot};
 use crate::share::upload::buffer::Buffer;
 use crate::share::upload::{Lane, Start, directory_of};
 use crate::share::{View, WriteMode};
