@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod content;
 pub mod digests;
+pub mod login;
 pub mod model;
 pub mod namespace;
 pub mod notices;

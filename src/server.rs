@@ -144,7 +144,7 @@ async fn run(
     workers.spawn(dispatcher.run(dispatcher_stop.clone()));
     let watcher = shares.clone();
     let stop_watching = watch_stop.clone();
-    workers.spawn(async move { watcher.watch_logins(stop_watching).await });
+    workers.spawn(async move { watcher.logins().watch(stop_watching).await });
     let timekeeper = shares.clone();
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });

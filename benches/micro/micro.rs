@@ -223,7 +223,7 @@ impl Ground {
             let (_, token) = shares.open_ticket(new).await.unwrap();
             shares.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
             let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let login = shares.login_by_token("XT-1", &token, from).await.unwrap().unwrap();
+            let login = shares.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
             let records = Records::open(&data.records()).await.unwrap();
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
             (shares.clone(), shares.view(&login), records, ticket.share)

@@ -6,6 +6,7 @@ use crate::records::Conn;
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
 use crate::repo::Error;
+use crate::vault;
 
 /// The ticket of this reference, which an operator typed.
 ///
@@ -46,4 +47,24 @@ pub(crate) async fn check_enabled(conn: &mut Conn, id: &Word) -> Result<(), Erro
 /// A sentence that says that it is none.
 pub(crate) fn check_address(text: &str) -> Result<(), Error> {
     if is_address(text) { Ok(()) } else { Err(Error::operator("that is no mail address; one is written name@domain")) }
+}
+
+/// The fact that changes with every token, key or person that is no longer valid.
+const LOGINS_CHANGED: &str = "logins_changed";
+
+/// Says that open logins must be compared with the records, in the transaction that changed who may log in.
+///
+/// # Errors
+/// If the records fail, or the system gives no random bytes.
+pub(crate) async fn mark_logins_changed(conn: &mut Conn) -> Result<(), Error> {
+    let mark = hex::encode(vault::random::array::<8>()?);
+    Ok(people::set_fact(conn, LOGINS_CHANGED, &mark).await?)
+}
+
+/// The last mark that was set so; none if there never was one.
+///
+/// # Errors
+/// If the records fail.
+pub(crate) async fn logins_changed(conn: &mut Conn) -> Result<Option<String>, Error> {
+    Ok(people::fact(conn, LOGINS_CHANGED).await?)
 }

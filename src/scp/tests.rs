@@ -45,7 +45,7 @@ impl House {
             language: Some(Language::En),
         };
         let (_, token) = shares.open_ticket(new).await.unwrap();
-        let login = shares.login_by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
+        let login = shares.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
         let view = shares.view(&login);
         let common = Common { read_budget: Arc::new(Semaphore::new(1024)), uploads: TaskTracker::new() };
         Self { directory, shares, view, common }

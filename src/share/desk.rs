@@ -17,9 +17,9 @@ use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, people, resent, tickets};
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
+use crate::repo::tickets::mark_logins_changed;
 use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
 use crate::share::Shares;
-use crate::share::login::mark_changed;
 use crate::vault;
 
 /// An organisation, for people and programs.
@@ -234,7 +234,7 @@ impl Shares {
             )));
         }
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
-        mark_changed(tx.conn()).await?;
+        mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::EngineerKeyRemoved, None, detail).await?;
         Ok(tx.commit().await?)
     }
@@ -247,7 +247,7 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
-        mark_changed(tx.conn()).await?;
+        mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::EngineerDisabled, None, json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }
@@ -332,7 +332,7 @@ impl Shares {
         let mut tx = self.0.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
         tickets::set_token(tx.conn(), reference, &hash).await?;
-        mark_changed(tx.conn()).await?;
+        mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::TicketTokenReplaced, Some(reference), json!({})).await?;
         tx.commit().await?;
         Ok(token)
@@ -348,7 +348,7 @@ impl Shares {
         existing_ticket(tx.conn(), reference).await?;
         check_enabled(tx.conn(), engineer).await?;
         tickets::assign(tx.conn(), reference, engineer).await?;
-        mark_changed(tx.conn()).await?;
+        mark_logins_changed(tx.conn()).await?;
         resent::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), Kind::TicketAssigned, Some(reference), json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)

@@ -10,13 +10,14 @@ use crate::content::Content;
 use crate::content::damage::report_damage;
 use crate::content::read_ahead::Reader;
 use crate::digests::{Digest, Digested, Patience};
+use crate::login::Login;
+use crate::login::rights::Grant;
 use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
 use crate::namespace::tree::Reach;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
-use crate::share::rights::Grant;
 use crate::share::view::OpenForReading;
-use crate::share::{House, Login, View};
+use crate::share::{House, View};
 
 /// Something that is open for reading, mostly a version; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
 /// the same time.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::login::rights::Grant;
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
 use crate::namespace::aliases::{self, Shown};
 use crate::namespace::tree::{FROM_SUPPORT, Spot};
@@ -11,7 +12,6 @@ use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Unfinished};
 use crate::share::View;
-use crate::share::rights::Grant;
 use crate::share::virtual_places::VirtualListing;
 
 /// One line of a listing.

@@ -13,12 +13,10 @@ mod inventory;
 mod lifecycle;
 mod listing;
 mod load;
-mod login;
 mod outlet;
 mod reattach;
 mod recovery;
 mod restore;
-mod rights;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
@@ -42,6 +40,7 @@ pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
 };
 pub use crate::digests::{Digest, Patience, digest_of_bytes};
+pub use crate::login::{Login, Logins, Origin};
 pub use crate::namespace::PublicAddress;
 pub use crate::notices::Notices;
 pub use crate::notices::list::{NoticeArtifact, NoticeLine};
@@ -55,7 +54,6 @@ pub use inventory::{ArtifactLine, SenderCheck, Verification};
 pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use load::Load;
-pub use login::{Login, Origin};
 pub use outlet::{Gone, Outlet};
 pub use reattach::Reattached;
 pub use restore::{HostKeys, RestoredBackup};
@@ -83,7 +81,6 @@ use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
-use login::Logins;
 use upload::{Budget, Chorus, Registry};
 
 /// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
@@ -204,6 +201,16 @@ impl Shares {
         &self.0.trail
     }
 
+    /// Who may come in, and who must go again.
+    pub fn logins(&self) -> &Logins {
+        &self.0.logins
+    }
+
+    /// What this login sees and may do, for one session.
+    pub fn view(&self, login: &Login) -> View {
+        View::new(self.clone(), login.clone())
+    }
+
     /// The notices.
     pub fn notices(&self) -> &Arc<Notices> {
         &self.0.notices
@@ -297,14 +304,16 @@ impl House {
     /// A server, or a command, over an opened data directory. `wake` is called when a notice was queued.
     async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Self, Error> {
         let repo = Arc::new(repo);
+        let trail = Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?;
+        let logins = Logins::of(&repo, &trail);
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);
         Ok(Self {
-            trail: Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?,
+            trail,
             budget: Budget::new(repo.settings.total_buffer),
             read_ahead: BlockBudget::new(repo.settings.read_ahead),
             layouts: Layouts::default(),
-            logins: Logins::default(),
+            logins,
             uploads: Registry::default(),
             chorus: Chorus::default(),
             notices: Notices::of(&repo, &sidecars, wake),

@@ -93,12 +93,12 @@ pub(super) async fn customer(shares: &Shares, reference: &str) -> View {
         device: false,
     };
     let (_, token) = shares.open_ticket(new).await.unwrap();
-    let login = shares.login_by_token(reference, &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
     shares.view(&login)
 }
 
 async fn engineer(shares: &Shares) -> View {
-    let login = shares.login_by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
     shares.view(&login)
 }
 
@@ -186,7 +186,7 @@ async fn r26_a_cut_upload_goes_on_where_stat_says() {
     // Another server on the same directory, another session of the same login.
     let shares = fixture.open().await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let view = shares.view(&login);
     let size = view.attributes(&path("big")).await.unwrap().size;
     assert_eq!(size, 1_700_001 / 65_536 * 65_536);
@@ -213,7 +213,7 @@ async fn r27_a_change_in_the_middle_that_was_cut_and_is_done_again_leaves_the_en
 
     let shares = fixture.open().await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let view = shares.view(&shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = view.attributes(&path("a")).await.unwrap().size;
     assert_eq!(size, 300_000, "all of what it began with is there");
     let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
@@ -295,7 +295,7 @@ async fn another_session_takes_an_upload_over_and_the_older_one_is_fenced() {
     let mut stale = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut stale, 0, &bytes[..500_000]).await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let two = shares.view(&shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let two = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = two.attributes(&path("f")).await.unwrap().size;
     // Not more than what has surely arrived: the rest is sent again.
     assert!(size <= 499_999 && size % 65_536 == 0, "{size}");
@@ -343,13 +343,13 @@ async fn a_new_token_ends_the_sessions_of_the_old_one() {
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let (watcher, stopped) = (shares.clone(), stop.clone());
-    let watch = tokio::spawn(async move { watcher.watch_logins(stopped).await });
+    let watch = tokio::spawn(async move { watcher.logins().watch(stopped).await });
     shares.new_token(&word("XT-1")).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), login.ended().cancelled()).await.unwrap();
-    assert!(shares.login_by_token("XT-1", &token, FROM).await.unwrap().is_none());
+    assert!(shares.logins().by_token("XT-1", &token, FROM).await.unwrap().is_none());
     stop.cancel();
     watch.await.unwrap();
 }
@@ -469,7 +469,7 @@ fn r27_any_order_of_writes_agrees_with_a_vector_of_bytes() {
         let shares = fixture.open().await;
         customer(&shares, "XT-1").await;
         let token = shares.new_token(&word("XT-1")).await.unwrap();
-        let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
         (shares.clone(), shares.view(&login), login)
     });
     let count = std::cell::Cell::new(0);

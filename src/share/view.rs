@@ -12,6 +12,9 @@ use paths::Place;
 use serde_json::json;
 
 use crate::audit;
+use crate::login::Login;
+use crate::login::Who;
+use crate::login::rights::{self, Grant};
 use crate::model::{
     ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word,
 };
@@ -23,10 +26,8 @@ use crate::records::tickets::Standing;
 use crate::records::{Conn, tickets, versions};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
-use crate::share::login::Who;
-use crate::share::rights::{self, Grant};
 use crate::share::upload::{self, Upload};
-use crate::share::{Download, House, Listing, Login, Shares};
+use crate::share::{Download, House, Listing, Shares};
 use crate::vault;
 
 /// Permission bits of a new directory.

@@ -4,63 +4,19 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::audit::Subject;
 use crate::audit::tally::Counted;
-use crate::audit::{Note, Subject};
-use crate::model::audit::{Actor, Kind};
-use crate::model::{DirectoryId, Network, Refusal, SharePath, Word, refusal};
-use crate::records::{Conn, people, tickets};
+use crate::model::audit::Kind;
+use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
+use crate::records::{Conn, tickets};
 use crate::repo::Error;
-use crate::share::login::LoginState;
-use crate::share::{Shares, View};
+use crate::share::View;
 
 /// Refusals that somebody who looks after the house wants to know of. That there is no such file is none.
 const fn counts(refusal: Refusal) -> bool {
     use Refusal::{DiskFull, FileTooLarge, QuotaExceeded, TooManyHandles, TooManyNames, TooScattered};
     matches!(refusal.kind(), refusal::Kind::Denied)
         || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded | TooManyHandles | TooManyNames | TooScattered)
-}
-
-impl Shares {
-    /// A login that is refused is counted: by user if the records know that name, and by network. What only a stranger
-    /// typed is not kept: people type passwords there.
-    pub(crate) async fn refuse_login(&self, user: &str, by: &'static str, from: IpAddr) {
-        let kind = async { people::login_kind(&mut *self.0.records.read().await?, user).await }.await;
-        let kind = kind.ok().flatten();
-        let known: Option<Word> = kind.as_ref().and_then(|_| user.parse().ok());
-        let ticket = known.clone().filter(|_| kind.as_deref() == Some("ticket"));
-        let actor = known.map_or(Actor::Unknown, Actor::Login);
-        let more = Some(("by", by.to_owned()));
-        let from = Network::source(from).to_string();
-        self.0.trail.count_refusal(Counted { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
-    }
-}
-
-impl LoginState {
-    /// Says in an event where it came from, and by which listener if that is the one with weak encryption.
-    pub(crate) fn sign(&self, detail: &mut Value) {
-        detail["from"] = Value::String(self.from.to_string());
-        if self.transport.is_weak() {
-            detail["transport"] = Value::String(self.transport.to_string());
-        }
-    }
-
-    /// An event of this login that waits to be written.
-    pub(crate) fn jot(&self, kind: Kind, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
-        self.sign(&mut detail);
-        self.trail.jot(Note::new(kind, Actor::Login(self.user.clone()), ticket, id, detail));
-    }
-
-    /// The ticket that it is about, if it is about one only.
-    pub(crate) fn ticket(&self) -> Option<&Word> {
-        matches!(self.who, crate::share::login::Who::Ticket { .. }).then_some(&self.user)
-    }
-}
-
-impl Drop for LoginState {
-    fn drop(&mut self) {
-        let seconds = self.since.elapsed().as_secs();
-        self.jot(Kind::LoginEnded, self.ticket(), Some(self.id), json!({ "seconds": seconds }));
-    }
 }
 
 impl View {

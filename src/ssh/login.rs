@@ -60,7 +60,7 @@ impl Attempts {
         if self.are_spent() {
             return self.rejection();
         }
-        let checked = self.shares.login_by_token(user, secret, self.link.origin()).await;
+        let checked = self.shares.logins().by_token(user, secret, self.link.origin()).await;
         self.conclude(checked)
     }
 
@@ -105,7 +105,7 @@ impl Attempts {
     }
 
     async fn known(&self, user: &str, fingerprint: &str) -> bool {
-        self.shares.is_known_key(user, fingerprint, self.link.from).await.unwrap_or_else(|refusal| {
+        self.shares.logins().is_known_key(user, fingerprint, self.link.from).await.unwrap_or_else(|refusal| {
             tracing::warn!(from = %self.link.from, %refusal, "a key could not be looked up");
             false
         })
@@ -115,7 +115,7 @@ impl Attempts {
         if !keys::is_strong(key) {
             return Ok(None);
         }
-        self.shares.login_by_key(user, &keys::fingerprint_of(key), self.link.from).await
+        self.shares.logins().by_key(user, &keys::fingerprint_of(key), self.link.from).await
     }
 
     fn conclude(&mut self, checked: Result<Option<Login>, Refusal>) -> Auth {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "bench",
     "main",
     "cli",
@@ -16,6 +16,7 @@ const ROOMS: [&str; 20] = [
     "sftp",
     "scp",
     "share",
+    "login",
     "notices",
     "digests",
     "content",
@@ -30,7 +31,7 @@ const ROOMS: [&str; 20] = [
 ];
 const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 6] = ["share", "notices", "content", "namespace", "audit", "repo"];
+const OVER_KEYS: [&str; 7] = ["share", "login", "notices", "content", "namespace", "audit", "repo"];
 /// Rooms that know objects.
 const OVER_OBJECTS: [&str; 3] = ["share", "content", "repo"];
 /// Rooms that know nobody but `model`.

@@ -17,7 +17,7 @@ async fn a_trail(shares: &Shares) -> Vec<i64> {
         get(&view, &format!("f{round}")).await.unwrap();
         view.make_directory(&path("from-support/no")).await.unwrap_err();
         view.list(&path("/")).await.unwrap();
-        shares.login_by_token("XT-1", "wrong", FROM).await.unwrap();
+        shares.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
         shares.0.trail.flush(Duration::ZERO).await.unwrap();
         signed.push(shares.audit().checkpoint().await.unwrap().unwrap().seq());
     }
@@ -371,9 +371,9 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
         assert_eq!(anna.make_directory(&path("XT-1/x")).await, Err(Refusal::CustomerOnly));
         assert_eq!(anna.make_directory(&path("XT-9/x")).await, Err(Refusal::NoSuchFile));
         for n in 0..100 {
-            shares.login_by_token("XT-1", "wrong", FROM).await.unwrap();
-            shares.login_by_token(&format!("my password {n}"), "wrong", FROM).await.unwrap();
-            shares.login_by_key("anna", "SHA256:other", FROM).await.unwrap();
+            shares.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
+            shares.logins().by_token(&format!("my password {n}"), "wrong", FROM).await.unwrap();
+            shares.logins().by_key("anna", "SHA256:other", FROM).await.unwrap();
         }
     }
     shares.close().await;
@@ -478,7 +478,7 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
             }
         }
     });
-    shares.login_by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
+    shares.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
     shares.0.trail.flush(Duration::ZERO).await.unwrap();
     shares.0.points.watch(|_| ());
     for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)] {

@@ -71,7 +71,7 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
         assert!(done.damaged.is_empty() && done.missing == 0 && done.verified >= 4, "{done:?}");
         let restored = serve(&to).await;
         let token = restored.new_token(&word("XT-1")).await.unwrap();
-        let view = restored.view(&restored.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+        let view = restored.view(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
         let size = view.attributes(&path("cut")).await.unwrap().size;
         assert_eq!(size, 196_608, "an unfinished upload is part of a backup");

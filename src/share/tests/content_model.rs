@@ -219,7 +219,7 @@ impl Run {
     async fn log_in(&mut self) {
         self.views.clear();
         for _ in 0..2 {
-            let login = self.shares().login_by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
+            let login = self.shares().logins().by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
             self.views.push(self.shares().view(&login));
         }
     }

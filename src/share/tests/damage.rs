@@ -36,9 +36,9 @@ async fn ground(fixture: &Fixture) -> Ground {
         device: false,
     };
     let (_, token) = shares.open_ticket(new).await.unwrap();
-    let login = shares.login_by_token("XT-2", &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token("XT-2", &token, FROM).await.unwrap().unwrap();
     let other_customer = shares.view(&login);
-    let login = shares.login_by_key("bob", "SHA256:bob", FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_key("bob", "SHA256:bob", FROM).await.unwrap().unwrap();
     let other_engineer = shares.view(&login);
     for view in [&customer, &other_customer] {
         for name in ["victim", "healthy"] {

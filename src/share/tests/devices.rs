@@ -2,8 +2,8 @@
 //! marked for good.
 
 use super::*;
+use crate::login::Origin;
 use crate::model::{Transport, VersionState};
-use crate::share::Origin;
 
 const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy };
 
@@ -23,7 +23,7 @@ async fn device(shares: &Shares) -> String {
 }
 
 async fn enter(shares: &Shares, token: &str, from: impl Into<Origin>) -> View {
-    shares.view(&shares.login_by_token("XT-2", token, from).await.unwrap().unwrap())
+    shares.view(&shares.logins().by_token("XT-2", token, from).await.unwrap().unwrap())
 }
 
 /// Number, state, transport and size of each version of XT-2, oldest first.
@@ -49,10 +49,10 @@ async fn r44_the_door_for_old_devices_takes_tokens_of_devices_only() {
     let shares = fixture.open().await;
     let token = device(&shares).await;
     let other = shares.new_token(&word("XT-1")).await.unwrap();
-    assert!(shares.login_by_token("XT-1", &other, OLD_DOOR).await.unwrap().is_none());
-    assert!(shares.login_by_token("XT-1", &other, FROM).await.unwrap().is_some());
-    assert!(shares.login_by_token("XT-2", "wrong", OLD_DOOR).await.unwrap().is_none());
-    assert!(shares.login_by_token("XT-2", &token, OLD_DOOR).await.unwrap().is_some());
+    assert!(shares.logins().by_token("XT-1", &other, OLD_DOOR).await.unwrap().is_none());
+    assert!(shares.logins().by_token("XT-1", &other, FROM).await.unwrap().is_some());
+    assert!(shares.logins().by_token("XT-2", "wrong", OLD_DOOR).await.unwrap().is_none());
+    assert!(shares.logins().by_token("XT-2", &token, OLD_DOOR).await.unwrap().is_some());
     shares.set_status(&word("XT-2"), TicketStatus::Closed).await.unwrap();
     let view = enter(&shares, &token, OLD_DOOR).await;
     let mode = WriteMode { create: true, ..WriteMode::default() };

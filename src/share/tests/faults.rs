@@ -56,7 +56,7 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let mut tasks = Vec::new();
     for session in 0..8usize {
         let (shares, view) = (shares.clone(), shares.view(&login));
@@ -125,7 +125,7 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let one = shares.view(&login);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = one.open_write(&path("f"), mode).await.unwrap();

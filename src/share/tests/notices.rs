@@ -90,7 +90,7 @@ async fn a_temporary_name_that_stays_is_announced_as_it_is_and_not_again() {
     assert!(arrival(&lines[0]).location.ends_with("/XT-1/.versions/a.part/1"), "{}", arrival(&lines[0]).location);
     assert!(arrival(&lines[1]).location.ends_with("/XT-1/a.part"));
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let view = shares.view(&shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     view.rename(&path("a.part"), &path("a"), false).await.unwrap();
     assert!(deliver(&shares, 100_000).await.is_empty());
 }
@@ -141,7 +141,7 @@ async fn r24_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
         let settings = fixture.settings.clone();
         let shares = Shares::serve(crashed, settings, Handle::current(), Box::new(|| {})).await.unwrap();
         let token = shares.new_token(&word("XT-1")).await.unwrap();
-        let view = shares.view(&shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+        let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         let is_published = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
         let is_published = is_published.iter().any(|line| line.state == VersionState::Available);
         assert_eq!(is_published, point != "publish.before-commit", "{point}");

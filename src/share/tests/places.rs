@@ -236,7 +236,7 @@ async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
     // An engineer who is not assigned.
     let key = ("SHA256:other".to_owned(), "ssh-ed25519".to_owned());
     shares.add_engineer(word("bob"), None, "b@example.net".to_owned(), None, vec![key]).await.unwrap();
-    let bob = shares.view(&shares.login_by_key("bob", "SHA256:other", FROM).await.unwrap().unwrap());
+    let bob = shares.view(&shares.logins().by_key("bob", "SHA256:other", FROM).await.unwrap().unwrap());
     for place in ["/XT-1/.receipts/secret.receipt", "/XT-1/.versions/secret/1", "/.receipts", "/.versions"] {
         assert_eq!(bob.attributes(&path(place)).await, Err(Refusal::NoSuchFile), "{place}");
     }

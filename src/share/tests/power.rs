@@ -91,7 +91,7 @@ impl Run {
         let machine = Machine::new();
         let data = DataDirectory::at(template.copy(name));
         let shares = Shares::serve_on(data, settings(), Disk::simulated(&machine)).await.unwrap();
-        let login = shares.login_by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
+        let login = shares.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
         Self { shares, login, machine, promises: Arc::default() }
     }
 
@@ -204,7 +204,7 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
         let machine = Machine::from(disk);
         let shares = Shares::serve_on(DataDirectory::at(&data), settings(), Disk::simulated(&machine)).await.unwrap();
         all_intact(&shares).await;
-        let login = shares.login_by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
+        let login = shares.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
         let (view, support) = (shares.view(&login), engineer(&shares).await);
         for (name, allowed) in &promises {
             // Whoever sends a file cannot read what is whole of it while something newer is not; support can.

@@ -7,7 +7,7 @@ use super::*;
 const CREATE: WriteMode = WriteMode { create: true, truncate: true, append: false, exclusive: false, read: true };
 
 async fn login(shares: &Shares, engineer: &str) -> View {
-    let login = shares.login_by_key(engineer, &format!("SHA256:{engineer}"), FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_key(engineer, &format!("SHA256:{engineer}"), FROM).await.unwrap().unwrap();
     shares.view(&login)
 }
 
@@ -36,7 +36,7 @@ impl Watch {
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let (shares, stop) = (shares.clone(), stop.clone());
-            async move { shares.watch_logins(stop).await }
+            async move { shares.logins().watch(stop).await }
         });
         Self { stop, task }
     }
@@ -183,6 +183,6 @@ async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     assert_eq!(one.rename(&path("whole"), &path("moved"), true).await.err(), Some(Refusal::LoginEnded));
     assert_eq!(bert.attributes(&path("/XT-1/from-support/fix")).await.err(), Some(Refusal::NoSuchFile));
     assert_eq!(get(&bert, "/XT-1/whole").await.unwrap(), b"whole");
-    let again = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let again = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     put(&shares.view(&again), "small", b"small").await;
 }

@@ -84,7 +84,7 @@ pub(super) async fn check(shares: &Shares) {
     let names: Vec<_> = lines.iter().map(|line| (line.path.as_str(), line.version)).collect();
     assert_eq!(names, [("a", 2), ("cut", 1), ("logs/ä/deep", 1)]);
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let view = shares.view(&shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     assert!(get(&view, "a").await.unwrap() == pattern(1_200_000, 2));
     assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
     let size = view.attributes(&path("cut")).await.unwrap().size;
@@ -302,7 +302,7 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     let shares = fixture.open().await;
     furnished(&shares).await;
     let token = shares.new_token(&word("XT-1")).await.unwrap();
-    let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for session in 0..4u8 {
@@ -442,7 +442,7 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         let shares = fixture.open().await;
         for (ticket, content) in [("XT-1", "one"), ("XT-3", "three")] {
             let token = shares.new_token(&word(ticket)).await.unwrap();
-            let view = shares.view(&shares.login_by_token(ticket, &token, FROM).await.unwrap().unwrap());
+            let view = shares.view(&shares.logins().by_token(ticket, &token, FROM).await.unwrap().unwrap());
             assert_eq!(get(&view, "a").await.unwrap(), content.as_bytes());
         }
         let failure = shares.rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();

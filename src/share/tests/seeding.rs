@@ -34,7 +34,7 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     };
     let opened = shares.seed_tickets(&like, 0, 20).await.unwrap();
     let (reference, token) = &opened[19];
-    let login = shares.login_by_token(reference.as_str(), token, FROM).await.unwrap().unwrap();
+    let login = shares.logins().by_token(reference.as_str(), token, FROM).await.unwrap().unwrap();
     put(&shares.view(&login), "first", b"bytes").await;
 
     let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();

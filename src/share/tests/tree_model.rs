@@ -196,7 +196,7 @@ async fn move_about(seed: u64) {
     drop(one);
     let mut views = Vec::new();
     for _ in 0..3 {
-        let login = shares.login_by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
         views.push(shares.view(&login));
     }
     let (mut tree, mut dice) = (Tree::new(), Dice::new(13 + seed));

@@ -44,13 +44,13 @@ use worker::Worker;
 
 use crate::audit;
 use crate::content::Content;
+use crate::login::rights::Grant;
 use crate::model::{ArtifactId, ObjectId, Refusal, SharePath, Time, VersionId, Word};
 use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Changes, Error, WriteMode};
 use crate::share::View;
-use crate::share::rights::Grant;
 use crate::share::view::directory_of;
 use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
 

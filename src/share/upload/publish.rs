@@ -12,6 +12,9 @@ use super::lane::Lane;
 use super::progress::{Progress, resume_point};
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
+use crate::login::Login;
+use crate::login::Who;
+use crate::login::rights::{may_change, may_keep};
 use crate::model::{
     ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
     VersionState, Word,
@@ -25,10 +28,8 @@ use crate::records::{Conn, NewArtifact, entries, extents, versions};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
-use crate::share::login::Who;
-use crate::share::rights::{may_change, may_keep};
+use crate::share::House;
 use crate::share::view::check_room_for_name;
-use crate::share::{House, Login};
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::login::Who;
 use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
 use crate::namespace::shape;
 use crate::namespace::tree::{self, Reach, Spot};
@@ -9,7 +10,6 @@ use crate::records::{Conn, tickets};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
 use crate::share::View;
-use crate::share::login::Who;
 use crate::share::upload::Lane;
 use crate::share::virtual_places::{Tree, VirtualPlace};
 

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::login::Login;
+use crate::login::{LoginState, Who};
 use crate::model::{Refusal, TicketStatus, Word};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::repo::Error;
-use crate::share::Login;
-use crate::share::login::{LoginState, Who};
 
 /// Whether a login may change something in a ticket's share now; and the generation of the share's keys that is in force.
 ///

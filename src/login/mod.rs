@@ -1,34 +1,29 @@
 //! Who may come in: a ticket by its token, an engineer by a key. And who must go again.
 
+pub(crate) mod rights;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Trail;
+use self::rights::Grants;
+use crate::audit::tally::Counted;
 use crate::audit::{Actor, Kind};
-use crate::model::{Language, Refusal, ShareId, TicketStatus, Transport, Word};
+use crate::audit::{Note, Trail};
+use crate::model::{Language, Network, Refusal, ShareId, TicketStatus, Transport, Word};
+use crate::records::people;
 use crate::records::tickets::{self, Ticket};
-use crate::records::{Conn, people};
-use crate::repo::Error;
-use crate::share::rights::{self, Grants};
-use crate::share::{Shares, View};
+use crate::repo::tickets::logins_changed;
+use crate::repo::{Error, Repo};
 use crate::vault;
 
 /// How often open logins are compared with the records.
 const WATCH: Duration = Duration::from_millis(300);
 /// After a change, logins are compared this many times: one may have been checked just before it and opened just after.
 const ROUNDS: u32 = 4;
-/// The fact that changes with every token, key or person that is no longer valid.
-const CHANGED: &str = "logins_changed";
-
-/// Says that open logins must be compared with the records, in the transaction that changed who may log in.
-pub(crate) async fn mark_changed(conn: &mut Conn) -> Result<(), Error> {
-    let mark = hex::encode(vault::random::array::<8>()?);
-    Ok(people::set_fact(conn, CHANGED, &mark).await?)
-}
 
 /// Who logged in, and by what.
 #[derive(Debug, Clone)]
@@ -119,10 +114,17 @@ impl Login {
 const REMEMBERED: usize = 64;
 
 /// The logins that are open, and some that are over: at most as many as are open, and [`REMEMBERED`].
-#[derive(Default)]
-pub(crate) struct Logins(Mutex<Vec<Weak<LoginState>>>);
+pub struct Logins {
+    repo: Arc<Repo>,
+    trail: Arc<Trail>,
+    open: Mutex<Vec<Weak<LoginState>>>,
+}
 
 impl Logins {
+    pub(crate) fn of(repo: &Arc<Repo>, trail: &Arc<Trail>) -> Self {
+        Self { repo: Arc::clone(repo), trail: Arc::clone(trail), open: Mutex::default() }
+    }
+
     fn add(&self, login: &Arc<LoginState>) {
         let mut logins = self.lock();
         // What is over keeps its memory while it is remembered. To look each time the list is full costs each login little,
@@ -140,41 +142,36 @@ impl Logins {
         self.lock().len()
     }
 
-    fn open(&self) -> Vec<Arc<LoginState>> {
+    fn all_open(&self) -> Vec<Arc<LoginState>> {
         let mut logins = self.lock();
         logins.retain(|login| login.strong_count() > 0);
         logins.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<LoginState>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shares {
+impl Logins {
     /// Checks a ticket's token. None for a wrong one, an unknown user, anything: from outside they are all the same, and
     /// the same work is done for each. By the listener for old devices only tickets of devices get in.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
-    pub async fn login_by_token(
-        &self,
-        user: &str,
-        secret: &str,
-        from: impl Into<Origin>,
-    ) -> Result<Option<Login>, Refusal> {
+    pub async fn by_token(&self, user: &str, secret: &str, from: impl Into<Origin>) -> Result<Option<Login>, Refusal> {
         let origin: Origin = from.into();
         let from = origin.address;
-        let ticket = async { tickets::by_reference(&mut *self.0.records.read().await?, user).await }
+        let ticket = async { tickets::by_reference(&mut *self.repo.records.read().await?, user).await }
             .await
             .map_err(Error::from)?;
         let expected = ticket.as_ref().map_or([0; 32], |ticket| ticket.token_hash);
         // The hash of no token at all is never all zeros, so an unknown user fails like a wrong token.
-        let right = self.0.keys.token().verify(user, secret, &expected);
+        let right = self.repo.keys.token().verify(user, secret, &expected);
         let welcome = |device: bool| device || !origin.transport.is_weak();
         let Some(ticket) = ticket.filter(|ticket| right && welcome(ticket.device)) else {
             tracing::info!(%from, "a token was refused");
-            self.refuse_login(user, "token", from).await;
+            self.refuse(user, "token", from).await;
             return Ok(None);
         };
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
@@ -188,11 +185,11 @@ impl Shares {
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
     pub async fn is_known_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<bool, Refusal> {
-        let known = async { people::may_log_in(&mut *self.0.records.read().await?, user, fingerprint).await }
+        let known = async { people::may_log_in(&mut *self.repo.records.read().await?, user, fingerprint).await }
             .await
             .map_err(Error::from)?;
         if !known {
-            self.refuse_login(user, "key", from).await;
+            self.refuse(user, "key", from).await;
         }
         Ok(known)
     }
@@ -201,13 +198,13 @@ impl Shares {
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
-    pub async fn login_by_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
+    pub async fn by_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
         if !self.is_known_key(user, fingerprint, from).await? {
             tracing::info!(%from, "a key was refused");
             return Ok(None);
         }
         let engineer = async {
-            let mut conn = self.0.records.read().await?;
+            let mut conn = self.repo.records.read().await?;
             people::engineers(&mut conn, Some(user)).await
         }
         .await
@@ -225,34 +222,29 @@ impl Shares {
         greeting: Option<String>,
         origin: Origin,
     ) -> Result<Login, Refusal> {
-        self.0.trail.room().await?;
+        self.trail.room().await?;
         let detail = match &who {
             Who::Ticket { .. } => json!({ "by": "token" }),
             Who::Engineer { fingerprint } => json!({ "by": "key", "key": fingerprint }),
         };
         let id = vault::random::array().map_err(Error::from)?;
-        let (trail, ended) = (Arc::clone(&self.0.trail), CancellationToken::new());
+        let (trail, ended) = (Arc::clone(&self.trail), CancellationToken::new());
         let (Origin { address: from, transport }, since) = (origin, Instant::now());
         let grants = Grants::default();
         let login =
             Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended, grants });
         login.jot(Kind::LoginAccepted, login.ticket(), Some(id), detail);
-        self.0.logins.add(&login);
+        self.add(&login);
         Ok(Login(login))
-    }
-
-    /// What this login sees and may do, for one session.
-    pub fn view(&self, login: &Login) -> View {
-        View::new(self.clone(), login.clone())
     }
 
     /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a disabled engineer. Of an
     /// engineer's login who has lost a ticket only what is open there ends.
     /// The command line may change any of this in another process, so the records are asked several times a second.
-    pub async fn watch_logins(&self, stop: CancellationToken) {
+    pub async fn watch(&self, stop: CancellationToken) {
         let (mut seen, mut rounds) = (None, 0);
         while stop.run_until_cancelled(tokio::time::sleep(WATCH)).await.is_some() {
-            match self.fact(CHANGED).await {
+            match self.changed().await {
                 Ok(now) if now != seen => (seen, rounds) = (now, ROUNDS),
                 Ok(_) => rounds = rounds.saturating_sub(1),
                 // Then every login is asked about, in case this one was about one of them.
@@ -261,7 +253,7 @@ impl Shares {
             if rounds == 0 {
                 continue;
             }
-            for login in self.0.logins.open() {
+            for login in self.all_open() {
                 match self.is_still_valid(&login).await {
                     Ok(true) => {}
                     Ok(false) => {
@@ -275,11 +267,56 @@ impl Shares {
         }
     }
 
+    /// A login that is refused is counted: by user if the records know that name, and by network. What only a stranger
+    /// typed is not kept: people type passwords there.
+    async fn refuse(&self, user: &str, by: &'static str, from: IpAddr) {
+        let kind = async { people::login_kind(&mut *self.repo.records.read().await?, user).await }.await;
+        let kind = kind.ok().flatten();
+        let known: Option<Word> = kind.as_ref().and_then(|_| user.parse().ok());
+        let ticket = known.clone().filter(|_| kind.as_deref() == Some("ticket"));
+        let actor = known.map_or(Actor::Unknown, Actor::Login);
+        let more = Some(("by", by.to_owned()));
+        let from = Network::source(from).to_string();
+        self.trail.count_refusal(Counted { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
+    }
+
+    async fn changed(&self) -> Result<Option<String>, Error> {
+        logins_changed(&mut *self.repo.records.read().await?).await
+    }
+
     async fn is_still_valid(&self, login: &LoginState) -> Result<bool, Error> {
         if login.ended.is_cancelled() {
             return Ok(true);
         }
-        rights::review(&mut *self.0.records.read().await?, login).await
+        rights::review(&mut *self.repo.records.read().await?, login).await
+    }
+}
+
+impl LoginState {
+    /// Says in an event where it came from, and by which listener if that is the one with weak encryption.
+    pub(crate) fn sign(&self, detail: &mut Value) {
+        detail["from"] = Value::String(self.from.to_string());
+        if self.transport.is_weak() {
+            detail["transport"] = Value::String(self.transport.to_string());
+        }
+    }
+
+    /// An event of this login that waits to be written.
+    pub(crate) fn jot(&self, kind: Kind, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
+        self.sign(&mut detail);
+        self.trail.jot(Note::new(kind, Actor::Login(self.user.clone()), ticket, id, detail));
+    }
+
+    /// The ticket that it is about, if it is about one only.
+    pub(crate) fn ticket(&self) -> Option<&Word> {
+        matches!(self.who, crate::login::Who::Ticket { .. }).then_some(&self.user)
+    }
+}
+
+impl Drop for LoginState {
+    fn drop(&mut self) {
+        let seconds = self.since.elapsed().as_secs();
+        self.jot(Kind::LoginEnded, self.ticket(), Some(self.id), json!({ "seconds": seconds }));
     }
 }
 
