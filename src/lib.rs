@@ -20,6 +20,7 @@ pub mod notices;
 pub mod notify;
 pub mod records;
 pub mod repo;
+pub mod retention;
 pub mod scp;
 pub mod server;
 pub mod sftp;

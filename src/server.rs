@@ -204,7 +204,7 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
 /// Removes objects that nobody needs any more.
 async fn sweep(shares: Shares, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        match shares.sweep(&Actor::Server).await {
+        match shares.retention().sweep(&Actor::Server).await {
             Ok(swept) if swept.objects == 0 => {}
             Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
@@ -215,7 +215,7 @@ async fn sweep(shares: Shares, stop: CancellationToken) {
 /// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once after a start, too.
 async fn expire(shares: Shares, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let more = match shares.expire().await {
+        let more = match shares.retention().expire().await {
             Ok(expired) => {
                 if expired.any() {
                     tracing::info!(

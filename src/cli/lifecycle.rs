@@ -27,7 +27,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
             ]
         });
     }
-    let lines = shares.versions(ticket, &address).await?;
+    let lines = shares.retention().versions(ticket, &address).await?;
     let headings = ["STATE", "SIZE", "VERSION", "OPENED", "RECEIVED", "REMOVED", "BY", "SHA-256", "PATH"];
     desk.output.list(&lines, headings, &nothing, |row| {
         [
@@ -60,7 +60,7 @@ fn sender_checks(checks: &[SenderCheck]) -> String {
 
 /// `artifact withdraw`.
 pub(crate) async fn withdraw(shares: &Shares, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
-    let done = shares.withdraw(ticket, path).await?;
+    let done = shares.retention().withdraw(ticket, path).await?;
     desk.output.answer(&done, || {
         let path = inert::line(&done.path);
         if done.versions == 0 {
@@ -76,7 +76,7 @@ pub(crate) async fn withdraw(shares: &Shares, desk: &Desk, ticket: &Word, path: 
 
 /// `artifact restore`.
 pub(crate) async fn restore(shares: &Shares, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
-    let done = shares.restore_artifact(ticket, path).await?;
+    let done = shares.retention().restore(ticket, path).await?;
     desk.output.answer(&done, || {
         let current = done.current.map_or_else(String::new, |number| format!("; version {number} is the current one"));
         format!("{} is back, with {}{current}", inert::line(&done.path), count(done.versions))
@@ -93,9 +93,9 @@ pub(crate) async fn shred(
     yes: bool,
 ) -> Result<(), Failure> {
     if !yes {
-        return Err(Failure::new(warning(&shares.plan_shred(ticket, path, version).await?)));
+        return Err(Failure::new(warning(&shares.retention().plan_shred(ticket, path, version).await?)));
     }
-    let done = shares.shred(ticket, path, version).await?;
+    let done = shares.retention().shred(ticket, path, version).await?;
     desk.output.answer(&done, || {
         let left = match done.current {
             Some(number) => format!("; version {number} is the current one"),

@@ -72,7 +72,11 @@ impl Command {
                 desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
             }
             Self::Sweep { dry_run } => {
-                let swept = if dry_run { shares.due_to_sweep().await? } else { shares.sweep(&Actor::Operator).await? };
+                let swept = if dry_run {
+                    shares.retention().due_to_sweep().await?
+                } else {
+                    shares.retention().sweep(&Actor::Operator).await?
+                };
                 desk.output.answer(&Sweeping { swept, dry_run }, || {
                     let verb = if dry_run { "would be removed" } else { "were removed" };
                     let Swept { objects, bytes, strays } = swept;

@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod aliases;
+pub(crate) mod history;
 pub(crate) mod location;
 pub(crate) mod shape;
 pub(crate) mod tree;

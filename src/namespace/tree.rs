@@ -129,6 +129,12 @@ impl Spot {
         }
     }
 
+    /// The directory that the path's last name lies in, and that name.
+    pub(crate) fn place(&self) -> Result<(DirectoryId, FileName), Error> {
+        let (directory, name, _) = self.changeable()?;
+        Ok((directory, name.clone()))
+    }
+
     /// Whether names below are shown by their aliases: to engineers, but not what engineers have put there themselves.
     pub(crate) fn shows_aliases(&self) -> bool {
         self.reach.aliases && !self.from_support

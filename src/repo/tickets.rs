@@ -1,11 +1,11 @@
 //! What is asked of tickets and people before something is done for them.
 
-use crate::model::Word;
+use crate::model::{Refusal, Word};
 use crate::notify::is_address;
 use crate::records::Conn;
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
-use crate::repo::Error;
+use crate::repo::{Error, Settings};
 use crate::vault;
 
 /// The ticket of this reference, which an operator typed.
@@ -67,4 +67,15 @@ pub(crate) async fn mark_logins_changed(conn: &mut Conn) -> Result<(), Error> {
 /// If the records fail.
 pub(crate) async fn logins_changed(conn: &mut Conn) -> Result<Option<String>, Error> {
     Ok(people::fact(conn, LOGINS_CHANGED).await?)
+}
+
+/// Whether a ticket's share may get one more name.
+///
+/// # Errors
+/// [`Refusal::TooManyNames`] if it has as many as it may have; and if the records fail.
+pub(crate) async fn check_room_for_name(conn: &mut Conn, ticket: &Word, settings: &Settings) -> Result<(), Error> {
+    match tickets::by_reference(conn, ticket.as_str()).await? {
+        Some(ticket) if ticket.names >= settings.names_per_share => Err(Refusal::TooManyNames.into()),
+        _ => Ok(()),
+    }
 }

@@ -85,7 +85,7 @@ impl House {
     /// How many versions there are, and how many of them are available.
     async fn versions(&self) -> (usize, usize) {
         let address = PublicAddress { host: "localhost".to_owned(), port: 22 };
-        let lines = self.shares.versions(&"XT-1".parse().unwrap(), &address).await.unwrap();
+        let lines = self.shares.retention().versions(&"XT-1".parse().unwrap(), &address).await.unwrap();
         let available = lines.iter().filter(|line| line.state == VersionState::Available).count();
         (lines.len(), available)
     }

@@ -14,6 +14,7 @@ use crate::model::{
     missing_percent,
 };
 use crate::namespace::PublicAddress;
+use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{self, Way, path_of};
 use crate::records::entries::{self, EntryRow};
@@ -24,7 +25,6 @@ use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::lifecycle::number_for_people;
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;

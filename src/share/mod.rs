@@ -8,9 +8,7 @@ mod backup;
 mod check;
 mod desk;
 mod download;
-mod expiry;
 mod inventory;
-mod lifecycle;
 mod listing;
 mod load;
 mod outlet;
@@ -20,7 +18,6 @@ mod restore;
 mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
-mod sweep;
 mod upload;
 mod view;
 mod virtual_places;
@@ -45,13 +42,14 @@ pub use crate::namespace::PublicAddress;
 pub use crate::notices::Notices;
 pub use crate::notices::list::{NoticeArtifact, NoticeLine};
 pub use crate::notices::resend::{NewAddress, NoticeChange};
+pub use crate::retention::expiry::Expired;
+pub use crate::retention::sweep::Swept;
+pub use crate::retention::{Restored, Retention, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use backup::{BackupContents, BackupPlace, BackupProgress};
 pub use check::{Checked, Finding, Step};
 pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
-pub use expiry::Expired;
 pub use inventory::{ArtifactLine, SenderCheck, Verification};
-pub use lifecycle::{Restored, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use listing::{Entry, Listing};
 pub use load::Load;
 pub use outlet::{Gone, Outlet};
@@ -61,7 +59,6 @@ pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, Sh
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub use seeding::{seeded_content, seeded_name};
-pub use sweep::Swept;
 pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
@@ -75,7 +72,7 @@ use crate::content::Layouts;
 use crate::content::read_ahead::BlockBudget;
 use crate::digests::Digests;
 use crate::digests::sidecars::Sidecars;
-use crate::model::HouseId;
+use crate::model::{ArtifactId, HouseId};
 use crate::namespace::{self, address};
 use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
@@ -92,7 +89,7 @@ pub(crate) struct House {
     pub(crate) repo: Arc<Repo>,
     pub(crate) trail: Arc<Trail>,
     pub(crate) logins: Logins,
-    pub(crate) uploads: Registry,
+    pub(crate) uploads: Arc<Registry>,
     pub(crate) chorus: Chorus,
     pub(crate) digests: Arc<Digests>,
     pub(crate) sidecars: Arc<Sidecars>,
@@ -100,8 +97,7 @@ pub(crate) struct House {
     pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) layouts: Layouts,
     pub(crate) notices: Arc<Notices>,
-    /// Held by the one who removes objects: the lock among processes is asked for, not waited for.
-    removing: tokio::sync::Mutex<()>,
+    pub(crate) retention: Arc<Retention>,
     draining: AtomicBool,
 }
 
@@ -211,6 +207,11 @@ impl Shares {
         View::new(self.clone(), login.clone())
     }
 
+    /// What is taken away.
+    pub fn retention(&self) -> &Arc<Retention> {
+        &self.0.retention
+    }
+
     /// The notices.
     pub fn notices(&self) -> &Arc<Notices> {
         &self.0.notices
@@ -308,18 +309,23 @@ impl House {
         let logins = Logins::of(&repo, &trail);
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);
+        let notices = Notices::of(&repo, &sidecars, wake);
+        let uploads = Arc::new(Registry::default());
+        let open = Arc::clone(&uploads);
+        let is_held = Box::new(move |artifact: ArtifactId| open.of_artifact(*artifact.as_bytes()).is_some());
+        let retention = Retention::of(&repo, &notices, is_held);
         Ok(Self {
             trail,
             budget: Budget::new(repo.settings.total_buffer),
             read_ahead: BlockBudget::new(repo.settings.read_ahead),
             layouts: Layouts::default(),
             logins,
-            uploads: Registry::default(),
+            uploads,
             chorus: Chorus::default(),
-            notices: Notices::of(&repo, &sidecars, wake),
+            notices,
             sidecars,
             digests,
-            removing: tokio::sync::Mutex::default(),
+            retention,
             draining: AtomicBool::new(false),
             repo,
         })

@@ -15,9 +15,7 @@ use crate::audit;
 use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{self, Grant};
-use crate::model::{
-    ArtifactId, DirectoryId, FileName, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word,
-};
+use crate::model::{ArtifactId, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word};
 use crate::namespace::shape::{self, Way};
 use crate::namespace::tree::Spot;
 use crate::notices;
@@ -25,7 +23,9 @@ use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
 use crate::records::{Conn, tickets, versions};
 use crate::repo::keys::with_keys_in_force;
+use crate::repo::tickets::check_room_for_name;
 use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
+use crate::retention::discard;
 use crate::share::upload::{self, Upload};
 use crate::share::{Download, House, Listing, Shares};
 use crate::vault;
@@ -157,7 +157,7 @@ impl View {
         let mut tx = self.house().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
         Way::up_from(tx.conn(), &spot.reach, parent).await?.check_room(name)?;
-        check_room_for_name(tx.conn(), &spot.reach.ticket, self.house()).await?;
+        check_room_for_name(tx.conn(), &spot.reach.ticket, &self.house().settings).await?;
         let new = NewEntry {
             id,
             share: spot.reach.share(),
@@ -224,14 +224,8 @@ impl View {
             return Err(Refusal::IsDirectory.into());
         }
         if let Some(receiving) = row.receiving {
-            upload::discard(
-                tx.conn(),
-                receiving.id,
-                &spot.reach.ticket,
-                &self.login().actor(),
-                self.house().clock.now(),
-            )
-            .await?;
+            discard(tx.conn(), receiving.id, &spot.reach.ticket, &self.login().actor(), self.house().clock.now())
+                .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
         if !entries::withdraw(tx.conn(), &row.id, now, self.house().clock.now()).await? {
@@ -285,14 +279,8 @@ impl View {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(receiving) = there.receiving {
-                upload::discard(
-                    tx.conn(),
-                    receiving.id,
-                    &target.reach.ticket,
-                    &self.login().actor(),
-                    self.house().clock.now(),
-                )
-                .await?;
+                discard(tx.conn(), receiving.id, &target.reach.ticket, &self.login().actor(), self.house().clock.now())
+                    .await?;
             }
             let highest =
                 there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
@@ -463,7 +451,9 @@ impl View {
                 self.check_new_file(path, &spot)?;
                 shape::check_new(&spot.names)?;
                 match check_room_for_file(standing, self.house()) {
-                    Err(Refusal::QuotaExceeded) if self.house().make_room(spot.reach.keys.share).await? => continue,
+                    Err(Refusal::QuotaExceeded) if self.house().retention.make_room(spot.reach.keys.share).await? => {
+                        continue;
+                    }
                     outcome => outcome?,
                 }
             }
@@ -510,18 +500,4 @@ fn check_room_for_file(standing: Standing, house: &House) -> Result<(), Refusal>
         return Err(Refusal::TooManyNames);
     }
     if standing.stored_bytes >= house.settings.share_bytes { Err(Refusal::QuotaExceeded) } else { Ok(()) }
-}
-
-/// Whether a ticket's share may get one more name.
-pub(crate) async fn check_room_for_name(conn: &mut Conn, ticket: &Word, house: &House) -> Result<(), Error> {
-    match tickets::by_reference(conn, ticket.as_str()).await? {
-        Some(ticket) if ticket.names >= house.settings.names_per_share => Err(Refusal::TooManyNames.into()),
-        _ => Ok(()),
-    }
-}
-
-/// The directory that a path's last name lies in.
-pub(crate) fn directory_of(spot: &Spot) -> Result<(DirectoryId, FileName), Error> {
-    let (directory, name, _) = spot.changeable()?;
-    Ok((directory, name.clone()))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "bench",
     "main",
     "cli",
@@ -16,6 +16,7 @@ const ROOMS: [&str; 21] = [
     "sftp",
     "scp",
     "share",
+    "retention",
     "login",
     "notices",
     "digests",
@@ -31,9 +32,9 @@ const ROOMS: [&str; 21] = [
 ];
 const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 7] = ["share", "login", "notices", "content", "namespace", "audit", "repo"];
+const OVER_KEYS: [&str; 8] = ["share", "retention", "login", "notices", "content", "namespace", "audit", "repo"];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 3] = ["share", "content", "repo"];
+const OVER_OBJECTS: [&str; 4] = ["share", "retention", "content", "repo"];
 /// Rooms that know nobody but `model`.
 const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;

@@ -24,6 +24,7 @@ use crate::records::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, shelves, versions};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
+use crate::retention::discard;
 use crate::share::upload::{self, Repair};
 use crate::share::{House, Shares};
 
@@ -149,7 +150,7 @@ impl Recovery<'_> {
             for (version, oddity) in &odd {
                 match oddity {
                     Oddity::Unheld => {
-                        upload::discard(tx.conn(), version.id, &version.ticket, &Actor::Server, now).await?;
+                        discard(tx.conn(), version.id, &version.ticket, &Actor::Server, now).await?;
                         self.done.discarded += 1;
                     }
                     Oddity::Unsealed => {

@@ -194,7 +194,7 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     // Renamed within its kind, and brought back.
     view.rename(&path("SHOW.txt"), &path("shoW.txt"), false).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await["Show.TXT"], "Show.TXT");
-    shares.restore_artifact(&word("XT-1"), &path("show.txt")).await.unwrap();
+    shares.retention().restore(&word("XT-1"), &path("show.txt")).await.unwrap();
     let last = shown(&support, "/XT-1").await;
     assert_eq!(pairs(&last).iter().filter(|(name, _)| name.to_lowercase().starts_with("show")).count(), 3);
     assert_eq!(last["Show.TXT"], "Show.TXT");

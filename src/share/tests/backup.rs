@@ -164,9 +164,9 @@ async fn nothing_that_a_backup_needs_is_removed_while_it_is_taken() {
     }
     let lease = shares.data().lease_for_backup().unwrap();
     view.remove_file(&path("f")).await.unwrap();
-    assert_eq!(shares.remove_doomed(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 0);
     drop(lease);
-    assert!(shares.remove_doomed(Duration::ZERO).await.unwrap() > 0);
+    assert!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

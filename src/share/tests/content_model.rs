@@ -417,7 +417,8 @@ impl Run {
             prop_assert_eq!(read, Err(Refusal::NewerUnfinished));
         } else {
             prop_assert!(size == self.whole.len() as u64 && read.as_ref() == Ok(&self.whole), "{} is not whole", size);
-            let rows = self.shares().versions(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
+            let rows =
+                self.shares().retention().versions(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
             let unfinished = rows.iter().filter(|row| row.state == VersionState::Receiving).count();
             prop_assert_eq!(unfinished, 0, "an untouched copy has a row");
         }

@@ -91,7 +91,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
             &format!("artifacts {reference}"),
             artifacts.is_ok_and(|all| all.iter().any(|one| one.path == "healthy")),
         );
-        let versions = shares.versions(&ticket, &address).await;
+        let versions = shares.retention().versions(&ticket, &address).await;
         check(&format!("versions {reference}"), versions.is_ok_and(|all| all.iter().any(|one| one.path == "healthy")));
         let inner = |place: &str| format!("/{reference}{place}");
         for (view, place, name) in [
@@ -117,7 +117,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
     check("tickets", shares.tickets().await.is_ok_and(|all| all.iter().any(|one| one.reference == "XT-2")));
     check("engineers", shares.engineers().await.is_ok_and(|all| all.iter().any(|one| one.id == "bob")));
     check("organisations", shares.organisations().await.is_ok_and(|all| all.iter().any(|one| one.id == "OTHER")));
-    check("expiry", shares.expire().await.is_ok());
+    check("expiry", shares.retention().expire().await.is_ok());
     check("sidecars", shares.0.sidecars.check_all().await.is_ok());
 
     let queue = Arc::clone(&shares.0.notices);

@@ -29,7 +29,7 @@ async fn enter(shares: &Shares, token: &str, from: impl Into<Origin>) -> View {
 /// Number, state, transport and size of each version of XT-2, oldest first.
 async fn versions_of(shares: &Shares) -> Vec<(u64, VersionState, Transport, u64)> {
     let address = PublicAddress { host: "h".into(), port: 22 };
-    let lines = shares.versions(&word("XT-2"), &address).await.unwrap();
+    let lines = shares.retention().versions(&word("XT-2"), &address).await.unwrap();
     lines.into_iter().map(|line| (line.version, line.state, line.transport, line.size)).collect()
 }
 

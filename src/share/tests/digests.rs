@@ -217,7 +217,7 @@ async fn shredding_takes_the_digests_along_and_none_comes_after_it() {
     view.remove_file(&path("f")).await.unwrap();
     assert_eq!(digest(&view, "f", Md5).await, Err(Refusal::NoSuchFile));
     assert!(opened.digest(Md5).await.is_ok(), "who had it open when it was withdrawn reads it to its end");
-    shares.shred(&word("XT-1"), &path("f"), None).await.unwrap();
+    shares.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
     assert_eq!(row().await, None);
     assert_eq!(opened.digest(Md5).await, Err(Refusal::NoSuchFile));
     // One that was being computed when the version was shredded.

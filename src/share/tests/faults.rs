@@ -187,7 +187,7 @@ async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     // What the first ones left has gone for the others' sake.
-    assert!(shares.remove_doomed(Duration::ZERO).await.unwrap() >= 1);
+    assert!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap() >= 1);
     let shelves = std::fs::read_dir(shares.data().objects()).unwrap().map(|shelf| shelf.unwrap().path());
     let left = shelves
         .filter(|shelf| shelf.is_dir())

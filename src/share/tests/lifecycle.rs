@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
 pub(super) async fn lines(shares: &Shares) -> Vec<VersionLine> {
-    shares.versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()
+    shares.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()
 }
 
 /// Path, number and state of every version.
@@ -43,7 +43,7 @@ pub(super) async fn cut(shares: &Shares, view: &View, name: &str, bytes: &[u8]) 
 }
 
 async fn expire(shares: &Shares) -> (u32, u32, u32) {
-    let done = shares.expire().await.unwrap();
+    let done = shares.retention().expire().await.unwrap();
     assert!(!done.more);
     (done.warned, done.unfinished, done.withdrawn)
 }
@@ -115,15 +115,15 @@ async fn withdrawing_and_restoring_goes_for_the_whole_history() {
     assert!(lines(&shares).await.iter().all(|line| line.removed_at.is_some()));
     sums_are_right(&shares).await;
 
-    let back = shares.restore_artifact(&ticket, &path("a")).await.unwrap();
+    let back = shares.retention().restore(&ticket, &path("a")).await.unwrap();
     assert_eq!((back.versions, back.current), (4, Some(4)));
     assert_eq!(states(&shares).await, all(Available));
     assert_eq!(get(&view, "a").await.unwrap(), b"four");
-    assert!(shares.restore_artifact(&ticket, &path("a")).await.is_err(), "the name is taken");
+    assert!(shares.retention().restore(&ticket, &path("a")).await.is_err(), "the name is taken");
     sums_are_right(&shares).await;
 
     // Deleted and sent again: all of it is saved, not only the last entry.
-    assert_eq!(shares.withdraw(&ticket, &path("a")).await.unwrap().versions, 4);
+    assert_eq!(shares.retention().withdraw(&ticket, &path("a")).await.unwrap().versions, 4);
     put(&view, "a", b"five").await;
     shares.0.clock.advance(30 * DAY);
     assert_eq!(expire(&shares).await, (0, 0, 0));
@@ -143,18 +143,18 @@ async fn what_is_damaged_or_shredded_stays_so_when_its_file_is_withdrawn_and_res
     for bytes in [b"1", b"2", b"3"] {
         put(&view, "a", bytes).await;
     }
-    shares.shred(&ticket, &path("a"), Some(1)).await.unwrap();
+    shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap();
     change(&shares, "UPDATE version SET state = 'damaged' WHERE number = 2").await;
-    shares.withdraw(&ticket, &path("a")).await.unwrap();
+    shares.retention().withdraw(&ticket, &path("a")).await.unwrap();
     assert_eq!(states(&shares).await, of("a", &[(1, Gone), (2, Damaged), (3, Away)]));
-    shares.restore_artifact(&ticket, &path("a")).await.unwrap();
+    shares.retention().restore(&ticket, &path("a")).await.unwrap();
     assert_eq!(states(&shares).await, of("a", &[(1, Gone), (2, Damaged), (3, Available)]));
     // The end of the grace takes the damaged one's key, too.
     view.remove_file(&path("a")).await.unwrap();
     shares.0.clock.advance(25 * HOUR);
     assert_eq!(expire(&shares).await, (0, 0, 2));
     assert_eq!(states(&shares).await, of("a", &[(1, Gone), (2, Gone), (3, Gone)]));
-    assert!(shares.restore_artifact(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
+    assert!(shares.retention().restore(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
     sums_are_right(&shares).await;
 }
 
@@ -166,17 +166,17 @@ async fn restoring_is_refused_with_a_sentence_or_finds_the_directory_that_was_ma
     let ticket = word("XT-1");
     view.make_directory(&path("d")).await.unwrap();
     put(&view, "d/f", b"deep").await;
-    assert!(shares.restore_artifact(&ticket, &path("d/f")).await.unwrap_err().to_string().contains("is there"));
+    assert!(shares.retention().restore(&ticket, &path("d/f")).await.unwrap_err().to_string().contains("is there"));
     view.remove_file(&path("d/f")).await.unwrap();
     view.remove_directory(&path("d")).await.unwrap();
-    let said = shares.restore_artifact(&ticket, &path("d/f")).await.unwrap_err().to_string();
+    let said = shares.retention().restore(&ticket, &path("d/f")).await.unwrap_err().to_string();
     assert!(said.contains("directory") && said.contains("gone"), "{said}");
-    let said = shares.restore_artifact(&ticket, &path("never")).await.unwrap_err().to_string();
+    let said = shares.retention().restore(&ticket, &path("never")).await.unwrap_err().to_string();
     assert!(said.contains("no withdrawn artifact"), "{said}");
     view.make_directory(&path("d")).await.unwrap();
-    shares.restore_artifact(&ticket, &path("d/f")).await.unwrap();
+    shares.retention().restore(&ticket, &path("d/f")).await.unwrap();
     assert_eq!(get(&view, "d/f").await.unwrap(), b"deep");
-    assert!(shares.withdraw(&ticket, &path("d")).await.is_err(), "a directory is no artifact");
+    assert!(shares.retention().withdraw(&ticket, &path("d")).await.is_err(), "a directory is no artifact");
     sums_are_right(&shares).await;
 }
 
@@ -195,15 +195,17 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     let stored = async || view.space(&path("/")).await.unwrap().free;
     let before = stored().await;
 
-    let plan = shares.plan_shred(&ticket, &path("a"), Some(1)).await.unwrap();
+    let plan = shares.retention().plan_shred(&ticket, &path("a"), Some(1)).await.unwrap();
     assert_eq!((plan.versions, plan.bytes, plan.left), (vec![1], 1_500_000, 1));
-    let done = shares.shred(&ticket, &path("a"), Some(1)).await.unwrap();
+    let done = shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap();
     assert_eq!((done.versions, done.current, done.journal_owed), (vec![1], Some(2), false));
     assert_eq!(stored().await, before, "its extents serve the other version");
     assert!(get(&view, "a").await.unwrap() == [&start[..], b"and more"].concat());
     assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 1);
-    assert!(shares.shred(&ticket, &path("a"), Some(1)).await.unwrap_err().to_string().contains("already"));
-    assert!(shares.shred(&ticket, &path("a"), Some(7)).await.unwrap_err().to_string().contains("no version 7"));
+    assert!(shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap_err().to_string().contains("already"));
+    assert!(
+        shares.retention().shred(&ticket, &path("a"), Some(7)).await.unwrap_err().to_string().contains("no version 7")
+    );
     all_intact(&shares).await;
     sums_are_right(&shares).await;
 
@@ -212,16 +214,16 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     let mut upload = view.open_write(&path("b"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
     write(&mut upload, 0, &pattern(200_000, 2)).await;
     upload.close().await.unwrap();
-    assert_eq!(shares.shred(&ticket, &path("b"), Some(2)).await.unwrap().current, Some(1));
+    assert_eq!(shares.retention().shred(&ticket, &path("b"), Some(2)).await.unwrap().current, Some(1));
     assert!(get(&view, "b").await.unwrap() == start);
     sums_are_right(&shares).await;
 
-    shares.shred(&ticket, &path("a"), None).await.unwrap();
+    shares.retention().shred(&ticket, &path("a"), None).await.unwrap();
     assert_eq!(get(&view, "a").await, Err(Refusal::NoSuchFile));
-    assert!(shares.restore_artifact(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
+    assert!(shares.retention().restore(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
     put(&view, "a", b"anew").await;
     assert_eq!(states(&shares).await[..3], of("a", &[(1, Gone), (2, Gone), (3, Available)]));
-    shares.remove_doomed(Duration::ZERO).await.unwrap();
+    shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
     all_intact(&shares).await;
     let details = audited(&shares, "version.shredded").await;
     assert_eq!(details.len(), 3);
@@ -240,7 +242,7 @@ async fn an_older_version_of_a_predecessor_takes_the_place_and_can_be_continued(
     put(&view, "a", &old).await;
     put(&view, "a.part", b"new").await;
     view.rename(&path("a.part"), &path("a"), true).await.unwrap();
-    assert_eq!(shares.shred(&ticket, &path("a"), Some(2)).await.unwrap().current, Some(1));
+    assert_eq!(shares.retention().shred(&ticket, &path("a"), Some(2)).await.unwrap().current, Some(1));
     assert!(get(&view, "a").await.unwrap() == old);
     assert!(get(&support, "/XT-1/a").await.unwrap() == old);
     let line = &shares.artifacts(&ticket, &PublicAddress::unknown()).await.unwrap()[0];
@@ -268,9 +270,9 @@ async fn an_upload_under_way_notices_that_its_file_was_taken_away() {
         let mut upload = view.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
         write(&mut upload, 0, b"more").await;
         match how {
-            "withdraw" => drop(shares.withdraw(&ticket, &path("a")).await.unwrap()),
-            "shred" => drop(shares.shred(&ticket, &path("a"), None).await.unwrap()),
-            _ => drop(shares.shred(&ticket, &path("a"), Some(3)).await.unwrap()),
+            "withdraw" => drop(shares.retention().withdraw(&ticket, &path("a")).await.unwrap()),
+            "shred" => drop(shares.retention().shred(&ticket, &path("a"), None).await.unwrap()),
+            _ => drop(shares.retention().shred(&ticket, &path("a"), Some(3)).await.unwrap()),
         }
         let refusal = upload.close().await.unwrap_err();
         assert!(matches!(refusal, Refusal::NoSuchFile | Refusal::Shredded | Refusal::Fenced), "{how}: {refusal:?}");
@@ -374,7 +376,7 @@ async fn a_file_that_was_deleted_is_withdrawn_again_when_the_upload_that_saved_i
     // In the same step the grace that begins anew is not over.
     assert_eq!(expire(&shares).await, (0, 1, 0));
     assert_eq!(states(&shares).await, of("a", &[(1, Away), (2, Gone)]));
-    assert_eq!(shares.restore_artifact(&word("XT-1"), &path("a")).await.unwrap().current, Some(1));
+    assert_eq!(shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap().current, Some(1));
     assert_eq!(get(&view, "a").await.unwrap(), b"first");
     sums_are_right(&shares).await;
 }
@@ -406,7 +408,7 @@ async fn r29_only_house_time_takes_anything_away() {
     let data = DataDirectory::at(fixture.directory.path().join("data"));
     let desk = Shares::open(data, fixture.settings.clone()).await.unwrap();
     assert!(desk.0.clock.not_before_now() > desk.0.clock.now());
-    assert!(desk.expire().await.is_err(), "a command does not know what is under way");
+    assert!(desk.retention().expire().await.is_err(), "a command does not know what is under way");
     desk.close().await;
 }
 
@@ -444,7 +446,7 @@ async fn r12_a_shredded_key_is_nowhere_in_the_records() {
     assert!(keys.iter().all(|key| holds(&before, key)), "the search must be able to find them");
     for file in 0..40 {
         let only = (file % 2 == 0).then_some(1);
-        shares.shred(&word("XT-1"), &path(&format!("f{file}")), only).await.unwrap();
+        shares.retention().shred(&word("XT-1"), &path(&format!("f{file}")), only).await.unwrap();
     }
     shares.0.clock.advance(6 * DAY);
     assert_eq!(expire(&shares).await, (40, 0, 0));
@@ -499,11 +501,11 @@ async fn r20_a_crash_at_each_point_of_withdrawing_restoring_and_shredding_leaves
         list.push((name, to));
     });
     view.remove_file(&path("a")).await.unwrap();
-    shares.restore_artifact(&word("XT-1"), &path("a")).await.unwrap();
-    shares.withdraw(&word("XT-1"), &path("a")).await.unwrap();
-    shares.restore_artifact(&word("XT-1"), &path("a")).await.unwrap();
-    shares.shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
-    shares.shred(&word("XT-1"), &path("a"), None).await.unwrap();
+    shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap();
+    shares.retention().withdraw(&word("XT-1"), &path("a")).await.unwrap();
+    shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap();
+    shares.retention().shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
+    shares.retention().shred(&word("XT-1"), &path("a"), None).await.unwrap();
     shares.0.points.watch(|_| ());
     let taken = std::mem::take(&mut *taken.lock().unwrap());
     assert_eq!(taken.len(), 14);
@@ -555,7 +557,7 @@ async fn recovery_leaves_a_predecessor_current() {
         }
     }
     for left in [2, 1] {
-        assert_eq!(shares.shred(&ticket, &path("a"), Some(left + 1)).await.unwrap().current, Some(left));
+        assert_eq!(shares.retention().shred(&ticket, &path("a"), Some(left + 1)).await.unwrap().current, Some(left));
         let before = pointed(&shares).await;
         assert_eq!(crate::share::recovery::recover(&shares.0).await.unwrap().pointers, 0);
         assert_eq!(pointed(&shares).await, before, "a restart changes nothing");

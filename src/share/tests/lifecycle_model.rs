@@ -183,12 +183,12 @@ impl Model {
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Withdraw { name } => {
-                let done = shares.withdraw(&ticket, &path(NAMES[name])).await.is_ok();
+                let done = shares.retention().withdraw(&ticket, &path(NAMES[name])).await.is_ok();
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Restore { name } => {
                 let name = NAMES[name];
-                let done = shares.restore_artifact(&ticket, &path(name)).await.is_ok();
+                let done = shares.retention().restore(&ticket, &path(name)).await.is_ok();
                 let at = self.away.iter().rposition(|(known, file)| *known == name && file.has_keys());
                 let at = at.filter(|_| !self.here.contains_key(name));
                 assert_eq!(done, at.is_some());
@@ -201,16 +201,16 @@ impl Model {
             Act::ShredOne { name, number } => self.shred(shares, NAMES[name], Some(number)).await,
             Act::Day => {
                 shares.0.clock.advance(25 * HOUR);
-                shares.expire().await.unwrap();
+                shares.retention().expire().await.unwrap();
                 self.end_graces();
             }
             Act::Week => {
                 // The first step warns; the second one removes, and begins the grace of what goes out of sight by that.
                 shares.0.clock.advance(8 * 24 * HOUR);
-                shares.expire().await.unwrap();
+                shares.retention().expire().await.unwrap();
                 self.end_graces();
                 shares.0.clock.advance(24 * HOUR);
-                shares.expire().await.unwrap();
+                shares.retention().expire().await.unwrap();
                 for name in NAMES {
                     if let Some(file) = self.here.get_mut(name) {
                         file.drop_receiving();
@@ -222,7 +222,7 @@ impl Model {
     }
 
     async fn shred(&mut self, shares: &Shares, name: &'static str, only: Option<u64>) {
-        let done = shares.shred(&word("XT-1"), &path(name), only).await.is_ok();
+        let done = shares.retention().shred(&word("XT-1"), &path(name), only).await.is_ok();
         let away = self.away.iter().rposition(|(known, file)| *known == name && file.has_keys());
         let file = match (self.here.get_mut(name), away) {
             (Some(file), _) => Some(file),
@@ -306,7 +306,7 @@ fn r27_the_lives_of_files_agree_with_a_model() {
                 model.agrees(&shares, &view).await?;
                 all_intact(&shares).await;
             }
-            shares.remove_doomed(Duration::ZERO).await.unwrap();
+            shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
             all_intact(&shares).await;
             shares.close().await;
             Ok::<_, TestCaseError>(())

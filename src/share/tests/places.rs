@@ -180,7 +180,7 @@ async fn the_receipt_of_an_older_version_that_is_current_again_states_its_own_nu
     // Version 1 belongs to the entry that was replaced, version 2 to the one that took its place.
     view.rename(&path("b"), &path("a"), true).await.unwrap();
     assert!(text(&view, ".receipts/a.receipt").await.contains("\nVersion: 2\n"));
-    shares.shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
+    shares.retention().shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
     assert_eq!(text(&view, "a").await, "one");
     let receipt = text(&view, ".receipts/a.receipt").await;
     assert!(receipt.contains("\nVersion: 1\n"), "{receipt}");

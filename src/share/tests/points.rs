@@ -69,8 +69,8 @@ async fn r20_every_named_point_is_passed() {
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
     view.remove_file(&path("f")).await.unwrap();
-    shares.restore_artifact(&word("XT-1"), &path("f")).await.unwrap();
-    shares.shred(&word("XT-1"), &path("f"), None).await.unwrap();
+    shares.retention().restore(&word("XT-1"), &path("f")).await.unwrap();
+    shares.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
 
     // A recovery with something to do, and a sweep with something to remove.
     for byte in 1..3 {
@@ -93,7 +93,7 @@ async fn r20_every_named_point_is_passed() {
     for _ in 0..2 {
         crate::share::recovery::recover(&shares.0).await.unwrap();
     }
-    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
+    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
     put(&view, "f", b"f").await;
     view.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
     put(&view, "f.sha256", b"gibberish").await;

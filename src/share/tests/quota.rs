@@ -112,7 +112,7 @@ async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     let view = customer(&shares, "XT-1").await;
     send(&view, "a", 3 * MIB, true).await.unwrap();
     let reading = view.open_read(&path("a")).await.unwrap();
-    shares.shred(&word("XT-1"), &path("a"), None).await.unwrap();
+    shares.retention().shred(&word("XT-1"), &path("a"), None).await.unwrap();
     assert_eq!(counted(&shares).await, 3 * MIB, "it lies on the disk still");
     assert_eq!(view.space(&path("/")).await.unwrap().free, MIB);
     assert_eq!(send(&view, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded));
@@ -122,7 +122,7 @@ async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     while reading.read(bytes.len() as u64, 1 << 20, &mut bytes).await.unwrap() > 0 {}
     assert!(bytes == pattern(3 << 20, 1));
     shares.0.clock.advance(Duration::from_secs(3601));
-    shares.sweep(&Actor::Server).await.unwrap();
+    shares.retention().sweep(&Actor::Server).await.unwrap();
     assert!(counted(&shares).await <= MIB, "but for what was written down of the refused one, it is gone");
     assert_counted(&shares, "swept").await;
 
@@ -172,14 +172,14 @@ async fn count_at_each_step(acts: &[Act]) {
             Act::Send { name: to, kib, ends } => drop(send(&view, &name(to), kib << 10, *ends).await),
             Act::Remove { name: of } => drop(view.remove_file(&path(&name(of))).await),
             Act::Rename { from, to } => drop(view.rename(&path(&name(from)), &path(&name(to)), true).await),
-            Act::Shred { name: of } => drop(shares.shred(&word("XT-1"), &path(&name(of)), None).await),
+            Act::Shred { name: of } => drop(shares.retention().shred(&word("XT-1"), &path(&name(of)), None).await),
             Act::Expire => {
                 shares.0.clock.advance(Duration::from_secs(30 * 86_400));
-                shares.expire().await.unwrap();
+                shares.retention().expire().await.unwrap();
                 shares.0.clock.advance(Duration::from_secs(30 * 86_400));
-                shares.expire().await.unwrap();
+                shares.retention().expire().await.unwrap();
             }
-            Act::Sweep => drop(shares.remove_doomed(Duration::ZERO).await.unwrap()),
+            Act::Sweep => drop(shares.retention().remove_doomed(Duration::ZERO).await.unwrap()),
             Act::Restart => {
                 drop(view);
                 shares.close().await;
@@ -194,7 +194,7 @@ async fn count_at_each_step(acts: &[Act]) {
         assert!(counted <= 6 * MIB + 3 * MIB, "{number}: {act:?}: {counted}");
     }
     shares.0.clock.advance(Duration::from_secs(3601));
-    shares.sweep(&Actor::Server).await.unwrap();
+    shares.retention().sweep(&Actor::Server).await.unwrap();
     assert_counted(&shares, "swept").await;
     all_intact(&shares).await;
     shares.close().await;
@@ -235,6 +235,6 @@ async fn r86_directories_that_come_and_go_leave_no_rows() {
     view.remove_directory(&path("a")).await.unwrap();
     assert_eq!(rows().await, before + 2, "what was removed can be restored");
     view.make_directory(&path("a")).await.unwrap();
-    shares.restore_artifact(&word("XT-1"), &path("a/file")).await.unwrap();
+    shares.retention().restore(&word("XT-1"), &path("a/file")).await.unwrap();
     assert_eq!(get(&view, "a/file").await.unwrap(), b"kept");
 }

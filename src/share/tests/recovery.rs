@@ -181,7 +181,7 @@ async fn r26_an_unfinished_upload_that_lost_bytes_goes_on_before_them() {
         assert_eq!(recovered(&shares).await, Recovered { shortened: 1, ..Recovered::default() });
         assert_eq!(found(&shares, true).await, (vec![], vec![]));
         // What was cut off on the disk is doomed like everything that nobody uses.
-        assert_eq!(shares.remove_doomed(Duration::ZERO).await.unwrap(), 1);
+        assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 1);
 
         let size = view.attributes(&path("cut")).await.unwrap().size;
         assert_eq!(size, [0, (1 << 20) - 65_536, (2 << 20) - 65_536][which]);
@@ -271,7 +271,7 @@ async fn rows_that_contradict_each_other_are_corrected() {
     tamper(&shares, orphan).await;
     assert_eq!(found(&shares, false).await, (vec!["unused"; 3], vec![]));
     assert_eq!(recovered(&shares).await, of(|r| r.unused = 3));
-    assert_eq!(shares.remove_doomed(Duration::ZERO).await.unwrap(), 3);
+    assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -356,28 +356,28 @@ async fn r30_what_the_records_do_not_know_is_left_alone_for_seven_days() {
     let all = in_store(&shares);
 
     // A sweep without two scans behind it removes nothing; nor do scans that are less than a week apart.
-    assert_eq!(shares.sweep(&Actor::Operator).await.unwrap(), Swept::default());
+    assert_eq!(shares.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
     let first = recover(&shares.0).await.unwrap();
     assert_eq!((first.new_strays, first.seen.strays, first.seen.foreign), (2, 2, 2));
     assert_eq!(found(&shares, true).await, (vec![], vec!["strays", "foreign", "foreign"]));
     let shares = days_later(&fixture, shares, 6).await;
     assert_eq!(scan(&shares.0).await.unwrap().new_strays, 0);
-    assert_eq!(shares.due_to_sweep().await.unwrap(), Swept::default());
-    assert_eq!(shares.sweep(&Actor::Operator).await.unwrap(), Swept::default());
+    assert_eq!(shares.retention().due_to_sweep().await.unwrap(), Swept::default());
+    assert_eq!(shares.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
     assert_eq!(in_store(&shares), all);
 
     // The second scan after a week: due. One that a row knows by then is no stray any more.
     let shares = days_later(&fixture, shares, 1).await;
     let due = Swept { objects: 2, bytes: 14, strays: 2 };
-    assert_eq!(shares.due_to_sweep().await.unwrap(), due);
+    assert_eq!(shares.retention().due_to_sweep().await.unwrap(), due);
     assert_eq!(in_store(&shares), all, "a dry run removes nothing");
     let known_again = "INSERT INTO extent (id, share_id, length, header_tag, place) SELECT object_id, share_id, 0, \
                        zeroblob(32), 'store' FROM stray, ticket WHERE object_id < x'10'";
     tamper(&shares, known_again).await;
-    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
+    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
     let left = in_store(&shares);
     assert_eq!(left.difference(&known).copied().collect::<Vec<_>>(), ids[..1]);
-    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept::default());
+    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept::default());
     tamper(&shares, "DELETE FROM extent WHERE length = 0").await;
     assert!(foreign.iter().all(|path| path.exists()), "what is not ours is never touched");
     hold(&shares, &promised, &[]).await;
@@ -404,7 +404,7 @@ async fn a_quarantine_ends_when_an_object_is_known_or_gone() {
         rows.strays[0].confirmed_at.is_some()
     };
     assert!(quarantined(&shares).await, "without a quarantine the second scan confirms");
-    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
+    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -420,8 +420,8 @@ async fn what_is_doomed_but_known_is_never_removed() {
     )
     .await;
     let before = in_store(&shares);
-    assert_eq!(shares.sweep(&Actor::Server).await.unwrap(), Swept::default());
-    assert_eq!(shares.due_to_sweep().await.unwrap(), Swept::default());
+    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept::default());
+    assert_eq!(shares.retention().due_to_sweep().await.unwrap(), Swept::default());
     assert_eq!(in_store(&shares), before);
     hold(&shares, &promised, &[]).await;
 }
@@ -466,7 +466,7 @@ async fn a_check_beside_uploads_and_deletions_finds_nothing() {
     while !busy.is_finished() {
         let problems = found(&shares, true).await.0;
         assert_eq!(problems, Vec::<&str>::new());
-        shares.remove_doomed(Duration::ZERO).await.unwrap();
+        shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
     }
     busy.await.unwrap();
 }

@@ -161,7 +161,7 @@ async fn agrees(shares: &Shares, view: &View, tree: &Tree) {
     assert_eq!(&walk(view).await, tree);
     let files = tree.values().filter(|what| what.is_some()).count();
     assert_eq!(shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
-    shares.versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    shares.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(tree.keys().all(|path| path.len() <= 32));
     finds_nothing(shares).await;
 }

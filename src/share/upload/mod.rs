@@ -30,7 +30,6 @@ use serde_json::json;
 pub(crate) use buffer::{Budget, SessionBudget};
 pub(crate) use chorus::Chorus;
 pub(crate) use lane::Lane;
-pub(crate) use publish::discard;
 pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
 
@@ -51,7 +50,6 @@ use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Changes, Error, WriteMode};
 use crate::share::View;
-use crate::share::view::directory_of;
 use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
 
 /// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
@@ -322,7 +320,7 @@ pub(crate) async fn open(
     mode: WriteMode,
     ended: u64,
 ) -> Result<Option<Upload>, Error> {
-    let place = directory_of(&spot)?;
+    let place = spot.place()?;
     let room = view.house().room.promise(view.login().user())?;
     let start = Start::of(view, &spot, mode).await?;
     let artifact = start.ledger.artifact;

@@ -10,8 +10,8 @@ use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
 use super::lane::Lane;
 use super::progress::{Progress, resume_point};
+use crate::audit::Kind;
 use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
 use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{may_change, may_keep};
@@ -24,12 +24,13 @@ use crate::records::audit::Event;
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
 use crate::records::versions::{NewVersion, ProgressRow, Publication};
-use crate::records::{Conn, NewArtifact, entries, extents, versions};
+use crate::records::{Conn, NewArtifact, entries, versions};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
+use crate::repo::tickets::check_room_for_name;
+use crate::retention::discard;
 use crate::share::House;
-use crate::share::view::check_room_for_name;
 use crate::store::StoreError;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
@@ -130,7 +131,7 @@ impl Ledger {
         let now = Time::now();
         let (mode, modified) = lane.wished_attributes();
         if !self.has_entry {
-            check_room_for_name(conn, &self.ticket, house).await?;
+            check_room_for_name(conn, &self.ticket, &house.settings).await?;
             let (directory, name) = lane.place();
             let index = self.keys.names.index(directory, &name);
             check_in_sight(conn, directory).await?;
@@ -495,22 +496,4 @@ async fn check_in_sight(conn: &mut Conn, directory: DirectoryId) -> Result<(), E
         Some(row) if row.in_sight && row.is_directory => Ok(()),
         _ => Err(Refusal::NoSuchFile.into()),
     }
-}
-
-/// Gives up an unfinished version: its key goes, and extents that only it used are doomed. One that has been published
-/// meanwhile stays what it is.
-pub(crate) async fn discard(
-    conn: &mut Conn,
-    version: VersionId,
-    ticket: &Word,
-    actor: &Actor,
-    now: HouseTime,
-) -> Result<(), Error> {
-    if !versions::shred_unfinished(conn, version).await? {
-        return Ok(());
-    }
-    let used: Vec<ObjectId> = versions::extents(conn, version).await?.iter().map(|extent| extent.id).collect();
-    extents::release(conn, version, &used, now).await?;
-    let subject = Subject { actor, ticket: Some(ticket), id: Some(*version.as_bytes()) };
-    Ok(audit::write(conn, Kind::VersionDiscarded, subject, &json!({})).await?)
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::progress::{Progress, is_resume_point, resume_point};
-use super::publish::discard;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::content::Content;
@@ -15,6 +14,7 @@ use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, versions::ExtentRow};
 use crate::repo::Error;
+use crate::retention::discard;
 use crate::share::House;
 use crate::vault::{Digest, SliceMap, VaultError};
 

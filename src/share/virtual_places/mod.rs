@@ -23,6 +23,7 @@ use serde_json::json;
 use crate::audit;
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, Time};
+use crate::namespace::history::number_for_people;
 use crate::namespace::tree::{Reach, Spot, VIRTUAL, Way, way_of};
 use crate::namespace::{PublicAddress, address};
 use crate::records::entries::EntryRow;
@@ -30,7 +31,6 @@ use crate::records::history::{self, Past};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
 use crate::repo::{Attributes, Error, PlaceKind};
-use crate::share::lifecycle::number_for_people;
 use crate::share::{Download, Listing, View};
 use crate::vault::SigningKey;
 

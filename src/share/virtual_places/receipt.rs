@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
 use crate::namespace::{PublicAddress, tree};
@@ -14,7 +15,6 @@ use crate::records::versions::{self, VersionRow};
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
 use crate::share::Shares;
-use crate::share::lifecycle::number_for_people;
 use crate::vault::{PublicKey, SigningKey, sign};
 
 /// Whom `ssh-keygen -Y verify -I` asks for.

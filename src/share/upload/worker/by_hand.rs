@@ -7,7 +7,7 @@ use crate::namespace::tree::{Reach, Spot};
 use crate::records::tickets;
 use crate::share::tests::path;
 use crate::share::upload::buffer::Buffer;
-use crate::share::upload::{Lane, Start, directory_of};
+use crate::share::upload::{Lane, Start};
 use crate::share::{View, WriteMode};
 
 /// The worker of a new file, without anybody who gives it jobs.
@@ -23,7 +23,7 @@ pub(super) async fn worker(view: &View, name: &str) -> Worker {
     let start = Start::of(view, &spot, mode).await.unwrap();
     let room = house.room.promise(view.login().user()).unwrap();
     let (ids, sizes) = ((start.ledger.artifact, start.ledger.version), (start.holds, start.length(), start.floor));
-    let lane = Lane::new(ids, view.session(), directory_of(&spot).unwrap(), sizes, 0o640);
+    let lane = Lane::new(ids, view.session(), spot.place().unwrap(), sizes, 0o640);
     Worker::new(Arc::clone(house), Arc::new(lane), start, room)
 }
 

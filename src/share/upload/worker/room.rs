@@ -17,7 +17,7 @@ impl Worker {
         if ledger.may_let_go() {
             ledger.write_progress(house, lane, extents, map, hasher, Progressed::Recorded).await?;
         }
-        self.house.make_room(self.ledger.share()).await
+        self.house.retention.make_room(self.ledger.share()).await
     }
 }
 

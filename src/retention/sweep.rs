@@ -12,7 +12,7 @@ use crate::records::shelves;
 use crate::records::versions;
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
-use crate::share::{House, Shares};
+use crate::retention::Retention;
 use crate::store::StoreError;
 
 /// How long an object stays after nobody needs it any more: who has begun to read it may end.
@@ -35,7 +35,7 @@ pub struct Swept {
     pub strays: u64,
 }
 
-impl Shares {
+impl Retention {
     /// What [`sweep`](Self::sweep) would remove now.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Shares {
         let mut due = Swept::default();
         let mut after = None;
         loop {
-            let strays = shelves::confirmed_strays(&mut *self.0.records.read().await?, after, PAGE).await?;
+            let strays = shelves::confirmed_strays(&mut *self.repo.records.read().await?, after, PAGE).await?;
             let Some(last) = strays.last() else { break };
             after = Some(last.id);
             due.strays += strays.len() as u64;
@@ -53,7 +53,7 @@ impl Shares {
         due.objects = due.strays;
         let mut after = None;
         loop {
-            let page = shelves::due(&mut *self.0.records.read().await?, self.doomed_before(), after, PAGE).await?;
+            let page = shelves::due(&mut *self.repo.records.read().await?, self.doomed_before(), after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             due.objects += page.len() as u64;
@@ -70,7 +70,7 @@ impl Shares {
         let mut swept = Swept { strays: self.doom_strays(actor).await?, ..Swept::default() };
         loop {
             let before = self.doomed_before();
-            let due = versions::doomed(&mut *self.0.records.read().await?, before, PAGE).await?;
+            let due = versions::doomed(&mut *self.repo.records.read().await?, before, PAGE).await?;
             let bytes = self.bytes_in_store(due.iter().copied()).await?;
             let removed = self.remove_doomed(DOOMED_FOR).await?;
             // Those that could not be removed are there still.
@@ -82,7 +82,7 @@ impl Shares {
             }
         }
         if swept.objects > 0 {
-            let mut tx = self.0.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             let subject = Subject { actor, ticket: None, id: None };
             audit::write(tx.conn(), Kind::StoreSwept, subject, &json!(swept)).await?;
             tx.commit().await?;
@@ -95,52 +95,52 @@ impl Shares {
     /// # Errors
     /// If the records or the store fail.
     pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
-        let _turn = self.0.removing.lock().await;
+        let _turn = self.removing.lock().await;
         // A backup may need what became useless since it began.
-        let Some(_removing) = self.0.data.lock_for_removal()? else { return Ok(0) };
-        let before = self.0.clock.now().plus(Duration::from_millis(1)).minus(age);
-        let objects = versions::doomed(&mut *self.0.records.read().await?, before, PAGE).await?;
-        self.0.remove(objects).await
+        let Some(_removing) = self.repo.data.lock_for_removal()? else { return Ok(0) };
+        let before = self.repo.clock.now().plus(Duration::from_millis(1)).minus(age);
+        let objects = versions::doomed(&mut *self.repo.records.read().await?, before, PAGE).await?;
+        self.remove(objects).await
     }
 
     /// Dooms what has been in quarantine for long enough. What a row knows by now is left alone.
     async fn doom_strays(&self, actor: &Actor) -> Result<u64, Error> {
         let mut doomed = 0;
         loop {
-            let strays = shelves::confirmed_strays(&mut *self.0.records.read().await?, None, PAGE).await?;
+            let strays = shelves::confirmed_strays(&mut *self.repo.records.read().await?, None, PAGE).await?;
             if strays.is_empty() {
                 return Ok(doomed);
             }
-            let mut tx = self.0.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             // Their quarantine was their time to wait.
-            let since = self.0.clock.now().minus(DOOMED_FOR);
+            let since = self.repo.clock.now().minus(DOOMED_FOR);
             for stray in &strays {
                 shelves::doom_stray(tx.conn(), stray.id, since).await?;
             }
             let subject = Subject { actor, ticket: None, id: None };
             audit::write(tx.conn(), Kind::StoreStrays, subject, &json!({ "doomed": strays.len() })).await?;
             tx.commit().await?;
-            self.0.points.pass("sweep.strays-doomed");
+            self.repo.points.pass("sweep.strays-doomed");
             doomed += strays.len() as u64;
         }
     }
 
     /// What was doomed before this moment is due.
     fn doomed_before(&self) -> HouseTime {
-        self.0.clock.now().plus(Duration::from_millis(1)).minus(DOOMED_FOR)
+        self.repo.clock.now().plus(Duration::from_millis(1)).minus(DOOMED_FOR)
     }
 
     async fn bytes_in_store(&self, objects: impl Iterator<Item = (ObjectId, ObjectPlace)>) -> Result<u64, Error> {
-        let store = self.0.store.clone();
+        let store = self.repo.store.clone();
         let ids: Vec<_> = objects.filter(|(_, place)| *place == ObjectPlace::Store).map(|(id, _)| id).collect();
-        let sum = blocking(&self.0.works, "the reading", move || {
+        let sum = blocking(&self.repo.works, "the reading", move || {
             ids.into_iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + store.length(id)?.unwrap_or(0)))
         });
         sum.await
     }
 }
 
-impl House {
+impl Retention {
     /// Removes what counts against a share and was never part of anything that could be downloaded: what uploads have left
     /// behind that were begun anew, or came to nothing. Whether there was anything; nothing goes while a backup is taken.
     ///
@@ -149,8 +149,8 @@ impl House {
     pub(crate) async fn make_room(&self, share: ShareId) -> Result<bool, Error> {
         let _turn = self.removing.lock().await;
         for _ in 0..TRIES {
-            if let Some(_removing) = self.data.lock_for_removal()? {
-                let objects = versions::doomed_unread(&mut *self.records.read().await?, share, PAGE).await?;
+            if let Some(_removing) = self.repo.data.lock_for_removal()? {
+                let objects = versions::doomed_unread(&mut *self.repo.records.read().await?, share, PAGE).await?;
                 return Ok(self.remove(objects).await? > 0);
             }
             // A command that sweeps holds it for moments, a backup for long.
@@ -164,8 +164,8 @@ impl House {
         if objects.is_empty() {
             return Ok(0);
         }
-        let store = self.store.clone();
-        let gone = self.works.spawn_blocking(move || {
+        let store = self.repo.store.clone();
+        let gone = self.repo.works.spawn_blocking(move || {
             // One that cannot be removed stays doomed; the others do not wait for it.
             let mut gone = Vec::with_capacity(objects.len());
             for (object, place) in objects {
@@ -177,8 +177,8 @@ impl House {
             gone
         });
         let gone = gone.await.unwrap_or_default();
-        self.points.pass("sweep.objects-deleted");
-        let mut tx = self.records.begin().await?;
+        self.repo.points.pass("sweep.objects-deleted");
+        let mut tx = self.repo.records.begin().await?;
         for object in &gone {
             versions::forget(tx.conn(), *object).await?;
         }

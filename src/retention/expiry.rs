@@ -9,8 +9,8 @@ use crate::records::lifecycle::{self, UnfinishedRow};
 use crate::records::notices::About;
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
-use crate::share::Shares;
-use crate::share::lifecycle::{Rule, put_right, shred_version};
+use crate::retention::Retention;
+use crate::retention::{Rule, put_right, shred_version};
 
 /// Versions, or files, that one step looks at for each rule.
 const AT_ONCE: u32 = 500;
@@ -35,28 +35,28 @@ impl Expired {
     }
 }
 
-impl Shares {
+impl Retention {
     /// One step: tells people of unfinished versions that will be removed, removes those whose time is over, and destroys
     /// the keys of withdrawn files whose grace is over. Only the server may do this: it knows what is under way.
     ///
     /// # Errors
     /// If the records fail, or this process does not serve. What was done stays done; the rest is for the next step.
     pub async fn expire(&self) -> Result<Expired, Error> {
-        if !self.is_serving() {
+        if !self.repo.is_serving() {
             return Err(Error::operator("only the server removes what has expired"));
         }
         let mut done = Expired::default();
         let outcome = self.expire_all(&mut done).await;
         // Also if something went wrong behind the first keys.
-        if !self.0.empty_owed_journal().await? {
+        if !self.empty_owed_journal().await? {
             tracing::debug!("the journal could not be emptied; it is tried again");
         }
         outcome.map(|()| done)
     }
 
     async fn expire_all(&self, done: &mut Expired) -> Result<(), Error> {
-        let settings = &self.0.settings;
-        let now = self.0.clock.now();
+        let settings = &self.repo.settings;
+        let now = self.repo.clock.now();
         let before = now.minus(settings.unfinished);
         let warned = now.minus(settings.warn);
 
@@ -67,13 +67,13 @@ impl Shares {
 
     /// Whether somebody sends this file now: then it waits for nobody.
     fn is_held(&self, row: &UnfinishedRow) -> bool {
-        self.0.uploads.of_artifact(*row.artifact.as_bytes()).is_some()
+        (self.is_held)(row.artifact)
     }
 
     async fn warn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = lifecycle::unwarned(&mut *self.0.records.read().await?, before, after, AT_ONCE).await?;
+            let rows = lifecycle::unwarned(&mut *self.repo.records.read().await?, before, after, AT_ONCE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in rows.iter().filter(|row| !self.is_held(row)) {
@@ -83,7 +83,7 @@ impl Shares {
                 }
                 let warned = self.warn_of(row, before).await;
                 if or_left_out(warned, "an unfinished upload", row.id.as_bytes())? == Some(true) {
-                    self.0.notices.queued();
+                    self.notices.queued();
                     done.warned += 1;
                 }
             }
@@ -91,11 +91,11 @@ impl Shares {
     }
 
     async fn warn_of(&self, row: &UnfinishedRow, before: HouseTime) -> Result<bool, Error> {
-        let mut tx = self.0.records.begin().await?;
-        if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.0.clock.now()).await? {
+        let mut tx = self.repo.records.begin().await?;
+        if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.repo.clock.now()).await? {
             return Ok(false);
         }
-        notices::queue(tx.conn(), &self.0, &row.ticket, row.id, About::Expiring, Time::now()).await?;
+        notices::queue(tx.conn(), &self.repo, &row.ticket, row.id, About::Expiring, Time::now()).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -103,7 +103,8 @@ impl Shares {
     async fn remove_unfinished(&self, before: HouseTime, warned: HouseTime, done: &mut Expired) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = lifecycle::expired(&mut *self.0.records.read().await?, before, warned, after, AT_ONCE).await?;
+            let rows =
+                lifecycle::expired(&mut *self.repo.records.read().await?, before, warned, after, AT_ONCE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in rows.iter().filter(|row| !self.is_held(row)) {
@@ -120,26 +121,26 @@ impl Shares {
     }
 
     async fn remove_one(&self, row: &UnfinishedRow, before: HouseTime) -> Result<bool, Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         if self.is_held(row) {
             return Ok(false);
         }
         let file = lifecycle::file_of(tx.conn(), row.artifact.as_bytes()).await?;
         let history = lifecycle::history_of(tx.conn(), &file).await?;
         let Some(version) = history.iter().find(|version| version.id == row.id) else { return Ok(false) };
-        if !shred_version(tx.conn(), &self.0, &row.ticket, version, Rule::Expired, Some(before)).await? {
+        if !shred_version(tx.conn(), &self.repo, &row.ticket, version, Rule::Expired, Some(before)).await? {
             return Ok(false);
         }
-        put_right(tx.conn(), &self.0, &file).await?;
-        self.0.points.pass("shred.before-commit");
+        put_right(tx.conn(), &self.repo, &file).await?;
+        self.repo.points.pass("shred.before-commit");
         tx.commit().await?;
-        self.0.points.pass("shred.after-commit");
+        self.repo.points.pass("shred.after-commit");
         tracing::info!(ticket = %row.ticket, version = %row.id, "an unfinished upload was removed: nobody continued it");
         Ok(true)
     }
 
     async fn shred_withdrawn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
-        let files = lifecycle::past_grace(&mut *self.0.records.read().await?, before, AT_ONCE).await?;
+        let files = lifecycle::past_grace(&mut *self.repo.records.read().await?, before, AT_ONCE).await?;
         let (full, mut any) = (files.len() >= AT_ONCE as usize, false);
         for (file, ticket) in files {
             let shredded = self.shred_file(&file, &ticket, before, done).await;
@@ -160,7 +161,7 @@ impl Shares {
         before: HouseTime,
         done: &mut Expired,
     ) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         // Restored meanwhile, or followed by a new upload of its name.
         if !lifecycle::is_past_grace(tx.conn(), file, before).await? {
             return Ok(());
@@ -171,13 +172,13 @@ impl Shares {
                 done.more = true;
                 break;
             }
-            let shredded = shred_version(tx.conn(), &self.0, ticket, version, Rule::Withdrawn, None).await?;
+            let shredded = shred_version(tx.conn(), &self.repo, ticket, version, Rule::Withdrawn, None).await?;
             count += u32::from(shredded);
         }
-        put_right(tx.conn(), &self.0, file).await?;
-        self.0.points.pass("shred.before-commit");
+        put_right(tx.conn(), &self.repo, file).await?;
+        self.repo.points.pass("shred.before-commit");
         tx.commit().await?;
-        self.0.points.pass("shred.after-commit");
+        self.repo.points.pass("shred.after-commit");
         done.withdrawn += count;
         Ok(())
     }

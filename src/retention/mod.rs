@@ -3,25 +3,53 @@
 //! Commands do this while the server runs, so every change is guarded by what the rows say when it is written. An upload
 //! that is under way finds out at its next write to the records, and fails.
 
+pub(crate) mod expiry;
+pub(crate) mod sweep;
+
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{
-    DirectoryId, FileName, HouseTime, Refusal, SharePath, Time, Transport, VersionState, Word, missing_percent,
+    ArtifactId, DirectoryId, FileName, HouseTime, ObjectId, Refusal, SharePath, Time, Transport, VersionId,
+    VersionState, Word, missing_percent,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Reach, Spot, way_of};
+use crate::notices::Notices;
 use crate::records::entries::{self, EntryRow};
 use crate::records::lifecycle::{self, HistoryRow};
-use crate::records::{Conn, RecordsError, versions};
+use crate::records::{Conn, RecordsError, extents, versions};
 use crate::repo::set_aside::or_left_out;
+use crate::repo::tickets::check_room_for_name;
 use crate::repo::tickets::existing_ticket;
-use crate::repo::{Error, Settings};
-use crate::share::upload;
-use crate::share::view::check_room_for_name;
-use crate::share::{House, Shares};
+use crate::repo::{Error, Repo, Settings};
+
+/// Says whether somebody sends a file now.
+pub(crate) type IsHeld = Box<dyn Fn(ArtifactId) -> bool + Send + Sync>;
+
+/// What is taken away: by customers, by operators, and by the clock.
+pub struct Retention {
+    repo: Arc<Repo>,
+    notices: Arc<Notices>,
+    is_held: IsHeld,
+    /// Held by the one who removes objects: the lock among processes is asked for, not waited for.
+    removing: tokio::sync::Mutex<()>,
+}
+
+impl Retention {
+    pub(crate) fn of(repo: &Arc<Repo>, notices: &Arc<Notices>, is_held: IsHeld) -> Arc<Self> {
+        Arc::new(Self {
+            repo: Arc::clone(repo),
+            notices: Arc::clone(notices),
+            is_held,
+            removing: tokio::sync::Mutex::default(),
+        })
+    }
+}
 
 /// Why a key was taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,16 +179,16 @@ struct Named {
     row: EntryRow,
 }
 
-impl Shares {
+impl Retention {
     /// Every version of every file of a ticket, withdrawn and shredded ones too, by path and number.
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
     pub async fn versions(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<VersionLine>, Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let keys = self.0.keys.share(share).await?;
-        let (now, clock) = (self.0.clock.now(), Time::now());
+        let keys = self.repo.keys.share(share).await?;
+        let (now, clock) = (self.repo.clock.now(), Time::now());
         let mut lines = Vec::new();
         let mut known: Option<([u8; 16], Option<SharePath>, String)> = None;
         for row in lifecycle::history_of_share(&mut conn, share).await? {
@@ -178,7 +206,7 @@ impl Shares {
                 }
             };
             let unfinished = row.state.is_unfinished();
-            let left = removed_in(&row, &self.0.settings, now);
+            let left = removed_in(&row, &self.repo.settings, now);
             lines.push(VersionLine {
                 id: row.artifact.to_string(),
                 path: path.map_or_else(|| format!("(no readable path of {})", row.artifact), |path| path.to_string()),
@@ -207,11 +235,11 @@ impl Shares {
     /// # Errors
     /// If there is no such file, or the records fail.
     pub async fn withdraw(&self, ticket: &Word, path: &SharePath) -> Result<Withdrawn, Error> {
-        let now = self.0.clock.not_before_now();
-        let mut tx = self.0.records.begin().await?;
+        let now = self.repo.clock.not_before_now();
+        let mut tx = self.repo.records.begin().await?;
         let named = self.in_sight(tx.conn(), ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?;
         if let Some(receiving) = named.row.receiving {
-            upload::discard(tx.conn(), receiving.id, ticket, &Actor::Operator, now).await?;
+            discard(tx.conn(), receiving.id, ticket, &Actor::Operator, now).await?;
             let current = named.row.current.map(|version| version.id);
             entries::set_versions(tx.conn(), &named.row.id, current, None).await?;
         }
@@ -224,14 +252,14 @@ impl Shares {
             lifecycle::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
         }
         note(tx.conn(), Kind::ArtifactWithdrawn, ticket, named.row.id).await?;
-        self.0.points.pass("withdraw.before-commit");
+        self.repo.points.pass("withdraw.before-commit");
         tx.commit().await?;
-        self.0.points.pass("withdraw.after-commit");
+        self.repo.points.pass("withdraw.after-commit");
         Ok(Withdrawn {
             ticket: ticket.to_string(),
             path: named.path.to_string(),
             versions: kept,
-            removed_at: Time::now().plus(self.0.settings.withdrawn),
+            removed_at: Time::now().plus(self.repo.settings.withdrawn),
         })
     }
 
@@ -239,8 +267,8 @@ impl Shares {
     ///
     /// # Errors
     /// A sentence if there is none, its keys are gone, its directory is gone or its name is taken; or if the records fail.
-    pub async fn restore_artifact(&self, ticket: &Word, path: &SharePath) -> Result<Restored, Error> {
-        let mut tx = self.0.records.begin().await?;
+    pub async fn restore(&self, ticket: &Word, path: &SharePath) -> Result<Restored, Error> {
+        let mut tx = self.repo.records.begin().await?;
         match self.in_sight(tx.conn(), ticket, path).await {
             Ok(None) => {}
             Ok(Some(_)) | Err(Error::Refused(Refusal::IsDirectory)) => {
@@ -276,7 +304,7 @@ impl Shares {
             Err(Error::Refused(_)) => return Err(no_directory()),
             Err(error) => return Err(error),
         };
-        check_room_for_name(tx.conn(), ticket, &self.0).await?;
+        check_room_for_name(tx.conn(), ticket, &self.repo.settings).await?;
         // The directory may be another one of the same name: what it lay in can have been removed and made again.
         let place = named.reach.keys.place(named.row.id, directory, name)?;
         entries::move_to(tx.conn(), &named.row.id, &place).await?;
@@ -288,9 +316,9 @@ impl Shares {
         }
         let current = choose_current(tx.conn(), &named.row.id, true).await?;
         note(tx.conn(), Kind::ArtifactRestored, ticket, named.row.id).await?;
-        self.0.points.pass("restore.before-commit");
+        self.repo.points.pass("restore.before-commit");
         tx.commit().await?;
-        self.0.points.pass("restore.after-commit");
+        self.repo.points.pass("restore.after-commit");
         Ok(Restored { ticket: ticket.to_string(), path: named.path.to_string(), versions: back, current })
     }
 
@@ -299,7 +327,7 @@ impl Shares {
     /// # Errors
     /// As there.
     pub async fn plan_shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<ShredPlan, Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let (named, doomed, left) = self.to_shred(&mut conn, ticket, path, only).await?;
         Ok(ShredPlan {
             ticket: ticket.to_string(),
@@ -316,17 +344,17 @@ impl Shares {
     /// # Errors
     /// A sentence if there is no such file or version, or its key is gone already; or if the records fail.
     pub async fn shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         let (named, doomed, _) = self.to_shred(tx.conn(), ticket, path, only).await?;
         for row in &doomed {
-            shred_version(tx.conn(), &self.0, ticket, row, Rule::Operator, None).await?;
+            shred_version(tx.conn(), &self.repo, ticket, row, Rule::Operator, None).await?;
         }
-        let current = put_right(tx.conn(), &self.0, &named.row.id).await?;
-        self.0.points.pass("shred.before-commit");
+        let current = put_right(tx.conn(), &self.repo, &named.row.id).await?;
+        self.repo.points.pass("shred.before-commit");
         tx.commit().await?;
-        self.0.points.pass("shred.after-commit");
-        let journal_owed = !self.0.empty_owed_journal().await?;
-        self.0.points.pass("shred.journal-emptied");
+        self.repo.points.pass("shred.after-commit");
+        let journal_owed = !self.empty_owed_journal().await?;
+        self.repo.points.pass("shred.journal-emptied");
         Ok(Shredded {
             ticket: ticket.to_string(),
             path: named.path.to_string(),
@@ -409,18 +437,18 @@ impl Shares {
 
     async fn reach(&self, conn: &mut Conn, ticket: &Word) -> Result<Reach, Error> {
         let share = existing_ticket(conn, ticket).await?.share;
-        Ok(Reach { ticket: ticket.clone(), keys: self.0.keys.share(share).await?, aliases: false })
+        Ok(Reach { ticket: ticket.clone(), keys: self.repo.keys.share(share).await?, aliases: false })
     }
 }
 
-impl House {
+impl Retention {
     /// Empties the journal if it may hold keys that were destroyed. False if it must be tried again.
     pub(crate) async fn empty_owed_journal(&self) -> Result<bool, Error> {
-        let Some(owed) = lifecycle::owed_journal(&mut *self.records.read().await?).await? else { return Ok(true) };
-        if !self.records.empty_journal().await? {
+        let Some(owed) = lifecycle::owed_journal(&mut *self.repo.records.read().await?).await? else { return Ok(true) };
+        if !self.repo.records.empty_journal().await? {
             return Ok(false);
         }
-        let mut tx = self.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         lifecycle::journal_emptied(tx.conn(), owed).await?;
         tx.commit().await?;
         Ok(true)
@@ -431,13 +459,13 @@ impl House {
 /// touched after that. Whether it was done.
 pub(crate) async fn shred_version(
     conn: &mut Conn,
-    house: &House,
+    repo: &Repo,
     ticket: &Word,
     row: &HistoryRow,
     rule: Rule,
     untouched_since: Option<HouseTime>,
 ) -> Result<bool, Error> {
-    if !lifecycle::shred(conn, row.id, untouched_since, house.clock.not_before_now()).await? {
+    if !lifecycle::shred(conn, row.id, untouched_since, repo.clock.not_before_now()).await? {
         return Ok(false);
     }
     let subject = Subject { actor: rule.actor(), ticket: Some(ticket), id: Some(*row.id.as_bytes()) };
@@ -454,12 +482,12 @@ pub(crate) async fn shred_version(
 
 /// After versions of a file were shredded: an older one takes the place of the current one, and a file of which nothing
 /// can be read or continued any more goes out of sight. Gives the number of the version that readers get.
-pub(crate) async fn put_right(conn: &mut Conn, house: &House, file: &[u8; 16]) -> Result<Option<u64>, Error> {
+pub(crate) async fn put_right(conn: &mut Conn, repo: &Repo, file: &[u8; 16]) -> Result<Option<u64>, Error> {
     let current = choose_current(conn, file, false).await?;
     let Some(row) = entries::by_id(conn, file).await? else { return Ok(None) };
     if row.in_sight && row.current.is_none() && row.receiving.is_none() {
         // What the customer deleted, and a new upload of that name had saved, is withdrawn again.
-        entries::withdraw(conn, file, Time::now(), house.clock.not_before_now()).await?;
+        entries::withdraw(conn, file, Time::now(), repo.clock.not_before_now()).await?;
     }
     if !lifecycle::history_of(conn, file).await?.iter().any(|row| row.has_key) {
         lifecycle::mark_shredded(conn, file, Time::now()).await?;
@@ -508,15 +536,20 @@ async fn note(conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Resul
     audit::write(conn, kind, subject, &json!({})).await
 }
 
-/// The number of the version that readers of a file get, for people: it may belong to one of the file's predecessors.
-pub(crate) async fn number_for_people(
+/// Gives up an unfinished version: its key goes, and extents that only it used are doomed. One that has been published
+/// meanwhile stays what it is.
+pub(crate) async fn discard(
     conn: &mut Conn,
-    file: &EntryRow,
-    version: &versions::VersionRow,
-) -> Result<u64, RecordsError> {
-    if version.artifact.as_bytes() == &file.id {
-        return Ok(file.number_base + version.number);
+    version: VersionId,
+    ticket: &Word,
+    actor: &Actor,
+    now: HouseTime,
+) -> Result<(), Error> {
+    if !versions::shred_unfinished(conn, version).await? {
+        return Ok(());
     }
-    let base = entries::by_id(conn, version.artifact.as_bytes()).await?.map_or(0, |row| row.number_base);
-    Ok(base + version.number)
+    let used: Vec<ObjectId> = versions::extents(conn, version).await?.iter().map(|extent| extent.id).collect();
+    extents::release(conn, version, &used, now).await?;
+    let subject = Subject { actor, ticket: Some(ticket), id: Some(*version.as_bytes()) };
+    Ok(audit::write(conn, Kind::VersionDiscarded, subject, &json!({})).await?)
 }
