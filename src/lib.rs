@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod audit;
+pub mod backup;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
@@ -13,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod content;
 pub mod digests;
+pub mod integrity;
 pub mod login;
 pub mod model;
 pub mod namespace;
@@ -21,10 +23,12 @@ pub mod notify;
 pub mod records;
 pub mod repo;
 pub mod retention;
+pub mod rotation;
 pub mod scp;
 pub mod server;
 pub mod sftp;
 pub mod share;
 pub mod ssh;
 pub mod store;
+pub mod tickets;
 pub mod vault;

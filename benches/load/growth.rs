@@ -212,7 +212,7 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
         let desk = &shares;
         let open = |number: u64| async move {
             let like = House::ticket_like(&format!("NEW-{size}-{number}"))?;
-            desk.open_ticket(like).await.map(|_| ()).map_err(text)
+            desk.tickets().open_ticket(like).await.map(|_| ()).map_err(text)
         };
         for number in 0..20 {
             open(times + number).await?;

@@ -151,10 +151,10 @@ impl<'a> House<'a> {
         let house = Self { ground, data: data.to_owned() };
         let shares = house.open().await?;
         let language = Some(Language::En);
-        shares.add_organisation(word("BENCH")?, "Bench".to_owned(), None).await.map_err(text)?;
+        shares.tickets().add_organisation(word("BENCH")?, "Bench".to_owned(), None).await.map_err(text)?;
         let keys = vec![(ground.fingerprint(), "ssh-ed25519".to_owned())];
         let mail = "bench@example.org".to_owned();
-        shares.add_engineer(word("bench")?, None, mail, language, keys).await.map_err(text)?;
+        shares.tickets().add_engineer(word("bench")?, None, mail, language, keys).await.map_err(text)?;
         shares.close().await;
         Ok(house)
     }
@@ -178,7 +178,7 @@ impl<'a> House<'a> {
     }
 
     pub async fn ticket(&self, shares: &Shares, reference: &str) -> Outcome<(Word, String)> {
-        let (_, token) = shares.open_ticket(Self::ticket_like(reference)?).await.map_err(text)?;
+        let (_, token) = shares.tickets().open_ticket(Self::ticket_like(reference)?).await.map_err(text)?;
         Ok((word(reference)?, token.to_string()))
     }
 

@@ -209,8 +209,12 @@ impl Ground {
         let (shares, view, records, share) = runtime.block_on(async {
             let shares = Shares::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Word>().unwrap();
-            shares.add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
-            shares.add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new()).await.unwrap();
+            shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
+            shares
+                .tickets()
+                .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new())
+                .await
+                .unwrap();
             let new = NewTicket {
                 reference: word("XT-1"),
                 organisation: word("ACME"),
@@ -220,7 +224,7 @@ impl Ground {
                 language: Some(Language::En),
                 device: false,
             };
-            let (_, token) = shares.open_ticket(new).await.unwrap();
+            let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
             shares.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
             let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
             let login = shares.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();

@@ -113,7 +113,7 @@ async fn get(
 ) -> Result<(), Failure> {
     let path = parse(path)?;
     if output.as_deref() == Some(Path::new("-")) {
-        return match shares.fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
+        return match shares.artifacts().fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
             // Whoever reads has read enough.
             Err(Error::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other.map(drop)?),
@@ -136,7 +136,7 @@ async fn get(
     }
     // Beside the target, mode 0600, and gone unless everything is right.
     let mut file = tempfile::Builder::new().prefix(".tacdrop-").tempfile_in(directory).map_err(failed)?;
-    let size = match shares.fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
+    let size = match shares.artifacts().fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
         Err(Error::File { source, .. }) => return Err(failed(source)),
         other => other?,
     };
@@ -158,7 +158,7 @@ async fn verify(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(
             said = output.say(&line(one));
         }
     };
-    let all = shares.verify(ticket, report).await?;
+    let all = shares.integrity().verify(ticket, report).await?;
     said?;
     if output.is_json() {
         output.json(&all)?;

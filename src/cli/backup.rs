@@ -61,7 +61,7 @@ impl Backup {
     pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
         let place = BackupPlace::at(&self.directory, self.keyring.as_deref());
         let bar = progress::bar(desk.output, "objects", Counts::Bytes);
-        let taken = shares.back_up(&place, self.deep, |at| progress::set(&bar, at.done, at.all)).await;
+        let taken = shares.backups().back_up(&place, self.deep, |at| progress::set(&bar, at.done, at.all)).await;
         bar.finish_and_clear();
         let (contents, damaged) = taken?;
         desk.output.answer(&Taken { directory: &self.directory, contents: &contents, damaged: &damaged }, || {

@@ -181,7 +181,7 @@ fn clock(newest: Option<Time>) -> Finding {
 
 /// The newest moment in the records.
 async fn newest(shares: &Shares) -> Option<Time> {
-    shares.tickets().await.ok()?.into_iter().map(|ticket| ticket.opened_at).max()
+    shares.tickets().list().await.ok()?.into_iter().map(|ticket| ticket.opened_at).max()
 }
 
 fn secrets(config: &Config) -> Finding {
@@ -293,7 +293,7 @@ async fn legacy(report: &mut Report, config: &Config, shares: &Shares) {
 
 /// Whether there is a backup that is not too old.
 async fn backup(report: &mut Report, shares: &Shares) {
-    match shares.last_backup().await {
+    match shares.backups().last_backup().await {
         Err(error) => report.add("backup", Err(error.to_string())),
         Ok(None) => report.warn("backup", "there is none yet; run 'tacdrop backup DIR'".to_owned()),
         Ok(Some(taken)) => match taken.parse::<jiff::Timestamp>() {
@@ -307,7 +307,7 @@ async fn backup(report: &mut Report, shares: &Shares) {
 
 /// Whether a rotation of keys was cut.
 async fn rotation(report: &mut Report, shares: &Shares) {
-    match shares.key_status(None).await {
+    match shares.rotation().key_status(None).await {
         Ok(status) if status.left.is_empty() => {}
         Ok(status) => report.add("keys", Err(status.left.join(" "))),
         Err(error) => report.add("keys", Err(error.to_string())),

@@ -86,7 +86,7 @@ impl Command {
                 }
                 keys.sort();
                 keys.dedup();
-                shares.add_engineer(id.clone(), name, email, language, keys).await?;
+                shares.tickets().add_engineer(id.clone(), name, email, language, keys).await?;
                 let added = line(shares, &id).await?;
                 desk.output.answer(&added, || {
                     if added.keys.is_empty() {
@@ -99,7 +99,7 @@ impl Command {
             Self::List => {
                 let nothing = "There is no engineer yet; add one with 'tacdrop engineer add'.";
                 let headings = ["ID", "NAME", "EMAIL", "LANGUAGE", "STATE", "KEYS"];
-                desk.output.list(&shares.engineers().await?, headings, nothing, |row| {
+                desk.output.list(&shares.tickets().engineers().await?, headings, nothing, |row| {
                     [
                         row.id.clone(),
                         row.name.clone(),
@@ -111,7 +111,7 @@ impl Command {
                 })
             }
             Self::Set { id, email } => {
-                let moved = shares.set_email(&id, &email).await?;
+                let moved = shares.tickets().set_email(&id, &email).await?;
                 let changed = line(shares, &id).await?;
                 desk.output.answer(&changed, || {
                     let waiting = match moved {
@@ -126,7 +126,7 @@ impl Command {
                 let keys = read_keys(&file)?;
                 let count = keys.len();
                 for (fingerprint, algorithm) in keys {
-                    shares.add_key(&id, fingerprint, algorithm).await?;
+                    shares.tickets().add_key(&id, fingerprint, algorithm).await?;
                 }
                 let changed = line(shares, &id).await?;
                 desk.output.answer(&changed, || format!("Added to engineer {id}: {}.", counted(count)))
@@ -138,14 +138,14 @@ impl Command {
                     read_keys(Path::new(&key))?.into_iter().map(|(fingerprint, _)| fingerprint).collect()
                 };
                 for fingerprint in &fingerprints {
-                    shares.remove_key(&id, fingerprint).await?;
+                    shares.tickets().remove_key(&id, fingerprint).await?;
                 }
                 let changed = line(shares, &id).await?;
                 let removed = counted(fingerprints.len());
                 desk.output.answer(&changed, || format!("Removed from engineer {id}: {removed}."))
             }
             Self::Disable { id } => {
-                shares.disable_engineer(&id).await?;
+                shares.tickets().disable_engineer(&id).await?;
                 let disabled = line(shares, &id).await?;
                 desk.output.answer(&disabled, || {
                     format!("Engineer {id} is disabled; give their tickets to others with 'tacdrop ticket assign'.")
@@ -156,7 +156,7 @@ impl Command {
 }
 
 async fn line(shares: &Shares, id: &Word) -> Result<EngineerLine, Failure> {
-    let lines = shares.engineers().await?;
+    let lines = shares.tickets().engineers().await?;
     lines
         .into_iter()
         .find(|line| line.id == id.as_str())

@@ -34,10 +34,10 @@ impl Command {
     pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::Status { share } => status(&shares.key_status(share.as_ref()).await?, output),
+            Self::Status { share } => status(&shares.rotation().key_status(share.as_ref()).await?, output),
             Self::Rotate { share: Some(share), .. } => {
                 let bar = progress::bar(output, "names and file keys", Counts::Things);
-                let done = shares.rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
+                let done = shares.rotation().rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
                 bar.finish_and_clear();
                 let done = done?;
                 output.answer(&done, || match (done.continued, done.versions + done.names) {
@@ -56,7 +56,8 @@ impl Command {
             }
             Self::Rotate { share: None, new_kek } => {
                 let bar = progress::bar(output, "keys", Counts::Things);
-                let done = shares.rotate_kek(new_kek.as_deref(), |done, all| progress::set(&bar, done, all)).await;
+                let done =
+                    shares.rotation().rotate_kek(new_kek.as_deref(), |done, all| progress::set(&bar, done, all)).await;
                 bar.finish_and_clear();
                 let done = done?;
                 output.answer(&done, || {

@@ -12,7 +12,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
     let address = desk.address(shares).await?;
     let nothing = format!("Nothing has come for ticket {ticket} yet.");
     if !versions {
-        let lines = shares.artifacts(ticket, &address).await?;
+        let lines = shares.artifacts().list(ticket, &address).await?;
         let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "SENDER", "PATH"];
         return desk.output.list(&lines, headings, &nothing, |row| {
             [

@@ -33,12 +33,12 @@ impl Command {
         match self {
             Self::Add { id, name, contract } => {
                 let added = OrganisationLine { id: id.to_string(), name: name.clone(), contract: contract.clone() };
-                shares.add_organisation(id, name, contract).await?;
+                shares.tickets().add_organisation(id, name, contract).await?;
                 desk.output.answer(&added, || format!("Organisation {} was added.", added.id))
             }
             Self::List => {
                 let nothing = "There is no organisation yet; add one with 'tacdrop organisation add'.";
-                desk.output.list(&shares.organisations().await?, ["ID", "NAME", "CONTRACT"], nothing, |row| {
+                desk.output.list(&shares.tickets().organisations().await?, ["ID", "NAME", "CONTRACT"], nothing, |row| {
                     [row.id.clone(), row.name.clone(), row.contract.clone().unwrap_or_default()]
                 })
             }

@@ -68,7 +68,7 @@ impl Command {
         match self {
             Self::Check { deep, ticket } => check(shares, desk, ticket.as_ref(), deep).await,
             Self::Reattach { dry_run, ticket } => {
-                let entries = shares.reattach(ticket.as_ref(), dry_run).await?;
+                let entries = shares.integrity().reattach(ticket.as_ref(), dry_run).await?;
                 desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
             }
             Self::Sweep { dry_run } => {

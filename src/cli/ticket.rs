@@ -73,14 +73,14 @@ impl Command {
                 let reference = new.reference.clone();
                 // Whatever can fail comes first: the token is shown this once.
                 let door = Door::find(shares, desk).await?;
-                let (ticket, token) = shares.open_ticket(new).await?;
+                let (ticket, token) = shares.tickets().open_ticket(new).await?;
                 let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::List => {
                 let headings = ["REF", "KIND", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
                 let nothing = "There is no ticket yet; open one with 'tacdrop ticket open'.";
-                output.list(&shares.tickets().await?, headings, nothing, |row| {
+                output.list(&shares.tickets().list().await?, headings, nothing, |row| {
                     [
                         row.reference.clone(),
                         if row.device { "device" } else { "ticket" }.to_owned(),
@@ -94,7 +94,7 @@ impl Command {
                 })
             }
             Self::Show(Reference { reference }) => {
-                let ticket = shares.ticket(&reference).await?;
+                let ticket = shares.tickets().ticket(&reference).await?;
                 let ticket = Door::find(shares, desk).await?.view(ticket, &reference, None);
                 output.answer(&ticket, || {
                     let TicketView { priority, status, organisation, engineer, opened_at, device, .. } = &ticket;
@@ -106,23 +106,23 @@ impl Command {
                 })
             }
             Self::Token(Reference { reference }) => {
-                let ticket = shares.ticket(&reference).await?;
+                let ticket = shares.tickets().ticket(&reference).await?;
                 let door = Door::find(shares, desk).await?;
-                let token = shares.new_token(&reference).await?;
+                let token = shares.tickets().new_token(&reference).await?;
                 let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::Assign { reference, engineer } => {
-                shares.assign(&reference, &engineer).await?;
+                shares.tickets().assign(&reference, &engineer).await?;
                 changed(shares, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
             }
             Self::Close(Reference { reference }) => {
-                shares.set_status(&reference, TicketStatus::Closed).await?;
+                shares.tickets().set_status(&reference, TicketStatus::Closed).await?;
                 let text = format!("Ticket {reference} is closed; 'tacdrop ticket reopen {reference}' opens it again.");
                 changed(shares, desk, &reference, text).await
             }
             Self::Reopen(Reference { reference }) => {
-                shares.set_status(&reference, TicketStatus::Open).await?;
+                shares.tickets().set_status(&reference, TicketStatus::Open).await?;
                 changed(shares, desk, &reference, format!("Ticket {reference} is open again.")).await
             }
         }
@@ -130,7 +130,7 @@ impl Command {
 }
 
 async fn changed(shares: &Shares, desk: &Desk, reference: &Word, text: String) -> Result<(), Failure> {
-    let ticket = shares.ticket(reference).await?;
+    let ticket = shares.tickets().ticket(reference).await?;
     let ticket = Door::find(shares, desk).await?.view(ticket, reference, None);
     desk.output.answer(&ticket, || text)
 }

@@ -38,6 +38,21 @@ pub(crate) async fn read_whole(
     Ok(())
 }
 
+/// The same; what is found damaged is reported.
+pub(crate) async fn read_all(
+    repo: &Arc<Repo>,
+    keys: &ShareKeys,
+    version: &VersionRow,
+    ticket: &Word,
+    sink: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let outcome = read_whole(repo, keys, version, sink).await;
+    if let Err(error) = &outcome {
+        report_damage(repo, error, version.id, ticket).await;
+    }
+    outcome
+}
+
 /// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is reported.
 pub(crate) async fn read_pieces(
     repo: &Arc<Repo>,

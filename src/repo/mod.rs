@@ -142,6 +142,12 @@ impl Repo {
         })
     }
 
+    /// Closes the databases.
+    pub(crate) async fn close(&self) {
+        self.records.close().await;
+        self.keys.close().await;
+    }
+
     /// Whether this process serves the data directory.
     pub(crate) fn is_serving(&self) -> bool {
         self.serving.is_some()

@@ -29,9 +29,10 @@ impl House {
         let data = DataDirectory::at(directory.path().join("data"));
         let settings = Settings { extent_bytes: 1 << 20, file_bytes: 8 << 20, ..Settings::default() };
         let shares = Shares::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap();
-        shares.add_organisation("ACME".parse().unwrap(), "ACME".to_owned(), None).await.unwrap();
+        shares.tickets().add_organisation("ACME".parse().unwrap(), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
         shares
+            .tickets()
             .add_engineer("anna".parse().unwrap(), None, "anna@example.net".to_owned(), None, vec![key])
             .await
             .unwrap();
@@ -44,7 +45,7 @@ impl House {
             priority: Priority::MEDIUM,
             language: Some(Language::En),
         };
-        let (_, token) = shares.open_ticket(new).await.unwrap();
+        let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
         let login = shares.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
         let view = shares.view(&login);
         let common = Common { read_budget: Arc::new(Semaphore::new(1024)), uploads: TaskTracker::new() };

@@ -4,18 +4,12 @@
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
-mod backup;
 mod check;
-mod desk;
 mod download;
-mod inventory;
 mod listing;
 mod load;
 mod outlet;
-mod reattach;
 mod recovery;
-mod restore;
-mod rotation;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
 mod upload;
@@ -36,7 +30,12 @@ use tokio_util::sync::CancellationToken;
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
 };
+pub use crate::backup::restore::{HostKeys, RestoredBackup};
+pub use crate::backup::{BackupContents, BackupPlace, BackupProgress, Backups};
 pub use crate::digests::{Digest, Patience, digest_of_bytes};
+pub use crate::integrity::Integrity;
+pub use crate::integrity::reattach::Reattached;
+pub use crate::integrity::verify::Verification;
 pub use crate::login::{Login, Logins, Origin};
 pub use crate::namespace::PublicAddress;
 pub use crate::notices::Notices;
@@ -45,17 +44,14 @@ pub use crate::notices::resend::{NewAddress, NoticeChange};
 pub use crate::retention::expiry::Expired;
 pub use crate::retention::sweep::Swept;
 pub use crate::retention::{Restored, Retention, ShredPlan, Shredded, VersionLine, Withdrawn};
-pub use backup::{BackupContents, BackupPlace, BackupProgress};
+pub use crate::rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, Rotation, ShareKeyLine};
+pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
+pub use crate::tickets::{EngineerLine, NewTicket, OrganisationLine, TicketLine, Tickets};
 pub use check::{Checked, Finding, Step};
-pub use desk::{EngineerLine, NewTicket, OrganisationLine, TicketLine};
 pub use download::Download;
-pub use inventory::{ArtifactLine, SenderCheck, Verification};
 pub use listing::{Entry, Listing};
 pub use load::Load;
 pub use outlet::{Gone, Outlet};
-pub use reattach::Reattached;
-pub use restore::{HostKeys, RestoredBackup};
-pub use rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, ShareKeyLine};
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub use seeding::{seeded_content, seeded_name};
@@ -98,6 +94,11 @@ pub(crate) struct House {
     pub(crate) layouts: Layouts,
     pub(crate) notices: Arc<Notices>,
     pub(crate) retention: Arc<Retention>,
+    tickets: Tickets,
+    artifacts: Artifacts,
+    rotation: Rotation,
+    integrity: Integrity,
+    backups: Backups,
     draining: AtomicBool,
 }
 
@@ -207,6 +208,31 @@ impl Shares {
         View::new(self.clone(), login.clone())
     }
 
+    /// People, organisations and their tickets.
+    pub fn tickets(&self) -> &Tickets {
+        &self.0.tickets
+    }
+
+    /// The artifacts of tickets.
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.0.artifacts
+    }
+
+    /// The keys that can be replaced.
+    pub fn rotation(&self) -> &Rotation {
+        &self.0.rotation
+    }
+
+    /// What is damaged or lost.
+    pub fn integrity(&self) -> &Integrity {
+        &self.0.integrity
+    }
+
+    /// Backups.
+    pub fn backups(&self) -> &Backups {
+        &self.0.backups
+    }
+
     /// What is taken away.
     pub fn retention(&self) -> &Arc<Retention> {
         &self.0.retention
@@ -265,8 +291,7 @@ impl Shares {
         self.0.uploads.cut_all().await;
         self.0.digests.stop().await;
         self.0.trail.finish().await;
-        self.0.records.close().await;
-        self.0.keys.close().await;
+        self.0.repo.close().await;
     }
 
     /// A fact about this installation that commands and server share, such as the address listened on.
@@ -326,6 +351,11 @@ impl House {
             sidecars,
             digests,
             retention,
+            tickets: Tickets::of(&repo),
+            artifacts: Artifacts::of(&repo),
+            rotation: Rotation::of(&repo),
+            integrity: Integrity::of(&repo),
+            backups: Backups::of(&repo),
             draining: AtomicBool::new(false),
             repo,
         })

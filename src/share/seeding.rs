@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::Shares;
 use super::upload::seeding::{SealedFile, seal};
-use super::{NewTicket, Shares};
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Transport, Word};
@@ -19,6 +19,7 @@ use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
+use crate::tickets::NewTicket;
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index
 /// come together. Not more: SQLite keeps the pages that a transaction's savepoints may need in a list, and walks all of it
@@ -161,7 +162,7 @@ impl Shares {
                 let reference = format!("{}{number}", like.reference);
                 let reference = reference.parse().map_err(|_| Error::operator("a reference is too long"))?;
                 let new = NewTicket { reference, ..like.clone() };
-                fresh.push(self.prepare_ticket(new).await?);
+                fresh.push(self.tickets().prepare_ticket(new).await?);
             }
             let mut tx = self.0.records.begin().await?;
             for ticket in &fresh {

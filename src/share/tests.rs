@@ -78,10 +78,14 @@ pub(super) fn path(text: &str) -> SharePath {
 }
 
 pub(super) async fn customer(shares: &Shares, reference: &str) -> View {
-    if shares.organisations().await.unwrap().is_empty() {
-        shares.add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
+    if shares.tickets().organisations().await.unwrap().is_empty() {
+        shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
-        shares.add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key]).await.unwrap();
+        shares
+            .tickets()
+            .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key])
+            .await
+            .unwrap();
     }
     let new = NewTicket {
         reference: word(reference),
@@ -92,7 +96,7 @@ pub(super) async fn customer(shares: &Shares, reference: &str) -> View {
         language: Some(Language::De),
         device: false,
     };
-    let (_, token) = shares.open_ticket(new).await.unwrap();
+    let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
     let login = shares.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
     shares.view(&login)
 }
@@ -134,7 +138,7 @@ pub(super) fn pattern(length: usize, seed: u8) -> Vec<u8> {
 }
 
 async fn all_intact(shares: &Shares) {
-    let verified = shares.verify(None, |_| ()).await.unwrap();
+    let verified = shares.integrity().verify(None, |_| ()).await.unwrap();
     assert!(verified.iter().all(|line| line.intact), "{verified:?}");
 }
 
@@ -162,7 +166,7 @@ async fn r16_sizes_around_every_edge_come_back_as_they_were_sent() {
         put(&view, &format!("f{size}"), &bytes).await;
         assert_eq!(get(&view, &format!("f{size}")).await.unwrap(), bytes, "{size}");
     }
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert_eq!(lines.len(), 12);
     assert!(lines.iter().all(|line| line.state == VersionState::Available && line.version == 1));
     all_intact(&shares).await;
@@ -185,7 +189,7 @@ async fn r26_a_cut_upload_goes_on_where_stat_says() {
 
     // Another server on the same directory, another session of the same login.
     let shares = fixture.open().await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let view = shares.view(&login);
     let size = view.attributes(&path("big")).await.unwrap().size;
@@ -212,7 +216,7 @@ async fn r27_a_change_in_the_middle_that_was_cut_and_is_done_again_leaves_the_en
     drop((view, shares));
 
     let shares = fixture.open().await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = view.attributes(&path("a")).await.unwrap().size;
     assert_eq!(size, 300_000, "all of what it began with is there");
@@ -248,17 +252,17 @@ async fn overwriting_makes_a_version_and_open_reads_keep_theirs() {
     put(&view, "b.part", b"new").await;
     view.rename(&path("b.part"), &path("a"), true).await.unwrap();
     assert_eq!(get(&view, "a").await.unwrap(), b"new");
-    let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.path.as_str(), line.version), ("a", 4));
 
     // Deleted and sent again: nothing was lost, the numbers go on.
     view.remove_file(&path("a")).await.unwrap();
     assert_eq!(get(&view, "a").await, Err(Refusal::NoSuchFile));
     put(&view, "a", b"once more").await;
-    let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!(line.version, 5);
     all_intact(&shares).await;
-    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 5);
+    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,7 +276,7 @@ async fn a_hole_is_never_sealed_and_space_made_by_truncating_reads_as_zeros() {
     write(&mut upload, 0, b"begin").await;
     assert_eq!(upload.close().await, Err(Refusal::Incomplete));
     assert_eq!(get(&view, "holey").await, Err(Refusal::StillReceiving));
-    let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!(line.state, VersionState::Incomplete);
 
     let mut upload = view.open_write(&path("sized"), mode).await.unwrap();
@@ -294,7 +298,7 @@ async fn another_session_takes_an_upload_over_and_the_older_one_is_fenced() {
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut stale = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut stale, 0, &bytes[..500_000]).await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let two = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = two.attributes(&path("f")).await.unwrap().size;
     // Not more than what has surely arrived: the rest is sent again.
@@ -331,7 +335,7 @@ async fn r56_each_login_sees_its_own_and_may_what_it_may() {
     assert_eq!(names.iter().map(|line| line.name.to_string()).collect::<Vec<_>>(), ["dir-less", "from-support"]);
     assert!(two.list(&path("/")).await.unwrap().next(100).await.unwrap().is_empty());
 
-    shares.set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
     assert_eq!(one.open_write(&path("/late"), create).await.err(), Some(Refusal::TicketClosed));
     assert_eq!(one.remove_file(&path("/dir-less")).await, Err(Refusal::TicketClosed));
     assert_eq!(get(&one, "/dir-less").await.unwrap(), b"mine");
@@ -342,12 +346,12 @@ async fn a_new_token_ends_the_sessions_of_the_old_one() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let (watcher, stopped) = (shares.clone(), stop.clone());
     let watch = tokio::spawn(async move { watcher.logins().watch(stopped).await });
-    shares.new_token(&word("XT-1")).await.unwrap();
+    shares.tickets().new_token(&word("XT-1")).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), login.ended().cancelled()).await.unwrap();
     assert!(shares.logins().by_token("XT-1", &token, FROM).await.unwrap().is_none());
     stop.cancel();
@@ -468,7 +472,7 @@ fn r27_any_order_of_writes_agrees_with_a_vector_of_bytes() {
     let (shares, view, login) = runtime.block_on(async {
         let shares = fixture.open().await;
         customer(&shares, "XT-1").await;
-        let token = shares.new_token(&word("XT-1")).await.unwrap();
+        let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
         let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
         (shares.clone(), shares.view(&login), login)
     });
@@ -514,5 +518,5 @@ async fn opening_with_truncate_and_closing_makes_an_empty_version_and_opening_as
     let mode = WriteMode { truncate: true, ..WriteMode::default() };
     view.open_write(&path("a"), mode).await.unwrap().close().await.unwrap();
     assert_eq!(get(&view, "a").await.unwrap(), b"");
-    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 2);
+    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 2);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 26] = [
     "bench",
     "main",
     "cli",
@@ -16,6 +16,10 @@ const ROOMS: [&str; 22] = [
     "sftp",
     "scp",
     "share",
+    "backup",
+    "integrity",
+    "rotation",
+    "tickets",
     "retention",
     "login",
     "notices",
@@ -32,9 +36,21 @@ const ROOMS: [&str; 22] = [
 ];
 const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 8] = ["share", "retention", "login", "notices", "content", "namespace", "audit", "repo"];
+const OVER_KEYS: [&str; 11] = [
+    "share",
+    "tickets",
+    "rotation",
+    "backup",
+    "retention",
+    "login",
+    "notices",
+    "content",
+    "namespace",
+    "audit",
+    "repo",
+];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 4] = ["share", "retention", "content", "repo"];
+const OVER_OBJECTS: [&str; 5] = ["share", "backup", "retention", "content", "repo"];
 /// Rooms that know nobody but `model`.
 const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;

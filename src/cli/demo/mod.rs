@@ -249,7 +249,7 @@ impl Trip<'_> {
             ),
         )?;
 
-        let verified = shares.verify(None, |_| {}).await?;
+        let verified = shares.integrity().verify(None, |_| {}).await?;
         if verified.len() != 1 || verified.iter().any(|one| !one.intact) {
             return Err(Failure::new("'artifact verify' did not find one intact version"));
         }
@@ -286,9 +286,12 @@ impl Trip<'_> {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(text.as_bytes())?;
         }
-        shares.add_organisation(word("ACME")?, "ACME Networks GmbH".to_owned(), Some("2026-0815".to_owned())).await?;
+        shares
+            .tickets()
+            .add_organisation(word("ACME")?, "ACME Networks GmbH".to_owned(), Some("2026-0815".to_owned()))
+            .await?;
         let (name, email) = (Some("Anna Lindgren".to_owned()), "anna@support.example".to_owned());
-        shares.add_engineer(word(ENGINEER)?, name, email, Some(Language::En), vec![public]).await?;
+        shares.tickets().add_engineer(word(ENGINEER)?, name, email, Some(Language::En), vec![public]).await?;
         let new = NewTicket {
             reference: word(TICKET)?,
             organisation: word("ACME")?,
@@ -298,7 +301,7 @@ impl Trip<'_> {
             language: Some(Language::En),
             device: false,
         };
-        let (_, token) = shares.open_ticket(new).await?;
+        let (_, token) = shares.tickets().open_ticket(new).await?;
         Ok((Arc::new(key), token))
     }
 
@@ -330,7 +333,7 @@ impl Trip<'_> {
         let ticket = TICKET.parse::<Word>().map_err(|error| Failure::new(error.to_string()))?;
         let address =
             shares.public_address().await?.ok_or_else(|| Failure::new("the server did not write down its address"))?;
-        let mut lines = shares.artifacts(&ticket, &address).await?;
+        let mut lines = shares.artifacts().list(&ticket, &address).await?;
         match (lines.pop(), lines.len()) {
             (Some(line), 0) if line.sha256.as_ref() == Some(&sent.sha256) && line.size == sent.bytes => Ok(line),
             _ => Err(Failure::new("the records do not show the one artifact that was sent, with its SHA-256")),

@@ -182,7 +182,7 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
         ["a:b"]
     );
     // Keys are replaced: all is shown as before.
-    shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await, now);
     // The one that has it goes: the next in line gets it, and what was shown before still leads there.
     let with_id = now.iter().find(|(_, content)| *content == "SHOW.txt").unwrap().0.clone();

@@ -224,8 +224,8 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
         let shares = Shares::open(shares.data().clone(), fixture.settings.clone()).await.unwrap();
         let signed = crate::records::audit::checkpoints(&mut shares.0.records.read().await.unwrap(), 0, 100).await;
         let signed: Vec<i64> = signed.unwrap().into_iter().map(|(seq, _)| seq).collect();
-        shares.add_organisation(word("LATE"), "Late".to_owned(), None).await.unwrap();
-        shares.add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
+        shares.tickets().add_organisation(word("LATE"), "Late".to_owned(), None).await.unwrap();
+        shares.tickets().add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
         let entries = lines(&shares).await;
         (shares, signed, entries)
     });
@@ -296,7 +296,7 @@ async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_el
     // What goes on behind it does not heal it.
     let shares = fixture.open().await;
     for round in 0..10 {
-        shares.add_organisation(word(&format!("O{round}")), "Another".to_owned(), None).await.unwrap();
+        shares.tickets().add_organisation(word(&format!("O{round}")), "Another".to_owned(), None).await.unwrap();
     }
     shares.close().await;
     let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
@@ -363,7 +363,7 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
             view.list(&path("/")).await.unwrap();
         }
         view.remove_file(&path("secret-name.txt")).await.unwrap();
-        shares.set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+        shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
         for _ in 0..50 {
             assert_eq!(view.make_directory(&path("secret-dir")).await, Err(Refusal::TicketClosed));
         }
@@ -447,7 +447,7 @@ async fn r66_writers_in_several_processes_make_one_chain() {
         let other = Shares::open(shares.data().clone(), fixture.settings.clone()).await.unwrap();
         tasks.push(tokio::spawn(async move {
             for n in 0..10 {
-                other.add_organisation(word(&format!("O{desk}-{n}")), "One".to_owned(), None).await.unwrap();
+                other.tickets().add_organisation(word(&format!("O{desk}-{n}")), "One".to_owned(), None).await.unwrap();
                 other.audit().checkpoint().await.unwrap();
             }
             other.close().await;
@@ -488,7 +488,7 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
         assert!(found.fault.is_none() && found.entries >= before + more, "{point}: {found:?}");
         left.close().await;
         let again = Shares::serve(image, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
-        again.add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
+        again.tickets().add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
         again.close().await;
         let found = Shares::open(again.data().clone(), fixture.settings.clone()).await.unwrap();
         assert_eq!(found.audit().verify(None).await.unwrap().fault, None, "{point}");

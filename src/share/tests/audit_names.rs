@@ -98,9 +98,9 @@ async fn r66_nobody_is_called_as_the_trail_calls_tacdrop_itself() {
             device: false,
         };
         let refused = [
-            shares.add_organisation(word(name), "Another".to_owned(), None).await.err(),
-            shares.add_engineer(word(name), None, "a@example.net".to_owned(), None, Vec::new()).await.err(),
-            shares.open_ticket(ticket).await.err(),
+            shares.tickets().add_organisation(word(name), "Another".to_owned(), None).await.err(),
+            shares.tickets().add_engineer(word(name), None, "a@example.net".to_owned(), None, Vec::new()).await.err(),
+            shares.tickets().open_ticket(ticket).await.err(),
         ];
         for error in refused {
             assert!(error.unwrap().to_string().contains("choose another name"), "{name}");

@@ -9,7 +9,7 @@ use super::rotation::{check, copy_of, furnished};
 use super::*;
 
 async fn back_up(shares: &Shares, to: &Path, deep: bool) -> BackupContents {
-    let (contents, damaged) = shares.back_up(&BackupPlace::at(to, None), deep, |_| ()).await.unwrap();
+    let (contents, damaged) = shares.backups().back_up(&BackupPlace::at(to, None), deep, |_| ()).await.unwrap();
     assert!(damaged.is_empty() && contents.missing == 0, "{contents:?} {damaged:?}");
     contents
 }
@@ -52,16 +52,16 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
         assert_eq!((contents.tickets, contents.linked), (1, contents.objects));
         // What is in a backup already is not written over.
         let again = BackupPlace::at(&place.path().join(name), None);
-        assert!(shares.back_up(&again, false, |_| ()).await.is_err());
+        assert!(shares.backups().back_up(&again, false, |_| ()).await.is_err());
     }
     stop.store(true, Ordering::Relaxed);
     task.await.unwrap();
-    assert!(shares.last_backup().await.unwrap().is_some());
+    assert!(shares.backups().last_backup().await.unwrap().is_some());
     // A backup outlives keys that are replaced later, with the KEK of its time.
     let kek = place.path().join("kek");
     std::fs::copy(shares.data().kek(), &kek).unwrap();
-    shares.rotate_kek(None, |_, _| ()).await.unwrap();
-    shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     let new_kek = shares.data().kek();
     for name in ["one", "two"] {
         let to = place.path().join(format!("to-{name}"));
@@ -70,7 +70,7 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
         let done = restore(&place.path().join(name), &to, &kek).await.unwrap();
         assert!(done.damaged.is_empty() && done.missing == 0 && done.verified >= 4, "{done:?}");
         let restored = serve(&to).await;
-        let token = restored.new_token(&word("XT-1")).await.unwrap();
+        let token = restored.tickets().new_token(&word("XT-1")).await.unwrap();
         let view = restored.view(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
         let size = view.attributes(&path("cut")).await.unwrap().size;
@@ -187,5 +187,5 @@ async fn r12_what_was_shredded_cannot_be_read_from_a_backup_with_a_newer_keyring
         from.restore(&data, &fixture.settings, Some(&shares.data().kek()), HostKeys::default(), |_| ()).await.unwrap();
     assert_eq!((done.shares_without_key, done.verified, done.damaged.len()), (1, 1, 0));
     let restored = Shares::open(data, fixture.settings.clone()).await.unwrap();
-    assert!(restored.verify(Some(&word("XT-1")), |_| ()).await.is_err());
+    assert!(restored.integrity().verify(Some(&word("XT-1")), |_| ()).await.is_err());
 }

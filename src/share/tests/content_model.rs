@@ -189,7 +189,7 @@ impl Run {
         let shares = server.shares.as_ref().unwrap();
         let ticket = format!("XT-{}", server.sequences);
         drop(customer(shares, &ticket).await);
-        let token = shares.new_token(&word(&ticket)).await.unwrap();
+        let token = shares.tickets().new_token(&word(&ticket)).await.unwrap();
         let mut run = Self {
             server,
             ticket,
@@ -383,7 +383,7 @@ impl Run {
     }
 
     async fn id(&self) -> ArtifactId {
-        let lines = self.shares().artifacts(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
+        let lines = self.shares().artifacts().list(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
         lines[0].id.parse().unwrap()
     }
 
@@ -466,7 +466,7 @@ fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
                 run.act(act).await?;
             }
             run.cut().await;
-            let verified = run.shares().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
+            let verified = run.shares().integrity().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
             prop_assert!(verified.iter().all(|line| line.intact), "{verified:?}");
             run.views.clear();
             server.set(run.server.again().await);

@@ -23,9 +23,9 @@ struct Ground {
 async fn ground(fixture: &Fixture) -> Ground {
     let shares = fixture.open().await;
     let customer = customer(&shares, "XT-1").await;
-    shares.add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
+    shares.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
     let key = ("SHA256:bob".to_owned(), "ssh-ed25519".to_owned());
-    shares.add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
+    shares.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
     let new = NewTicket {
         reference: word("XT-2"),
         organisation: word("OTHER"),
@@ -35,7 +35,7 @@ async fn ground(fixture: &Fixture) -> Ground {
         language: None,
         device: false,
     };
-    let (_, token) = shares.open_ticket(new).await.unwrap();
+    let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
     let login = shares.logins().by_token("XT-2", &token, FROM).await.unwrap().unwrap();
     let other_customer = shares.view(&login);
     let login = shares.logins().by_key("bob", "SHA256:bob", FROM).await.unwrap().unwrap();
@@ -86,7 +86,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
             continue;
         }
         let ticket = word(reference);
-        let artifacts = shares.artifacts(&ticket, &address).await;
+        let artifacts = shares.artifacts().list(&ticket, &address).await;
         check(
             &format!("artifacts {reference}"),
             artifacts.is_ok_and(|all| all.iter().any(|one| one.path == "healthy")),
@@ -114,9 +114,12 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
         all.iter().any(|line| line.ticket == "XT-2" && paths(line).contains(&"healthy".to_owned()))
     };
     check("all notices", notices.is_ok_and(is_there));
-    check("tickets", shares.tickets().await.is_ok_and(|all| all.iter().any(|one| one.reference == "XT-2")));
-    check("engineers", shares.engineers().await.is_ok_and(|all| all.iter().any(|one| one.id == "bob")));
-    check("organisations", shares.organisations().await.is_ok_and(|all| all.iter().any(|one| one.id == "OTHER")));
+    check("tickets", shares.tickets().list().await.is_ok_and(|all| all.iter().any(|one| one.reference == "XT-2")));
+    check("engineers", shares.tickets().engineers().await.is_ok_and(|all| all.iter().any(|one| one.id == "bob")));
+    check(
+        "organisations",
+        shares.tickets().organisations().await.is_ok_and(|all| all.iter().any(|one| one.id == "OTHER")),
+    );
     check("expiry", shares.retention().expire().await.is_ok());
     check("sidecars", shares.0.sidecars.check_all().await.is_ok());
 
@@ -145,7 +148,7 @@ async fn r75_one_damaged_row_takes_no_other_one_along() {
     let ground = ground(&fixture).await;
     let shares = &ground.shares;
     assert_eq!(faults(&ground, true).await, [""; 0], "before anything is damaged");
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let id = |name: &str| lines.iter().find(|line| line.path == name).unwrap().id.clone();
     let victim = id("victim");
     let versions_of = |id: &str| format!("version_id IN (SELECT id FROM version WHERE entry_id = x'{id}')");

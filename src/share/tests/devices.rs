@@ -19,7 +19,7 @@ async fn device(shares: &Shares) -> String {
         language: None,
         device: true,
     };
-    shares.open_ticket(new).await.unwrap().1.to_string()
+    shares.tickets().open_ticket(new).await.unwrap().1.to_string()
 }
 
 async fn enter(shares: &Shares, token: &str, from: impl Into<Origin>) -> View {
@@ -39,7 +39,7 @@ async fn content(shares: &Shares, name: &str) -> Vec<u8> {
         bytes.extend_from_slice(piece);
         Ok(())
     };
-    shares.fetch(&word("XT-2"), &path(name), sink).await.unwrap();
+    shares.artifacts().fetch(&word("XT-2"), &path(name), sink).await.unwrap();
     bytes
 }
 
@@ -48,12 +48,12 @@ async fn r44_the_door_for_old_devices_takes_tokens_of_devices_only() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let token = device(&shares).await;
-    let other = shares.new_token(&word("XT-1")).await.unwrap();
+    let other = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     assert!(shares.logins().by_token("XT-1", &other, OLD_DOOR).await.unwrap().is_none());
     assert!(shares.logins().by_token("XT-1", &other, FROM).await.unwrap().is_some());
     assert!(shares.logins().by_token("XT-2", "wrong", OLD_DOOR).await.unwrap().is_none());
     assert!(shares.logins().by_token("XT-2", &token, OLD_DOOR).await.unwrap().is_some());
-    shares.set_status(&word("XT-2"), TicketStatus::Closed).await.unwrap();
+    shares.tickets().set_status(&word("XT-2"), TicketStatus::Closed).await.unwrap();
     let view = enter(&shares, &token, OLD_DOOR).await;
     let mode = WriteMode { create: true, ..WriteMode::default() };
     assert_eq!(view.open_write(&path("a"), mode).await.err(), Some(Refusal::TicketClosed));
@@ -222,7 +222,7 @@ async fn r44_what_came_over_weak_encryption_stays_marked() {
     put(&enter(&shares, &token, OLD_DOOR).await, "a", b"weak").await;
     let receipt = shares.receipt(&word("XT-2"), &path("a"), &address).await.unwrap();
     assert!(receipt.text.contains("\nTransport: legacy\n"), "{}", receipt.text);
-    assert_eq!(shares.artifacts(&word("XT-2"), &address).await.unwrap()[0].transport, Legacy);
+    assert_eq!(shares.artifacts().list(&word("XT-2"), &address).await.unwrap()[0].transport, Legacy);
     shares.close().await;
     drop(shares);
 

@@ -158,7 +158,7 @@ async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_r
         put(&view, &format!("{name}.sha256"), of(Sha256, name.as_bytes()).as_bytes()).await;
         put(&view, name, name.as_bytes()).await;
     }
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let id = |name: &str| {
         let line = lines.iter().find(|line| line.path == name).unwrap();
         ArtifactId::from_bytes(hex::decode(line.id.replace('-', "")).unwrap().try_into().unwrap())
@@ -192,7 +192,7 @@ async fn a_sidecar_s_comparison_and_a_client_share_what_was_computed() {
     put(&view, "f.sha1", of(Sha1, b"abc").as_bytes()).await;
     shares.0.sidecars.check_all().await.unwrap();
     assert_eq!(read.load(Ordering::Relaxed), 1);
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let checks = &lines.iter().find(|line| line.path == "f").unwrap().sender_checks;
     assert_eq!(checks.len(), 2);
     assert!(checks.iter().all(|check| check.result == crate::model::Verdict::Matches));

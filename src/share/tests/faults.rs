@@ -55,7 +55,7 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let mut tasks = Vec::new();
     for session in 0..8usize {
@@ -95,7 +95,7 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
         closed += task.await.unwrap();
     }
     all_intact(&shares).await;
-    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), closed);
+    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), closed);
     // I4: the sums are what is there, and the ticket can still be used.
     let view = shares.view(&login);
     let free = view.space(&path("/")).await.unwrap().names_free;
@@ -124,7 +124,7 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     customer(&shares, "XT-1").await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let one = shares.view(&login);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };

@@ -20,7 +20,7 @@ use crate::share::Shares;
 ///
 /// It marks what does not verify as damaged, and a damaged version breaks I2: nothing that was ever durable may be lost.
 pub(crate) async fn hold(shares: &Shares, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
-    let verified = shares.verify(None, |_| ()).await.unwrap();
+    let verified = shares.integrity().verify(None, |_| ()).await.unwrap();
     let broken: Vec<_> = verified.iter().filter(|one| !one.intact).collect();
     assert!(broken.is_empty(), "I2: {broken:#?}");
     hold_but_for_damage(shares, promised, canaries).await;

@@ -201,7 +201,7 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     assert_eq!((done.versions, done.current, done.journal_owed), (vec![1], Some(2), false));
     assert_eq!(stored().await, before, "its extents serve the other version");
     assert!(get(&view, "a").await.unwrap() == [&start[..], b"and more"].concat());
-    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 1);
+    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 1);
     assert!(shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap_err().to_string().contains("already"));
     assert!(
         shares.retention().shred(&ticket, &path("a"), Some(7)).await.unwrap_err().to_string().contains("no version 7")
@@ -245,7 +245,7 @@ async fn an_older_version_of_a_predecessor_takes_the_place_and_can_be_continued(
     assert_eq!(shares.retention().shred(&ticket, &path("a"), Some(2)).await.unwrap().current, Some(1));
     assert!(get(&view, "a").await.unwrap() == old);
     assert!(get(&support, "/XT-1/a").await.unwrap() == old);
-    let line = &shares.artifacts(&ticket, &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &shares.artifacts().list(&ticket, &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.version, line.size, line.state), (1, 2_300_000, Available));
     // Its extents say that they belong to the predecessor: the next version copies them.
     let mut upload = view.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
@@ -301,7 +301,7 @@ async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier(
     let line = lines(&shares).await.into_iter().find(|line| line.path == "holey").unwrap();
     assert_eq!((line.state, line.missing_percent), (VersionState::Incomplete, Some(75)));
     assert!(line.removed_at.unwrap() > Time::now().plus(6 * DAY));
-    let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[1];
+    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[1];
     assert_eq!((line.path.as_str(), line.missing_percent), ("holey", Some(75)));
 
     shares.0.clock.advance(6 * DAY - HOUR);

@@ -89,7 +89,7 @@ async fn a_temporary_name_that_stays_is_announced_as_it_is_and_not_again() {
     assert_eq!((arrival(&lines[0]).replaced_by, arrival(&lines[1]).replaced_by), (Some(2), None));
     assert!(arrival(&lines[0]).location.ends_with("/XT-1/.versions/a.part/1"), "{}", arrival(&lines[0]).location);
     assert!(arrival(&lines[1]).location.ends_with("/XT-1/a.part"));
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     view.rename(&path("a.part"), &path("a"), false).await.unwrap();
     assert!(deliver(&shares, 100_000).await.is_empty());
@@ -140,9 +140,9 @@ async fn r24_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
         let crashed = DataDirectory::at(copy);
         let settings = fixture.settings.clone();
         let shares = Shares::serve(crashed, settings, Handle::current(), Box::new(|| {})).await.unwrap();
-        let token = shares.new_token(&word("XT-1")).await.unwrap();
+        let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
         let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
-        let is_published = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+        let is_published = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
         let is_published = is_published.iter().any(|line| line.state == VersionState::Available);
         assert_eq!(is_published, point != "publish.before-commit", "{point}");
         if !is_published {
@@ -155,7 +155,8 @@ async fn r24_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
             assert_eq!(names(&told(&shares, 100).await), ["a 1"], "{point}");
         }
         assert!(deliver(&shares, 100_000).await.is_empty(), "{point}");
-        let (all, told) = (shares.verify(None, |_| ()).await.unwrap(), shares.notices().list(None).await.unwrap());
+        let (all, told) =
+            (shares.integrity().verify(None, |_| ()).await.unwrap(), shares.notices().list(None).await.unwrap());
         assert_eq!((all.len(), told.len(), told[0].artifacts.len()), (1, 1, 1), "I3 {point}");
     }
 }
@@ -307,7 +308,7 @@ async fn a_longer_version_that_goes_on_where_the_shorter_ended_continues_it() {
 /// Checks until nothing is left, as the server's task does at its start.
 async fn checks(shares: &Shares) -> Vec<(String, Vec<(Algorithm, Verdict)>)> {
     shares.0.sidecars.check_all().await.unwrap();
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let checks = |line: &ArtifactLine| line.sender_checks.iter().map(|one| (one.algorithm, one.result)).collect();
     lines
         .iter()
@@ -383,7 +384,7 @@ async fn a_notice_waits_for_a_comparison_and_not_for_ever() {
     put(&view, "a.part", b"abc").await;
     view.rename(&path("a.part"), &path("a"), false).await.unwrap();
     let results = async || {
-        let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+        let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
         lines.into_iter().flat_map(|line| line.sender_checks).count()
     };
     tokio::time::timeout(Duration::from_secs(30), async {

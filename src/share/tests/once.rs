@@ -139,11 +139,11 @@ async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
         assert!(!add(&shares, &wish).await, "{what}");
         assert_eq!(counts(&shares).await, after, "{what}");
     }
-    shares.set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
     let closed = counts(&shares).await;
     assert!(!add(&shares, &Wish::of(2)).await, "the ticket is closed");
     assert_eq!(counts(&shares).await, closed);
-    shares.set_status(&word("XT-1"), TicketStatus::Open).await.unwrap();
+    shares.tickets().set_status(&word("XT-1"), TicketStatus::Open).await.unwrap();
     assert!(add(&shares, &Wish::of(2)).await, "nothing stands in the way now");
     assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
 }

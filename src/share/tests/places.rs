@@ -72,7 +72,7 @@ async fn older_versions_read_back_after_overwriting_renaming_over_and_deleting()
     assert_eq!(get(&support, "/XT-1/.versions/c/9").await.unwrap(), contents[8]);
     assert_eq!(get(&support, "/XT-1/.versions/c/1").await.unwrap(), contents[0]);
     assert!(text(&view, ".receipts/c.receipt").await.contains("\nVersion: 9\n"));
-    let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.path.as_str(), line.version), ("c", 9));
     all_intact(&shares).await;
 }
@@ -93,7 +93,7 @@ async fn r17_receipt_checksum_and_record_agree() {
     assert_eq!(text(&view, ".receipts/logs/a b.txt.sha256").await, format!("{digest}  a b.txt\n"));
     assert!(text(&view, ".receipts/logs/back\\slash.sha256").await.ends_with("  back\\\\slash\n"));
     let receipt = text(&view, ".receipts/logs/a b.txt.receipt").await;
-    let line = &shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     let (received, location) = (line.received_at.unwrap(), "sftp://drop.example.net:22/XT-1/logs/a%20b.txt");
     assert!(
         receipt.starts_with(&format!(
@@ -121,7 +121,7 @@ async fn r17_receipt_checksum_and_record_agree() {
     }
     // A name that could be another file's alias stands in the location by its own one.
     put(&view, "logs/a~0123456789ab.txt", b"x").await;
-    let lines = shares.artifacts(&word("XT-1"), &address).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &address).await.unwrap();
     let line = lines.iter().find(|line| line.path == "logs/a~0123456789ab.txt").unwrap();
     let shaped = text(&view, ".receipts/logs/a~0123456789ab.txt.receipt").await;
     assert!(shaped.contains("\nPath: logs/a~0123456789ab.txt\n"), "{shaped}");
@@ -235,7 +235,7 @@ async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
     }
     // An engineer who is not assigned.
     let key = ("SHA256:other".to_owned(), "ssh-ed25519".to_owned());
-    shares.add_engineer(word("bob"), None, "b@example.net".to_owned(), None, vec![key]).await.unwrap();
+    shares.tickets().add_engineer(word("bob"), None, "b@example.net".to_owned(), None, vec![key]).await.unwrap();
     let bob = shares.view(&shares.logins().by_key("bob", "SHA256:other", FROM).await.unwrap().unwrap());
     for place in ["/XT-1/.receipts/secret.receipt", "/XT-1/.versions/secret/1", "/.receipts", "/.versions"] {
         assert_eq!(bob.attributes(&path(place)).await, Err(Refusal::NoSuchFile), "{place}");
@@ -253,7 +253,7 @@ async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
         assert!(listed.iter().all(|name| !name.starts_with('.')), "{listed:?}");
     }
 
-    shares.set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
     assert!(text(&one, ".receipts/secret.receipt").await.contains("\nSize: 4\n"));
     assert_eq!(get(&support, "/XT-1/.versions/secret/1").await.unwrap(), b"mine");
 }

@@ -106,10 +106,10 @@ async fn r20_every_named_point_is_passed() {
         queue.delivered(notice.id, &notice.recipient.address, later, Channel::Spool).await.unwrap();
     }
     shares.0.trail.flush(Duration::ZERO).await.unwrap();
-    shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
-    shares.rotate_kek(None, |_, _| ()).await.unwrap();
+    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
-    shares.back_up(&place, false, |_| ()).await.unwrap();
+    shares.backups().back_up(&place, false, |_| ()).await.unwrap();
 
     let all: BTreeSet<_> = crate::repo::points::ALL.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);

@@ -46,7 +46,7 @@ impl Template {
         let data = DataDirectory::at(directory.path().join("template"));
         let shares = Shares::serve_on(data, settings(), Disk::simulated(&Machine::new())).await.unwrap();
         customer(&shares, "XT-1").await;
-        let token = shares.new_token(&word("XT-1")).await.unwrap();
+        let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
         shares.close().await;
         Self { directory, token: token.to_string() }
     }

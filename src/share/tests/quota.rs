@@ -163,7 +163,7 @@ async fn count_at_each_step(acts: &[Act]) {
     let fixture = fixture(6 * MIB);
     let mut shares = fixture.open().await;
     customer(&shares, "XT-1").await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     for (number, act) in acts.iter().enumerate() {
         let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         let name = |number: &u8| format!("f{number}");

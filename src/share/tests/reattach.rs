@@ -46,7 +46,7 @@ async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
         put(&view, file, file.as_bytes()).await;
     }
     assert_eq!(unreached(&shares).await, 0);
-    assert!(shares.reattach(None, false).await.unwrap().is_empty());
+    assert!(shares.integrity().reattach(None, false).await.unwrap().is_empty());
 
     // A directory below its own grandchild, and one whose directory went out of sight.
     let (a, c, gone) =
@@ -62,11 +62,11 @@ async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
     assert_eq!(view.attributes(&path("a")).await.err(), Some(Refusal::NoSuchFile));
     assert_eq!(unreached(&shares).await, 5 + 3);
     // The lists show what they can.
-    assert_eq!(shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), 1);
+    assert_eq!(shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), 1);
 
-    let planned = shares.reattach(Some(&word("XT-1")), true).await.unwrap();
+    let planned = shares.integrity().reattach(Some(&word("XT-1")), true).await.unwrap();
     assert_eq!(unreached(&shares).await, 5 + 3, "nothing was changed by asking");
-    let done = shares.reattach(Some(&word("XT-1")), false).await.unwrap();
+    let done = shares.integrity().reattach(Some(&word("XT-1")), false).await.unwrap();
     assert_eq!(planned, done);
     assert_eq!(done.iter().map(|it| it.below + 1).sum::<u64>(), 5 + 3);
     assert_eq!(unreached(&shares).await, 0);
@@ -90,5 +90,5 @@ async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
     }
     all.sort();
     assert_eq!(all, ["a/b/c/deep", "a/top", "fine/file", "gone/file", "gone/kept/inside"]);
-    assert!(shares.reattach(None, false).await.unwrap().is_empty());
+    assert!(shares.integrity().reattach(None, false).await.unwrap().is_empty());
 }

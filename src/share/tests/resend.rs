@@ -159,7 +159,7 @@ async fn agree(
             }
             Act::Assign(which) => {
                 let engineer = usize::from(*which);
-                shares.assign(ticket, &word(ENGINEERS[engineer])).await.unwrap();
+                shares.tickets().assign(ticket, &word(ENGINEERS[engineer])).await.unwrap();
                 if undelivered && model.state != NoticeState::Dismissed {
                     (model.engineer, model.own) = (engineer, None);
                     model.again();
@@ -168,7 +168,7 @@ async fn agree(
             Act::SetEmail(engineer, which) => {
                 let engineer = usize::from(*engineer);
                 let email = EMAILS[engineer][usize::from(*which)];
-                let done = shares.set_email(&word(ENGINEERS[engineer]), email).await;
+                let done = shares.tickets().set_email(&word(ENGINEERS[engineer]), email).await;
                 prop_assert_eq!(done.is_ok(), email != model.emails[engineer], "{:?}", done);
                 model.emails[engineer] = email;
                 let is_told_there = model.engineer == engineer && model.own.is_none();
@@ -221,7 +221,7 @@ fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operator
         let shares = fixture.open().await;
         customer(&shares, "XT-0").await;
         let key = ("SHA256:bob".to_owned(), "ssh-ed25519".to_owned());
-        shares.add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
+        shares.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
         shares
     });
     let queue = Arc::clone(&shares.0.notices);
@@ -232,7 +232,7 @@ fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operator
         runtime.block_on(async {
             for (engineer, [first, _]) in ENGINEERS.into_iter().zip(EMAILS) {
                 // It may be the one already.
-                let _ = shares.set_email(&word(engineer), first).await;
+                let _ = shares.tickets().set_email(&word(engineer), first).await;
             }
             put(&customer(&shares, &reference).await, "f", b"f").await;
             agree(&shares, &queue, &word(&reference), &acts).await
@@ -263,7 +263,7 @@ async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     queue.delivered(id("delivered").await, "anna@example.net", later(), Channel::Mail).await.unwrap();
     put(&customer(&shares, "settling").await, "f", b"f").await;
 
-    assert_eq!(shares.set_email(&word("anna"), "anna@example.com").await.unwrap(), 2);
+    assert_eq!(shares.tickets().set_email(&word("anna"), "anna@example.com").await.unwrap(), 2);
     for (ticket, state, to) in [
         ("failed", NoticeState::Pending, "anna@example.com"),
         ("settling", NoticeState::Settling, "anna@example.com"),
@@ -277,7 +277,7 @@ async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     for (engineer, email) in
         [("anna", "anna@example.com"), ("anna", "anna"), ("anna", "a b@c"), ("nobody", "n@example.net")]
     {
-        assert!(shares.set_email(&word(engineer), email).await.is_err(), "{engineer} {email}");
+        assert!(shares.tickets().set_email(&word(engineer), email).await.is_err(), "{engineer} {email}");
     }
     let filter = AuditFilter { kind: Some("engineer.changed".to_owned()), ..AuditFilter::default() };
     let mut changed = Vec::new();

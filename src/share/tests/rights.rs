@@ -18,8 +18,12 @@ async fn desk(shares: &Shares) -> (View, View) {
     for name in ["anna", "bert"] {
         let key = (format!("SHA256:{name}"), "ssh-ed25519".to_owned());
         match name {
-            "anna" => shares.add_key(&word(name), key.0, key.1).await.unwrap(),
-            _ => shares.add_engineer(word(name), None, format!("{name}@example.net"), None, vec![key]).await.unwrap(),
+            "anna" => shares.tickets().add_key(&word(name), key.0, key.1).await.unwrap(),
+            _ => shares
+                .tickets()
+                .add_engineer(word(name), None, format!("{name}@example.net"), None, vec![key])
+                .await
+                .unwrap(),
         }
     }
     (one, two)
@@ -76,7 +80,7 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
         }
     }
     let watch = Watch::over(&shares);
-    shares.assign(&word("XT-1"), &word("bert")).await.unwrap();
+    shares.tickets().assign(&word("XT-1"), &word("bert")).await.unwrap();
     let mut bytes = Vec::new();
     while downloads[0].1.read(0, 10, &mut bytes).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -101,7 +105,7 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     }
     assert!(!anna.login().ended().is_cancelled(), "she has another ticket");
     // Given back, what is opened anew works; what was open stays ended.
-    shares.assign(&word("XT-1"), &word("anna")).await.unwrap();
+    shares.tickets().assign(&word("XT-1"), &word("anna")).await.unwrap();
     assert_eq!(get(&anna, "/XT-1/more").await.unwrap(), b"more");
     assert_eq!(downloads[0].1.read(0, 10, &mut bytes).await.err(), Some(Refusal::NotAssigned));
     watch.end().await;
@@ -117,7 +121,7 @@ async fn r79_what_is_open_ends_with_the_login() {
         put(view, "file", b"bytes").await;
     }
     let (anna, again) = (login(&shares, "anna").await, login(&shares, "anna").await);
-    shares.assign(&word("XT-2"), &word("bert")).await.unwrap();
+    shares.tickets().assign(&word("XT-2"), &word("bert")).await.unwrap();
     let bert = login(&shares, "bert").await;
     let open = [
         (one.open_read(&path("file")).await.unwrap(), Some(Refusal::LoginEnded)),
@@ -128,9 +132,9 @@ async fn r79_what_is_open_ends_with_the_login() {
     ];
     let mut upload = one.open_write(&path("new"), CREATE).await.unwrap();
     let watch = Watch::over(&shares);
-    shares.new_token(&word("XT-1")).await.unwrap();
-    shares.remove_key(&word("anna"), "SHA256:anna").await.unwrap();
-    shares.disable_engineer(&word("bert")).await.unwrap();
+    shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    shares.tickets().remove_key(&word("anna"), "SHA256:anna").await.unwrap();
+    shares.tickets().disable_engineer(&word("bert")).await.unwrap();
     for (download, ends) in open {
         let mut bytes = Vec::new();
         while ends.is_some() && download.read(0, 10, &mut bytes).await.is_ok() {
@@ -172,8 +176,8 @@ async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     put(&one, "whole", b"whole").await;
     let mut changed = one.open_write(&path("whole"), WriteMode::default()).await.unwrap();
     write(&mut changed, 1, b"H").await;
-    shares.assign(&word("XT-1"), &word("bert")).await.unwrap();
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    shares.tickets().assign(&word("XT-1"), &word("bert")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     assert_eq!(handed.close().await.err(), Some(Refusal::NotAssigned));
     for upload in [small, large, changed] {
         assert_eq!(upload.close().await.err(), Some(Refusal::LoginEnded));

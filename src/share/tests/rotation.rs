@@ -79,11 +79,11 @@ pub(super) async fn furnished(shares: &Shares) -> View {
 /// Everything of [`furnished`] is there and can be continued.
 pub(super) async fn check(shares: &Shares) {
     all_intact(shares).await;
-    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 4);
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 4);
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let names: Vec<_> = lines.iter().map(|line| (line.path.as_str(), line.version)).collect();
     assert_eq!(names, [("a", 2), ("cut", 1), ("logs/ä/deep", 1)]);
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     assert!(get(&view, "a").await.unwrap() == pattern(1_200_000, 2));
     assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
@@ -94,7 +94,7 @@ pub(super) async fn check(shares: &Shares) {
     upload.close().await.unwrap();
     assert!(get(&view, "cut").await.unwrap() == pattern(200_000, 3));
     put(&view, "gone", b"again").await;
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(lines.iter().any(|line| line.path == "gone" && line.version == 2), "the history goes on");
     put(&customer(shares, "XT-2").await, "new", b"a new share").await;
 }
@@ -108,13 +108,13 @@ enum What {
 impl What {
     async fn rotate(self, shares: &Shares) -> bool {
         match self {
-            Self::Kek => shares.rotate_kek(None, |_, _| ()).await.unwrap().continued,
-            Self::Share => shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap().continued,
+            Self::Kek => shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap().continued,
+            Self::Share => shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap().continued,
         }
     }
 
     async fn generation(self, shares: &Shares) -> u32 {
-        let status = shares.key_status(Some(&word("XT-1"))).await.unwrap();
+        let status = shares.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
         match self {
             Self::Kek => status.kek.last().unwrap().generation,
             Self::Share => status.share.unwrap().in_force,
@@ -131,7 +131,7 @@ async fn crash_everywhere(what: What) {
     let copies = copy_at_points(&shares);
     assert!(!what.rotate(&shares).await);
     assert_eq!(what.generation(&shares).await, 2);
-    assert!(shares.key_status(None).await.unwrap().left.is_empty());
+    assert!(shares.rotation().key_status(None).await.unwrap().left.is_empty());
     assert_eq!(objects(&shares), before, "no object is touched");
     check(&shares).await;
 
@@ -147,11 +147,11 @@ async fn crash_everywhere(what: What) {
 
         // ... tells what is left, and is continued.
         let shares = open(copy.path()).await;
-        let left = shares.key_status(None).await.unwrap().left;
+        let left = shares.rotation().key_status(None).await.unwrap().left;
         let is_begun = what.generation(&shares).await;
         let second = copy_at_points(&shares);
         let continued = what.rotate(&shares).await;
-        let after = shares.key_status(None).await.unwrap();
+        let after = shares.rotation().key_status(None).await.unwrap();
         assert!(after.left.is_empty(), "{point}: {after:?}");
         // Before the first row there is nothing to continue, and when all is done, nothing is left.
         let last = ["rotate-kek.renamed", "rotate-share.old-deleted"].contains(&point);
@@ -164,7 +164,7 @@ async fn crash_everywhere(what: What) {
         for (again, copy) in second {
             let shares = open(copy.path()).await;
             what.rotate(&shares).await;
-            assert!(shares.key_status(None).await.unwrap().left.is_empty(), "{point}, {again}");
+            assert!(shares.rotation().key_status(None).await.unwrap().left.is_empty(), "{point}, {again}");
             all_intact(&shares).await;
             shares.close().await;
         }
@@ -187,7 +187,7 @@ async fn r10_the_old_kek_opens_nothing_any_more_and_older_keyrings_still() {
     let shares = fixture.open().await;
     furnished(&shares).await;
     let old = copy_of(shares.data().root());
-    let done = shares.rotate_kek(None, |_, _| ()).await.unwrap();
+    let done = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
     shares.close().await;
     drop(shares);
     let data = DataDirectory::at(fixture.directory.path().join("data"));
@@ -219,18 +219,18 @@ async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
         std::fs::set_permissions(&given, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
     };
     write("too short");
-    assert!(shares.rotate_kek(Some(&given), |_, _| ()).await.is_err());
+    assert!(shares.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err());
     write(&"5a".repeat(32));
-    let done = shares.rotate_kek(Some(&given), |_, _| ()).await.unwrap();
+    let done = shares.rotation().rotate_kek(Some(&given), |_, _| ()).await.unwrap();
     // The share's, the server's for tokens, receipts and the audit trail, and the house's id.
     assert_eq!((done.generation, done.keys), (2, 5));
     assert_eq!(std::fs::read_to_string(shares.data().kek()).unwrap().trim(), "5a".repeat(32));
-    assert!(shares.rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
+    assert!(shares.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
     assert!(!shares.data().keys().join("kek.next").exists());
     // One that the operator puts there is taken.
     write(&"77".repeat(32));
     std::fs::rename(&given, shares.data().keys().join("kek.next")).unwrap();
-    assert_eq!(shares.rotate_kek(None, |_, _| ()).await.unwrap().generation, 3);
+    assert_eq!(shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation, 3);
     assert_eq!(std::fs::read_to_string(shares.data().kek()).unwrap().trim(), "77".repeat(32));
     check(&shares).await;
 }
@@ -256,9 +256,9 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     let mut listing = view.list(&path("/")).await.unwrap();
     assert_eq!(listing.next(1).await.unwrap().len(), 1);
 
-    desk.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
-    desk.rotate_kek(None, |_, _| ()).await.unwrap();
-    desk.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    desk.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
 
     // Another session finds what is under way by its name.
     assert!(view.attributes(&path("fresh")).await.is_ok());
@@ -287,7 +287,7 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     assert!(get(&view, "a").await.unwrap().ends_with(b"appended"));
     // A new share is wrapped under the KEK that is in force now.
     put(&customer(&shares, "XT-9").await, "x", b"x").await;
-    let status = shares.key_status(Some(&word("XT-1"))).await.unwrap();
+    let status = shares.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
     assert!(status.left.is_empty(), "{status:?}");
     let kek: Vec<_> = status.kek.iter().map(|line| (line.generation, line.share_keys, line.server_keys)).collect();
     assert_eq!(kek, [(1, 0, 0), (2, 2, 4)]);
@@ -301,7 +301,7 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     furnished(&shares).await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
@@ -332,9 +332,9 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     }
     let desk = desk(&shares).await;
     for round in 0..12u32 {
-        desk.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+        desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
         if round % 4 == 0 {
-            desk.rotate_kek(None, |_, _| ()).await.unwrap();
+            desk.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -345,8 +345,8 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     }
     assert!(all > 8, "{all} rounds while keys were replaced");
     all_intact(&shares).await;
-    assert!(shares.key_status(None).await.unwrap().left.is_empty());
-    assert_eq!(shares.verify(None, |_| ()).await.unwrap().len(), 4 + all);
+    assert!(shares.rotation().key_status(None).await.unwrap().left.is_empty());
+    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 4 + all);
 }
 
 /// How long the one transaction of a share's rotation lasts at the most names that a share may have. Says it; fails only if a
@@ -396,7 +396,7 @@ async fn a_large_share_is_rotated_in_seconds() {
     }
     tx.commit().await.unwrap();
     let began = std::time::Instant::now();
-    let done = shares.rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    let done = shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     eprintln!("{} names and {} file keys: {:?}", done.names, done.versions, began.elapsed());
     assert_eq!((done.names, done.versions), (NAMES + 1, NAMES));
 }
@@ -427,7 +427,8 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         };
         execute(&shares, damage).await;
         let mut heard = (0, 0);
-        let failure = shares.rotate_kek(None, |done, all| heard = (done, all)).await.unwrap_err().to_string();
+        let failure =
+            shares.rotation().rotate_kek(None, |done, all| heard = (done, all)).await.unwrap_err().to_string();
         assert_eq!(heard, (7, 7));
         // Two shares' keys and the four of the server.
         assert!(
@@ -441,21 +442,21 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         // Both KEKs are there: the others work after a start, and what was left is said again.
         let shares = fixture.open().await;
         for (ticket, content) in [("XT-1", "one"), ("XT-3", "three")] {
-            let token = shares.new_token(&word(ticket)).await.unwrap();
+            let token = shares.tickets().new_token(&word(ticket)).await.unwrap();
             let view = shares.view(&shares.logins().by_token(ticket, &token, FROM).await.unwrap().unwrap());
             assert_eq!(get(&view, "a").await.unwrap(), content.as_bytes());
         }
-        let failure = shares.rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
+        let failure = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
         assert!(
             failure.starts_with("0 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
             "{failure}"
         );
         execute(&shares, restore).await;
-        let done = shares.rotate_kek(None, |_, _| ()).await.unwrap();
+        let done = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
         assert_eq!((done.generation, done.continued, done.keys), (2, true, 1));
         assert!(!shares.data().keys().join("kek.next").exists());
         assert_eq!(
-            shares.rotate_kek(None, |_, _| ()).await.unwrap().generation,
+            shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation,
             3,
             "nothing stands in the way any more"
         );

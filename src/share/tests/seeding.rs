@@ -37,9 +37,9 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     let login = shares.logins().by_token(reference.as_str(), token, FROM).await.unwrap().unwrap();
     put(&shares.view(&login), "first", b"bytes").await;
 
-    let lines = shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert_eq!(lines.len(), 100);
-    assert_eq!(shares.tickets().await.unwrap().len(), 21);
+    assert_eq!(shares.tickets().list().await.unwrap().len(), 21);
     let mut findings = Vec::new();
     let checked = shares.check(None, true, |_| (), |finding| findings.push(finding.clone())).await.unwrap();
     assert!(findings.is_empty(), "{findings:?}");

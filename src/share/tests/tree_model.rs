@@ -160,7 +160,7 @@ async fn walk(view: &View) -> Tree {
 async fn agrees(shares: &Shares, view: &View, tree: &Tree) {
     assert_eq!(&walk(view).await, tree);
     let files = tree.values().filter(|what| what.is_some()).count();
-    assert_eq!(shares.artifacts(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
+    assert_eq!(shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
     shares.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(tree.keys().all(|path| path.len() <= 32));
     finds_nothing(shares).await;
@@ -192,7 +192,7 @@ async fn move_about(seed: u64) {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let one = customer(&shares, "XT-1").await;
-    let token = shares.new_token(&word("XT-1")).await.unwrap();
+    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     drop(one);
     let mut views = Vec::new();
     for _ in 0..3 {

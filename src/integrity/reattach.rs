@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::json;
 
+use super::Integrity;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Word};
@@ -16,7 +17,6 @@ use crate::records::{Conn, entries, tickets};
 use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::tickets::existing_ticket;
-use crate::share::Shares;
 
 /// Something that lies at the root of its share again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,14 +31,14 @@ pub struct Reattached {
     pub below: u64,
 }
 
-impl Shares {
+impl Integrity {
     /// Puts what no path reaches, of one ticket or of all, at the roots of the shares, under names of its own. `dry_run` only
     /// says what would lie where.
     ///
     /// # Errors
     /// If there is no such ticket, or the records or keys fail.
     pub async fn reattach(&self, only: Option<&Word>, dry_run: bool) -> Result<Vec<Reattached>, Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let tickets = match only {
             Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
             None => tickets::list(&mut conn).await?,
@@ -47,7 +47,7 @@ impl Shares {
         let mut all = Vec::new();
         for ticket in tickets {
             // Most shares have none: a look takes no turn from those who write.
-            if shape::unreached(&mut *self.0.records.read().await?, ticket.share).await?.is_empty() {
+            if shape::unreached(&mut *self.repo.records.read().await?, ticket.share).await?.is_empty() {
                 continue;
             }
             all.extend(with_keys_in_force!(self.try_reattach(&ticket.reference, dry_run).await)?);
@@ -56,10 +56,10 @@ impl Shares {
     }
 
     async fn try_reattach(&self, reference: &Word, dry_run: bool) -> Result<Vec<Reattached>, Error> {
-        let share = existing_ticket(&mut *self.0.records.read().await?, reference).await?.share;
-        let keys = self.0.keys.share(share).await?;
+        let share = existing_ticket(&mut *self.repo.records.read().await?, reference).await?.share;
+        let keys = self.repo.keys.share(share).await?;
         let root = DirectoryId::root_of(share);
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         let ticket = existing_ticket(tx.conn(), reference).await?;
         if ticket.key_generation != keys.generation {
             return Err(Error::KeysReplaced);

@@ -1,14 +1,14 @@
 //! What lies in a share, for operators and programs: lists, fetching, verification.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
-use crate::content::damage::report_damage;
-use crate::content::whole::read_whole;
+use crate::content::whole::read_all;
 use crate::model::{
     Algorithm, ArtifactId, DirectoryId, FileName, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
     missing_percent,
@@ -16,15 +16,14 @@ use crate::model::{
 use crate::namespace::PublicAddress;
 use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
-use crate::namespace::tree::{self, Way, path_of};
+use crate::namespace::tree::{self, Way};
+use crate::records::checks;
 use crate::records::entries::{self, EntryRow};
-use crate::records::versions::{self, VersionRow};
-use crate::records::{checks, tickets};
-use crate::repo::Error;
-use crate::repo::keys::{ShareKeys, with_keys_in_force};
+use crate::records::versions::{self};
+use crate::repo::keys::with_keys_in_force;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
-use crate::share::Shares;
+use crate::repo::{Error, Repo};
 
 /// Rows that are read at once.
 const PAGE: usize = 1000;
@@ -70,30 +69,24 @@ pub struct SenderCheck {
     pub result: Verdict,
 }
 
-/// What verifying an artifact showed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Verification {
-    /// The ticket.
-    pub ticket: String,
-    /// Where the artifact lies in the share.
-    pub path: String,
-    /// Its version.
-    pub version: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Whether every byte is what was sealed and the SHA-256 is right.
-    pub intact: bool,
-    /// What is wrong with it.
-    pub problem: Option<String>,
+/// The artifacts of a ticket, as operators list and fetch them.
+pub struct Artifacts {
+    repo: Arc<Repo>,
 }
 
-impl Shares {
+impl Artifacts {
+    pub(crate) fn of(repo: &Arc<Repo>) -> Self {
+        Self { repo: Arc::clone(repo) }
+    }
+}
+
+impl Artifacts {
     /// The artifacts of a ticket, by path: of each the current version, or the one that is still arriving.
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn artifacts(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
-        let mut conn = self.0.records.read().await?;
+    pub async fn list(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
+        let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let versions: HashMap<_, _> =
             versions::list(&mut conn, share).await?.into_iter().map(|version| (version.id, version)).collect();
@@ -140,8 +133,8 @@ impl Shares {
 
     /// Every file of a share with the way to it.
     async fn files(&self, share: ShareId) -> Result<Vec<(Way, EntryRow)>, Error> {
-        let keys = self.0.keys.share(share).await?;
-        let mut conn = self.0.records.read().await?;
+        let keys = self.repo.keys.share(share).await?;
+        let mut conn = self.repo.records.read().await?;
         let mut files = Vec::new();
         let mut directories = vec![(DirectoryId::root_of(share), Way::default())];
         while let Some((directory, way)) = directories.pop() {
@@ -187,10 +180,11 @@ impl Shares {
         path: &SharePath,
         mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<u64, Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot = tree::find(&self.0, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
+        let spot =
+            tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
         let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);
@@ -202,7 +196,7 @@ impl Shares {
         }
         // Nothing is handed out that the trail does not know of.
         let note = async |kind, detail: &serde_json::Value| {
-            let mut tx = self.0.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             let subject = Subject { actor: &Actor::Operator, ticket: Some(ticket), id: Some(*version.id.as_bytes()) };
             audit::write(tx.conn(), kind, subject, detail).await?;
             Ok::<_, Error>(tx.commit().await?)
@@ -214,88 +208,13 @@ impl Shares {
             bytes += piece.len() as u64;
             sink(piece)
         };
-        let digest =
-            self.read_all(&spot.reach.keys, &version, ticket, |bytes| sink(bytes).map_err(Error::file("output")));
+        let digest = read_all(&self.repo, &spot.reach.keys, &version, ticket, |bytes| {
+            sink(bytes).map_err(Error::file("output"))
+        });
         let outcome = digest.await;
         let whole = outcome.is_ok();
         note(Kind::ArtifactRead, &json!({ "artifact": artifact, "bytes": bytes, "whole": whole })).await?;
         outcome.map(|()| version.length)
-    }
-
-    /// Reads a version from front to back and compares its SHA-256 with the manifest's.
-    async fn read_all(
-        &self,
-        keys: &ShareKeys,
-        version: &VersionRow,
-        ticket: &Word,
-        sink: impl FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let outcome = read_whole(&self.0.repo, keys, version, sink).await;
-        if let Err(error) = &outcome {
-            report_damage(&self.0, error, version.id, ticket).await;
-        }
-        outcome
-    }
-
-    /// Verifies every version that can be read, of one ticket or of all, and tells `report` of each. What is not intact is
-    /// marked as damaged.
-    ///
-    /// # Errors
-    /// If there is no such ticket, or the records fail. A damaged artifact is no error here; it is reported.
-    pub async fn verify(
-        &self,
-        only: Option<&Word>,
-        mut report: impl FnMut(&Verification),
-    ) -> Result<Vec<Verification>, Error> {
-        let mut conn = self.0.records.read().await?;
-        let tickets = match only {
-            Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
-            None => tickets::all(&mut conn).await?,
-        };
-        drop(conn);
-        let mut verifications = Vec::new();
-        for ticket in tickets {
-            let keys = self.0.keys.share(ticket.share).await?;
-            let mut conn = self.0.records.read().await?;
-            let mut versions = Vec::new();
-            let (rows, unreadable) = versions::list_and_rest(&mut conn, ticket.share).await?;
-            for id in unreadable {
-                let problem = "its row in the records cannot be read; restore it from a backup".to_owned();
-                let verification = Verification {
-                    ticket: ticket.reference.to_string(),
-                    path: format!("version {id}"),
-                    version: 0,
-                    size: 0,
-                    intact: false,
-                    problem: Some(problem),
-                };
-                report(&verification);
-                verifications.push(verification);
-            }
-            for version in rows {
-                use VersionState::{Available, Damaged, Withdrawn};
-                if matches!(version.state, Available | Withdrawn | Damaged) {
-                    let base = entries::by_id(&mut conn, version.artifact.as_bytes()).await?;
-                    let path = path_of(&mut conn, &keys, version.artifact.as_bytes()).await;
-                    versions.push((version, base.map_or(0, |row| row.number_base), path));
-                }
-            }
-            drop(conn);
-            for (version, base, path) in versions {
-                let outcome = self.read_all(&keys, &version, &ticket.reference, |_| Ok(())).await;
-                let verification = Verification {
-                    ticket: ticket.reference.to_string(),
-                    path: path.map_or_else(|_| format!("artifact {}", version.artifact), |path| path.to_string()),
-                    version: base + version.number,
-                    size: version.length,
-                    intact: outcome.is_ok(),
-                    problem: outcome.err().map(|error| error.to_string()),
-                };
-                report(&verification);
-                verifications.push(verification);
-            }
-        }
-        Ok(verifications)
     }
 }
 

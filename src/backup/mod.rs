@@ -5,6 +5,8 @@
 //! the objects, which nobody removes while the backup's lease is held; the list of contents last. Objects are immutable and
 //! only ever removed as a whole, so a hard link is as good as a copy.
 
+pub(crate) mod restore;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,13 +20,14 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
-use crate::model::{ObjectId, ShareId, Time};
+use crate::integrity::Integrity;
+use crate::integrity::verify::{Verification, without_key};
+use crate::model::{ObjectId, Time};
 use crate::records::backup::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, people, rotation};
 use crate::repo::blocking::blocking;
 use crate::repo::kek::{sync_above, write_new};
 use crate::repo::{Error, LEGACY_HOST_KEY, Repo};
-use crate::share::{House, Shares, Verification};
 use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 
 /// The fact that says when the last backup was complete, as RFC 3339.
@@ -142,7 +145,18 @@ pub struct BackupProgress {
     pub all: u64,
 }
 
-impl Shares {
+/// Takes backups of a data directory while it is served.
+pub struct Backups {
+    repo: Arc<Repo>,
+}
+
+impl Backups {
+    pub(crate) fn of(repo: &Arc<Repo>) -> Self {
+        Self { repo: Arc::clone(repo) }
+    }
+}
+
+impl Backups {
     /// Takes a backup. With `deep`, everything in it is decrypted and hashed at the end.
     ///
     /// # Errors
@@ -153,7 +167,7 @@ impl Shares {
         deep: bool,
         mut progress: impl FnMut(BackupProgress),
     ) -> Result<(BackupContents, Vec<Verification>), Error> {
-        let root = self.0.data.root();
+        let root = self.repo.data.root();
         for directory in [&place.root, &place.keyring] {
             empty_directory(directory)?;
             let inside = match (fs::canonicalize(directory), fs::canonicalize(root)) {
@@ -164,21 +178,21 @@ impl Shares {
                 return Err(Error::operator("a backup inside the data directory is none; choose another place"));
             }
         }
-        let _lease = self.0.data.lease_for_backup()?;
+        let _lease = self.repo.data.lease_for_backup()?;
         let taken_at = Time::now();
         let kek_generation = self.copy_databases(place).await?;
         let (records, keyring) =
             (Records::open_copy(&place.records_file()).await?, Keyring::open_copy(&place.keyring_file()).await?);
-        self.0.points.pass("backup.databases-copied");
-        write_texts(place, self)?;
+        self.repo.points.pass("backup.databases-copied");
+        write_texts(place, &self.repo)?;
 
         let mut conn = records.read().await?;
         let plaintext = backup::totals(&mut conn).await?.1;
         let mut counts = Counts::default();
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
-            let (from, to) = (self.0.data.objects(), place.objects());
+            let (from, to) = (self.repo.data.objects(), place.objects());
             let work = move || needed.iter().map(|one| take(&from, &to, one)).collect::<Result<Vec<_>, _>>();
-            for one in blocking(&self.0.works, "the backup", work).await? {
+            for one in blocking(&self.repo.works, "the backup", work).await? {
                 counts.add(one);
             }
             progress(BackupProgress { done: counts.bytes, all: plaintext.max(counts.bytes) });
@@ -187,7 +201,7 @@ impl Shares {
         make_shelves(&place.objects())?;
         for_each_object(&mut conn, &mut each).await?;
         sync_shelves(&place.objects())?;
-        self.0.points.pass("backup.objects-taken");
+        self.repo.points.pass("backup.objects-taken");
 
         for (what, complaint) in [("records", records.complaint().await?), ("keyring", keyring.complaint().await?)] {
             if let Some(complaint) = complaint {
@@ -217,8 +231,14 @@ impl Shares {
         drop(conn);
         let mut damaged = Vec::new();
         if deep {
-            let copy = self.over(place, records.clone(), keyring.clone()).await?;
-            damaged = copy.verify_readable(|_| ()).await?.into_iter().filter(|line| !line.intact).collect();
+            let (kek, settings, works) = (self.repo.keys.path(), self.repo.settings.clone(), self.repo.works.clone());
+            let copy = Repo::of_copy(&place.root, records.clone(), keyring.clone(), kek, settings, works).await?;
+            damaged = Integrity::of(&Arc::new(copy))
+                .verify_readable(|_| ())
+                .await?
+                .into_iter()
+                .filter(|line| !line.intact)
+                .collect();
         }
         records.close().await;
         keyring.close().await;
@@ -226,8 +246,8 @@ impl Shares {
         let text = serde_json::to_vec_pretty(&contents).map_err(|error| Error::operator(error.to_string()))?;
         let path = place.root.join(CONTENTS);
         write_new(&path, &text, 0o600).map_err(Error::file(&path))?;
-        self.0.points.pass("backup.complete");
-        let mut tx = self.0.records.begin().await?;
+        self.repo.points.pass("backup.complete");
+        let mut tx = self.repo.records.begin().await?;
         people::set_fact(tx.conn(), LAST_BACKUP, &contents.taken_at).await?;
         let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };
         let detail = json!({ "objects": contents.objects, "versions": contents.versions, "missing": contents.missing });
@@ -241,21 +261,21 @@ impl Shares {
     /// # Errors
     /// If the records fail.
     pub async fn last_backup(&self) -> Result<Option<String>, Error> {
-        self.fact(LAST_BACKUP).await
+        Ok(people::fact(&mut *self.repo.records.read().await?, LAST_BACKUP).await?)
     }
 
     /// Copies records and keyring so that they belong together, and says which KEK opens them.
     async fn copy_databases(&self, place: &BackupPlace) -> Result<u32, Error> {
         let patience = tokio::time::Instant::now() + ROTATION;
         let _keys = loop {
-            match self.0.data.lock_for_rotation() {
+            match self.repo.data.lock_for_rotation() {
                 Ok(lock) => break lock,
                 Err(error @ Error::Operator(_)) if tokio::time::Instant::now() > patience => return Err(error),
                 Err(Error::Operator(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
                 Err(error) => return Err(error),
             }
         };
-        let keyring = self.0.keys.keyring();
+        let keyring = self.repo.keys.keyring();
         let counts = keyring.counts().await?;
         let newest = counts.last().map_or(0, |(generation, ..)| *generation);
         if counts.iter().any(|(generation, shares, server)| *generation < newest && shares + server > 0) {
@@ -277,7 +297,7 @@ impl Shares {
                     .open(file)
                     .map_err(Error::file(file))?;
             }
-            self.0.records.copy_to(&records_file).await?;
+            self.repo.records.copy_to(&records_file).await?;
             keyring.copy_to(&keyring_file).await?;
             let copied = Records::open_copy(&records_file).await?;
             let tip = crate::records::audit::tip(&mut *copied.read().await?).await?.map_or(0, |(seq, _)| seq);
@@ -300,35 +320,6 @@ impl Shares {
         }
         Ok(newest)
     }
-
-    /// A backup as if it were a data directory, to read what is in it. Nothing in it can be changed.
-    async fn over(&self, place: &BackupPlace, records: Records, keyring: Keyring) -> Result<Self, Error> {
-        let (kek, settings, works) = (self.0.keys.path(), self.0.settings.clone(), self.0.works.clone());
-        let repo = Repo::of_copy(&place.root, records, keyring, kek, settings, works).await?;
-        Ok(Self(Arc::new(House::over(repo, Box::new(|| {})).await?)))
-    }
-
-    /// Verifies every version that can be read, but those of shares that were shredded.
-    pub(crate) async fn verify_readable(
-        &self,
-        mut report: impl FnMut(&Verification),
-    ) -> Result<Vec<Verification>, Error> {
-        let lost = without_key(&self.0.records, self.0.keys.keyring()).await?;
-        let tickets = crate::records::tickets::all(&mut *self.0.records.read().await?).await?;
-        let mut all = Vec::new();
-        for ticket in tickets.into_iter().filter(|ticket| !lost.contains(&ticket.share)) {
-            all.extend(self.verify(Some(&ticket.reference), &mut report).await?);
-        }
-        Ok(all)
-    }
-}
-
-/// Shares of the records whose keys in force the keyring does not have.
-pub(crate) async fn without_key(records: &Records, keyring: &Keyring) -> Result<Vec<ShareId>, Error> {
-    let there = keyring.share_generations().await?;
-    let shares = rotation::shares(&mut *records.read().await?).await?;
-    let is_lost = |count: &&rotation::ShareCount| there.binary_search(&(count.share, count.in_force)).is_err();
-    Ok(shares.iter().filter(is_lost).map(|count| count.share).collect())
 }
 
 /// Hands on every object of the store that the records need, some at a time.
@@ -467,12 +458,12 @@ pub(crate) fn file_hash(path: &Path) -> Result<String, Error> {
 }
 
 /// What whoever finds the backup must know.
-fn write_texts(place: &BackupPlace, shares: &Shares) -> Result<(), Error> {
-    let kek = shares.0.keys.path();
+fn write_texts(place: &BackupPlace, repo: &Repo) -> Result<(), Error> {
+    let kek = repo.keys.path();
     let kek = fs::canonicalize(kek).unwrap_or_else(|_| kek.to_owned());
-    let host = shares.0.data.host_key();
+    let host = repo.data.host_key();
     let host = fs::canonicalize(&host).unwrap_or(host);
-    let of_devices = shares.0.data.legacy_host_key();
+    let of_devices = repo.data.legacy_host_key();
     let (of_devices, option) = match of_devices.exists() {
         true => (
             format!(

@@ -6,9 +6,18 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use tokio::runtime::Handle;
+
+use crate::backup::{
+    BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
+    sync_shelves, take, without_key,
+};
+use crate::integrity::Integrity;
+use crate::integrity::verify::Verification;
 use crate::model::HouseId;
 use crate::records::backup::{self, Needed};
 use crate::records::bond::{Found, RecordsLook};
@@ -17,13 +26,9 @@ use crate::repo::blocking::blocking;
 use crate::repo::data::RESTORING;
 use crate::repo::kek::{self, matching, sync_above, write_new};
 use crate::repo::opening::{HOUSE_PURPOSE, related, sealed_house};
+use crate::repo::pieces::Occasion;
 use crate::repo::pieces::agree;
-use crate::repo::{DataDirectory, Error, Settings};
-use crate::share::backup::{
-    BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
-    sync_shelves, take, without_key,
-};
-use crate::share::{Shares, Verification};
+use crate::repo::{DataDirectory, Error, Opened, Repo, Settings};
 use crate::store::Disk;
 
 /// What a restore did.
@@ -125,15 +130,18 @@ impl BackupPlace {
         fs::remove_file(&mark).map_err(Error::file(&mark))?;
         sync_above(&mark).map_err(Error::file(data.root()))?;
 
-        let shares = Shares::open(data.clone(), settings.clone()).await?;
+        let works = Handle::current();
+        let Opened { repo, lock } = Repo::open(data.clone(), settings.clone(), works, Occasion::Command, None).await?;
+        drop(lock);
+        let repo = Arc::new(repo);
         let (mut done, all) = (0, plaintext);
-        let verified = shares
+        let verified = Integrity::of(&repo)
             .verify_readable(|line| {
                 done += line.size;
                 progress(BackupProgress { done, all: all.max(done) });
             })
             .await;
-        shares.close().await;
+        repo.close().await;
         let verified = verified?;
         Ok(RestoredBackup {
             tickets: contents.tickets,

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
@@ -15,11 +16,10 @@ use crate::audit::{Actor, Kind};
 use crate::model::{ShareId, Time, Word};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::{Conn, RecordsError, people, rotation, tickets};
-use crate::repo::Error;
 use crate::repo::kek::{self, matching};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
-use crate::share::Shares;
+use crate::repo::{Error, Repo};
 use crate::vault::{Kek, WrappedKey};
 
 /// Keys that are wrapped anew in one transaction of the keyring.
@@ -119,13 +119,24 @@ pub struct RotatedShare {
     pub names: u64,
 }
 
-impl Shares {
+/// Replaces the KEK and the keys of shares.
+pub struct Rotation {
+    repo: Arc<Repo>,
+}
+
+impl Rotation {
+    pub(crate) fn of(repo: &Arc<Repo>) -> Self {
+        Self { repo: Arc::clone(repo) }
+    }
+}
+
+impl Rotation {
     /// Counts keys and what they hold by generation, of all shares or with one in detail.
     ///
     /// # Errors
     /// If there is no such ticket, or a database fails.
     pub async fn key_status(&self, only: Option<&Word>) -> Result<KeyStatus, Error> {
-        let (cabinet, mut left) = (&self.0.keys, Vec::new());
+        let (cabinet, mut left) = (&self.repo.keys, Vec::new());
         let (known, counts) = (cabinet.keyring().keks().await?, cabinet.keyring().counts().await?);
         let path = cabinet.path();
         let mut files = BTreeMap::new();
@@ -150,7 +161,7 @@ impl Shares {
             ));
         }
 
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let shares = rotation::shares(&mut conn).await?;
         let wrapped = rotation::wrapped(&mut conn).await?;
         let in_keyring = cabinet.keyring().share_generations().await?;
@@ -203,8 +214,8 @@ impl Shares {
     /// # Errors
     /// A sentence that says what is in the way; nothing is lost then, and it can be continued.
     pub async fn rotate_kek(&self, given: Option<&Path>, mut progress: impl FnMut(u64, u64)) -> Result<Rotated, Error> {
-        let _lock = self.0.data.lock_for_rotation()?;
-        let (cabinet, points) = (&self.0.keys, &self.0.points);
+        let _lock = self.repo.data.lock_for_rotation()?;
+        let (cabinet, points) = (&self.repo.keys, &self.repo.points);
         let (keyring, path) = (cabinet.keyring(), cabinet.path());
         cabinet.load_keks().await?;
         let known = keyring.keks().await?;
@@ -248,7 +259,7 @@ impl Shares {
         }
 
         // Told once, however often it is cut from here on.
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         if people::fact(tx.conn(), TOLD).await?.as_deref() != Some(&generation.to_string()) {
             people::set_fact(tx.conn(), TOLD, &generation.to_string()).await?;
             let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };
@@ -283,7 +294,7 @@ impl Shares {
 
     /// The next KEK, durable in its file beside the one in force before anything is wrapped under it.
     fn next_kek(&self, given: Option<&Path>) -> Result<Kek, Error> {
-        let path = self.0.keys.path();
+        let path = self.repo.keys.path();
         let file = kek::next(path);
         let given = given.map(kek::read).transpose()?;
         if file.exists() {
@@ -319,7 +330,7 @@ impl Shares {
         generation: u32,
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<(u64, LeftBehind), Error> {
-        let (cabinet, keyring) = (&self.0.keys, self.0.keys.keyring());
+        let (cabinet, keyring) = (&self.repo.keys, self.repo.keys.keyring());
         let counts = keyring.counts().await?;
         let all: u64 = counts.iter().filter(|(g, ..)| *g < generation).map(|(_, shares, server)| shares + server).sum();
         let (_, new) = cabinet.newest_kek()?;
@@ -363,9 +374,9 @@ impl Shares {
                     Err(error) => left.add(&self.name_of_key(&of).await?, &error),
                 }
             }
-            self.0.points.pass("rotate-kek.before-commit");
+            self.repo.points.pass("rotate-kek.before-commit");
             tx.commit().await?;
-            self.0.points.pass("rotate-kek.after-commit");
+            self.repo.points.pass("rotate-kek.after-commit");
             progress(done + left.count, all.max(done + left.count));
         }
     }
@@ -374,7 +385,7 @@ impl Shares {
     async fn name_of_key(&self, of: &KeyOf) -> Result<String, Error> {
         Ok(match of {
             KeyOf::Server(purpose) => format!("the server's key '{purpose}'"),
-            KeyOf::Share(share) => match tickets::by_share(&mut *self.0.records.read().await?, *share).await {
+            KeyOf::Share(share) => match tickets::by_share(&mut *self.repo.records.read().await?, *share).await {
                 Ok(Some(ticket)) => format!("the key of {}'s share", ticket.reference),
                 _ => format!("the key of share {share}"),
             },
@@ -391,9 +402,9 @@ impl Shares {
         reference: &Word,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<RotatedShare, Error> {
-        let _lock = self.0.data.lock_for_rotation()?;
-        let (cabinet, points) = (&self.0.keys, &self.0.points);
-        let ticket = existing_ticket(&mut *self.0.records.read().await?, reference).await?;
+        let _lock = self.repo.data.lock_for_rotation()?;
+        let (cabinet, points) = (&self.repo.keys, &self.repo.points);
+        let ticket = existing_ticket(&mut *self.repo.records.read().await?, reference).await?;
         let (share, old_generation) = (ticket.share, ticket.key_generation);
         let mut rotated = RotatedShare {
             ticket: reference.to_string(),
@@ -418,9 +429,9 @@ impl Shares {
             points.pass("rotate-share.key-durable");
 
             // Before the transaction: other writers need not wait for a count that is for people.
-            let all = rotation::rows_of_share(&mut *self.0.records.read().await?, share).await?;
+            let all = rotation::rows_of_share(&mut *self.repo.records.read().await?, share).await?;
             let mut report = |done: u64| progress(done, all.max(done));
-            let mut tx = self.0.records.begin_alone().await?;
+            let mut tx = self.repo.records.begin_alone().await?;
             rotated.versions = rewrap_files(tx.conn(), &old, &new, &mut report).await?;
             rotated.names = reseal_names(tx.conn(), &old, &new, rotated.versions, &mut report).await?;
             if !rotation::set_key_generation(tx.conn(), share, old.generation, new.generation).await? {

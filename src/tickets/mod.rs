@@ -1,6 +1,8 @@
 //! What operators do at their desk: organisations, engineers, tickets and tokens. The command line calls it while the
 //! server runs; the records are what both share.
 
+pub(crate) mod artifacts;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -15,11 +17,10 @@ use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, people, resent, tickets};
-use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
 use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
-use crate::share::Shares;
+use crate::repo::{Error, Repo};
 use crate::vault;
 
 /// An organisation, for people and programs.
@@ -108,13 +109,24 @@ impl From<Ticket> for TicketLine {
     }
 }
 
-impl Shares {
+/// People, organisations and their tickets, as operators keep them.
+pub struct Tickets {
+    repo: Arc<Repo>,
+}
+
+impl Tickets {
+    pub(crate) fn of(repo: &Arc<Repo>) -> Self {
+        Self { repo: Arc::clone(repo) }
+    }
+}
+
+impl Tickets {
     /// Adds an organisation.
     ///
     /// # Errors
     /// If the id is taken, or the records fail.
     pub async fn add_organisation(&self, id: Word, name: String, contract: Option<String>) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         claim(tx.conn(), &id, "organisation").await?;
         let new = Organisation { id, name: line("name", name)?, contract };
         people::add_organisation(tx.conn(), &new, Time::now()).await?;
@@ -127,7 +139,7 @@ impl Shares {
     /// # Errors
     /// If the records fail.
     pub async fn organisations(&self) -> Result<Vec<OrganisationLine>, Error> {
-        let rows = people::organisations(&mut *self.0.records.read().await?, None).await?;
+        let rows = people::organisations(&mut *self.repo.records.read().await?, None).await?;
         Ok(rows
             .into_iter()
             .map(|row| OrganisationLine { id: row.id.to_string(), name: row.name, contract: row.contract })
@@ -147,7 +159,7 @@ impl Shares {
         keys: Vec<(String, String)>,
     ) -> Result<(), Error> {
         check_address(&email)?;
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         claim(tx.conn(), &id, "engineer").await?;
         let name = line("name", name.unwrap_or_else(|| id.to_string()))?;
         let new = Engineer { id, name, email, language, disabled_at: None };
@@ -166,7 +178,7 @@ impl Shares {
     /// # Errors
     /// If the records fail.
     pub async fn engineers(&self) -> Result<Vec<EngineerLine>, Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let mut lines = Vec::new();
         for row in people::engineers(&mut conn, None).await? {
             let keys = people::keys(&mut conn, &row.id).await?;
@@ -189,7 +201,7 @@ impl Shares {
     /// If there is no such engineer, the address is none, or is the engineer's already, or the records fail.
     pub async fn set_email(&self, engineer: &Word, email: &str) -> Result<u64, Error> {
         check_address(email)?;
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         let row = existing_engineer(tx.conn(), engineer).await?;
         if row.email == email {
             return Err(Error::operator(format!("notices for engineer {engineer} go to this address already")));
@@ -208,7 +220,7 @@ impl Shares {
     /// # Errors
     /// If there is no such engineer, the key is there already, or the records fail.
     pub async fn add_key(&self, engineer: &Word, fingerprint: String, algorithm: String) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
         match people::add_key(tx.conn(), engineer, &EngineerKey { fingerprint, algorithm }, Time::now()).await {
@@ -226,7 +238,7 @@ impl Shares {
     /// # Errors
     /// If the engineer has no such key, or the records fail.
     pub async fn remove_key(&self, engineer: &Word, fingerprint: &str) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         if !people::remove_key(tx.conn(), engineer, fingerprint).await? {
             return Err(Error::operator(format!(
@@ -244,7 +256,7 @@ impl Shares {
     /// # Errors
     /// If there is no such engineer, or the records fail.
     pub async fn disable_engineer(&self, engineer: &Word) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
         mark_logins_changed(tx.conn()).await?;
@@ -259,7 +271,7 @@ impl Shares {
     pub async fn open_ticket(&self, new: NewTicket) -> Result<(TicketLine, Zeroizing<String>), Error> {
         self.check_ticket(&new).await?;
         let fresh = self.prepare_ticket(new).await?;
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         fresh.enter(tx.conn()).await?;
         tx.commit().await?;
         Ok((fresh.row.into(), fresh.token))
@@ -269,10 +281,10 @@ impl Shares {
     /// never a share without its key.
     pub(crate) async fn prepare_ticket(&self, new: NewTicket) -> Result<FreshTicket, Error> {
         let share = ShareId::from_bytes(vault::random::array()?);
-        let keys = self.0.keys.new_share(share).await?;
+        let keys = self.repo.keys.new_share(share).await?;
         let token = vault::token::new_token()?;
         let row = Ticket {
-            token_hash: self.0.keys.token().hash(new.reference.as_str(), &token),
+            token_hash: self.repo.keys.token().hash(new.reference.as_str(), &token),
             reference: new.reference,
             share,
             organisation: new.organisation,
@@ -292,7 +304,7 @@ impl Shares {
     }
 
     async fn check_ticket(&self, new: &NewTicket) -> Result<(), Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         if tickets::by_reference(&mut conn, new.reference.as_str()).await?.is_some() {
             return Err(Error::operator(format!("ticket {} exists already", new.reference)));
         }
@@ -309,8 +321,8 @@ impl Shares {
     ///
     /// # Errors
     /// If the records fail.
-    pub async fn tickets(&self) -> Result<Vec<TicketLine>, Error> {
-        let rows = tickets::list(&mut *self.0.records.read().await?).await?;
+    pub async fn list(&self) -> Result<Vec<TicketLine>, Error> {
+        let rows = tickets::list(&mut *self.repo.records.read().await?).await?;
         Ok(rows.into_iter().map(TicketLine::from).collect())
     }
 
@@ -319,7 +331,7 @@ impl Shares {
     /// # Errors
     /// If there is no such ticket, or the records fail.
     pub async fn ticket(&self, reference: &Word) -> Result<TicketLine, Error> {
-        Ok(existing_ticket(&mut *self.0.records.read().await?, reference).await?.into())
+        Ok(existing_ticket(&mut *self.repo.records.read().await?, reference).await?.into())
     }
 
     /// Gives a ticket a new token: the old one dies, and its sessions end within a second.
@@ -328,8 +340,8 @@ impl Shares {
     /// If there is no such ticket, or the records fail.
     pub async fn new_token(&self, reference: &Word) -> Result<Zeroizing<String>, Error> {
         let token = vault::token::new_token()?;
-        let hash = self.0.keys.token().hash(reference.as_str(), &token);
-        let mut tx = self.0.records.begin().await?;
+        let hash = self.repo.keys.token().hash(reference.as_str(), &token);
+        let mut tx = self.repo.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
         tickets::set_token(tx.conn(), reference, &hash).await?;
         mark_logins_changed(tx.conn()).await?;
@@ -344,7 +356,7 @@ impl Shares {
     /// # Errors
     /// If there is no such ticket or engineer, or the records fail.
     pub async fn assign(&self, reference: &Word, engineer: &Word) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
         check_enabled(tx.conn(), engineer).await?;
         tickets::assign(tx.conn(), reference, engineer).await?;
@@ -359,7 +371,7 @@ impl Shares {
     /// # Errors
     /// If there is no such ticket, or the records fail.
     pub async fn set_status(&self, reference: &Word, status: TicketStatus) -> Result<(), Error> {
-        let mut tx = self.0.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         let ticket = existing_ticket(tx.conn(), reference).await?;
         if ticket.status == status {
             return Err(Error::operator(format!("ticket {reference} is {status} already")));
