@@ -31,4 +31,5 @@ pub mod share;
 pub mod ssh;
 pub mod store;
 pub mod tickets;
+pub mod upload;
 pub mod vault;

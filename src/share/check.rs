@@ -19,8 +19,8 @@ use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
 use crate::share::recovery::{Losses, losses};
-use crate::share::upload::check_unfinished;
 use crate::share::{House, Shares};
+use crate::upload::check_unfinished;
 use crate::vault::VaultError;
 
 /// Rows that are read at once.
@@ -369,7 +369,7 @@ impl Check<'_> {
             let outcome = match version.state {
                 VersionState::Available | VersionState::Withdrawn => self.sealed(keys, &version).await,
                 VersionState::Receiving | VersionState::Incomplete => {
-                    let outcome = check_unfinished(self.house, keys.share, &version).await;
+                    let outcome = check_unfinished(&self.house.repo, keys.share, &version).await;
                     self.has_read(version.stored);
                     outcome
                 }

@@ -63,7 +63,7 @@ impl Listing {
         let owner = owner(&spot);
         let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
         // Uploads that began a moment ago have no row yet, unless there is an older version.
-        let lanes = view.house().uploads.in_directory(directory);
+        let lanes = view.house().uploads.registry.in_directory(directory);
         for lane in lanes.iter().filter(|lane| !lane.is_recorded()) {
             let (id, name) = (*lane.artifact().as_bytes(), lane.name());
             let mut conn = view.house().records.read().await?;
@@ -158,7 +158,7 @@ async fn page(
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
         if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
-    let lanes = view.house().uploads.in_directory(directory);
+    let lanes = view.house().uploads.registry.in_directory(directory);
     let held: HashMap<[u8; 16], _> = lanes.iter().map(|lane| (*lane.artifact().as_bytes(), lane)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {

@@ -18,7 +18,11 @@ pub struct Load {
 impl Shares {
     /// The load at this moment.
     pub fn load(&self) -> Load {
-        Load { uploads: self.open_uploads(), buffers: self.0.budget.load(), read_ahead: self.0.read_ahead.load() }
+        Load {
+            uploads: self.open_uploads(),
+            buffers: self.0.uploads.budget.load(),
+            read_ahead: self.0.read_ahead.load(),
+        }
     }
 
     /// How many notices are still to be delivered.

@@ -12,10 +12,10 @@ mod outlet;
 mod recovery;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
-mod upload;
 mod view;
 mod virtual_places;
 mod witness;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -55,9 +55,9 @@ pub use outlet::{Gone, Outlet};
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub use seeding::{seeded_content, seeded_name};
-pub use upload::Upload;
 pub use view::View;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
+pub use writing::Upload;
 
 pub use crate::repo::{
     Attributes, Changes, DataDirectory, Error, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
@@ -74,7 +74,7 @@ use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
-use upload::{Budget, Chorus, Registry};
+use crate::upload::{Registry, Uploads};
 
 /// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
 #[derive(Clone)]
@@ -85,11 +85,9 @@ pub(crate) struct House {
     pub(crate) repo: Arc<Repo>,
     pub(crate) trail: Arc<Trail>,
     pub(crate) logins: Logins,
-    pub(crate) uploads: Arc<Registry>,
-    pub(crate) chorus: Chorus,
+    pub(crate) uploads: Arc<Uploads>,
     pub(crate) digests: Arc<Digests>,
     pub(crate) sidecars: Arc<Sidecars>,
-    pub(crate) budget: Budget,
     pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) layouts: Layouts,
     pub(crate) notices: Arc<Notices>,
@@ -190,7 +188,7 @@ impl Shares {
 
     /// How many uploads are under way.
     pub fn open_uploads(&self) -> usize {
-        self.0.uploads.len()
+        self.0.uploads.registry.len()
     }
 
     /// The audit trail.
@@ -288,7 +286,7 @@ impl Shares {
 
     /// Waits until what is under way has been written down, and closes the databases.
     pub async fn close(&self) {
-        self.0.uploads.cut_all().await;
+        self.0.uploads.registry.cut_all().await;
         self.0.digests.stop().await;
         self.0.trail.finish().await;
         self.0.repo.close().await;
@@ -335,18 +333,17 @@ impl House {
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);
         let notices = Notices::of(&repo, &sidecars, wake);
-        let uploads = Arc::new(Registry::default());
-        let open = Arc::clone(&uploads);
+        let registry = Arc::new(Registry::default());
+        let open = Arc::clone(&registry);
         let is_held = Box::new(move |artifact: ArtifactId| open.of_artifact(*artifact.as_bytes()).is_some());
         let retention = Retention::of(&repo, &notices, is_held);
+        let uploads = Uploads::of(&repo, &notices, &sidecars, &retention, registry);
         Ok(Self {
             trail,
-            budget: Budget::new(repo.settings.total_buffer),
             read_ahead: BlockBudget::new(repo.settings.read_ahead),
             layouts: Layouts::default(),
             logins,
             uploads,
-            chorus: Chorus::default(),
             notices,
             sidecars,
             digests,

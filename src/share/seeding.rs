@@ -9,7 +9,6 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::Shares;
-use super::upload::seeding::{SealedFile, seal};
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Transport, Word};
@@ -20,6 +19,7 @@ use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
 use crate::tickets::NewTicket;
+use crate::upload::seeding::{SealedFile, seal};
 
 /// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index
 /// come together. Not more: SQLite keeps the pages that a transaction's savepoints may need in a list, and walks all of it

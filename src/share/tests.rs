@@ -4,6 +4,7 @@ mod aliases;
 mod audit;
 mod audit_names;
 mod backup;
+mod by_hand;
 mod content_model;
 mod crashes;
 mod damage;

@@ -26,8 +26,9 @@ use crate::repo::keys::with_keys_in_force;
 use crate::repo::tickets::check_room_for_name;
 use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
 use crate::retention::discard;
-use crate::share::upload::{self, Upload};
+use crate::share::writing::Upload;
 use crate::share::{Download, House, Listing, Shares};
+use crate::upload::{self, Opener};
 use crate::vault;
 
 /// Permission bits of a new directory.
@@ -48,7 +49,7 @@ pub struct View {
 
 impl View {
     pub(crate) fn new(shares: Shares, login: Login) -> Self {
-        let buffers = shares.0.budget.session(shares.0.settings.session_buffer);
+        let buffers = shares.0.uploads.budget.session(shares.0.settings.session_buffer);
         let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
         Self { shares, login, session, buffers, memory: meaning::Memory::default() }
     }
@@ -149,7 +150,7 @@ impl View {
             return Err(Refusal::AlreadyExists.into());
         }
         let (parent, name, _) = spot.changeable()?;
-        if self.house().uploads.by_name(parent, name).is_some() {
+        if self.house().uploads.registry.by_name(parent, name).is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
         let id = vault::random::array()?;
@@ -185,7 +186,7 @@ impl View {
         let spot = self.locate_in_share(path).await?;
         let directory = spot.directory()?;
         spot.changeable()?;
-        if !self.house().uploads.in_directory(directory).is_empty() {
+        if !self.house().uploads.registry.in_directory(directory).is_empty() {
             return Err(Refusal::NotEmpty.into());
         }
         let mut tx = self.house().records.begin().await?;
@@ -295,7 +296,7 @@ impl View {
         self.house().points.pass("rename.before-commit");
         tx.commit().await?;
         self.house().points.pass("rename.after-commit");
-        self.house().uploads.renamed(row.id, directory, name);
+        self.house().uploads.registry.renamed(row.id, directory, name);
         self.house().sidecars.look_at(ArtifactId::from_bytes(row.id));
         if announced {
             self.house().notices.queued();
@@ -421,7 +422,7 @@ impl View {
         // Each round that does not return has waited for another session's upload to end, or lost a race by a moment.
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
-            let ended = self.house().uploads.ended();
+            let ended = self.house().uploads.registry.ended();
             let (spot, held) = self.locate_with_upload(path).await?;
             if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
                 return Err(Refusal::IsDirectory.into());
@@ -457,8 +458,10 @@ impl View {
                     outcome => outcome?,
                 }
             }
-            if let Some(upload) = upload::open(self, path, spot, mode, ended).await? {
-                return Ok(upload);
+            let told = |version| self.told(version);
+            let opener = Opener { login: &self.login, session: self.session, told: &told };
+            if let Some(begun) = upload::open(&self.house().uploads, &opener, &spot, mode, ended).await? {
+                return Ok(Upload::of(self, &spot.reach.ticket, begun, path, mode));
             }
         }
         Err(Refusal::Fenced.into())

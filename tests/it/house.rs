@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 26] = [
+const ROOMS: [&str; 27] = [
     "bench",
     "main",
     "cli",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 26] = [
     "integrity",
     "rotation",
     "tickets",
+    "upload",
     "retention",
     "login",
     "notices",
@@ -36,8 +37,9 @@ const ROOMS: [&str; 26] = [
 ];
 const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 11] = [
+const OVER_KEYS: [&str; 12] = [
     "share",
+    "upload",
     "tickets",
     "rotation",
     "backup",
@@ -50,7 +52,7 @@ const OVER_KEYS: [&str; 11] = [
     "repo",
 ];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 5] = ["share", "backup", "retention", "content", "repo"];
+const OVER_OBJECTS: [&str; 6] = ["share", "upload", "backup", "retention", "content", "repo"];
 /// Rooms that know nobody but `model`.
 const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;

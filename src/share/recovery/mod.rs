@@ -25,8 +25,8 @@ use crate::records::{Conn, entries, extents, shelves, versions};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::retention::discard;
-use crate::share::upload::{self, Repair};
 use crate::share::{House, Shares};
+use crate::upload::{self, Repair};
 
 /// Rows that are read at once.
 const PAGE: u32 = 1000;
@@ -264,7 +264,7 @@ impl Recovery<'_> {
             self.house.points.pass("recovery.shelf-corrected");
         }
         for (version, lost) in unfinished.values() {
-            match upload::repair(self.house, version.share, &version.ticket, version.id, lost).await? {
+            match upload::repair(&self.house.repo, version.share, &version.ticket, version.id, lost).await? {
                 Repair::Whole => {}
                 Repair::Shortened => self.done.shortened += 1,
                 Repair::Discarded => self.done.discarded += 1,

@@ -354,7 +354,7 @@ impl Run {
         let id = self.id().await;
         drop(held.upload);
         // Until it is written down.
-        while self.shares().0.uploads.of_artifact(*id.as_bytes()).is_some() {
+        while self.shares().0.uploads.registry.of_artifact(*id.as_bytes()).is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if changed {

@@ -242,7 +242,7 @@ async fn check_unfinished(view: &View) -> bool {
     };
     loop {
         let Some((share, version)) = row().await else { return false };
-        let outcome = crate::share::upload::check_unfinished(view.house(), share, &version).await;
+        let outcome = crate::upload::check_unfinished(&view.house().repo, share, &version).await;
         let Err(error) = outcome else { return true };
         assert!(!error.to_string().contains("SHA-256"), "{error}");
         // It goes on meanwhile, and lets go of what it does not need any more.

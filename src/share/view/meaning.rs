@@ -14,7 +14,7 @@ use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
-use crate::share::upload::Lane;
+use crate::upload::Lane;
 
 /// Unfinished files whose size a session remembers to have been told.
 const TOLD: usize = 1024;

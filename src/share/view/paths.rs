@@ -10,8 +10,8 @@ use crate::records::{Conn, tickets};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
 use crate::share::View;
-use crate::share::upload::Lane;
 use crate::share::virtual_places::{Tree, VirtualPlace};
+use crate::upload::Lane;
 
 /// Where a path leads.
 pub(super) enum Place {
@@ -37,16 +37,17 @@ impl View {
     /// missed: its rows are read again.
     pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<Lane>>), Error> {
         for _ in 0..ROUNDS {
-            let ended = self.house().uploads.ended();
+            let ended = self.house().uploads.registry.ended();
             let spot = self.locate_in_share(path).await?;
             let uploads = &self.house().uploads;
             let at = spot.at.as_ref().map(|(directory, name, _)| (*directory, name));
-            let held = at.and_then(|(directory, name)| uploads.by_name(directory, name));
+            let held = at.and_then(|(directory, name)| uploads.registry.by_name(directory, name));
             match held {
                 Some(_) if path.is_directory() => return Err(Refusal::NotDirectory.into()),
                 // What a CLOSE makes of it is known in a moment.
                 Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
-                None if at.is_some_and(|(directory, name)| uploads.has_ended_since(directory, name, ended)) => {}
+                None if at
+                    .is_some_and(|(directory, name)| uploads.registry.has_ended_since(directory, name, ended)) => {}
                 held => return Ok((spot, held)),
             }
         }

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use self::by_hand::ByHand;
 use self::gather::{Gathered, SMALL};
 use super::buffer::{Buffer, CHUNK};
 use super::extents::EndedExtent;
@@ -31,7 +33,7 @@ use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
 use crate::repo::space::Promise;
-use crate::share::House;
+use crate::upload::Uploads;
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
 /// See [`Worker::little`].
@@ -56,7 +58,7 @@ const OWN_RUN: u64 = u64::MAX;
 
 /// What the worker knows of an upload.
 pub(super) struct Worker {
-    house: Arc<House>,
+    uploads: Arc<Uploads>,
     lane: Arc<Lane>,
     ledger: Ledger,
     map: SliceMap,
@@ -94,22 +96,22 @@ pub(super) struct Worker {
 
 /// Says that an upload is over, however it ended.
 struct End {
-    house: Arc<House>,
+    uploads: Arc<Uploads>,
     lane: Arc<Lane>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         self.lane.fail(Refusal::Storage);
-        self.house.uploads.leave(&self.lane);
+        self.uploads.registry.leave(&self.lane);
         self.lane.end();
     }
 }
 
 impl Worker {
-    pub(super) fn new(house: Arc<House>, lane: Arc<Lane>, start: Start, room: Promise) -> Self {
+    pub(super) fn new(uploads: Arc<Uploads>, lane: Arc<Lane>, start: Start, room: Promise) -> Self {
         Self {
-            house,
+            uploads,
             lane,
             length: start.length(),
             ledger: start.ledger,
@@ -139,13 +141,13 @@ impl Worker {
     /// records, may have to read what is there, and an extent that is not kept in the records is a file to make.
     pub(super) fn little(&self) -> u64 {
         let is_new = !self.ledger.has_entry && self.holds != Holds::Unfinished && self.copies.is_none();
-        if is_new { LITTLE.min(self.house.settings.inline_bytes as u64) } else { 0 }
+        if is_new { LITTLE.min(self.uploads.repo.settings.inline_bytes as u64) } else { 0 }
     }
 
     /// Works until the upload is over.
     pub(super) async fn run(mut self) {
         // Also after a panic: else nobody could ever open this name again.
-        let _end = End { house: Arc::clone(&self.house), lane: Arc::clone(&self.lane) };
+        let _end = End { uploads: Arc::clone(&self.uploads), lane: Arc::clone(&self.lane) };
         while let Some(outcome) = self.step().await {
             if let Err(error) = outcome {
                 self.lane.fail(error.into());
@@ -165,7 +167,7 @@ impl Worker {
         let bytes = self.map.slices().map(|slice| slice.length).sum();
         let kind = if self.holds.is_new() { Kind::UploadCut } else { Kind::UploadUnchanged };
         self.ledger.jot_end(kind, bytes);
-        if let Err(error) = self.ledger.abandon(&self.house, &mut self.extents).await {
+        if let Err(error) = self.ledger.abandon(&self.uploads.repo, &mut self.extents).await {
             tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
         }
     }
@@ -181,7 +183,7 @@ impl Worker {
         let Some(Copies { content, length }) = self.copies.take() else { return Ok(()) };
         let mut at = 0;
         while at < length {
-            let part = self.house.settings.extent_bytes.min(length - at);
+            let part = self.uploads.repo.settings.extent_bytes.min(length - at);
             let extent = self.write_aside(part, Some((&content, at))).await?;
             self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
             at += part;
@@ -195,7 +197,7 @@ impl Worker {
         let landing = (!self.syncing.is_empty()).then(|| Instant::now() + LANDING);
         let small = self.small_since.map(|since| since + self.small_owed());
         let until = [owed, landing, small].into_iter().flatten().min();
-        match self.lane.next_job(self.house.settings.checkpoint, until).await {
+        match self.lane.next_job(self.uploads.repo.settings.checkpoint, until).await {
             None => Some(self.tick().await),
             Some(Job::Cut) => {
                 self.cut().await;
@@ -214,7 +216,7 @@ impl Worker {
                     }
                 }
                 // Out of the registry before the client hears of it: what it asks next is answered by the records.
-                self.house.uploads.leave(&self.lane);
+                self.uploads.registry.leave(&self.lane);
                 let _ = reply.send(outcome);
                 None
             }
@@ -245,13 +247,13 @@ impl Worker {
     }
 
     fn most_owed(&self) -> Duration {
-        self.house.points.may_owe(OWED.min(self.house.settings.checkpoint))
+        self.uploads.repo.points.may_owe(OWED.min(self.uploads.repo.settings.checkpoint))
     }
 
     /// How long what is small may wait: longer where each writing down is a long map.
     fn small_owed(&self) -> Duration {
         let times = u32::try_from(self.map.slices().len() / LONG_MAP).unwrap_or(u32::MAX).saturating_add(1);
-        SMALL_OWED.saturating_mul(times).min(self.house.settings.checkpoint.max(SMALL_OWED))
+        SMALL_OWED.saturating_mul(times).min(self.uploads.repo.settings.checkpoint.max(SMALL_OWED))
     }
 
     /// Nothing else to do: extents that have become durable are written down, and rows that are owed.
@@ -275,7 +277,7 @@ impl Worker {
         }
         self.begin_change().await?;
         self.close_small_gap(offset).await?;
-        let buffer = self.house.chorus.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
+        let buffer = self.uploads.chorus.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
         let is_small = ends && buffer.filled() < SMALL && !self.open.contains_key(&run);
         if is_small && self.small >= ALONE {
             return self.gather(offset, buffer).await;
@@ -293,8 +295,8 @@ impl Worker {
         let (id, within, last_is_sealed) = (extent.id, extent.length, ends && !buffer.is_full());
         // With nothing else to do it is quicker to do it here than to wake another thread.
         let aside = !ends && self.lane.has_jobs();
-        extent.take(&self.house, buffer, ends, aside).await?;
-        let is_full = extent.length >= self.house.settings.extent_bytes;
+        extent.take(&self.uploads.repo, buffer, ends, aside).await?;
+        let is_full = extent.length >= self.uploads.repo.settings.extent_bytes;
         self.map.lay(Slice { offset, length, extent: id, within });
         self.length = self.length.max(offset + length);
         self.lane.set_received(self.map.contiguous_from_zero());
@@ -314,7 +316,7 @@ impl Worker {
     }
 
     async fn end_extent(&mut self, extent: Writing, last_is_sealed: bool) -> Result<(), Error> {
-        let ended = extent.end(&self.house, last_is_sealed).await?;
+        let ended = extent.end(&self.uploads.repo, last_is_sealed).await?;
         self.hasher.keep();
         if ended.is_durable() {
             // Small, and kept here until the records take it, many at a time.
@@ -421,8 +423,8 @@ impl Worker {
         (self.small_since, self.readable) = (None, None);
         let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };
         loop {
-            let Self { ledger, house, lane, extents, map, hasher, .. } = self;
-            let outcome = ledger.write_progress(house, lane, extents, map, hasher, what).await;
+            let Self { ledger, uploads, lane, extents, map, hasher, .. } = self;
+            let outcome = ledger.write_progress(uploads, lane, extents, map, hasher, what).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }
@@ -433,7 +435,7 @@ impl Worker {
     async fn close(&mut self) -> Result<(), Error> {
         self.end_all().await?;
         match self.holds {
-            Holds::Copy => return self.ledger.set_attributes(&self.house, &self.lane).await,
+            Holds::Copy => return self.ledger.set_attributes(&self.uploads, &self.lane).await,
             Holds::Unfinished => return Err(Refusal::Incomplete.into()),
             Holds::Nothing | Holds::Changed => {}
         }
@@ -452,8 +454,8 @@ impl Worker {
             self.catch_up(length).await?;
         }
         loop {
-            let Self { ledger, house, lane, extents, map, hasher, .. } = self;
-            let outcome = ledger.publish(house, lane, extents, map, hasher, self.origin).await;
+            let Self { ledger, uploads, lane, extents, map, hasher, .. } = self;
+            let outcome = ledger.publish(uploads, lane, extents, map, hasher, self.origin).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }

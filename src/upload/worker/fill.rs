@@ -34,10 +34,10 @@ impl Worker {
             let mut buffer = Buffer::outside_budget();
             buffer.push(&bytes);
             last_is_sealed = done == length && !buffer.is_full();
-            extent.take(&self.house, &mut buffer, done == length)?;
+            extent.take(&self.uploads.repo, &mut buffer, done == length)?;
             tokio::task::yield_now().await;
         }
-        let mut ended = extent.end(&self.house, last_is_sealed)?;
+        let mut ended = extent.end(&self.uploads.repo, last_is_sealed)?;
         ended.settle().await?;
         let id = ended.id;
         self.extents.insert(id, ended);
@@ -65,7 +65,7 @@ impl Worker {
             return Err(Refusal::TooManyZeros.into());
         }
         self.ledger.zeros = zeros;
-        let piece = longest.min(self.house.settings.extent_bytes);
+        let piece = longest.min(self.uploads.repo.settings.extent_bytes);
         let extent = self.write_aside(piece, None).await?;
         for (offset, length) in holes {
             let mut at = offset;

@@ -30,8 +30,8 @@ use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::check_room_for_name;
 use crate::retention::discard;
-use crate::share::House;
 use crate::store::StoreError;
+use crate::upload::Uploads;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
 /// What is known of an upload's rows.
@@ -117,21 +117,21 @@ impl Ledger {
 
     /// If the share's keys were replaced since the upload began, takes the new ones, whose generation it is told inside the
     /// transaction that uses them. What was sealed so far depends on the file key alone.
-    async fn take_keys_in_force(&mut self, generation: u32, house: &House) -> Result<(), Error> {
+    async fn take_keys_in_force(&mut self, generation: u32, uploads: &Uploads) -> Result<(), Error> {
         if generation != self.keys.generation {
             // No rotation can end while this transaction lasts, so these are the ones.
-            self.keys = house.keys.share(self.share()).await?;
+            self.keys = uploads.repo.keys.share(self.share()).await?;
             self.wrapped = self.keys.wrap_file_key(self.version, &self.file_key)?;
         }
         Ok(())
     }
 
     /// Writes the rows of entry and version if they are owed, and says the version's number.
-    async fn ensure_rows(&self, conn: &mut Conn, house: &House, lane: &Lane) -> Result<u64, Error> {
+    async fn ensure_rows(&self, conn: &mut Conn, uploads: &Uploads, lane: &Lane) -> Result<u64, Error> {
         let now = Time::now();
         let (mode, modified) = lane.wished_attributes();
         if !self.has_entry {
-            check_room_for_name(conn, &self.ticket, &house.settings).await?;
+            check_room_for_name(conn, &self.ticket, &uploads.repo.settings).await?;
             let (directory, name) = lane.place();
             let index = self.keys.names.index(directory, &name);
             check_in_sight(conn, directory).await?;
@@ -176,10 +176,10 @@ impl Ledger {
             return Ok(number);
         }
         let number = versions::highest_number(conn, self.artifact).await? + 1;
-        let new = self.new_version(number, house.clock.now());
+        let new = self.new_version(number, uploads.repo.clock.now());
         versions::add(conn, &new).await?;
         if let Some(old) = self.discards {
-            discard(conn, old, &self.ticket, &self.login.actor(), house.clock.now()).await?;
+            discard(conn, old, &self.ticket, &self.login.actor(), uploads.repo.clock.now()).await?;
         }
         let current = entry.current.map(|version| version.id);
         entries::set_versions(conn, self.artifact.as_bytes(), current, Some(self.version)).await?;
@@ -189,7 +189,7 @@ impl Ledger {
     /// Writes down how far it is: what is durable, and where it can be continued.
     pub(super) async fn write_progress(
         &mut self,
-        house: &House,
+        uploads: &Uploads,
         lane: &Lane,
         extents: &mut HashMap<ObjectId, EndedExtent>,
         map: &SliceMap,
@@ -214,12 +214,12 @@ impl Ledger {
         let sealed = progress.seal(&self.file_key, self.version, at)?;
         let state = if incomplete { VersionState::Incomplete } else { VersionState::Receiving };
 
-        let mut tx = house.records.begin().await?;
+        let mut tx = uploads.repo.records.begin().await?;
         let generation = may_keep(tx.conn(), &self.ticket, &self.login).await?;
-        self.take_keys_in_force(generation, house).await?;
-        let number = self.ensure_rows(tx.conn(), house, lane).await?;
-        self.release_unused(tx.conn(), extents, &in_use, house.clock.now()).await?;
-        self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
+        self.take_keys_in_force(generation, uploads).await?;
+        let number = self.ensure_rows(tx.conn(), uploads, lane).await?;
+        self.release_unused(tx.conn(), extents, &in_use, uploads.repo.clock.now()).await?;
+        self.add_extents(tx.conn(), &uploads.repo, extents.values().filter(|extent| used.contains(&extent.id))).await?;
         let row = ProgressRow {
             id: self.version,
             state,
@@ -227,23 +227,24 @@ impl Ledger {
             length,
             stored,
             progress: &sealed,
-            at: house.clock.now(),
+            at: uploads.repo.clock.now(),
         };
         if !versions::set_progress(tx.conn(), &row).await? {
             return Err(Refusal::Fenced.into());
         }
         if incomplete {
             if !self.from_support {
-                notices::queue(tx.conn(), house, &self.ticket, self.version, About::Incomplete, Time::now()).await?;
+                notices::queue(tx.conn(), &uploads.repo, &self.ticket, self.version, About::Incomplete, Time::now())
+                    .await?;
             }
             self.note(tx.conn(), Kind::UploadIncomplete, json!({ "bytes": stored, "size": length })).await?;
         }
-        house.points.pass("upload.progress-before");
+        uploads.repo.points.pass("upload.progress-before");
         tx.commit().await?;
         self.told |= incomplete;
-        house.points.pass("upload.progress-after");
+        uploads.repo.points.pass("upload.progress-after");
         if incomplete {
-            house.notices.queued();
+            uploads.notices.queued();
         }
 
         self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
@@ -264,12 +265,12 @@ impl Ledger {
     }
 
     /// A CLOSE that changed no byte: only times and permission bits are to be set.
-    pub(super) async fn set_attributes(&self, house: &House, lane: &Lane) -> Result<(), Error> {
+    pub(super) async fn set_attributes(&self, uploads: &Uploads, lane: &Lane) -> Result<(), Error> {
         let (mode, modified) = lane.wished_attributes();
         if modified.is_none() {
             return Ok(());
         }
-        let mut tx = house.records.begin().await?;
+        let mut tx = uploads.repo.records.begin().await?;
         may_change(tx.conn(), &self.ticket, &self.login).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), modified).await?;
         Ok(tx.commit().await?)
@@ -278,7 +279,7 @@ impl Ledger {
     /// Makes the version available: manifest, rows, audit event and notice, in one transaction.
     pub(super) async fn publish(
         &mut self,
-        house: &Arc<House>,
+        uploads: &Arc<Uploads>,
         lane: &Lane,
         extents: &mut HashMap<ObjectId, EndedExtent>,
         map: &SliceMap,
@@ -299,7 +300,7 @@ impl Ledger {
         let number = match self.number {
             Some(number) => number,
             None if !self.has_entry => 1,
-            None => versions::highest_number(&mut *house.records.read().await?, self.artifact).await? + 1,
+            None => versions::highest_number(&mut *uploads.repo.records.read().await?, self.artifact).await? + 1,
         };
         let manifest = Manifest {
             share: self.share(),
@@ -315,13 +316,13 @@ impl Ledger {
         }
         .seal(&self.file_key, object)?;
         let hash = vault::object_hash(&manifest);
-        let in_records = all_in_records && manifest.len() <= house.settings.inline_bytes;
+        let in_records = all_in_records && manifest.len() <= uploads.repo.settings.inline_bytes;
         if !in_records {
             self.stored_manifests.push(object);
-            let (store, bytes) = (house.store.clone(), manifest.clone());
-            blocking(&house.works, "the write", move || store.put(object, &bytes)).await?;
+            let (store, bytes) = (uploads.repo.store.clone(), manifest.clone());
+            blocking(&uploads.repo.works, "the write", move || store.put(object, &bytes)).await?;
         }
-        house.points.pass("publish.manifest-stored");
+        uploads.repo.points.pass("publish.manifest-stored");
 
         let publication = Publication {
             id: self.version,
@@ -341,20 +342,21 @@ impl Ledger {
         let inline = in_records.then_some(&manifest[..]);
         let is_done = match extents.values().next() {
             Some(only) if extents.len() == 1 && used.contains(&only.id) => {
-                self.add_at_once(house, lane, only, &publication, inline, detail.clone()).await?
+                self.add_at_once(uploads, lane, only, &publication, inline, detail.clone()).await?
             }
             _ => false,
         };
         if !is_done {
-            let mut tx = house.records.begin().await?;
+            let mut tx = uploads.repo.records.begin().await?;
             let generation = may_change(tx.conn(), &self.ticket, &self.login).await?;
-            self.take_keys_in_force(generation, house).await?;
-            let recorded = self.ensure_rows(tx.conn(), house, lane).await?;
+            self.take_keys_in_force(generation, uploads).await?;
+            let recorded = self.ensure_rows(tx.conn(), uploads, lane).await?;
             if recorded != number {
                 return Err(Refusal::Fenced.into());
             }
-            self.release_unused(tx.conn(), extents, &used, house.clock.now()).await?;
-            self.add_extents(tx.conn(), house, extents.values().filter(|extent| used.contains(&extent.id))).await?;
+            self.release_unused(tx.conn(), extents, &used, uploads.repo.clock.now()).await?;
+            self.add_extents(tx.conn(), &uploads.repo, extents.values().filter(|extent| used.contains(&extent.id)))
+                .await?;
             if let Some(manifest) = inline {
                 versions::put_object(tx.conn(), object, manifest).await?;
             }
@@ -367,12 +369,13 @@ impl Ledger {
             entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
             self.note(tx.conn(), Kind::ArtifactAvailable, detail).await?;
             if !self.from_support {
-                notices::announce(tx.conn(), house, &self.keys, &self.ticket, self.artifact, self.version, now).await?;
+                notices::announce(tx.conn(), &uploads.repo, &self.keys, &self.ticket, self.artifact, self.version, now)
+                    .await?;
             }
-            house.points.pass("publish.before-commit");
+            uploads.repo.points.pass("publish.before-commit");
             tx.commit().await?;
         }
-        house.points.pass("publish.after-commit");
+        uploads.repo.points.pass("publish.after-commit");
 
         self.stored_manifests.retain(|stored| *stored != object);
         self.told = true;
@@ -384,8 +387,8 @@ impl Ledger {
             ticket = %self.ticket, user = self.login.user().as_str(), artifact = %self.artifact, bytes = length,
             sha256 = %hex::encode(sha256), transport = %self.transport, "an artifact is available"
         );
-        house.notices.queued();
-        house.sidecars.look_at(self.artifact);
+        uploads.notices.queued();
+        uploads.sidecars.look_at(self.artifact);
         Ok(())
     }
 
@@ -393,7 +396,7 @@ impl Ledger {
     /// long way, which also says why it must not be at all.
     async fn add_at_once(
         &self,
-        house: &House,
+        uploads: &Uploads,
         lane: &Lane,
         extent: &EndedExtent,
         publication: &Publication<'_>,
@@ -407,8 +410,8 @@ impl Ledger {
             && extent.rows == Rows::None
             && self.zeros == 0;
         let Who::Ticket { generation: token_generation, .. } = self.login.0.who else { return Ok(false) };
-        let may_go = house.points.may_add_at_once();
-        if !may_go || !is_new || self.from_support || house.settings.temporary_names.matches(&name) {
+        let may_go = uploads.repo.points.may_add_at_once();
+        if !may_go || !is_new || self.from_support || uploads.repo.settings.temporary_names.matches(&name) {
             return Ok(false);
         }
         let (mode, modified) = lane.wished_attributes();
@@ -429,7 +432,7 @@ impl Ledger {
             place: &self.keys.place(*self.artifact.as_bytes(), directory, &name)?,
             mode,
             modified_at: modified.unwrap_or(publication.at),
-            version: &self.new_version(1, house.clock.now()),
+            version: &self.new_version(1, uploads.repo.clock.now()),
             publication,
             manifest,
             extent: &extent.row(),
@@ -437,17 +440,17 @@ impl Ledger {
                 Home::Memory(bytes) => Some(bytes),
                 _ => None,
             },
-            most_names: house.settings.names_per_share,
-            most_bytes: house.settings.share_bytes,
+            most_names: uploads.repo.settings.names_per_share,
+            most_bytes: uploads.repo.settings.share_bytes,
             notice: NoticeId::from_bytes(vault::random::array()?),
-            settle: millis(house.settings.settle),
-            settle_most: millis(house.settings.settle_max),
+            settle: millis(uploads.repo.settings.settle),
+            settle_most: millis(uploads.repo.settings.settle_max),
             event: &event,
         };
-        house.points.pass("publish.before-commit");
-        let is_done = house.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?;
+        uploads.repo.points.pass("publish.before-commit");
+        let is_done = uploads.repo.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?;
         if is_done {
-            house.points.added_at_once();
+            uploads.repo.points.added_at_once();
         }
         Ok(is_done)
     }

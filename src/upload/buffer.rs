@@ -10,9 +10,9 @@ use crate::model::Refusal;
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD, SEGMENT_TRAIL};
 
 /// Segments in a buffer.
-pub(super) const SEGMENTS: usize = 4;
+pub(crate) const SEGMENTS: usize = 4;
 /// Plaintext bytes in a full buffer.
-pub(super) const CHUNK: usize = SEGMENTS * SEGMENT;
+pub(crate) const CHUNK: usize = SEGMENTS * SEGMENT;
 /// Unused buffers that are kept for the next upload.
 const SPARE: usize = 64;
 
@@ -61,7 +61,7 @@ fn early_permits(bytes: usize) -> usize {
 }
 
 /// Room for a write that came early; given back when dropped.
-pub(super) struct EarlyRoom {
+pub(crate) struct EarlyRoom {
     _permits: [OwnedSemaphorePermit; 2],
 }
 
@@ -79,7 +79,7 @@ struct Parts {
 
 impl SessionBudget {
     /// Room for a write of this length that came early, if there is some: nobody waits for it.
-    pub(super) fn try_early(&self, length: u64) -> Option<EarlyRoom> {
+    pub(crate) fn try_early(&self, length: u64) -> Option<EarlyRoom> {
         let kib = u32::try_from(length.div_ceil(1024)).ok()?;
         let take = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(kib).ok();
         let [all, session] = &self.0.early;
@@ -87,14 +87,14 @@ impl SessionBudget {
     }
 
     /// A buffer, if one is free at once.
-    pub(super) fn try_buffer(&self) -> Option<Buffer> {
+    pub(crate) fn try_buffer(&self) -> Option<Buffer> {
         let session = Arc::clone(&self.0.session).try_acquire_owned().ok()?;
         let all = Arc::clone(&self.0.all).try_acquire_owned().ok()?;
         Some(self.take([session, all]))
     }
 
     /// Waits for a buffer: this is where a client that sends faster than the disk takes is held back.
-    pub(super) async fn buffer(&self) -> Result<Buffer, Refusal> {
+    pub(crate) async fn buffer(&self) -> Result<Buffer, Refusal> {
         let (closed, began) = (|_| Refusal::ShuttingDown, Instant::now());
         let session = Arc::clone(&self.0.session).acquire_owned().await.map_err(closed)?;
         let all = Arc::clone(&self.0.all).acquire_owned().await.map_err(closed)?;
@@ -110,7 +110,7 @@ impl SessionBudget {
 }
 
 /// Room for [`SEGMENTS`] segments, each with the lead and trail that sealing needs.
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Box<[u8]>,
     /// Plaintext bytes in it.
     filled: usize,
@@ -119,21 +119,21 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// One that counts against no budget, for the worker's own use.
-    pub(super) fn outside_budget() -> Self {
+    pub(crate) fn outside_budget() -> Self {
         Self { bytes: vec![0; SEGMENTS * SEALED_SEGMENT].into_boxed_slice(), filled: 0, home: None }
     }
 
     /// Plaintext bytes in it.
-    pub(super) const fn filled(&self) -> usize {
+    pub(crate) const fn filled(&self) -> usize {
         self.filled
     }
 
-    pub(super) const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.filled == CHUNK
     }
 
     /// Copies in what fits, and says how much that was.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> usize {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> usize {
         let before = self.filled;
         while !bytes.is_empty() && self.filled < CHUNK {
             let (segment, within) = (self.filled / SEGMENT, self.filled % SEGMENT);
@@ -150,7 +150,7 @@ impl Buffer {
     }
 
     /// The plaintext, segment by segment; the last piece may be shorter, and is left out when it is empty.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &[u8]> {
         let lengths = (0..self.filled).step_by(SEGMENT).map(|at| (self.filled - at).min(SEGMENT));
         self.bytes
             .chunks(SEALED_SEGMENT)
@@ -159,17 +159,17 @@ impl Buffer {
     }
 
     /// The same, each with the place where it begins in a file that has the buffer at `offset`.
-    pub(super) fn texts_at(&self, offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(crate) fn texts_at(&self, offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
         self.texts().enumerate().map(move |(number, text)| (offset + (number * SEGMENT) as u64, text))
     }
 
     /// Plaintext bytes that it still takes.
-    pub(super) const fn room(&self) -> usize {
+    pub(crate) const fn room(&self) -> usize {
         CHUNK - self.filled
     }
 
     /// `length` bytes of its text from `from` on, as they lie in segments.
-    pub(super) fn part(&self, from: u64, length: u64) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn part(&self, from: u64, length: u64) -> impl Iterator<Item = &[u8]> {
         let to = from.saturating_add(length);
         self.texts_at(0).filter_map(move |(start, text)| {
             let within = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(text.len());
@@ -178,7 +178,7 @@ impl Buffer {
     }
 
     /// The sealed form's room: whole segments, and behind them the unfilled one with its lead and trail.
-    pub(super) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, usize) {
+    pub(crate) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, usize) {
         let rest = self.filled % SEGMENT;
         let whole = self.filled / SEGMENT;
         (self.bytes.chunks_exact_mut(SEALED_SEGMENT).take(whole), rest)
@@ -186,13 +186,13 @@ impl Buffer {
 
     /// The unfilled segment's room: lead, `filled() % SEGMENT` plaintext bytes, trail. Empty plaintext needs room, too,
     /// which a full buffer does not have.
-    pub(super) fn last_part(&mut self) -> Option<&mut [u8]> {
+    pub(crate) fn last_part(&mut self) -> Option<&mut [u8]> {
         let start = self.filled / SEGMENT * SEALED_SEGMENT;
         self.bytes.get_mut(start..start + SEGMENT_LEAD + self.filled % SEGMENT + SEGMENT_TRAIL)
     }
 
     /// The first `length` bytes as they lie: sealed segments one behind the other.
-    pub(super) fn sealed(&self, length: usize) -> &[u8] {
+    pub(crate) fn sealed(&self, length: usize) -> &[u8] {
         self.bytes.get(..length).unwrap_or(&self.bytes)
     }
 }

@@ -5,57 +5,57 @@ use std::collections::BTreeMap;
 use super::buffer::EarlyRoom;
 
 /// How far ahead of a run a write may come and wait, and how many bytes of an upload may.
-pub(super) const EARLY: u64 = 4 << 20;
+pub(crate) const EARLY: u64 = 4 << 20;
 /// How many writes of an upload may wait.
 const WRITES: usize = 256;
 
 /// The writes of one upload that wait, by offset; none lies over another.
 #[derive(Default)]
-pub(super) struct Early {
+pub(crate) struct Early {
     writes: BTreeMap<u64, Waiting>,
     bytes: u64,
 }
 
 /// Bytes that wait, with the room that they have of the budget.
-pub(super) struct Waiting {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Waiting {
+    pub(crate) bytes: Vec<u8>,
     room: Vec<EarlyRoom>,
 }
 
 impl Waiting {
-    pub(super) fn new(bytes: Vec<u8>, room: EarlyRoom) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, room: EarlyRoom) -> Self {
         Self { bytes, room: vec![room] }
     }
 }
 
 impl Early {
     /// Whether one more of this length may wait, as far as its upload goes.
-    pub(super) fn takes(&self, length: u64) -> bool {
+    pub(crate) fn takes(&self, length: u64) -> bool {
         self.bytes.saturating_add(length) <= EARLY && self.writes.len() < WRITES
     }
 
-    pub(super) fn put(&mut self, offset: u64, waiting: Waiting) {
+    pub(crate) fn put(&mut self, offset: u64, waiting: Waiting) {
         self.bytes += waiting.bytes.len() as u64;
         self.writes.insert(offset, waiting);
     }
 
-    pub(super) fn has(&self, offset: u64) -> bool {
+    pub(crate) fn has(&self, offset: u64) -> bool {
         self.writes.contains_key(&offset)
     }
 
-    pub(super) fn take(&mut self, offset: u64) -> Option<Waiting> {
+    pub(crate) fn take(&mut self, offset: u64) -> Option<Waiting> {
         let waiting = self.writes.remove(&offset)?;
         self.bytes = self.bytes.saturating_sub(waiting.bytes.len() as u64);
         Some(waiting)
     }
 
     /// Whether one of them lies in this range.
-    pub(super) fn is_in(&self, offset: u64, end: u64) -> bool {
+    pub(crate) fn is_in(&self, offset: u64, end: u64) -> bool {
         self.writes.iter().any(|(start, waiting)| *start < end && offset < *start + waiting.bytes.len() as u64)
     }
 
     /// All of them; what lies side by side is joined.
-    pub(super) fn take_all(&mut self) -> Vec<(u64, Waiting)> {
+    pub(crate) fn take_all(&mut self) -> Vec<(u64, Waiting)> {
         self.bytes = 0;
         let mut all: Vec<(u64, Waiting)> = Vec::new();
         for (offset, mut waiting) in std::mem::take(&mut self.writes) {

@@ -11,7 +11,7 @@ const RUNS: usize = 8;
 
 /// What it means that nothing was written somewhere before the end of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gaps {
+pub(crate) enum Gaps {
     /// There is no such place.
     None,
     /// Each write began at the end of those before or behind it: its client leaves out what is nothing but zeros, as `cp`
@@ -22,17 +22,17 @@ pub(super) enum Gaps {
     Missing,
 }
 
-pub(super) struct Run {
-    pub(super) id: u64,
+pub(crate) struct Run {
+    pub(crate) id: u64,
     /// Where its next byte belongs.
-    pub(super) next: u64,
+    pub(crate) next: u64,
     /// The offset of the first byte in the buffer, and the buffer.
-    pub(super) chunk: Option<(u64, Buffer)>,
+    pub(crate) chunk: Option<(u64, Buffer)>,
 }
 
 impl State {
     /// Ends every run and hands over what came early, in the order in which it was written where that matters.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while !self.runs.is_empty() {
             self.end_run(0);
         }
@@ -43,7 +43,7 @@ impl State {
     }
 
     /// Where the bytes of a write go, behind everything that it lies over.
-    pub(super) fn place_of(&mut self, offset: u64, length: u64, room: impl FnOnce() -> Option<EarlyRoom>) -> Target {
+    pub(crate) fn place_of(&mut self, offset: u64, length: u64, room: impl FnOnce() -> Option<EarlyRoom>) -> Target {
         (self.shown, self.holds) = (None, Holds::Changed);
         self.gaps = match self.gaps {
             Gaps::None if offset > self.length => Gaps::LeftOut,
@@ -66,7 +66,7 @@ impl State {
         Target::Run(self.start_run(offset))
     }
 
-    pub(super) fn start_run(&mut self, offset: u64) -> u64 {
+    pub(crate) fn start_run(&mut self, offset: u64) -> u64 {
         if self.runs.len() >= RUNS {
             self.end_run(0);
         }

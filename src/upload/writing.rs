@@ -11,8 +11,7 @@ use tokio::task::JoinHandle;
 use super::buffer::Buffer;
 use super::extents::{EndedExtent, OpenExtent};
 use crate::model::ObjectId;
-use crate::repo::Error;
-use crate::share::House;
+use crate::repo::{Error, Repo};
 use crate::store::StoreError;
 
 /// An extent, and the task that has it now.
@@ -39,7 +38,7 @@ impl Writing {
     /// Takes a buffer that has been hashed. `aside`: it is sealed and written while the caller goes on.
     pub(super) async fn take(
         &mut self,
-        house: &Arc<House>,
+        repo: &Arc<Repo>,
         mut buffer: Buffer,
         ends: bool,
         aside: bool,
@@ -47,22 +46,22 @@ impl Writing {
         let mut extent = self.extent().await?;
         self.length += buffer.filled() as u64;
         if aside {
-            let for_task = Arc::clone(house);
-            let task = house.works.spawn(async move {
+            let for_task = Arc::clone(repo);
+            let task = repo.works.spawn(async move {
                 extent.take(&for_task, &mut buffer, ends)?;
                 Ok(extent)
             });
             self.seat = Seat::Away(task);
         } else {
-            extent.take(house, &mut buffer, ends)?;
+            extent.take(repo, &mut buffer, ends)?;
             self.seat = Seat::Here(extent);
         }
         Ok(())
     }
 
     /// Ends it. Its way to the disk is begun, not awaited.
-    pub(super) async fn end(mut self, house: &Arc<House>, last_is_sealed: bool) -> Result<EndedExtent, Error> {
-        self.extent().await?.end(house, last_is_sealed)
+    pub(super) async fn end(mut self, repo: &Arc<Repo>, last_is_sealed: bool) -> Result<EndedExtent, Error> {
+        self.extent().await?.end(repo, last_is_sealed)
     }
 
     /// The extent, once everything that it was given is written.

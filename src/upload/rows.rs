@@ -7,15 +7,14 @@ use super::publish::Ledger;
 use crate::model::{HouseTime, ObjectId, Refusal};
 use crate::records::versions::ExtentRow;
 use crate::records::{Conn, extents, versions};
-use crate::repo::Error;
-use crate::share::House;
+use crate::repo::{Error, Repo};
 
 impl Ledger {
     /// Writes the rows of extents that have none yet.
     pub(super) async fn add_extents<'a>(
         &self,
         conn: &mut Conn,
-        house: &House,
+        repo: &Repo,
         owed: impl Iterator<Item = &'a EndedExtent>,
     ) -> Result<(), Error> {
         let (mut bytes, mut objects, mut fresh, mut used) = (0, Vec::new(), Vec::new(), Vec::<ExtentRow>::new());
@@ -30,7 +29,7 @@ impl Ledger {
             }
             used.push(row);
         }
-        if !fresh.is_empty() && !versions::reserve(conn, self.share(), bytes, house.settings.share_bytes).await? {
+        if !fresh.is_empty() && !versions::reserve(conn, self.share(), bytes, repo.settings.share_bytes).await? {
             return Err(Refusal::QuotaExceeded.into());
         }
         extents::put_objects(conn, &objects).await?;
@@ -66,25 +65,21 @@ impl Ledger {
 
     /// When an upload is over: what it left in the store without a row is doomed, so that no refused or failed upload fills
     /// the disk.
-    pub(super) async fn abandon(
-        &mut self,
-        house: &House,
-        all: &mut HashMap<ObjectId, EndedExtent>,
-    ) -> Result<(), Error> {
+    pub(super) async fn abandon(&mut self, repo: &Repo, all: &mut HashMap<ObjectId, EndedExtent>) -> Result<(), Error> {
         let mut orphans: Vec<(ObjectId, u64)> = self.stored_manifests.drain(..).map(|object| (object, 0)).collect();
         for extent in all.values_mut().filter(|extent| extent.rows == Rows::None) {
             if extent.settle().await.is_ok() && matches!(extent.home, Home::Store) {
                 orphans.push((extent.id, extent.length));
             }
         }
-        self.doom(house, orphans).await
+        self.doom(repo, orphans).await
     }
 
     /// Dooms what this upload has written over and what no row names yet, so that it can go while the upload goes on. It is
     /// not among its extents any more then.
     pub(super) async fn let_go_unrecorded(
         &self,
-        house: &House,
+        repo: &Repo,
         all: &mut HashMap<ObjectId, EndedExtent>,
         used: &BTreeSet<ObjectId>,
     ) -> Result<(), Error> {
@@ -92,19 +87,19 @@ impl Ledger {
             !used.contains(&extent.id) && extent.rows == Rows::None && matches!(extent.home, Home::Store)
         };
         let orphans: Vec<_> = all.values().filter(|e| is_orphan(e)).map(|e| (e.id, e.length)).collect();
-        self.doom(house, orphans).await?;
+        self.doom(repo, orphans).await?;
         all.retain(|_, extent| !is_orphan(extent));
         Ok(())
     }
 
     /// Dooms objects of the store that no row names, each with its plaintext bytes.
-    async fn doom(&self, house: &House, orphans: Vec<(ObjectId, u64)>) -> Result<(), Error> {
+    async fn doom(&self, repo: &Repo, orphans: Vec<(ObjectId, u64)>) -> Result<(), Error> {
         if orphans.is_empty() {
             return Ok(());
         }
-        let mut tx = house.records.begin().await?;
+        let mut tx = repo.records.begin().await?;
         for (object, bytes) in orphans {
-            versions::doom(tx.conn(), object, self.share(), bytes, house.clock.now()).await?;
+            versions::doom(tx.conn(), object, self.share(), bytes, repo.clock.now()).await?;
         }
         Ok(tx.commit().await?)
     }

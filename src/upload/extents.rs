@@ -7,9 +7,8 @@ use tokio::task::JoinHandle;
 use super::buffer::Buffer;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::versions::ExtentRow;
-use crate::repo::Error;
 use crate::repo::blocking::given_up;
-use crate::share::House;
+use crate::repo::{Error, Repo};
 use crate::store::{NewObject, StoreError};
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
 use crate::vault::{self, ExtentIds, ExtentKey, ExtentSealer, FileKey, WrappedKey};
@@ -82,7 +81,7 @@ impl OpenExtent {
     }
 
     /// Seals and writes a buffer, which is full unless it is the extent's last one.
-    pub(super) fn take(&mut self, house: &House, buffer: &mut Buffer, ends: bool) -> Result<(), Error> {
+    pub(super) fn take(&mut self, repo: &Repo, buffer: &mut Buffer, ends: bool) -> Result<(), Error> {
         let plaintext = buffer.filled() as u64;
         let (whole, rest) = buffer.parts();
         let mut sealed = 0;
@@ -96,15 +95,15 @@ impl OpenExtent {
             self.sealer.seal_last(segment)?;
             sealed += segment.len();
         }
-        self.append(house, buffer.sealed(sealed), plaintext)
+        self.append(repo, buffer.sealed(sealed), plaintext)
     }
 
-    fn append(&mut self, house: &House, sealed: &[u8], plaintext: u64) -> Result<(), Error> {
+    fn append(&mut self, repo: &Repo, sealed: &[u8], plaintext: u64) -> Result<(), Error> {
         self.length += plaintext;
         if let Sink::Memory(bytes) = &mut self.sink
-            && self.length > house.settings.inline_bytes as u64
+            && self.length > repo.settings.inline_bytes as u64
         {
-            let mut object = house.store.create(self.id)?;
+            let mut object = repo.store.create(self.id)?;
             object.append(bytes)?;
             self.sink = Sink::Store(object);
         }
@@ -116,15 +115,15 @@ impl OpenExtent {
     }
 
     /// Ends it. Its way to the disk is begun, not awaited.
-    pub(super) fn end(mut self, house: &Arc<House>, last_is_sealed: bool) -> Result<EndedExtent, Error> {
+    pub(super) fn end(mut self, repo: &Arc<Repo>, last_is_sealed: bool) -> Result<EndedExtent, Error> {
         if !last_is_sealed {
             let mut empty = [0; SEALED_SEGMENT - SEGMENT];
             self.sealer.seal_last(&mut empty)?;
-            self.append(house, &empty, 0)?;
+            self.append(repo, &empty, 0)?;
         }
         let home = match self.sink {
             Sink::Memory(bytes) => Home::Memory(bytes),
-            Sink::Store(object) => Home::Syncing(house.works.spawn_blocking(move || object.finish())),
+            Sink::Store(object) => Home::Syncing(repo.works.spawn_blocking(move || object.finish())),
         };
         Ok(EndedExtent {
             id: self.id,

@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::worker::Worker;
-use crate::share::House;
+use crate::upload::Uploads;
 
 /// How long a worker sleeps at most, if a checkpoint is not due sooner: less than the time that rows may be owed.
 const SLEEP: Duration = Duration::from_millis(500);
 
 /// The place of one worker.
 #[derive(Default)]
-pub(super) struct Cot(Mutex<Option<(Worker, Handle)>>);
+pub(crate) struct Cot(Mutex<Option<(Worker, Handle)>>);
 
 impl Cot {
     /// Lays the worker down, which is got up on `works`.
@@ -30,7 +30,7 @@ impl Cot {
     }
 
     /// Gets the worker up if it sleeps.
-    pub(super) fn rouse(&self) {
+    pub(crate) fn rouse(&self) {
         let sleeper = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((worker, works)) = sleeper {
             works.spawn(worker.run());
@@ -39,7 +39,7 @@ impl Cot {
 
     /// Gets the worker up to work while and where the caller waits for it, if it sleeps and has not more than so many bytes
     /// to go through.
-    pub(super) fn rouse_here(&self, bytes: u64) -> Option<Here> {
+    pub(crate) fn rouse_here(&self, bytes: u64) -> Option<Here> {
         let mut cot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (worker, works) = cot.take_if(|(worker, _)| bytes <= worker.little())?;
         drop(cot);
@@ -49,7 +49,7 @@ impl Cot {
 
 /// A worker that works on its caller's thread. Dropped before it is done it goes on on the runtime for works: who does not
 /// wait any more cuts nothing short.
-pub(super) struct Here {
+pub(crate) struct Here {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     works: Handle,
 }
@@ -80,23 +80,23 @@ impl Drop for Here {
 
 /// Sees to it that no worker sleeps too long: one task for all of them, and none while nobody has lain down.
 #[derive(Default)]
-pub(super) struct Watch(AtomicBool);
+pub(crate) struct Watch(AtomicBool);
 
 impl Watch {
     /// A worker has lain down: all that sleep now are got up in a while.
-    pub(super) fn keep(&self, house: &Arc<House>) {
+    pub(crate) fn keep(&self, uploads: &Arc<Uploads>) {
         if self.0.swap(true, Ordering::AcqRel) {
             return;
         }
-        // A task must not keep a house that is closed and opened anew.
-        let weak = Arc::downgrade(house);
-        let sleep = SLEEP.min(house.settings.checkpoint);
-        house.works.spawn(async move {
+        // A task must not keep a uploads that is closed and opened anew.
+        let weak = Arc::downgrade(uploads);
+        let sleep = SLEEP.min(uploads.repo.settings.checkpoint);
+        uploads.repo.works.spawn(async move {
             tokio::time::sleep(sleep).await;
-            if let Some(house) = weak.upgrade() {
+            if let Some(uploads) = weak.upgrade() {
                 // Who lies down from now on needs another round.
-                house.uploads.watch.0.store(false, Ordering::Release);
-                house.uploads.rouse_all();
+                uploads.registry.watch.0.store(false, Ordering::Release);
+                uploads.registry.rouse_all();
             }
         });
     }

@@ -37,7 +37,7 @@ pub(crate) struct Lane {
     session: u64,
     state: Mutex<State>,
     /// Where the worker sleeps until there is something to do.
-    pub(super) cot: Cot,
+    pub(crate) cot: Cot,
     /// Tells the worker that there is something to do.
     work: Notify,
     /// Tells who waits that the worker has caught up a little.
@@ -74,7 +74,7 @@ struct State {
 
 impl Lane {
     /// An upload that begins with `holds`, which is `length` bytes long; it can be continued from `floor` on at least.
-    pub(super) fn new(
+    pub(crate) fn new(
         (artifact, version): (ArtifactId, VersionId),
         session: u64,
         place: (DirectoryId, FileName),
@@ -113,21 +113,21 @@ impl Lane {
     }
 
     /// Lets it look as long as it can be continued from, until its session changes something.
-    pub(super) fn show(&self, length: u64) {
+    pub(crate) fn show(&self, length: u64) {
         self.state().shown = Some(length);
     }
 
     /// Leaves it to the first write whether it goes on with what is there.
-    pub(super) fn leave_undecided(&self) {
+    pub(crate) fn leave_undecided(&self) {
         self.state().undecided = true;
     }
 
-    pub(super) fn is_undecided(&self) -> bool {
+    pub(crate) fn is_undecided(&self) -> bool {
         self.state().undecided
     }
 
     /// Whether this is the write that decides.
-    pub(super) fn decide(&self) -> bool {
+    pub(crate) fn decide(&self) -> bool {
         std::mem::take(&mut self.state().undecided)
     }
 
@@ -152,11 +152,11 @@ impl Lane {
         self.state().place.1.clone()
     }
 
-    pub(super) fn place(&self) -> (DirectoryId, FileName) {
+    pub(crate) fn place(&self) -> (DirectoryId, FileName) {
         self.state().place.clone()
     }
 
-    pub(super) fn move_to(&self, place: (DirectoryId, FileName)) {
+    pub(crate) fn move_to(&self, place: (DirectoryId, FileName)) {
         self.state().place = place;
     }
 
@@ -165,7 +165,7 @@ impl Lane {
         self.state().recorded
     }
 
-    pub(super) fn set_recorded(&self) {
+    pub(crate) fn set_recorded(&self) {
         self.state().recorded = true;
     }
 
@@ -190,22 +190,22 @@ impl Lane {
     }
 
     /// Whether its sender left out what is not there, and means zeros.
-    pub(super) fn leaves_out_zeros(&self) -> bool {
+    pub(crate) fn leaves_out_zeros(&self) -> bool {
         self.state().gaps == Gaps::LeftOut
     }
 
     /// How much of what it began with is still there, in bytes.
-    pub(super) fn floor(&self) -> u64 {
+    pub(crate) fn floor(&self) -> u64 {
         self.state().floor
     }
 
     /// Says up to where everything has reached the worker.
-    pub(super) fn set_received(&self, bytes: u64) {
+    pub(crate) fn set_received(&self, bytes: u64) {
         self.received.store(bytes, Ordering::Relaxed);
     }
 
     /// Waits while the worker has a long way to go: what waits for it is bounded, however small the pieces are.
-    pub(super) async fn wait_for_room(&self) {
+    pub(crate) async fn wait_for_room(&self) {
         loop {
             let room = self.room.notified();
             if self.state().jobs.len() < JOBS {
@@ -223,25 +223,25 @@ impl Lane {
     }
 
     /// The permission bits, and the time that the client set.
-    pub(super) fn wished_attributes(&self) -> (u32, Option<Time>) {
+    pub(crate) fn wished_attributes(&self) -> (u32, Option<Time>) {
         let state = self.state();
         (state.mode, state.modified)
     }
 
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.state().length
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.state().phase
     }
 
-    pub(super) fn set_phase(&self, phase: Phase) {
+    pub(crate) fn set_phase(&self, phase: Phase) {
         self.state().phase = phase;
     }
 
     /// One more handle, unless it takes no writes any more.
-    pub(super) fn join(&self) -> bool {
+    pub(crate) fn join(&self) -> bool {
         let mut state = self.state();
         let open = state.phase == Phase::Open && state.handles > 0;
         if open {
@@ -253,7 +253,7 @@ impl Lane {
     }
 
     /// One handle less. The last one that goes without a CLOSE cuts the upload.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         let mut state = self.state();
         state.handles = state.handles.saturating_sub(1);
         if state.handles == 0 && state.phase == Phase::Open {
@@ -301,12 +301,12 @@ impl Lane {
         matches!(self.phase(), Phase::Closing | Phase::Published)
     }
 
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.ended.cancel();
     }
 
     /// Announces a write and says where its bytes go. `room` says whether there is some for a write that comes early.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &self,
         offset: u64,
         length: u64,
@@ -330,7 +330,7 @@ impl Lane {
 
     /// Copies bytes that belong at `offset` into a run's buffer. Says how many were taken: fewer than all means that it
     /// needs a buffer, which the caller puts into `spare`. If a checkpoint has ended the run meanwhile, a new one begins.
-    pub(super) fn put(
+    pub(crate) fn put(
         &self,
         run: &mut u64,
         offset: u64,
@@ -384,7 +384,7 @@ impl Lane {
     }
 
     /// Keeps the whole payload of a write that came early.
-    pub(super) fn put_early(&self, offset: u64, waiting: Waiting) {
+    pub(crate) fn put_early(&self, offset: u64, waiting: Waiting) {
         let mut state = self.state();
         if state.unsettled_since.is_none() {
             state.unsettled_since = Some(Instant::now());
@@ -395,14 +395,14 @@ impl Lane {
     }
 
     /// Takes an early write whose gap has closed: it continues a run now.
-    pub(super) fn take_ripe(&self) -> Option<(u64, u64, Waiting)> {
+    pub(crate) fn take_ripe(&self) -> Option<(u64, u64, Waiting)> {
         let mut state = self.state();
         let (run, offset) = state.runs.iter().find(|run| state.early.has(run.next)).map(|run| (run.id, run.next))?;
         Some((run, offset, state.early.take(offset)?))
     }
 
     /// Makes the file this long, behind everything that was written before.
-    pub(super) fn truncate(&self, length: u64) -> Result<(), Refusal> {
+    pub(crate) fn truncate(&self, length: u64) -> Result<(), Refusal> {
         let mut state = self.state();
         if let Phase::Refusing(refusal) = state.phase {
             return Err(refusal);
@@ -418,13 +418,13 @@ impl Lane {
 
     /// Hands everything that waits to the worker, so that its buffers come back. For the other uploads of a session that
     /// has used up its buffers.
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.state().settle();
         self.call();
     }
 
     /// Asks the worker, behind everything that was written before, and waits for its answer.
-    pub(super) async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
     ) -> Result<T, Refusal> {
@@ -434,7 +434,7 @@ impl Lane {
     }
 
     /// Has the worker publish what is there, and waits for its answer.
-    pub(super) async fn close(&self) -> Result<(), Refusal> {
+    pub(crate) async fn close(&self) -> Result<(), Refusal> {
         let (answer, bytes) = self.put_question(Job::Close)?;
         let Some(here) = self.cot.rouse_here(bytes) else {
             self.call();
@@ -484,7 +484,7 @@ impl Lane {
 
     /// The worker's next job; none when `checkpoint` has passed since the first byte that is not settled, whereupon
     /// everything was handed over and comes next, or when `until` has come.
-    pub(super) async fn next_job(&self, checkpoint: Duration, until: Option<Instant>) -> Option<Job> {
+    pub(crate) async fn next_job(&self, checkpoint: Duration, until: Option<Instant>) -> Option<Job> {
         loop {
             let due = {
                 let mut state = self.state();
@@ -515,12 +515,12 @@ impl Lane {
     }
 
     /// Whether the worker has more to do.
-    pub(super) fn has_jobs(&self) -> bool {
+    pub(crate) fn has_jobs(&self) -> bool {
         !self.state().jobs.is_empty()
     }
 
     /// Ends it with a refusal: what waits is dropped, every later request hears the same.
-    pub(super) fn fail(&self, refusal: Refusal) {
+    pub(crate) fn fail(&self, refusal: Refusal) {
         let mut state = self.state();
         if matches!(state.phase, Phase::Open | Phase::Closing) {
             state.phase = Phase::Refusing(refusal);

@@ -19,7 +19,7 @@ const MARKS: usize = 1 << 14;
 #[derive(Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
-    pub(super) watch: Watch,
+    pub(crate) watch: Watch,
 }
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl Registry {
 
     /// Enters an upload; false if another one holds the name, or if one of this name has ended since `ended` was
     /// read: then the rows that the upload begins with may be old.
-    pub(super) fn enter(&self, lane: &Arc<Lane>, ended: u64) -> bool {
+    pub(crate) fn enter(&self, lane: &Arc<Lane>, ended: u64) -> bool {
         let place = folded(lane.place());
         let mut state = self.state();
         let free = !state.endings.since(&place, ended) && !state.lanes.contains_key(&place);
@@ -93,7 +93,7 @@ impl Registry {
     }
 
     /// Takes an upload out that has ended.
-    pub(super) fn leave(&self, lane: &Arc<Lane>) {
+    pub(crate) fn leave(&self, lane: &Arc<Lane>) {
         let mut state = self.state();
         // Asked while nobody can rename it, or it would stay under its new name for ever.
         let place = folded(lane.place());
@@ -128,7 +128,7 @@ impl Registry {
     }
 
     /// Hands over what the other uploads of a session hold in buffers, so that one of them can go on.
-    pub(super) fn settle_session(&self, session: u64, but: &Lane) {
+    pub(crate) fn settle_session(&self, session: u64, but: &Lane) {
         for lane in self.state().lanes.values().filter(|lane| lane.session() == session) {
             if lane.artifact() != but.artifact() {
                 lane.settle();
@@ -137,7 +137,7 @@ impl Registry {
     }
 
     /// Gets every worker up that still sleeps.
-    pub(super) fn rouse_all(&self) {
+    pub(crate) fn rouse_all(&self) {
         let lanes: Vec<_> = self.state().lanes.values().map(Arc::clone).collect();
         lanes.iter().for_each(|lane| lane.cot.rouse());
     }

@@ -98,7 +98,7 @@ impl Worker {
         let (buffer, stretches) = gathered.in_order();
         let mut extent = Writing::new(self.ledger.begin_extent()?);
         let (id, last_is_sealed) = (extent.id, !buffer.is_full());
-        extent.take(&self.house, buffer, true, false).await?;
+        extent.take(&self.uploads.repo, buffer, true, false).await?;
         let mut within = 0;
         for (offset, length) in stretches {
             self.map.lay(Slice { offset, length, extent: id, within });
@@ -118,11 +118,8 @@ fn slice(offset: u64, length: usize, within: usize) -> Slice {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::by_hand::{buffer, worker};
+    use super::super::by_hand::buffer;
     use super::*;
-    use crate::records::versions;
-    use crate::share::tests::{Fixture, customer, get, pattern};
-    use crate::share::upload::check_unfinished;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
@@ -163,33 +160,6 @@ mod tests {
             }
             prop_assert_eq!(stretches.iter().map(|(_, length)| length).sum::<u64>(), sealed.len() as u64);
         }
-    }
-
-    /// The hash goes on from a byte that was gathered. What is written down then, for whatever reason, must have that byte.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn r16_progress_that_is_written_down_while_pieces_are_gathered_fits_its_hash() {
-        let fixture = Fixture::new();
-        let shares = fixture.open().await;
-        let view = customer(&shares, "XT-1").await;
-        let mut worker = worker(&view, "f").await;
-        let mut bytes = pattern(100_000, 1);
-        worker.data(1, 0, buffer(&bytes), true).await.unwrap();
-        worker.checkpoint().await.unwrap();
-        // The first ones become extents of their own; of those behind them the last is the first byte of the file.
-        for (run, at) in (2..).zip((0..20).rev().map(|number| number * 1000)) {
-            bytes[at] ^= 0xff;
-            worker.data(run, at as u64, buffer(&bytes[at..=at]), true).await.unwrap();
-        }
-        assert_eq!(worker.hasher.front(), 1);
-        worker.write_progress(false).await.unwrap();
-
-        let version = {
-            let mut conn = view.house().records.read().await.unwrap();
-            versions::by_id(&mut conn, worker.ledger.version).await.unwrap().unwrap()
-        };
-        check_unfinished(view.house(), worker.ledger.share(), &version).await.unwrap();
-        worker.close().await.unwrap();
-        assert!(get(&view, "f").await.unwrap() == bytes);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Worker {
             };
             extents.insert(extent.id, access);
         }
-        Content::new(&self.house.repo, self.ledger.share(), self.ledger.artifact, map, extents)
+        Content::new(&self.uploads.repo, self.ledger.share(), self.ledger.artifact, map, extents)
     }
 
     /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the

@@ -13,9 +13,8 @@ use crate::content::whole::recorded_extents;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
 use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, versions::ExtentRow};
-use crate::repo::Error;
+use crate::repo::{Error, Repo};
 use crate::retention::discard;
-use crate::share::House;
 use crate::vault::{Digest, SliceMap, VaultError};
 
 /// Bytes that are read at once.
@@ -34,21 +33,21 @@ pub(crate) enum Repair {
 
 /// Takes out of an unfinished version what lies in `lost` extents. If it does not open, it is given up.
 pub(crate) async fn repair(
-    house: &Arc<House>,
+    repo: &Arc<Repo>,
     share: ShareId,
     ticket: &Word,
     id: VersionId,
     lost: &BTreeSet<ObjectId>,
 ) -> Result<Repair, Error> {
-    let mut tx = house.records.begin().await?;
+    let mut tx = repo.records.begin().await?;
     let Some(version) = versions::by_id(tx.conn(), id).await? else { return Ok(Repair::Whole) };
     let extents = versions::extents(tx.conn(), id).await?;
     let unfinished = version.state.is_unfinished();
     if !unfinished || !extents.iter().any(|extent| lost.contains(&extent.id)) {
         return Ok(Repair::Whole);
     }
-    let now = house.clock.now();
-    let outcome = match shortened(house, share, &version, &extents, lost).await {
+    let now = repo.clock.now();
+    let outcome = match shortened(repo, share, &version, &extents, lost).await {
         Ok(short) => {
             let row = ProgressRow {
                 id,
@@ -93,13 +92,13 @@ struct Short {
 }
 
 async fn shortened(
-    house: &House,
+    repo: &Repo,
     share: ShareId,
     version: &VersionRow,
     extents: &[ExtentRow],
     lost: &BTreeSet<ObjectId>,
 ) -> Result<Short, Error> {
-    let (file_key, progress) = open(house, share, version).await?;
+    let (file_key, progress) = open(repo, share, version).await?;
     let kept: BTreeSet<ObjectId> = extents.iter().map(|extent| extent.id).filter(|id| !lost.contains(id)).collect();
     let mut map = SliceMap::new();
     for slice in progress.map.slices().filter(|slice| kept.contains(&slice.extent)) {
@@ -114,8 +113,8 @@ async fn shortened(
 }
 
 /// What an unfinished version can be continued with.
-async fn open(house: &House, share: ShareId, version: &VersionRow) -> Result<(crate::vault::FileKey, Progress), Error> {
-    let file_key = house.keys.share(share).await?.file_key(version)?;
+async fn open(repo: &Repo, share: ShareId, version: &VersionRow) -> Result<(crate::vault::FileKey, Progress), Error> {
+    let file_key = repo.keys.share(share).await?.file_key(version)?;
     let progress = match &version.progress {
         Some(sealed) => Progress::open(&file_key, version.id, version.resumable_at, sealed)?,
         None => Progress { digest: Digest::new(), map: SliceMap::new() },
@@ -124,9 +123,9 @@ async fn open(house: &House, share: ShareId, version: &VersionRow) -> Result<(cr
 }
 
 /// Opens all that an unfinished version could be continued with, and checks every byte of it. Changes nothing.
-pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version: &VersionRow) -> Result<(), Error> {
-    let (file_key, progress) = open(house, share, version).await?;
-    let extents = recorded_extents(house, version, &file_key).await?;
+pub(crate) async fn check_unfinished(repo: &Arc<Repo>, share: ShareId, version: &VersionRow) -> Result<(), Error> {
+    let (file_key, progress) = open(repo, share, version).await?;
+    let extents = recorded_extents(repo, version, &file_key).await?;
     let recorded: BTreeSet<ObjectId> = extents.iter().map(|(id, ..)| *id).collect();
     if !progress.map.extents().is_subset(&recorded) {
         return Err(VaultError::Malformed { what: "a map that names an unknown extent" }.into());
@@ -137,7 +136,7 @@ pub(crate) async fn check_unfinished(house: &Arc<House>, share: ShareId, version
     }
     let (mut digest, hashed) = (Digest::new(), progress.digest);
     let content = Content::new(
-        &house.repo,
+        repo,
         share,
         version.artifact,
         progress.map,

@@ -151,7 +151,7 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
-    use crate::share::upload::buffer::CHUNK;
+    use crate::upload::buffer::CHUNK;
 
     /// One in which everybody is in company, on whatever processor.
     fn chorus(from: usize) -> Chorus {

@@ -7,7 +7,7 @@ use super::early::Waiting;
 use crate::model::Refusal;
 
 /// What the worker is asked to do, in order.
-pub(super) enum Job {
+pub(crate) enum Job {
     /// Seal a buffer at this offset of the file. `ends`: the run's extent ends with it.
     Data { run: u64, offset: u64, buffer: Buffer, ends: bool },
     /// End the run's extent.
@@ -28,7 +28,7 @@ pub(super) enum Job {
 
 impl Job {
     /// What there is to hash and to seal.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Data { buffer, .. } => buffer.filled(),
             Self::Loose { waiting, .. } => waiting.bytes.len(),
@@ -39,7 +39,7 @@ impl Job {
 
 /// What an upload holds, against what was there when it began. It says what a CLOSE makes of it, and what a cut leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(crate) enum Holds {
     /// No bytes, as its client asked for: a CLOSE makes a version even if none come.
     Nothing,
     /// What the current version holds, byte for byte. It needs no row, and a CLOSE makes no version.
@@ -52,14 +52,14 @@ pub(super) enum Holds {
 
 impl Holds {
     /// Whether there is something that the records do not have: a CLOSE publishes it, a cut keeps it.
-    pub(super) const fn is_new(self) -> bool {
+    pub(crate) const fn is_new(self) -> bool {
         matches!(self, Self::Nothing | Self::Changed)
     }
 }
 
 /// Whether an upload takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     Open,
     /// A CLOSE is under way.
     Closing,
@@ -70,7 +70,7 @@ pub(super) enum Phase {
 }
 
 /// Where the bytes of an announced write go.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// Into this run.
     Run(u64),
     /// They are early and wait here.

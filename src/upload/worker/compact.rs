@@ -119,7 +119,7 @@ impl Worker {
         if self.changed {
             self.checkpoint().await?;
         }
-        let most_bytes = self.house.settings.extent_bytes.max(WINDOW);
+        let most_bytes = self.uploads.repo.settings.extent_bytes.max(WINDOW);
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         let mut filled = 0;
         for (from, to) in stretches {

@@ -1,0 +1,326 @@
+//! Uploads: from a client's writes to a version that is available.
+//!
+//! A session's handle on an upload holds a [`Lane`]. What is written through it is put in order there, which hashes
+//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
+//! task per upload on the runtime for works once there is something to do (`cot`). `docs/format.md` says what ends up where.
+
+mod buffer;
+mod chorus;
+mod cot;
+mod early;
+mod extents;
+mod hasher;
+mod job;
+mod lane;
+mod progress;
+mod publish;
+mod registry;
+mod repair;
+mod rows;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod seeding;
+mod worker;
+mod writing;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+pub(crate) use buffer::{Budget, SessionBudget};
+pub(crate) use chorus::Chorus;
+pub(crate) use lane::Lane;
+pub(crate) use registry::Registry;
+pub(crate) use repair::{Repair, check_unfinished, repair};
+
+pub(crate) use buffer::Buffer;
+pub(crate) use early::Waiting;
+use extents::{EndedExtent, Rows};
+use job::Holds;
+pub(crate) use job::{Job, Phase, Target};
+use progress::Progress;
+use publish::Ledger;
+#[cfg(test)]
+pub(crate) use worker::ByHand;
+use worker::Worker;
+
+use crate::audit::Kind;
+use crate::content::Content;
+use crate::digests::sidecars::Sidecars;
+use crate::login::Login;
+use crate::model::{ArtifactId, ObjectId, Refusal, Time, VersionId};
+use crate::namespace::tree::Spot;
+use crate::notices::Notices;
+use crate::records::entries::EntryRow;
+use crate::records::versions::{self, VersionRow};
+use crate::repo::{Error, Repo, WriteMode};
+use crate::retention::Retention;
+use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
+
+/// What uploads share.
+pub(crate) struct Uploads {
+    pub(crate) repo: Arc<Repo>,
+    notices: Arc<Notices>,
+    sidecars: Arc<Sidecars>,
+    retention: Arc<Retention>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) budget: Budget,
+    chorus: Chorus,
+}
+
+impl Uploads {
+    pub(crate) fn of(
+        repo: &Arc<Repo>,
+        notices: &Arc<Notices>,
+        sidecars: &Arc<Sidecars>,
+        retention: &Arc<Retention>,
+        registry: Arc<Registry>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            repo: Arc::clone(repo),
+            notices: Arc::clone(notices),
+            sidecars: Arc::clone(sidecars),
+            retention: Arc::clone(retention),
+            registry,
+            budget: Budget::new(repo.settings.total_buffer),
+            chorus: Chorus::default(),
+        })
+    }
+}
+
+/// The session that opens a file for writing.
+pub(crate) struct Opener<'a> {
+    pub(crate) login: &'a Login,
+    /// Its number.
+    pub(crate) session: u64,
+    /// Where it was last told that an unfinished version ends.
+    pub(crate) told: &'a (dyn Fn(VersionId) -> Option<u64> + Send + Sync),
+}
+
+/// An upload that was begun.
+pub(crate) struct Begun {
+    pub(crate) lane: Arc<Lane>,
+    /// Whether it continues an unfinished version.
+    pub(crate) continues: bool,
+}
+
+/// Permission bits of a new file.
+const FILE_MODE: u32 = 0o640;
+
+/// Begins an upload of what `spot` names: new, or the next version, or the continuation of an unfinished one. None if
+/// another one of this name began or ended after the spot was found, which `ended` tells.
+pub(crate) async fn open(
+    uploads: &Arc<Uploads>,
+    opener: &Opener<'_>,
+    spot: &Spot,
+    mode: WriteMode,
+    ended: u64,
+) -> Result<Option<Begun>, Error> {
+    let (place, login) = (spot.place()?, opener.login);
+    let room = uploads.repo.room.promise(login.user())?;
+    let start = Start::of(&uploads.repo, opener, spot, mode).await?;
+    let artifact = start.ledger.artifact;
+    let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
+    let continues = start.holds == Holds::Unfinished;
+    let ids = (artifact, start.ledger.version);
+    let lane = Arc::new(Lane::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
+    if !uploads.registry.enter(&lane, ended) {
+        return Ok(None);
+    }
+    let (version, detail) = (start.ledger.version, json!({ "artifact": artifact.to_string() }));
+    login.0.jot(Kind::UploadOpened, Some(&start.ledger.ticket), Some(*version.as_bytes()), detail);
+    if let Some(length) = start.shown {
+        lane.show(length);
+    }
+    if continues && login.is_upload_only() {
+        lane.leave_undecided();
+    }
+    metrics::counter!("tacdrop_uploads_begun_total").increment(1);
+    let worker = Worker::new(Arc::clone(uploads), Arc::clone(&lane), start, room);
+    lane.cot.lay(worker, uploads.repo.works.clone());
+    uploads.registry.watch.keep(uploads);
+    Ok(Some(Begun { lane, continues }))
+}
+
+/// What an upload begins with.
+struct Start {
+    ledger: Ledger,
+    map: SliceMap,
+    extents: HashMap<ObjectId, EndedExtent>,
+    digest: Digest,
+    origin: HashOrigin,
+    /// What is to be copied before anything of it changes.
+    copies: Option<Copies>,
+    holds: Holds,
+    /// Up to where it is never sent again; see [`progress::resume_point`].
+    floor: u64,
+    /// How long it looks until something is written.
+    shown: Option<u64>,
+}
+
+/// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
+/// which came back into its place because everything newer was shredded.
+struct Copies {
+    content: Content,
+    length: u64,
+}
+
+impl Start {
+    /// How long the file is at first.
+    fn length(&self) -> u64 {
+        self.copies.as_ref().map_or(self.map.end(), |copies| copies.length)
+    }
+
+    async fn of(repo: &Arc<Repo>, opener: &Opener<'_>, spot: &Spot, mode: WriteMode) -> Result<Self, Error> {
+        if let Some(row) = &spot.entry
+            && !mode.truncate
+        {
+            if let Some(receiving) = row.receiving {
+                return Self::resumed(repo, opener, spot, &version(repo, receiving.id).await?, mode).await;
+            }
+            // What a device sends is whole in itself: it never begins with what was there.
+            if let Some(current) = row.current
+                && !opener.login.is_upload_only()
+            {
+                return Self::copied(repo, opener, spot, row, &version(repo, current.id).await?).await;
+            }
+        }
+        let ledger = new_ledger(opener, spot)?;
+        Ok(Self {
+            ledger,
+            map: SliceMap::new(),
+            extents: HashMap::new(),
+            digest: Digest::new(),
+            origin: HashOrigin::Streamed,
+            copies: None,
+            holds: Holds::Nothing,
+            floor: 0,
+            shown: None,
+        })
+    }
+
+    /// Continues an unfinished version where STAT says that it ends.
+    async fn resumed(
+        repo: &Arc<Repo>,
+        opener: &Opener<'_>,
+        spot: &Spot,
+        version: &VersionRow,
+        mode: WriteMode,
+    ) -> Result<Self, Error> {
+        let keys = Arc::clone(&spot.reach.keys);
+        let file_key = Arc::new(repo.file_key(&keys, version).await?);
+        let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
+        let wrapped = WrappedKey::try_from(&wrapped[..])?;
+        let progress = match &version.progress {
+            Some(sealed) => Progress::open(&file_key, version.id, version.resumable_at, sealed)?,
+            None => Progress { digest: Digest::new(), map: SliceMap::new() },
+        };
+        let mut extents = HashMap::new();
+        // Each key is unwrapped when its extent is read: a long upload has many, and most of them nobody reads again.
+        for row in versions::extents(&mut *repo.records.read().await?, version.id).await? {
+            let (facts, wrapped) =
+                ((row.length, row.header_tag, row.place), WrappedKey::try_from(&row.extent_key[..])?);
+            extents.insert(row.id, EndedExtent::recorded(row.id, facts, wrapped, Rows::Both));
+        }
+        let mut map = progress.map;
+        // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
+        if mode.append {
+            // Its first byte goes where this session was told that the file ends, or the file would be wrong.
+            let told = (opener.told)(version.id).unwrap_or(version.resumable_at);
+            if told > version.resumable_at {
+                return Err(Refusal::StillReceiving.into());
+            }
+            map.truncate(told);
+        }
+        // What lies behind the resume point stays: whoever continues writes the same over it, and whoever was cut while he
+        // changed the middle of a whole file must not lose its end.
+        let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
+        let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
+        let ledger = Ledger {
+            ticket: spot.reach.ticket.clone(),
+            login: opener.login.clone(),
+            transport: opener.login.0.transport.or_weaker(version.transport),
+            told: false,
+            from_support: spot.from_support,
+            artifact: version.artifact,
+            version: version.id,
+            file_key,
+            wrapped,
+            opened_at: Time::now(),
+            has_entry: true,
+            number: Some(version.number),
+            discards: None,
+            zeros: 0,
+            stored_manifests: Vec::new(),
+            keys,
+        };
+        let floor = version.resumable_at.min(map.end());
+        let (origin, holds) = (HashOrigin::Resumed, Holds::Unfinished);
+        Ok(Self { ledger, map, extents, digest, origin, copies: None, holds, floor, shown })
+    }
+
+    /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
+    async fn copied(
+        repo: &Arc<Repo>,
+        opener: &Opener<'_>,
+        spot: &Spot,
+        row: &EntryRow,
+        version: &VersionRow,
+    ) -> Result<Self, Error> {
+        let (content, manifest, old_key) = Content::of_version(repo, &spot.reach.keys, version).await?;
+        let mut ledger = new_ledger(opener, spot)?;
+        ledger.discards = row.receiving.map(|receiving| receiving.id);
+        ledger.transport = ledger.transport.or_weaker(version.transport);
+        let shared = version.artifact == ledger.artifact;
+        let mut extents = HashMap::new();
+        for entry in manifest.extents.iter().filter(|_| shared) {
+            let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
+            let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
+            let facts = (entry.length, entry.header_tag, entry.place);
+            extents.insert(entry.extent, EndedExtent::recorded(entry.extent, facts, wrapped, Rows::Extent));
+        }
+        let digest = match &version.progress {
+            Some(sealed) => Progress::open(&old_key, version.id, 0, sealed)?.digest,
+            None => Digest::new(),
+        };
+        let (map, copies) = if shared {
+            (SliceMap::from_slices(manifest.slices)?, None)
+        } else {
+            (SliceMap::new(), Some(Copies { content, length: manifest.length }))
+        };
+        let (origin, holds, floor) = (HashOrigin::Resumed, Holds::Copy, manifest.length);
+        Ok(Self { ledger, map, extents, digest, origin, copies, holds, floor, shown: None })
+    }
+}
+
+async fn version(repo: &Repo, id: VersionId) -> Result<VersionRow, Error> {
+    versions::by_id(&mut *repo.records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
+}
+
+fn new_ledger(opener: &Opener<'_>, spot: &Spot) -> Result<Ledger, Error> {
+    let keys = Arc::clone(&spot.reach.keys);
+    let version = VersionId::from_bytes(vault::random::array()?);
+    let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;
+    let artifact = match &spot.entry {
+        Some(row) => ArtifactId::from_bytes(row.id),
+        None => ArtifactId::from_bytes(vault::random::array()?),
+    };
+    Ok(Ledger {
+        ticket: spot.reach.ticket.clone(),
+        login: opener.login.clone(),
+        transport: opener.login.0.transport,
+        told: false,
+        from_support: spot.from_support,
+        artifact,
+        version,
+        file_key: Arc::new(file_key),
+        wrapped,
+        opened_at: Time::now(),
+        has_entry: spot.entry.is_some(),
+        number: None,
+        discards: spot.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
+        zeros: 0,
+        stored_manifests: Vec::new(),
+        keys,
+    })
+}

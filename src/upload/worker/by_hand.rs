@@ -1,0 +1,71 @@
+//! A worker that a test gives its jobs one by one: what sessions send depends on when the worker comes to it.
+
+use std::sync::Arc;
+
+use super::Worker;
+use crate::model::{ObjectId, ShareId, VersionId};
+use crate::namespace::tree::Spot;
+use crate::repo::{Error, WriteMode};
+use crate::upload::buffer::Buffer;
+use crate::upload::{Lane, Opener, Start, Uploads};
+
+/// The worker of a new file, without anybody who gives it jobs.
+pub(crate) struct ByHand(Worker);
+
+impl ByHand {
+    pub(crate) async fn begin(uploads: &Arc<Uploads>, opener: &Opener<'_>, spot: &Spot) -> Self {
+        let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+        let start = Start::of(&uploads.repo, opener, spot, mode).await.unwrap();
+        let room = uploads.repo.room.promise(opener.login.user()).unwrap();
+        let (ids, sizes) = ((start.ledger.artifact, start.ledger.version), (start.holds, start.length(), start.floor));
+        let lane = Lane::new(ids, opener.session, spot.place().unwrap(), sizes, 0o640);
+        Self(Worker::new(Arc::clone(uploads), Arc::new(lane), start, room))
+    }
+
+    /// All of one run.
+    pub(crate) async fn data(&mut self, run: u64, offset: u64, bytes: &[u8]) {
+        self.0.data(run, offset, buffer(bytes), true).await.unwrap();
+    }
+
+    pub(crate) async fn checkpoint(&mut self) {
+        self.0.checkpoint().await.unwrap();
+    }
+
+    pub(crate) async fn write_progress(&mut self) {
+        self.0.write_progress(false).await.unwrap();
+    }
+
+    pub(crate) async fn close(&mut self) -> Result<(), Error> {
+        self.0.close().await
+    }
+
+    /// Up to where it has hashed.
+    pub(crate) fn front(&self) -> u64 {
+        self.0.hasher.front()
+    }
+
+    pub(crate) fn version(&self) -> VersionId {
+        self.0.ledger.version
+    }
+
+    pub(crate) fn share(&self) -> ShareId {
+        self.0.ledger.share()
+    }
+
+    /// The extents that are on their way to the disk, which it forgets.
+    pub(crate) fn take_syncing(&mut self) -> Vec<ObjectId> {
+        std::mem::take(&mut self.0.syncing)
+    }
+
+    /// Has these on their way.
+    pub(crate) fn set_syncing(&mut self, extents: Vec<ObjectId>) {
+        self.0.syncing = extents;
+    }
+}
+
+/// A buffer that holds these bytes.
+pub(super) fn buffer(bytes: &[u8]) -> Buffer {
+    let mut buffer = Buffer::outside_budget();
+    buffer.push(bytes);
+    buffer
+}

@@ -1,0 +1,22 @@
+//! What a worker does where its share has no room.
+
+use super::Worker;
+use crate::model::Refusal;
+use crate::share::Error;
+use crate::upload::publish::Progressed;
+
+impl Worker {
+    /// Whether the share had no room, and has got some since.
+    pub(super) async fn should_try_again(&mut self, outcome: &Result<(), Error>) -> Result<bool, Error> {
+        if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
+            return Ok(false);
+        }
+        let Self { ledger, uploads, lane, extents, map, hasher, .. } = self;
+        // What no row names can go at once. What this upload replaces, or has written over, only once that is written down.
+        ledger.let_go_unrecorded(&uploads.repo, extents, &map.extents()).await?;
+        if ledger.may_let_go() {
+            ledger.write_progress(uploads, lane, extents, map, hasher, Progressed::Recorded).await?;
+        }
+        self.uploads.retention.make_room(self.ledger.share()).await
+    }
+}
