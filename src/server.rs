@@ -154,7 +154,7 @@ async fn run(
     workers.spawn(sweep(shares.clone(), watch_stop.clone()));
     let scanner = shares.clone();
     let stop_scanning = watch_stop.clone();
-    workers.spawn(async move { scanner.scan_daily(stop_scanning).await });
+    workers.spawn(async move { scanner.integrity().scan_daily(stop_scanning).await });
     workers.spawn(expire(shares.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);

@@ -109,7 +109,7 @@ async fn check(shares: &Shares, desk: &Desk, ticket: Option<&Word>, deep: bool) 
             said = bar.suspend(|| output.say(&line(finding)));
         }
     };
-    let checked = shares.check(ticket, deep, progress, report).await?;
+    let checked = shares.integrity().check(ticket, deep, progress, report).await?;
     bar.finish_and_clear();
     said?;
     output.answer(&Report { checked, findings: &findings }, || summary(&checked, deep))?;

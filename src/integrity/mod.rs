@@ -1,6 +1,9 @@
 //! Whether what the records, the keyring and the store hold belongs together and is whole, and what is done where it is not.
 
+pub(crate) mod check;
 pub(crate) mod reattach;
+pub(crate) mod recovery;
+mod shelf;
 pub(crate) mod verify;
 
 use std::sync::Arc;

@@ -4,12 +4,10 @@
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below. It is the only room that knows both the vault and
 //! the store. An upload is followed through it in `ARCHITECTURE.md`.
 
-mod check;
 mod download;
 mod listing;
 mod load;
 mod outlet;
-mod recovery;
 #[cfg(any(test, feature = "bench"))]
 mod seeding;
 mod view;
@@ -34,6 +32,7 @@ pub use crate::backup::restore::{HostKeys, RestoredBackup};
 pub use crate::backup::{BackupContents, BackupPlace, BackupProgress, Backups};
 pub use crate::digests::{Digest, Patience, digest_of_bytes};
 pub use crate::integrity::Integrity;
+pub use crate::integrity::check::{Checked, Finding, Step};
 pub use crate::integrity::reattach::Reattached;
 pub use crate::integrity::verify::Verification;
 pub use crate::login::{Login, Logins, Origin};
@@ -47,7 +46,6 @@ pub use crate::retention::{Restored, Retention, ShredPlan, Shredded, VersionLine
 pub use crate::rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, Rotation, ShareKeyLine};
 pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
 pub use crate::tickets::{EngineerLine, NewTicket, OrganisationLine, TicketLine, Tickets};
-pub use check::{Checked, Finding, Step};
 pub use download::Download;
 pub use listing::{Entry, Listing};
 pub use load::Load;
@@ -68,6 +66,7 @@ use crate::content::Layouts;
 use crate::content::read_ahead::BlockBudget;
 use crate::digests::Digests;
 use crate::digests::sidecars::Sidecars;
+use crate::integrity::recovery;
 use crate::model::{ArtifactId, HouseId};
 use crate::namespace::{self, address};
 use crate::records::{bond, people};
@@ -165,7 +164,7 @@ impl Shares {
         // Commands need not wait for what comes now.
         drop(lock);
         if serve {
-            recovery::recover(&shares.0).await?;
+            recovery::recover(&shares.0.repo).await?;
             namespace::aliases::fill(&shares.0).await?;
         }
         Ok(shares)

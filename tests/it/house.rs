@@ -37,8 +37,9 @@ const ROOMS: [&str; 27] = [
 ];
 const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 12] = [
+const OVER_KEYS: [&str; 13] = [
     "share",
+    "integrity",
     "upload",
     "tickets",
     "rotation",
@@ -52,7 +53,7 @@ const OVER_KEYS: [&str; 12] = [
     "repo",
 ];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 6] = ["share", "upload", "backup", "retention", "content", "repo"];
+const OVER_OBJECTS: [&str; 7] = ["share", "integrity", "upload", "backup", "retention", "content", "repo"];
 /// Rooms that know nobody but `model`.
 const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;

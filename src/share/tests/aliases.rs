@@ -140,7 +140,7 @@ async fn r54_engineers_are_shown_names_that_windows_can_hold_and_customers_their
     assert_eq!(names(&view, b"/from-support", 9).await, BTreeSet::from([b"fix:1".to_vec()]));
     // An alias is no way around a rule.
     assert_eq!(support.remove_file(&path("/XT-1/a%3Ab")).await, Err(Refusal::CustomerOnly));
-    assert!(shares.check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
+    assert!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,7 +265,7 @@ async fn r54_rows_from_before_there_were_aliases_get_theirs_at_the_next_start() 
     assert_eq!(found["a%3Ab"], "a:b");
     assert_eq!(found.len(), 3);
     assert_eq!(found.keys().filter(|name| name.contains('~')).count(), 1, "{found:?}");
-    assert!(shares.check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
+    assert!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
     // Nothing is left to do, and a wrong one is told.
     let mut tx = shares.0.records.begin().await.unwrap();
     assert_eq!(
@@ -275,7 +275,7 @@ async fn r54_rows_from_before_there_were_aliases_get_theirs_at_the_next_start() 
     );
     execute(tx.conn(), "UPDATE entry SET alias_index = zeroblob(32) WHERE alias_rank > 1000").await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(shares.check(None, true, |_| (), |_| ()).await.unwrap().problems, 1);
+    assert_eq!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::invariants::hold;
 use super::recovery::{TRUNCATE, digest, done, found, until_no_upload};
 use super::*;
-use crate::share::recovery::{Recovered, recover};
+use crate::integrity::recovery::{Recovered, recover};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -147,7 +147,7 @@ async fn crash_at_every_point(acts: &[Act]) {
         let copied = Shares::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
         let problems = found(&copied, false).await.0;
         assert_eq!(problems, Vec::<&str>::new(), "{point}");
-        assert_eq!(done(recover(&copied.0).await.unwrap()), Recovered::default(), "{point}: recovered again");
+        assert_eq!(done(recover(&copied.0.repo).await.unwrap()), Recovered::default(), "{point}: recovered again");
         hold(&copied, &promised, &[]).await;
         copied.close().await;
     }

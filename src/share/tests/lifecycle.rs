@@ -559,7 +559,7 @@ async fn recovery_leaves_a_predecessor_current() {
     for left in [2, 1] {
         assert_eq!(shares.retention().shred(&ticket, &path("a"), Some(left + 1)).await.unwrap().current, Some(left));
         let before = pointed(&shares).await;
-        assert_eq!(crate::share::recovery::recover(&shares.0).await.unwrap().pointers, 0);
+        assert_eq!(crate::integrity::recovery::recover(&shares.0.repo).await.unwrap().pointers, 0);
         assert_eq!(pointed(&shares).await, before, "a restart changes nothing");
     }
 }

@@ -91,7 +91,7 @@ async fn r20_every_named_point_is_passed() {
     tx.commit().await.unwrap();
     crate::namespace::aliases::fill(&shares.0).await.unwrap();
     for _ in 0..2 {
-        crate::share::recovery::recover(&shares.0).await.unwrap();
+        crate::integrity::recovery::recover(&shares.0.repo).await.unwrap();
     }
     assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
     put(&view, "f", b"f").await;

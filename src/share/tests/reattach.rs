@@ -30,7 +30,11 @@ async fn lay(shares: &Shares, entry: [u8; 16], below: [u8; 16], name: &str) {
 
 async fn unreached(shares: &Shares) -> usize {
     let mut found = 0;
-    shares.check(None, true, |_| {}, |finding| found += usize::from(finding.kind == "unreached")).await.unwrap();
+    shares
+        .integrity()
+        .check(None, true, |_| {}, |finding| found += usize::from(finding.kind == "unreached"))
+        .await
+        .unwrap();
     found
 }
 

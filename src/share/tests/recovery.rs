@@ -8,11 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::invariants::{hold, hold_but_for_damage};
 use super::*;
+use crate::integrity::recovery::{Recovered, recover, scan};
 use crate::model::ObjectId;
 use crate::model::audit::Actor;
 use crate::records::survey::tests_only::execute;
 use crate::records::{shelves, versions};
-use crate::share::recovery::{Recovered, recover, scan};
 
 pub(super) const TRUNCATE: WriteMode =
     WriteMode { create: true, truncate: true, exclusive: false, append: false, read: false };
@@ -58,7 +58,7 @@ pub(super) async fn found(shares: &Shares, deep: bool) -> (Vec<&'static str>, Ve
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let report =
         |finding: &Finding| if finding.problem { problems.push(finding.kind) } else { notes.push(finding.kind) };
-    let checked = shares.check(None, deep, |_| (), report).await.unwrap();
+    let checked = shares.integrity().check(None, deep, |_| (), report).await.unwrap();
     assert_eq!(checked.problems, problems.len() as u64);
     (problems, notes)
 }
@@ -70,9 +70,9 @@ pub(super) fn done(recovered: Recovered) -> Recovered {
 
 /// Recovers twice and gives what the first run did: the second one must find nothing to do.
 async fn recovered(shares: &Shares) -> Recovered {
-    let first = recover(&shares.0).await.unwrap();
+    let first = recover(&shares.0.repo).await.unwrap();
     let rows = snapshot(shares).await;
-    assert_eq!(done(recover(&shares.0).await.unwrap()), Recovered::default());
+    assert_eq!(done(recover(&shares.0.repo).await.unwrap()), Recovered::default());
     assert_eq!(snapshot(shares).await, rows, "a second recovery changes nothing");
     done(first)
 }
@@ -134,11 +134,11 @@ async fn a_house_that_is_right_is_left_alone() {
     assert_eq!(snapshot(&shares).await, before);
     assert_eq!(found(&shares, true).await, (vec![], vec![]));
     hold(&shares, &promised, &[]).await;
-    let checked = shares.check(Some(&word("XT-1")), true, |_| (), |_| ()).await.unwrap();
+    let checked = shares.integrity().check(Some(&word("XT-1")), true, |_| (), |_| ()).await.unwrap();
     // Everything but the hole was read: two versions of one file, the deleted one, and what was cut.
     let read = 1000 + 2_500_000 + 300_000 + 400_000 + 200_000 + 3_000_000 + 600_000;
     assert_eq!((checked.versions, checked.read, checked.objects), (7, read, None));
-    assert!(shares.check(Some(&word("XT-2")), false, |_| (), |_| ()).await.is_err());
+    assert!(shares.integrity().check(Some(&word("XT-2")), false, |_| (), |_| ()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -357,11 +357,11 @@ async fn r30_what_the_records_do_not_know_is_left_alone_for_seven_days() {
 
     // A sweep without two scans behind it removes nothing; nor do scans that are less than a week apart.
     assert_eq!(shares.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
-    let first = recover(&shares.0).await.unwrap();
+    let first = recover(&shares.0.repo).await.unwrap();
     assert_eq!((first.new_strays, first.seen.strays, first.seen.foreign), (2, 2, 2));
     assert_eq!(found(&shares, true).await, (vec![], vec!["strays", "foreign", "foreign"]));
     let shares = days_later(&fixture, shares, 6).await;
-    assert_eq!(scan(&shares.0).await.unwrap().new_strays, 0);
+    assert_eq!(scan(&shares.0.repo).await.unwrap().new_strays, 0);
     assert_eq!(shares.retention().due_to_sweep().await.unwrap(), Swept::default());
     assert_eq!(shares.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
     assert_eq!(in_store(&shares), all);
@@ -392,12 +392,12 @@ async fn a_quarantine_ends_when_an_object_is_known_or_gone() {
     for byte in [1, 2, 3] {
         shares.0.store.put(ObjectId::from_bytes([byte; 16]), b"unknown").unwrap();
     }
-    assert_eq!(recover(&shares.0).await.unwrap().new_strays, 3);
+    assert_eq!(recover(&shares.0.repo).await.unwrap().new_strays, 3);
     shares.0.store.delete(ObjectId::from_bytes([1; 16])).unwrap();
     let doom = "INSERT INTO doomed (object_id, place, since) SELECT object_id, 'store', 0 FROM stray WHERE object_id \
                 BETWEEN x'02' AND x'03'";
     tamper(&shares, doom).await;
-    assert_eq!(recover(&shares.0).await.unwrap().seen.strays, 1);
+    assert_eq!(recover(&shares.0.repo).await.unwrap().seen.strays, 1);
     let quarantined = async |shares: &Shares| {
         let rows = shelves::shelves(&mut shares.0.records.read().await.unwrap(), &(3..=3)).await.unwrap();
         assert_eq!(rows.strays.len(), 1);

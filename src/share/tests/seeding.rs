@@ -41,7 +41,7 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     assert_eq!(lines.len(), 100);
     assert_eq!(shares.tickets().list().await.unwrap().len(), 21);
     let mut findings = Vec::new();
-    let checked = shares.check(None, true, |_| (), |finding| findings.push(finding.clone())).await.unwrap();
+    let checked = shares.integrity().check(None, true, |_| (), |finding| findings.push(finding.clone())).await.unwrap();
     assert!(findings.is_empty(), "{findings:?}");
     assert_eq!((checked.tickets, checked.versions), (21, 104));
     shares.close().await;

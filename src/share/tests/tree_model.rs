@@ -169,7 +169,7 @@ async fn agrees(shares: &Shares, view: &View, tree: &Tree) {
 /// The check of the store finds nothing wrong.
 async fn finds_nothing(shares: &Shares) {
     let mut found = Vec::new();
-    shares.check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
+    shares.integrity().check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
     assert!(found.is_empty(), "{found:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::model::Refusal;
-use crate::share::Error;
+use crate::repo::Error;
 use crate::upload::publish::Progressed;
 
 impl Worker {

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use crate::model::{ObjectId, ObjectPlace, VersionId};
 use crate::records::shelves::{self, ShelvedExtent, Stray};
-use crate::repo::Error;
 use crate::repo::blocking::blocking;
-use crate::share::House;
+use crate::repo::{Error, Repo};
 use crate::store::{Shelf, StoreError};
 use crate::vault::{extent, manifest};
 
@@ -59,44 +58,42 @@ impl Lost {
     }
 }
 
-impl House {
-    /// All shelves, in as many parts as keeps what is compared at once small.
-    pub(crate) async fn parts_of_the_store(&self) -> Result<Vec<Shelves>, Error> {
-        let rows = shelves::count(&mut *self.records.read().await?).await?;
-        let parts = (rows / ROWS_AT_ONCE + 1).next_power_of_two().min(256);
-        let width = 256 / parts;
-        let byte = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
-        Ok((0..parts).map(|part| byte(part * width)..=byte(part * width + width - 1)).collect())
-    }
+/// All shelves, in as many parts as keeps what is compared at once small.
+pub(super) async fn parts_of_the_store(repo: &Repo) -> Result<Vec<Shelves>, Error> {
+    let rows = shelves::count(&mut *repo.records.read().await?).await?;
+    let parts = (rows / ROWS_AT_ONCE + 1).next_power_of_two().min(256);
+    let width = 256 / parts;
+    let byte = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
+    Ok((0..parts).map(|part| byte(part * width)..=byte(part * width + width - 1)).collect())
+}
 
-    /// Compares the shelves of ids that begin with these bytes with their rows. While a server runs, what it says may be
-    /// over by the time it is read: [`still_lost`](Self::still_lost) and the statements that write look again.
-    pub(crate) async fn compare_shelves(&self, bytes: &Shelves) -> Result<Differences, Error> {
-        let (store, all) = (self.store.clone(), bytes.clone());
-        let listed = blocking(&self.works, "the reading", move || {
-            let mut shelf = Shelf::default();
-            for first in all {
-                let mut next = store.shelf(first)?;
-                shelf.objects.append(&mut next.objects);
-                shelf.foreign.append(&mut next.foreign);
-            }
-            Ok::<_, StoreError>(shelf)
-        });
-        let shelf = listed.await?;
-        // The rows behind the files: an object that was recorded meanwhile is known then.
-        let rows = shelves::shelves(&mut *self.records.read().await?, bytes).await?;
-        Ok(compare(shelf, rows))
-    }
-
-    /// Looks again at what was found lost on these shelves, and leaves what is lost still: the rest was removed on purpose since
-    /// the shelf was read, or written behind it.
-    pub(crate) async fn still_lost(&self, bytes: &Shelves, found: &mut Vec<Lost>) -> Result<(), Error> {
-        if !found.is_empty() {
-            let again = self.compare_shelves(bytes).await?.lost;
-            found.retain(|lost| again.contains(lost));
+/// Compares the shelves of ids that begin with these bytes with their rows. While a server runs, what it says may be
+/// over by the time it is read: [`still_lost`] and the statements that write look again.
+pub(super) async fn compare_shelves(repo: &Repo, bytes: &Shelves) -> Result<Differences, Error> {
+    let (store, all) = (repo.store.clone(), bytes.clone());
+    let listed = blocking(&repo.works, "the reading", move || {
+        let mut shelf = Shelf::default();
+        for first in all {
+            let mut next = store.shelf(first)?;
+            shelf.objects.append(&mut next.objects);
+            shelf.foreign.append(&mut next.foreign);
         }
-        Ok(())
+        Ok::<_, StoreError>(shelf)
+    });
+    let shelf = listed.await?;
+    // The rows behind the files: an object that was recorded meanwhile is known then.
+    let rows = shelves::shelves(&mut *repo.records.read().await?, bytes).await?;
+    Ok(compare(shelf, rows))
+}
+
+/// Looks again at what was found lost on these shelves, and leaves what is lost still: the rest was removed on purpose since
+/// the shelf was read, or written behind it.
+pub(super) async fn still_lost(repo: &Repo, bytes: &Shelves, found: &mut Vec<Lost>) -> Result<(), Error> {
+    if !found.is_empty() {
+        let again = compare_shelves(repo, bytes).await?.lost;
+        found.retain(|lost| again.contains(lost));
     }
+    Ok(())
 }
 
 fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {

@@ -8,18 +8,19 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Integrity;
+use super::shelf::{compare_shelves, parts_of_the_store, still_lost};
 use crate::content::Content;
 use crate::content::whole::{read_whole, recorded_extents};
+use crate::integrity::recovery::{Losses, losses};
 use crate::model::{FileName, ObjectId, VersionId, VersionState, Word, alias};
 use crate::records::shape;
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::tickets::{self, Ticket};
 use crate::records::versions::{self, VersionRow};
-use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
-use crate::share::recovery::{Losses, losses};
-use crate::share::{House, Shares};
+use crate::repo::{Error, Repo};
 use crate::upload::check_unfinished;
 use crate::vault::VaultError;
 
@@ -81,7 +82,7 @@ pub struct Step {
     pub of: u64,
 }
 
-impl Shares {
+impl Integrity {
     /// Checks the store and its records, of one ticket or of all, and changes nothing. `deep` decrypts and hashes everything.
     ///
     /// # Errors
@@ -93,7 +94,7 @@ impl Shares {
         mut progress: impl FnMut(Step),
         mut report: impl FnMut(&Finding),
     ) -> Result<Checked, Error> {
-        let mut conn = self.0.records.read().await?;
+        let mut conn = self.repo.records.read().await?;
         let tickets = match only {
             Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
             None => tickets::all(&mut conn).await?,
@@ -102,7 +103,7 @@ impl Shares {
         let (versions, bytes) = survey::extent_of_versions(&mut conn, only.map(|ticket| ticket.share)).await?;
         drop(conn);
         let checked = Checked { tickets: tickets.len() as u64, versions, ..Checked::default() };
-        let mut check = Check { house: &self.0, only, checked, bytes, progress: &mut progress, report: &mut report };
+        let mut check = Check { repo: &self.repo, only, checked, bytes, progress: &mut progress, report: &mut report };
         check.rows().await?;
         check.store().await?;
         for ticket in &tickets {
@@ -113,7 +114,7 @@ impl Shares {
 }
 
 struct Check<'a> {
-    house: &'a Arc<House>,
+    repo: &'a Arc<Repo>,
     only: Option<&'a Ticket>,
     checked: Checked,
     /// Plaintext bytes in all, to tell how far it is.
@@ -163,7 +164,7 @@ impl Check<'_> {
         let most = u32::try_from(PAGE).unwrap_or(u32::MAX);
         let mut after = None;
         loop {
-            let odd = survey::odd_versions(&mut *self.house.records.read().await?, after, most).await?;
+            let odd = survey::odd_versions(&mut *self.repo.records.read().await?, after, most).await?;
             let Some((last, _)) = odd.last() else { break };
             after = Some(last.id);
             for (version, oddity) in &odd {
@@ -179,7 +180,7 @@ impl Check<'_> {
         }
         let mut after = None;
         loop {
-            let damaged = survey::damaged(&mut *self.house.records.read().await?, after, most).await?;
+            let damaged = survey::damaged(&mut *self.repo.records.read().await?, after, most).await?;
             let Some(last) = damaged.last() else { break };
             after = Some(last.id);
             for version in &damaged {
@@ -188,7 +189,7 @@ impl Check<'_> {
         }
         let mut after = None;
         loop {
-            let wrong = survey::wrong_pointers(&mut *self.house.records.read().await?, after, most).await?;
+            let wrong = survey::wrong_pointers(&mut *self.repo.records.read().await?, after, most).await?;
             let Some(last) = wrong.last() else { break };
             after = Some(last.entry);
             for row in &wrong {
@@ -197,7 +198,7 @@ impl Check<'_> {
                 self.ticket("pointer", &row.ticket, what, RESTART);
             }
         }
-        for wrong in survey::wrong_sums(&mut *self.house.records.read().await?).await? {
+        for wrong in survey::wrong_sums(&mut *self.repo.records.read().await?).await? {
             let what = format!(
                 "it counts {} bytes and {} names, its rows say {} and {}",
                 wrong.bytes.0, wrong.names.0, wrong.bytes.1, wrong.names.1
@@ -210,12 +211,12 @@ impl Check<'_> {
     /// The objects and the rows about them, shelf by shelf.
     async fn store(&mut self) -> Result<(), Error> {
         let (mut objects, mut foreign, mut strays) = (0, Vec::new(), (0_u64, 0_u64));
-        for part in self.house.parts_of_the_store().await? {
+        for part in parts_of_the_store(self.repo).await? {
             (self.progress)(Step { what: "shelves", done: u64::from(*part.start()), of: 256 });
-            let mut seen = self.house.compare_shelves(&part).await?;
+            let mut seen = compare_shelves(self.repo, &part).await?;
             objects += seen.objects;
-            self.house.still_lost(&part, &mut seen.lost).await?;
-            let Losses { sealed, unfinished } = losses(&mut *self.house.records.read().await?, &seen.lost).await?;
+            still_lost(self.repo, &part, &mut seen.lost).await?;
+            let Losses { sealed, unfinished } = losses(&mut *self.repo.records.read().await?, &seen.lost).await?;
             for (version, why) in sealed.values() {
                 self.version("lost", version, why, SEND_AGAIN);
             }
@@ -248,7 +249,7 @@ impl Check<'_> {
                 "nothing: a crash leaves such objects, and the sweep removes them after storage.quarantine_days";
             self.note("strays", what, advice);
         }
-        let store = self.house.store.clone();
+        let store = self.repo.store.clone();
         foreign.extend(store.beside_the_shelves()?);
         for path in foreign {
             let advice = "look where it comes from and move it away; tacdrop never touches it";
@@ -259,7 +260,7 @@ impl Check<'_> {
 
     /// One share: its key, who followed whom, and if `deep` its names and every byte.
     async fn share(&mut self, ticket: &Ticket, deep: bool) -> Result<(), Error> {
-        let keys = match self.house.keys.share(ticket.share).await {
+        let keys = match self.repo.keys.share(ticket.share).await {
             Ok(keys) => keys,
             Err(error @ (Error::Vault(_) | Error::Operator(_))) => {
                 let advice =
@@ -280,7 +281,7 @@ impl Check<'_> {
 
     /// Numbers go on from each entry to the one that took its place, and nobody follows himself.
     async fn successions(&mut self, ticket: &Ticket) -> Result<(), Error> {
-        let rows = survey::successions(&mut *self.house.records.read().await?, ticket.share).await?;
+        let rows = survey::successions(&mut *self.repo.records.read().await?, ticket.share).await?;
         let before: BTreeMap<_, _> = rows.iter().map(|row| (row.entry, row.predecessor)).collect();
         let mut sound = BTreeSet::new();
         for row in &rows {
@@ -305,7 +306,7 @@ impl Check<'_> {
 
     /// Everything that is in sight can be reached from the share's root.
     async fn reached(&mut self, ticket: &Ticket) -> Result<(), Error> {
-        for entry in shape::unreached(&mut *self.house.records.read().await?, ticket.share).await? {
+        for entry in shape::unreached(&mut *self.repo.records.read().await?, ticket.share).await? {
             let kind = if entry.is_directory { "directory" } else { "artifact" };
             let what = format!("no path leads to {kind} {}", hex::encode(entry.id));
             self.ticket("unreached", &ticket.reference, what, REATTACH);
@@ -316,7 +317,7 @@ impl Check<'_> {
     async fn names(&mut self, ticket: &Ticket, keys: &ShareKeys) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = survey::names(&mut *self.house.records.read().await?, ticket.share, after, PAGE).await?;
+            let rows = survey::names(&mut *self.repo.records.read().await?, ticket.share, after, PAGE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.entry);
             for row in &rows {
@@ -326,8 +327,8 @@ impl Check<'_> {
                 let fits = fits.is_ok_and(|name| {
                     keys.names.index(row.parent, &name)[..] == row.index[..] && has_alias(keys, row, &name)
                 });
-                if !fits && self.house.check_in_force(keys).await.is_err() {
-                    let keys = self.house.keys.share(ticket.share).await?;
+                if !fits && self.repo.check_in_force(keys).await.is_err() {
+                    let keys = self.repo.keys.share(ticket.share).await?;
                     return Box::pin(self.names(ticket, &keys)).await;
                 }
                 let what = match keys.names.open_name(row.entry, &row.name) {
@@ -348,7 +349,7 @@ impl Check<'_> {
     async fn contents(&mut self, ticket: &Ticket, keys: &ShareKeys) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = survey::versions(&mut *self.house.records.read().await?, ticket.share, after, PAGE).await?;
+            let rows = survey::versions(&mut *self.repo.records.read().await?, ticket.share, after, PAGE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in &rows {
@@ -369,7 +370,7 @@ impl Check<'_> {
             let outcome = match version.state {
                 VersionState::Available | VersionState::Withdrawn => self.sealed(keys, &version).await,
                 VersionState::Receiving | VersionState::Incomplete => {
-                    let outcome = check_unfinished(&self.house.repo, keys.share, &version).await;
+                    let outcome = check_unfinished(self.repo, keys.share, &version).await;
                     self.has_read(version.stored);
                     outcome
                 }
@@ -392,11 +393,11 @@ impl Check<'_> {
     }
 
     async fn row(&self, id: VersionId) -> Result<Option<VersionRow>, Error> {
-        Ok(versions::by_id(&mut *self.house.records.read().await?, id).await?)
+        Ok(versions::by_id(&mut *self.repo.records.read().await?, id).await?)
     }
 
     async fn sealed(&mut self, keys: &ShareKeys, version: &VersionRow) -> Result<(), Error> {
-        let repo = Arc::clone(&self.house.repo);
+        let repo = Arc::clone(self.repo);
         let count = |bytes: &[u8]| {
             self.has_read(bytes.len() as u64);
             Ok(())

@@ -4,8 +4,6 @@
 //! second run changes nothing. It reads rows and the lengths of objects, never their content, one shelf of the store at a
 //! time, so that its memory does not grow with the store.
 
-mod shelf;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,18 +12,18 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use shelf::Lost;
-use shelf::Shelves;
+pub(crate) use super::shelf::Lost;
+use super::shelf::{Shelves, compare_shelves, parts_of_the_store, still_lost};
 
+use super::Integrity;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, shelves, versions};
-use crate::repo::Error;
 use crate::repo::blocking::blocking;
+use crate::repo::{Error, Repo};
 use crate::retention::discard;
-use crate::share::{House, Shares};
 use crate::upload::{self, Repair};
 
 /// Rows that are read at once.
@@ -77,13 +75,13 @@ pub(crate) struct Seen {
 ///
 /// # Errors
 /// If records or store fail, or the store seems to be another one.
-pub(crate) async fn recover(house: &Arc<House>) -> Result<Recovered, Error> {
+pub(crate) async fn recover(repo: &Arc<Repo>) -> Result<Recovered, Error> {
     let begun = Instant::now();
-    refuse_empty_store(house).await?;
-    let mut recovery = Recovery { house, done: Recovered::default(), told: 0 };
-    let store = house.store.clone();
+    refuse_empty_store(repo).await?;
+    let mut recovery = Recovery { repo, done: Recovered::default(), told: 0 };
+    let store = repo.store.clone();
     recovery.done.unfinished_files =
-        blocking(&house.works, "the reading", move || store.sweep_unfinished()).await? as u64;
+        blocking(&repo.works, "the reading", move || store.sweep_unfinished()).await? as u64;
     recovery.versions().await?;
     recovery.pointers().await?;
     recovery.shelves().await?;
@@ -91,13 +89,13 @@ pub(crate) async fn recover(house: &Arc<House>) -> Result<Recovered, Error> {
     recovery.finish(begun).await
 }
 
-impl Shares {
+impl Integrity {
     /// Looks the store through once a day, until `stop`: what is lost is marked, what no row knows gets or ends its
     /// quarantine.
     pub async fn scan_daily(&self, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(SCANNED_EVERY)).await.is_some() {
             // Each transaction is whole; what is left undone is done tomorrow.
-            if let Some(Err(error)) = stop.run_until_cancelled(scan(&self.0)).await {
+            if let Some(Err(error)) = stop.run_until_cancelled(scan(&self.repo)).await {
                 tracing::warn!(%error, "the store could not be looked through");
             }
         }
@@ -105,29 +103,29 @@ impl Shares {
 }
 
 /// The part of recovery that may run while the server does.
-pub(crate) async fn scan(house: &Arc<House>) -> Result<Recovered, Error> {
+pub(crate) async fn scan(repo: &Arc<Repo>) -> Result<Recovered, Error> {
     let begun = Instant::now();
-    let mut recovery = Recovery { house, done: Recovered::default(), told: 0 };
+    let mut recovery = Recovery { repo, done: Recovered::default(), told: 0 };
     recovery.shelves().await?;
     recovery.finish(begun).await
 }
 
 /// An empty store under records that need it is a file system that was not mounted: nothing is marked as damaged for that.
-async fn refuse_empty_store(house: &Arc<House>) -> Result<(), Error> {
-    let store = house.store.clone();
-    let is_empty = blocking(&house.works, "the reading", move || store.holds_any().map(|any| !any));
-    if is_empty.await? && shelves::needs_at_least(&mut *house.records.read().await?, ENOUGH_TO_TELL).await? {
+async fn refuse_empty_store(repo: &Arc<Repo>) -> Result<(), Error> {
+    let store = repo.store.clone();
+    let is_empty = blocking(&repo.works, "the reading", move || store.holds_any().map(|any| !any));
+    if is_empty.await? && shelves::needs_at_least(&mut *repo.records.read().await?, ENOUGH_TO_TELL).await? {
         return Err(Error::operator(format!(
             "{} holds none of the encrypted objects that the records speak of; mount their file system or restore them. If \
              they are lost for good, run 'tacdrop artifact verify', which marks what is damaged, and start the server again",
-            house.data.objects().display()
+            repo.data.objects().display()
         )));
     }
     Ok(())
 }
 
 struct Recovery<'a> {
-    house: &'a Arc<House>,
+    repo: &'a Arc<Repo>,
     done: Recovered,
     /// Corrections that were told one by one.
     told: u64,
@@ -139,14 +137,14 @@ impl Recovery<'_> {
         let mut after = None;
         loop {
             // Looked for without holding up writers, and again as the writer.
-            let mut odd = survey::odd_versions(&mut *self.house.records.read().await?, after, PAGE).await?;
+            let mut odd = survey::odd_versions(&mut *self.repo.records.read().await?, after, PAGE).await?;
             if odd.is_empty() {
                 return Ok(());
             }
-            let mut tx = self.house.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             odd = survey::odd_versions(tx.conn(), after, PAGE).await?;
             after = odd.last().map(|(version, _)| version.id);
-            let now = self.house.clock.now();
+            let now = self.repo.clock.now();
             for (version, oddity) in &odd {
                 match oddity {
                     Oddity::Unheld => {
@@ -167,7 +165,7 @@ impl Recovery<'_> {
                 }
             }
             tx.commit().await?;
-            self.house.points.pass("recovery.version-corrected");
+            self.repo.points.pass("recovery.version-corrected");
             if after.is_none() {
                 return Ok(());
             }
@@ -178,11 +176,11 @@ impl Recovery<'_> {
     async fn pointers(&mut self) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let mut wrong = survey::wrong_pointers(&mut *self.house.records.read().await?, after, PAGE).await?;
+            let mut wrong = survey::wrong_pointers(&mut *self.repo.records.read().await?, after, PAGE).await?;
             if wrong.is_empty() {
                 return Ok(());
             }
-            let mut tx = self.house.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             wrong = survey::wrong_pointers(tx.conn(), after, PAGE).await?;
             after = wrong.last().map(|row| row.entry);
             for row in &wrong {
@@ -200,7 +198,7 @@ impl Recovery<'_> {
     /// All shelves of the store.
     async fn shelves(&mut self) -> Result<(), Error> {
         let mut said = Instant::now();
-        for part in self.house.parts_of_the_store().await? {
+        for part in parts_of_the_store(self.repo).await? {
             self.part(&part).await?;
             if said.elapsed() >= STILL_AT_IT {
                 said = Instant::now();
@@ -208,8 +206,8 @@ impl Recovery<'_> {
                 tracing::info!(shelf, of = 256, objects, "looking through the store");
             }
         }
-        let store = self.house.store.clone();
-        let beside = blocking(&self.house.works, "the reading", move || store.beside_the_shelves()).await?;
+        let store = self.repo.store.clone();
+        let beside = blocking(&self.repo.works, "the reading", move || store.beside_the_shelves()).await?;
         self.done.seen.foreign += beside.len() as u64;
         if self.done.seen.foreign > 0 {
             let files = self.done.seen.foreign;
@@ -217,22 +215,22 @@ impl Recovery<'_> {
         }
         if self.done.seen.strays > 0 {
             // When they were seen must not lie in the future of a server that is killed now.
-            self.house.write_house_time().await?;
+            self.repo.write_house_time().await?;
         }
         Ok(())
     }
 
     async fn part(&mut self, shelves: &Shelves) -> Result<(), Error> {
-        let mut seen = self.house.compare_shelves(shelves).await?;
-        self.house.still_lost(shelves, &mut seen.lost).await?;
+        let mut seen = compare_shelves(self.repo, shelves).await?;
+        still_lost(self.repo, shelves, &mut seen.lost).await?;
         self.done.seen.objects += seen.objects;
         self.done.seen.bytes += seen.bytes;
         self.done.seen.strays += seen.unknown.len() as u64;
         self.done.seen.foreign += seen.foreign.len() as u64;
 
-        let Losses { sealed, unfinished } = losses(&mut *self.house.records.read().await?, &seen.lost).await?;
-        let now = self.house.clock.now();
-        let quarantined_since = now.minus(self.house.settings.quarantine);
+        let Losses { sealed, unfinished } = losses(&mut *self.repo.records.read().await?, &seen.lost).await?;
+        let now = self.repo.clock.now();
+        let quarantined_since = now.minus(self.repo.settings.quarantine);
         seen.unknown.retain(|(_, _, stray)| {
             stray.is_none_or(|stray| stray.confirmed_at.is_none() && stray.first_seen <= quarantined_since)
         });
@@ -242,7 +240,7 @@ impl Recovery<'_> {
             && seen.unused.is_empty()
             && seen.forgotten.is_empty();
         if !nothing {
-            let mut tx = self.house.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             for (version, why) in sealed.values() {
                 self.damage(tx.conn(), version, why).await?;
             }
@@ -261,10 +259,10 @@ impl Recovery<'_> {
             }
             self.done.unused += (seen.unused.len() + seen.forgotten.len()) as u64;
             tx.commit().await?;
-            self.house.points.pass("recovery.shelf-corrected");
+            self.repo.points.pass("recovery.shelf-corrected");
         }
         for (version, lost) in unfinished.values() {
-            match upload::repair(&self.house.repo, version.share, &version.ticket, version.id, lost).await? {
+            match upload::repair(self.repo, version.share, &version.ticket, version.id, lost).await? {
                 Repair::Whole => {}
                 Repair::Shortened => self.done.shortened += 1,
                 Repair::Discarded => self.done.discarded += 1,
@@ -275,11 +273,11 @@ impl Recovery<'_> {
 
     /// Sums of tickets that are not what their rows say.
     async fn sums(&mut self) -> Result<(), Error> {
-        self.house.points.pass("recovery.before-sums");
-        if survey::wrong_sums(&mut *self.house.records.read().await?).await?.is_empty() {
+        self.repo.points.pass("recovery.before-sums");
+        if survey::wrong_sums(&mut *self.repo.records.read().await?).await?.is_empty() {
             return Ok(());
         }
-        let mut tx = self.house.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         for wrong in survey::wrong_sums(tx.conn()).await? {
             survey::correct_sums(tx.conn(), wrong.share).await?;
             self.done.sums += 1;
@@ -334,7 +332,7 @@ impl Recovery<'_> {
         let nothing =
             Recovered { unfinished_files: done.unfinished_files, seen: done.seen.clone(), ..Recovered::default() };
         if done != nothing {
-            let mut tx = self.house.records.begin().await?;
+            let mut tx = self.repo.records.begin().await?;
             let subject = Subject { actor: &Actor::Server, ticket: None, id: None };
             audit::write(tx.conn(), Kind::StoreRecovered, subject, &json!(done)).await?;
             tx.commit().await?;
