@@ -5,6 +5,8 @@
 //! below it in this list; `tests/it/house.rs` holds everybody to it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod access;
+pub mod app;
 pub mod audit;
 pub mod backup;
 #[cfg(feature = "bench")]
@@ -27,7 +29,6 @@ pub mod rotation;
 pub mod scp;
 pub mod server;
 pub mod sftp;
-pub mod share;
 pub mod ssh;
 pub mod store;
 pub mod tickets;

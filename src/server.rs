@@ -17,10 +17,10 @@ pub use host_key::{host_key, legacy_host_key};
 use legacy::Legacy;
 use metrics::Metrics;
 
+use crate::app::{DataDirectory, Notices, PublicAddress, Shares};
 use crate::config::{self, Config};
 use crate::model::audit::Actor;
 use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
-use crate::share::{self, DataDirectory, Notices, PublicAddress, Shares};
 use crate::ssh;
 
 /// How often objects that nobody needs are removed.
@@ -33,7 +33,7 @@ const EXPIRE: Duration = Duration::from_secs(60);
 pub enum Error {
     /// The data directory cannot be used.
     #[error("{0}")]
-    Share(#[from] share::Error),
+    Share(#[from] crate::app::Error),
     /// The SSH door does not open.
     #[error("{0}")]
     Door(#[from] ssh::Error),
@@ -164,7 +164,7 @@ async fn run(
         limits: door_limits(config),
         words: door_words(config),
     };
-    let door = ssh::start(listener, door_settings, shares.clone())?;
+    let door = ssh::start(listener, door_settings, Arc::clone(shares.access()))?;
     if let Some(metrics) = metrics {
         let sources = metrics::Sources { shares: shares.clone(), main: door.gauge() };
         workers.spawn(metrics.serve(sources, watch_stop.clone()));
@@ -291,9 +291,9 @@ fn smtp_settings(smtp: &config::SmtpServer) -> Result<notify::SmtpSettings, Erro
 }
 
 /// The share's settings as the configuration has them. Commands open the data directory with the same ones.
-pub fn share_settings(config: &Config) -> share::Settings {
+pub fn share_settings(config: &Config) -> crate::app::Settings {
     let bytes = |mib: u64| usize::try_from(mib << 20).unwrap_or(usize::MAX);
-    share::Settings {
+    crate::app::Settings {
         extent_bytes: config.storage.extent_mib << 20,
         checkpoint: Duration::from_secs(config.storage.checkpoint_seconds),
         inline_bytes: usize::try_from(config.storage.inline_kib << 10).unwrap_or(64 << 10),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
+use tacdrop::app::{DataDirectory, NewTicket, Settings, Shares};
 use tacdrop::model::{Language, Priority, Word};
-use tacdrop::share::{DataDirectory, NewTicket, Settings, Shares};
 use tempfile::TempDir;
 
 use super::client::{Credential, Door, Outcome};

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sha2::{Digest, Sha256};
+use tacdrop::app::{DataDirectory, NewTicket, Settings, Shares, View, WriteMode};
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
     ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
     Word, alias,
 };
 use tacdrop::records::{Records, audit, entries, notices, rotation, tickets, versions};
-use tacdrop::share::{DataDirectory, NewTicket, Settings, Shares, View, WriteMode};
 use tacdrop::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use tacdrop::vault::{
     ExtentEntry, ExtentIds, ExtentKey, ExtentOpener, ExtentSealer, FileKey, HashOrigin, Manifest, NameKeys, ShareKey,

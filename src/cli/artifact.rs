@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::size;
 use super::{Desk, lifecycle};
+use crate::app::{Error, Shares, Verification};
 use crate::model::{SharePath, Word};
 use crate::notify::inert;
-use crate::share::{Error, Shares, Verification};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
+use crate::app::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Shares};
 use crate::model::{Time, Word};
 use crate::notify::inert;
-use crate::share::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Shares};
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;
@@ -226,13 +226,13 @@ fn create(file: &Path) -> Result<std::fs::File, Failure> {
 
 /// Why a listing ends early.
 enum Stop {
-    Share(crate::share::Error),
+    Share(crate::app::Error),
     Json(serde_json::Error),
     Output(std::io::Error),
 }
 
-impl From<crate::share::Error> for Stop {
-    fn from(error: crate::share::Error) -> Self {
+impl From<crate::app::Error> for Stop {
+    fn from(error: crate::app::Error) -> Self {
         Self::Share(error)
     }
 }

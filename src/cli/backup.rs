@@ -11,8 +11,8 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use super::progress::{self, Counts};
+use crate::app::{BackupContents, BackupPlace, HostKeys, Shares, Verification};
 use crate::server;
-use crate::share::{BackupContents, BackupPlace, HostKeys, Shares, Verification};
 use crate::ssh;
 
 /// What `backup` takes.
@@ -100,7 +100,7 @@ impl Restore {
         let settings = server::share_settings(&desk.config);
         let host_keys =
             HostKeys { main: host_key.as_deref().map(Vec::as_slice), legacy: legacy_key.as_deref().map(Vec::as_slice) };
-        let report = |at: crate::share::BackupProgress| progress::set(&bar, at.done, at.all);
+        let report = |at: crate::app::BackupProgress| progress::set(&bar, at.done, at.all);
         let done = place.restore(&desk.data, &settings, self.kek.as_deref(), host_keys, report).await;
         bar.finish_and_clear();
         let done = done?;

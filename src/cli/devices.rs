@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
+use crate::app::PublicAddress;
 use crate::model::Language;
-use crate::share::PublicAddress;
 
 /// The port that devices use by themselves.
 const SSH_PORT: u16 = 22;

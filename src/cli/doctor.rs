@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{Output, size};
 use super::{Common, Desk};
+use crate::app::{DataDirectory, LEGACY_HOST_KEY, Shares};
 use crate::config::Config;
 use crate::model::{NoticeState, Time};
 use crate::notify::inert;
 use crate::server;
-use crate::share::{DataDirectory, LEGACY_HOST_KEY, Shares};
 use crate::ssh;
 
 /// Less free space than this, or than one part in fifty of the disk, is not enough.

@@ -6,9 +6,9 @@ use clap::Subcommand;
 
 use super::failure::Failure;
 use super::{Begin, Desk};
+use crate::app::{EngineerLine, Shares};
 use crate::model::{Language, Word};
 use crate::notify;
-use crate::share::{EngineerLine, Shares};
 use crate::ssh;
 
 /// The largest file of public keys in bytes: a thousand long keys.

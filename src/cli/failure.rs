@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::config::{ConfigError, SecretError};
 use crate::notify::inert;
-use crate::{server, share};
+use crate::server;
 
 /// One sentence that says what happened and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +29,8 @@ impl Failure {
     }
 }
 
-impl From<share::Error> for Failure {
-    fn from(error: share::Error) -> Self {
+impl From<crate::app::Error> for Failure {
+    fn from(error: crate::app::Error) -> Self {
         Self::new(error.to_string())
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Desk;
 use super::failure::Failure;
+use crate::app::Shares;
 use crate::server;
-use crate::share::Shares;
 
 #[derive(Serialize)]
 struct Begun<'a> {

@@ -8,8 +8,8 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{self, Counts};
+use crate::app::{KeyStatus, Shares};
 use crate::model::Word;
-use crate::share::{KeyStatus, Shares};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -35,10 +35,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::app::{DataDirectory, PublicAddress, Shares};
 use crate::config::Config;
 use crate::model::Time;
 use crate::server;
-use crate::share::{DataDirectory, PublicAddress, Shares};
 use failure::Failure;
 use output::Output;
 

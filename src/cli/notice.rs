@@ -4,8 +4,8 @@ use clap::{ArgGroup, Subcommand};
 
 use super::Desk;
 use super::failure::Failure;
+use crate::app::{NewAddress, NoticeArtifact, NoticeChange, NoticeLine, Shares};
 use crate::model::{NoticeId, NoticeState, Word};
-use crate::share::{NewAddress, NoticeArtifact, NoticeChange, NoticeLine, Shares};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::failure::Failure;
 use super::{Begin, Desk};
+use crate::app::{OrganisationLine, Shares};
 use crate::model::Word;
-use crate::share::{OrganisationLine, Shares};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

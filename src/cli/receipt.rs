@@ -7,8 +7,8 @@ use clap::Subcommand;
 
 use super::Desk;
 use super::failure::Failure;
+use crate::app::Shares;
 use crate::model::{SharePath, Word};
-use crate::share::Shares;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

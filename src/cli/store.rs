@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
+use crate::app::{Checked, Finding, Reattached, Shares, Step, Swept};
 use crate::model::Word;
 use crate::model::audit::Actor;
 use crate::notify::inert;
-use crate::share::{Checked, Finding, Reattached, Shares, Step, Swept};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

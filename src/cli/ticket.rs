@@ -6,9 +6,9 @@ use super::Desk;
 use super::block::TicketView;
 use super::devices::Devices;
 use super::failure::Failure;
+use crate::app::{LEGACY_HOST_KEY, NewTicket, PublicAddress, Shares, TicketLine};
 use crate::model::{Language, Priority, TicketStatus, Word};
 use crate::server;
-use crate::share::{LEGACY_HOST_KEY, NewTicket, PublicAddress, Shares, TicketLine};
 use crate::ssh;
 
 #[derive(Debug, Subcommand)]

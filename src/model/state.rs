@@ -1,5 +1,5 @@
 //! The states that things can be in. How a version moves from one to the next stands in `docs/lifecycle.md` and is
-//! carried out by `share/`.
+//! carried out by the services.
 
 use std::fmt;
 use std::str::FromStr;

@@ -99,7 +99,7 @@ pub async fn link_of(conn: &mut Conn, seq: i64) -> Result<Option<[u8; 32]>, Reco
     Ok(row.and_then(|row| bytes_as(&row, "audit_event", "chain").ok()))
 }
 
-/// Appends a row. `chain` binds it to the row before it; how it is computed is `share/`'s rule.
+/// Appends a row. `chain` binds it to the row before it; how it is computed is the rule of `audit/`.
 ///
 /// # Errors
 /// If the database fails.

@@ -1,6 +1,6 @@
 //! SQL and nothing else: people, tickets, what lies in the shares, notices, audit; one file per table family.
 //!
-//! The records hold the truth. `share/` decides, this room writes down and reads back. Every statement is a constant text
+//! The records hold the truth. The services decide, this room writes down and reads back. Every statement is a constant text
 //! with `$1` parameters that SQLite and PostgreSQL both understand.
 //!
 //! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out) and opens the

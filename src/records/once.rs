@@ -4,7 +4,7 @@
 //! or had its name. For these the rules can be said in SQL, and nobody has to wait between two statements. Every rule is a
 //! condition on which a value is given that must not be missing: where one does not hold, the statement fails, nothing has
 //! changed, and who asked goes the long way, which finds out why and says it. What both ways leave is compared column by column
-//! by `share/tests/two_ways`: a column that one of them gets must be given the same by the other.
+//! by `app/tests/two_ways`: a column that one of them gets must be given the same by the other.
 //!
 //! It is one statement, an insert into a view whose trigger does the rest, because sqlx binds all parameters anew for each
 //! statement and wakes who waits at the end of each. PostgreSQL has triggers on views as well, with the steps in a function.

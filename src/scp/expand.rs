@@ -4,9 +4,9 @@
 use super::Argument;
 use super::pattern::Pattern;
 use super::reply::Complaint;
+use crate::access::{PlaceKind, View};
 use crate::model::path::{MAX_GIVEN, MAX_LOOKED_UP};
 use crate::model::{FileName, Kind, Refusal, SharePath};
-use crate::share::{PlaceKind, View};
 
 /// Names that the patterns of one command may fit, in all. More: an error.
 const MOST_FITTING: usize = 4096;
@@ -20,7 +20,7 @@ const STEPS_AT_ONCE: u64 = 5000;
 const PAGE: usize = 100;
 
 /// What is left for one command.
-pub(super) struct Expansion {
+pub(crate) struct Expansion {
     fitting: usize,
     looked_at: usize,
     steps: u64,
@@ -29,18 +29,18 @@ pub(super) struct Expansion {
 }
 
 impl Expansion {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { fitting: MOST_FITTING, looked_at: MOST_LOOKED_AT, steps: MOST_STEPS, in_a_row: 0 }
     }
 
     /// Names that were looked at, and steps that were taken.
     #[cfg(test)]
-    pub(super) const fn spent(&self) -> (usize, u64) {
+    pub(crate) const fn spent(&self) -> (usize, u64) {
         (MOST_LOOKED_AT - self.looked_at, MOST_STEPS - self.steps)
     }
 
     /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a shell.
-    pub(super) async fn paths(&mut self, view: &View, word: &Argument) -> Result<Vec<SharePath>, Complaint> {
+    pub(crate) async fn paths(&mut self, view: &View, word: &Argument) -> Result<Vec<SharePath>, Complaint> {
         if word.wild.is_empty() {
             return Ok(vec![SharePath::parse(&word.bytes)?]);
         }

@@ -17,17 +17,14 @@
 //! A source is a task from its beginning. `feed` only passes on the client's replies to it, of which there is never more
 //! than one on its way.
 
-mod expand;
+pub(crate) mod expand;
 mod pattern;
 mod record;
-mod reply;
+pub(crate) mod reply;
 mod request;
 mod session;
 mod sink;
 mod source;
-
-#[cfg(test)]
-mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,7 +35,7 @@ use tokio_util::task::TaskTracker;
 pub use request::{Argument, Flags, Request};
 pub use session::{Fatal, Session};
 
-use crate::share::Outlet;
+use crate::access::Outlet;
 
 /// A channel, as the tasks of a session see it.
 pub trait Channel: Outlet {

@@ -4,15 +4,15 @@ use super::record::MAX_LINE;
 use crate::model::{Language, Refusal};
 
 /// Goes on.
-pub(super) const OK: u8 = 0;
+pub(crate) const OK: u8 = 0;
 /// Concerns one file: the other side goes on with the next one.
-pub(super) const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// Ends everything.
-pub(super) const FATAL: u8 = 2;
+pub(crate) const FATAL: u8 = 2;
 
 /// What only this protocol has to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complaint {
+pub(crate) enum Complaint {
     /// The share refused something.
     Refused(Refusal),
     /// Options that are not offered.
@@ -34,7 +34,7 @@ impl From<Refusal> for Complaint {
 }
 
 impl Complaint {
-    pub(super) const fn sentence(self, language: Language) -> &'static str {
+    pub(crate) const fn sentence(self, language: Language) -> &'static str {
         match (self, language) {
             (Self::Refused(refusal), language) => refusal.sentence(language),
             (Self::Usage, Language::En) => {
@@ -59,7 +59,7 @@ impl Complaint {
     }
 
     /// The whole message: `grade` is [`FAILED`] or [`FATAL`], `about` a name or path.
-    pub(super) fn message(self, grade: u8, about: Option<&[u8]>, language: Language) -> Vec<u8> {
+    pub(crate) fn message(self, grade: u8, about: Option<&[u8]>, language: Language) -> Vec<u8> {
         let mut line = vec![grade];
         line.extend_from_slice(b"scp: ");
         if let Some(about) = about.filter(|about| !about.is_empty()) {

@@ -4,7 +4,7 @@ use super::reply::{Complaint, FATAL};
 use super::sink::Sink;
 use super::source::Source;
 use super::{Channel, Common, Request};
-use crate::share::View;
+use crate::access::View;
 
 /// Why a session cannot go on. Its channel must be closed with exit code 1, and nothing more of it be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -12,8 +12,8 @@ use super::record::{self, MAX_LINE, Named, Record};
 use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
+use crate::access::{Changes, PlaceKind, Upload, View, WriteMode};
 use crate::model::{Kind, Language, Refusal, SharePath, Time};
-use crate::share::{Changes, PlaceKind, Upload, View, WriteMode};
 
 /// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one at a time.
 const REPLIES: usize = 64 * 1024;

@@ -11,8 +11,8 @@ use super::expand::Expansion;
 use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
+use crate::access::{Attributes, Download, Entry, Gone, Listing, PlaceKind, View};
 use crate::model::{Language, Refusal, SharePath};
-use crate::share::{Attributes, Download, Entry, Gone, Listing, PlaceKind, View};
 
 /// Bytes that are read and sent at once: a multiple of what the share deciphers at once.
 const BLOCK: usize = 256 * 1024;

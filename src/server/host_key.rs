@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use russh::keys::PrivateKey;
 
 use super::Error;
-use crate::share::{self, DataDirectory, Shares};
+use crate::app::{DataDirectory, Shares};
 use crate::ssh;
 
 /// A host key: where it lies, and how it is made and known again.
@@ -27,7 +27,7 @@ const MAIN_KEY: KeyKind = KeyKind {
     parse: ssh::parse_host_key,
 };
 const LEGACY_KEY: KeyKind = KeyKind {
-    fact: share::LEGACY_HOST_KEY,
+    fact: crate::app::LEGACY_HOST_KEY,
     path: DataDirectory::legacy_host_key,
     generate: ssh::generate_legacy_host_key,
     parse: ssh::parse_legacy_host_key,

@@ -1,13 +1,14 @@
 //! The second listener, for old devices (`[legacy]`): opened if it is set and its last day is not over.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use russh::keys::PrivateKey;
 
 use super::{Error, bind, door_limits, legacy_host_key};
+use crate::app::{PublicAddress, Shares};
 use crate::config::Config;
 use crate::model::Time;
-use crate::share::{PublicAddress, Shares};
 use crate::ssh;
 
 /// The door for old devices, before it opens.
@@ -50,7 +51,7 @@ impl Legacy {
         let limits = ssh::Limits { shards: 1, window_most: limits.window, ..limits };
         let words = super::door_words(config);
         let settings = ssh::Settings { profile: ssh::Profile::Legacy(rules), host_keys: vec![host_key], limits, words };
-        let door = ssh::start(listener, settings, shares.clone())?;
+        let door = ssh::start(listener, settings, Arc::clone(shares.access()))?;
         tracing::warn!(%until, fingerprint, "the legacy listener takes old devices with weak encryption at {address}");
         Ok(door)
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::recorder::Book;
-use crate::share::Shares;
+use crate::app::Shares;
 use crate::ssh;
 
 /// Questions that are answered at once; more wait in the system's queue.

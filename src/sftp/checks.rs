@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::frame::{CheckFile, CheckedFile};
 use super::reply;
 use super::session::{Open, Session};
+use crate::access::{Digest, Download, Outlet, View};
 use crate::model::{Algorithm, Refusal, SharePath};
-use crate::share::{Digest, Download, Outlet, View};
 
 /// What is to be digested.
 enum Source {

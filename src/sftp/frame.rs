@@ -8,8 +8,8 @@
 use russh_sftp::protocol::{FileAttr, OpenFlags};
 
 use super::handles::Handle;
+use crate::access::Changes;
 use crate::model::Time;
-use crate::share::Changes;
 
 /// The longest packet that is accepted, in bytes behind the length field (OpenSSH's own bound plus a header's room).
 pub const MAX_PACKET: u32 = 256 * 1024 + 1024;

@@ -19,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::handles::Handle;
 use super::reply;
 use super::{Limits, MAX_READ};
+use crate::access::{Download, Outlet, Upload};
 use crate::model::{Language, Refusal};
-use crate::share::{Download, Outlet, Upload};
 
 /// Where the bytes come from.
 #[derive(Clone)]

@@ -2,8 +2,8 @@
 
 use russh_sftp::protocol::{FileAttr, StatusCode};
 
+use crate::access::{Attributes, PlaceKind, Unfinished};
 use crate::model::{Algorithm, Language, Refusal, Time};
-use crate::share::{Attributes, PlaceKind, Unfinished};
 
 use super::handles::Handle;
 use super::status;

@@ -12,8 +12,8 @@ use super::frame::{BadLength, Event, Parser};
 use super::handles::{Handle, Place, Table};
 use super::reads::{Reads, Source};
 use super::{Common, Limits, reply};
+use crate::access::{Attributes, Download, Listing, Outlet, Upload, View};
 use crate::model::{Language, Refusal, SharePath};
-use crate::share::{Attributes, Download, Listing, Outlet, Upload, View};
 
 /// Why a session cannot go on. Its channel must be closed, and nothing more of it be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

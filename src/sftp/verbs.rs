@@ -9,8 +9,8 @@ use super::handles::Handle;
 use super::reads::Read;
 use super::session::{Open, OpenUpload, Session};
 use super::{MAX_PACKET, MAX_READ, reply};
+use crate::access::{Attributes, Download, Outlet, Space, Upload, WriteMode};
 use crate::model::{Kind, Refusal, SharePath, Time};
-use crate::share::{Attributes, Download, Outlet, Space, Upload, WriteMode};
 
 /// The block that statvfs counts in, in bytes.
 const BLOCK: u64 = 4096;

@@ -21,16 +21,16 @@ use super::stream::Stream;
 use super::traffic::{self, Traffic};
 use super::window::Pool;
 use super::{Limits, Words};
+use crate::access::{Access, Login};
 use crate::model::Transport;
 use crate::sftp;
-use crate::share::{Login, Shares};
 
 /// What every connection of a door is given.
 pub(crate) struct House {
     pub(crate) config: Arc<Config>,
     /// Of the thread for key exchanges that cost much.
     pub(crate) dear: Arc<Config>,
-    pub(crate) shares: Shares,
+    pub(crate) access: Arc<Access>,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
     /// What windows may grow by, all connections together.

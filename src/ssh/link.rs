@@ -10,8 +10,8 @@ use russh::server::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
+use crate::access::{Login, Origin};
 use crate::model::Transport;
-use crate::share::{Login, Origin};
 
 /// How long a client has to take its farewell, and again to close the connection, before it is closed for it.
 const FAREWELL: Duration = Duration::from_secs(2);

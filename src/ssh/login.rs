@@ -19,15 +19,15 @@ use super::link::Link;
 use super::places::Stage;
 use super::pulse::Client;
 use super::{Limits, algorithms, keys};
+use crate::access::{Access, Login};
 use crate::model::{Refusal, Transport};
-use crate::share::{Login, Shares};
 
 /// How long paramiko has to understand that it was rejected.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The attempts of one connection.
 pub(crate) struct Attempts {
-    shares: Shares,
+    access: Arc<Access>,
     link: Arc<Link>,
     admission: Arc<Admission>,
     ledger: Ledger,
@@ -48,8 +48,8 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 impl Attempts {
     pub(crate) fn new(link: Arc<Link>, admission: Arc<Admission>, house: &House) -> Self {
         let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &house.limits;
-        let (shares, ledger) = (house.shares.clone(), house.ledger.clone());
-        Self { shares, link, admission, ledger, failures_left, probes_left, rejection_delay }
+        let (access, ledger) = (house.access.clone(), house.ledger.clone());
+        Self { access, link, admission, ledger, failures_left, probes_left, rejection_delay }
     }
 
     pub(crate) fn rejection(&self) -> Auth {
@@ -60,7 +60,7 @@ impl Attempts {
         if self.are_spent() {
             return self.rejection();
         }
-        let checked = self.shares.logins().by_token(user, secret, self.link.origin()).await;
+        let checked = self.access.logins().by_token(user, secret, self.link.origin()).await;
         self.conclude(checked)
     }
 
@@ -105,7 +105,7 @@ impl Attempts {
     }
 
     async fn known(&self, user: &str, fingerprint: &str) -> bool {
-        self.shares.logins().is_known_key(user, fingerprint, self.link.from).await.unwrap_or_else(|refusal| {
+        self.access.logins().is_known_key(user, fingerprint, self.link.from).await.unwrap_or_else(|refusal| {
             tracing::warn!(from = %self.link.from, %refusal, "a key could not be looked up");
             false
         })
@@ -115,7 +115,7 @@ impl Attempts {
         if !keys::is_strong(key) {
             return Ok(None);
         }
-        self.shares.logins().by_key(user, &keys::fingerprint_of(key), self.link.from).await
+        self.access.logins().by_key(user, &keys::fingerprint_of(key), self.link.from).await
     }
 
     fn conclude(&mut self, checked: Result<Option<Login>, Refusal>) -> Auth {

@@ -56,9 +56,9 @@ pub use keys::{
     parse_legacy_host_key,
 };
 
+use crate::access::Access;
 use crate::model::{LastDay, Network, Transport};
 use crate::sftp;
-use crate::share::Shares;
 
 /// The largest packet that clients are told to send, in bytes (RFC 4254, section 5.1). OpenSSH, PuTTY and WinSCP send no
 /// larger ones whatever they are told.
@@ -236,7 +236,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// [`Error`] says what is missing.
-pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Result<Door, Error> {
+pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> Result<Door, Error> {
     let Settings { profile, host_keys, limits, words } = settings;
     if host_keys.is_empty() {
         return Err(Error::NoHostKey);
@@ -249,7 +249,7 @@ pub fn start(listener: TcpListener, settings: Settings, shares: Shares) -> Resul
     let house = connection::House {
         dear: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
         config: Arc::new(config(&profile, host_keys, &limits, Way::Usual)),
-        shares,
+        access,
         common: common.clone(),
         limits,
         windows: windows.clone(),

@@ -27,10 +27,10 @@ use super::remarks::Remarks;
 use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
+use crate::access::{Access, Gone, Outlet, View};
 use crate::model::{Language, Refusal};
 use crate::scp;
 use crate::sftp;
-use crate::share::{Gone, Outlet, Shares, View};
 
 /// The data type of stderr (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
@@ -38,7 +38,7 @@ const STDERR: u32 = 1;
 /// The handler of one connection.
 pub(crate) struct Visitor {
     attempts: Attempts,
-    shares: Shares,
+    access: Arc<Access>,
     common: sftp::Common,
     limits: Limits,
     words: Words,
@@ -84,10 +84,10 @@ enum Over {
 
 impl Visitor {
     pub(crate) fn new(house: &House, link: Arc<Link>, admission: Arc<Admission>) -> Self {
-        let House { shares, common, limits, words, .. } = house;
+        let House { access, common, limits, words, .. } = house;
         Self {
             attempts: Attempts::new(Arc::clone(&link), admission, house),
-            shares: shares.clone(),
+            access: access.clone(),
             common: common.clone(),
             limits: *limits,
             words: words.clone(),
@@ -268,7 +268,7 @@ impl Handler for Visitor {
         let heard = self.words.remarks && self.link.pulse.client().shows_stderr();
         let remarks = Arc::new(Remarks::new(login.language(), heard));
         let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.link) };
-        let sftp = sftp::Session::new(self.shares.view(login), &self.common, out);
+        let sftp = sftp::Session::new(self.access.view(login), &self.common, out);
         *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
         self.link.pulse.beat();
         session.channel_success(channel)?;
@@ -389,7 +389,7 @@ impl Handler for Visitor {
         session.channel_success(channel)?;
         self.link.pulse.beat();
         let out = Out::new(session, channel, &self.link);
-        let view = self.shares.view(login);
+        let view = self.access.view(login);
         let question = match Command::parse(command) {
             Some(Command::Scp(request)) => return self.begin_scp(channel, view, request, out, session).await,
             Some(Command::Question(question)) => Some(question),

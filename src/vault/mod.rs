@@ -1,6 +1,6 @@
 //! Bytes and keys: what lies on a disk, and under which key. No I/O (but the operating system's randomness), no async.
 //!
-//! Only `share/` may call this room; it uses `model/` alone. `docs/format.md` describes every byte that is made here, so
+//! `repo/` and the services call this room; it uses `model/` alone. `docs/format.md` describes every byte that is made here, so
 //! that somebody else can read an artifact. Whatever changes a byte needs a new container version there: what an older
 //! tacdrop sealed must open for ever (`tests/data/golden-v1`).
 //!

@@ -6,16 +6,17 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 27] = [
+const ROOMS: [&str; 28] = [
     "bench",
     "main",
     "cli",
     "server",
     "config",
+    "app",
     "ssh",
     "sftp",
     "scp",
-    "share",
+    "access",
     "backup",
     "integrity",
     "rotation",
@@ -37,8 +38,9 @@ const ROOMS: [&str; 27] = [
 ];
 const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 13] = [
-    "share",
+const OVER_KEYS: [&str; 14] = [
+    "app",
+    "access",
     "integrity",
     "upload",
     "tickets",
@@ -53,7 +55,7 @@ const OVER_KEYS: [&str; 13] = [
     "repo",
 ];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 7] = ["share", "integrity", "upload", "backup", "retention", "content", "repo"];
+const OVER_OBJECTS: [&str; 7] = ["app", "integrity", "upload", "backup", "retention", "content", "repo"];
 /// Rooms that know nobody but `model`.
 const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;
@@ -258,8 +260,8 @@ fn violations(file: &str, source: &str) -> Vec<String> {
         let is = |names: &[&str], name: &str| names.contains(&name);
         if below < floor {
             wrong.push(format!("{file} uses crate::{used}: {used} is above {room}"));
-        } else if is(&DOORS, room) && !is(&DOORS, &used) && !is(&["share", "model"], &used) {
-            wrong.push(format!("{file} uses crate::{used}: a door knows share and model only"));
+        } else if is(&DOORS, room) && !is(&DOORS, &used) && !is(&["access", "model"], &used) {
+            wrong.push(format!("{file} uses crate::{used}: a door knows access and model only"));
         } else if is(&ON_THE_GROUND, room) && used != "model" {
             wrong.push(format!("{file} uses crate::{used}: {room} knows model only"));
         } else if used == "vault" && !is(&OVER_KEYS, room) {
@@ -335,23 +337,23 @@ fn the_library_lists_every_room() {
 #[test]
 fn this_test_can_fail() {
     let bad = [
-        ("src/store/disk.rs", "use crate::share::Shares;"),
-        ("src/store/disk.rs", "use crate::{model::Id, share};"),
+        ("src/store/disk.rs", "use crate::app::Shares;"),
+        ("src/store/disk.rs", "use crate::{model::Id, app};"),
         ("src/store/disk.rs", "use crate::{\n    model::{Id, Word},\n    vault::Key, // no\n};"),
         ("src/store/disk.rs", "fn f() { let _ = crate::records::open(); }"),
-        ("src/store/disk.rs", "mod tests { use super::super::super::share::X; }"),
+        ("src/store/disk.rs", "mod tests { use super::super::super::app::X; }"),
         ("src/records/mod.rs", "use crate::vault::Key;"),
-        ("src/records/mod.rs", "use super::share;"),
+        ("src/records/mod.rs", "use super::app;"),
         ("src/notify/mod.rs", "use crate::records::Conn;"),
         ("src/sftp/verbs.rs", "use crate::ssh::Link;"),
         ("src/scp/session.rs", "use crate::sftp::Common;"),
         ("src/scp/sink.rs", "use crate::records::Conn;"),
         ("src/ssh/login.rs", "use crate::vault::Token;"),
         ("src/ssh/login.rs", "fn f(_: &'static str) -> char { crate::config::x('\"') }"),
-        ("src/share/view.rs", "pub(crate) fn f(x: crate::server::X) {}"),
+        ("src/access/view.rs", "pub(crate) fn f(x: crate::server::X) {}"),
         ("src/server.rs", "use crate::store::Disk;"),
         ("src/ssh/login.rs", "use crate::repo::Repo;"),
-        ("src/repo/keys.rs", "use crate::share::Shares;"),
+        ("src/repo/keys.rs", "use crate::app::Shares;"),
         ("src/audit/mod.rs", "use crate::store::Disk;"),
         ("src/audit/mod.rs", "use crate::namespace::tree::Spot;"),
         ("src/model/id.rs", "macro_rules! m { () => { $crate::records::x() } }"),
@@ -363,12 +365,15 @@ fn this_test_can_fail() {
     }
     let good = [
         ("src/main.rs", "fn main() { tacdrop::cli::main() }"),
-        ("src/share/view.rs", "use crate::vault::Key; use crate::{store::Disk, notify, records::{self, Conn}, model};"),
-        ("src/store/disk.rs", "// use crate::share::Shares;\n/* crate::cli */ const X: &str = \"crate::share\";"),
-        ("src/store/disk.rs", "const X: &str = r#\"\"crate::share\"#; use crate::store::StoreError;"),
+        (
+            "src/access/view.rs",
+            "use crate::vault::Key; use crate::{store::Disk, notify, records::{self, Conn}, model};",
+        ),
+        ("src/store/disk.rs", "// use crate::app::Shares;\n/* crate::cli */ const X: &str = \"crate::app\";"),
+        ("src/store/disk.rs", "const X: &str = r#\"\"crate::app\"#; use crate::store::StoreError;"),
         ("src/vault/key_tests.rs", "use super::super::ExtentKey;"),
         ("src/ssh/login.rs", "use super::gate::Admission; use crate::sftp; mod tests { use super::super::Limits; }"),
-        ("src/server.rs", "pub(crate) fn f() { crate::ssh::start(); crate::share::x() }"),
+        ("src/server.rs", "pub(crate) fn f() { crate::ssh::start(); crate::app::x() }"),
     ];
     for (file, source) in good {
         assert_eq!(violations(file, source), Vec::<String>::new(), "{file}: {source}");

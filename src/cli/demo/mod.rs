@@ -21,10 +21,10 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::output::{Output, size};
+use crate::app::{ArtifactLine, DataDirectory, NewTicket, Shares};
 use crate::config::Config;
 use crate::model::{FileName, Language, Priority, Word};
 use crate::notify::inert;
-use crate::share::{ArtifactLine, DataDirectory, NewTicket, Shares};
 use crate::{server, ssh};
 use client::{Client, Credential, Transfer};
 use mail::Mail;

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::words::Word;
 use super::{Answer, unknown};
+use crate::access::{Patience, View, digest_of_bytes};
 use crate::model::sidecar::checksum_line;
 use crate::model::{Algorithm, Language, SharePath};
-use crate::share::{Patience, View, digest_of_bytes};
 
 /// One call. `words` bounds the names that it can have, and so what it prints.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ mod words;
 
 use digests::Sums;
 
+use crate::access::View;
 use crate::model::Language;
 use crate::scp;
-use crate::share::View;
 use words::Word;
 
 /// The longest command line that is looked at, in bytes. Longer ones are unknown commands.

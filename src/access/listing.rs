@@ -1,0 +1,192 @@
+//! An open directory, read page by page.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::access::View;
+use crate::access::virtual_places::VirtualListing;
+use crate::login::rights::Grant;
+use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
+use crate::namespace::aliases::{self, Shown};
+use crate::namespace::tree::{FROM_SUPPORT, Spot};
+use crate::records::entries::Page;
+use crate::records::{entries, tickets};
+use crate::repo::Error;
+use crate::repo::set_aside::or_left_out;
+use crate::repo::{Attributes, Unfinished};
+
+/// One line of a listing.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The name, or the alias that this login is shown of it.
+    pub name: FileName,
+    /// What STAT says of it.
+    pub attributes: Attributes,
+    /// Whether it is not whole yet.
+    pub unfinished: Option<Unfinished>,
+    /// Whose it is, for the owner's column of `ls -l`.
+    pub owner: Word,
+}
+
+/// An open directory.
+pub struct Listing {
+    view: View,
+    grant: Grant,
+    source: Source,
+}
+
+enum Source {
+    /// An engineer's root: one directory for each assigned ticket, by reference, from behind the last one given.
+    Tickets {
+        after: Option<Word>,
+        ended: bool,
+    },
+    /// A directory of a share: rows by id, from behind the last one given.
+    Directory {
+        spot: Box<Spot>,
+        directory: DirectoryId,
+        after: Option<[u8; 16]>,
+        /// Uploads that had no row when the directory was opened, and their ids: a row that they get is not listed again.
+        unrecorded: VecDeque<Entry>,
+        listed: Vec<[u8; 16]>,
+        ended: bool,
+    },
+    Virtual(Box<VirtualListing>),
+}
+
+impl Listing {
+    pub(crate) fn of_tickets(view: View) -> Self {
+        // Each page asks the records which tickets there are.
+        Self { view, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
+    }
+
+    pub(crate) async fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
+        let owner = owner(&spot);
+        let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
+        // Uploads that began a moment ago have no row yet, unless there is an older version.
+        let lanes = view.access().uploads.registry.in_directory(directory);
+        for lane in lanes.iter().filter(|lane| !lane.is_recorded()) {
+            let (id, name) = (*lane.artifact().as_bytes(), lane.name());
+            let mut conn = view.access().repo.records.read().await?;
+            if entries::by_id(&mut conn, &id).await?.is_some() {
+                continue;
+            }
+            // Engineers see those that need another name when they have their row, in a moment.
+            if spot.shows_aliases() {
+                let fold = alias::folded(&name);
+                let is_taken = unrecorded.iter().any(|line: &Entry| alias::folded(&line.name) == fold);
+                if is_taken || !aliases::is_free(&mut conn, &spot.reach.keys, directory, &name).await? {
+                    continue;
+                }
+            }
+            listed.push(id);
+            let (attributes, unfinished) = (view.attributes_of_upload(lane), Some(Unfinished::Receiving));
+            unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
+        }
+        let (grant, spot) = (view.grant(&spot.reach.ticket), Box::new(spot));
+        let source = Source::Directory { spot, directory, after: None, unrecorded, listed, ended: false };
+        Ok(Self { view, grant, source })
+    }
+
+    pub(crate) fn of_virtual(view: View, ticket: &Word, listing: VirtualListing) -> Self {
+        let grant = view.grant(ticket);
+        Self { view, grant, source: Source::Virtual(Box::new(listing)) }
+    }
+
+    /// The next lines, at most `most`; none at the end.
+    ///
+    /// # Errors
+    /// If the records do not answer, or this login may no longer see it.
+    pub async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Refusal> {
+        self.grant.check()?;
+        let most = most.max(1);
+        match &mut self.source {
+            Source::Tickets { after, ended } => {
+                if *ended {
+                    return Ok(Vec::new());
+                }
+                let (rows, last) = assigned(&self.view, after.as_ref(), most).await?;
+                *ended = last;
+                if let Some(last) = rows.last() {
+                    *after = Some(last.owner.clone());
+                }
+                Ok(rows)
+            }
+            Source::Virtual(listing) => listing.next(&self.view, most).await,
+            Source::Directory { spot, directory, after, unrecorded, listed, ended } => {
+                let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
+                while lines.is_empty() && !*ended {
+                    let page = page(&self.view, spot, *directory, *after, listed, most);
+                    (lines, *after, *ended) = match page.await {
+                        Err(Error::KeysReplaced) => {
+                            spot.reach.keys = self.view.access().repo.keys.share(spot.reach.share()).await?;
+                            continue;
+                        }
+                        other => other?,
+                    };
+                }
+                Ok(lines)
+            }
+        }
+    }
+}
+
+/// One page of the tickets that an engineer works on, from behind `after` on.
+async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
+    let (rows, last) =
+        tickets::assigned(&mut *view.access().repo.records.read().await?, view.user(), after, most).await?;
+    let line = |ticket: tickets::Ticket| {
+        Ok(Entry {
+            name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
+            attributes: Attributes::directory(0o550, ticket.opened_at),
+            unfinished: None,
+            owner: ticket.reference,
+        })
+    };
+    Ok((rows.into_iter().map(line).collect::<Result<_, Error>>()?, last))
+}
+
+/// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so
+/// it may be empty before the end is reached.
+async fn page(
+    view: &View,
+    spot: &Spot,
+    directory: DirectoryId,
+    after: Option<[u8; 16]>,
+    listed: &[[u8; 16]],
+    most: usize,
+) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
+    let mut conn = view.access().repo.records.read().await?;
+    let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
+    let shown =
+        if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
+    let lanes = view.access().uploads.registry.in_directory(directory);
+    let held: HashMap<[u8; 16], _> = lanes.iter().map(|lane| (*lane.artifact().as_bytes(), lane)).collect();
+    let mut lines = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
+        // What could not be opened by its name either would only end the work of who copies a whole tree.
+        let opened = spot.reach.keys.open_name(&mut conn, row.id, sealed).await;
+        let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
+        let at_root = spot.names.is_empty();
+        if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {
+            let handed_back = DirectoryId::from_bytes(row.id);
+            if entries::is_empty(&mut conn, handed_back).await? {
+                continue;
+            }
+        }
+        let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
+        let held = held.get(&row.id).map(|lane| &***lane);
+        let attributes = view.attributes_of(&row, from_support, held);
+        let unfinished = view.unfinished(&row, from_support, held);
+        let name = match &shown {
+            Some(shown) => shown.name(&row.id, &name),
+            None => name,
+        };
+        lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
+    }
+    Ok((lines, last, ended))
+}
+
+fn owner(spot: &Spot) -> Word {
+    spot.reach.ticket.clone()
+}

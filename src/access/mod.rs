@@ -1,0 +1,103 @@
+//! What a login sees and may do: sessions, listings, downloads, files that are open for writing, virtual places, receipts.
+//!
+//! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below.
+
+mod download;
+mod listing;
+mod outlet;
+mod view;
+mod virtual_places;
+mod witness;
+mod writing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use crate::digests::{Digest, Patience, digest_of_bytes};
+pub use crate::login::{Login, Logins, Origin};
+pub use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, Unfinished, WriteMode};
+pub use download::Download;
+pub use listing::{Entry, Listing};
+pub use outlet::{Gone, Outlet};
+pub use view::View;
+pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
+pub use writing::Upload;
+
+use crate::audit::Trail;
+use crate::content::Layouts;
+use crate::content::read_ahead::BlockBudget;
+use crate::digests::Digests;
+use crate::digests::sidecars::Sidecars;
+use crate::model::ArtifactId;
+use crate::notices::Notices;
+use crate::repo::Repo;
+use crate::retention::Retention;
+use crate::upload::{Registry, Uploads};
+
+/// What doors ask for logins and their sessions.
+pub struct Access {
+    pub(crate) repo: Arc<Repo>,
+    pub(crate) trail: Arc<Trail>,
+    pub(crate) logins: Logins,
+    pub(crate) uploads: Arc<Uploads>,
+    pub(crate) digests: Arc<Digests>,
+    pub(crate) sidecars: Arc<Sidecars>,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) retention: Arc<Retention>,
+    pub(crate) read_ahead: Arc<BlockBudget>,
+    pub(crate) layouts: Layouts,
+    draining: AtomicBool,
+}
+
+impl Access {
+    /// Everything that sessions use, over an opened data directory. `wake` is called when a notice was queued.
+    ///
+    /// # Errors
+    /// If the audit trail cannot be opened.
+    pub(crate) async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Self>, Error> {
+        let repo = Arc::new(repo);
+        let trail = Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?;
+        let logins = Logins::of(&repo, &trail);
+        let digests = Digests::of(&repo);
+        let sidecars = Sidecars::of(&repo, &digests);
+        let notices = Notices::of(&repo, &sidecars, wake);
+        let registry = Arc::new(Registry::default());
+        let open = Arc::clone(&registry);
+        let is_held = Box::new(move |artifact: ArtifactId| open.of_artifact(*artifact.as_bytes()).is_some());
+        let retention = Retention::of(&repo, &notices, is_held);
+        let uploads = Uploads::of(&repo, &notices, &sidecars, &retention, registry);
+        Ok(Arc::new(Self {
+            trail,
+            logins,
+            uploads,
+            digests,
+            sidecars,
+            notices,
+            retention,
+            read_ahead: BlockBudget::new(repo.settings.read_ahead),
+            layouts: Layouts::default(),
+            draining: AtomicBool::new(false),
+            repo,
+        }))
+    }
+
+    /// Who may come in, and who must go again.
+    pub fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    /// What this login sees and may do, for one session.
+    pub fn view(self: &Arc<Self>, login: &Login) -> View {
+        View::new(Arc::clone(self), login.clone())
+    }
+
+    /// Whether the server is about to stop: uploads under way may finish, new ones are refused.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new uploads from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}

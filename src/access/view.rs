@@ -1,0 +1,513 @@
+//! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
+
+mod digests;
+mod meaning;
+mod paths;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use meaning::OpenForReading;
+use paths::Place;
+use serde_json::json;
+
+use crate::access::Upload;
+use crate::access::{Access, Download, Listing};
+use crate::audit;
+use crate::login::Login;
+use crate::login::Who;
+use crate::login::rights::{self, Grant};
+use crate::model::{ArtifactId, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word};
+use crate::namespace::shape::{self, Way};
+use crate::namespace::tree::Spot;
+use crate::notices;
+use crate::records::entries::{self, NewEntry};
+use crate::records::tickets::Standing;
+use crate::records::{Conn, tickets, versions};
+use crate::repo::keys::with_keys_in_force;
+use crate::repo::tickets::check_room_for_name;
+use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
+use crate::retention::discard;
+use crate::upload::{self, Opener};
+use crate::vault;
+
+/// Permission bits of a new directory.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Numbers sessions, so that two handles are known to belong to one.
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// What one session sees and may do. Cheap to clone; clones belong to the same session.
+#[derive(Clone)]
+pub struct View {
+    access: Arc<Access>,
+    login: Login,
+    session: u64,
+    buffers: upload::SessionBudget,
+    memory: meaning::Memory,
+}
+
+impl View {
+    pub(crate) fn new(access: Arc<Access>, login: Login) -> Self {
+        let buffers = access.uploads.budget.session(access.repo.settings.session_buffer);
+        let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        Self { access, login, session, buffers, memory: meaning::Memory::default() }
+    }
+
+    pub(crate) fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    pub(crate) fn login(&self) -> &Login {
+        &self.login
+    }
+
+    pub(crate) fn user(&self) -> &Word {
+        self.login.user()
+    }
+
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    pub(crate) fn buffers(&self) -> &upload::SessionBudget {
+        &self.buffers
+    }
+
+    /// What is opened in a ticket's share now holds this.
+    pub(crate) fn grant(&self, ticket: &Word) -> Grant {
+        self.login.0.grants.of(ticket)
+    }
+
+    /// Where this session was last told that an unfinished version ends.
+    pub(crate) fn told(&self, version: VersionId) -> Option<u64> {
+        self.memory.told(version)
+    }
+
+    pub(crate) fn is_engineer(&self) -> bool {
+        matches!(self.login.0.who, Who::Engineer { .. })
+    }
+
+    /// Whether this login may see anything: a device's ticket only sends.
+    pub(crate) fn check_may_see(&self) -> Result<(), Refusal> {
+        if self.login.is_upload_only() { Err(Refusal::UploadOnly) } else { Ok(()) }
+    }
+
+    /// The language in which this session hears refusals.
+    pub fn language(&self) -> Language {
+        self.login.language()
+    }
+
+    /// STAT.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchFile`] if there is nothing, or nothing that this login may know of.
+    pub async fn attributes(&self, path: &SharePath) -> Result<Attributes, Refusal> {
+        if self.is_engineer() && path.is_root() {
+            return Ok(Attributes::directory(0o550, Time::now()));
+        }
+        if let Some(place) = self.virtual_place(path).await? {
+            return Ok(place.attributes());
+        }
+        let (spot, held) = self.locate_with_upload(path).await?;
+        Ok(match (&spot.entry, held) {
+            // An upload that began a moment ago has no row yet.
+            (None, Some(lane)) => self.attributes_of_upload(&lane),
+            (_, held) => self.attributes_of(spot.existing()?, spot.from_support, held.as_deref()),
+        })
+    }
+
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
+        self.heard(path, self.check_may_see()).await?;
+        if let Some(place) = self.virtual_place(path).await? {
+            return Ok(place.list(self)?);
+        }
+        Ok(match self.locate(path).await? {
+            Place::Top => Listing::of_tickets(self.clone()),
+            Place::In(spot) => {
+                let directory = spot.directory()?;
+                self.saw(&spot.reach.ticket, directory);
+                Listing::of_directory(self.clone(), *spot, directory).await?
+            }
+        })
+    }
+
+    /// MKDIR.
+    ///
+    /// # Errors
+    /// If the name is taken, or this login may not.
+    pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
+        self.heard(path, with_keys_in_force!(self.try_make_directory(path).await)).await
+    }
+
+    async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
+        let spot = self.locate_in_share(path).await?;
+        if spot.entry.is_some() {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let (parent, name, _) = spot.changeable()?;
+        if self.access().uploads.registry.by_name(parent, name).is_some() {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let id = vault::random::array()?;
+        let place = spot.reach.keys.place(id, parent, name)?;
+        let mut tx = self.access().repo.records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        Way::up_from(tx.conn(), &spot.reach, parent).await?.check_room(name)?;
+        check_room_for_name(tx.conn(), &spot.reach.ticket, &self.access().repo.settings).await?;
+        let new = NewEntry {
+            id,
+            share: spot.reach.share(),
+            place: Some(&place),
+            is_directory: true,
+            mode: DIRECTORY_MODE,
+            modified_at: Time::now(),
+            predecessor: None,
+        };
+        entries::add(tx.conn(), &new).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryMade, &spot.reach.ticket, id).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// RMDIR.
+    ///
+    /// # Errors
+    /// If there is none, it is not empty, or this login may not.
+    pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
+        self.heard(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
+    }
+
+    async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
+        self.check_may_see()?;
+        let spot = self.locate_in_share(path).await?;
+        let directory = spot.directory()?;
+        spot.changeable()?;
+        if !self.access().uploads.registry.in_directory(directory).is_empty() {
+            return Err(Refusal::NotEmpty.into());
+        }
+        let mut tx = self.access().repo.records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        if !entries::is_empty(tx.conn(), directory).await? {
+            return Err(Refusal::NotEmpty.into());
+        }
+        if !entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await? {
+            return Err(Refusal::NoSuchFile.into());
+        }
+        self.note(tx.conn(), audit::Kind::DirectoryRemoved, &spot.reach.ticket, *directory.as_bytes()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// REMOVE: the file is withdrawn, with all its versions. An upload of it that is under way is ended.
+    ///
+    /// # Errors
+    /// If there is no such file, or this login may not.
+    pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
+        self.heard(path, with_keys_in_force!(self.try_remove_file(path).await)).await
+    }
+
+    async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
+        self.check_may_see()?;
+        let (spot, held) = self.locate_with_upload(path).await?;
+        let (parent, _, index) = spot.changeable()?;
+        if let Some(lane) = held {
+            self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
+            lane.fence().await?;
+        }
+        let now = Time::now();
+        let mut tx = self.access().repo.records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        let row = entries::by_name(tx.conn(), parent, index).await?.ok_or(Error::Refused(Refusal::NoSuchFile))?;
+        if row.is_directory {
+            return Err(Refusal::IsDirectory.into());
+        }
+        if let Some(receiving) = row.receiving {
+            discard(tx.conn(), receiving.id, &spot.reach.ticket, &self.login().actor(), self.access().repo.clock.now())
+                .await?;
+            entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
+        }
+        if !entries::withdraw(tx.conn(), &row.id, now, self.access().repo.clock.now()).await? {
+            return Err(Refusal::NoSuchFile.into());
+        }
+        self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
+        self.access().repo.points.pass("withdraw.before-commit");
+        tx.commit().await?;
+        self.access().repo.points.pass("withdraw.after-commit");
+        Ok(())
+    }
+
+    /// RENAME. With `replace` (posix-rename) a file that has the new name already becomes the older version of this one.
+    ///
+    /// # Errors
+    /// If there is nothing to rename, the new name is taken, or this login may not.
+    pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
+        self.heard(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
+    }
+
+    async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
+        self.check_may_see()?;
+        let (source, held) = self.locate_with_upload(from).await?;
+        let (source_parent, _, source_index) = source.changeable()?;
+        if let Some(lane) = held {
+            // Renamed while open: its row must exist, and the upload goes on under the new name.
+            lane.record().await?;
+        }
+        let (target, held) = self.locate_with_upload(to).await?;
+        if source.reach.share() != target.reach.share() {
+            return Err(Refusal::AcrossShares.into());
+        }
+        let (directory, name, index) = target.changeable()?;
+        let now = Time::now();
+        let mut tx = self.access().repo.records.begin().await?;
+        self.check_may_change(tx.conn(), &source).await?;
+        self.check_may_change(tx.conn(), &target).await?;
+        let way = Way::up_from(tx.conn(), &target.reach, directory).await?;
+        let missing = Error::Refused(Refusal::NoSuchFile);
+        let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
+        if !row.is_directory && target.entry.is_none() {
+            self.check_new_file(to, &target)?;
+        }
+        way.check_move(tx.conn(), &target.reach, &row, name).await?;
+        if held.is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        let there = entries::by_name(tx.conn(), directory, index).await?;
+        if let Some(there) = there.filter(|there| there.id != row.id) {
+            if !replace || there.is_directory || row.is_directory {
+                return Err(Refusal::AlreadyExists.into());
+            }
+            if let Some(receiving) = there.receiving {
+                discard(
+                    tx.conn(),
+                    receiving.id,
+                    &target.reach.ticket,
+                    &self.login().actor(),
+                    self.access().repo.clock.now(),
+                )
+                .await?;
+            }
+            let highest =
+                there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
+            if !entries::replace(tx.conn(), &there.id, &row.id, highest, now).await? {
+                return Err(Refusal::NoSuchFile.into());
+            }
+        }
+        let place = source.reach.keys.place(row.id, directory, name)?;
+        entries::move_to(tx.conn(), &row.id, &place).await?;
+        self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.reach.ticket, row.id).await?;
+        let announced =
+            notices::renamed(tx.conn(), &self.access().repo, &source.reach.ticket, row.id, name, now).await?;
+        self.access().repo.points.pass("rename.before-commit");
+        tx.commit().await?;
+        self.access().repo.points.pass("rename.after-commit");
+        self.access().uploads.registry.renamed(row.id, directory, name);
+        self.access().sidecars.look_at(ArtifactId::from_bytes(row.id));
+        if announced {
+            self.access().notices.queued();
+        }
+        Ok(())
+    }
+
+    /// SETSTAT by path.
+    ///
+    /// # Errors
+    /// If there is nothing, or this login may not.
+    pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
+        if let Some(size) = changes.size {
+            // Through a handle a device may; by its path it would change what it has sent before.
+            self.heard(path, self.check_may_see()).await?;
+            let (_, held) = self.locate_with_upload(path).await?;
+            let is_mine = held.is_some_and(|lane| lane.session() == self.session);
+            let mut upload = self.open_write(path, WriteMode::default()).await?;
+            upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
+            // Only a CLOSE publishes: what is under way, or was cut, stays unfinished.
+            if !is_mine && !upload.continues() {
+                upload.close().await?;
+            }
+        }
+        self.heard(path, with_keys_in_force!(self.try_change(path, changes).await)).await
+    }
+
+    async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
+        let (spot, held) = self.locate_with_upload(path).await?;
+        spot.changeable()?;
+        self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
+        if let Some(lane) = &held {
+            lane.set_attributes(changes.mode, changes.modified);
+        }
+        let row = match (&spot.entry, held) {
+            (Some(row), _) => row,
+            // An upload without a row yet has taken the change.
+            (None, Some(_)) => return Ok(()),
+            (None, None) => return Err(Refusal::NoSuchFile.into()),
+        };
+        let mut tx = self.access().repo.records.begin().await?;
+        self.check_may_change(tx.conn(), &spot).await?;
+        entries::set_attributes(tx.conn(), &row.id, changes.mode.map(|mode| mode & 0o777), changes.modified).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Space for statvfs, and the names of the share. It is the share's: what it holds and what may still come. How large
+    /// the disk is, and what others have on it, is nothing that a customer is told.
+    ///
+    /// # Errors
+    /// If there is no such path, or the disk cannot be asked.
+    pub async fn space(&self, path: &SharePath) -> Result<Space, Refusal> {
+        Ok(self.try_space(path).await?)
+    }
+
+    async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
+        let (names, most) = (self.access().repo.settings.names_per_share, self.access().repo.settings.share_bytes);
+        let reach = match self.virtual_place(path).await? {
+            Some(place) => Some(place.reach().clone()),
+            None => match self.locate(path).await? {
+                Place::Top => None,
+                Place::In(spot) => Some(spot.reach),
+            },
+        };
+        let (taken, stored) = match reach {
+            None => (0, 0),
+            Some(reach) => {
+                let mut conn = self.access().repo.records.read().await?;
+                let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
+                // What goes as soon as somebody needs the room is no less free.
+                let to_go = versions::unread_bytes(&mut conn, reach.keys.share).await?;
+                ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
+            }
+        };
+        let free = self.access().repo.room.free()?.min(most.saturating_sub(stored));
+        Ok(Space { total: stored.saturating_add(free), free, names, names_free: names.saturating_sub(taken) })
+    }
+
+    /// Opens what is available under this path for reading.
+    ///
+    /// # Errors
+    /// If there is no such file, it is still arriving, or what is stored is damaged.
+    pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
+        self.access().trail.room().await?;
+        self.heard(path, with_keys_in_force!(self.try_open_read(path).await)).await
+    }
+
+    async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
+        self.check_may_see()?;
+        if let Some(place) = self.virtual_place(path).await? {
+            return place.open(self).await;
+        }
+        let (spot, version) = self.available_at(path).await?;
+        let row = spot.existing()?;
+        let attributes =
+            Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
+        let open = self.opens_for_reading(version.artifact, version.length);
+        Ok(Download::of_version(self, &spot.reach, &version, attributes).await?.keeping(open))
+    }
+
+    /// Whether a file may become this long, in bytes. A door that is told so before the first byte asks before it opens:
+    /// opening may empty what is there.
+    ///
+    /// # Errors
+    /// [`Refusal::FileTooLarge`].
+    pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
+        if length > self.access().repo.settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
+    }
+
+    /// Opens a file for writing: a new one, a new version, or one that is continued.
+    ///
+    /// # Errors
+    /// If there is none and none shall be made, or this login may not.
+    pub async fn open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Refusal> {
+        self.access().trail.room().await?;
+        self.heard(path, self.try_open_write(path, mode).await).await
+    }
+
+    async fn try_open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Error> {
+        if self.access.is_draining() {
+            return Err(Refusal::ShuttingDown.into());
+        }
+        // Each round that does not return has waited for another session's upload to end, or lost a race by a moment.
+        const ROUNDS: usize = 8;
+        for _ in 0..ROUNDS {
+            let ended = self.access().uploads.registry.ended();
+            let (spot, held) = self.locate_with_upload(path).await?;
+            if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
+                return Err(Refusal::IsDirectory.into());
+            }
+            spot.changeable()?;
+            let standing = self.check_may_write(&spot)?;
+            if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
+                return Err(Refusal::AlreadyExists.into());
+            }
+            if let Some(lane) = held {
+                if lane.session() == self.session
+                    && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &lane, path, mode)
+                {
+                    self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *lane.artifact().as_bytes(), json!({}));
+                    if mode.truncate {
+                        upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
+                    }
+                    return Ok(upload);
+                }
+                lane.fence().await?;
+                continue;
+            }
+            if spot.entry.is_none() {
+                if !mode.create {
+                    return Err(Refusal::NoSuchFile.into());
+                }
+                self.check_new_file(path, &spot)?;
+                shape::check_new(&spot.names)?;
+                match check_room_for_file(standing, self.access()) {
+                    Err(Refusal::QuotaExceeded) if self.access().retention.make_room(spot.reach.keys.share).await? => {
+                        continue;
+                    }
+                    outcome => outcome?,
+                }
+            }
+            let told = |version| self.told(version);
+            let opener = Opener { login: &self.login, session: self.session, told: &told };
+            if let Some(begun) = upload::open(&self.access().uploads, &opener, &spot, mode, ended).await? {
+                return Ok(Upload::of(self, &spot.reach.ticket, begun, path, mode));
+            }
+        }
+        Err(Refusal::Fenced.into())
+    }
+
+    /// Whether this login may write something there, as the share stood when the place was found. The transaction that
+    /// writes looks again.
+    fn check_may_write(&self, spot: &Spot) -> Result<Standing, Error> {
+        self.check_side(spot)?;
+        match spot.standing {
+            Some(standing) if standing.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
+            Some(standing) => Ok(standing),
+            None => Err(Refusal::LoginEnded.into()),
+        }
+    }
+
+    /// Customers write outside of `from-support`, engineers in it.
+    fn check_side(&self, spot: &Spot) -> Result<(), Refusal> {
+        match (self.is_engineer(), spot.from_support) {
+            (false, true) => Err(Refusal::FromSupportOnly),
+            (true, false) => Err(Refusal::CustomerOnly),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this login may change something at this place now.
+    pub(crate) async fn check_may_change(&self, conn: &mut Conn, spot: &Spot) -> Result<(), Error> {
+        self.check_side(spot)?;
+        if rights::may_change(conn, &spot.reach.ticket, &self.login).await? != spot.reach.keys.generation {
+            return Err(Error::KeysReplaced);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a share may get one more file with something in it.
+fn check_room_for_file(standing: Standing, access: &Access) -> Result<(), Refusal> {
+    if standing.names >= access.repo.settings.names_per_share {
+        return Err(Refusal::TooManyNames);
+    }
+    if standing.stored_bytes >= access.repo.settings.share_bytes { Err(Refusal::QuotaExceeded) } else { Ok(()) }
+}

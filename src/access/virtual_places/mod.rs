@@ -1,0 +1,337 @@
+//! Places that are there without lying in the share: `.versions`, where engineers reach every available version of a file,
+//! and `.receipts`, with a signed receipt and a checksum for each file.
+//!
+//! Both show the share's tree a second time. They resolve, and their directories can be listed by name, but no listing of
+//! `/` shows them: a client that mirrors a share would fetch everything twice. Nothing in them can be changed.
+//!
+//! ```text
+//! .versions/PATH/N            version N of the file PATH; engineers only, for others there is no such place
+//! .receipts/PATH.receipt      what the server states about its current version, signed
+//! .receipts/PATH.sha256       its digest, as `sha256sum -c` takes it
+//! .receipts/allowed_signers   the key to check receipts with, as `ssh-keygen -Y verify` takes it
+//! ```
+
+mod listing;
+mod receipt;
+
+pub use receipt::{Receipt, ReceiptKey, SignedReceipt};
+
+pub(crate) use listing::VirtualListing;
+
+use serde_json::json;
+
+use crate::access::{Download, Listing, View};
+use crate::audit;
+use crate::digests::Digested;
+use crate::model::{DirectoryId, FileName, Refusal, Time};
+use crate::namespace::history::number_for_people;
+use crate::namespace::tree::{Reach, Spot, VIRTUAL, Way, way_of};
+use crate::namespace::{PublicAddress, address};
+use crate::records::entries::EntryRow;
+use crate::records::history::{self, Past};
+use crate::records::versions::VersionRow;
+use crate::records::{Conn, versions};
+use crate::repo::{Attributes, Error, PlaceKind};
+use crate::vault::SigningKey;
+
+const RECEIPT: &[u8] = b".receipt";
+const CHECKSUM: &[u8] = b".sha256";
+const SIGNERS: &[u8] = b"allowed_signers";
+
+const DIRECTORY_MODE: u32 = 0o550;
+const FILE_MODE: u32 = 0o440;
+
+/// Which of the places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tree {
+    Versions,
+    Receipts,
+}
+
+impl Tree {
+    /// Whether a name is one that such a place has.
+    pub(crate) fn is_one(name: &FileName) -> bool {
+        VIRTUAL.iter().any(|word| *word == name.as_bytes())
+    }
+
+    /// The place that a path leads into, and the names below it. `names` are those below the share's root.
+    pub(crate) fn of(names: &[FileName], is_engineer: bool) -> Option<(Self, &[FileName])> {
+        let (first, below) = names.split_first()?;
+        match first.as_bytes() {
+            b".receipts" => Some((Self::Receipts, below)),
+            b".versions" if is_engineer => Some((Self::Versions, below)),
+            _ => None,
+        }
+    }
+}
+
+/// What stands in one of the places.
+pub(crate) struct VirtualPlace {
+    reach: Reach,
+    tree: Tree,
+    thing: Thing,
+}
+
+enum Thing {
+    /// A directory of the share, shown again; without names for the place itself.
+    Directory { id: DirectoryId, modified: Time, names: Vec<FileName> },
+    /// A file of the share, shown as the directory of its versions.
+    Versions { file: [u8; 16], newest: Past },
+    /// A version.
+    Version(VersionRow),
+    /// Says something about a version.
+    Text { text: Text, version: VersionRow },
+    /// Who signs.
+    Signers { line: String, modified: Time },
+}
+
+/// What is said about a version.
+pub(crate) enum Text {
+    Receipt(Receipt),
+    Checksum(Vec<u8>),
+}
+
+impl Text {
+    fn length(&self) -> usize {
+        match self {
+            Self::Receipt(receipt) => receipt.signed_length(),
+            Self::Checksum(line) => line.len(),
+        }
+    }
+
+    fn into_bytes(self, key: &SigningKey) -> Vec<u8> {
+        match self {
+            Self::Receipt(receipt) => receipt.signed(key).into_bytes(),
+            Self::Checksum(line) => line,
+        }
+    }
+}
+
+/// The two texts about a version, unless it is not available.
+pub(crate) struct Texts {
+    receipt: Text,
+    checksum: Text,
+    version: VersionRow,
+}
+
+impl Texts {
+    /// About the current version of the file `row`, to which `way` leads.
+    async fn of_file(
+        conn: &mut Conn,
+        reach: &Reach,
+        way: &Way,
+        row: &EntryRow,
+        address: &PublicAddress,
+    ) -> Result<Option<Self>, Error> {
+        let (Some(current), Some((name, _))) = (row.current.filter(|_| !row.is_directory), way.steps().last()) else {
+            return Ok(None);
+        };
+        let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
+        let number = number_for_people(conn, row, &version).await?;
+        let Some(receipt) = Receipt::of(&reach.ticket, way, number, &version, address) else {
+            return Ok(None);
+        };
+        let checksum = Text::Checksum(receipt.checksum_line(name));
+        Ok(Some(Self { receipt: Text::Receipt(receipt), checksum, version }))
+    }
+}
+
+impl VirtualPlace {
+    /// What stands at `names` below the place; what this login may not know of does not exist.
+    pub(crate) async fn find(
+        view: &View,
+        conn: &mut Conn,
+        reach: Reach,
+        tree: Tree,
+        names: &[FileName],
+    ) -> Result<Self, Error> {
+        let found = match tree {
+            Tree::Versions => find_version(conn, &reach, names).await,
+            Tree::Receipts => find_receipt(view, conn, &reach, names).await,
+        };
+        let thing = found.map_err(|error| match error {
+            // A file above other names: not worth a sentence of its own where nothing can be made anyway.
+            Error::Refused(Refusal::NotDirectory) => Refusal::NoSuchFile.into(),
+            other => other,
+        })?;
+        Ok(Self { reach, tree, thing })
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    pub(crate) fn attributes(&self) -> Attributes {
+        match &self.thing {
+            Thing::Directory { modified, .. } => Attributes::directory(DIRECTORY_MODE, *modified),
+            Thing::Versions { newest, .. } => Attributes::directory(DIRECTORY_MODE, newest.received_at),
+            Thing::Version(version) => file_attributes(version.length, received(version)),
+            Thing::Text { text, version } => file_attributes(text.length() as u64, received(version)),
+            Thing::Signers { line, modified } => file_attributes(line.len() as u64, *modified),
+        }
+    }
+
+    /// Opens a directory.
+    pub(crate) fn list(self, view: &View) -> Result<Listing, Error> {
+        let owner = self.reach.ticket.clone();
+        let listing = match self.thing {
+            Thing::Directory { id, names, modified } => {
+                let signers = (self.tree == Tree::Receipts && names.is_empty()).then(|| signers_line(view));
+                let signers = signers.map(|line| file_attributes(line.len() as u64, modified));
+                VirtualListing::of_directory(self.reach, self.tree, id, &names, signers)
+            }
+            Thing::Versions { file, .. } => VirtualListing::of_versions(owner.clone(), file),
+            Thing::Version(_) | Thing::Text { .. } | Thing::Signers { .. } => {
+                return Err(Refusal::NotDirectory.into());
+            }
+        };
+        Ok(Listing::of_virtual(view.clone(), &owner, listing))
+    }
+
+    /// Opens a file.
+    pub(crate) async fn open(self, view: &View) -> Result<Download, Error> {
+        let attributes = self.attributes();
+        match self.thing {
+            Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
+            Thing::Version(version) => Download::of_version(view, &self.reach, &version, attributes).await,
+            Thing::Text { text, version } => {
+                let bytes = text.into_bytes(view.access().repo.keys.receipts());
+                view.jot(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
+                Ok(Download::of_text(view, &self.reach, bytes, attributes))
+            }
+            Thing::Signers { line, .. } => Ok(Download::of_text(view, &self.reach, line.into_bytes(), attributes)),
+        }
+    }
+
+    /// What digests of this are digests of.
+    pub(crate) fn digested(self, view: &View) -> Result<Digested, Error> {
+        match self.thing {
+            Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
+            Thing::Version(version) => Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version))),
+            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(view.access().repo.keys.receipts()))),
+            Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
+        }
+    }
+}
+
+async fn find_version(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Thing, Error> {
+    let missing = || Error::Refused(Refusal::NoSuchFile);
+    match Spot::find(conn, reach.clone(), names).await {
+        Ok(spot) => {
+            let row = spot.existing()?;
+            if row.is_directory {
+                return directory(row, names);
+            }
+            let newest = history::newest(conn, &row.id).await?.ok_or_else(missing)?;
+            Ok(Thing::Versions { file: row.id, newest })
+        }
+        // A name below a file: the number of a version.
+        Err(Error::Refused(Refusal::NotDirectory)) => {
+            let (last, above) = names.split_last().ok_or_else(missing)?;
+            let number = version_number(last).ok_or_else(missing)?;
+            let spot = Spot::find(conn, reach.clone(), above).await?;
+            let past = history::numbered(conn, &spot.existing()?.id, number).await?.ok_or_else(missing)?;
+            Ok(Thing::Version(versions::by_id(conn, past.id).await?.ok_or_else(missing)?))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+async fn find_receipt(view: &View, conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Thing, Error> {
+    if let [only] = names
+        && only.as_bytes() == SIGNERS
+    {
+        let root = Spot::find(conn, reach.clone(), &[]).await?;
+        return Ok(Thing::Signers { line: signers_line(view), modified: root.existing()?.modified_at });
+    }
+    if let Some((last, above)) = names.split_last()
+        && let Some((file, suffix)) = described(last)
+    {
+        let path = [above, &[file]].concat();
+        if let Some(texts) = texts_at(conn, reach, &path).await? {
+            let text = if suffix == RECEIPT { texts.receipt } else { texts.checksum };
+            return Ok(Thing::Text { text, version: texts.version });
+        }
+    }
+    let spot = Spot::find(conn, reach.clone(), names).await?;
+    let row = spot.existing()?;
+    if row.is_directory { directory(row, names) } else { Err(Refusal::NoSuchFile.into()) }
+}
+
+/// The texts about the file at `names`, if there is one with an available version.
+async fn texts_at(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Option<Texts>, Error> {
+    let spot = match Spot::find(conn, reach.clone(), names).await {
+        Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Ok(None),
+        other => other?,
+    };
+    let Some(row) = spot.entry.filter(|row| !row.is_directory) else { return Ok(None) };
+    // The names as they are recorded: what a client typed may be composed otherwise.
+    let way = way_of(conn, &reach.keys, &row.id).await?;
+    let address = address(conn).await?;
+    Texts::of_file(conn, reach, &way, &row, &address).await
+}
+
+/// The address that receipts name.
+async fn address(conn: &mut Conn) -> Result<PublicAddress, Error> {
+    Ok(address::recorded(conn).await?.unwrap_or_else(PublicAddress::unknown))
+}
+
+fn directory(row: &EntryRow, names: &[FileName]) -> Result<Thing, Error> {
+    Ok(Thing::Directory { id: DirectoryId::from_bytes(row.id), modified: row.modified_at, names: names.to_vec() })
+}
+
+/// The file that a name in `.receipts` speaks of, and what kind of text it is.
+fn described(name: &FileName) -> Option<(FileName, &'static [u8])> {
+    [RECEIPT, CHECKSUM]
+        .into_iter()
+        .find_map(|suffix| FileName::new(name.as_bytes().strip_suffix(suffix)?).ok().map(|file| (file, suffix)))
+}
+
+/// A version's number as `.versions` shows it: decimal, from 1 on, without sign or leading zero.
+fn version_number(name: &FileName) -> Option<u64> {
+    let number: u64 = str::from_utf8(name.as_bytes()).ok()?.parse().ok()?;
+    (number > 0 && number.to_string().as_bytes() == name.as_bytes()).then_some(number)
+}
+
+fn file_attributes(size: u64, modified: Time) -> Attributes {
+    Attributes { kind: PlaceKind::File, size, mode: FILE_MODE, modified }
+}
+
+/// When a version became available; every available one has it.
+fn received(version: &VersionRow) -> Time {
+    version.received_at.unwrap_or(Time::from_millis(0))
+}
+
+fn signers_line(view: &View) -> String {
+    ReceiptKey::new(&view.access().repo.keys.receipts().public()).allowed_signers + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> FileName {
+        FileName::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_version_has_one_name() {
+        for (text, number) in [("1", 1), ("10", 10), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(version_number(&name(text)), Some(number));
+        }
+        for text in ["0", "01", "+1", "-1", " 1", "1 ", "1.0", "x", "99999999999999999999", "\u{661}"] {
+            assert_eq!(version_number(&name(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_name_in_receipts_speaks_of() {
+        let file = |text: &str| described(&name(text)).map(|(file, suffix)| (file.to_string(), suffix));
+        assert_eq!(file("a.receipt"), Some(("a".to_owned(), RECEIPT)));
+        assert_eq!(file("a.receipt.sha256"), Some(("a.receipt".to_owned(), CHECKSUM)));
+        assert_eq!(file("...receipt"), None, "'..' is no name");
+        for text in [".receipt", ".sha256", "a", "a.receipts", "a.SHA256"] {
+            assert_eq!(file(text), None, "{text}");
+        }
+    }
+}

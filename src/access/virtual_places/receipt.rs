@@ -1,0 +1,240 @@
+//! Receipts: what the server states about an available version, signed, and the same digest for `sha256sum -c`.
+//!
+//! Everything in them comes from the records, and Ed25519 gives the same signature every time, so a receipt that is fetched
+//! twice is the same bytes.
+
+use serde::Serialize;
+
+use crate::access::Access;
+use crate::model::sidecar::checksum_line;
+use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::namespace::history::number_for_people;
+use crate::namespace::location::openable;
+use crate::namespace::tree::{Way, way_of};
+use crate::namespace::{PublicAddress, tree};
+use crate::records::versions::{self, VersionRow};
+use crate::repo::Error;
+use crate::repo::tickets::existing_ticket;
+use crate::vault::{PublicKey, SigningKey, sign};
+
+/// Whom `ssh-keygen -Y verify -I` asks for.
+const PRINCIPAL: &str = "tacdrop";
+/// What a signature under a receipt is for; it counts nowhere else.
+const NAMESPACE: &str = "tacdrop-receipt";
+/// The first line. The number changes when the lines below it do.
+const TITLE: &str = "tacdrop receipt 1";
+/// The first line where a line about the transport follows at the end.
+const MARKED_TITLE: &str = "tacdrop receipt 2";
+
+/// A receipt, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The ticket.
+    pub ticket: String,
+    /// Where the artifact lies in the share, percent-encoded.
+    pub path: String,
+    /// Which version of it this is.
+    pub version: u64,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+    /// When it became available: when its sender's CLOSE was answered.
+    pub received_at: Time,
+    /// The login that sent it.
+    pub uploaded_by: String,
+    /// What an engineer opens.
+    pub location: String,
+    /// `HOST:PORT` of the server that states all this.
+    pub server: String,
+    /// `legacy` if something of it came over weak encryption, by the listener for old devices.
+    pub transport: Transport,
+}
+
+/// A receipt with the text that was signed.
+#[derive(Debug, Clone, Serialize)]
+pub struct SignedReceipt {
+    /// What it states.
+    #[serde(flatten)]
+    pub receipt: Receipt,
+    /// The file as it is fetched: the text and its signature.
+    pub text: String,
+}
+
+/// Who signs receipts.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptKey {
+    /// The name that the key stands under.
+    pub principal: &'static str,
+    /// What its signatures are for.
+    pub namespace: &'static str,
+    /// The key as OpenSSH writes it.
+    pub public_key: String,
+    /// The line of an `allowed_signers` file.
+    pub allowed_signers: String,
+}
+
+impl ReceiptKey {
+    pub(super) fn new(key: &PublicKey) -> Self {
+        let public_key = key.ssh_line();
+        let allowed_signers = format!("{PRINCIPAL} namespaces=\"{NAMESPACE}\" {public_key}");
+        Self { principal: PRINCIPAL, namespace: NAMESPACE, public_key, allowed_signers }
+    }
+}
+
+impl Receipt {
+    /// The receipt of a version of the file that `way` leads to, with its number for people; none if the version is not
+    /// available.
+    pub(super) fn of(
+        ticket: &Word,
+        way: &Way,
+        number: u64,
+        version: &VersionRow,
+        address: &PublicAddress,
+    ) -> Option<Self> {
+        if version.state != VersionState::Available {
+            return None;
+        }
+        Some(Self {
+            ticket: ticket.to_string(),
+            path: way.path().url_encoded(),
+            version: number,
+            size: version.length,
+            sha256: hex::encode(version.sha256?),
+            received_at: version.received_at?,
+            uploaded_by: version.uploaded_by.clone(),
+            location: address.location(ticket, &openable(way)),
+            server: address.authority(),
+            transport: version.transport,
+        })
+    }
+
+    /// What is signed. No value can hold a line break: they are references, numbers, and encoded paths. Only what is marked
+    /// has the form with the line more, so that all other receipts stay the bytes that they were.
+    fn statement(&self) -> String {
+        let (title, mark) = if self.transport.is_weak() {
+            (MARKED_TITLE, format!("Transport: {}\n", self.transport))
+        } else {
+            (TITLE, String::new())
+        };
+        format!(
+            "{title}\nTicket: {}\nPath: {}\nVersion: {}\nSize: {}\nSHA-256: {}\nReceived: {}\nUploaded-By: {}\n\
+             Location: {}\nServer: {}\n{mark}",
+            self.ticket,
+            self.path,
+            self.version,
+            self.size,
+            self.sha256,
+            self.received_at,
+            self.uploaded_by,
+            self.location,
+            self.server
+        )
+    }
+
+    pub(super) fn signed(&self, key: &SigningKey) -> String {
+        let mut text = self.statement();
+        let signature = key.sign_ssh(NAMESPACE, text.as_bytes());
+        text.push_str(&signature);
+        text
+    }
+
+    /// How long [`Receipt::signed`] is, without signing: listings need it of every file.
+    pub(super) fn signed_length(&self) -> usize {
+        self.statement().len() + sign::ssh_signature_length(NAMESPACE)
+    }
+
+    /// A line as `sha256sum` writes it: with a backslash in front where the name needs escapes.
+    pub(super) fn checksum_line(&self, name: &FileName) -> Vec<u8> {
+        checksum_line(&self.sha256, false, name.as_bytes())
+    }
+}
+
+impl Access {
+    /// Who signs this server's receipts.
+    pub fn receipt_key(&self) -> ReceiptKey {
+        ReceiptKey::new(&self.repo.keys.receipts().public())
+    }
+
+    /// The receipt of an artifact's current version.
+    ///
+    /// # Errors
+    /// If there is no such ticket or artifact, nothing of it is available, or the records fail.
+    pub async fn receipt(
+        &self,
+        ticket: &Word,
+        path: &SharePath,
+        address: &PublicAddress,
+    ) -> Result<SignedReceipt, Error> {
+        let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
+        let mut conn = self.repo.records.read().await?;
+        let share = existing_ticket(&mut conn, ticket).await?.share;
+        let spot = match tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await {
+            Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
+            other => other?,
+        };
+        let row = spot.entry.as_ref().ok_or_else(missing)?;
+        let current = row.current.ok_or_else(missing)?;
+        let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
+        let way = way_of(&mut conn, &spot.reach.keys, &row.id).await?;
+        let number = number_for_people(&mut conn, row, &version).await?;
+        let receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
+        let text = receipt.signed(self.repo.keys.receipts());
+        Ok(SignedReceipt { receipt, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt() -> Receipt {
+        Receipt {
+            ticket: "XT-1".into(),
+            path: "logs/a%20b.txt".into(),
+            version: 2,
+            size: 5,
+            sha256: "00".repeat(32),
+            received_at: Time::from_millis(1_700_000_000_999),
+            uploaded_by: "XT-1".into(),
+            location: "sftp://h:2222/XT-1/logs/a%20b.txt".into(),
+            server: "h:2222".into(),
+            transport: Transport::Modern,
+        }
+    }
+
+    /// What was signed once must be made again, byte by byte.
+    #[test]
+    fn r17_the_lines_of_a_receipt_stay() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let text = receipt().signed(&key);
+        let (statement, signature) = text.split_at(text.find("-----BEGIN").unwrap());
+        let expected = format!(
+            "tacdrop receipt 1\nTicket: XT-1\nPath: logs/a%20b.txt\nVersion: 2\nSize: 5\nSHA-256: {}\n\
+             Received: 2023-11-14T22:13:20Z\nUploaded-By: XT-1\nLocation: sftp://h:2222/XT-1/logs/a%20b.txt\n\
+             Server: h:2222\n",
+            "00".repeat(32)
+        );
+        assert_eq!(statement, expected);
+        assert!(signature.starts_with("-----BEGIN SSH SIGNATURE-----\n"));
+        assert!(signature.ends_with("\n-----END SSH SIGNATURE-----\n"));
+        assert_eq!((text.len(), &text), (receipt().signed_length(), &receipt().signed(&key)));
+    }
+
+    #[test]
+    fn r44_a_receipt_says_that_encryption_was_weak() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let marked = Receipt { transport: Transport::Legacy, ..receipt() };
+        let expected = receipt().statement().replacen("receipt 1", "receipt 2", 1) + "Transport: legacy\n";
+        assert_eq!(marked.statement(), expected);
+        assert_eq!(marked.signed(&key).len(), marked.signed_length());
+    }
+
+    #[test]
+    fn a_checksum_line_escapes_as_gnu_does() {
+        let line = |name: &[u8]| receipt().checksum_line(&FileName::new(name).unwrap());
+        let digest = "00".repeat(32);
+        assert_eq!(line(b"a b.txt"), format!("{digest}  a b.txt\n").into_bytes());
+        assert_eq!(line(b"a\\b"), format!("\\{digest}  a\\\\b\n").into_bytes());
+    }
+}

@@ -1,0 +1,86 @@
+//! Who tells the trail what: logins and their end, what sessions open and read, and what they are refused.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use crate::access::View;
+use crate::audit::Subject;
+use crate::audit::tally::Counted;
+use crate::model::audit::Kind;
+use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
+use crate::records::{Conn, tickets};
+use crate::repo::Error;
+
+/// Refusals that somebody who looks after the house wants to know of. That there is no such file is none.
+const fn counts(refusal: Refusal) -> bool {
+    use Refusal::{DiskFull, FileTooLarge, QuotaExceeded, TooManyHandles, TooManyNames, TooScattered};
+    matches!(refusal.kind(), refusal::Kind::Denied)
+        || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded | TooManyHandles | TooManyNames | TooScattered)
+}
+
+impl View {
+    /// Where this session comes from.
+    pub(crate) fn from(&self) -> IpAddr {
+        self.login().0.from
+    }
+
+    /// Appends an event of this session inside the transaction that it tells of.
+    pub(crate) async fn note(&self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+        let subject = Subject { actor: &self.login().actor(), ticket: Some(ticket), id: Some(id) };
+        let mut detail = json!({});
+        self.login().0.sign(&mut detail);
+        Ok(crate::audit::write(conn, kind, subject, &detail).await?)
+    }
+
+    /// An event of this session that waits to be written: nobody waits for its commit.
+    pub(crate) fn jot(&self, kind: Kind, ticket: &Word, id: [u8; 16], detail: Value) {
+        self.login().0.jot(kind, Some(ticket), Some(id), detail);
+    }
+
+    /// Counts a look into a directory.
+    pub(crate) fn saw(&self, ticket: &Word, directory: DirectoryId) {
+        self.access().trail.count_listing(Counted {
+            kind: Kind::DirectoryListed,
+            actor: self.login().actor(),
+            ticket: Some(ticket.clone()),
+            id: Some(*directory.as_bytes()),
+            from: self.from().to_string(),
+            more: None,
+        });
+    }
+
+    /// Passes on what came of a request; if it was refused by a rule, that is counted.
+    pub(crate) async fn heard<T>(
+        &self,
+        path: &SharePath,
+        outcome: Result<T, impl Into<Refusal>>,
+    ) -> Result<T, Refusal> {
+        let refusal = match outcome {
+            Ok(done) => return Ok(done),
+            Err(error) => error.into(),
+        };
+        if counts(refusal) {
+            let ticket = match self.login().0.ticket() {
+                Some(own) => Some(own.clone()),
+                None => self.ticket_named_by(path).await,
+            };
+            self.access().trail.count_refusal(Counted {
+                kind: Kind::AccessRefused,
+                actor: self.login().actor(),
+                ticket,
+                id: None,
+                from: self.from().to_string(),
+                more: Some(("why", format!("{refusal:?}"))),
+            });
+        }
+        Err(refusal)
+    }
+
+    /// The ticket that an engineer's path leads to. What is no ticket stays out: it may be the name of a file.
+    async fn ticket_named_by(&self, path: &SharePath) -> Option<Word> {
+        let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
+        let mut conn = self.access().repo.records.read().await.ok()?;
+        Some(tickets::by_reference(&mut conn, name).await.ok()??.reference)
+    }
+}

@@ -1,0 +1,271 @@
+//! A file that a session has open for writing: what the session may do with it, and what it means by what it does.
+
+use std::sync::Arc;
+
+use crate::access::View;
+use crate::login::rights::Grant;
+use crate::model::{Refusal, SharePath, Word};
+use crate::repo::{Attributes, Changes, WriteMode};
+use crate::upload::{Begun, Buffer, Job, Lane, Phase, Target, Waiting};
+
+/// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
+pub struct Upload {
+    view: View,
+    path: SharePath,
+    mode: WriteMode,
+    lane: Arc<Lane>,
+    grant: Grant,
+    write: Option<Write>,
+    spare: Option<Buffer>,
+    /// Whether it continues an unfinished version.
+    continues: bool,
+}
+
+/// A write that was announced.
+struct Write {
+    /// Where its next byte belongs.
+    offset: u64,
+    left: u64,
+    target: Target,
+    /// The payload so far, if it came early.
+    early: Vec<u8>,
+}
+
+impl Upload {
+    /// A second handle of a session on an upload that is under way; none if that is over.
+    pub(crate) fn join(
+        view: &View,
+        ticket: &Word,
+        lane: &Arc<Lane>,
+        path: &SharePath,
+        mode: WriteMode,
+    ) -> Option<Self> {
+        lane.join().then(|| Self::with_lane(view, ticket, path, mode, Arc::clone(lane)))
+    }
+
+    /// The first handle on an upload that was begun.
+    pub(crate) fn of(view: &View, ticket: &Word, begun: Begun, path: &SharePath, mode: WriteMode) -> Self {
+        let mut upload = Self::with_lane(view, ticket, path, mode, begun.lane);
+        upload.continues = begun.continues;
+        upload
+    }
+
+    fn with_lane(view: &View, ticket: &Word, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
+        let grant = view.grant(ticket);
+        Self { view: view.clone(), path: path.clone(), mode, lane, grant, write: None, spare: None, continues: false }
+    }
+
+    /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
+    ///
+    /// # Errors
+    /// If the file would become too large, or the upload takes no writes any more.
+    pub async fn begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
+        let outcome = self.try_begin_write(offset, length).await;
+        self.view.heard(&self.path, outcome).await
+    }
+
+    async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
+        self.write = None;
+        self.grant.check()?;
+        self.go_on_behind_a_close().await?;
+        self.start_over_unless_continued(offset)?;
+        let offset = if self.mode.append { self.lane.length() } else { offset };
+        self.view.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
+        if length > 0 {
+            self.lane.wait_for_room().await;
+            let target = self.lane.begin(offset, length, || self.view.buffers().try_early(length))?;
+            // What waits counts against a budget, so it takes no more than it says; `begin` has bounded it.
+            let early = match &target {
+                Target::Early(_) => Vec::with_capacity(usize::try_from(length).unwrap_or(0)),
+                Target::Run(_) => Vec::new(),
+            };
+            self.write = Some(Write { offset, left: length, target, early });
+        }
+        Ok(())
+    }
+
+    /// Devices send the same name again and again, and few of them empty a file that they overwrite. So the first write of
+    /// a device's ticket says what it means: at the end of an unfinished file it goes on, anywhere else it begins anew, and
+    /// nothing of what was there is mixed with what comes.
+    fn start_over_unless_continued(&self, offset: u64) -> Result<(), Refusal> {
+        if !self.lane.decide() || self.mode.append {
+            return Ok(());
+        }
+        // Behind the end that it was told there may be more, which belongs to an earlier file if this is another one.
+        let end = self.lane.attributes().size;
+        self.lane.truncate(if offset == end { end } else { 0 })
+    }
+
+    /// The next bytes of the announced write. Waits while the buffers are full.
+    ///
+    /// # Errors
+    /// If the upload has failed, or more comes than was announced.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let Some(write) = &mut self.write else {
+            return if bytes.is_empty() { Ok(()) } else { Err(Refusal::BadRequest) };
+        };
+        let length = bytes.len() as u64;
+        if length > write.left {
+            return Err(Refusal::BadRequest);
+        }
+        write.left -= length;
+        let is_last = write.left == 0;
+        match &mut write.target {
+            Target::Early(_) => write.early.extend_from_slice(bytes),
+            Target::Run(run) => {
+                let mut run = *run;
+                let offset = write.offset;
+                self.fill(&mut run, offset, bytes).await?;
+                if let Some(write) = &mut self.write {
+                    write.offset += length;
+                    write.target = Target::Run(run);
+                }
+            }
+        }
+        if is_last { self.end_write().await } else { Ok(()) }
+    }
+
+    async fn end_write(&mut self) -> Result<(), Refusal> {
+        let Some(Write { offset, target, early, .. }) = self.write.take() else { return Ok(()) };
+        if let Target::Early(room) = target {
+            self.lane.put_early(offset, Waiting::new(early, room));
+        }
+        while let Some((mut run, offset, waiting)) = self.lane.take_ripe() {
+            self.fill(&mut run, offset, &waiting.bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self, run: &mut u64, mut offset: u64, mut bytes: &[u8]) -> Result<(), Refusal> {
+        loop {
+            let taken = self.lane.put(run, offset, bytes, &mut self.spare)?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+            offset += taken as u64;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.spare = Some(match self.view.buffers().try_buffer() {
+                Some(buffer) => buffer,
+                None => {
+                    // The session's other uploads may hold all of its buffers half full.
+                    self.view.access().uploads.registry.settle_session(self.view.session(), &self.lane);
+                    self.view.buffers().buffer().await?
+                }
+            });
+        }
+    }
+
+    /// After another handle of the session has closed the file, writing goes on in the next version.
+    async fn go_on_behind_a_close(&mut self) -> Result<(), Refusal> {
+        if self.lane.phase() == Phase::Closing {
+            self.lane.wait_for_end().await?;
+        }
+        if self.lane.phase() == Phase::Published {
+            let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
+            let next = Box::pin(self.view.open_write(&self.path, mode)).await?;
+            *self = next;
+        }
+        Ok(())
+    }
+
+    /// What FSTAT says.
+    ///
+    /// # Errors
+    /// None now; the door treats it like every other request.
+    pub async fn attributes(&self) -> Result<Attributes, Refusal> {
+        Ok(self.lane.attributes())
+    }
+
+    /// Whether it continues an unfinished version, so that only a CLOSE after its last byte may publish it.
+    pub(crate) const fn continues(&self) -> bool {
+        self.continues
+    }
+
+    /// FSETSTAT.
+    ///
+    /// # Errors
+    /// If the file would become too large, or the upload takes no writes any more.
+    pub async fn change(&mut self, changes: Changes) -> Result<(), Refusal> {
+        let outcome = self.try_change(changes).await;
+        self.view.heard(&self.path, outcome).await
+    }
+
+    async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
+        self.grant.check()?;
+        if let Some(size) = changes.size {
+            self.view.check_length(size)?;
+            self.go_on_behind_a_close().await?;
+            self.lane.wait_for_room().await;
+            if size != self.lane.length() {
+                self.lane.truncate(size)?;
+            }
+        }
+        self.lane.set_attributes(changes.mode, changes.modified);
+        Ok(())
+    }
+
+    /// Appends up to `length` bytes from `offset` on to `into`, and says how many. Everything written so far becomes
+    /// durable by that.
+    ///
+    /// # Errors
+    /// If the handle was not opened for reading, or reading back fails.
+    pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
+        self.view.check_may_see()?;
+        self.grant.check()?;
+        if !self.mode.read {
+            return Err(Refusal::NotOpenForReading);
+        }
+        let bytes = self.lane.ask(|reply| Job::Read { offset, length, reply }).await?;
+        into.extend_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    /// fsync@openssh.com: everything written so far is durable when this returns.
+    ///
+    /// # Errors
+    /// If it cannot be made durable; the upload has failed then.
+    pub async fn sync(&mut self) -> Result<(), Refusal> {
+        self.grant.check()?;
+        self.lane.ask(Job::Sync).await
+    }
+
+    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued.
+    ///
+    /// # Errors
+    /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
+    pub async fn close(self) -> Result<(), Refusal> {
+        let began = std::time::Instant::now();
+        let outcome = self.try_close().await;
+        metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
+        self.view.heard(&self.path, outcome).await
+    }
+
+    async fn try_close(&self) -> Result<(), Refusal> {
+        self.grant.check()?;
+        if self.lane.is_undecided() && self.lane.phase() == Phase::Open {
+            // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
+            if self.lane.attributes().size > 0 {
+                return Err(Refusal::Incomplete);
+            }
+            self.lane.truncate(0)?;
+        }
+        match self.lane.phase() {
+            // Another handle has published what is there, and nothing was written through this one since.
+            Phase::Published => Ok(()),
+            Phase::Closing => {
+                self.lane.wait_for_end().await?;
+                match self.lane.phase() {
+                    Phase::Refusing(refusal) => Err(refusal),
+                    Phase::Open | Phase::Closing | Phase::Published => Ok(()),
+                }
+            }
+            Phase::Open | Phase::Refusing(_) => self.lane.close().await,
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.lane.leave();
+    }
+}
