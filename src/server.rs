@@ -19,8 +19,9 @@ use metrics::Metrics;
 
 use crate::app::{DataDirectory, Notices, PublicAddress, Shares};
 use crate::config::{self, Config};
+use crate::mail::{self, AnyCarrier, Letterhead, Smtp, Spool};
 use crate::model::audit::Actor;
-use crate::notify::{self, AnyCarrier, Dispatcher, Letterhead, Smtp, Spool, Waker};
+use crate::notices::dispatcher::{self, Dispatcher, Waker};
 use crate::ssh;
 
 /// How often objects that nobody needs are removed.
@@ -260,7 +261,7 @@ fn dispatcher(
             (AnyCarrier::Spool(Spool::new(directory)), letterhead, Duration::from_secs(60))
         }
     };
-    let settings = notify::Settings {
+    let settings = dispatcher::Settings {
         letterhead,
         give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
         delivery_timeout,
@@ -268,21 +269,21 @@ fn dispatcher(
     Ok(Dispatcher::new(Arc::clone(shares.notices()), carrier, waker, settings))
 }
 
-fn smtp_settings(smtp: &config::SmtpServer) -> Result<notify::SmtpSettings, Error> {
+fn smtp_settings(smtp: &config::SmtpServer) -> Result<mail::SmtpSettings, Error> {
     let login = match (&smtp.user, &smtp.password) {
         (Some(user), Some(password)) => {
             let password = password.read().map_err(|error| Error::Setting(error.to_string()))?;
-            Some(notify::Login { user: user.clone(), password })
+            Some(mail::Login { user: user.clone(), password })
         }
         _ => None,
     };
-    Ok(notify::SmtpSettings {
+    Ok(mail::SmtpSettings {
         host: smtp.host.clone(),
         port: smtp.port,
         tls: match smtp.tls {
-            config::SmtpTls::None => notify::Tls::None,
-            config::SmtpTls::StartTls => notify::Tls::StartTls,
-            config::SmtpTls::Tls => notify::Tls::Implicit,
+            config::SmtpTls::None => mail::Tls::None,
+            config::SmtpTls::StartTls => mail::Tls::StartTls,
+            config::SmtpTls::Tls => mail::Tls::Implicit,
         },
         login,
         helo: smtp.helo.clone(),

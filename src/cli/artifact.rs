@@ -12,8 +12,8 @@ use super::failure::Failure;
 use super::output::size;
 use super::{Desk, lifecycle};
 use crate::app::{Error, Shares, Verification};
+use crate::model::inert;
 use crate::model::{SharePath, Word};
-use crate::notify::inert;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -13,8 +13,8 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
 use crate::app::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Shares};
+use crate::model::inert;
 use crate::model::{Time, Word};
-use crate::notify::inert;
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::devices::Devices;
+use crate::model::inert;
 use crate::model::{Language, Priority, TicketStatus, Time};
-use crate::notify::inert;
 
 /// A ticket with all that its customer needs, for people and programs.
 #[derive(Serialize)]

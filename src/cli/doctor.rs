@@ -13,8 +13,8 @@ use super::output::{Output, size};
 use super::{Common, Desk};
 use crate::app::{DataDirectory, LEGACY_HOST_KEY, Shares};
 use crate::config::Config;
+use crate::model::inert;
 use crate::model::{NoticeState, Time};
-use crate::notify::inert;
 use crate::server;
 use crate::ssh;
 

@@ -7,8 +7,8 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::{Begin, Desk};
 use crate::app::{EngineerLine, Shares};
+use crate::mail;
 use crate::model::{Language, Word};
-use crate::notify;
 use crate::ssh;
 
 /// The largest file of public keys in bytes: a thousand long keys.
@@ -168,7 +168,7 @@ fn counted(keys: usize) -> String {
 }
 
 fn address(text: &str) -> Result<String, &'static str> {
-    if notify::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
+    if mail::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
 }
 
 /// The fingerprint and the kind of each key in a file: one key on each line, blank lines and comments between them.

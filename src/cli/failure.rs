@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::config::{ConfigError, SecretError};
-use crate::notify::inert;
+use crate::model::inert;
 use crate::server;
 
 /// One sentence that says what happened and what to do.

@@ -4,8 +4,8 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use crate::app::{SenderCheck, Shares, ShredPlan};
+use crate::model::inert;
 use crate::model::{SharePath, Time, Transport, Verdict, VersionState, Word};
-use crate::notify::inert;
 
 /// `artifact list`: the current version of each file, or all versions.
 pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: bool) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::notify::inert;
+use crate::model::inert;
 
 /// How a command answers.
 #[derive(Debug, Clone, Copy)]

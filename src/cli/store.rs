@@ -10,7 +10,7 @@ use super::output::size;
 use crate::app::{Checked, Finding, Reattached, Shares, Step, Swept};
 use crate::model::Word;
 use crate::model::audit::Actor;
-use crate::notify::inert;
+use crate::model::inert;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

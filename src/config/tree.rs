@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::legacy::Legacy;
 use super::reader::Reader;
 use super::{ConfigError, Secret};
+use crate::mail::Letterhead;
 use crate::model::{Algorithm, TemporaryNames};
-use crate::notify::Letterhead;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

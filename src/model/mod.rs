@@ -6,6 +6,7 @@
 pub mod alias;
 pub mod audit;
 pub mod id;
+pub mod inert;
 pub mod language;
 pub mod missing;
 pub mod name;

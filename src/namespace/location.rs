@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use crate::model::alias::{alias, id_in, with_id};
+use crate::model::inert;
 use crate::model::{FileName, SharePath};
 use crate::namespace::tree::{Way, is_from_support};
-use crate::notify::inert;
 
 /// The path by which engineers open an entry: its own names, except those that have the form of an alias with an id in it, which
 /// could be another entry's. These are shown to engineers by an alias that only they have.

@@ -13,12 +13,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::content::Content;
+use crate::mail::FILES_SHOWN;
+use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::{openable, typeable};
 use crate::namespace::tree::{path_of, way_of};
-use crate::notify::FILES_SHOWN;
-use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, checks, entries, lineage};

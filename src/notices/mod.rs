@@ -1,11 +1,14 @@
-//! The outbox: a notice is queued in the transaction that makes a version available, and handed to `notify` when it has
+//! The outbox: a notice is queued in the transaction that makes a version available, and handed to the [`dispatcher`] when it has
 //! settled. It keeps ids only; names are opened when a notice is delivered, and [`compose`] decides then what it says.
 //!
 //! What becomes available under a temporary name is held: it is queued in the transaction that gives it another name, or
 //! when it has kept the temporary one for the set time. While it is withdrawn nobody is told of it; restored, it is queued.
 
+mod clock;
 pub(crate) mod compose;
+pub mod dispatcher;
 pub(crate) mod list;
+pub mod outbox;
 pub(crate) mod resend;
 
 use std::sync::Arc;
@@ -16,10 +19,11 @@ use serde_json::json;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::digests::sidecars::Sidecars;
+use crate::mail::notice as mail;
+use crate::mail::{Channel, DueNotice, Earlier};
 use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, VersionId, Word};
 use crate::namespace::{PublicAddress, address};
-use crate::notify::outbox as mail;
-use crate::notify::{Attempt, Channel, DueNotice, Earlier, Interrupted, Outbox, OutboxError};
+use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::{Conn, entries, held, lineage, people};
 use crate::repo::keys::ShareKeys;

@@ -1,7 +1,7 @@
 //! What is asked of tickets and people before something is done for them.
 
+use crate::mail::is_address;
 use crate::model::{Refusal, Word};
-use crate::notify::is_address;
 use crate::records::Conn;
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};

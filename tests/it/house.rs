@@ -30,7 +30,7 @@ const ROOMS: [&str; 28] = [
     "namespace",
     "audit",
     "repo",
-    "notify",
+    "mail",
     "records",
     "vault",
     "store",
@@ -57,7 +57,7 @@ const OVER_KEYS: [&str; 14] = [
 /// Rooms that know objects.
 const OVER_OBJECTS: [&str; 7] = ["app", "integrity", "upload", "backup", "retention", "content", "repo"];
 /// Rooms that know nobody but `model`.
-const ON_THE_GROUND: [&str; 4] = ["notify", "records", "vault", "store"];
+const ON_THE_GROUND: [&str; 4] = ["mail", "records", "vault", "store"];
 const LONGEST_FILE: usize = 600;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -344,7 +344,7 @@ fn this_test_can_fail() {
         ("src/store/disk.rs", "mod tests { use super::super::super::app::X; }"),
         ("src/records/mod.rs", "use crate::vault::Key;"),
         ("src/records/mod.rs", "use super::app;"),
-        ("src/notify/mod.rs", "use crate::records::Conn;"),
+        ("src/mail/mod.rs", "use crate::records::Conn;"),
         ("src/sftp/verbs.rs", "use crate::ssh::Link;"),
         ("src/scp/session.rs", "use crate::sftp::Common;"),
         ("src/scp/sink.rs", "use crate::records::Conn;"),
@@ -365,10 +365,7 @@ fn this_test_can_fail() {
     }
     let good = [
         ("src/main.rs", "fn main() { tacdrop::cli::main() }"),
-        (
-            "src/access/view.rs",
-            "use crate::vault::Key; use crate::{store::Disk, notify, records::{self, Conn}, model};",
-        ),
+        ("src/access/view.rs", "use crate::vault::Key; use crate::{store::Disk, mail, records::{self, Conn}, model};"),
         ("src/store/disk.rs", "// use crate::app::Shares;\n/* crate::cli */ const X: &str = \"crate::app\";"),
         ("src/store/disk.rs", "const X: &str = r#\"\"crate::app\"#; use crate::store::StoreError;"),
         ("src/vault/key_tests.rs", "use super::super::ExtentKey;"),

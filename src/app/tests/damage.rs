@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::model::{NoticeState, Time};
-use crate::notify::outbox::Outbox;
+use crate::notices::outbox::Outbox;
 use crate::records::damage::Damager;
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
@@ -130,7 +130,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
         Ok(due) => {
             let of = |reference: &str| due.iter().find(|notice| notice.ticket.reference == word(reference));
             let tells =
-                |notice: &crate::notify::DueNotice, name: &str| notice.files.iter().any(|file| file.path == path(name));
+                |notice: &crate::mail::DueNotice, name: &str| notice.files.iter().any(|file| file.path == path(name));
             check("the other ticket's notice", of("XT-2").is_some_and(|notice| tells(notice, "healthy")));
             if let Some(notice) = of("XT-1").filter(|_| ticket_is_whole) {
                 check("the healthy file in the notice", tells(notice, "healthy"));

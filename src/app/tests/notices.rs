@@ -1,8 +1,9 @@
 //! What people are told: temporary names, holes, replacements, senders' digests, and nothing twice.
 
 use super::*;
+use crate::mail::notice::{Before, Channel, DueNotice, FileLine, News, Standing};
 use crate::model::{Algorithm, Time, Verdict};
-use crate::notify::outbox::{Before, Channel, DueNotice, FileLine, News, Outbox, Standing};
+use crate::notices::outbox::Outbox;
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
@@ -32,7 +33,7 @@ fn names(lines: &[FileLine]) -> Vec<String> {
     lines.iter().map(|line| format!("{} {}", line.path, line.version)).collect()
 }
 
-fn arrival(line: &FileLine) -> &crate::notify::outbox::Arrival {
+fn arrival(line: &FileLine) -> &crate::mail::notice::Arrival {
     match &line.news {
         News::Arrived(arrival) => arrival,
         _ => panic!("{} is not whole", line.path),

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use super::power::{Crash, Run, Template, copy_data, look, setting};
 use super::*;
+use crate::mail::notice::Channel;
 use crate::model::audit::Actor;
-use crate::notify::outbox::{Channel, Outbox};
+use crate::notices::outbox::Outbox;
 use crate::store::simulated::Dice;
 
 /// Crashes at one point in one run: a point is passed many times.

@@ -1,8 +1,9 @@
 //! Notices that are tried, sent elsewhere, ended and tried again in any order, against a few variables that say what must come of it.
 
 use super::*;
+use crate::mail::notice::Channel;
 use crate::model::{NoticeId, NoticeState, Time};
-use crate::notify::outbox::{Attempt, Channel, Outbox};
+use crate::notices::outbox::{Attempt, Outbox};
 
 #[derive(Debug, Clone)]
 enum Act {

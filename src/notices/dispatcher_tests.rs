@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
+use crate::mail::{AnyCarrier, Spool, fixtures};
 use crate::model::Language;
-use crate::notify::clock::virtual_clock::{Virtual, settle};
-use crate::notify::outbox::Interrupted;
-use crate::notify::{AnyCarrier, Spool, fixtures};
+use crate::notices::clock::virtual_clock::{Virtual, settle};
+use crate::notices::outbox::Interrupted;
 
 const EPOCH: Time = Time::from_seconds(1_700_000_000);
 

@@ -1,10 +1,10 @@
 //! A notice to test with.
 
+use crate::mail::carrier::{DeliveryError, Permission};
+use crate::mail::notice::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
 use crate::model::{Language, NoticeId, Priority, SharePath, Time};
-use crate::notify::carrier::{DeliveryError, Permission};
-use crate::notify::outbox::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
 
-pub(super) fn notice(language: Language) -> DueNotice {
+pub(crate) fn notice(language: Language) -> DueNotice {
     let mut first = file("logs/show tech Größe.txt", 1);
     arrival(&mut first).size = 4_404_020;
     let mut second = file("core.gz", 3);
@@ -29,7 +29,7 @@ pub(super) fn notice(language: Language) -> DueNotice {
     }
 }
 
-pub(super) fn file(path: &str, version: u32) -> FileLine {
+pub(crate) fn file(path: &str, version: u32) -> FileLine {
     let path = SharePath::parse(path.as_bytes()).unwrap();
     let arrival = Arrival {
         size: 1,
@@ -52,7 +52,7 @@ pub(super) fn file(path: &str, version: u32) -> FileLine {
 }
 
 /// The arrival in a line made by [`file`].
-pub(super) fn arrival(line: &mut FileLine) -> &mut Arrival {
+pub(crate) fn arrival(line: &mut FileLine) -> &mut Arrival {
     let News::Arrived(arrival) = &mut line.news else { panic!("this one is not whole") };
     arrival
 }

@@ -10,12 +10,13 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::mail::carrier::{Carrier, DeliveryError, Permission};
+use crate::mail::message::{Letterhead, Mail};
+use crate::mail::notice::{Channel, DueNotice, Earlier};
+use crate::model::inert;
 use crate::model::{NoticeId, Time};
-use crate::notify::carrier::{Carrier, DeliveryError, Permission};
-use crate::notify::clock::{Clock, WallClock};
-use crate::notify::inert;
-use crate::notify::mail::{Letterhead, Mail};
-use crate::notify::outbox::{Attempt, Channel, DueNotice, Earlier, Outbox, OutboxError};
+use crate::notices::clock::{Clock, WallClock};
+use crate::notices::outbox::{Attempt, Outbox, OutboxError};
 
 /// How many notices are delivered at the same time.
 const AT_ONCE: usize = 4;

@@ -3,10 +3,10 @@
 
 use proptest::prelude::*;
 
+use crate::mail::fixtures::{arrival, file, notice};
+use crate::mail::message::{Letterhead, Mail};
+use crate::mail::notice::{Check, DueNotice, News, Standing, Unfinished};
 use crate::model::{FileName, Language, SharePath, Verdict};
-use crate::notify::fixtures::{arrival, file, notice};
-use crate::notify::mail::{Letterhead, Mail};
-use crate::notify::outbox::{Check, DueNotice, News, Standing, Unfinished};
 
 /// What a block of a notice says.
 #[derive(Debug, Default, PartialEq)]

@@ -2,9 +2,9 @@
 //! says.
 
 use super::{exact, moment, size};
+use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
+use crate::model::inert;
 use crate::model::{Language, Verdict};
-use crate::notify::inert;
-use crate::notify::outbox::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 
 /// The lines about a file that stand below its name, each with no character that acts.
 pub(super) fn of(file: &FileLine, language: Language) -> Vec<String> {
@@ -151,9 +151,9 @@ fn of_check(check: &Check, language: Language) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::fixtures::{arrival, file, notice};
+    use crate::mail::text::write;
     use crate::model::{Algorithm, Time};
-    use crate::notify::fixtures::{arrival, file, notice};
-    use crate::notify::text::write;
 
     fn both(file: &FileLine) -> [String; 2] {
         [Language::En, Language::De].map(|language| of(file, language).join("\n"))

@@ -104,7 +104,7 @@ pub(super) mod virtual_clock {
     use crate::model::Time;
 
     /// Time that stands still until [`Virtual::pass`]. For one test on a current-thread runtime.
-    pub(in crate::notify) struct Virtual {
+    pub(in crate::notices) struct Virtual {
         now: Mutex<Time>,
         /// By how much the wall clock was set back.
         back: Mutex<Duration>,
@@ -112,11 +112,11 @@ pub(super) mod virtual_clock {
     }
 
     impl Virtual {
-        pub(in crate::notify) fn at(now: Time) -> Self {
+        pub(in crate::notices) fn at(now: Time) -> Self {
             Self { now: Mutex::new(now), back: Mutex::default(), sleepers: Mutex::default() }
         }
 
-        pub(in crate::notify) fn now(&self) -> Time {
+        pub(in crate::notices) fn now(&self) -> Time {
             self.true_now().minus(*self.back.lock().unwrap())
         }
 
@@ -124,23 +124,23 @@ pub(super) mod virtual_clock {
             *self.now.lock().unwrap()
         }
 
-        pub(in crate::notify) fn passed(&self) -> Duration {
+        pub(in crate::notices) fn passed(&self) -> Duration {
             Duration::from_millis(self.true_now().millis().unsigned_abs())
         }
 
         /// Sets the wall clock back.
-        pub(in crate::notify) fn set_back(&self, by: Duration) {
+        pub(in crate::notices) fn set_back(&self, by: Duration) {
             *self.back.lock().unwrap() += by;
         }
 
-        pub(in crate::notify) async fn sleep(&self, duration: Duration) {
+        pub(in crate::notices) async fn sleep(&self, duration: Duration) {
             let (wake, woken) = oneshot::channel();
             self.sleepers.lock().unwrap().push((self.true_now().plus(duration), wake));
             let _ = woken.await;
         }
 
         /// Lets time pass, waking each sleeper at its moment and letting everybody run in between.
-        pub(in crate::notify) async fn pass(&self, duration: Duration) {
+        pub(in crate::notices) async fn pass(&self, duration: Duration) {
             let end = self.true_now().plus(duration);
             loop {
                 settle().await;
@@ -159,7 +159,7 @@ pub(super) mod virtual_clock {
     }
 
     /// Gives every task its turns until nothing can be left but waiting.
-    pub(in crate::notify) async fn settle() {
+    pub(in crate::notices) async fn settle() {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::notify::carrier::{Carrier, DeliveryError, Permission};
-use crate::notify::mail::Mail;
-use crate::notify::outbox::Channel;
+use crate::mail::carrier::{Carrier, DeliveryError, Permission};
+use crate::mail::message::Mail;
+use crate::mail::notice::Channel;
 use reply::{NoReply, Reply};
 use session::{Encryption, Session};
 use trust::Distrust;

@@ -8,11 +8,11 @@ use lettre::message::header::{self, ContentTransferEncoding, ContentType, Header
 use lettre::message::{Body, Mailbox, MessageBuilder};
 use lettre::{Address, Message};
 
+use crate::mail::carrier::DeliveryError;
+use crate::mail::notice::DueNotice;
+use crate::mail::text;
+use crate::model::inert;
 use crate::model::{NoticeId, Time};
-use crate::notify::carrier::DeliveryError;
-use crate::notify::inert;
-use crate::notify::outbox::DueNotice;
-use crate::notify::text;
 
 /// The longest line of a mail in octets, without its CRLF (RFC 5322, section 2.1.1).
 const LONGEST_LINE: usize = 998;
@@ -185,8 +185,8 @@ fn calendar_date(time: Time) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::fixtures::{arrival, file, notice};
     use crate::model::Language;
-    use crate::notify::fixtures::{arrival, file, notice};
 
     fn letterhead() -> Letterhead {
         Letterhead::new("tacdrop <support@example.org>").unwrap()

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use crate::notify::mail::Mail;
-use crate::notify::outbox::Channel;
-use crate::notify::smtp::Smtp;
-use crate::notify::spool::Spool;
+use crate::mail::message::Mail;
+use crate::mail::notice::Channel;
+use crate::mail::smtp::Smtp;
+use crate::mail::spool::Spool;
 
 /// A way to hand over mails. Handing over the same mail twice must do no harm.
 pub trait Carrier: Send + Sync + 'static {

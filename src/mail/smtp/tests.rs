@@ -6,9 +6,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::mail::fixtures::{Always, notice};
+use crate::mail::message::Letterhead;
 use crate::model::Language;
-use crate::notify::fixtures::{Always, notice};
-use crate::notify::mail::Letterhead;
 
 /// A mail server that follows a script: the reply to each command that begins with a word; all else gets `250 ok`.
 struct Sink {

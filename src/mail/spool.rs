@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::notify::carrier::{Carrier, DeliveryError, Permission};
-use crate::notify::mail::Mail;
-use crate::notify::outbox::Channel;
+use crate::mail::carrier::{Carrier, DeliveryError, Permission};
+use crate::mail::message::Mail;
+use crate::mail::notice::Channel;
 
 /// A directory of mails. It is made, readable by its owner only, when the first notice comes.
 #[derive(Debug, Clone)]
@@ -78,9 +78,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::mail::fixtures::{Always, notice};
+    use crate::mail::message::Letterhead;
     use crate::model::Language;
-    use crate::notify::fixtures::{Always, notice};
-    use crate::notify::mail::Letterhead;
 
     fn mail() -> Mail {
         Mail::of(&notice(Language::En), &Letterhead::new("a@example.org").unwrap()).unwrap()
