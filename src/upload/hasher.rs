@@ -1,6 +1,6 @@
 //! SHA-256 of an upload while it arrives: it runs along the contiguous front and can go back to a state that it kept.
 
-use super::progress::RESUME_STEP;
+use crate::upload::checkpoint::RESUME_STEP;
 use crate::vault::Digest;
 
 /// States that are kept for going back; every second one is let go when there are more.

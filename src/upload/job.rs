@@ -3,8 +3,8 @@
 use tokio::sync::oneshot;
 
 use super::buffer::{Buffer, EarlyRoom};
-use super::early::Waiting;
 use crate::model::Refusal;
+use crate::upload::reorder::Waiting;
 
 /// What the worker is asked to do, in order.
 pub(crate) enum Job {

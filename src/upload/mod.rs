@@ -5,22 +5,22 @@
 //! task per upload on the runtime for works once there is something to do (`cot`). `docs/format.md` says what ends up where.
 
 mod buffer;
-mod chorus;
-mod cot;
-mod early;
+mod checkpoint;
+mod extent_writer;
 mod extents;
+mod hash_batcher;
 mod hasher;
 mod job;
-mod lane;
-mod progress;
+mod lazy_worker;
 mod publish;
 mod registry;
+mod reorder;
 mod repair;
 mod rows;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod seeding;
 mod worker;
-mod writing;
+mod write_queue;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,18 +28,18 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub(crate) use buffer::{Budget, SessionBudget};
-pub(crate) use chorus::Chorus;
-pub(crate) use lane::Lane;
+pub(crate) use hash_batcher::Chorus;
 pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
+pub(crate) use write_queue::Lane;
 
 pub(crate) use buffer::Buffer;
-pub(crate) use early::Waiting;
+use checkpoint::Progress;
 use extents::{EndedExtent, Rows};
 use job::Holds;
 pub(crate) use job::{Job, Phase, Target};
-use progress::Progress;
 use publish::Ledger;
+pub(crate) use reorder::Waiting;
 #[cfg(test)]
 pub(crate) use worker::ByHand;
 use worker::Worker;
@@ -152,7 +152,7 @@ struct Start {
     /// What is to be copied before anything of it changes.
     copies: Option<Copies>,
     holds: Holds,
-    /// Up to where it is never sent again; see [`progress::resume_point`].
+    /// Up to where it is never sent again; see [`checkpoint::resume_point`].
     floor: u64,
     /// How long it looks until something is written.
     shown: Option<u64>,

@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 
 use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
-use super::lane::Lane;
-use super::progress::{Progress, resume_point};
 use crate::audit::Kind;
 use crate::audit::{self, Subject};
 use crate::login::Login;
@@ -32,6 +30,8 @@ use crate::repo::tickets::check_room_for_name;
 use crate::retention::discard;
 use crate::store::StoreError;
 use crate::upload::Uploads;
+use crate::upload::checkpoint::{Progress, resume_point};
+use crate::upload::write_queue::Lane;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
 /// What is known of an upload's rows.

@@ -5,9 +5,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cot::Watch;
-use super::lane::Lane;
 use crate::model::{DirectoryId, FileName};
+use crate::upload::lazy_worker::Watch;
+use crate::upload::write_queue::Lane;
 
 /// Directory and folded name. Not the name's index, which changes with the share's keys.
 type Name = (DirectoryId, Vec<u8>);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::progress::{Progress, is_resume_point, resume_point};
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::content::Content;
@@ -15,6 +14,7 @@ use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, versions::ExtentRow};
 use crate::repo::{Error, Repo};
 use crate::retention::discard;
+use crate::upload::checkpoint::{Progress, is_resume_point, resume_point};
 use crate::vault::{Digest, SliceMap, VaultError};
 
 /// Bytes that are read at once.

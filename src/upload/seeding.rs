@@ -1,10 +1,10 @@
 //! A small file as it is before its rows are written: what an upload would have made of it in memory. For seeding.
 
-use super::progress::Progress;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, Time, VersionId};
 use crate::records::versions::ExtentRow;
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
+use crate::upload::checkpoint::Progress;
 use crate::vault::extent::{EXTENT_HEAD, SEGMENT_LEAD, SEGMENT_TRAIL};
 use crate::vault::{
     self, Digest, ExtentEntry, ExtentIds, ExtentKey, ExtentSealer, HashOrigin, Manifest, Slice, SliceMap, VaultError,

@@ -24,9 +24,7 @@ use super::buffer::{Buffer, CHUNK};
 use super::extents::EndedExtent;
 use super::hasher::Hasher;
 use super::job::{Holds, Job, Phase};
-use super::lane::Lane;
 use super::publish::{Ledger, Progressed};
-use super::writing::Writing;
 use super::{Copies, Start};
 use crate::audit::Kind;
 use crate::content::Content;
@@ -34,6 +32,8 @@ use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
 use crate::repo::space::Promise;
 use crate::upload::Uploads;
+use crate::upload::extent_writer::Writing;
+use crate::upload::write_queue::Lane;
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
 /// See [`Worker::little`].

@@ -8,10 +8,10 @@
 use tokio::time::Instant;
 
 use super::super::buffer::Buffer;
-use super::super::writing::Writing;
 use super::Worker;
 use crate::model::ObjectId;
 use crate::repo::Error;
+use crate::upload::extent_writer::Writing;
 use crate::vault::extent::SEGMENT;
 use crate::vault::{Piece, Slice, SliceMap};
 

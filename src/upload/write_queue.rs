@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::order::{Gaps, Run};
 use super::buffer::{Buffer, EarlyRoom};
-use super::cot::Cot;
-use super::early::{Early, Waiting};
 use super::job::{Holds, Job, Phase, Target};
-use super::progress::resume_point;
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
 use crate::repo::{Attributes, PlaceKind};
+use crate::upload::checkpoint::resume_point;
+use crate::upload::lazy_worker::Cot;
+use crate::upload::reorder::{Early, Waiting};
 
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;

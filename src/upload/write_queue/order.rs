@@ -2,9 +2,9 @@
 //! their own, behind everything that they lie over.
 
 use super::super::buffer::{Buffer, EarlyRoom};
-use super::super::early::EARLY;
 use super::super::job::{Holds, Job, Target};
 use super::State;
+use crate::upload::reorder::EARLY;
 
 /// Runs that an upload may have at once; one more ends the run that was used longest ago.
 const RUNS: usize = 8;
