@@ -15,24 +15,24 @@ use crate::repo::{Error, Repo};
 use crate::store::StoreError;
 
 /// An extent, and the task that has it now.
-pub(super) struct Writing {
+pub(super) struct ExtentWriter {
     pub(super) id: ObjectId,
     /// Plaintext bytes, those included that are being sealed.
     pub(super) length: u64,
-    seat: Seat,
+    state: SealState,
 }
 
-enum Seat {
-    Here(Box<OpenExtent>),
+enum SealState {
+    Idle(Box<OpenExtent>),
     /// With a task that seals a buffer.
-    Away(JoinHandle<Result<Box<OpenExtent>, Error>>),
+    Sealing(JoinHandle<Result<Box<OpenExtent>, Error>>),
     /// It failed, which was said.
-    Lost,
+    Failed,
 }
 
-impl Writing {
+impl ExtentWriter {
     pub(super) fn new(extent: OpenExtent) -> Self {
-        Self { id: extent.id, length: extent.length, seat: Seat::Here(Box::new(extent)) }
+        Self { id: extent.id, length: extent.length, state: SealState::Idle(Box::new(extent)) }
     }
 
     /// Takes a buffer that has been hashed. `aside`: it is sealed and written while the caller goes on.
@@ -51,10 +51,10 @@ impl Writing {
                 extent.take(&for_task, &mut buffer, ends)?;
                 Ok(extent)
             });
-            self.seat = Seat::Away(task);
+            self.state = SealState::Sealing(task);
         } else {
             extent.take(repo, &mut buffer, ends)?;
-            self.seat = Seat::Here(extent);
+            self.state = SealState::Idle(extent);
         }
         Ok(())
     }
@@ -67,10 +67,10 @@ impl Writing {
     /// The extent, once everything that it was given is written.
     async fn extent(&mut self) -> Result<Box<OpenExtent>, Error> {
         let lost = || StoreError::Io(std::io::Error::other("an extent was not written"));
-        match std::mem::replace(&mut self.seat, Seat::Lost) {
-            Seat::Here(extent) => Ok(extent),
-            Seat::Away(task) => task.await.map_err(|_| lost())?,
-            Seat::Lost => Err(lost().into()),
+        match std::mem::replace(&mut self.state, SealState::Failed) {
+            SealState::Idle(extent) => Ok(extent),
+            SealState::Sealing(task) => task.await.map_err(|_| lost())?,
+            SealState::Failed => Err(lost().into()),
         }
     }
 }

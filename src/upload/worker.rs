@@ -32,7 +32,7 @@ use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
 use crate::repo::space::Promise;
 use crate::upload::Uploads;
-use crate::upload::extent_writer::Writing;
+use crate::upload::extent_writer::ExtentWriter;
 use crate::upload::write_queue::Lane;
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
@@ -67,7 +67,7 @@ pub(super) struct Worker {
     origin: HashOrigin,
     /// After the jobs so far.
     holds: Holds,
-    open: HashMap<u64, Writing>,
+    open: HashMap<u64, ExtentWriter>,
     /// Small pieces that are to become one extent.
     gathered: Option<Gathered>,
     /// Small pieces that came so far, up to [`ALONE`].
@@ -290,7 +290,9 @@ impl Worker {
         }
         let extent = match self.open.entry(run) {
             std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::hash_map::Entry::Vacant(none) => none.insert(Writing::new(self.ledger.begin_extent()?)),
+            std::collections::hash_map::Entry::Vacant(none) => {
+                none.insert(ExtentWriter::new(self.ledger.begin_extent()?))
+            }
         };
         let (id, within, last_is_sealed) = (extent.id, extent.length, ends && !buffer.is_full());
         // With nothing else to do it is quicker to do it here than to wake another thread.
@@ -315,7 +317,7 @@ impl Worker {
         }
     }
 
-    async fn end_extent(&mut self, extent: Writing, last_is_sealed: bool) -> Result<(), Error> {
+    async fn end_extent(&mut self, extent: ExtentWriter, last_is_sealed: bool) -> Result<(), Error> {
         let ended = extent.end(&self.uploads.repo, last_is_sealed).await?;
         self.hasher.keep();
         if ended.is_durable() {

@@ -11,7 +11,7 @@ use super::super::buffer::Buffer;
 use super::Worker;
 use crate::model::ObjectId;
 use crate::repo::Error;
-use crate::upload::extent_writer::Writing;
+use crate::upload::extent_writer::ExtentWriter;
 use crate::vault::extent::SEGMENT;
 use crate::vault::{Piece, Slice, SliceMap};
 
@@ -96,7 +96,7 @@ impl Worker {
     pub(super) async fn seal_gathered(&mut self) -> Result<(), Error> {
         let Some(gathered) = self.gathered.take() else { return Ok(()) };
         let (buffer, stretches) = gathered.in_order();
-        let mut extent = Writing::new(self.ledger.begin_extent()?);
+        let mut extent = ExtentWriter::new(self.ledger.begin_extent()?);
         let (id, last_is_sealed) = (extent.id, !buffer.is_full());
         extent.take(&self.uploads.repo, buffer, true, false).await?;
         let mut within = 0;
