@@ -1,9 +1,9 @@
-//! Where the worker of an upload sleeps until there is something for it to do.
+//! A worker that is started only when there is something for it to do.
 //!
 //! A small file is one buffer, and its CLOSE is the first thing that its worker has to do. So no task is begun for it before
 //! that: waking another thread at OPEN and again at the first byte would cost more than hashing and sealing what comes. For
-//! the same reason a CLOSE of little has the worker work where the CLOSE waits for it ([`Here`]), if it still sleeps.
-//! What the worker does by the clock it does after it was got up, which happens within [`SLEEP`] in any case.
+//! the same reason a CLOSE of little has the worker work where the CLOSE waits for it ([`InlineRun`]), if it is still parked.
+//! What a worker does by the clock it does after it was started, which happens within [`SLEEP`] in any case.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,45 +16,45 @@ use tokio::runtime::Handle;
 use super::worker::Worker;
 use crate::upload::Uploads;
 
-/// How long a worker sleeps at most, if a checkpoint is not due sooner: less than the time that rows may be owed.
+/// How long a worker is parked at most, if a checkpoint is not due sooner: less than the time that rows may be owed.
 const SLEEP: Duration = Duration::from_millis(500);
 
-/// The place of one worker.
+/// The worker of one upload, until it is started.
 #[derive(Default)]
-pub(crate) struct Cot(Mutex<Option<(Worker, Handle)>>);
+pub(crate) struct LazyWorker(Mutex<Option<(Worker, Handle)>>);
 
-impl Cot {
-    /// Lays the worker down, which is got up on `works`.
-    pub(super) fn lay(&self, worker: Worker, works: Handle) {
+impl LazyWorker {
+    /// Parks the worker; it is started on `works`.
+    pub(super) fn park(&self, worker: Worker, works: Handle) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((worker, works));
     }
 
-    /// Gets the worker up if it sleeps.
-    pub(crate) fn rouse(&self) {
-        let sleeper = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((worker, works)) = sleeper {
+    /// Starts the worker if it is parked.
+    pub(crate) fn start(&self) {
+        let parked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((worker, works)) = parked {
             works.spawn(worker.run());
         }
     }
 
-    /// Gets the worker up to work while and where the caller waits for it, if it sleeps and has not more than so many bytes
-    /// to go through.
-    pub(crate) fn rouse_here(&self, bytes: u64) -> Option<Here> {
-        let mut cot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (worker, works) = cot.take_if(|(worker, _)| bytes <= worker.little())?;
-        drop(cot);
-        Some(Here { work: Some(Box::pin(worker.run())), works })
+    /// Starts the worker where and while the caller waits for it, if it is parked and has no more bytes to go through than
+    /// its limit.
+    pub(crate) fn start_inline(&self, bytes: u64) -> Option<InlineRun> {
+        let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (worker, works) = parked.take_if(|(worker, _)| bytes <= worker.inline_limit())?;
+        drop(parked);
+        Some(InlineRun { work: Some(Box::pin(worker.run())), works })
     }
 }
 
 /// A worker that works on its caller's thread. Dropped before it is done it goes on on the runtime for works: who does not
 /// wait any more cuts nothing short.
-pub(crate) struct Here {
+pub(crate) struct InlineRun {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     works: Handle,
 }
 
-impl Future for Here {
+impl Future for InlineRun {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -69,7 +69,7 @@ impl Future for Here {
     }
 }
 
-impl Drop for Here {
+impl Drop for InlineRun {
     fn drop(&mut self) {
         // What panicked is over.
         if let Some(work) = self.work.take().filter(|_| !std::thread::panicking()) {
@@ -78,12 +78,12 @@ impl Drop for Here {
     }
 }
 
-/// Sees to it that no worker sleeps too long: one task for all of them, and none while nobody has lain down.
+/// Starts each worker that has been parked too long: one task for all of them, and none while no worker is parked.
 #[derive(Default)]
-pub(crate) struct Watch(AtomicBool);
+pub(crate) struct StartDeadline(AtomicBool);
 
-impl Watch {
-    /// A worker has lain down: all that sleep now are got up in a while.
+impl StartDeadline {
+    /// A worker was parked: all that are parked now are started in a while.
     pub(crate) fn keep(&self, uploads: &Arc<Uploads>) {
         if self.0.swap(true, Ordering::AcqRel) {
             return;
@@ -94,9 +94,9 @@ impl Watch {
         uploads.repo.works.spawn(async move {
             tokio::time::sleep(sleep).await;
             if let Some(uploads) = weak.upgrade() {
-                // Who lies down from now on needs another round.
+                // A worker that is parked from now on needs another round.
                 uploads.registry.watch.0.store(false, Ordering::Release);
-                uploads.registry.rouse_all();
+                uploads.registry.start_all();
             }
         });
     }

@@ -2,7 +2,7 @@
 //!
 //! A session's handle on an upload holds a [`Lane`]. What is written through it is put in order there, which hashes
 //! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
-//! task per upload on the runtime for works once there is something to do (`cot`). `docs/format.md` says what ends up where.
+//! task per upload on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
 mod buffer;
 mod checkpoint;
@@ -137,7 +137,7 @@ pub(crate) async fn open(
     }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
     let worker = Worker::new(Arc::clone(uploads), Arc::clone(&lane), start, room);
-    lane.cot.lay(worker, uploads.repo.works.clone());
+    lane.lazy_worker.park(worker, uploads.repo.works.clone());
     uploads.registry.watch.keep(uploads);
     Ok(Some(Begun { lane, continues }))
 }

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{DirectoryId, FileName};
-use crate::upload::lazy_worker::Watch;
+use crate::upload::lazy_worker::StartDeadline;
 use crate::upload::write_queue::Lane;
 
 /// Directory and folded name. Not the name's index, which changes with the share's keys.
@@ -19,7 +19,7 @@ const MARKS: usize = 1 << 14;
 #[derive(Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
-    pub(crate) watch: Watch,
+    pub(crate) watch: StartDeadline,
 }
 
 #[derive(Default)]
@@ -137,9 +137,9 @@ impl Registry {
     }
 
     /// Gets every worker up that still sleeps.
-    pub(crate) fn rouse_all(&self) {
+    pub(crate) fn start_all(&self) {
         let lanes: Vec<_> = self.state().lanes.values().map(Arc::clone).collect();
-        lanes.iter().for_each(|lane| lane.cot.rouse());
+        lanes.iter().for_each(|lane| lane.lazy_worker.start());
     }
 
     /// Cuts everything that is under way and waits until it is written down.

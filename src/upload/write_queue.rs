@@ -22,7 +22,7 @@ use super::job::{Holds, Job, Phase, Target};
 use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
 use crate::repo::{Attributes, PlaceKind};
 use crate::upload::checkpoint::resume_point;
-use crate::upload::lazy_worker::Cot;
+use crate::upload::lazy_worker::LazyWorker;
 use crate::upload::reorder::{Early, Waiting};
 
 /// Jobs that may wait for the worker before its client has to.
@@ -37,7 +37,7 @@ pub(crate) struct Lane {
     session: u64,
     state: Mutex<State>,
     /// Where the worker sleeps until there is something to do.
-    pub(crate) cot: Cot,
+    pub(crate) lazy_worker: LazyWorker,
     /// Tells the worker that there is something to do.
     work: Notify,
     /// Tells who waits that the worker has caught up a little.
@@ -104,7 +104,7 @@ impl Lane {
                 mode,
                 modified: None,
             }),
-            cot: Cot::default(),
+            lazy_worker: LazyWorker::default(),
             work: Notify::new(),
             room: Notify::new(),
             received: AtomicU64::new(length),
@@ -436,7 +436,7 @@ impl Lane {
     /// Has the worker publish what is there, and waits for its answer.
     pub(crate) async fn close(&self) -> Result<(), Refusal> {
         let (answer, bytes) = self.put_question(Job::Close)?;
-        let Some(here) = self.cot.rouse_here(bytes) else {
+        let Some(here) = self.lazy_worker.start_inline(bytes) else {
             self.call();
             return self.answered(answer).await;
         };
@@ -536,7 +536,7 @@ impl Lane {
     /// Tells the worker that there is something to do.
     fn call(&self) {
         self.work.notify_one();
-        self.cot.rouse();
+        self.lazy_worker.start();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
