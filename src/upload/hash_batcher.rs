@@ -23,7 +23,7 @@ use crate::vault::Digest;
 const LATELY: Duration = Duration::from_millis(20);
 
 /// Who waits to be hashed.
-pub(crate) struct Chorus {
+pub(crate) struct HashBatcher {
     /// From how many on they are quicker together. None: never.
     from: Option<usize>,
     lately: Duration,
@@ -48,13 +48,13 @@ struct Part {
     back: oneshot::Sender<(Hasher, Buffer)>,
 }
 
-impl Default for Chorus {
+impl Default for HashBatcher {
     fn default() -> Self {
         Self { from: Digest::together_from(), lately: LATELY, state: Mutex::default() }
     }
 }
 
-impl Chorus {
+impl HashBatcher {
     /// Has the hasher of this version take what the buffer holds.
     ///
     /// # Errors
@@ -154,8 +154,8 @@ mod tests {
     use crate::upload::buffer::CHUNK;
 
     /// One in which everybody is in company, on whatever processor.
-    fn chorus(from: usize) -> Chorus {
-        Chorus { from: Some(from), lately: Duration::MAX, state: Mutex::default() }
+    fn hash_batcher(from: usize) -> HashBatcher {
+        HashBatcher { from: Some(from), lately: Duration::MAX, state: Mutex::default() }
     }
 
     fn version(number: u8) -> VersionId {
@@ -180,16 +180,17 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn r16_uploads_hashed_together_have_each_their_own_digest() {
-        let chorus = Arc::new(chorus(2));
+        let hash_batcher = Arc::new(hash_batcher(2));
         let tasks: Vec<_> = (0..20_u8)
             .map(|number| {
-                let chorus = Arc::clone(&chorus);
+                let hash_batcher = Arc::clone(&hash_batcher);
                 tokio::spawn(async move {
                     let (mut hasher, mut expected) = (Hasher::default(), Digest::new());
                     for round in 0..u64::from(number % 7) + 3 {
                         expected.update(&bytes(number));
                         let offset = round * CHUNK as u64;
-                        let back = chorus.hash(version(number), &mut hasher, offset, buffer(number)).await.unwrap();
+                        let back =
+                            hash_batcher.hash(version(number), &mut hasher, offset, buffer(number)).await.unwrap();
                         assert!(back.texts().collect::<Vec<_>>().concat() == bytes(number), "upload {number}");
                         assert_eq!(hasher.finish(), expected.clone().finish(), "upload {number}, round {round}");
                     }
@@ -199,7 +200,7 @@ mod tests {
         for task in tasks {
             task.await.unwrap();
         }
-        assert!(chorus.state().waiting.is_empty());
+        assert!(hash_batcher.state().waiting.is_empty());
     }
 
     /// Who goes on first hashes for as many as go together, those that have waited longest; if there are fewer than are worth
@@ -207,22 +208,22 @@ mod tests {
     #[tokio::test]
     async fn who_goes_on_first_hashes_for_those_that_wait() {
         for (waiting, from, done) in [(3_usize, 3, 3), (2, 3, 1), (10, 2, 8)] {
-            let chorus = chorus(from);
+            let hash_batcher = hash_batcher(from);
             let mut hashers: Vec<Hasher> = (0..=waiting).map(|_| Hasher::default()).collect();
             let (alone, others) = hashers.split_first_mut().unwrap();
             // Who comes first is in no company.
-            chorus.hash(version(0), alone, 0, buffer(0)).await.unwrap();
+            hash_batcher.hash(version(0), alone, 0, buffer(0)).await.unwrap();
             let mut all: Vec<_> = (1..)
                 .zip(others)
-                .map(|(number, hasher)| Box::pin(chorus.hash(version(number), hasher, 0, buffer(number))))
+                .map(|(number, hasher)| Box::pin(hash_batcher.hash(version(number), hasher, 0, buffer(number))))
                 .collect();
             for one in &mut all {
                 assert!(is_pending(one.as_mut()).await);
             }
-            assert_eq!(chorus.state().waiting.len(), waiting);
+            assert_eq!(hash_batcher.state().waiting.len(), waiting);
             let mut last = all.pop().unwrap();
             (&mut last).await.unwrap();
-            assert_eq!(chorus.state().waiting.len(), waiting - done, "{waiting} from {from}");
+            assert_eq!(hash_batcher.state().waiting.len(), waiting - done, "{waiting} from {from}");
             for one in all {
                 one.await.unwrap();
             }
@@ -236,30 +237,30 @@ mod tests {
     /// What nobody hashed is an error, not an empty digest.
     #[tokio::test]
     async fn a_part_that_is_lost_is_an_error() {
-        let (chorus, mut one, mut other) = (chorus(2), Hasher::default(), Hasher::default());
-        let waits = waiting(&chorus, &mut one, &mut other).await;
-        chorus.state().waiting.clear();
+        let (hash_batcher, mut one, mut other) = (hash_batcher(2), Hasher::default(), Hasher::default());
+        let waits = waiting(&hash_batcher, &mut one, &mut other).await;
+        hash_batcher.state().waiting.clear();
         assert!(waits.await.is_err());
     }
 
     /// Who gives up waiting keeps nobody else from being hashed, and leaves nothing behind once somebody is.
     #[tokio::test]
     async fn who_does_not_wait_any_more_is_hashed_for_nobody() {
-        let (chorus, mut one, mut other) = (chorus(2), Hasher::default(), Hasher::default());
-        drop(waiting(&chorus, &mut one, &mut other).await);
-        assert_eq!(chorus.state().waiting.len(), 1);
-        chorus.hash(version(1), &mut one, CHUNK as u64, buffer(1)).await.unwrap();
-        assert_eq!((one.front(), chorus.state().waiting.len()), (2 * CHUNK as u64, 0));
+        let (hash_batcher, mut one, mut other) = (hash_batcher(2), Hasher::default(), Hasher::default());
+        drop(waiting(&hash_batcher, &mut one, &mut other).await);
+        assert_eq!(hash_batcher.state().waiting.len(), 1);
+        hash_batcher.hash(version(1), &mut one, CHUNK as u64, buffer(1)).await.unwrap();
+        assert_eq!((one.front(), hash_batcher.state().waiting.len()), (2 * CHUNK as u64, 0));
     }
 
     /// One has been hashed, and another waits.
     async fn waiting<'a>(
-        chorus: &'a Chorus,
+        hash_batcher: &'a HashBatcher,
         one: &mut Hasher,
         other: &'a mut Hasher,
     ) -> Pin<Box<impl Future<Output = Result<Buffer, Error>> + use<'a>>> {
-        chorus.hash(version(1), one, 0, buffer(1)).await.unwrap();
-        let mut waits = Box::pin(chorus.hash(version(2), other, 0, buffer(2)));
+        hash_batcher.hash(version(1), one, 0, buffer(1)).await.unwrap();
+        let mut waits = Box::pin(hash_batcher.hash(version(2), other, 0, buffer(2)));
         assert!(is_pending(waits.as_mut()).await);
         waits
     }

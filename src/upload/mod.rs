@@ -28,7 +28,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub(crate) use buffer::{Budget, SessionBudget};
-pub(crate) use hash_batcher::Chorus;
+pub(crate) use hash_batcher::HashBatcher;
 pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
 pub(crate) use write_queue::Lane;
@@ -65,7 +65,7 @@ pub(crate) struct Uploads {
     retention: Arc<Retention>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Budget,
-    chorus: Chorus,
+    hash_batcher: HashBatcher,
 }
 
 impl Uploads {
@@ -83,7 +83,7 @@ impl Uploads {
             retention: Arc::clone(retention),
             registry,
             budget: Budget::new(repo.settings.total_buffer),
-            chorus: Chorus::default(),
+            hash_batcher: HashBatcher::default(),
         })
     }
 }

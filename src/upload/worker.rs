@@ -277,7 +277,7 @@ impl Worker {
         }
         self.begin_change().await?;
         self.close_small_gap(offset).await?;
-        let buffer = self.uploads.chorus.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
+        let buffer = self.uploads.hash_batcher.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
         let is_small = ends && buffer.filled() < SMALL && !self.open.contains_key(&run);
         if is_small && self.small >= ALONE {
             return self.gather(offset, buffer).await;
