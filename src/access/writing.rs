@@ -6,7 +6,7 @@ use crate::access::View;
 use crate::login::rights::Grant;
 use crate::model::{Refusal, SharePath, Word};
 use crate::repo::{Attributes, Changes, WriteMode};
-use crate::upload::{Begun, Buffer, Job, Lane, Phase, Target, Waiting};
+use crate::upload::{Begun, Buffer, Job, Lane, Pending, Phase, Target};
 
 /// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
 pub struct Upload {
@@ -128,9 +128,9 @@ impl Upload {
     async fn end_write(&mut self) -> Result<(), Refusal> {
         let Some(Write { offset, target, early, .. }) = self.write.take() else { return Ok(()) };
         if let Target::Early(room) = target {
-            self.lane.put_early(offset, Waiting::new(early, room));
+            self.lane.put_early(offset, Pending::new(early, room));
         }
-        while let Some((mut run, offset, waiting)) = self.lane.take_ripe() {
+        while let Some((mut run, offset, waiting)) = self.lane.take_contiguous() {
             self.fill(&mut run, offset, &waiting.bytes).await?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::buffer::{Buffer, EarlyRoom};
 use crate::model::Refusal;
-use crate::upload::reorder::Waiting;
+use crate::upload::reorder::Pending;
 
 /// What the worker is asked to do, in order.
 pub(crate) enum Job {
@@ -13,7 +13,7 @@ pub(crate) enum Job {
     /// End the run's extent.
     End { run: u64 },
     /// Seal bytes that came early and whose gap never closed.
-    Loose { offset: u64, waiting: Waiting },
+    Loose { offset: u64, waiting: Pending },
     /// Make the file this long.
     Truncate { length: u64 },
     /// Make everything so far durable.

@@ -39,7 +39,7 @@ use extents::{EndedExtent, Rows};
 use job::Holds;
 pub(crate) use job::{Job, Phase, Target};
 use publish::Ledger;
-pub(crate) use reorder::Waiting;
+pub(crate) use reorder::Pending;
 #[cfg(test)]
 pub(crate) use worker::ByHand;
 use worker::Worker;

@@ -11,30 +11,30 @@ const WRITES: usize = 256;
 
 /// The writes of one upload that wait, by offset; none lies over another.
 #[derive(Default)]
-pub(crate) struct Early {
-    writes: BTreeMap<u64, Waiting>,
+pub(crate) struct ReorderBuffer {
+    writes: BTreeMap<u64, Pending>,
     bytes: u64,
 }
 
 /// Bytes that wait, with the room that they have of the budget.
-pub(crate) struct Waiting {
+pub(crate) struct Pending {
     pub(crate) bytes: Vec<u8>,
     room: Vec<EarlyRoom>,
 }
 
-impl Waiting {
+impl Pending {
     pub(crate) fn new(bytes: Vec<u8>, room: EarlyRoom) -> Self {
         Self { bytes, room: vec![room] }
     }
 }
 
-impl Early {
+impl ReorderBuffer {
     /// Whether one more of this length may wait, as far as its upload goes.
     pub(crate) fn takes(&self, length: u64) -> bool {
         self.bytes.saturating_add(length) <= EARLY && self.writes.len() < WRITES
     }
 
-    pub(crate) fn put(&mut self, offset: u64, waiting: Waiting) {
+    pub(crate) fn put(&mut self, offset: u64, waiting: Pending) {
         self.bytes += waiting.bytes.len() as u64;
         self.writes.insert(offset, waiting);
     }
@@ -43,7 +43,7 @@ impl Early {
         self.writes.contains_key(&offset)
     }
 
-    pub(crate) fn take(&mut self, offset: u64) -> Option<Waiting> {
+    pub(crate) fn take(&mut self, offset: u64) -> Option<Pending> {
         let waiting = self.writes.remove(&offset)?;
         self.bytes = self.bytes.saturating_sub(waiting.bytes.len() as u64);
         Some(waiting)
@@ -55,9 +55,9 @@ impl Early {
     }
 
     /// All of them; what lies side by side is joined.
-    pub(crate) fn take_all(&mut self) -> Vec<(u64, Waiting)> {
+    pub(crate) fn take_all(&mut self) -> Vec<(u64, Pending)> {
         self.bytes = 0;
-        let mut all: Vec<(u64, Waiting)> = Vec::new();
+        let mut all: Vec<(u64, Pending)> = Vec::new();
         for (offset, mut waiting) in std::mem::take(&mut self.writes) {
             match all.last_mut() {
                 Some((start, joined)) if *start + joined.bytes.len() as u64 == offset => {

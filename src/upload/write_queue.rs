@@ -23,7 +23,7 @@ use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
 use crate::repo::{Attributes, PlaceKind};
 use crate::upload::checkpoint::resume_point;
 use crate::upload::lazy_worker::LazyWorker;
-use crate::upload::reorder::{Early, Waiting};
+use crate::upload::reorder::{Pending, ReorderBuffer};
 
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;
@@ -54,7 +54,7 @@ struct State {
     jobs: VecDeque<Job>,
     runs: Vec<Run>,
     next_run: u64,
-    early: Early,
+    early: ReorderBuffer,
     holds: Holds,
     gaps: Gaps,
     length: u64,
@@ -91,7 +91,7 @@ impl Lane {
                 jobs: VecDeque::new(),
                 runs: Vec::new(),
                 next_run: 0,
-                early: Early::default(),
+                early: ReorderBuffer::default(),
                 holds,
                 gaps: if length == 0 && holds != Holds::Unfinished { Gaps::None } else { Gaps::Missing },
                 length,
@@ -384,7 +384,7 @@ impl Lane {
     }
 
     /// Keeps the whole payload of a write that came early.
-    pub(crate) fn put_early(&self, offset: u64, waiting: Waiting) {
+    pub(crate) fn put_early(&self, offset: u64, waiting: Pending) {
         let mut state = self.state();
         if state.unsettled_since.is_none() {
             state.unsettled_since = Some(Instant::now());
@@ -395,7 +395,7 @@ impl Lane {
     }
 
     /// Takes an early write whose gap has closed: it continues a run now.
-    pub(crate) fn take_ripe(&self) -> Option<(u64, u64, Waiting)> {
+    pub(crate) fn take_contiguous(&self) -> Option<(u64, u64, Pending)> {
         let mut state = self.state();
         let (run, offset) = state.runs.iter().find(|run| state.early.has(run.next)).map(|run| (run.id, run.next))?;
         Some((run, offset, state.early.take(offset)?))
@@ -527,7 +527,7 @@ impl Lane {
         }
         state.jobs.clear();
         state.runs.clear();
-        state.early = Early::default();
+        state.early = ReorderBuffer::default();
         state.unsettled_since = None;
         drop(state);
         self.room.notify_waiters();
