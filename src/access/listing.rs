@@ -63,9 +63,9 @@ impl Listing {
         let owner = owner(&spot);
         let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
         // Uploads that began a moment ago have no row yet, unless there is an older version.
-        let lanes = view.access().uploads.registry.in_directory(directory);
-        for lane in lanes.iter().filter(|lane| !lane.is_recorded()) {
-            let (id, name) = (*lane.artifact().as_bytes(), lane.name());
+        let queues = view.access().uploads.registry.in_directory(directory);
+        for queue in queues.iter().filter(|queue| !queue.is_recorded()) {
+            let (id, name) = (*queue.artifact().as_bytes(), queue.name());
             let mut conn = view.access().repo.records.read().await?;
             if entries::by_id(&mut conn, &id).await?.is_some() {
                 continue;
@@ -79,7 +79,7 @@ impl Listing {
                 }
             }
             listed.push(id);
-            let (attributes, unfinished) = (view.attributes_of_upload(lane), Some(Unfinished::Receiving));
+            let (attributes, unfinished) = (view.attributes_of_upload(queue), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
         let (grant, spot) = (view.grant(&spot.reach.ticket), Box::new(spot));
@@ -159,8 +159,8 @@ async fn page(
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
         if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
-    let lanes = view.access().uploads.registry.in_directory(directory);
-    let held: HashMap<[u8; 16], _> = lanes.iter().map(|lane| (*lane.artifact().as_bytes(), lane)).collect();
+    let queues = view.access().uploads.registry.in_directory(directory);
+    let held: HashMap<[u8; 16], _> = queues.iter().map(|queue| (*queue.artifact().as_bytes(), queue)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
@@ -175,7 +175,7 @@ async fn page(
             }
         }
         let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
-        let held = held.get(&row.id).map(|lane| &***lane);
+        let held = held.get(&row.id).map(|queue| &***queue);
         let attributes = view.attributes_of(&row, from_support, held);
         let unfinished = view.unfinished(&row, from_support, held);
         let name = match &shown {

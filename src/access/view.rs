@@ -112,7 +112,7 @@ impl View {
         let (spot, held) = self.locate_with_upload(path).await?;
         Ok(match (&spot.entry, held) {
             // An upload that began a moment ago has no row yet.
-            (None, Some(lane)) => self.attributes_of_upload(&lane),
+            (None, Some(queue)) => self.attributes_of_upload(&queue),
             (_, held) => self.attributes_of(spot.existing()?, spot.from_support, held.as_deref()),
         })
     }
@@ -213,9 +213,9 @@ impl View {
         self.check_may_see()?;
         let (spot, held) = self.locate_with_upload(path).await?;
         let (parent, _, index) = spot.changeable()?;
-        if let Some(lane) = held {
+        if let Some(queue) = held {
             self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
-            lane.fence().await?;
+            queue.fence().await?;
         }
         let now = Time::now();
         let mut tx = self.access().repo.records.begin().await?;
@@ -251,9 +251,9 @@ impl View {
         self.check_may_see()?;
         let (source, held) = self.locate_with_upload(from).await?;
         let (source_parent, _, source_index) = source.changeable()?;
-        if let Some(lane) = held {
+        if let Some(queue) = held {
             // Renamed while open: its row must exist, and the upload goes on under the new name.
-            lane.record().await?;
+            queue.record().await?;
         }
         let (target, held) = self.locate_with_upload(to).await?;
         if source.reach.share() != target.reach.share() {
@@ -271,7 +271,7 @@ impl View {
             self.check_new_file(to, &target)?;
         }
         way.check_move(tx.conn(), &target.reach, &row, name).await?;
-        if held.is_some_and(|lane| lane.artifact().as_bytes() != &row.id) {
+        if held.is_some_and(|queue| queue.artifact().as_bytes() != &row.id) {
             return Err(Refusal::AlreadyExists.into());
         }
         let there = entries::by_name(tx.conn(), directory, index).await?;
@@ -320,7 +320,7 @@ impl View {
             // Through a handle a device may; by its path it would change what it has sent before.
             self.heard(path, self.check_may_see()).await?;
             let (_, held) = self.locate_with_upload(path).await?;
-            let is_mine = held.is_some_and(|lane| lane.session() == self.session);
+            let is_mine = held.is_some_and(|queue| queue.session() == self.session);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
             upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
             // Only a CLOSE publishes: what is under way, or was cut, stays unfinished.
@@ -335,8 +335,8 @@ impl View {
         let (spot, held) = self.locate_with_upload(path).await?;
         spot.changeable()?;
         self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
-        if let Some(lane) = &held {
-            lane.set_attributes(changes.mode, changes.modified);
+        if let Some(queue) = &held {
+            queue.set_attributes(changes.mode, changes.modified);
         }
         let row = match (&spot.entry, held) {
             (Some(row), _) => row,
@@ -439,17 +439,17 @@ impl View {
             if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
-            if let Some(lane) = held {
-                if lane.session() == self.session
-                    && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &lane, path, mode)
+            if let Some(queue) = held {
+                if queue.session() == self.session
+                    && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &queue, path, mode)
                 {
-                    self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *lane.artifact().as_bytes(), json!({}));
+                    self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *queue.artifact().as_bytes(), json!({}));
                     if mode.truncate {
                         upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
                     }
                     return Ok(upload);
                 }
-                lane.fence().await?;
+                queue.fence().await?;
                 continue;
             }
             if spot.entry.is_none() {

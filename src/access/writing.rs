@@ -6,14 +6,14 @@ use crate::access::View;
 use crate::login::rights::Grant;
 use crate::model::{Refusal, SharePath, Word};
 use crate::repo::{Attributes, Changes, WriteMode};
-use crate::upload::{Begun, Buffer, Job, Lane, Pending, Phase, Target};
+use crate::upload::{Begun, Buffer, Job, Pending, Phase, Target, WriteQueue};
 
 /// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
 pub struct Upload {
     view: View,
     path: SharePath,
     mode: WriteMode,
-    lane: Arc<Lane>,
+    queue: Arc<WriteQueue>,
     grant: Grant,
     write: Option<Write>,
     spare: Option<Buffer>,
@@ -36,23 +36,23 @@ impl Upload {
     pub(crate) fn join(
         view: &View,
         ticket: &Word,
-        lane: &Arc<Lane>,
+        queue: &Arc<WriteQueue>,
         path: &SharePath,
         mode: WriteMode,
     ) -> Option<Self> {
-        lane.join().then(|| Self::with_lane(view, ticket, path, mode, Arc::clone(lane)))
+        queue.join().then(|| Self::with_queue(view, ticket, path, mode, Arc::clone(queue)))
     }
 
     /// The first handle on an upload that was begun.
     pub(crate) fn of(view: &View, ticket: &Word, begun: Begun, path: &SharePath, mode: WriteMode) -> Self {
-        let mut upload = Self::with_lane(view, ticket, path, mode, begun.lane);
+        let mut upload = Self::with_queue(view, ticket, path, mode, begun.queue);
         upload.continues = begun.continues;
         upload
     }
 
-    fn with_lane(view: &View, ticket: &Word, path: &SharePath, mode: WriteMode, lane: Arc<Lane>) -> Self {
+    fn with_queue(view: &View, ticket: &Word, path: &SharePath, mode: WriteMode, queue: Arc<WriteQueue>) -> Self {
         let grant = view.grant(ticket);
-        Self { view: view.clone(), path: path.clone(), mode, lane, grant, write: None, spare: None, continues: false }
+        Self { view: view.clone(), path: path.clone(), mode, queue, grant, write: None, spare: None, continues: false }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -69,11 +69,11 @@ impl Upload {
         self.grant.check()?;
         self.go_on_behind_a_close().await?;
         self.start_over_unless_continued(offset)?;
-        let offset = if self.mode.append { self.lane.length() } else { offset };
+        let offset = if self.mode.append { self.queue.length() } else { offset };
         self.view.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
         if length > 0 {
-            self.lane.wait_for_room().await;
-            let target = self.lane.begin(offset, length, || self.view.buffers().try_early(length))?;
+            self.queue.wait_for_room().await;
+            let target = self.queue.begin(offset, length, || self.view.buffers().try_early(length))?;
             // What waits counts against a budget, so it takes no more than it says; `begin` has bounded it.
             let early = match &target {
                 Target::Early(_) => Vec::with_capacity(usize::try_from(length).unwrap_or(0)),
@@ -88,12 +88,12 @@ impl Upload {
     /// a device's ticket says what it means: at the end of an unfinished file it goes on, anywhere else it begins anew, and
     /// nothing of what was there is mixed with what comes.
     fn start_over_unless_continued(&self, offset: u64) -> Result<(), Refusal> {
-        if !self.lane.decide() || self.mode.append {
+        if !self.queue.decide() || self.mode.append {
             return Ok(());
         }
         // Behind the end that it was told there may be more, which belongs to an earlier file if this is another one.
-        let end = self.lane.attributes().size;
-        self.lane.truncate(if offset == end { end } else { 0 })
+        let end = self.queue.attributes().size;
+        self.queue.truncate(if offset == end { end } else { 0 })
     }
 
     /// The next bytes of the announced write. Waits while the buffers are full.
@@ -128,9 +128,9 @@ impl Upload {
     async fn end_write(&mut self) -> Result<(), Refusal> {
         let Some(Write { offset, target, early, .. }) = self.write.take() else { return Ok(()) };
         if let Target::Early(room) = target {
-            self.lane.put_early(offset, Pending::new(early, room));
+            self.queue.put_early(offset, Pending::new(early, room));
         }
-        while let Some((mut run, offset, waiting)) = self.lane.take_contiguous() {
+        while let Some((mut run, offset, waiting)) = self.queue.take_contiguous() {
             self.fill(&mut run, offset, &waiting.bytes).await?;
         }
         Ok(())
@@ -138,7 +138,7 @@ impl Upload {
 
     async fn fill(&mut self, run: &mut u64, mut offset: u64, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
-            let taken = self.lane.put(run, offset, bytes, &mut self.spare)?;
+            let taken = self.queue.put(run, offset, bytes, &mut self.spare)?;
             bytes = bytes.get(taken..).unwrap_or_default();
             offset += taken as u64;
             if bytes.is_empty() {
@@ -148,7 +148,7 @@ impl Upload {
                 Some(buffer) => buffer,
                 None => {
                     // The session's other uploads may hold all of its buffers half full.
-                    self.view.access().uploads.registry.settle_session(self.view.session(), &self.lane);
+                    self.view.access().uploads.registry.settle_session(self.view.session(), &self.queue);
                     self.view.buffers().buffer().await?
                 }
             });
@@ -157,10 +157,10 @@ impl Upload {
 
     /// After another handle of the session has closed the file, writing goes on in the next version.
     async fn go_on_behind_a_close(&mut self) -> Result<(), Refusal> {
-        if self.lane.phase() == Phase::Closing {
-            self.lane.wait_for_end().await?;
+        if self.queue.phase() == Phase::Closing {
+            self.queue.wait_for_end().await?;
         }
-        if self.lane.phase() == Phase::Published {
+        if self.queue.phase() == Phase::Published {
             let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
             let next = Box::pin(self.view.open_write(&self.path, mode)).await?;
             *self = next;
@@ -173,7 +173,7 @@ impl Upload {
     /// # Errors
     /// None now; the door treats it like every other request.
     pub async fn attributes(&self) -> Result<Attributes, Refusal> {
-        Ok(self.lane.attributes())
+        Ok(self.queue.attributes())
     }
 
     /// Whether it continues an unfinished version, so that only a CLOSE after its last byte may publish it.
@@ -195,12 +195,12 @@ impl Upload {
         if let Some(size) = changes.size {
             self.view.check_length(size)?;
             self.go_on_behind_a_close().await?;
-            self.lane.wait_for_room().await;
-            if size != self.lane.length() {
-                self.lane.truncate(size)?;
+            self.queue.wait_for_room().await;
+            if size != self.queue.length() {
+                self.queue.truncate(size)?;
             }
         }
-        self.lane.set_attributes(changes.mode, changes.modified);
+        self.queue.set_attributes(changes.mode, changes.modified);
         Ok(())
     }
 
@@ -215,7 +215,7 @@ impl Upload {
         if !self.mode.read {
             return Err(Refusal::NotOpenForReading);
         }
-        let bytes = self.lane.ask(|reply| Job::Read { offset, length, reply }).await?;
+        let bytes = self.queue.ask(|reply| Job::Read { offset, length, reply }).await?;
         into.extend_from_slice(&bytes);
         Ok(bytes.len())
     }
@@ -226,7 +226,7 @@ impl Upload {
     /// If it cannot be made durable; the upload has failed then.
     pub async fn sync(&mut self) -> Result<(), Refusal> {
         self.grant.check()?;
-        self.lane.ask(Job::Sync).await
+        self.queue.ask(Job::Sync).await
     }
 
     /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued.
@@ -242,30 +242,30 @@ impl Upload {
 
     async fn try_close(&self) -> Result<(), Refusal> {
         self.grant.check()?;
-        if self.lane.is_undecided() && self.lane.phase() == Phase::Open {
+        if self.queue.is_undecided() && self.queue.phase() == Phase::Open {
             // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
-            if self.lane.attributes().size > 0 {
+            if self.queue.attributes().size > 0 {
                 return Err(Refusal::Incomplete);
             }
-            self.lane.truncate(0)?;
+            self.queue.truncate(0)?;
         }
-        match self.lane.phase() {
+        match self.queue.phase() {
             // Another handle has published what is there, and nothing was written through this one since.
             Phase::Published => Ok(()),
             Phase::Closing => {
-                self.lane.wait_for_end().await?;
-                match self.lane.phase() {
+                self.queue.wait_for_end().await?;
+                match self.queue.phase() {
                     Phase::Refusing(refusal) => Err(refusal),
                     Phase::Open | Phase::Closing | Phase::Published => Ok(()),
                 }
             }
-            Phase::Open | Phase::Refusing(_) => self.lane.close().await,
+            Phase::Open | Phase::Refusing(_) => self.queue.close().await,
         }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.lane.leave();
+        self.queue.leave();
     }
 }

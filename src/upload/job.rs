@@ -1,4 +1,4 @@
-//! What a lane asks of its worker, and what becomes of an upload by it.
+//! What a write queue asks of its worker, and what becomes of an upload by it.
 
 use tokio::sync::oneshot;
 

@@ -1,6 +1,6 @@
 //! Uploads: from a client's writes to a version that is available.
 //!
-//! A session's handle on an upload holds a [`Lane`]. What is written through it is put in order there, which hashes
+//! A session's handle on an upload holds a [`WriteQueue`]. What is written through it is put in order there, which hashes
 //! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
 //! task per upload on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
@@ -31,7 +31,7 @@ pub(crate) use buffer::{Budget, SessionBudget};
 pub(crate) use hash_batcher::HashBatcher;
 pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
-pub(crate) use write_queue::Lane;
+pub(crate) use write_queue::WriteQueue;
 
 pub(crate) use buffer::Buffer;
 use checkpoint::Progress;
@@ -99,7 +99,7 @@ pub(crate) struct Opener<'a> {
 
 /// An upload that was begun.
 pub(crate) struct Begun {
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) queue: Arc<WriteQueue>,
     /// Whether it continues an unfinished version.
     pub(crate) continues: bool,
 }
@@ -123,23 +123,24 @@ pub(crate) async fn open(
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
     let continues = start.holds == Holds::Unfinished;
     let ids = (artifact, start.ledger.version);
-    let lane = Arc::new(Lane::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
-    if !uploads.registry.enter(&lane, ended) {
+    let queue =
+        Arc::new(WriteQueue::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
+    if !uploads.registry.enter(&queue, ended) {
         return Ok(None);
     }
     let (version, detail) = (start.ledger.version, json!({ "artifact": artifact.to_string() }));
     login.0.jot(Kind::UploadOpened, Some(&start.ledger.ticket), Some(*version.as_bytes()), detail);
     if let Some(length) = start.shown {
-        lane.show(length);
+        queue.show(length);
     }
     if continues && login.is_upload_only() {
-        lane.leave_undecided();
+        queue.leave_undecided();
     }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
-    let worker = Worker::new(Arc::clone(uploads), Arc::clone(&lane), start, room);
-    lane.lazy_worker.park(worker, uploads.repo.works.clone());
+    let worker = Worker::new(Arc::clone(uploads), Arc::clone(&queue), start, room);
+    queue.lazy_worker.park(worker, uploads.repo.works.clone());
     uploads.registry.watch.keep(uploads);
-    Ok(Some(Begun { lane, continues }))
+    Ok(Some(Begun { queue, continues }))
 }
 
 /// What an upload begins with.

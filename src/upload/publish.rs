@@ -31,7 +31,7 @@ use crate::retention::discard;
 use crate::store::StoreError;
 use crate::upload::Uploads;
 use crate::upload::checkpoint::{Progress, resume_point};
-use crate::upload::write_queue::Lane;
+use crate::upload::write_queue::WriteQueue;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
 /// What is known of an upload's rows.
@@ -127,12 +127,12 @@ impl Ledger {
     }
 
     /// Writes the rows of entry and version if they are owed, and says the version's number.
-    async fn ensure_rows(&self, conn: &mut Conn, uploads: &Uploads, lane: &Lane) -> Result<u64, Error> {
+    async fn ensure_rows(&self, conn: &mut Conn, uploads: &Uploads, queue: &WriteQueue) -> Result<u64, Error> {
         let now = Time::now();
-        let (mode, modified) = lane.wished_attributes();
+        let (mode, modified) = queue.wished_attributes();
         if !self.has_entry {
             check_room_for_name(conn, &self.ticket, &uploads.repo.settings).await?;
-            let (directory, name) = lane.place();
+            let (directory, name) = queue.place();
             let index = self.keys.names.index(directory, &name);
             check_in_sight(conn, directory).await?;
             if entries::by_name(conn, directory, &index).await?.is_some() {
@@ -190,7 +190,7 @@ impl Ledger {
     pub(super) async fn write_progress(
         &mut self,
         uploads: &Uploads,
-        lane: &Lane,
+        queue: &WriteQueue,
         extents: &mut HashMap<ObjectId, EndedExtent>,
         map: &SliceMap,
         hasher: &Hasher,
@@ -203,9 +203,9 @@ impl Ledger {
         for slice in map.slices().filter(|slice| is_durable(&slice.extent)) {
             durable.lay(*slice);
         }
-        let at = resume_point(durable.contiguous_from_zero(), lane.floor());
+        let at = resume_point(durable.contiguous_from_zero(), queue.floor());
         // What is closed with a hole is as long as its sender made it, whether the end is there or not.
-        let length = if incomplete { lane.length() } else { durable.end() };
+        let length = if incomplete { queue.length() } else { durable.end() };
         let stored: u64 = durable.slices().map(|slice| slice.length).sum();
         let used = durable.extents();
         // What is not durable yet is no less in use.
@@ -217,7 +217,7 @@ impl Ledger {
         let mut tx = uploads.repo.records.begin().await?;
         let generation = may_keep(tx.conn(), &self.ticket, &self.login).await?;
         self.take_keys_in_force(generation, uploads).await?;
-        let number = self.ensure_rows(tx.conn(), uploads, lane).await?;
+        let number = self.ensure_rows(tx.conn(), uploads, queue).await?;
         self.release_unused(tx.conn(), extents, &in_use, uploads.repo.clock.now()).await?;
         self.add_extents(tx.conn(), &uploads.repo, extents.values().filter(|extent| used.contains(&extent.id))).await?;
         let row = ProgressRow {
@@ -247,15 +247,15 @@ impl Ledger {
             uploads.notices.queued();
         }
 
-        self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
+        self.recorded(queue, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
         extents.retain(|id, extent| in_use.contains(id) || !extent.is_durable());
         Ok(())
     }
 
-    fn recorded<'a>(&mut self, lane: &Lane, number: u64, extents: impl Iterator<Item = &'a mut EndedExtent>) {
+    fn recorded<'a>(&mut self, queue: &WriteQueue, number: u64, extents: impl Iterator<Item = &'a mut EndedExtent>) {
         self.has_entry = true;
         self.number = Some(number);
-        lane.set_recorded();
+        queue.set_recorded();
         for extent in extents {
             extent.rows = Rows::Both;
             if matches!(extent.home, Home::Memory(_)) {
@@ -265,8 +265,8 @@ impl Ledger {
     }
 
     /// A CLOSE that changed no byte: only times and permission bits are to be set.
-    pub(super) async fn set_attributes(&self, uploads: &Uploads, lane: &Lane) -> Result<(), Error> {
-        let (mode, modified) = lane.wished_attributes();
+    pub(super) async fn set_attributes(&self, uploads: &Uploads, queue: &WriteQueue) -> Result<(), Error> {
+        let (mode, modified) = queue.wished_attributes();
         if modified.is_none() {
             return Ok(());
         }
@@ -280,7 +280,7 @@ impl Ledger {
     pub(super) async fn publish(
         &mut self,
         uploads: &Arc<Uploads>,
-        lane: &Lane,
+        queue: &WriteQueue,
         extents: &mut HashMap<ObjectId, EndedExtent>,
         map: &SliceMap,
         hasher: &Hasher,
@@ -342,7 +342,7 @@ impl Ledger {
         let inline = in_records.then_some(&manifest[..]);
         let is_done = match extents.values().next() {
             Some(only) if extents.len() == 1 && used.contains(&only.id) => {
-                self.add_at_once(uploads, lane, only, &publication, inline, detail.clone()).await?
+                self.add_at_once(uploads, queue, only, &publication, inline, detail.clone()).await?
             }
             _ => false,
         };
@@ -350,7 +350,7 @@ impl Ledger {
             let mut tx = uploads.repo.records.begin().await?;
             let generation = may_change(tx.conn(), &self.ticket, &self.login).await?;
             self.take_keys_in_force(generation, uploads).await?;
-            let recorded = self.ensure_rows(tx.conn(), uploads, lane).await?;
+            let recorded = self.ensure_rows(tx.conn(), uploads, queue).await?;
             if recorded != number {
                 return Err(Refusal::Fenced.into());
             }
@@ -363,7 +363,7 @@ impl Ledger {
             if !versions::publish(tx.conn(), &publication).await? {
                 return Err(Refusal::Fenced.into());
             }
-            let (mode, modified) = lane.wished_attributes();
+            let (mode, modified) = queue.wished_attributes();
             let (id, modified) = (self.artifact.as_bytes(), modified.unwrap_or(now));
             entries::set_versions(tx.conn(), id, Some(self.version), None).await?;
             entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
@@ -379,7 +379,7 @@ impl Ledger {
 
         self.stored_manifests.retain(|stored| *stored != object);
         self.told = true;
-        self.recorded(lane, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
+        self.recorded(queue, number, extents.values_mut().filter(|extent| used.contains(&extent.id)));
         for extent in extents.values_mut().filter(|extent| !used.contains(&extent.id)) {
             extent.rows = Rows::Both;
         }
@@ -397,13 +397,13 @@ impl Ledger {
     async fn add_at_once(
         &self,
         uploads: &Uploads,
-        lane: &Lane,
+        queue: &WriteQueue,
         extent: &EndedExtent,
         publication: &Publication<'_>,
         manifest: Option<&[u8]>,
         detail: Value,
     ) -> Result<bool, Error> {
-        let (directory, name) = lane.place();
+        let (directory, name) = queue.place();
         let is_new = !self.has_entry
             && self.number.is_none()
             && self.discards.is_none()
@@ -414,7 +414,7 @@ impl Ledger {
         if !may_go || !is_new || self.from_support || uploads.repo.settings.temporary_names.matches(&name) {
             return Ok(false);
         }
-        let (mode, modified) = lane.wished_attributes();
+        let (mode, modified) = queue.wished_attributes();
         let detail = self.signed(detail).to_string();
         let actor = self.login.actor();
         let event = Event {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{DirectoryId, FileName};
 use crate::upload::lazy_worker::StartDeadline;
-use crate::upload::write_queue::Lane;
+use crate::upload::write_queue::WriteQueue;
 
 /// Directory and folded name. Not the name's index, which changes with the share's keys.
 type Name = (DirectoryId, Vec<u8>);
@@ -24,7 +24,7 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct State {
-    lanes: HashMap<Name, Arc<Lane>>,
+    queues: HashMap<Name, Arc<WriteQueue>>,
     endings: Endings,
 }
 
@@ -64,41 +64,46 @@ impl Endings {
 
 impl Registry {
     pub(crate) fn len(&self) -> usize {
-        self.state().lanes.len()
+        self.state().queues.len()
     }
 
-    pub(crate) fn by_name(&self, directory: DirectoryId, name: &FileName) -> Option<Arc<Lane>> {
-        self.state().lanes.get(&(directory, name.folded())).map(Arc::clone)
+    pub(crate) fn by_name(&self, directory: DirectoryId, name: &FileName) -> Option<Arc<WriteQueue>> {
+        self.state().queues.get(&(directory, name.folded())).map(Arc::clone)
     }
 
-    pub(crate) fn of_artifact(&self, id: [u8; 16]) -> Option<Arc<Lane>> {
-        self.state().lanes.values().find(|lane| lane.artifact().as_bytes() == &id).map(Arc::clone)
+    pub(crate) fn of_artifact(&self, id: [u8; 16]) -> Option<Arc<WriteQueue>> {
+        self.state().queues.values().find(|queue| queue.artifact().as_bytes() == &id).map(Arc::clone)
     }
 
-    pub(crate) fn in_directory(&self, directory: DirectoryId) -> Vec<Arc<Lane>> {
+    pub(crate) fn in_directory(&self, directory: DirectoryId) -> Vec<Arc<WriteQueue>> {
         let state = self.state();
-        state.lanes.iter().filter(|((parent, _), _)| *parent == directory).map(|(_, lane)| Arc::clone(lane)).collect()
+        state
+            .queues
+            .iter()
+            .filter(|((parent, _), _)| *parent == directory)
+            .map(|(_, queue)| Arc::clone(queue))
+            .collect()
     }
 
     /// Enters an upload; false if another one holds the name, or if one of this name has ended since `ended` was
     /// read: then the rows that the upload begins with may be old.
-    pub(crate) fn enter(&self, lane: &Arc<Lane>, ended: u64) -> bool {
-        let place = folded(lane.place());
+    pub(crate) fn enter(&self, queue: &Arc<WriteQueue>, ended: u64) -> bool {
+        let place = folded(queue.place());
         let mut state = self.state();
-        let free = !state.endings.since(&place, ended) && !state.lanes.contains_key(&place);
+        let free = !state.endings.since(&place, ended) && !state.queues.contains_key(&place);
         if free {
-            state.lanes.insert(place, Arc::clone(lane));
+            state.queues.insert(place, Arc::clone(queue));
         }
         free
     }
 
     /// Takes an upload out that has ended.
-    pub(crate) fn leave(&self, lane: &Arc<Lane>) {
+    pub(crate) fn leave(&self, queue: &Arc<WriteQueue>) {
         let mut state = self.state();
         // Asked while nobody can rename it, or it would stay under its new name for ever.
-        let place = folded(lane.place());
-        if state.lanes.get(&place).is_some_and(|held| Arc::ptr_eq(held, lane)) {
-            state.lanes.remove(&place);
+        let place = folded(queue.place());
+        if state.queues.get(&place).is_some_and(|held| Arc::ptr_eq(held, queue)) {
+            state.queues.remove(&place);
             state.endings.mark(&place);
         }
     }
@@ -118,36 +123,37 @@ impl Registry {
     pub(crate) fn renamed(&self, id: [u8; 16], directory: DirectoryId, name: &FileName) {
         let mut state = self.state();
         // Looked for while it cannot end: what has ended is entered under no name.
-        let held = state.lanes.iter().find(|(_, lane)| lane.artifact().as_bytes() == &id).map(|(old, _)| old.clone());
+        let held =
+            state.queues.iter().find(|(_, queue)| queue.artifact().as_bytes() == &id).map(|(old, _)| old.clone());
         let Some(old) = held else { return };
-        let Some(lane) = state.lanes.remove(&old) else { return };
+        let Some(queue) = state.queues.remove(&old) else { return };
         // Who saw the row under its old name must not go on with it.
         state.endings.mark(&old);
-        lane.move_to((directory, name.clone()));
-        state.lanes.insert((directory, name.folded()), lane);
+        queue.move_to((directory, name.clone()));
+        state.queues.insert((directory, name.folded()), queue);
     }
 
     /// Hands over what the other uploads of a session hold in buffers, so that one of them can go on.
-    pub(crate) fn settle_session(&self, session: u64, but: &Lane) {
-        for lane in self.state().lanes.values().filter(|lane| lane.session() == session) {
-            if lane.artifact() != but.artifact() {
-                lane.settle();
+    pub(crate) fn settle_session(&self, session: u64, but: &WriteQueue) {
+        for queue in self.state().queues.values().filter(|queue| queue.session() == session) {
+            if queue.artifact() != but.artifact() {
+                queue.settle();
             }
         }
     }
 
     /// Gets every worker up that still sleeps.
     pub(crate) fn start_all(&self) {
-        let lanes: Vec<_> = self.state().lanes.values().map(Arc::clone).collect();
-        lanes.iter().for_each(|lane| lane.lazy_worker.start());
+        let queues: Vec<_> = self.state().queues.values().map(Arc::clone).collect();
+        queues.iter().for_each(|queue| queue.lazy_worker.start());
     }
 
     /// Cuts everything that is under way and waits until it is written down.
     pub(crate) async fn cut_all(&self) {
-        let lanes: Vec<_> = self.state().lanes.values().map(Arc::clone).collect();
-        for lane in lanes {
-            if lane.fence().await.is_err() {
-                tracing::error!(artifact = %lane.artifact(), "an upload could not be written down in time");
+        let queues: Vec<_> = self.state().queues.values().map(Arc::clone).collect();
+        for queue in queues {
+            if queue.fence().await.is_err() {
+                tracing::error!(artifact = %queue.artifact(), "an upload could not be written down in time");
             }
         }
     }
@@ -174,26 +180,26 @@ mod tests {
     fn only_an_upload_of_the_same_name_makes_rows_old() {
         let directory = DirectoryId::from_bytes([1; 16]);
         let name = |text: &str| FileName::new(text.as_bytes()).unwrap();
-        let lane = |id: u8, text: &str| {
+        let queue = |id: u8, text: &str| {
             let ids = (ArtifactId::from_bytes([id; 16]), VersionId::from_bytes([id; 16]));
-            Arc::new(Lane::new(ids, 0, (directory, name(text)), (Holds::Nothing, 0, 0), 0o640))
+            Arc::new(WriteQueue::new(ids, 0, (directory, name(text)), (Holds::Nothing, 0, 0), 0o640))
         };
         let registry = Registry::default();
         let slot = |text: &str| registry.state().endings.slot(&(directory, name(text).folded()));
         let other = (0..).map(|n| format!("other-{n}")).find(|other| slot(other) != slot("mine")).unwrap();
         let then = registry.ended();
         for _ in 0..1000 {
-            let lane = lane(2, &other);
-            assert!(registry.enter(&lane, registry.ended()));
-            registry.leave(&lane);
+            let queue = queue(2, &other);
+            assert!(registry.enter(&queue, registry.ended()));
+            registry.leave(&queue);
         }
         assert!(!registry.has_ended_since(directory, &name("mine"), then));
-        let mine = lane(3, "mine");
+        let mine = queue(3, "mine");
         assert!(registry.enter(&mine, then));
         registry.leave(&mine);
         assert!(registry.has_ended_since(directory, &name("mine"), then));
-        assert!(!registry.enter(&lane(4, "mine"), then));
-        assert!(registry.enter(&lane(4, "mine"), registry.ended()));
+        assert!(!registry.enter(&queue(4, "mine"), then));
+        assert!(registry.enter(&queue(4, "mine"), registry.ended()));
     }
 
     /// An upload that ends while its file is renamed is under way nowhere, and neither name is taken.
@@ -205,13 +211,18 @@ mod tests {
         let registry = Registry::default();
         let both = Barrier::new(2);
         for round in 0..20_000 {
-            let lane =
-                Arc::new(Lane::new((artifact, version), 0, (directory, name("old")), (Holds::Nothing, 0, 0), 0o640));
-            assert!(registry.enter(&lane, registry.ended()));
+            let queue = Arc::new(WriteQueue::new(
+                (artifact, version),
+                0,
+                (directory, name("old")),
+                (Holds::Nothing, 0, 0),
+                0o640,
+            ));
+            assert!(registry.enter(&queue, registry.ended()));
             std::thread::scope(|threads| {
                 threads.spawn(|| {
                     both.wait();
-                    registry.leave(&lane);
+                    registry.leave(&queue);
                 });
                 both.wait();
                 registry.renamed([2; 16], directory, &name("new"));

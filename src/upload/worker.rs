@@ -33,7 +33,7 @@ use crate::repo::Error;
 use crate::repo::space::Promise;
 use crate::upload::Uploads;
 use crate::upload::extent_writer::ExtentWriter;
-use crate::upload::write_queue::Lane;
+use crate::upload::write_queue::WriteQueue;
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
 /// See [`Worker::inline_limit`].
@@ -59,7 +59,7 @@ const OWN_RUN: u64 = u64::MAX;
 /// What the worker knows of an upload.
 pub(super) struct Worker {
     uploads: Arc<Uploads>,
-    lane: Arc<Lane>,
+    queue: Arc<WriteQueue>,
     ledger: Ledger,
     map: SliceMap,
     extents: HashMap<ObjectId, EndedExtent>,
@@ -97,22 +97,22 @@ pub(super) struct Worker {
 /// Says that an upload is over, however it ended.
 struct End {
     uploads: Arc<Uploads>,
-    lane: Arc<Lane>,
+    queue: Arc<WriteQueue>,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.lane.fail(Refusal::Storage);
-        self.uploads.registry.leave(&self.lane);
-        self.lane.end();
+        self.queue.fail(Refusal::Storage);
+        self.uploads.registry.leave(&self.queue);
+        self.queue.end();
     }
 }
 
 impl Worker {
-    pub(super) fn new(uploads: Arc<Uploads>, lane: Arc<Lane>, start: Start, room: Promise) -> Self {
+    pub(super) fn new(uploads: Arc<Uploads>, queue: Arc<WriteQueue>, start: Start, room: Promise) -> Self {
         Self {
             uploads,
-            lane,
+            queue,
             length: start.length(),
             ledger: start.ledger,
             copies: start.copies,
@@ -147,10 +147,10 @@ impl Worker {
     /// Works until the upload is over.
     pub(super) async fn run(mut self) {
         // Also after a panic: else nobody could ever open this name again.
-        let _end = End { uploads: Arc::clone(&self.uploads), lane: Arc::clone(&self.lane) };
+        let _end = End { uploads: Arc::clone(&self.uploads), queue: Arc::clone(&self.queue) };
         while let Some(outcome) = self.step().await {
             if let Err(error) = outcome {
-                self.lane.fail(error.into());
+                self.queue.fail(error.into());
                 if self.has_no_room {
                     // Nothing is wrong with what is there: it can be continued when there is room again.
                     self.cut().await;
@@ -158,7 +158,7 @@ impl Worker {
                 break;
             }
         }
-        let ended = match self.lane.phase() {
+        let ended = match self.queue.phase() {
             Phase::Published => "published",
             _ if self.holds.is_new() => "cut",
             _ => "unchanged",
@@ -168,7 +168,7 @@ impl Worker {
         let kind = if self.holds.is_new() { Kind::UploadCut } else { Kind::UploadUnchanged };
         self.ledger.jot_end(kind, bytes);
         if let Err(error) = self.ledger.abandon(&self.uploads.repo, &mut self.extents).await {
-            tracing::warn!(artifact = %self.lane.artifact(), %error, "objects of an upload stay behind unused");
+            tracing::warn!(artifact = %self.queue.artifact(), %error, "objects of an upload stay behind unused");
         }
     }
 
@@ -197,7 +197,7 @@ impl Worker {
         let landing = (!self.syncing.is_empty()).then(|| Instant::now() + LANDING);
         let small = self.small_since.map(|since| since + self.small_owed());
         let until = [owed, landing, small].into_iter().flatten().min();
-        match self.lane.next_job(self.uploads.repo.settings.checkpoint, until).await {
+        match self.queue.next_job(self.uploads.repo.settings.checkpoint, until).await {
             None => Some(self.tick().await),
             Some(Job::Cut) => {
                 self.cut().await;
@@ -206,9 +206,9 @@ impl Worker {
             Some(Job::Close(reply)) => {
                 let outcome = self.close().await.map_err(Refusal::from);
                 match outcome {
-                    Ok(()) => self.lane.set_phase(Phase::Published),
+                    Ok(()) => self.queue.set_phase(Phase::Published),
                     Err(refusal) => {
-                        self.lane.fail(refusal);
+                        self.queue.fail(refusal);
                         // An incomplete one has been written down as such.
                         if !matches!(refusal, Refusal::Incomplete | Refusal::TooManyZeros) {
                             self.cut().await;
@@ -216,7 +216,7 @@ impl Worker {
                     }
                 }
                 // Out of the registry before the client hears of it: what it asks next is answered by the records.
-                self.uploads.registry.leave(&self.lane);
+                self.uploads.registry.leave(&self.queue);
                 let _ = reply.send(outcome);
                 None
             }
@@ -243,7 +243,7 @@ impl Worker {
 
     /// Whether the records should know of it and do not yet. What was only opened is nothing that they do not have.
     fn owes_rows(&self) -> bool {
-        self.holds.is_new() && !self.lane.is_recorded()
+        self.holds.is_new() && !self.queue.is_recorded()
     }
 
     fn most_owed(&self) -> Duration {
@@ -296,12 +296,12 @@ impl Worker {
         };
         let (id, within, last_is_sealed) = (extent.id, extent.length, ends && !buffer.is_full());
         // With nothing else to do it is quicker to do it here than to wake another thread.
-        let aside = !ends && self.lane.has_jobs();
+        let aside = !ends && self.queue.has_jobs();
         extent.take(&self.uploads.repo, buffer, ends, aside).await?;
         let is_full = extent.length >= self.uploads.repo.settings.extent_bytes;
         self.map.lay(Slice { offset, length, extent: id, within });
         self.length = self.length.max(offset + length);
-        self.lane.set_received(self.map.contiguous_from_zero());
+        self.queue.set_received(self.map.contiguous_from_zero());
         if ends || is_full {
             self.end_run(run, last_is_sealed).await?;
         }
@@ -383,7 +383,7 @@ impl Worker {
     /// Ends all extents and waits until everything is durable and written down. The records have all of it already if
     /// nothing was sent since the last time.
     async fn checkpoint(&mut self) -> Result<(), Error> {
-        if !self.holds.is_new() || (!self.changed && self.lane.is_recorded()) {
+        if !self.holds.is_new() || (!self.changed && self.queue.is_recorded()) {
             return Ok(());
         }
         self.end_all().await?;
@@ -415,7 +415,7 @@ impl Worker {
     /// The client is gone. What cannot be written down now was never promised.
     async fn cut(&mut self) {
         if let Err(error) = self.checkpoint().await {
-            tracing::error!(artifact = %self.lane.artifact(), %error, "an upload that was cut could not be kept");
+            tracing::error!(artifact = %self.queue.artifact(), %error, "an upload that was cut could not be kept");
         }
     }
 
@@ -425,8 +425,8 @@ impl Worker {
         (self.small_since, self.readable) = (None, None);
         let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };
         loop {
-            let Self { ledger, uploads, lane, extents, map, hasher, .. } = self;
-            let outcome = ledger.write_progress(uploads, lane, extents, map, hasher, what).await;
+            let Self { ledger, uploads, queue, extents, map, hasher, .. } = self;
+            let outcome = ledger.write_progress(uploads, queue, extents, map, hasher, what).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }
@@ -437,11 +437,11 @@ impl Worker {
     async fn close(&mut self) -> Result<(), Error> {
         self.end_all().await?;
         match self.holds {
-            Holds::Copy => return self.ledger.set_attributes(&self.uploads, &self.lane).await,
+            Holds::Copy => return self.ledger.set_attributes(&self.uploads, &self.queue).await,
             Holds::Unfinished => return Err(Refusal::Incomplete.into()),
             Holds::Nothing | Holds::Changed => {}
         }
-        let length = self.lane.length();
+        let length = self.queue.length();
         self.fill_zeros(length).await?;
         if !self.map.is_whole(length) {
             self.write_progress(true).await?;
@@ -456,8 +456,8 @@ impl Worker {
             self.catch_up(length).await?;
         }
         loop {
-            let Self { ledger, uploads, lane, extents, map, hasher, .. } = self;
-            let outcome = ledger.publish(uploads, lane, extents, map, hasher, self.origin).await;
+            let Self { ledger, uploads, queue, extents, map, hasher, .. } = self;
+            let outcome = ledger.publish(uploads, queue, extents, map, hasher, self.origin).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }

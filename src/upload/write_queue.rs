@@ -31,7 +31,7 @@ const JOBS: usize = 1024;
 const FENCE: Duration = Duration::from_secs(60);
 
 /// An upload that is under way, as its handles, the registry and the worker share it.
-pub(crate) struct Lane {
+pub(crate) struct WriteQueue {
     artifact: ArtifactId,
     version: VersionId,
     session: u64,
@@ -72,7 +72,7 @@ struct State {
     modified: Option<Time>,
 }
 
-impl Lane {
+impl WriteQueue {
     /// An upload that begins with `holds`, which is `length` bytes long; it can be continued from `floor` on at least.
     pub(crate) fn new(
         (artifact, version): (ArtifactId, VersionId),

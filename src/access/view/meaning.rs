@@ -14,7 +14,7 @@ use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
-use crate::upload::Lane;
+use crate::upload::WriteQueue;
 
 /// Unfinished files whose size a session remembers to have been told.
 const TOLD: usize = 1024;
@@ -89,11 +89,11 @@ enum Meaning {
 
 impl View {
     /// What a file's row, and the upload of it that is under way, are to this login.
-    fn meaning(&self, row: Option<&EntryRow>, from_support: bool, held: Option<&Lane>) -> Meaning {
+    fn meaning(&self, row: Option<&EntryRow>, from_support: bool, held: Option<&WriteQueue>) -> Meaning {
         let current = row.and_then(|row| row.current);
         let receiving = row.and_then(|row| row.receiving);
-        let newer = match held.filter(|lane| lane.is_newer()) {
-            Some(lane) => Some((lane.version(), lane.attributes_for(self.session).size, Unfinished::Receiving)),
+        let newer = match held.filter(|queue| queue.is_newer()) {
+            Some(queue) => Some((queue.version(), queue.attributes_for(self.session).size, Unfinished::Receiving)),
             None => receiving.map(|version| {
                 let how = if version.incomplete { Unfinished::Incomplete } else { Unfinished::Receiving };
                 (version.id, version.resumable_at, how)
@@ -110,19 +110,19 @@ impl View {
     }
 
     /// What STAT says of an upload that has no row yet.
-    pub(crate) fn attributes_of_upload(&self, lane: &Lane) -> Attributes {
-        let attributes = lane.attributes_for(self.session);
-        self.memory.tell(lane.version(), attributes.size);
+    pub(crate) fn attributes_of_upload(&self, queue: &WriteQueue) -> Attributes {
+        let attributes = queue.attributes_for(self.session);
+        self.memory.tell(queue.version(), attributes.size);
         attributes
     }
 
     /// What STAT says of a row.
-    pub(crate) fn attributes_of(&self, row: &EntryRow, from_support: bool, held: Option<&Lane>) -> Attributes {
+    pub(crate) fn attributes_of(&self, row: &EntryRow, from_support: bool, held: Option<&WriteQueue>) -> Attributes {
         if row.is_directory {
             let mine = self.is_engineer() == from_support;
             return Attributes::directory(if mine { row.mode } else { 0o550 }, row.modified_at);
         }
-        let is_written_here = held.is_some_and(|lane| lane.session() == self.session);
+        let is_written_here = held.is_some_and(|queue| queue.session() == self.session);
         let reads = self.memory.reads(ArtifactId::from_bytes(row.id)).filter(|_| !is_written_here);
         let size = match (reads, self.meaning(Some(row), from_support, held)) {
             (Some(size), _) | (None, Meaning::Whole { size, .. }) => size,
@@ -136,7 +136,12 @@ impl View {
     }
 
     /// Whether what [`attributes_of`](Self::attributes_of) says of a row is about a file that is not whole yet.
-    pub(crate) fn unfinished(&self, row: &EntryRow, from_support: bool, held: Option<&Lane>) -> Option<Unfinished> {
+    pub(crate) fn unfinished(
+        &self,
+        row: &EntryRow,
+        from_support: bool,
+        held: Option<&WriteQueue>,
+    ) -> Option<Unfinished> {
         match self.meaning(Some(row), from_support, held) {
             Meaning::Unfinished { how, .. } if !row.is_directory => Some(how),
             _ => None,

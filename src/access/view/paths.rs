@@ -11,7 +11,7 @@ use crate::namespace::tree::{self, Reach, Spot};
 use crate::records::{Conn, tickets};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
-use crate::upload::Lane;
+use crate::upload::WriteQueue;
 
 /// Where a path leads.
 pub(super) enum Place {
@@ -35,7 +35,7 @@ const ROUNDS: usize = 32;
 impl View {
     /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
     /// missed: its rows are read again.
-    pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<Lane>>), Error> {
+    pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<WriteQueue>>), Error> {
         for _ in 0..ROUNDS {
             let ended = self.access().uploads.registry.ended();
             let spot = self.locate_in_share(path).await?;
@@ -45,7 +45,7 @@ impl View {
             match held {
                 Some(_) if path.is_directory() => return Err(Refusal::NotDirectory.into()),
                 // What a CLOSE makes of it is known in a moment.
-                Some(lane) if lane.is_closing() => lane.wait_for_end().await?,
+                Some(queue) if queue.is_closing() => queue.wait_for_end().await?,
                 None if at
                     .is_some_and(|(directory, name)| uploads.registry.has_ended_since(directory, name, ended)) => {}
                 held => return Ok((spot, held)),

@@ -7,7 +7,7 @@ use crate::model::{ObjectId, ShareId, VersionId};
 use crate::namespace::tree::Spot;
 use crate::repo::{Error, WriteMode};
 use crate::upload::buffer::Buffer;
-use crate::upload::{Lane, Opener, Start, Uploads};
+use crate::upload::{Opener, Start, Uploads, WriteQueue};
 
 /// The worker of a new file, without anybody who gives it jobs.
 pub(crate) struct ByHand(Worker);
@@ -18,8 +18,8 @@ impl ByHand {
         let start = Start::of(&uploads.repo, opener, spot, mode).await.unwrap();
         let room = uploads.repo.room.promise(opener.login.user()).unwrap();
         let (ids, sizes) = ((start.ledger.artifact, start.ledger.version), (start.holds, start.length(), start.floor));
-        let lane = Lane::new(ids, opener.session, spot.place().unwrap(), sizes, 0o640);
-        Self(Worker::new(Arc::clone(uploads), Arc::new(lane), start, room))
+        let queue = WriteQueue::new(ids, opener.session, spot.place().unwrap(), sizes, 0o640);
+        Self(Worker::new(Arc::clone(uploads), Arc::new(queue), start, room))
     }
 
     /// All of one run.

@@ -46,7 +46,7 @@ impl Worker {
 
     /// Lays zeros where its sender left them out, or made the file longer and wrote nothing. One extent serves for all.
     pub(super) async fn fill_zeros(&mut self, length: u64) -> Result<(), Error> {
-        if self.lane.leaves_out_zeros() {
+        if self.queue.leaves_out_zeros() {
             self.zeros = vec![(0, length)];
         }
         let holes: Vec<(u64, u64)> = self

@@ -104,7 +104,7 @@ impl Worker {
             self.map.lay(Slice { offset, length, extent: id, within });
             within += length;
         }
-        self.lane.set_received(self.map.contiguous_from_zero());
+        self.queue.set_received(self.map.contiguous_from_zero());
         self.end_extent(extent, last_is_sealed).await
     }
 }

@@ -15,7 +15,7 @@ const SMALL_GAP: u64 = 8 << 20;
 
 impl Worker {
     pub(super) async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        let left = self.lane.length().saturating_sub(offset);
+        let left = self.queue.length().saturating_sub(offset);
         let mut bytes = Vec::new();
         let left = left.min(length as u64);
         if let Some(copies) = &self.copies {

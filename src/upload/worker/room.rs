@@ -11,11 +11,11 @@ impl Worker {
         if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
             return Ok(false);
         }
-        let Self { ledger, uploads, lane, extents, map, hasher, .. } = self;
+        let Self { ledger, uploads, queue, extents, map, hasher, .. } = self;
         // What no row names can go at once. What this upload replaces, or has written over, only once that is written down.
         ledger.let_go_unrecorded(&uploads.repo, extents, &map.extents()).await?;
         if ledger.may_let_go() {
-            ledger.write_progress(uploads, lane, extents, map, hasher, Progressed::Recorded).await?;
+            ledger.write_progress(uploads, queue, extents, map, hasher, Progressed::Recorded).await?;
         }
         self.uploads.retention.make_room(self.ledger.share()).await
     }
