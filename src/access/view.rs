@@ -215,7 +215,7 @@ impl View {
         let (parent, _, index) = spot.changeable()?;
         if let Some(queue) = held {
             self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
-            queue.fence().await?;
+            queue.preempt().await?;
         }
         let now = Time::now();
         let mut tx = self.access().repo.records.begin().await?;
@@ -449,7 +449,7 @@ impl View {
                     }
                     return Ok(upload);
                 }
-                queue.fence().await?;
+                queue.preempt().await?;
                 continue;
             }
             if spot.entry.is_none() {

@@ -38,7 +38,7 @@ use checkpoint::Progress;
 use extents::{EndedExtent, Rows};
 use job::Holds;
 pub(crate) use job::{Job, Phase, Target};
-use publish::Ledger;
+use publish::UploadRecords;
 pub(crate) use reorder::Pending;
 #[cfg(test)]
 pub(crate) use worker::ByHand;
@@ -118,18 +118,18 @@ pub(crate) async fn open(
 ) -> Result<Option<Begun>, Error> {
     let (place, login) = (spot.place()?, opener.login);
     let room = uploads.repo.room.promise(login.user())?;
-    let start = Start::of(&uploads.repo, opener, spot, mode).await?;
-    let artifact = start.ledger.artifact;
+    let start = InitialState::of(&uploads.repo, opener, spot, mode).await?;
+    let artifact = start.upload_rows.artifact;
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
     let continues = start.holds == Holds::Unfinished;
-    let ids = (artifact, start.ledger.version);
+    let ids = (artifact, start.upload_rows.version);
     let queue =
         Arc::new(WriteQueue::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
     if !uploads.registry.enter(&queue, ended) {
         return Ok(None);
     }
-    let (version, detail) = (start.ledger.version, json!({ "artifact": artifact.to_string() }));
-    login.0.jot(Kind::UploadOpened, Some(&start.ledger.ticket), Some(*version.as_bytes()), detail);
+    let (version, detail) = (start.upload_rows.version, json!({ "artifact": artifact.to_string() }));
+    login.0.jot(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
     if let Some(length) = start.shown {
         queue.show(length);
     }
@@ -144,14 +144,14 @@ pub(crate) async fn open(
 }
 
 /// What an upload begins with.
-struct Start {
-    ledger: Ledger,
+struct InitialState {
+    upload_rows: UploadRecords,
     map: SliceMap,
     extents: HashMap<ObjectId, EndedExtent>,
     digest: Digest,
     origin: HashOrigin,
     /// What is to be copied before anything of it changes.
-    copies: Option<Copies>,
+    copy_base: Option<CopyBase>,
     holds: Holds,
     /// Up to where it is never sent again; see [`checkpoint::resume_point`].
     floor: u64,
@@ -161,15 +161,15 @@ struct Start {
 
 /// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
 /// which came back into its place because everything newer was shredded.
-struct Copies {
+struct CopyBase {
     content: Content,
     length: u64,
 }
 
-impl Start {
+impl InitialState {
     /// How long the file is at first.
     fn length(&self) -> u64 {
-        self.copies.as_ref().map_or(self.map.end(), |copies| copies.length)
+        self.copy_base.as_ref().map_or(self.map.end(), |copy_base| copy_base.length)
     }
 
     async fn of(repo: &Arc<Repo>, opener: &Opener<'_>, spot: &Spot, mode: WriteMode) -> Result<Self, Error> {
@@ -186,14 +186,14 @@ impl Start {
                 return Self::copied(repo, opener, spot, row, &version(repo, current.id).await?).await;
             }
         }
-        let ledger = new_ledger(opener, spot)?;
+        let upload_rows = new_ledger(opener, spot)?;
         Ok(Self {
-            ledger,
+            upload_rows,
             map: SliceMap::new(),
             extents: HashMap::new(),
             digest: Digest::new(),
             origin: HashOrigin::Streamed,
-            copies: None,
+            copy_base: None,
             holds: Holds::Nothing,
             floor: 0,
             shown: None,
@@ -237,7 +237,7 @@ impl Start {
         // changed the middle of a whole file must not lose its end.
         let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
-        let ledger = Ledger {
+        let upload_rows = UploadRecords {
             ticket: spot.reach.ticket.clone(),
             login: opener.login.clone(),
             transport: opener.login.0.transport.or_weaker(version.transport),
@@ -257,7 +257,7 @@ impl Start {
         };
         let floor = version.resumable_at.min(map.end());
         let (origin, holds) = (HashOrigin::Resumed, Holds::Unfinished);
-        Ok(Self { ledger, map, extents, digest, origin, copies: None, holds, floor, shown })
+        Ok(Self { upload_rows, map, extents, digest, origin, copy_base: None, holds, floor, shown })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -269,14 +269,14 @@ impl Start {
         version: &VersionRow,
     ) -> Result<Self, Error> {
         let (content, manifest, old_key) = Content::of_version(repo, &spot.reach.keys, version).await?;
-        let mut ledger = new_ledger(opener, spot)?;
-        ledger.discards = row.receiving.map(|receiving| receiving.id);
-        ledger.transport = ledger.transport.or_weaker(version.transport);
-        let shared = version.artifact == ledger.artifact;
+        let mut upload_rows = new_ledger(opener, spot)?;
+        upload_rows.discards = row.receiving.map(|receiving| receiving.id);
+        upload_rows.transport = upload_rows.transport.or_weaker(version.transport);
+        let shared = version.artifact == upload_rows.artifact;
         let mut extents = HashMap::new();
         for entry in manifest.extents.iter().filter(|_| shared) {
             let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
-            let wrapped = ledger.file_key.wrap_extent_key(ledger.version, entry.extent, &key)?;
+            let wrapped = upload_rows.file_key.wrap_extent_key(upload_rows.version, entry.extent, &key)?;
             let facts = (entry.length, entry.header_tag, entry.place);
             extents.insert(entry.extent, EndedExtent::recorded(entry.extent, facts, wrapped, Rows::Extent));
         }
@@ -284,13 +284,13 @@ impl Start {
             Some(sealed) => Progress::open(&old_key, version.id, 0, sealed)?.digest,
             None => Digest::new(),
         };
-        let (map, copies) = if shared {
+        let (map, copy_base) = if shared {
             (SliceMap::from_slices(manifest.slices)?, None)
         } else {
-            (SliceMap::new(), Some(Copies { content, length: manifest.length }))
+            (SliceMap::new(), Some(CopyBase { content, length: manifest.length }))
         };
         let (origin, holds, floor) = (HashOrigin::Resumed, Holds::Copy, manifest.length);
-        Ok(Self { ledger, map, extents, digest, origin, copies, holds, floor, shown: None })
+        Ok(Self { upload_rows, map, extents, digest, origin, copy_base, holds, floor, shown: None })
     }
 }
 
@@ -298,7 +298,7 @@ async fn version(repo: &Repo, id: VersionId) -> Result<VersionRow, Error> {
     versions::by_id(&mut *repo.records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
 }
 
-fn new_ledger(opener: &Opener<'_>, spot: &Spot) -> Result<Ledger, Error> {
+fn new_ledger(opener: &Opener<'_>, spot: &Spot) -> Result<UploadRecords, Error> {
     let keys = Arc::clone(&spot.reach.keys);
     let version = VersionId::from_bytes(vault::random::array()?);
     let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;
@@ -306,7 +306,7 @@ fn new_ledger(opener: &Opener<'_>, spot: &Spot) -> Result<Ledger, Error> {
         Some(row) => ArtifactId::from_bytes(row.id),
         None => ArtifactId::from_bytes(vault::random::array()?),
     };
-    Ok(Ledger {
+    Ok(UploadRecords {
         ticket: spot.reach.ticket.clone(),
         login: opener.login.clone(),
         transport: opener.login.0.transport,

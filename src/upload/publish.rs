@@ -35,7 +35,7 @@ use crate::upload::write_queue::WriteQueue;
 use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, WrappedKey};
 
 /// What is known of an upload's rows.
-pub(super) struct Ledger {
+pub(super) struct UploadRecords {
     pub(super) keys: Arc<ShareKeys>,
     pub(super) ticket: Word,
     /// Who sends it.
@@ -74,7 +74,7 @@ pub(super) enum Progressed {
     Recorded,
 }
 
-impl Ledger {
+impl UploadRecords {
     pub(super) fn share(&self) -> ShareId {
         self.keys.share
     }

@@ -152,7 +152,7 @@ impl Registry {
     pub(crate) async fn cut_all(&self) {
         let queues: Vec<_> = self.state().queues.values().map(Arc::clone).collect();
         for queue in queues {
-            if queue.fence().await.is_err() {
+            if queue.preempt().await.is_err() {
                 tracing::error!(artifact = %queue.artifact(), "an upload could not be written down in time");
             }
         }

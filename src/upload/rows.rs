@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::extents::{EndedExtent, Home, Rows};
-use super::publish::Ledger;
+use super::publish::UploadRecords;
 use crate::model::{HouseTime, ObjectId, Refusal};
 use crate::records::versions::ExtentRow;
 use crate::records::{Conn, extents, versions};
 use crate::repo::{Error, Repo};
 
-impl Ledger {
+impl UploadRecords {
     /// Writes the rows of extents that have none yet.
     pub(super) async fn add_extents<'a>(
         &self,

@@ -24,8 +24,8 @@ use super::buffer::{Buffer, CHUNK};
 use super::extents::EndedExtent;
 use super::hasher::Hasher;
 use super::job::{Holds, Job, Phase};
-use super::publish::{Ledger, Progressed};
-use super::{Copies, Start};
+use super::publish::{Progressed, UploadRecords};
+use super::{CopyBase, InitialState};
 use crate::audit::Kind;
 use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
@@ -60,7 +60,7 @@ const OWN_RUN: u64 = u64::MAX;
 pub(super) struct Worker {
     uploads: Arc<Uploads>,
     queue: Arc<WriteQueue>,
-    ledger: Ledger,
+    upload_rows: UploadRecords,
     map: SliceMap,
     extents: HashMap<ObjectId, EndedExtent>,
     hasher: Hasher,
@@ -86,7 +86,7 @@ pub(super) struct Worker {
     /// Since when a small extent waits here for the records.
     small_since: Option<Instant>,
     /// What is to be copied before the first change.
-    copies: Option<Copies>,
+    copy_base: Option<CopyBase>,
     /// How long the file is after the jobs so far; what was never written counts.
     length: u64,
     /// Space that was made by truncating up: reads as zeros once a CLOSE follows.
@@ -109,13 +109,13 @@ impl Drop for End {
 }
 
 impl Worker {
-    pub(super) fn new(uploads: Arc<Uploads>, queue: Arc<WriteQueue>, start: Start, room: Promise) -> Self {
+    pub(super) fn new(uploads: Arc<Uploads>, queue: Arc<WriteQueue>, start: InitialState, room: Promise) -> Self {
         Self {
             uploads,
             queue,
             length: start.length(),
-            ledger: start.ledger,
-            copies: start.copies,
+            upload_rows: start.upload_rows,
+            copy_base: start.copy_base,
             most_slices: compact::first_limit(start.map.end()),
             map: start.map,
             extents: start.extents,
@@ -140,7 +140,7 @@ impl Worker {
     /// may be more to do than to hash and seal what came: what continues or replaces something takes a long way through the
     /// records, may have to read what is there, and an extent that is not kept in the records is a file to make.
     pub(super) fn inline_limit(&self) -> u64 {
-        let is_new = !self.ledger.has_entry && self.holds != Holds::Unfinished && self.copies.is_none();
+        let is_new = !self.upload_rows.has_entry && self.holds != Holds::Unfinished && self.copy_base.is_none();
         if is_new { INLINE_LIMIT.min(self.uploads.repo.settings.inline_bytes as u64) } else { 0 }
     }
 
@@ -166,8 +166,8 @@ impl Worker {
         metrics::counter!("tacdrop_uploads_ended_total", "how" => ended).increment(1);
         let bytes = self.map.slices().map(|slice| slice.length).sum();
         let kind = if self.holds.is_new() { Kind::UploadCut } else { Kind::UploadUnchanged };
-        self.ledger.jot_end(kind, bytes);
-        if let Err(error) = self.ledger.abandon(&self.uploads.repo, &mut self.extents).await {
+        self.upload_rows.jot_end(kind, bytes);
+        if let Err(error) = self.upload_rows.abandon(&self.uploads.repo, &mut self.extents).await {
             tracing::warn!(artifact = %self.queue.artifact(), %error, "objects of an upload stay behind unused");
         }
     }
@@ -180,7 +180,7 @@ impl Worker {
             self.keep_short().await?;
         }
         (self.changed, self.readable) = (true, None);
-        let Some(Copies { content, length }) = self.copies.take() else { return Ok(()) };
+        let Some(CopyBase { content, length }) = self.copy_base.take() else { return Ok(()) };
         let mut at = 0;
         while at < length {
             let part = self.uploads.repo.settings.extent_bytes.min(length - at);
@@ -277,7 +277,7 @@ impl Worker {
         }
         self.begin_change().await?;
         self.close_small_gap(offset).await?;
-        let buffer = self.uploads.hash_batcher.hash(self.ledger.version, &mut self.hasher, offset, buffer).await?;
+        let buffer = self.uploads.hash_batcher.hash(self.upload_rows.version, &mut self.hasher, offset, buffer).await?;
         let is_small = ends && buffer.filled() < SMALL && !self.open.contains_key(&run);
         if is_small && self.small >= ALONE {
             return self.gather(offset, buffer).await;
@@ -291,7 +291,7 @@ impl Worker {
         let extent = match self.open.entry(run) {
             std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::hash_map::Entry::Vacant(none) => {
-                none.insert(ExtentWriter::new(self.ledger.begin_extent()?))
+                none.insert(ExtentWriter::new(self.upload_rows.begin_extent()?))
             }
         };
         let (id, within, last_is_sealed) = (extent.id, extent.length, ends && !buffer.is_full());
@@ -425,8 +425,8 @@ impl Worker {
         (self.small_since, self.readable) = (None, None);
         let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };
         loop {
-            let Self { ledger, uploads, queue, extents, map, hasher, .. } = self;
-            let outcome = ledger.write_progress(uploads, queue, extents, map, hasher, what).await;
+            let Self { upload_rows, uploads, queue, extents, map, hasher, .. } = self;
+            let outcome = upload_rows.write_progress(uploads, queue, extents, map, hasher, what).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }
@@ -437,7 +437,7 @@ impl Worker {
     async fn close(&mut self) -> Result<(), Error> {
         self.end_all().await?;
         match self.holds {
-            Holds::Copy => return self.ledger.set_attributes(&self.uploads, &self.queue).await,
+            Holds::Copy => return self.upload_rows.set_attributes(&self.uploads, &self.queue).await,
             Holds::Unfinished => return Err(Refusal::Incomplete.into()),
             Holds::Nothing | Holds::Changed => {}
         }
@@ -456,8 +456,8 @@ impl Worker {
             self.catch_up(length).await?;
         }
         loop {
-            let Self { ledger, uploads, queue, extents, map, hasher, .. } = self;
-            let outcome = ledger.publish(uploads, queue, extents, map, hasher, self.origin).await;
+            let Self { upload_rows, uploads, queue, extents, map, hasher, .. } = self;
+            let outcome = upload_rows.publish(uploads, queue, extents, map, hasher, self.origin).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }

@@ -269,7 +269,7 @@ impl WriteQueue {
     ///
     /// # Errors
     /// [`Refusal::StillReceiving`], which is temporary, if that takes too long.
-    pub(crate) async fn fence(&self) -> Result<(), Refusal> {
+    pub(crate) async fn preempt(&self) -> Result<(), Refusal> {
         {
             let mut state = self.state();
             // A CLOSE that is under way is let through.

@@ -7,7 +7,7 @@ use crate::model::{ObjectId, ShareId, VersionId};
 use crate::namespace::tree::Spot;
 use crate::repo::{Error, WriteMode};
 use crate::upload::buffer::Buffer;
-use crate::upload::{Opener, Start, Uploads, WriteQueue};
+use crate::upload::{InitialState, Opener, Uploads, WriteQueue};
 
 /// The worker of a new file, without anybody who gives it jobs.
 pub(crate) struct ByHand(Worker);
@@ -15,9 +15,10 @@ pub(crate) struct ByHand(Worker);
 impl ByHand {
     pub(crate) async fn begin(uploads: &Arc<Uploads>, opener: &Opener<'_>, spot: &Spot) -> Self {
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let start = Start::of(&uploads.repo, opener, spot, mode).await.unwrap();
+        let start = InitialState::of(&uploads.repo, opener, spot, mode).await.unwrap();
         let room = uploads.repo.room.promise(opener.login.user()).unwrap();
-        let (ids, sizes) = ((start.ledger.artifact, start.ledger.version), (start.holds, start.length(), start.floor));
+        let (ids, sizes) =
+            ((start.upload_rows.artifact, start.upload_rows.version), (start.holds, start.length(), start.floor));
         let queue = WriteQueue::new(ids, opener.session, spot.place().unwrap(), sizes, 0o640);
         Self(Worker::new(Arc::clone(uploads), Arc::new(queue), start, room))
     }
@@ -45,11 +46,11 @@ impl ByHand {
     }
 
     pub(crate) fn version(&self) -> VersionId {
-        self.0.ledger.version
+        self.0.upload_rows.version
     }
 
     pub(crate) fn share(&self) -> ShareId {
-        self.0.ledger.share()
+        self.0.upload_rows.share()
     }
 
     /// The extents that are on their way to the disk, which it forgets.

@@ -20,7 +20,7 @@ impl Worker {
         source: Option<(&Content, u64)>,
     ) -> Result<ObjectId, Error> {
         self.changed = true;
-        let mut extent = self.ledger.begin_extent()?;
+        let mut extent = self.upload_rows.begin_extent()?;
         let (mut done, mut last_is_sealed, mut bytes) = (0, false, Vec::new());
         while done < length {
             let part = (length - done).min(CHUNK as u64);
@@ -64,7 +64,7 @@ impl Worker {
             self.write_progress(true).await?;
             return Err(Refusal::TooManyZeros.into());
         }
-        self.ledger.zeros = zeros;
+        self.upload_rows.zeros = zeros;
         let piece = longest.min(self.uploads.repo.settings.extent_bytes);
         let extent = self.write_aside(piece, None).await?;
         for (offset, length) in holes {

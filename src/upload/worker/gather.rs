@@ -96,7 +96,7 @@ impl Worker {
     pub(super) async fn seal_gathered(&mut self) -> Result<(), Error> {
         let Some(gathered) = self.gathered.take() else { return Ok(()) };
         let (buffer, stretches) = gathered.in_order();
-        let mut extent = ExtentWriter::new(self.ledger.begin_extent()?);
+        let mut extent = ExtentWriter::new(self.upload_rows.begin_extent()?);
         let (id, last_is_sealed) = (extent.id, !buffer.is_full());
         extent.take(&self.uploads.repo, buffer, true, false).await?;
         let mut within = 0;

@@ -18,8 +18,8 @@ impl Worker {
         let left = self.queue.length().saturating_sub(offset);
         let mut bytes = Vec::new();
         let left = left.min(length as u64);
-        if let Some(copies) = &self.copies {
-            copies.content.read(offset, left, &mut bytes).await?;
+        if let Some(copy_base) = &self.copy_base {
+            copy_base.content.read(offset, left, &mut bytes).await?;
             return Ok(bytes);
         }
         let content = match self.readable.take() {
@@ -35,16 +35,16 @@ impl Worker {
     pub(super) fn content(&self, map: SliceMap) -> Content {
         let mut extents = HashMap::new();
         for extent in map.extents().iter().filter_map(|id| self.extents.get(id)) {
-            let by = Arc::clone(&self.ledger.file_key);
+            let by = Arc::clone(&self.upload_rows.file_key);
             let access = ExtentAccess {
-                key: AccessKey::Wrapped { key: extent.wrapped, version: self.ledger.version, by },
+                key: AccessKey::Wrapped { key: extent.wrapped, version: self.upload_rows.version, by },
                 header_tag: extent.header_tag,
                 length: extent.length,
                 place: extent.place(),
             };
             extents.insert(extent.id, access);
         }
-        Content::new(&self.uploads.repo, self.ledger.share(), self.ledger.artifact, map, extents)
+        Content::new(&self.uploads.repo, self.upload_rows.share(), self.upload_rows.artifact, map, extents)
     }
 
     /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the

@@ -11,12 +11,12 @@ impl Worker {
         if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
             return Ok(false);
         }
-        let Self { ledger, uploads, queue, extents, map, hasher, .. } = self;
+        let Self { upload_rows, uploads, queue, extents, map, hasher, .. } = self;
         // What no row names can go at once. What this upload replaces, or has written over, only once that is written down.
-        ledger.let_go_unrecorded(&uploads.repo, extents, &map.extents()).await?;
-        if ledger.may_let_go() {
-            ledger.write_progress(uploads, queue, extents, map, hasher, Progressed::Recorded).await?;
+        upload_rows.let_go_unrecorded(&uploads.repo, extents, &map.extents()).await?;
+        if upload_rows.may_let_go() {
+            upload_rows.write_progress(uploads, queue, extents, map, hasher, Progressed::Recorded).await?;
         }
-        self.uploads.retention.make_room(self.ledger.share()).await
+        self.uploads.retention.make_room(self.upload_rows.share()).await
     }
 }
