@@ -215,7 +215,7 @@ impl Rotation {
     /// A sentence that says what is in the way; nothing is lost then, and it can be continued.
     pub async fn rotate_kek(&self, given: Option<&Path>, mut progress: impl FnMut(u64, u64)) -> Result<Rotated, Error> {
         let _lock = self.repo.data.lock_for_rotation()?;
-        let (cabinet, points) = (&self.repo.keys, &self.repo.points);
+        let (cabinet, failpoints) = (&self.repo.keys, &self.repo.failpoints);
         let (keyring, path) = (cabinet.keyring(), cabinet.path());
         cabinet.load_keks().await?;
         let known = keyring.keks().await?;
@@ -244,12 +244,12 @@ impl Rotation {
             if matching(&known, &new).is_some() {
                 return Err(used());
             }
-            points.pass("rotate-kek.file-durable");
+            failpoints.hit("rotate-kek.file-durable");
             match keyring.add_kek(newest + 1, &new.seal_canary(newest + 1)?, Time::now()).await {
                 Err(RecordsError::Exists) => return Err(Error::KeysReplaced),
                 other => other?,
             }
-            points.pass("rotate-kek.generation-added");
+            failpoints.hit("rotate-kek.generation-added");
             cabinet.load_keks().await?;
         }
         let (generation, _) = cabinet.newest_kek()?;
@@ -266,12 +266,12 @@ impl Rotation {
             audit::write(tx.conn(), Kind::KeyRotated, subject, &json!({ "generation": generation })).await?;
             tx.commit().await?;
         }
-        points.pass("rotate-kek.noted");
+        failpoints.hit("rotate-kek.noted");
 
         // The KEK at the path may be older than the one before: only if somebody moved files about.
         let old = at_path.filter(|at| *at < generation).unwrap_or(generation.saturating_sub(1));
         if kek::next(path).exists() {
-            kek::promote(path, old, || points.pass("rotate-kek.old-kept")).map_err(|error| {
+            kek::promote(path, old, || failpoints.hit("rotate-kek.old-kept")).map_err(|error| {
                 Error::operator(format!(
                     "every key is wrapped under the new KEK, but it cannot take its place ({error}). Move the files \
                      yourself, as whoever may: {0} to {1}, then {2} to {0}; run 'tacdrop key rotate' no more until then",
@@ -281,7 +281,7 @@ impl Rotation {
                 ))
             })?;
         }
-        points.pass("rotate-kek.renamed");
+        failpoints.hit("rotate-kek.renamed");
         cabinet.load_keks().await?;
         Ok(Rotated {
             generation,
@@ -374,9 +374,9 @@ impl Rotation {
                     Err(error) => left.add(&self.name_of_key(&of).await?, &error),
                 }
             }
-            self.repo.points.pass("rotate-kek.before-commit");
+            self.repo.failpoints.hit("rotate-kek.before-commit");
             tx.commit().await?;
-            self.repo.points.pass("rotate-kek.after-commit");
+            self.repo.failpoints.hit("rotate-kek.after-commit");
             progress(done + left.count, all.max(done + left.count));
         }
     }
@@ -403,7 +403,7 @@ impl Rotation {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<RotatedShare, Error> {
         let _lock = self.repo.data.lock_for_rotation()?;
-        let (cabinet, points) = (&self.repo.keys, &self.repo.points);
+        let (cabinet, failpoints) = (&self.repo.keys, &self.repo.failpoints);
         let ticket = existing_ticket(&mut *self.repo.records.read().await?, reference).await?;
         let (share, old_generation) = (ticket.share, ticket.key_generation);
         let mut rotated = RotatedShare {
@@ -426,7 +426,7 @@ impl Rotation {
                 }
                 None => cabinet.new_share_key(share, old_generation + 1).await?,
             };
-            points.pass("rotate-share.key-durable");
+            failpoints.hit("rotate-share.key-durable");
 
             // Before the transaction: other writers need not wait for a count that is for people.
             let all = rotation::rows_of_share(&mut *self.repo.records.read().await?, share).await?;
@@ -441,12 +441,12 @@ impl Rotation {
             let subject = Subject { actor: &Actor::Operator, ticket: Some(reference), id: None };
             let detail = json!({ "generation": new.generation, "versions": rotated.versions, "names": rotated.names });
             audit::write(tx.conn(), Kind::ShareKeyRotated, subject, &detail).await?;
-            points.pass("rotate-share.before-commit");
+            failpoints.hit("rotate-share.before-commit");
             tx.commit().await?;
-            points.pass("rotate-share.after-commit");
+            failpoints.hit("rotate-share.after-commit");
         }
         cabinet.keyring().delete_share_keys(share, rotated.generation).await?;
-        points.pass("rotate-share.old-deleted");
+        failpoints.hit("rotate-share.old-deleted");
         Ok(rotated)
     }
 }

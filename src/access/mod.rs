@@ -56,7 +56,7 @@ impl Access {
     /// If the audit trail cannot be opened.
     pub(crate) async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Self>, Error> {
         let repo = Arc::new(repo);
-        let trail = Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.points)).await?;
+        let trail = Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.failpoints)).await?;
         let logins = Logins::of(&repo, &trail);
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);

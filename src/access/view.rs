@@ -233,9 +233,9 @@ impl View {
             return Err(Refusal::NoSuchFile.into());
         }
         self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
-        self.access().repo.points.pass("withdraw.before-commit");
+        self.access().repo.failpoints.hit("withdraw.before-commit");
         tx.commit().await?;
-        self.access().repo.points.pass("withdraw.after-commit");
+        self.access().repo.failpoints.hit("withdraw.after-commit");
         Ok(())
     }
 
@@ -300,9 +300,9 @@ impl View {
         self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.reach.ticket, row.id).await?;
         let announced =
             notices::renamed(tx.conn(), &self.access().repo, &source.reach.ticket, row.id, name, now).await?;
-        self.access().repo.points.pass("rename.before-commit");
+        self.access().repo.failpoints.hit("rename.before-commit");
         tx.commit().await?;
-        self.access().repo.points.pass("rename.after-commit");
+        self.access().repo.failpoints.hit("rename.after-commit");
         self.access().uploads.registry.renamed(row.id, directory, name);
         self.access().sidecars.look_at(ArtifactId::from_bytes(row.id));
         if announced {
@@ -378,7 +378,7 @@ impl View {
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
             }
         };
-        let free = self.access().repo.room.free()?.min(most.saturating_sub(stored));
+        let free = self.access().repo.disk_space.free()?.min(most.saturating_sub(stored));
         Ok(Space { total: stored.saturating_add(free), free, names, names_free: names.saturating_sub(taken) })
     }
 

@@ -17,8 +17,8 @@ use crate::model::{Refusal, Time, Word};
 use crate::records::audit::{self as rows, Event};
 use crate::records::{Keyring, Records, RecordsError};
 use crate::repo::Error;
-use crate::repo::keys::Cabinet;
-use crate::repo::points::Points;
+use crate::repo::failpoints::Failpoints;
+use crate::repo::keys::KeyManager;
 use crate::vault::SigningKey;
 
 /// What the keyring calls the key that signs checkpoints.
@@ -62,7 +62,7 @@ pub struct Trail {
     pub(crate) records: Records,
     pub(crate) keyring: Keyring,
     pub(crate) key: SigningKey,
-    points: Arc<Points>,
+    failpoints: Arc<Failpoints>,
     queue: Mutex<VecDeque<Note>>,
     refusals: Mutex<Tally>,
     listings: Mutex<Tally>,
@@ -88,14 +88,18 @@ impl std::fmt::Debug for Trail {
 }
 
 impl Trail {
-    pub(crate) async fn open(records: &Records, keys: &Cabinet, points: Arc<Points>) -> Result<Arc<Self>, Error> {
+    pub(crate) async fn open(
+        records: &Records,
+        keys: &KeyManager,
+        failpoints: Arc<Failpoints>,
+    ) -> Result<Arc<Self>, Error> {
         let keyring = keys.keyring().clone();
         let seq = rows::last_checkpoint(&mut *records.read().await?).await?.unwrap_or(0);
         Ok(Arc::new(Self {
             records: records.clone(),
             key: keys.signing_key(PURPOSE).await?,
             keyring,
-            points,
+            failpoints,
             queue: Mutex::default(),
             refusals: Mutex::new(Tally::new(Kind::AccessRefused)),
             listings: Mutex::new(Tally::new(Kind::DirectoryListed)),
@@ -235,9 +239,9 @@ impl Trail {
         });
         let mut tx = self.records.begin().await?;
         super::append(tx.conn(), events).await?;
-        self.points.pass("audit.flush-before");
+        self.failpoints.hit("audit.flush-before");
         tx.commit().await?;
-        self.points.pass("audit.flush-after");
+        self.failpoints.hit("audit.flush-after");
         Ok(())
     }
 

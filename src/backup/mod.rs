@@ -183,7 +183,7 @@ impl Backups {
         let kek_generation = self.copy_databases(place).await?;
         let (records, keyring) =
             (Records::open_copy(&place.records_file()).await?, Keyring::open_copy(&place.keyring_file()).await?);
-        self.repo.points.pass("backup.databases-copied");
+        self.repo.failpoints.hit("backup.databases-copied");
         write_texts(place, &self.repo)?;
 
         let mut conn = records.read().await?;
@@ -201,7 +201,7 @@ impl Backups {
         make_shelves(&place.objects())?;
         for_each_object(&mut conn, &mut each).await?;
         sync_shelves(&place.objects())?;
-        self.repo.points.pass("backup.objects-taken");
+        self.repo.failpoints.hit("backup.objects-taken");
 
         for (what, complaint) in [("records", records.complaint().await?), ("keyring", keyring.complaint().await?)] {
             if let Some(complaint) = complaint {
@@ -246,7 +246,7 @@ impl Backups {
         let text = serde_json::to_vec_pretty(&contents).map_err(|error| Error::operator(error.to_string()))?;
         let path = place.root.join(CONTENTS);
         write_new(&path, &text, 0o600).map_err(Error::file(&path))?;
-        self.repo.points.pass("backup.complete");
+        self.repo.failpoints.hit("backup.complete");
         let mut tx = self.repo.records.begin().await?;
         people::set_fact(tx.conn(), LAST_BACKUP, &contents.taken_at).await?;
         let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };

@@ -321,9 +321,9 @@ impl Digests {
         for (algorithm, hasher) in wanted {
             digests::add(tx.conn(), version.id, algorithm, &hasher.finalize()).await?;
         }
-        self.repo.points.pass("digest.before-commit");
+        self.repo.failpoints.hit("digest.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("digest.after-commit");
+        self.repo.failpoints.hit("digest.after-commit");
         Ok(())
     }
 }

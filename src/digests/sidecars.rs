@@ -323,9 +323,9 @@ impl Sidecars {
         let row = CheckRow { version: target.id, sidecar: sidecar.id, algorithm: pair.algorithm, verdict };
         let mut tx = self.repo.records.begin().await?;
         checks::add(tx.conn(), &row, Time::now()).await?;
-        self.repo.points.pass("sidecar.before-commit");
+        self.repo.failpoints.hit("sidecar.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("sidecar.after-commit");
+        self.repo.failpoints.hit("sidecar.after-commit");
         Ok(())
     }
 

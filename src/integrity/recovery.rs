@@ -165,7 +165,7 @@ impl Recovery<'_> {
                 }
             }
             tx.commit().await?;
-            self.repo.points.pass("recovery.version-corrected");
+            self.repo.failpoints.hit("recovery.version-corrected");
             if after.is_none() {
                 return Ok(());
             }
@@ -259,7 +259,7 @@ impl Recovery<'_> {
             }
             self.done.unused += (seen.unused.len() + seen.forgotten.len()) as u64;
             tx.commit().await?;
-            self.repo.points.pass("recovery.shelf-corrected");
+            self.repo.failpoints.hit("recovery.shelf-corrected");
         }
         for (version, lost) in unfinished.values() {
             match upload::repair(self.repo, version.share, &version.ticket, version.id, lost).await? {
@@ -273,7 +273,7 @@ impl Recovery<'_> {
 
     /// Sums of tickets that are not what their rows say.
     async fn sums(&mut self) -> Result<(), Error> {
-        self.repo.points.pass("recovery.before-sums");
+        self.repo.failpoints.hit("recovery.before-sums");
         if survey::wrong_sums(&mut *self.repo.records.read().await?).await?.is_empty() {
             return Ok(());
         }

@@ -113,9 +113,9 @@ pub(crate) async fn fill(repo: &Repo) -> Result<(), Error> {
                 left += 1;
             }
         }
-        repo.points.pass("aliases.before-commit");
+        repo.failpoints.hit("aliases.before-commit");
         tx.commit().await?;
-        repo.points.pass("aliases.after-commit");
+        repo.failpoints.hit("aliases.after-commit");
     }
     if filled + left > 0 {
         tracing::info!(filled, left, "names of older rows have got their aliases for engineers");

@@ -207,9 +207,9 @@ impl Notices {
         self.wait_for_comparisons(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
         let rows = notices::due(tx.conn(), now, most).await?;
-        self.repo.points.pass("notice.before-settled");
+        self.repo.failpoints.hit("notice.before-settled");
         tx.commit().await?;
-        self.repo.points.pass("notice.after-settled");
+        self.repo.failpoints.hit("notice.after-settled");
         let address = address::public(&self.repo).await?.unwrap_or_else(PublicAddress::unknown);
         let mut contents = Vec::with_capacity(rows.len());
         for row in rows {
@@ -245,7 +245,7 @@ impl Notices {
         // In the spool a repeat is the same file.
         let wanted = notices::hand_over(tx.conn(), id, address, channel == Channel::Mail).await?;
         tx.commit().await?;
-        self.repo.points.pass("notice.handing-over");
+        self.repo.failpoints.hit("notice.handing-over");
         Ok(wanted)
     }
 
@@ -263,9 +263,9 @@ impl Notices {
         }
         let subject = Subject { actor: &Actor::Server, ticket: None, id: Some(*id.as_bytes()) };
         audit::write(tx.conn(), Kind::NoticeDelivered, subject, &detail).await?;
-        self.repo.points.pass("notice.before-delivered");
+        self.repo.failpoints.hit("notice.before-delivered");
         tx.commit().await?;
-        self.repo.points.pass("notice.after-delivered");
+        self.repo.failpoints.hit("notice.after-delivered");
         Ok(())
     }
 

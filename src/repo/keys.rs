@@ -107,7 +107,7 @@ impl ShareKeys {
 }
 
 /// The KEK and what it opens.
-pub(crate) struct Cabinet {
+pub(crate) struct KeyManager {
     path: PathBuf,
     keks: Mutex<Keks>,
     keyring: Keyring,
@@ -117,7 +117,7 @@ pub(crate) struct Cabinet {
     shares: Mutex<HashMap<ShareId, Arc<ShareKeys>>>,
 }
 
-impl Cabinet {
+impl KeyManager {
     /// Opens the keyring with the KEK at `path`. A KEK is made only if `fresh`: no piece of a house is there.
     pub(crate) async fn open(path: &Path, keyring: Keyring, records: Records, fresh: bool) -> Result<Self, Error> {
         let keks = match Keks::load(path, &keyring).await? {

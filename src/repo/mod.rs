@@ -8,11 +8,11 @@ pub(crate) mod blocking;
 pub(crate) mod clock;
 pub(crate) mod data;
 pub(crate) mod error;
+pub(crate) mod failpoints;
 pub(crate) mod kek;
 pub(crate) mod keys;
 pub(crate) mod opening;
 pub(crate) mod pieces;
-pub(crate) mod points;
 pub(crate) mod set_aside;
 mod settings;
 pub(crate) mod space;
@@ -32,11 +32,11 @@ pub use settings::Settings;
 use crate::records::{Keyring, Records};
 use crate::store::Disk;
 use clock::HouseClock;
-use keys::Cabinet;
+use failpoints::Failpoints;
+use keys::KeyManager;
 use opening::Places;
 use pieces::{Occasion, Verdict};
-use points::Points;
-use space::Room;
+use space::DiskSpace;
 
 /// An opened data directory.
 pub(crate) struct Repo {
@@ -44,10 +44,10 @@ pub(crate) struct Repo {
     pub(crate) settings: Settings,
     pub(crate) records: Records,
     pub(crate) store: Disk,
-    pub(crate) keys: Cabinet,
+    pub(crate) keys: KeyManager,
     pub(crate) clock: HouseClock,
-    pub(crate) points: Arc<Points>,
-    pub(crate) room: Room,
+    pub(crate) failpoints: Arc<Failpoints>,
+    pub(crate) disk_space: DiskSpace,
     /// The runtime for hashing, sealing, writing and reading objects, away from the connections' runtimes.
     pub(crate) works: Handle,
     /// The lock of the one process that serves.
@@ -92,7 +92,7 @@ impl Repo {
         }
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
-        let keys = Cabinet::open(&places.kek, keyring, records.clone(), begins).await?;
+        let keys = KeyManager::open(&places.kek, keyring, records.clone(), begins).await?;
         let store = match store {
             Some(store) => store,
             None => Disk::open(&data.objects())?,
@@ -101,8 +101,8 @@ impl Repo {
         data.begun()?;
         let repo = Self {
             clock: HouseClock::open(&records, serve).await?,
-            points: Arc::default(),
-            room: Room::of(data.objects(), &settings),
+            failpoints: Arc::default(),
+            disk_space: DiskSpace::of(data.objects(), &settings),
             data,
             settings,
             records,
@@ -129,10 +129,10 @@ impl Repo {
     ) -> Result<Self, Error> {
         let data = DataDirectory::at(root);
         Ok(Self {
-            keys: Cabinet::open(kek, keyring, records.clone(), false).await?,
+            keys: KeyManager::open(kek, keyring, records.clone(), false).await?,
             clock: HouseClock::open(&records, false).await?,
-            points: Arc::default(),
-            room: Room::of(data.objects(), &settings),
+            failpoints: Arc::default(),
+            disk_space: DiskSpace::of(data.objects(), &settings),
             store: Disk::open(&data.objects())?,
             data,
             settings,

@@ -9,7 +9,7 @@ use crate::records::bond::{self, Found, RecordsLook};
 use crate::records::keyring::WrappedRow;
 use crate::records::{Keyring, Records, RecordsError};
 use crate::repo::kek::{self, Keks};
-use crate::repo::keys::{Cabinet, ROUNDS};
+use crate::repo::keys::{KeyManager, ROUNDS};
 use crate::repo::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
 use crate::repo::{DataDirectory, Error};
 use crate::store::Disk;
@@ -173,7 +173,7 @@ pub(crate) async fn related(records: &mut RecordsLook, keyring: &Keyring) -> Res
 /// might have given one.
 pub(crate) async fn tie(
     records: &Records,
-    keys: &Cabinet,
+    keys: &KeyManager,
     store: &Disk,
     known: Option<HouseId>,
     mark_store: bool,

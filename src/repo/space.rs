@@ -25,7 +25,7 @@ const OF_A_LOGIN: u64 = 8;
 
 /// The room of one disk. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Room(Arc<State>);
+pub(crate) struct DiskSpace(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -37,7 +37,7 @@ struct State {
     told: AtomicBool,
 }
 
-impl Room {
+impl DiskSpace {
     /// The room for the objects in this directory.
     pub(crate) fn of(objects: PathBuf, settings: &Settings) -> Self {
         Self(Arc::new(State {
@@ -62,9 +62,9 @@ impl Room {
     ///
     /// # Errors
     /// [`Refusal::DiskFull`] if there is none left.
-    pub(crate) fn promise(&self, login: &Word) -> Result<Promise, Error> {
+    pub(crate) fn promise(&self, login: &Word) -> Result<Reservation, Error> {
         self.0.told_if_full(self.0.promises().open(login, || self.0.disk()))?;
-        Ok(Promise { room: self.clone(), login: login.clone(), part: Part::default() })
+        Ok(Reservation { disk: self.clone(), login: login.clone(), part: Part::default() })
     }
 }
 
@@ -101,27 +101,27 @@ impl State {
 
 /// Room that an upload may use. What it has not used is given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Promise {
-    room: Room,
+pub(crate) struct Reservation {
+    disk: DiskSpace,
     login: Word,
     part: Part,
 }
 
-impl Promise {
+impl Reservation {
     /// Says that this many bytes are about to be written.
     ///
     /// # Errors
     /// [`Refusal::DiskFull`] if neither the promise nor the disk has them; they must not be written then.
     pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), Error> {
-        let state = &self.room.0;
+        let state = &self.disk.0;
         let outcome = state.promises().spend(&self.login, &mut self.part, bytes, || state.disk());
         state.told_if_full(outcome)
     }
 }
 
-impl Drop for Promise {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.room.0.promises().end(&self.login, &self.part);
+        self.disk.0.promises().end(&self.login, &self.part);
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
     fn what_is_promised_is_there_for_nobody_else_and_comes_back() {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings { reserve_percent: 0, extent_bytes: MOST, ..Settings::default() };
-        let room = Room::of(directory.path().to_owned(), &settings);
+        let room = DiskSpace::of(directory.path().to_owned(), &settings);
         let login: Word = "XT-1".parse().unwrap();
         let promised = || room.0.promises().all;
         let mut one = room.promise(&login).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     fn the_reserve_is_for_no_upload() {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings { reserve_percent: 100, reserve_bytes: u64::MAX, ..Settings::default() };
-        let room = Room::of(directory.path().to_owned(), &settings);
+        let room = DiskSpace::of(directory.path().to_owned(), &settings);
         let login: Word = "XT-1".parse().unwrap();
         assert!(matches!(room.promise(&login), Err(Error::Refused(Refusal::DiskFull))));
         assert_eq!(room.free().unwrap(), 0);

@@ -132,9 +132,9 @@ impl Retention {
             return Ok(false);
         }
         put_right(tx.conn(), &self.repo, &file).await?;
-        self.repo.points.pass("shred.before-commit");
+        self.repo.failpoints.hit("shred.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("shred.after-commit");
+        self.repo.failpoints.hit("shred.after-commit");
         tracing::info!(ticket = %row.ticket, version = %row.id, "an unfinished upload was removed: nobody continued it");
         Ok(true)
     }
@@ -176,9 +176,9 @@ impl Retention {
             count += u32::from(shredded);
         }
         put_right(tx.conn(), &self.repo, file).await?;
-        self.repo.points.pass("shred.before-commit");
+        self.repo.failpoints.hit("shred.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("shred.after-commit");
+        self.repo.failpoints.hit("shred.after-commit");
         done.withdrawn += count;
         Ok(())
     }

@@ -252,9 +252,9 @@ impl Retention {
             lifecycle::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
         }
         note(tx.conn(), Kind::ArtifactWithdrawn, ticket, named.row.id).await?;
-        self.repo.points.pass("withdraw.before-commit");
+        self.repo.failpoints.hit("withdraw.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("withdraw.after-commit");
+        self.repo.failpoints.hit("withdraw.after-commit");
         Ok(Withdrawn {
             ticket: ticket.to_string(),
             path: named.path.to_string(),
@@ -316,9 +316,9 @@ impl Retention {
         }
         let current = choose_current(tx.conn(), &named.row.id, true).await?;
         note(tx.conn(), Kind::ArtifactRestored, ticket, named.row.id).await?;
-        self.repo.points.pass("restore.before-commit");
+        self.repo.failpoints.hit("restore.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("restore.after-commit");
+        self.repo.failpoints.hit("restore.after-commit");
         Ok(Restored { ticket: ticket.to_string(), path: named.path.to_string(), versions: back, current })
     }
 
@@ -350,11 +350,11 @@ impl Retention {
             shred_version(tx.conn(), &self.repo, ticket, row, Rule::Operator, None).await?;
         }
         let current = put_right(tx.conn(), &self.repo, &named.row.id).await?;
-        self.repo.points.pass("shred.before-commit");
+        self.repo.failpoints.hit("shred.before-commit");
         tx.commit().await?;
-        self.repo.points.pass("shred.after-commit");
+        self.repo.failpoints.hit("shred.after-commit");
         let journal_owed = !self.empty_owed_journal().await?;
-        self.repo.points.pass("shred.journal-emptied");
+        self.repo.failpoints.hit("shred.journal-emptied");
         Ok(Shredded {
             ticket: ticket.to_string(),
             path: named.path.to_string(),

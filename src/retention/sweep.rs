@@ -120,7 +120,7 @@ impl Retention {
             let subject = Subject { actor, ticket: None, id: None };
             audit::write(tx.conn(), Kind::StoreStrays, subject, &json!({ "doomed": strays.len() })).await?;
             tx.commit().await?;
-            self.repo.points.pass("sweep.strays-doomed");
+            self.repo.failpoints.hit("sweep.strays-doomed");
             doomed += strays.len() as u64;
         }
     }
@@ -177,7 +177,7 @@ impl Retention {
             gone
         });
         let gone = gone.await.unwrap_or_default();
-        self.repo.points.pass("sweep.objects-deleted");
+        self.repo.failpoints.hit("sweep.objects-deleted");
         let mut tx = self.repo.records.begin().await?;
         for object in &gone {
             versions::forget(tx.conn(), *object).await?;

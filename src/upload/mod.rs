@@ -117,7 +117,7 @@ pub(crate) async fn open(
     ended: u64,
 ) -> Result<Option<Begun>, Error> {
     let (place, login) = (spot.place()?, opener.login);
-    let room = uploads.repo.room.promise(login.user())?;
+    let room = uploads.repo.disk_space.promise(login.user())?;
     let start = InitialState::of(&uploads.repo, opener, spot, mode).await?;
     let artifact = start.upload_rows.artifact;
     let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);

@@ -239,10 +239,10 @@ impl UploadRecords {
             }
             self.note(tx.conn(), Kind::UploadIncomplete, json!({ "bytes": stored, "size": length })).await?;
         }
-        uploads.repo.points.pass("upload.progress-before");
+        uploads.repo.failpoints.hit("upload.progress-before");
         tx.commit().await?;
         self.told |= incomplete;
-        uploads.repo.points.pass("upload.progress-after");
+        uploads.repo.failpoints.hit("upload.progress-after");
         if incomplete {
             uploads.notices.queued();
         }
@@ -322,7 +322,7 @@ impl UploadRecords {
             let (store, bytes) = (uploads.repo.store.clone(), manifest.clone());
             blocking(&uploads.repo.works, "the write", move || store.put(object, &bytes)).await?;
         }
-        uploads.repo.points.pass("publish.manifest-stored");
+        uploads.repo.failpoints.hit("publish.manifest-stored");
 
         let publication = Publication {
             id: self.version,
@@ -372,10 +372,10 @@ impl UploadRecords {
                 notices::announce(tx.conn(), &uploads.repo, &self.keys, &self.ticket, self.artifact, self.version, now)
                     .await?;
             }
-            uploads.repo.points.pass("publish.before-commit");
+            uploads.repo.failpoints.hit("publish.before-commit");
             tx.commit().await?;
         }
-        uploads.repo.points.pass("publish.after-commit");
+        uploads.repo.failpoints.hit("publish.after-commit");
 
         self.stored_manifests.retain(|stored| *stored != object);
         self.told = true;
@@ -410,7 +410,7 @@ impl UploadRecords {
             && extent.rows == Rows::None
             && self.zeros == 0;
         let Who::Ticket { generation: token_generation, .. } = self.login.0.who else { return Ok(false) };
-        let may_go = uploads.repo.points.may_add_at_once();
+        let may_go = uploads.repo.failpoints.may_add_at_once();
         if !may_go || !is_new || self.from_support || uploads.repo.settings.temporary_names.matches(&name) {
             return Ok(false);
         }
@@ -447,10 +447,10 @@ impl UploadRecords {
             settle_most: millis(uploads.repo.settings.settle_max),
             event: &event,
         };
-        uploads.repo.points.pass("publish.before-commit");
+        uploads.repo.failpoints.hit("publish.before-commit");
         let is_done = uploads.repo.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?;
         if is_done {
-            uploads.repo.points.added_at_once();
+            uploads.repo.failpoints.added_at_once();
         }
         Ok(is_done)
     }

@@ -30,7 +30,7 @@ use crate::audit::Kind;
 use crate::content::Content;
 use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
-use crate::repo::space::Promise;
+use crate::repo::space::Reservation;
 use crate::upload::Uploads;
 use crate::upload::extent_writer::ExtentWriter;
 use crate::upload::write_queue::WriteQueue;
@@ -79,7 +79,7 @@ pub(super) struct Worker {
     /// What can be read back of it, until something changes.
     readable: Option<Content>,
     /// On the disk.
-    room: Promise,
+    reservation: Reservation,
     has_no_room: bool,
     /// Extents on their way to the disk, oldest first.
     syncing: Vec<ObjectId>,
@@ -109,7 +109,12 @@ impl Drop for End {
 }
 
 impl Worker {
-    pub(super) fn new(uploads: Arc<Uploads>, queue: Arc<WriteQueue>, start: InitialState, room: Promise) -> Self {
+    pub(super) fn new(
+        uploads: Arc<Uploads>,
+        queue: Arc<WriteQueue>,
+        start: InitialState,
+        reservation: Reservation,
+    ) -> Self {
         Self {
             uploads,
             queue,
@@ -127,7 +132,7 @@ impl Worker {
             small: 0,
             changed: false,
             readable: None,
-            room,
+            reservation,
             has_no_room: false,
             syncing: Vec::new(),
             small_since: None,
@@ -247,7 +252,7 @@ impl Worker {
     }
 
     fn most_owed(&self) -> Duration {
-        self.uploads.repo.points.may_owe(OWED.min(self.uploads.repo.settings.checkpoint))
+        self.uploads.repo.failpoints.may_owe(OWED.min(self.uploads.repo.settings.checkpoint))
     }
 
     /// How long what is small may wait: longer where each writing down is a long map.
@@ -271,7 +276,7 @@ impl Worker {
 
     async fn data(&mut self, run: u64, offset: u64, buffer: Buffer, ends: bool) -> Result<(), Error> {
         // Before anything of it is hashed or sealed.
-        if let Err(error) = self.room.spend(buffer.filled() as u64) {
+        if let Err(error) = self.reservation.spend(buffer.filled() as u64) {
             self.has_no_room = true;
             return Err(error);
         }

@@ -470,7 +470,7 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
     let before = shares.audit().verify(None).await.unwrap().entries;
     let (data, images) = (fixture.directory.path().join("data"), fixture.directory.path().join("images"));
     let target = images.clone();
-    shares.0.access.repo.points.watch(move |point| {
+    shares.0.access.repo.failpoints.watch(move |point| {
         let image = target.join(point);
         if point.starts_with("audit.") && !image.exists() {
             std::fs::create_dir_all(image.join("keys")).unwrap();
@@ -481,7 +481,7 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
     });
     shares.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
     shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
-    shares.0.access.repo.points.watch(|_| ());
+    shares.0.access.repo.failpoints.watch(|_| ());
     for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)] {
         let image = DataDirectory::at(images.join(point));
         let left = Shares::open(image.clone(), fixture.settings.clone()).await.unwrap();

@@ -95,7 +95,7 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
     let backup = place.path().join("backup");
     let copies = Arc::new(Mutex::new(Vec::new()));
     let (kept, root) = (Arc::clone(&copies), backup.clone());
-    shares.0.access.repo.points.watch(move |name| {
+    shares.0.access.repo.failpoints.watch(move |name| {
         if name.starts_with("backup.") {
             kept.lock().unwrap().push((name, copy_of(&root)));
         }

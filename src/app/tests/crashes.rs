@@ -126,7 +126,7 @@ async fn crash_at_every_point(acts: &[Act]) {
     let view = customer(&shares, "XT-1").await;
     let crashes = Arc::new(Mutex::new(Crashes::default()));
     let (root, seen) = (shares.data().root().to_owned(), Arc::clone(&crashes));
-    shares.0.access.repo.points.watch(move |point| {
+    shares.0.access.repo.failpoints.watch(move |point| {
         let house = tempfile::tempdir().unwrap();
         copy(&root, &house.path().join("data"));
         let mut crashes = seen.lock().unwrap();

@@ -25,7 +25,7 @@ fn of(algorithm: Algorithm, bytes: &[u8]) -> String {
 fn readings(shares: &Shares) -> Arc<AtomicUsize> {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
-    shares.0.access.repo.points.watch(move |name| {
+    shares.0.access.repo.failpoints.watch(move |name| {
         counter.fetch_add(usize::from(name == "digest.after-commit"), Ordering::Relaxed);
     });
     count

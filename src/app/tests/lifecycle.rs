@@ -491,7 +491,7 @@ async fn r20_a_crash_at_each_point_of_withdrawing_restoring_and_shredding_leaves
     let copies = tempfile::tempdir().unwrap();
     let taken = Arc::new(Mutex::new(Vec::new()));
     let (target, list) = (copies.path().to_owned(), Arc::clone(&taken));
-    shares.0.access.repo.points.watch(move |name| {
+    shares.0.access.repo.failpoints.watch(move |name| {
         if name.starts_with("audit.") {
             return;
         }
@@ -506,7 +506,7 @@ async fn r20_a_crash_at_each_point_of_withdrawing_restoring_and_shredding_leaves
     shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap();
     shares.retention().shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
     shares.retention().shred(&word("XT-1"), &path("a"), None).await.unwrap();
-    shares.0.access.repo.points.watch(|_| ());
+    shares.0.access.repo.failpoints.watch(|_| ());
     let taken = std::mem::take(&mut *taken.lock().unwrap());
     assert_eq!(taken.len(), 14);
     for (name, copy) in taken {

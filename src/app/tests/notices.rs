@@ -128,7 +128,7 @@ async fn r24_a_crash_at_any_point_neither_loses_nor_repeats_a_held_notice() {
         // The data directory as a crash at this point would leave it.
         let (data, copy) = (fixture.directory.path().join("data"), fixture.directory.path().join("crashed"));
         let target = copy.clone();
-        shares.0.access.repo.points.watch(move |name| {
+        shares.0.access.repo.failpoints.watch(move |name| {
             if name == point && !target.exists() {
                 copy_directory(&data, &target);
             }

@@ -24,7 +24,7 @@ async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_on
             (Arc::clone(&taken), Arc::clone(&run.promises), template.directory.path().to_owned());
         let (root, machine) = (run.shares.data().root().to_owned(), run.machine.clone());
         let mut passed: BTreeMap<&str, usize> = BTreeMap::new();
-        run.shares.0.access.repo.points.watch(move |name| {
+        run.shares.0.access.repo.failpoints.watch(move |name| {
             let times = passed.entry(name).or_default();
             *times += 1;
             if *times > CRASHES {
@@ -60,7 +60,7 @@ async fn r20_every_named_point_is_passed() {
     let view = customer(&shares, "XT-1").await;
     let passed = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&passed);
-    shares.0.access.repo.points.watch(move |name| {
+    shares.0.access.repo.failpoints.watch(move |name| {
         seen.lock().unwrap().insert(name);
     });
 
@@ -113,6 +113,6 @@ async fn r20_every_named_point_is_passed() {
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
     shares.backups().back_up(&place, false, |_| ()).await.unwrap();
 
-    let all: BTreeSet<_> = crate::repo::points::ALL.iter().copied().collect();
+    let all: BTreeSet<_> = crate::repo::failpoints::NAMES.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
 }

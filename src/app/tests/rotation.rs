@@ -23,7 +23,7 @@ type Copies = Arc<Mutex<Vec<(&'static str, TempDir)>>>;
 fn copy_at_points(shares: &Shares) -> Copies {
     let copies = Copies::default();
     let (kept, root) = (Arc::clone(&copies), shares.data().root().to_owned());
-    shares.0.access.repo.points.watch(move |name| {
+    shares.0.access.repo.failpoints.watch(move |name| {
         if name.starts_with("rotate-") {
             kept.lock().unwrap().push((name, copy_of(&root)));
         }

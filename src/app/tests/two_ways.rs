@@ -146,9 +146,9 @@ impl House {
         (fixture.settings.settle, fixture.settings.settle_max) = (SETTLE, settle_max);
         let begun = Time::now();
         let shares = fixture.open().await;
-        shares.0.access.repo.points.be_patient();
+        shares.0.access.repo.failpoints.be_patient();
         if long_way {
-            shares.0.access.repo.points.forbid_at_once();
+            shares.0.access.repo.failpoints.forbid_at_once();
         }
         let customer = customer(&shares, "XT-1").await;
         let engineer = engineer(&shares).await;
@@ -263,10 +263,10 @@ async fn both(settle_max: Duration) -> [House; 2] {
 
 /// Takes a step in both houses, and says how many files the first one recorded in one statement meanwhile.
 async fn take_in_both([quick, long]: &[House; 2], step: &Step) -> usize {
-    let before = quick.shares.0.access.repo.points.count_at_once();
+    let before = quick.shares.0.access.repo.failpoints.count_at_once();
     assert_eq!(quick.take(step).await, long.take(step).await, "{step:?}");
-    assert_eq!(long.shares.0.access.repo.points.count_at_once(), 0);
-    quick.shares.0.access.repo.points.count_at_once() - before
+    assert_eq!(long.shares.0.access.repo.failpoints.count_at_once(), 0);
+    quick.shares.0.access.repo.failpoints.count_at_once() - before
 }
 
 async fn assert_equal([quick, long]: &[House; 2], after: &str) {

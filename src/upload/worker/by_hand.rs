@@ -16,11 +16,11 @@ impl ByHand {
     pub(crate) async fn begin(uploads: &Arc<Uploads>, opener: &Opener<'_>, spot: &Spot) -> Self {
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         let start = InitialState::of(&uploads.repo, opener, spot, mode).await.unwrap();
-        let room = uploads.repo.room.promise(opener.login.user()).unwrap();
+        let reservation = uploads.repo.disk_space.promise(opener.login.user()).unwrap();
         let (ids, sizes) =
             ((start.upload_rows.artifact, start.upload_rows.version), (start.holds, start.length(), start.floor));
         let queue = WriteQueue::new(ids, opener.session, spot.place().unwrap(), sizes, 0o640);
-        Self(Worker::new(Arc::clone(uploads), Arc::new(queue), start, room))
+        Self(Worker::new(Arc::clone(uploads), Arc::new(queue), start, reservation))
     }
 
     /// All of one run.

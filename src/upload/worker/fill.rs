@@ -30,7 +30,7 @@ impl Worker {
                 None => bytes.resize(usize::try_from(part).unwrap_or(CHUNK), 0),
             }
             done += part;
-            self.room.spend(part)?;
+            self.reservation.spend(part)?;
             let mut buffer = Buffer::outside_budget();
             buffer.push(&bytes);
             last_is_sealed = done == length && !buffer.is_full();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Every point there is; a test proves that each is passed.
 #[cfg(test)]
-pub(crate) const ALL: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "upload.progress-before",
     "upload.progress-after",
     "publish.manifest-stored",
@@ -58,7 +58,7 @@ type Hook = Box<dyn FnMut(&'static str) + Send>;
 
 /// The points of one house.
 #[derive(Default)]
-pub(crate) struct Points {
+pub(crate) struct Failpoints {
     #[cfg(test)]
     hook: std::sync::Mutex<Option<Hook>>,
     /// Whether new files go the long way even where one statement would do.
@@ -72,14 +72,14 @@ pub(crate) struct Points {
     at_once: std::sync::atomic::AtomicUsize,
 }
 
-impl Points {
+impl Failpoints {
     /// Says that this point has been reached.
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests hear of it"))]
     #[inline]
-    pub(crate) fn pass(&self, _name: &'static str) {
+    pub(crate) fn hit(&self, _name: &'static str) {
         #[cfg(test)]
         {
-            assert!(ALL.contains(&_name), "{_name} is missing in the list of points");
+            assert!(NAMES.contains(&_name), "{_name} is missing in the list of points");
             if let Some(hook) = self.hook.lock().unwrap().as_mut() {
                 hook(_name);
             }
