@@ -12,7 +12,7 @@ use super::Integrity;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{DirectoryId, FileName, Word};
-use crate::records::shape::{self, Unreached};
+use crate::records::consistency::shape::{self, Unreached};
 use crate::records::{Conn, entries, tickets};
 use crate::repo::Error;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::model::{ObjectId, ObjectPlace, VersionId};
-use crate::records::shelves::{self, ShelvedExtent, Stray};
+use crate::records::consistency::shelves::{self, ShelvedExtent, Stray};
 use crate::repo::blocking::blocking;
 use crate::repo::{Error, Repo};
 use crate::store::{Shelf, StoreError};
@@ -152,7 +152,7 @@ fn find_extent(row: &ShelvedExtent, there: impl Fn(ObjectId) -> Option<u64>) -> 
 mod tests {
     use super::*;
     use crate::model::HouseTime;
-    use crate::records::shelves::{ShelfRows, ShelvedManifest};
+    use crate::records::consistency::shelves::{ShelfRows, ShelvedManifest};
 
     fn id(byte: u8) -> ObjectId {
         ObjectId::from_bytes([byte; 16])

@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
-use super::batch::Asked;
 use super::{Conn, RecordsError, bytes_as};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{Time, Word};
+use crate::records::sqlite::batch::Asked;
 
 /// What happened, who did it, to what.
 #[derive(Debug)]

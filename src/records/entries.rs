@@ -550,7 +550,7 @@ pub async fn set_versions(
 mod tests {
     use super::super::Records;
     use super::*;
-    use crate::records::survey::tests_only::plan;
+    use crate::records::consistency::survey::tests_only::plan;
 
     /// What is asked for every file looks at no other rows, however many there are.
     #[tokio::test]

@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use super::batch::Asked;
 use super::versions::{self, ExtentRow};
 use super::{Conn, RecordsError, signed};
 use crate::model::{HouseTime, ObjectId, ShareId, VersionId};
+use crate::records::sqlite::batch::Asked;
 
 /// How many rows a statement takes. Each number is a text of its own, which is prepared once.
 const AT_ONCE: [usize; 2] = [64, 8];

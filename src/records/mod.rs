@@ -5,14 +5,14 @@
 //!
 //! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out) and opens the
 //! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Transactions that come while
-//! another one is being made durable share one commit (`writer.rs`). Readers do not wait.
+//! another one is being made durable share one commit (`sqlite/writer.rs`). Readers do not wait.
 
 pub mod aliases;
 pub mod audit;
 pub mod backup;
-mod batch;
 pub mod bond;
 pub mod checks;
+pub mod consistency;
 #[cfg(test)]
 pub(crate) mod damage;
 pub mod digests;
@@ -24,18 +24,13 @@ pub mod keyring;
 pub mod lifecycle;
 pub mod lineage;
 pub mod notices;
-mod once;
 pub mod people;
 pub mod readable;
-mod readers;
 pub mod resent;
 pub mod rotation;
-pub mod shape;
-pub mod shelves;
-pub mod survey;
+mod sqlite;
 pub mod tickets;
 pub mod versions;
-mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,11 +42,12 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 pub use keyring::Keyring;
-pub use once::NewArtifact;
-pub use readers::Reader;
-use readers::Readers;
-pub use writer::WriteTx;
-use writer::Writer;
+use sqlite::once;
+pub use sqlite::once::NewArtifact;
+pub use sqlite::readers::Reader;
+use sqlite::readers::Readers;
+pub use sqlite::writer::WriteTx;
+use sqlite::writer::Writer;
 
 use crate::model::ShareId;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::audit::{self, Subject};
 use crate::audit::{Actor, Kind};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
-use crate::records::shelves;
+use crate::records::consistency::shelves;
 use crate::records::versions;
 use crate::repo::Error;
 use crate::repo::blocking::blocking;

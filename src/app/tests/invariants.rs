@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::app::Shares;
 use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
 use crate::namespace::tree::{Reach, Spot, is_from_support, path_of};
-use crate::records::survey::{self, tests_only};
+use crate::records::consistency::survey::{self, tests_only};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, tickets, versions};
 

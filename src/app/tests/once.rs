@@ -5,8 +5,8 @@ use super::*;
 use crate::model::audit::{Actor, Kind};
 use crate::model::{ArtifactId, DirectoryId, NoticeId, ObjectId, ObjectPlace, Time, Transport, VersionId};
 use crate::records::audit::Event;
+use crate::records::consistency::survey::tests_only;
 use crate::records::entries::Place;
-use crate::records::survey::tests_only;
 use crate::records::versions::{ExtentRow, NewVersion, Publication};
 use crate::records::{NewArtifact, entries, tickets};
 

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::audit::Actor;
-use crate::records::{survey, tickets};
+use crate::records::consistency::survey;
+use crate::records::tickets;
 
 const MIB: u64 = 1 << 20;
 const TRUNCATE: WriteMode = WriteMode { create: true, truncate: true, read: false, append: false, exclusive: false };

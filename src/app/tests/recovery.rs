@@ -11,8 +11,9 @@ use super::*;
 use crate::integrity::recovery::{Recovered, recover, scan};
 use crate::model::ObjectId;
 use crate::model::audit::Actor;
-use crate::records::survey::tests_only::execute;
-use crate::records::{shelves, versions};
+use crate::records::consistency::shelves;
+use crate::records::consistency::survey::tests_only::execute;
+use crate::records::versions;
 
 pub(super) const TRUNCATE: WriteMode =
     WriteMode { create: true, truncate: true, exclusive: false, append: false, read: false };
@@ -89,7 +90,7 @@ async fn snapshot(shares: &Shares) -> String {
     for first in 0..=u8::MAX {
         text += &format!("{:?}", shelves::shelves(&mut conn, &(first..=first)).await.unwrap());
     }
-    text + &crate::records::survey::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
+    text + &crate::records::consistency::survey::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
 }
 
 /// The objects of the extents, or of the manifest, of the version at a path, in the order of the file.

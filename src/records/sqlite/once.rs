@@ -13,12 +13,12 @@ use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::audit::Event;
 use super::batch::{Asked, Batch};
-use super::entries::Place;
-use super::versions::{NewVersion, Publication};
-use super::{Conn, Pool, Records, RecordsError, aliases, signed};
 use crate::model::{NoticeId, ObjectId, ShareId, Time, Word};
+use crate::records::audit::Event;
+use crate::records::entries::Place;
+use crate::records::versions::{NewVersion, Publication};
+use crate::records::{Conn, Pool, Records, RecordsError, aliases, signed};
 
 /// What a new file's rows are made of.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct NewArtifact<'a> {
     /// The manifest's bytes; none if they lie in the store.
     pub manifest: Option<&'a [u8]>,
     /// The one extent.
-    pub extent: &'a super::versions::ExtentRow,
+    pub extent: &'a crate::records::versions::ExtentRow,
     /// The extent's bytes; none if they lie in the store.
     pub bytes: Option<&'a [u8]>,
     /// How many names the share may have.
@@ -114,7 +114,7 @@ const STEPS: &str = "\
 ///
 /// # Errors
 /// If the database fails.
-pub(super) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
+pub(in crate::records) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
     let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
     let text = format!(
         "CREATE TEMP VIEW new_artifact ({COLUMNS}) AS SELECT {nulls}; \
@@ -125,13 +125,13 @@ pub(super) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
 }
 
 /// The statements in the three positions that a member of a group can be in.
-pub(super) struct Positions {
+pub(in crate::records) struct Positions {
     /// Nobody else waits: it is a transaction of its own, which ends with the statement.
-    pub(super) alone: Batch,
+    pub(in crate::records) alone: Batch,
     /// Others wait for the turn: a group begins.
-    pub(super) first: Batch,
+    pub(in crate::records) first: Batch,
     /// It joins a group.
-    pub(super) next: Batch,
+    pub(in crate::records) next: Batch,
 }
 
 /// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a list, which is searched for
@@ -141,7 +141,7 @@ fn insert() -> String {
     format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "))
 }
 
-pub(super) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
+pub(in crate::records) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
     let insert = insert();
     let insert = insert.as_str();
     Positions {

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, VersionId};
+use crate::records::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
 
 /// An object of the store that some row still speaks of, by its id in `$1`. A macro, so that the statements stay constant.
 macro_rules! is_known {

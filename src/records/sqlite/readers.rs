@@ -12,13 +12,13 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use super::{BUSY, RecordsError};
+use crate::records::{BUSY, RecordsError};
 
 type Slot = Arc<Mutex<Option<SqliteConnection>>>;
 
 /// A bounded number of connections, opened when they are needed for the first time. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Readers {
+pub(in crate::records) struct Readers {
     options: SqliteConnectOptions,
     slots: Arc<[Slot]>,
     /// As many as there are slots; closed with them.
@@ -51,7 +51,7 @@ impl DerefMut for Reader {
 
 impl Readers {
     /// Must be called inside the runtime that outlives the others.
-    pub(super) fn new(options: SqliteConnectOptions, connections: usize) -> Self {
+    pub(in crate::records) fn new(options: SqliteConnectOptions, connections: usize) -> Self {
         let slots = (0..connections).map(|_| Slot::default()).collect();
         Self { options, slots, places: Arc::new(Semaphore::new(connections)), runtime: Handle::current() }
     }
@@ -60,7 +60,7 @@ impl Readers {
     ///
     /// # Errors
     /// [`RecordsError::Busy`] if none becomes free in time; and if the database cannot be opened.
-    pub(super) async fn acquire(&self) -> Result<Reader, RecordsError> {
+    pub(in crate::records) async fn acquire(&self) -> Result<Reader, RecordsError> {
         let closed = || RecordsError::Database(sqlx::Error::PoolClosed);
         let place = tokio::time::timeout(BUSY, Arc::clone(&self.places).acquire_owned());
         let place = place.await.map_err(|_| RecordsError::Busy)?.map_err(|_| closed())?;
@@ -76,7 +76,7 @@ impl Readers {
     }
 
     /// Waits until all connections are back and closes them.
-    pub(super) async fn close(&self) {
+    pub(in crate::records) async fn close(&self) {
         self.places.close();
         for slot in self.slots.iter() {
             if let Some(conn) = slot.lock().await.take()
@@ -92,8 +92,8 @@ impl Readers {
 mod tests {
     use sqlx::Row;
 
-    use super::super::sqlite;
     use super::*;
+    use crate::records::sqlite;
 
     #[tokio::test]
     async fn connections_come_back_also_from_questions_that_were_given_up() {

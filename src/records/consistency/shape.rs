@@ -2,9 +2,9 @@
 
 use sqlx::Row;
 
-use super::readable::readable;
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, unsigned};
 use crate::model::{DirectoryId, ShareId};
+use crate::records::readable::readable;
+use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, signed, unsigned};
 
 /// How far a tree goes below one of its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -15,25 +15,25 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Executor, Sqlite};
 
-use super::{Conn, RecordsError};
+use crate::records::{Conn, RecordsError};
 
 /// Statements that are sent together. The text stays the same, so that it is prepared once.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(in crate::records) struct Batch {
     statements: usize,
     text: String,
 }
 
 /// A batch that is being given its parameters.
-pub(super) type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
+pub(in crate::records) type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 impl Batch {
-    pub(super) fn new(statements: &[&str]) -> Self {
+    pub(in crate::records) fn new(statements: &[&str]) -> Self {
         Self { statements: statements.len(), text: statements.join("; ") }
     }
 
     /// The batch without its parameters, which are bound in the order of their numbers.
-    pub(super) fn query(&'static self) -> Asked<'static> {
+    pub(in crate::records) fn query(&'static self) -> Asked<'static> {
         sqlx::query(self.text.as_str())
     }
 
@@ -41,7 +41,7 @@ impl Batch {
     ///
     /// # Errors
     /// If a statement fails; those behind it were not carried out.
-    pub(super) async fn run(&'static self, conn: &mut Conn, asked: Asked<'_>) -> Result<(), RecordsError> {
+    pub(in crate::records) async fn run(&'static self, conn: &mut Conn, asked: Asked<'_>) -> Result<(), RecordsError> {
         let mut done = 0;
         let mut stream = conn.fetch_many(asked);
         poll_fn(|cx| {
@@ -65,8 +65,8 @@ impl Batch {
 mod tests {
     use std::sync::LazyLock;
 
-    use super::super::{Records, people};
     use super::*;
+    use crate::records::{Records, people};
 
     static TWO: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(&[

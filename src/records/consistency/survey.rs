@@ -3,8 +3,8 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
 use crate::model::{ArtifactId, DirectoryId, ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
 
 /// A version, as far as it takes to say which one it is.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
 use super::batch::Asked;
 use super::once::Positions;
-use super::{BUSY, Conn, RecordsError, audit};
+use crate::records::{BUSY, Conn, RecordsError, audit};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
 const JOIN: &str = "SAVEPOINT member";
@@ -30,7 +30,7 @@ const COMMIT: &str = "RELEASE whole_group; COMMIT";
 
 /// The connection that writes, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(in crate::records) struct Writer {
     /// None once closed. First come, first served.
     turn: Arc<Mutex<Option<SqliteConnection>>>,
     /// Changed only by who has the turn.
@@ -47,9 +47,9 @@ pub(super) struct Writer {
 }
 
 /// The number of a row of the audit trail, and its link.
-pub(super) type Tip = (i64, [u8; 32]);
+pub(in crate::records) type Tip = (i64, [u8; 32]);
 
-pub(super) type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
+pub(in crate::records) type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
 
 /// The transactions that will become durable together.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ enum Lost {
 }
 
 impl Writer {
-    pub(super) fn new(conn: SqliteConnection) -> Self {
+    pub(in crate::records) fn new(conn: SqliteConnection) -> Self {
         Self {
             turn: Arc::new(Mutex::new(Some(conn))),
             group: StdMutex::new(Group { stage: Stage::Idle, members: Vec::new() }),
@@ -92,7 +92,7 @@ impl Writer {
         }
     }
 
-    pub(super) async fn begin(self: &Arc<Self>, alone: bool) -> Result<WriteTx, RecordsError> {
+    pub(in crate::records) async fn begin(self: &Arc<Self>, alone: bool) -> Result<WriteTx, RecordsError> {
         let mut tx = WriteTx { alone, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
         self.guess_tip(None);
         self.tidy(&mut tx.conn).await;
@@ -105,7 +105,7 @@ impl Writer {
 
     /// Carries out a transaction that is known whole but for the row of the audit trail that it builds on. False if `bind`
     /// gives nothing, or the trail is empty.
-    pub(super) async fn at_once(
+    pub(in crate::records) async fn at_once(
         self: &Arc<Self>,
         positions: &'static Positions,
         bind: impl FnOnce(Asked<'static>, Tip) -> Option<(Asked<'static>, Tip)>,
@@ -150,13 +150,13 @@ impl Writer {
     }
 
     /// The turn, in no transaction, for statements that must not be in one.
-    pub(super) async fn alone(&self) -> Result<Turn, RecordsError> {
+    pub(in crate::records) async fn alone(&self) -> Result<Turn, RecordsError> {
         let mut conn = self.turn().await?;
         self.commit(&mut conn).await;
         Ok(conn)
     }
 
-    pub(super) async fn close(&self) {
+    pub(in crate::records) async fn close(&self) {
         let mut turn = self.turn.lock().await;
         if let Some(conn) = turn.as_mut() {
             self.commit(conn).await;
@@ -327,8 +327,8 @@ impl Drop for Ending {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Records, people};
     use super::*;
+    use crate::records::{Records, people};
 
     async fn records() -> (tempfile::TempDir, Records) {
         let directory = tempfile::tempdir().unwrap();
