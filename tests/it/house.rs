@@ -365,7 +365,7 @@ fn this_test_can_fail() {
     }
     let good = [
         ("src/main.rs", "fn main() { tacdrop::cli::main() }"),
-        ("src/access/view.rs", "use crate::vault::Key; use crate::{store::Disk, mail, records::{self, Conn}, model};"),
+        ("src/upload/mod.rs", "use crate::vault::Key; use crate::{store::Disk, mail, records::{self, Conn}, model};"),
         ("src/store/disk.rs", "// use crate::app::Shares;\n/* crate::cli */ const X: &str = \"crate::app\";"),
         ("src/store/disk.rs", "const X: &str = r#\"\"crate::app\"#; use crate::store::StoreError;"),
         ("src/vault/key_tests.rs", "use super::super::ExtentKey;"),
