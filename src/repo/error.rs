@@ -1,4 +1,4 @@
-//! What can go wrong in the heart, and what doors and operators are told of it.
+//! What can go wrong below the doors, and what they and operators are told of it.
 
 use std::path::PathBuf;
 
