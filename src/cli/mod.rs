@@ -1,8 +1,9 @@
 //! The command line: what operators type, for people or, with `--json`, for programs. `main` starts it, nothing else does.
 //!
-//! One file for each family of commands. A command opens the data directory, does one thing through `share`, and says
-//! what came of it: on standard output through [`output`] and nowhere else, or as one sentence on standard error.
-//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+//! One file for each family of commands. A command opens the data directory, does one thing through
+//! a service of `app`, and says what came of it: on standard output through [`output`] and nowhere
+//! else, or as one sentence on standard error. Exit codes: 0 done, 1 refused or failed, 2 wrong
+//! usage.
 
 mod artifact;
 mod audit;
