@@ -121,6 +121,8 @@ struct Held {
     has_gap: bool,
     /// Whether every write so far went on behind the end.
     goes_forward: bool,
+    /// Whether its client made it longer. What a client left out so is zeros for its own CLOSE; after a cut it is missing.
+    grown: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,7 +268,7 @@ impl Run {
                     let size = held.bytes.len() + by;
                     held.upload.change(Changes { size: Some(size as u64), ..Changes::default() }).await.unwrap();
                     held.bytes.resize(size, 0);
-                    held.changed = true;
+                    (held.changed, held.grown) = (true, true);
                 }
             }
             Act::Skip { gap, length, seed } => {
@@ -342,8 +344,18 @@ impl Run {
             }
         }
         self.left = self.left.take().filter(|_| !truncate);
-        self.held =
-            Some(Held { upload, by, append, bytes, floor, began, changed: false, has_gap: false, goes_forward: true });
+        self.held = Some(Held {
+            upload,
+            by,
+            append,
+            bytes,
+            floor,
+            began,
+            changed: false,
+            has_gap: false,
+            goes_forward: true,
+            grown: false,
+        });
         Ok(())
     }
 
@@ -358,7 +370,7 @@ impl Run {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if changed {
-            self.left = Some(Left { bytes: held.bytes, floor: held.floor, has_gap: held.has_gap });
+            self.left = Some(Left { bytes: held.bytes, floor: held.floor, has_gap: held.has_gap || held.grown });
         }
     }
 
@@ -372,10 +384,11 @@ impl Run {
         }
         let bytes = self.held.as_mut().map_or(&mut self.whole, |held| &mut held.bytes);
         let size = bytes.len() * usize::from(to) / 128;
-        let is_other = size != bytes.len();
+        let (is_other, grows) = (size != bytes.len(), size > bytes.len());
         bytes.resize(size, 0);
         if let Some(held) = &mut self.held {
             (held.changed, held.goes_forward) = (held.changed || is_other, false);
+            held.grown |= grows;
             held.floor = held.floor.min(size);
         }
         let changes = Changes { size: Some(size as u64), ..Changes::default() };
