@@ -48,7 +48,7 @@ pub use crate::repo::{
 
 use crate::audit::Trail;
 use crate::integrity::recovery;
-use crate::model::{HouseId, SharePath, Word};
+use crate::model::HouseId;
 use crate::namespace::{self, address};
 use crate::records::{bond, people};
 use crate::repo::pieces::Occasion;
@@ -167,24 +167,6 @@ impl Shares {
     /// What doors ask.
     pub fn access(&self) -> &Arc<Access> {
         &self.0.access
-    }
-
-    /// Who signs this server's receipts.
-    pub fn receipt_key(&self) -> ReceiptKey {
-        self.0.access.receipt_key()
-    }
-
-    /// The receipt of an artifact's current version; see [`Access::receipt`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn receipt(
-        &self,
-        ticket: &Word,
-        path: &SharePath,
-        address: &PublicAddress,
-    ) -> Result<SignedReceipt, Error> {
-        self.0.access.receipt(ticket, path, address).await
     }
 
     /// Who may come in, and who must go again.

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{ShareId, Time, Word};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::{Conn, RecordsError, people, rotation, tickets};
@@ -128,9 +127,7 @@ impl Rotation {
     pub(crate) fn of(repo: &Arc<Repo>) -> Self {
         Self { repo: Arc::clone(repo) }
     }
-}
 
-impl Rotation {
     /// Counts keys and what they hold by generation, of all shares or with one in detail.
     ///
     /// # Errors

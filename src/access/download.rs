@@ -6,8 +6,7 @@ use serde_json::json;
 
 use crate::access::view::OpenForReading;
 use crate::access::{Access, View};
-use crate::audit::Coverage;
-use crate::audit::Kind;
+use crate::audit::{Coverage, Kind};
 use crate::content::Content;
 use crate::content::damage::report_damage;
 use crate::content::read_ahead::Reader;

@@ -9,8 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::Shares;
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};

@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::integrity::Integrity;
 use crate::integrity::verify::{Verification, without_key};
 use crate::model::{ObjectId, Time};
@@ -154,9 +153,7 @@ impl Backups {
     pub(crate) fn of(repo: &Arc<Repo>) -> Self {
         Self { repo: Arc::clone(repo) }
     }
-}
 
-impl Backups {
     /// Takes a backup. With `deep`, everything in it is decrypted and hashed at the end.
     ///
     /// # Errors

@@ -30,11 +30,11 @@ impl Command {
             Self::Show { ticket, path } => {
                 let path = SharePath::parse(path.as_bytes())
                     .map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))?;
-                let signed = shares.receipt(&ticket, &path, &desk.address(shares).await?).await?;
+                let signed = shares.access().receipt(&ticket, &path, &desk.address(shares).await?).await?;
                 desk.output.answer(&signed, || signed.text.clone())
             }
             Self::Key => {
-                let key = shares.receipt_key();
+                let key = shares.access().receipt_key();
                 desk.output.answer(&key, || key.allowed_signers.clone())
             }
         }

@@ -47,10 +47,7 @@ pub(crate) async fn read_all(
     sink: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let outcome = read_whole(repo, keys, version, sink).await;
-    if let Err(error) = &outcome {
-        report_damage(repo, error, version.id, ticket).await;
-    }
-    outcome
+    reported(repo, version, ticket, outcome).await
 }
 
 /// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is reported.
@@ -61,15 +58,19 @@ pub(crate) async fn read_pieces(
     version: &VersionRow,
     mut sink: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
-    let outcome = async {
+    let read = async {
         let (content, manifest, _) = Content::of_version(repo, keys, version).await?;
         let given = |bytes: &[u8]| {
             sink(bytes);
             Ok(())
         };
         content.read_through(manifest.length, given).await
-    }
-    .await;
+    };
+    let outcome = read.await;
+    reported(repo, version, ticket, outcome).await
+}
+
+async fn reported(repo: &Repo, version: &VersionRow, ticket: &Word, outcome: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &outcome {
         report_damage(repo, error, version.id, ticket).await;
     }

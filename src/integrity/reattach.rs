@@ -9,8 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Integrity;
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Word};
 use crate::records::consistency::shape::{self, Unreached};
 use crate::records::{Conn, entries, tickets};

@@ -16,8 +16,7 @@ pub(crate) use super::shelf::Lost;
 use super::shelf::{Shelves, compare_shelves, parts_of_the_store, still_lost};
 
 use super::Integrity;
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{ObjectId, VersionState, Word};
 use crate::records::consistency::shelves;
 use crate::records::consistency::survey::{self, Named, Oddity};

@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::rights::Grants;
 use crate::audit::tally::Counted;
-use crate::audit::{Actor, Kind};
-use crate::audit::{Note, Trail};
+use crate::audit::{Actor, Kind, Note, Trail};
 use crate::model::{Language, Network, Refusal, ShareId, TicketStatus, Transport, Word};
 use crate::records::people;
 use crate::records::tickets::{self, Ticket};

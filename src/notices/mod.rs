@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::digests::sidecars::Sidecars;
 use crate::mail::notice as mail;
 use crate::mail::{Channel, DueNotice, Earlier};

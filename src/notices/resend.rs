@@ -4,8 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Notices;
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{NoticeId, NoticeState, Time, Word};
 use crate::records::notices::{self, NoticeRow};
 use crate::records::{Conn, resent};

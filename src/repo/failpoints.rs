@@ -79,7 +79,7 @@ impl Failpoints {
     pub(crate) fn hit(&self, _name: &'static str) {
         #[cfg(test)]
         {
-            assert!(NAMES.contains(&_name), "{_name} is missing in the list of points");
+            assert!(NAMES.contains(&_name), "{_name} is missing in the list of failpoints");
             if let Some(hook) = self.hook.lock().unwrap().as_mut() {
                 hook(_name);
             }

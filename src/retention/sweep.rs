@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::consistency::shelves;
 use crate::records::versions;

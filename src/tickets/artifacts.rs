@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::content::whole::read_all;
 use crate::model::{
     Algorithm, ArtifactId, DirectoryId, FileName, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
@@ -78,9 +77,7 @@ impl Artifacts {
     pub(crate) fn of(repo: &Arc<Repo>) -> Self {
         Self { repo: Arc::clone(repo) }
     }
-}
 
-impl Artifacts {
     /// The artifacts of a ticket, by path: of each the current version, or the one that is still arriving.
     ///
     /// # Errors

@@ -9,8 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Language, Priority, ShareId, TicketStatus, Time, Word};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
@@ -118,9 +117,7 @@ impl Tickets {
     pub(crate) fn of(repo: &Arc<Repo>) -> Self {
         Self { repo: Arc::clone(repo) }
     }
-}
 
-impl Tickets {
     /// Adds an organisation.
     ///
     /// # Errors

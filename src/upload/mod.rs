@@ -186,7 +186,7 @@ impl InitialState {
                 return Self::copied(repo, opener, spot, row, &version(repo, current.id).await?).await;
             }
         }
-        let upload_rows = new_ledger(opener, spot)?;
+        let upload_rows = new_upload_rows(opener, spot)?;
         Ok(Self {
             upload_rows,
             map: SliceMap::new(),
@@ -269,7 +269,7 @@ impl InitialState {
         version: &VersionRow,
     ) -> Result<Self, Error> {
         let (content, manifest, old_key) = Content::of_version(repo, &spot.reach.keys, version).await?;
-        let mut upload_rows = new_ledger(opener, spot)?;
+        let mut upload_rows = new_upload_rows(opener, spot)?;
         upload_rows.discards = row.receiving.map(|receiving| receiving.id);
         upload_rows.transport = upload_rows.transport.or_weaker(version.transport);
         let shared = version.artifact == upload_rows.artifact;
@@ -298,7 +298,7 @@ async fn version(repo: &Repo, id: VersionId) -> Result<VersionRow, Error> {
     versions::by_id(&mut *repo.records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
 }
 
-fn new_ledger(opener: &Opener<'_>, spot: &Spot) -> Result<UploadRecords, Error> {
+fn new_upload_rows(opener: &Opener<'_>, spot: &Spot) -> Result<UploadRecords, Error> {
     let keys = Arc::clone(&spot.reach.keys);
     let version = VersionId::from_bytes(vault::random::array()?);
     let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;

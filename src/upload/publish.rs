@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::extents::{EndedExtent, Home, OpenExtent, Rows};
 use super::hasher::Hasher;
-use crate::audit::Kind;
-use crate::audit::{self, Subject};
+use crate::audit::{self, Kind, Subject};
 use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{may_change, may_keep};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::audit::{self, Subject};
-use crate::audit::{Actor, Kind};
+use crate::audit::{self, Actor, Kind, Subject};
 use crate::content::Content;
 use crate::content::whole::recorded_extents;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};

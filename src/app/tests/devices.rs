@@ -218,9 +218,9 @@ async fn r44_what_came_over_weak_encryption_stays_marked() {
         [(1, Available, Legacy, size), (2, Available, Legacy, size), (3, Available, Modern, 6)]
     );
     let address = PublicAddress { host: "h".into(), port: 22 };
-    assert_eq!(shares.receipt(&word("XT-2"), &path("a"), &address).await.unwrap().receipt.transport, Modern);
+    assert_eq!(shares.access().receipt(&word("XT-2"), &path("a"), &address).await.unwrap().receipt.transport, Modern);
     put(&enter(&shares, &token, OLD_DOOR).await, "a", b"weak").await;
-    let receipt = shares.receipt(&word("XT-2"), &path("a"), &address).await.unwrap();
+    let receipt = shares.access().receipt(&word("XT-2"), &path("a"), &address).await.unwrap();
     assert!(receipt.text.contains("\nTransport: legacy\n"), "{}", receipt.text);
     assert_eq!(shares.artifacts().list(&word("XT-2"), &address).await.unwrap()[0].transport, Legacy);
     shares.close().await;

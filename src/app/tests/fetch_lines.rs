@@ -145,7 +145,7 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
         prop_assert_eq!(read(&engineer, &path).await, name.as_bytes(), "{}", line);
         // A receipt says the same place.
         let file = SharePath::from_names(vec![name.clone()]);
-        let receipt = shares.receipt(&ticket, &file, &address).await.unwrap().receipt;
+        let receipt = shares.access().receipt(&ticket, &file, &address).await.unwrap().receipt;
         prop_assert_eq!((receipt.path, receipt.location), (file.url_encoded(), address.location(&ticket, &location)));
         let place = SharePath::parse(&[b"/", reference.as_bytes(), &location.to_bytes()].concat()).unwrap();
         prop_assert_eq!(read(&engineer, &place).await, name.as_bytes(), "{}", place.url_encoded());

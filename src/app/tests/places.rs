@@ -108,10 +108,10 @@ async fn r17_receipt_checksum_and_record_agree() {
     let support = engineer(&shares).await;
     assert_eq!(text(&support, "/XT-1/.receipts/logs/a b.txt.receipt").await, receipt);
     assert_eq!(text(&view, "/XT-1/.receipts/logs/a b.txt.receipt").await, receipt);
-    let signed = shares.receipt(&word("XT-1"), &path("logs/a b.txt"), &address).await.unwrap();
+    let signed = shares.access().receipt(&word("XT-1"), &path("logs/a b.txt"), &address).await.unwrap();
     assert_eq!(signed.text, receipt);
     let signers = text(&view, ".receipts/allowed_signers").await;
-    assert_eq!(signers.trim_end(), shares.receipt_key().allowed_signers);
+    assert_eq!(signers.trim_end(), shares.access().receipt_key().allowed_signers);
     for page in [1, 2, 100] {
         assert_eq!(names(&view, ".receipts", page).await.unwrap(), ["allowed_signers", "logs"]);
         assert_eq!(
@@ -184,7 +184,7 @@ async fn the_receipt_of_an_older_version_that_is_current_again_states_its_own_nu
     assert_eq!(text(&view, "a").await, "one");
     let receipt = text(&view, ".receipts/a.receipt").await;
     assert!(receipt.contains("\nVersion: 1\n"), "{receipt}");
-    let signed = shares.receipt(&word("XT-1"), &path("a"), &PublicAddress::unknown()).await.unwrap();
+    let signed = shares.access().receipt(&word("XT-1"), &path("a"), &PublicAddress::unknown()).await.unwrap();
     assert!(signed.text.contains("\nVersion: 1\n"), "{}", signed.text);
 }
 
