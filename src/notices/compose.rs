@@ -21,7 +21,7 @@ use crate::namespace::location::{openable, typeable};
 use crate::namespace::tree::{path_of, way_of};
 use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};
 use crate::records::versions::{self, VersionRow};
-use crate::records::{Conn, checks, entries, lineage};
+use crate::records::{Conn, checks, entries, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 
@@ -123,15 +123,18 @@ impl Teller<'_> {
         let entry = *version.artifact.as_bytes();
         let base = entries::by_id(conn, &entry).await?.map_or(0, |entry| entry.number_base);
         let number = base + version.number;
-        let newest = lineage::newest(conn, entry).await?;
+        let newest = version_chain::head(conn, &entry).await?;
         let way = way_of(conn, self.keys, &newest).await?;
         let path = way.path();
         let mut shorter = None;
         let news = match (row.about, version.sha256) {
             (About::Available, Some(sha256)) => {
-                let before = lineage::before(conn, entry, version.number).await?;
-                shorter = before.filter(|before| (1..version.length).contains(&before.length)).map(|before| before.id);
-                let behind = lineage::behind(conn, entry, version.number).await?;
+                let before = version_chain::before(conn, &newest, number).await?;
+                shorter = before
+                    .as_ref()
+                    .filter(|before| (1..version.length).contains(&before.length))
+                    .map(|before| before.id);
+                let behind = version_chain::behind(conn, &newest, number).await?;
                 let place = |path| if behind.is_some() { version_path(&path, number) } else { path };
                 News::Arrived(Box::new(Arrival {
                     size: version.length,

@@ -24,7 +24,7 @@ use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, 
 use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
-use crate::records::{Conn, entries, held, lineage, people};
+use crate::records::{Conn, entries, held, people, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
@@ -91,15 +91,12 @@ pub(crate) async fn renamed(
         return Ok(false);
     }
     let mut announced = false;
-    let mut next = Some(entry);
     // Also what was held of the files whose place it took.
-    for _ in 0..lineage::STEPS {
-        let Some(entry) = next else { break };
+    for entry in version_chain::entries(conn, &entry).await? {
         for version in held::take_of_entry(conn, &entry).await? {
             queue(conn, repo, ticket, version, About::Available, now).await?;
             announced = true;
         }
-        next = lineage::predecessor(conn, &entry).await?;
     }
     Ok(announced)
 }

@@ -55,7 +55,7 @@ impl Damager {
         self.0.close().await.unwrap();
     }
 
-    async fn execute(&mut self, sql: String) -> Result<(), sqlx::Error> {
+    pub(crate) async fn execute(&mut self, sql: String) -> Result<(), sqlx::Error> {
         sqlx::query(AssertSqlSafe(sql)).execute(&mut self.0).await.map(|_| ())
     }
 }

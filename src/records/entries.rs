@@ -5,9 +5,10 @@ use std::sync::{LazyLock, OnceLock};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::lifecycle::{move_versions, with_chain};
+use super::lifecycle::move_versions;
 use super::readable::readable;
 use super::tickets::Standing;
+use super::version_chain::{chain, circle};
 use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
@@ -416,7 +417,7 @@ pub async fn move_to(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<()
 /// older than all that the successor brings along. False if it was out of sight already.
 ///
 /// # Errors
-/// If the database fails.
+/// [`RecordsError::Unreadable`] if the entries before the successor go round in a circle; if the database fails.
 pub async fn replace(
     conn: &mut Conn,
     id: &[u8; 16],
@@ -434,18 +435,26 @@ pub async fn replace(
         return Ok(false);
     }
     uncount(conn, id).await?;
-    sqlx::query(with_chain!("UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)"))
-        .bind(&successor[..])
-        .bind(signed(number_base))
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query(with_chain!(
+    sqlx::query(concat!(
+        chain!(),
+        "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)"
+    ))
+    .bind(&successor[..])
+    .bind(signed(number_base))
+    .execute(&mut *conn)
+    .await?;
+    let last = sqlx::query(concat!(
+        chain!(),
         "UPDATE entry SET predecessor = $2 WHERE predecessor IS NULL AND id IN (SELECT id FROM chain)"
     ))
     .bind(&successor[..])
     .bind(&id[..])
     .execute(conn)
     .await?;
+    // A circle has no last entry: nobody would lead to what stood here any more.
+    if last.rows_affected() == 0 {
+        return Err(circle(successor));
+    }
     Ok(true)
 }
 

@@ -1,159 +1,19 @@
 //! What becomes of files and versions: withdrawn, restored, expired, shredded.
 //!
-//! The history of a file runs over several entries: each names the one whose place it took as its `predecessor`. What is
-//! done to a file is done to all of them.
+//! What is done to a file is done to its whole [chain](super::version_chain).
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::readable::readable;
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
-use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState, Word,
-};
+use super::version_chain::chain;
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as};
+use crate::model::{ArtifactId, DirectoryId, HouseTime, ObjectId, Time, VersionId, VersionState, Word};
 
 /// The facts that say whether the journal may still hold a key that was taken away: how often one was, and at which of
 /// these the journal was emptied last.
 const JOURNAL_OWED: &str = "journal_owed";
 const JOURNAL_EMPTIED: &str = "journal_emptied";
-
-/// The entry `$1` and everything before it.
-macro_rules! with_chain {
-    ($rest:literal) => {
-        concat!(
-            "WITH RECURSIVE chain (id) AS (SELECT id FROM entry WHERE id = $1 UNION SELECT e.predecessor FROM entry e \
-             JOIN chain c ON e.id = c.id WHERE e.predecessor IS NOT NULL) ",
-            $rest
-        )
-    };
-}
-pub(super) use with_chain;
-
-/// A version as a part of a file's history.
-#[derive(Debug, Clone)]
-pub struct HistoryRow {
-    /// The entry that stands for the file: the newest of its chain.
-    pub file: [u8; 16],
-    /// When the file was withdrawn, in house time; none if it is in sight.
-    pub withdrawn: Option<HouseTime>,
-    /// The version's id.
-    pub id: VersionId,
-    /// The entry that it belongs to.
-    pub artifact: ArtifactId,
-    /// Its number for people, counted over the whole chain.
-    pub number: u64,
-    /// Where it stands.
-    pub state: VersionState,
-    /// Whether it is the one that readers of the file get.
-    pub current: bool,
-    /// Whether its file key is there.
-    pub has_key: bool,
-    /// Which generation of the share key wraps its file key.
-    pub key_generation: i64,
-    /// Who sent it.
-    pub uploaded_by: String,
-    /// When it was opened for writing.
-    pub opened_at: Time,
-    /// When it became available.
-    pub received_at: Option<Time>,
-    /// When something of it was last written down.
-    pub touched_at: HouseTime,
-    /// Up to where it can be continued.
-    pub resumable_at: u64,
-    /// Plaintext bytes.
-    pub length: u64,
-    /// Of an unfinished version: plaintext bytes that are there.
-    pub stored: u64,
-    /// The plaintext's SHA-256, once available.
-    pub sha256: Option<[u8; 32]>,
-    /// The manifest's object.
-    pub manifest: Option<ObjectId>,
-    /// The weakest transport that anything of it came by.
-    pub transport: Transport,
-    /// Plaintext bytes that were never sent, and are zeros.
-    pub zeros: u64,
-}
-
-macro_rules! history {
-    ($roots:literal) => {
-        concat!(
-            "WITH RECURSIVE chain (file, id) AS (",
-            $roots,
-            " UNION SELECT c.file, e.predecessor FROM entry e JOIN chain c ON e.id = c.id WHERE e.predecessor IS NOT NULL) \
-             SELECT f.id AS file, f.withdrawn_at, f.withdrawn_house, f.current_version, v.id, v.entry_id, \
-             e.number_base + v.number AS number, v.state, v.file_key IS NOT NULL AS has_key, v.key_generation, \
-             v.uploaded_by, v.opened_at, v.received_at, v.touched_at, v.resumable_at, v.length, v.stored, v.sha256, \
-             v.manifest_id, v.transport, v.zeros FROM chain c JOIN entry f ON f.id = c.file JOIN entry e ON e.id = c.id \
-             JOIN version v ON v.entry_id = e.id ORDER BY f.id, e.number_base + v.number"
-        )
-    };
-}
-
-fn history_row(row: &SqliteRow) -> Result<HistoryRow, RecordsError> {
-    let id: VersionId = bytes_as(row, "version", "id")?;
-    let withdrawn = row.try_get::<Option<i64>, _>("withdrawn_at")?.is_some();
-    let since = row.try_get::<Option<i64>, _>("withdrawn_house")?.unwrap_or(0);
-    Ok(HistoryRow {
-        file: bytes_as(row, "entry", "file")?,
-        withdrawn: withdrawn.then(|| HouseTime::from_millis(since)),
-        id,
-        artifact: bytes_as(row, "version", "entry_id")?,
-        number: unsigned(row, "version", "number")?,
-        state: text_as(row, "version", "state")?,
-        current: bytes_as_option::<VersionId>(row, "entry", "current_version")? == Some(id),
-        has_key: row.try_get::<i64, _>("has_key")? != 0,
-        key_generation: row.try_get("key_generation")?,
-        uploaded_by: row.try_get("uploaded_by")?,
-        opened_at: Time::from_millis(row.try_get("opened_at")?),
-        received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time::from_millis),
-        touched_at: HouseTime::from_millis(row.try_get("touched_at")?),
-        resumable_at: unsigned(row, "version", "resumable_at")?,
-        length: unsigned(row, "version", "length")?,
-        stored: unsigned(row, "version", "stored")?,
-        sha256: bytes_as_option(row, "version", "sha256")?,
-        manifest: bytes_as_option(row, "version", "manifest_id")?,
-        transport: text_as(row, "version", "transport")?,
-        zeros: unsigned(row, "version", "zeros")?,
-    })
-}
-
-/// Every version of every file of a share, withdrawn and shredded ones too: file by file, in the order of their numbers.
-///
-/// # Errors
-/// If the database fails.
-pub async fn history_of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<HistoryRow>, RecordsError> {
-    let rows =
-        sqlx::query(history!("SELECT id, id FROM entry WHERE share_id = $1 AND kind = 'file' AND replaced_at IS NULL"))
-            .bind(&share.as_bytes()[..])
-            .fetch_all(conn)
-            .await?;
-    Ok(readable("version", &rows, history_row))
-}
-
-/// Every version of one file in the order of their numbers.
-///
-/// # Errors
-/// If the database fails.
-pub async fn history_of(conn: &mut Conn, file: &[u8; 16]) -> Result<Vec<HistoryRow>, RecordsError> {
-    let rows = sqlx::query(history!("SELECT id, id FROM entry WHERE id = $1")).bind(&file[..]).fetch_all(conn).await?;
-    rows.iter().map(history_row).collect()
-}
-
-/// The entry that stands for the file which an entry is a part of: the newest of its chain.
-///
-/// # Errors
-/// If the database fails.
-pub async fn file_of(conn: &mut Conn, entry: &[u8; 16]) -> Result<[u8; 16], RecordsError> {
-    let row = sqlx::query(
-        "WITH RECURSIVE up (id) AS (SELECT id FROM entry WHERE id = $1 UNION SELECT e.id FROM entry e \
-         JOIN up u ON e.predecessor = u.id) SELECT u.id FROM up u \
-         WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.predecessor = u.id)",
-    )
-    .bind(&entry[..])
-    .fetch_one(conn)
-    .await?;
-    bytes_as(&row, "entry", "id")
-}
 
 /// Moves every version of a file that stands in `from` to `to`, and says how many.
 ///
@@ -165,7 +25,8 @@ pub async fn move_versions(
     from: VersionState,
     to: VersionState,
 ) -> Result<u64, RecordsError> {
-    let done = sqlx::query(with_chain!(
+    let done = sqlx::query(concat!(
+        chain!(),
         "UPDATE version SET state = $3 WHERE state = $2 AND file_key IS NOT NULL AND entry_id IN (SELECT id FROM chain)"
     ))
     .bind(&file[..])

@@ -19,10 +19,8 @@ pub mod digests;
 pub mod entries;
 pub mod extents;
 pub mod held;
-pub mod history;
 pub mod keyring;
 pub mod lifecycle;
-pub mod lineage;
 pub mod notices;
 pub mod people;
 pub mod readable;
@@ -30,6 +28,7 @@ pub mod resent;
 pub mod rotation;
 mod sqlite;
 pub mod tickets;
+pub mod version_chain;
 pub mod versions;
 
 use std::path::Path;

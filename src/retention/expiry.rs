@@ -7,6 +7,7 @@ use crate::model::{HouseTime, Time, Word};
 use crate::notices;
 use crate::records::lifecycle::{self, UnfinishedRow};
 use crate::records::notices::About;
+use crate::records::version_chain;
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::retention::Retention;
@@ -125,8 +126,8 @@ impl Retention {
         if self.is_held(row) {
             return Ok(false);
         }
-        let file = lifecycle::file_of(tx.conn(), row.artifact.as_bytes()).await?;
-        let history = lifecycle::history_of(tx.conn(), &file).await?;
+        let file = version_chain::head(tx.conn(), row.artifact.as_bytes()).await?;
+        let history = version_chain::of_file(tx.conn(), &file).await?;
         let Some(version) = history.iter().find(|version| version.id == row.id) else { return Ok(false) };
         if !shred_version(tx.conn(), &self.repo, &row.ticket, version, Rule::Expired, Some(before)).await? {
             return Ok(false);
@@ -167,7 +168,7 @@ impl Retention {
             return Ok(());
         }
         let mut count = 0;
-        for version in lifecycle::history_of(tx.conn(), file).await?.iter().filter(|version| version.has_key) {
+        for version in version_chain::of_file(tx.conn(), file).await?.iter().filter(|version| version.has_key) {
             if done.withdrawn + count >= AT_ONCE {
                 done.more = true;
                 break;

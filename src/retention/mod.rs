@@ -21,8 +21,8 @@ use crate::namespace::location::openable;
 use crate::namespace::tree::{Reach, Spot, way_of};
 use crate::notices::Notices;
 use crate::records::entries::{self, EntryRow};
-use crate::records::lifecycle::{self, HistoryRow};
-use crate::records::{Conn, RecordsError, extents, versions};
+use crate::records::version_chain::{self, ChainVersion};
+use crate::records::{Conn, RecordsError, extents, lifecycle, versions};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::check_room_for_name;
 use crate::repo::tickets::existing_ticket;
@@ -191,7 +191,7 @@ impl Retention {
         let (now, clock) = (self.repo.clock.now(), Time::now());
         let mut lines = Vec::new();
         let mut known: Option<([u8; 16], Option<SharePath>, String)> = None;
-        for row in lifecycle::history_of_share(&mut conn, share).await? {
+        for row in version_chain::of_share(&mut conn, share).await? {
             let (path, location) = match &known {
                 Some((file, path, location)) if *file == row.file => (path.clone(), location.clone()),
                 _ => {
@@ -246,7 +246,7 @@ impl Retention {
         if !entries::withdraw(tx.conn(), &named.row.id, Time::now(), now).await? {
             return Err(no_artifact(ticket, path));
         }
-        let history = lifecycle::history_of(tx.conn(), &named.row.id).await?;
+        let history = version_chain::of_file(tx.conn(), &named.row.id).await?;
         let kept = history.iter().filter(|row| row.has_key).count() as u64;
         if kept == 0 {
             lifecycle::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
@@ -286,7 +286,7 @@ impl Retention {
         })?;
         let gone =
             || Error::operator(format!("the keys of {path} of ticket {ticket} are destroyed; nobody can restore it"));
-        let history = lifecycle::history_of(tx.conn(), &named.row.id).await?;
+        let history = version_chain::of_file(tx.conn(), &named.row.id).await?;
         let back = history.iter().filter(|row| row.has_key).count() as u64;
         if back == 0 {
             return Err(gone());
@@ -371,12 +371,12 @@ impl Retention {
         ticket: &Word,
         path: &SharePath,
         only: Option<u64>,
-    ) -> Result<(Named, Vec<HistoryRow>, u64), Error> {
+    ) -> Result<(Named, Vec<ChainVersion>, u64), Error> {
         let named = match self.in_sight(conn, ticket, path).await? {
             Some(named) => named,
             None => self.out_of_sight(conn, ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?,
         };
-        let history = lifecycle::history_of(conn, &named.row.id).await?;
+        let history = version_chain::of_file(conn, &named.row.id).await?;
         if let Some(number) = only {
             match history.iter().find(|row| row.number == number) {
                 Some(row) if row.has_key => {}
@@ -461,7 +461,7 @@ pub(crate) async fn shred_version(
     conn: &mut Conn,
     repo: &Repo,
     ticket: &Word,
-    row: &HistoryRow,
+    row: &ChainVersion,
     rule: Rule,
     untouched_since: Option<HouseTime>,
 ) -> Result<bool, Error> {
@@ -489,7 +489,7 @@ pub(crate) async fn put_right(conn: &mut Conn, repo: &Repo, file: &[u8; 16]) -> 
         // What the customer deleted, and a new upload of that name had saved, is withdrawn again.
         entries::withdraw(conn, file, Time::now(), repo.clock.not_before_now()).await?;
     }
-    if !lifecycle::history_of(conn, file).await?.iter().any(|row| row.has_key) {
+    if !version_chain::of_file(conn, file).await?.iter().any(|row| row.has_key) {
         lifecycle::mark_shredded(conn, file, Time::now()).await?;
     }
     Ok(current)
@@ -499,9 +499,9 @@ pub(crate) async fn put_right(conn: &mut Conn, repo: &Repo, file: &[u8; 16]) -> 
 /// read takes its place, and with `anew` also if there was none.
 async fn choose_current(conn: &mut Conn, file: &[u8; 16], anew: bool) -> Result<Option<u64>, Error> {
     let Some(entry) = entries::by_id(conn, file).await? else { return Ok(None) };
-    let history = lifecycle::history_of(conn, file).await?;
+    let history = version_chain::of_file(conn, file).await?;
     let kept = history.iter().find(|row| row.current && row.has_key);
-    let readable = |row: &&HistoryRow| matches!(row.state, VersionState::Available | VersionState::Withdrawn);
+    let readable = |row: &&ChainVersion| matches!(row.state, VersionState::Available | VersionState::Withdrawn);
     let current = match kept {
         Some(row) => Some(row),
         None if entry.current.is_some() || anew => history.iter().rev().find(readable),
@@ -514,7 +514,7 @@ async fn choose_current(conn: &mut Conn, file: &[u8; 16], anew: bool) -> Result<
 }
 
 /// How long a version has until its key is destroyed; none if nothing is going to happen to it.
-fn removed_in(row: &HistoryRow, settings: &Settings, now: HouseTime) -> Option<std::time::Duration> {
+fn removed_in(row: &ChainVersion, settings: &Settings, now: HouseTime) -> Option<std::time::Duration> {
     let due = match (row.has_key, row.withdrawn) {
         (false, _) => return None,
         (true, Some(since)) => since.plus(settings.withdrawn),

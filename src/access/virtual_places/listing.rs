@@ -12,7 +12,7 @@ use crate::namespace::PublicAddress;
 use crate::namespace::aliases::Shown;
 use crate::namespace::tree::{Reach, Way, is_from_support, way_of};
 use crate::records::entries::{self, EntryRow};
-use crate::records::{Conn, history};
+use crate::records::{Conn, version_chain};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Error};
 
@@ -81,12 +81,12 @@ impl VirtualListing {
         match &mut self.source {
             Source::Versions { file, after } => {
                 // A page that is short because of a row that cannot be read is not the last one; an empty one is.
-                let page = history::page(&mut conn, file, *after, most).await?;
+                let page = version_chain::page(&mut conn, file, *after, most).await?;
                 self.ended = page.is_empty();
                 for past in page {
                     *after = past.number;
                     let name = FileName::new(past.number.to_string().as_bytes()).map_err(|_| Refusal::BadName)?;
-                    let attributes = file_attributes(past.length, past.received_at);
+                    let attributes = file_attributes(past.length, past.came_at());
                     self.ready.push_back(Entry { name, attributes, owner: self.owner.clone(), unfinished: None });
                 }
             }
@@ -165,8 +165,8 @@ impl Mirror {
         address: &PublicAddress,
     ) -> Result<Vec<(FileName, Attributes)>, Error> {
         if self.tree == Tree::Versions {
-            let newest = history::newest(conn, &row.id).await?;
-            let attributes = newest.map(|newest| Attributes::directory(DIRECTORY_MODE, newest.received_at));
+            let newest = version_chain::newest(conn, &row.id).await?;
+            let attributes = newest.map(|newest| Attributes::directory(DIRECTORY_MODE, newest.came_at()));
             return Ok(attributes.map(|attributes| (shown, attributes)).into_iter().collect());
         }
         let way = way.join(name, row.id);

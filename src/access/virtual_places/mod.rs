@@ -28,7 +28,7 @@ use crate::namespace::history::number_for_people;
 use crate::namespace::tree::{Reach, Spot, VIRTUAL, Way, way_of};
 use crate::namespace::{PublicAddress, address};
 use crate::records::entries::EntryRow;
-use crate::records::history::{self, Past};
+use crate::records::version_chain::{self, ChainVersion};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
 use crate::repo::{Attributes, Error, PlaceKind};
@@ -76,7 +76,7 @@ enum Thing {
     /// A directory of the share, shown again; without names for the place itself.
     Directory { id: DirectoryId, modified: Time, names: Vec<FileName> },
     /// A file of the share, shown as the directory of its versions.
-    Versions { file: [u8; 16], newest: Past },
+    Versions { file: [u8; 16], newest: Box<ChainVersion> },
     /// A version.
     Version(VersionRow),
     /// Says something about a version.
@@ -164,7 +164,7 @@ impl VirtualPlace {
     pub(crate) fn attributes(&self) -> Attributes {
         match &self.thing {
             Thing::Directory { modified, .. } => Attributes::directory(DIRECTORY_MODE, *modified),
-            Thing::Versions { newest, .. } => Attributes::directory(DIRECTORY_MODE, newest.received_at),
+            Thing::Versions { newest, .. } => Attributes::directory(DIRECTORY_MODE, newest.came_at()),
             Thing::Version(version) => file_attributes(version.length, received(version)),
             Thing::Text { text, version } => file_attributes(text.length() as u64, received(version)),
             Thing::Signers { line, modified } => file_attributes(line.len() as u64, *modified),
@@ -222,15 +222,15 @@ async fn find_version(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Res
             if row.is_directory {
                 return directory(row, names);
             }
-            let newest = history::newest(conn, &row.id).await?.ok_or_else(missing)?;
-            Ok(Thing::Versions { file: row.id, newest })
+            let newest = version_chain::newest(conn, &row.id).await?.ok_or_else(missing)?;
+            Ok(Thing::Versions { file: row.id, newest: Box::new(newest) })
         }
         // A name below a file: the number of a version.
         Err(Error::Refused(Refusal::NotDirectory)) => {
             let (last, above) = names.split_last().ok_or_else(missing)?;
             let number = version_number(last).ok_or_else(missing)?;
             let spot = Spot::find(conn, reach.clone(), above).await?;
-            let past = history::numbered(conn, &spot.existing()?.id, number).await?.ok_or_else(missing)?;
+            let past = version_chain::numbered(conn, &spot.existing()?.id, number).await?.ok_or_else(missing)?;
             Ok(Thing::Version(versions::by_id(conn, past.id).await?.ok_or_else(missing)?))
         }
         Err(other) => Err(other),

@@ -10,7 +10,7 @@ use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
 use crate::namespace::tree::{Reach, Spot, is_from_support, path_of};
 use crate::records::consistency::survey::{self, tests_only};
 use crate::records::versions::VersionRow;
-use crate::records::{Conn, tickets, versions};
+use crate::records::{Conn, tickets, version_chain, versions};
 
 /// Asserts that all six hold, as far as records, store and files can tell. No upload may be under way.
 ///
@@ -80,7 +80,7 @@ async fn is_there(shares: &Shares, place: &str, sha256: &[u8; 32]) {
         return;
     }
     let of_share = versions::of_share(&mut conn, ticket.share).await.unwrap();
-    for id in survey::lineage(&mut conn, &entry.id, 10_000).await.unwrap() {
+    for id in version_chain::entries(&mut conn, &entry.id).await.unwrap() {
         let older = of_share.iter().filter(|version| version.artifact == ArtifactId::from_bytes(id));
         for version in older.filter(|version| version.sha256 == Some(*sha256)) {
             let is_older = id != entry.id || version.number < current.number;

@@ -4,6 +4,7 @@ use super::*;
 use crate::mail::notice::{Before, Channel, DueNotice, FileLine, News, Standing};
 use crate::model::{Algorithm, Time, Verdict};
 use crate::notices::outbox::Outbox;
+use crate::records::consistency::survey::tests_only::execute;
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
@@ -72,6 +73,37 @@ async fn a_temporary_name_is_announced_once_and_under_its_final_name() {
     view.rename(&path("a.part"), &path("b"), false).await.unwrap();
     assert!(deliver(&shares, 100_000).await.is_empty());
     assert_eq!(next_due(&shares).await, None);
+}
+
+/// Hundreds of files that took each other's place stand between two versions: nothing is cut short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_behind_a_long_chain_is_told_of_and_knows_what_it_replaced() {
+    let fixture = Fixture::new();
+    let shares = fixture.open().await;
+    let view = customer(&shares, "XT-1").await;
+    put(&view, "a.part", b"first").await;
+    put(&view, "b.part", b"longer").await;
+    view.rename(&path("b.part"), &path("a.part"), true).await.unwrap();
+    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    for statement in [
+        "INSERT INTO entry (id, share_id, kind, mode, modified_at, number_base, predecessor, replaced_at) \
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) \
+         SELECT CAST(printf('%016d', i) AS BLOB), share_id, kind, mode, modified_at, 1, \
+         CASE WHEN i > 1 THEN CAST(printf('%016d', i - 1) AS BLOB) ELSE id END, replaced_at \
+         FROM n JOIN entry ON replaced_at IS NOT NULL",
+        "UPDATE entry SET predecessor = CAST('0000000000000300' AS BLOB) \
+         WHERE predecessor IS NOT NULL AND replaced_at IS NULL",
+    ] {
+        assert!(execute(tx.conn(), statement).await.unwrap() > 0);
+    }
+    tx.commit().await.unwrap();
+    assert!(told(&shares, 100).await.is_empty());
+    view.rename(&path("a.part"), &path("a"), false).await.unwrap();
+    let lines = told(&shares, 100).await;
+    assert_eq!(names(&lines), ["a 1", "a 2"]);
+    assert_eq!((arrival(&lines[0]).before, arrival(&lines[0]).replaced_by), (None, Some(2)));
+    assert_eq!(arrival(&lines[1]).before, Some(Before { version: 1, size: 5, continued: false }));
+    assert_eq!(arrival(&lines[1]).replaced_by, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

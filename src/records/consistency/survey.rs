@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::model::{ArtifactId, DirectoryId, ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::records::version_chain::chain;
 use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
 
 /// A version, as far as it takes to say which one it is.
@@ -197,22 +198,22 @@ pub async fn wrong_pointers(
     after: Option<[u8; 16]>,
     most: u32,
 ) -> Result<Vec<WrongPointers>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT e.id, t.reference, c.id AS current, r.id AS receiving, e.current_version, \
-         (WITH RECURSIVE chain (id) AS (SELECT e.id UNION SELECT p.predecessor FROM entry p JOIN chain h ON p.id = h.id \
-         WHERE p.predecessor IS NOT NULL) SELECT v.id FROM chain h JOIN entry n ON n.id = h.id \
-         JOIN version v ON v.entry_id = n.id WHERE v.state = 'available' \
-         ORDER BY n.number_base + v.number DESC LIMIT 1) AS newest FROM entry e JOIN ticket t ON t.share_id = e.share_id \
+    // The current version is nearly always the entry's own, so the entries before it are looked at last.
+    let rows = sqlx::query(concat!(
+        "SELECT e.id, t.reference, c.id AS current, r.id AS receiving, e.current_version, (",
+        chain!("SELECT e.id, e.id"),
+        "SELECT v.id FROM chain h JOIN entry n ON n.id = h.id JOIN version v ON v.entry_id = n.id \
+         WHERE v.state = 'available' ORDER BY n.number_base + v.number DESC LIMIT 1) AS newest \
+         FROM entry e JOIN ticket t ON t.share_id = e.share_id \
          LEFT JOIN version c ON c.id = e.current_version AND c.state IN ('available', 'damaged') \
-         AND (c.entry_id = e.id OR c.entry_id IN (WITH RECURSIVE chain (id) AS (SELECT e.predecessor UNION \
-         SELECT p.predecessor FROM entry p JOIN chain h ON p.id = h.id WHERE p.predecessor IS NOT NULL) \
-         SELECT id FROM chain)) \
-         LEFT JOIN version r ON r.id = e.receiving_version AND r.entry_id = e.id \
+         AND (c.entry_id = e.id OR c.entry_id IN (",
+        chain!("SELECT e.id, e.id"),
+        "SELECT id FROM chain)) LEFT JOIN version r ON r.id = e.receiving_version AND r.entry_id = e.id \
          AND r.state IN ('receiving', 'incomplete') \
          WHERE e.id > $1 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \
          AND ((e.current_version IS NOT NULL AND c.id IS NULL) OR (e.receiving_version IS NOT NULL AND r.id IS NULL)) \
          ORDER BY e.id LIMIT $2",
-    )
+    ))
     .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
     .bind(i64::from(most))
     .fetch_all(conn)
@@ -274,23 +275,6 @@ pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
             })
         })
         .collect()
-}
-
-/// An entry and those whose place it took, newest first; at most `most`, so that a circle in damaged rows ends.
-///
-/// # Errors
-/// If the database fails.
-pub async fn lineage(conn: &mut Conn, entry: &[u8; 16], most: u32) -> Result<Vec<[u8; 16]>, RecordsError> {
-    let rows = sqlx::query(
-        "WITH RECURSIVE line (id, predecessor, depth) AS (SELECT id, predecessor, 1 FROM entry WHERE id = $1 \
-         UNION ALL SELECT e.id, e.predecessor, line.depth + 1 FROM entry e JOIN line ON e.id = line.predecessor \
-         WHERE line.depth < $2) SELECT id FROM line ORDER BY depth",
-    )
-    .bind(&entry[..])
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| bytes_as(row, "entry", "id")).collect()
 }
 
 /// Makes a ticket's sums what its rows say.
