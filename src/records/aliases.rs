@@ -6,8 +6,9 @@
 
 use sqlx::Row;
 
+use super::ask::{ask, behind};
 use super::entries::Place;
-use super::{Conn, RecordsError, bytes_as, signed};
+use super::{Conn, RecordsError, bytes_as};
 use crate::model::{DirectoryId, ShareId};
 
 /// The first rank of aliases that are not the name itself.
@@ -34,49 +35,27 @@ pub(super) const fn ranks(own_alias: bool) -> (i64, i64) {
 /// The rank of an entry that comes to a place now, behind all that stand there.
 pub(super) async fn next_rank(conn: &mut Conn, place: &Place, id: &[u8; 16]) -> Result<i64, RecordsError> {
     let (first, behind) = ranks(place.own_alias);
-    let row = sqlx::query(LAST_RANK)
-        .bind(&place.parent.as_bytes()[..])
-        .bind(&place.alias[..])
-        .bind(first)
-        .bind(behind)
-        .bind(&id[..])
-        .fetch_one(conn)
-        .await?;
-    Ok(row.try_get::<Option<i64>, _>("last")?.map_or(first, |last| last + 1))
+    ask!(LAST_RANK, place.parent, &place.alias[..], first, behind, id)
+        .one(conn, |row| Ok(row.try_get::<Option<i64>, _>("last")?.map_or(first, |last| last + 1)))
+        .await
 }
 
 /// The entries of a directory behind `after`, up to `last`, whose alias another one has.
-///
-/// # Errors
-/// If the database fails.
 pub async fn overshadowed(
     conn: &mut Conn,
     parent: DirectoryId,
     after: Option<[u8; 16]>,
     last: &[u8; 16],
 ) -> Result<Vec<[u8; 16]>, RecordsError> {
-    let rows = sqlx::query(OVERSHADOWED)
-        .bind(&parent.as_bytes()[..])
-        .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-        .bind(&last[..])
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| bytes_as(row, "entry", "id")).collect()
+    ask!(OVERSHADOWED, parent, behind(after), last).all(conn, |row| bytes_as(row, "entry", "id")).await
 }
 
 /// The entry that has an alias, if it is in sight.
-///
-/// # Errors
-/// If the database fails.
 pub async fn holder(conn: &mut Conn, parent: DirectoryId, alias: &[u8; 32]) -> Result<Option<[u8; 16]>, RecordsError> {
-    let row = sqlx::query(HOLDER).bind(&parent.as_bytes()[..]).bind(&alias[..]).fetch_optional(conn).await?;
-    row.as_ref().map(|row| bytes_as(row, "entry", "id")).transpose()
+    ask!(HOLDER, parent, alias).maybe(conn, |row| bytes_as(row, "entry", "id")).await
 }
 
 /// Entries of a directory whose ids begin so, at most `most`, in sight.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_beginning(
     conn: &mut Conn,
     parent: DirectoryId,
@@ -85,14 +64,7 @@ pub async fn by_beginning(
 ) -> Result<Vec<[u8; 16]>, RecordsError> {
     let mut last = [0xff; 16];
     last.iter_mut().zip(beginning).for_each(|(byte, known)| *byte = *known);
-    let rows = sqlx::query(BY_BEGINNING)
-        .bind(&parent.as_bytes()[..])
-        .bind(beginning)
-        .bind(&last[..])
-        .bind(signed(most as u64))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| bytes_as(row, "entry", "id")).collect()
+    ask!(BY_BEGINNING, parent, beginning, last, most).all(conn, |row| bytes_as(row, "entry", "id")).await
 }
 
 /// An entry from the time before there were aliases.
@@ -109,20 +81,11 @@ pub struct Unfilled {
 }
 
 /// Entries without an alias, by id, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn unfilled(conn: &mut Conn, after: Option<[u8; 16]>, most: usize) -> Result<Vec<Unfilled>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT id, share_id, parent_id, name FROM entry WHERE alias_index IS NULL AND parent_id IS NOT NULL AND id > $1 \
-         ORDER BY id LIMIT $2",
-    )
-    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-    .bind(signed(most as u64))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+    let text = "SELECT id, share_id, parent_id, name FROM entry WHERE alias_index IS NULL AND parent_id IS NOT NULL AND id > $1 \
+         ORDER BY id LIMIT $2 + 0";
+    ask!(text, behind(after), most)
+        .all(conn, |row| {
             Ok(Unfilled {
                 id: bytes_as(row, "entry", "id")?,
                 share: bytes_as(row, "entry", "share_id")?,
@@ -130,27 +93,15 @@ pub async fn unfilled(conn: &mut Conn, after: Option<[u8; 16]>, most: usize) -> 
                 sealed: row.try_get::<Option<Vec<u8>>, _>("name")?.unwrap_or_default(),
             })
         })
-        .collect()
+        .await
 }
 
 /// Gives such an entry its alias, unless it was renamed meanwhile. Of `place`, index and parent stand in the row already.
-///
-/// # Errors
-/// If the database fails.
 pub async fn fill(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<(), RecordsError> {
     let rank = next_rank(conn, place, id).await?;
-    sqlx::query(
-        "UPDATE entry SET alias_index = $4, alias_rank = $5 WHERE id = $1 AND parent_id = $2 AND name = $3 \
-         AND alias_index IS NULL",
-    )
-    .bind(&id[..])
-    .bind(&place.parent.as_bytes()[..])
-    .bind(&place.sealed[..])
-    .bind(&place.alias[..])
-    .bind(rank)
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "UPDATE entry SET alias_index = $4, alias_rank = $5 WHERE id = $1 AND parent_id = $2 AND name = $3 \
+         AND alias_index IS NULL";
+    ask!(text, id, place.parent, &place.sealed[..], &place.alias[..], rank).run(conn).await
 }
 
 #[cfg(test)]

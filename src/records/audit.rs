@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
+use super::ask::{Question, ask};
 use super::{Conn, RecordsError, bytes_as};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{Time, Word};
-use crate::records::sqlite::batch::Asked;
 
 /// What happened, who did it, to what.
 #[derive(Debug)]
@@ -82,47 +82,31 @@ pub struct Filter<'a> {
 }
 
 /// The newest row: its number and its link of the chain.
-///
-/// # Errors
-/// If the database fails.
 pub async fn tip(conn: &mut Conn) -> Result<Option<(i64, [u8; 32])>, RecordsError> {
-    let row = sqlx::query("SELECT seq, chain FROM audit_event ORDER BY seq DESC LIMIT 1").fetch_optional(conn).await?;
-    row.map(|row| Ok((row.try_get("seq")?, bytes_as(&row, "audit_event", "chain")?))).transpose()
+    ask!("SELECT seq, chain FROM audit_event ORDER BY seq DESC LIMIT 1")
+        .maybe(conn, |row| Ok((row.try_get("seq")?, bytes_as(row, "audit_event", "chain")?)))
+        .await
 }
 
 /// The link of the row with this number, if there is such a row with such a link.
-///
-/// # Errors
-/// If the database fails.
 pub async fn link_of(conn: &mut Conn, seq: i64) -> Result<Option<[u8; 32]>, RecordsError> {
-    let row = sqlx::query("SELECT chain FROM audit_event WHERE seq = $1").bind(seq).fetch_optional(conn).await?;
-    Ok(row.and_then(|row| bytes_as(&row, "audit_event", "chain").ok()))
+    let link = ask!("SELECT chain FROM audit_event WHERE seq = $1", seq)
+        .maybe(conn, |row| Ok(bytes_as(row, "audit_event", "chain").ok()))
+        .await?;
+    Ok(link.flatten())
 }
 
 /// Appends a row. `chain` binds it to the row before it; how it is computed is the rule of `audit/`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn append(conn: &mut Conn, seq: i64, event: &Event<'_>, chain: &[u8; 32]) -> Result<(), RecordsError> {
-    let asked = sqlx::query(
-        "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    );
-    bind(asked, seq, event, chain).execute(conn).await?;
-    Ok(())
+    let text = "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    row(ask!(text), seq, event, chain).run(conn).await
 }
 
 /// The values of one row, in the order of its columns.
-fn bind<'q>(asked: Asked<'q>, seq: i64, event: &Event<'q>, chain: &'q [u8; 32]) -> Asked<'q> {
-    asked
-        .bind(seq)
-        .bind(event.at.millis())
-        .bind(event.kind.as_str())
-        .bind(event.actor.as_str())
-        .bind(event.ticket.map(Word::as_str))
-        .bind(event.subject.map(|id| id.to_vec()))
-        .bind(event.detail)
-        .bind(&chain[..])
+fn row<'q>(asked: Question<'q>, seq: i64, event: &Event<'_>, chain: &[u8; 32]) -> Question<'q> {
+    let asked = asked.with(seq).with(event.at).with(event.kind.as_str()).with(event.actor.as_str());
+    asked.with(event.ticket).with(event.subject).with(event.detail).with(chain)
 }
 
 /// Rows that [`append_all`] writes in one statement.
@@ -145,28 +129,20 @@ fn append_together() -> &'static str {
 }
 
 /// Appends rows, each with its number, its event and its link.
-///
-/// # Errors
-/// If the database fails.
 pub async fn append_all(conn: &mut Conn, rows: &[(i64, Event<'_>, [u8; 32])]) -> Result<(), RecordsError> {
     let together = rows.chunks_exact(TOGETHER);
     for (seq, event, chain) in together.remainder() {
         append(conn, *seq, event, chain).await?;
     }
     for rows in together {
-        let mut asked = sqlx::query(append_together());
-        for (seq, event, chain) in rows {
-            asked = bind(asked, *seq, event, chain);
-        }
-        asked.execute(&mut *conn).await?;
+        let asked = ask!(append_together());
+        let asked = rows.iter().fold(asked, |asked, (seq, event, chain)| row(asked, *seq, event, chain));
+        asked.run(conn).await?;
     }
     Ok(())
 }
 
 /// Up to `most` rows with numbers from `from` on, in their order.
-///
-/// # Errors
-/// If the database fails.
 pub async fn page(conn: &mut Conn, filter: Filter<'_>, from: i64, most: u32) -> Result<Vec<Stored>, RecordsError> {
     macro_rules! select {
         ($rest:literal) => {
@@ -174,21 +150,18 @@ pub async fn page(conn: &mut Conn, filter: Filter<'_>, from: i64, most: u32) -> 
                 "SELECT seq, at, kind, actor, ticket, subject, detail, chain FROM audit_event \
                  WHERE seq >= $1 AND ",
                 $rest,
-                " ORDER BY seq LIMIT $2"
+                " ORDER BY seq LIMIT $2 + 0"
             )
         };
     }
     // Four statements and not one with a condition on each parameter, so that the ticket's index is used.
-    let query = match (filter.ticket, filter.kind) {
-        (None, None) => sqlx::query(select!("1 = 1")).bind(from).bind(most),
-        (Some(ticket), None) => sqlx::query(select!("ticket = $3")).bind(from).bind(most).bind(ticket.as_str()),
-        (None, Some(kind)) => sqlx::query(select!("kind = $3")).bind(from).bind(most).bind(kind),
-        (Some(ticket), Some(kind)) => {
-            sqlx::query(select!("ticket = $3 AND kind = $4")).bind(from).bind(most).bind(ticket.as_str()).bind(kind)
-        }
+    let asked = match (filter.ticket, filter.kind) {
+        (None, None) => ask!(select!("1 = 1"), from, most),
+        (Some(ticket), None) => ask!(select!("ticket = $3"), from, most, ticket),
+        (None, Some(kind)) => ask!(select!("kind = $3"), from, most, kind),
+        (Some(ticket), Some(kind)) => ask!(select!("ticket = $3 AND kind = $4"), from, most, ticket, kind),
     };
-    let rows = query.fetch_all(conn).await?;
-    rows.iter().map(|row| Ok(Stored { seq: row.try_get("seq")?, fields: fields(row) })).collect()
+    asked.all(conn, |row| Ok(Stored { seq: row.try_get("seq")?, fields: fields(row) })).await
 }
 
 fn fields(row: &SqliteRow) -> Result<Fields, String> {
@@ -233,46 +206,30 @@ fn fixed<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], Strin
 }
 
 /// Writes a checkpoint down, in the records or in the keyring. One that stands there already stays: it is the older truth.
-///
-/// # Errors
-/// If the database fails.
 pub async fn add_checkpoint(conn: &mut Conn, row: &CheckpointRow) -> Result<(), RecordsError> {
-    sqlx::query(
-        "INSERT INTO audit_checkpoint (seq, at, link, signature) VALUES ($1, $2, $3, $4) ON CONFLICT (seq) DO NOTHING",
-    )
-    .bind(row.seq)
-    .bind(row.at.millis())
-    .bind(&row.link[..])
-    .bind(&row.signature[..])
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text =
+        "INSERT INTO audit_checkpoint (seq, at, link, signature) VALUES ($1, $2, $3, $4) ON CONFLICT (seq) DO NOTHING";
+    ask!(text, row.seq, row.at, &row.link[..], &row.signature[..]).run(conn).await
 }
 
 /// The number of the last entry that a checkpoint speaks of.
-///
-/// # Errors
-/// If the database fails.
 pub async fn last_checkpoint(conn: &mut Conn) -> Result<Option<i64>, RecordsError> {
-    let row = sqlx::query("SELECT MAX(seq) AS seq FROM audit_checkpoint").fetch_one(conn).await?;
-    Ok(row.try_get("seq")?)
+    ask!("SELECT MAX(seq) AS seq FROM audit_checkpoint").one(conn, |row| Ok(row.try_get("seq")?)).await
 }
 
 /// Up to `most` checkpoints of entries with numbers from `from` on, in their order; or why one cannot be read.
-///
-/// # Errors
-/// If the database fails.
 pub async fn checkpoints(
     conn: &mut Conn,
     from: i64,
     most: u32,
 ) -> Result<Vec<(i64, Result<CheckpointRow, String>)>, RecordsError> {
-    let rows =
-        sqlx::query("SELECT seq, at, link, signature FROM audit_checkpoint WHERE seq >= $1 ORDER BY seq LIMIT $2")
-            .bind(from)
-            .bind(most)
-            .fetch_all(conn)
-            .await?;
+    let rows = ask!(
+        "SELECT seq, at, link, signature FROM audit_checkpoint WHERE seq >= $1 ORDER BY seq LIMIT $2 + 0",
+        from,
+        most
+    )
+    .rows(conn)
+    .await?;
     let parse = |row: &SqliteRow, seq| {
         is(row, "at", "INTEGER", false)?;
         let at = row.try_get("at").map_err(|_| "at is no number")?;

@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use super::ask::{ask, behind};
 use super::{Conn, RecordsError, bytes_as, unsigned};
 use crate::model::{ObjectId, ShareId};
 
@@ -36,21 +37,12 @@ pub enum NeededKind {
 }
 
 /// Extents that lie in the store, in the order of their ids, at most `most`, from behind `after` on.
-///
-/// # Errors
-/// If the database fails.
 pub async fn extents(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Result<Vec<Needed>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT x.id, x.share_id, x.length, x.header_tag, EXISTS (SELECT 1 FROM extent_use u \
+    let text = "SELECT x.id, x.share_id, x.length, x.header_tag, EXISTS (SELECT 1 FROM extent_use u \
          JOIN version v ON v.id = u.version_id WHERE u.extent_id = x.id AND v.state <> 'damaged') AS sound \
-         FROM extent x WHERE x.place = 'store' AND x.id > $1 ORDER BY x.id LIMIT $2",
-    )
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+         FROM extent x WHERE x.place = 'store' AND x.id > $1 ORDER BY x.id LIMIT $2 + 0";
+    ask!(text, behind(after), most)
+        .all(conn, |row| {
             Ok(Needed {
                 id: bytes_as(row, "extent", "id")?,
                 kind: NeededKind::Extent {
@@ -61,56 +53,38 @@ pub async fn extents(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Res
                 by_sound: row.try_get::<i64, _>("sound")? != 0,
             })
         })
-        .collect()
+        .await
 }
 
 /// Manifests that lie in the store, of versions that can be read, in the order of their ids, at most `most`, from behind
 /// `after` on.
-///
-/// # Errors
-/// If the database fails.
 pub async fn manifests(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Result<Vec<Needed>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT v.manifest_id, v.manifest_hash, v.state <> 'damaged' AS sound FROM version v \
+    let text = "SELECT v.manifest_id, v.manifest_hash, v.state <> 'damaged' AS sound FROM version v \
          WHERE v.manifest_id > $1 AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
-         AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id) ORDER BY v.manifest_id LIMIT $2",
-    )
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+         AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id) ORDER BY v.manifest_id LIMIT $2 + 0";
+    ask!(text, behind(after), most)
+        .all(conn, |row| {
             Ok(Needed {
                 id: bytes_as(row, "version", "manifest_id")?,
                 kind: NeededKind::Manifest { hash: bytes_as(row, "version", "manifest_hash")? },
                 by_sound: row.try_get::<i64, _>("sound")? != 0,
             })
         })
-        .collect()
+        .await
 }
 
 /// How many objects of the store are needed, and the plaintext bytes of those that are extents.
-///
-/// # Errors
-/// If the database fails.
 pub async fn totals(conn: &mut Conn) -> Result<(u64, u64), RecordsError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) + (SELECT COUNT(*) FROM version v WHERE v.manifest_id IS NOT NULL \
+    let text = "SELECT COUNT(*) + (SELECT COUNT(*) FROM version v WHERE v.manifest_id IS NOT NULL \
          AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id)) AS n, COALESCE(SUM(length), 0) AS bytes \
-         FROM extent WHERE place = 'store'",
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok((unsigned(&row, "extent", "n")?, unsigned(&row, "extent", "bytes")?))
+         FROM extent WHERE place = 'store'";
+    ask!(text).one(conn, |row| Ok((unsigned(row, "extent", "n")?, unsigned(row, "extent", "bytes")?))).await
 }
 
 /// How many versions can be read or continued.
-///
-/// # Errors
-/// If the database fails.
 pub async fn versions(conn: &mut Conn) -> Result<u64, RecordsError> {
-    let row = sqlx::query("SELECT COUNT(*) AS n FROM version WHERE file_key IS NOT NULL").fetch_one(conn).await?;
-    unsigned(&row, "version", "n")
+    ask!("SELECT COUNT(*) AS n FROM version WHERE file_key IS NOT NULL")
+        .one(conn, |row| unsigned(row, "version", "n"))
+        .await
 }

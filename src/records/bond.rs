@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 
-use super::{BUSY, Conn, RecordsError, bytes_as, copy_options, people};
+use super::ask::ask;
+use super::sqlite::{BUSY, copy_options};
+use super::{Conn, RecordsError, bytes_as, people};
 use crate::model::{HouseId, ObjectId, ShareId};
 
 /// The fact that holds the house's id.
@@ -52,42 +54,24 @@ impl RecordsLook {
     }
 
     /// All shares.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn shares(&mut self) -> Result<Vec<ShareId>, RecordsError> {
-        let rows = sqlx::query("SELECT share_id FROM ticket").fetch_all(&mut self.0).await?;
-        rows.iter().map(|row| bytes_as(row, "ticket", "share_id")).collect()
+        ask!("SELECT share_id FROM ticket").all(&mut self.0, |row| bytes_as(row, "ticket", "share_id")).await
     }
 
     /// The signatures of the newest checkpoints of the audit trail, at most `most`.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn newest_checkpoints(&mut self, most: u32) -> Result<Vec<Vec<u8>>, RecordsError> {
         newest_checkpoints(&mut self.0, most).await
     }
 
     /// Objects of the store that versions need which can be read or restored, at most `most`.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn needed(&mut self, most: u32) -> Result<Vec<ObjectId>, RecordsError> {
-        let rows = sqlx::query(
-            "SELECT x.id FROM extent x WHERE x.place = 'store' AND EXISTS \
+        let text = "SELECT x.id FROM extent x WHERE x.place = 'store' AND EXISTS \
              (SELECT 1 FROM extent_use u JOIN version v ON v.id = u.version_id WHERE u.extent_id = x.id \
-             AND v.state IN ('available', 'withdrawn')) LIMIT $1",
-        )
-        .bind(i64::from(most))
-        .fetch_all(&mut self.0)
-        .await?;
-        rows.iter().map(|row| bytes_as(row, "extent", "id")).collect()
+             AND v.state IN ('available', 'withdrawn')) LIMIT $1 + 0";
+        ask!(text, most).all(&mut self.0, |row| bytes_as(row, "extent", "id")).await
     }
 
     /// Closes them.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn close(self) -> Result<(), RecordsError> {
         Ok(self.0.close().await?)
     }
@@ -103,9 +87,6 @@ pub async fn house(conn: &mut Conn) -> Result<Option<HouseId>, RecordsError> {
 }
 
 /// Says in the records which house they belong to.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_house(conn: &mut Conn, house: HouseId) -> Result<(), RecordsError> {
     people::set_fact(conn, HOUSE, &house.to_string()).await
 }
@@ -135,17 +116,14 @@ fn journal(path: &Path) -> PathBuf {
 }
 
 pub(super) async fn has_table(conn: &mut Conn, name: &str) -> Result<bool, RecordsError> {
-    let row = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1").bind(name);
-    Ok(row.fetch_optional(conn).await?.is_some())
+    ask!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1", name).exists(conn).await
 }
 
 pub(super) async fn newest_checkpoints(conn: &mut Conn, most: u32) -> Result<Vec<Vec<u8>>, RecordsError> {
     if !has_table(conn, "audit_checkpoint").await? {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query("SELECT signature FROM audit_checkpoint ORDER BY seq DESC LIMIT $1")
-        .bind(i64::from(most))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| Ok(row.try_get("signature")?)).collect()
+    ask!("SELECT signature FROM audit_checkpoint ORDER BY seq DESC LIMIT $1 + 0", most)
+        .all(conn, |row| Ok(row.try_get("signature")?))
+        .await
 }

@@ -2,7 +2,7 @@
 
 use sqlx::sqlite::SqliteRow;
 
-use super::readable::readable;
+use super::ask::ask;
 use super::{Conn, RecordsError, bytes_as, text_as};
 use crate::model::{Algorithm, ShareId, Time, Verdict, VersionId};
 
@@ -35,61 +35,33 @@ fn check(row: &SqliteRow) -> Result<CheckRow, RecordsError> {
 }
 
 /// Writes a comparison down. One that is written down already stays.
-///
-/// # Errors
-/// If the database fails.
 pub async fn add(conn: &mut Conn, row: &CheckRow, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(
-        "INSERT INTO sender_check (version_id, sidecar_version, algorithm, verdict, checked_at) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-    )
-    .bind(&row.version.as_bytes()[..])
-    .bind(&row.sidecar.as_bytes()[..])
-    .bind(row.algorithm.as_str())
-    .bind(row.verdict.as_str())
-    .bind(now.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "INSERT INTO sender_check (version_id, sidecar_version, algorithm, verdict, checked_at) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    ask!(text, row.version, row.sidecar, row.algorithm.as_str(), row.verdict.as_str(), now).run(conn).await
 }
 
 /// The comparisons of a version, oldest first.
-///
-/// # Errors
-/// If the database fails.
 pub async fn of_version(conn: &mut Conn, version: VersionId) -> Result<Vec<CheckRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE c.version_id = $1 ORDER BY c.checked_at, c.sidecar_version"))
-        .bind(&version.as_bytes()[..])
-        .fetch_all(conn)
-        .await?;
-    Ok(readable("sender_check", &rows, check))
+    ask!(select!("WHERE c.version_id = $1 ORDER BY c.checked_at, c.sidecar_version"), version)
+        .readable(conn, "sender_check", check)
+        .await
 }
 
 /// The comparisons that a version of a sidecar was used for.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_sidecar(conn: &mut Conn, sidecar: VersionId) -> Result<Vec<CheckRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE c.sidecar_version = $1 ORDER BY c.checked_at, c.version_id"))
-        .bind(&sidecar.as_bytes()[..])
-        .fetch_all(conn)
-        .await?;
-    Ok(readable("sender_check", &rows, check))
+    ask!(select!("WHERE c.sidecar_version = $1 ORDER BY c.checked_at, c.version_id"), sidecar)
+        .readable(conn, "sender_check", check)
+        .await
 }
 
 /// The comparisons in a share, oldest first.
-///
-/// # Errors
-/// If the database fails.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<CheckRow>, RecordsError> {
-    let rows = sqlx::query(select!(
+    let text = select!(
         "JOIN version v ON v.id = c.version_id JOIN entry e ON e.id = v.entry_id WHERE e.share_id = $1 \
          ORDER BY c.checked_at, c.sidecar_version"
-    ))
-    .bind(&share.as_bytes()[..])
-    .fetch_all(conn)
-    .await?;
-    Ok(readable("sender_check", &rows, check))
+    );
+    ask!(text, share).readable(conn, "sender_check", check).await
 }
 
 /// Of each algorithm what counts: that it matched once, or else the newest comparison.

@@ -5,11 +5,12 @@ use std::sync::{LazyLock, OnceLock};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::ask::{Question, ask, behind};
 use super::lifecycle::move_versions;
 use super::readable::readable;
 use super::tickets::Standing;
 use super::version_chain::{chain, circle};
-use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, signed, text_as_option, tickets, unsigned};
+use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, text_as_option, tickets, unsigned};
 use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
 
 /// A row of the tree. Whether a file or a directory, the id has 16 bytes.
@@ -163,49 +164,41 @@ pub async fn add(conn: &mut Conn, new: &NewEntry<'_>) -> Result<(), RecordsError
         Some(place) => aliases::next_rank(conn, place, &new.id).await?,
         None => 0,
     };
-    sqlx::query(
-        "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, mode, modified_at, predecessor, \
-         number_base, alias_index, alias_rank) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    let text = "INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, mode, modified_at, predecessor, \
+         number_base, alias_index, alias_rank) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    ask!(
+        text,
+        &new.id[..],
+        new.share,
+        new.place.map(|place| place.parent.as_bytes().to_vec()),
+        if new.is_directory { "directory" } else { "file" },
+        new.place.map(|place| place.index.to_vec()),
+        new.place.map(|place| place.sealed.clone()),
+        new.mode,
+        new.modified_at,
+        new.predecessor.map(|(id, _)| id.to_vec()),
+        new.predecessor.map_or(0, |(_, base)| base),
+        new.place.map(|place| place.alias.to_vec()),
+        rank
     )
-    .bind(&new.id[..])
-    .bind(&new.share.as_bytes()[..])
-    .bind(new.place.map(|place| place.parent.as_bytes().to_vec()))
-    .bind(if new.is_directory { "directory" } else { "file" })
-    .bind(new.place.map(|place| place.index.to_vec()))
-    .bind(new.place.map(|place| place.sealed.clone()))
-    .bind(i64::from(new.mode))
-    .bind(new.modified_at.millis())
-    .bind(new.predecessor.map(|(id, _)| id.to_vec()))
-    .bind(signed(new.predecessor.map_or(0, |(_, base)| base)))
-    .bind(new.place.map(|place| place.alias.to_vec()))
-    .bind(rank)
-    .execute(&mut *conn)
+    .run(conn)
     .await?;
     if new.place.is_some() {
-        sqlx::query("UPDATE ticket SET names = names + 1 WHERE share_id = $1")
-            .bind(&new.share.as_bytes()[..])
-            .execute(conn)
-            .await?;
+        ask!("UPDATE ticket SET names = names + 1 WHERE share_id = $1", new.share).run(conn).await?;
     }
     Ok(())
 }
 
 /// An entry goes out of sight.
 async fn uncount(conn: &mut Conn, id: &[u8; 16]) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE ticket SET names = names - 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)")
-        .bind(&id[..])
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("UPDATE ticket SET names = names - 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)", id)
+        .run(conn)
+        .await
 }
 
 /// The row with this id.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_id(conn: &mut Conn, id: &[u8; 16]) -> Result<Option<EntryRow>, RecordsError> {
-    let row = sqlx::query(BY_ID).bind(&id[..]).fetch_optional(conn).await?;
-    row.as_ref().map(entry).transpose()
+    ask!(BY_ID, id).maybe(conn, entry).await
 }
 
 const BY_ID: &str = select!("WHERE e.id = $1");
@@ -239,22 +232,21 @@ pub struct Looked {
 }
 
 /// What stands under this name in a directory of a share now, in one question.
-///
-/// # Errors
-/// If the database fails.
 pub async fn look(
     conn: &mut Conn,
     share: ShareId,
     directory: DirectoryId,
     index: &[u8; 32],
 ) -> Result<Looked, RecordsError> {
-    let asked = sqlx::query(LOOK.as_str()).bind(&directory.as_bytes()[..]).bind(&index[..]).bind(&share.as_bytes()[..]);
-    let row = asked.fetch_optional(conn).await?.ok_or(RecordsError::Database(sqlx::Error::RowNotFound))?;
-    Ok(Looked {
-        entry: entry_at_option(&row, 0)?,
-        directory: entry_at_option(&row, COLUMNS)?,
-        standing: tickets::standing(&row, 2 * COLUMNS)?,
-    })
+    ask!(LOOK.as_str(), directory, index, share)
+        .one(conn, |row| {
+            Ok(Looked {
+                entry: entry_at_option(row, 0)?,
+                directory: entry_at_option(row, COLUMNS)?,
+                standing: tickets::standing(row, 2 * COLUMNS)?,
+            })
+        })
+        .await
 }
 
 /// Rows that one question asks for at most. The text of the question is always the same, so that it is prepared once; what
@@ -283,9 +275,6 @@ fn ids_question() -> &'static str {
 }
 
 /// What stands under any of these names, each with the name's index.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_names(
     conn: &mut Conn,
     parent: DirectoryId,
@@ -293,9 +282,8 @@ pub async fn by_names(
 ) -> Result<Vec<([u8; 32], EntryRow)>, RecordsError> {
     let mut found = Vec::new();
     for some in indexes.chunks(AT_ONCE) {
-        let asked = sqlx::query(names_question()).bind(&parent.as_bytes()[..]);
-        let asked = some.iter().cycle().take(AT_ONCE).fold(asked, |asked, index| asked.bind(&index[..]));
-        for row in asked.fetch_all(&mut *conn).await? {
+        let asked = some.iter().cycle().take(AT_ONCE).fold(ask!(names_question(), parent), Question::with);
+        for row in asked.rows(conn).await? {
             found.push((bytes_as(&row, "entry", At(COLUMNS, "name_index"))?, entry(&row)?));
         }
     }
@@ -303,15 +291,11 @@ pub async fn by_names(
 }
 
 /// The rows with these ids, as far as there are such, in no order.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_ids(conn: &mut Conn, ids: &[[u8; 16]]) -> Result<Vec<EntryRow>, RecordsError> {
     let mut found = Vec::new();
     for some in ids.chunks(AT_ONCE) {
-        let asked =
-            some.iter().cycle().take(AT_ONCE).fold(sqlx::query(ids_question()), |asked, id| asked.bind(&id[..]));
-        for row in asked.fetch_all(&mut *conn).await? {
+        let asked = some.iter().cycle().take(AT_ONCE).fold(ask!(ids_question()), Question::with);
+        for row in asked.rows(conn).await? {
             found.push(entry(&row)?);
         }
     }
@@ -319,32 +303,21 @@ pub async fn by_ids(conn: &mut Conn, ids: &[[u8; 16]]) -> Result<Vec<EntryRow>, 
 }
 
 /// What stands under this name now.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_name(conn: &mut Conn, parent: DirectoryId, index: &[u8; 32]) -> Result<Option<EntryRow>, RecordsError> {
-    let row = sqlx::query(BY_NAME).bind(&parent.as_bytes()[..]).bind(&index[..]).fetch_optional(conn).await?;
-    row.as_ref().map(entry).transpose()
+    ask!(BY_NAME, parent, index).maybe(conn, entry).await
 }
 
 /// The newest entry of this name that was withdrawn and not yet followed by another.
-///
-/// # Errors
-/// If the database fails.
 pub async fn withdrawn_by_name(
     conn: &mut Conn,
     parent: DirectoryId,
     index: &[u8; 32],
 ) -> Result<Option<EntryRow>, RecordsError> {
-    let row = sqlx::query(select!(
+    let text = select!(
         "WHERE e.parent_id = $1 AND e.name_index = $2 AND e.kind = 'file' AND e.withdrawn_at IS NOT NULL \
          AND e.replaced_at IS NULL ORDER BY e.withdrawn_house DESC, e.withdrawn_at DESC LIMIT 1"
-    ))
-    .bind(&parent.as_bytes()[..])
-    .bind(&index[..])
-    .fetch_optional(conn)
-    .await?;
-    row.as_ref().map(entry).transpose()
+    );
+    ask!(text, parent, index).maybe(conn, entry).await
 }
 
 /// The sum behind LIMIT: the value of a parameter that stands there alone is part of SQLite's plan, so that the statement would
@@ -366,29 +339,18 @@ pub struct Page {
 }
 
 /// The entries of a directory in the order of their ids, at most `most`, from behind `after` on.
-///
-/// # Errors
-/// If the database fails.
 pub async fn children(
     conn: &mut Conn,
     parent: DirectoryId,
     after: Option<[u8; 16]>,
     most: usize,
 ) -> Result<Page, RecordsError> {
-    let rows = sqlx::query(CHILDREN)
-        .bind(&parent.as_bytes()[..])
-        .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-        .bind(signed(most as u64))
-        .fetch_all(conn)
-        .await?;
+    let rows = ask!(CHILDREN, parent, behind(after), most).rows(conn).await?;
     let last = rows.last().map(|row| bytes_as(row, "entry", "id")).transpose()?;
     Ok(Page { last, ended: rows.len() < most, rows: readable("entry", &rows, entry) })
 }
 
 /// Whether nothing visible lies in a directory. What cannot be read lies in it all the same.
-///
-/// # Errors
-/// If the database fails.
 pub async fn is_empty(conn: &mut Conn, directory: DirectoryId) -> Result<bool, RecordsError> {
     Ok(children(conn, directory, None, 1).await?.last.is_none())
 }
@@ -399,18 +361,9 @@ pub async fn is_empty(conn: &mut Conn, directory: DirectoryId) -> Result<bool, R
 /// [`RecordsError::Exists`] if the name is taken.
 pub async fn move_to(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<(), RecordsError> {
     let rank = aliases::next_rank(conn, place, id).await?;
-    sqlx::query(
-        "UPDATE entry SET parent_id = $2, name_index = $3, name = $4, alias_index = $5, alias_rank = $6 WHERE id = $1",
-    )
-    .bind(&id[..])
-    .bind(&place.parent.as_bytes()[..])
-    .bind(&place.index[..])
-    .bind(&place.sealed[..])
-    .bind(&place.alias[..])
-    .bind(rank)
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text =
+        "UPDATE entry SET parent_id = $2, name_index = $3, name = $4, alias_index = $5, alias_rank = $6 WHERE id = $1";
+    ask!(text, id, place.parent, &place.index[..], &place.sealed[..], &place.alias[..], rank).run(conn).await
 }
 
 /// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there, and
@@ -425,34 +378,25 @@ pub async fn replace(
     number_base: u64,
     now: Time,
 ) -> Result<bool, RecordsError> {
-    let done =
-        sqlx::query("UPDATE entry SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL")
-            .bind(&id[..])
-            .bind(now.millis())
-            .execute(&mut *conn)
-            .await?;
-    if done.rows_affected() == 0 {
+    if !ask!(
+        "UPDATE entry SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL",
+        &id[..],
+        now
+    )
+    .changed(conn)
+    .await?
+    {
         return Ok(false);
     }
     uncount(conn, id).await?;
-    sqlx::query(concat!(
-        chain!(),
-        "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)"
-    ))
-    .bind(&successor[..])
-    .bind(signed(number_base))
-    .execute(&mut *conn)
-    .await?;
-    let last = sqlx::query(concat!(
+    let text = concat!(chain!(), "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)");
+    ask!(text, successor, number_base).run(conn).await?;
+    let text = concat!(
         chain!(),
         "UPDATE entry SET predecessor = $2 WHERE predecessor IS NULL AND id IN (SELECT id FROM chain)"
-    ))
-    .bind(&successor[..])
-    .bind(&id[..])
-    .execute(conn)
-    .await?;
+    );
     // A circle has no last entry: nobody would lead to what stood here any more.
-    if last.rows_affected() == 0 {
+    if !ask!(text, successor, id).changed(conn).await? {
         return Err(circle(successor));
     }
     Ok(true)
@@ -460,99 +404,65 @@ pub async fn replace(
 
 /// Marks a withdrawn entry as followed by another one that names it as its predecessor: its versions are older versions of
 /// that one, and safe.
-///
-/// # Errors
-/// If the database fails.
 pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL, withdrawn_house = NULL WHERE id = $1")
-        .bind(&id[..])
-        .bind(now.millis())
-        .execute(&mut *conn)
+    ask!("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL, withdrawn_house = NULL WHERE id = $1", id, now)
+        .run(conn)
         .await?;
     move_versions(conn, id, VersionState::Withdrawn, VersionState::Available).await?;
     Ok(())
 }
 
 /// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was out of sight already.
-///
-/// # Errors
-/// If the database fails.
 pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTime) -> Result<bool, RecordsError> {
     if !remove_directory(conn, id, now).await? {
         return Ok(false);
     }
-    sqlx::query("UPDATE entry SET withdrawn_house = $2 WHERE id = $1")
-        .bind(&id[..])
-        .bind(house.millis())
-        .execute(&mut *conn)
-        .await?;
+    ask!("UPDATE entry SET withdrawn_house = $2 WHERE id = $1", id, house).run(conn).await?;
     move_versions(conn, id, VersionState::Available, VersionState::Withdrawn).await?;
     Ok(true)
 }
 
 /// Takes an empty directory out of the tree; its row stays if entries that are out of sight name it, and goes otherwise:
 /// who makes and removes directories all day leaves none. False if it was out of sight already.
-///
-/// # Errors
-/// If the database fails.
 pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
+    if !ask!(
         "UPDATE entry SET withdrawn_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL",
+        &id[..],
+        now
     )
-    .bind(&id[..])
-    .bind(now.millis())
-    .execute(&mut *conn)
-    .await?;
-    if done.rows_affected() == 0 {
+    .changed(conn)
+    .await?
+    {
         return Ok(false);
     }
     uncount(conn, id).await?;
-    sqlx::query(
-        "DELETE FROM entry WHERE id = $1 AND kind = 'directory' \
-         AND NOT EXISTS (SELECT 1 FROM entry below WHERE below.parent_id = $1)",
-    )
-    .bind(&id[..])
-    .execute(conn)
-    .await?;
+    let text = "DELETE FROM entry WHERE id = $1 AND kind = 'directory' \
+         AND NOT EXISTS (SELECT 1 FROM entry below WHERE below.parent_id = $1)";
+    ask!(text, id).run(conn).await?;
     Ok(true)
 }
 
 /// Sets what SETSTAT may set.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_attributes(
     conn: &mut Conn,
     id: &[u8; 16],
     mode: Option<u32>,
     modified_at: Option<Time>,
 ) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET mode = COALESCE($2, mode), modified_at = COALESCE($3, modified_at) WHERE id = $1")
-        .bind(&id[..])
-        .bind(mode.map(i64::from))
-        .bind(modified_at.map(Time::millis))
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "UPDATE entry SET mode = COALESCE($2, mode), modified_at = COALESCE($3, modified_at) WHERE id = $1";
+    ask!(text, id, mode, modified_at).run(conn).await
 }
 
 /// Points an entry at the version that readers get, and at the one that is arriving.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_versions(
     conn: &mut Conn,
     id: &[u8; 16],
     current: Option<VersionId>,
     receiving: Option<VersionId>,
 ) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE entry SET current_version = $2, receiving_version = $3 WHERE id = $1")
-        .bind(&id[..])
-        .bind(current.map(|id| id.as_bytes().to_vec()))
-        .bind(receiving.map(|id| id.as_bytes().to_vec()))
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("UPDATE entry SET current_version = $2, receiving_version = $3 WHERE id = $1", id, current, receiving)
+        .run(conn)
+        .await
 }
 
 #[cfg(test)]

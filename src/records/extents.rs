@@ -110,9 +110,6 @@ pub async fn put_objects(conn: &mut Conn, mut objects: &[(ObjectId, &[u8])]) -> 
 }
 
 /// Adds extents that have become durable. Their bytes were counted by [`versions::reserve`].
-///
-/// # Errors
-/// If the database fails.
 pub async fn add(conn: &mut Conn, share: ShareId, mut extents: &[ExtentRow]) -> Result<(), RecordsError> {
     while let Some((now, later)) = split(extents) {
         if let Some(query) = ADD.query(now.len()) {
@@ -137,9 +134,6 @@ pub async fn add(conn: &mut Conn, share: ShareId, mut extents: &[ExtentRow]) -> 
 
 /// Says that a version uses extents. False if one of them is gone: the version that it was shared with was shredded. The
 /// transaction is to be given up then.
-///
-/// # Errors
-/// If the database fails.
 pub async fn use_by(conn: &mut Conn, version: VersionId, mut extents: &[ExtentRow]) -> Result<bool, RecordsError> {
     while let Some((now, later)) = split(extents) {
         if let Some(query) = USE.query(now.len()) {
@@ -164,9 +158,6 @@ pub async fn use_by(conn: &mut Conn, version: VersionId, mut extents: &[ExtentRo
 
 /// Ends a version's use of extents of its share. Those that no other version uses are doomed, and count until they
 /// are forgotten.
-///
-/// # Errors
-/// If the database fails.
 pub async fn release(
     conn: &mut Conn,
     version: VersionId,

@@ -5,35 +5,22 @@
 
 use sqlx::Row;
 
-use super::readable::readable;
-use super::{Conn, RecordsError, bytes_as, signed, text_as};
+use super::ask::ask;
+use super::{Conn, RecordsError, bytes_as, text_as};
 use crate::model::{Time, VersionId, Word};
 
 /// Holds the notice of a version back until `due`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn hold(conn: &mut Conn, version: VersionId, due: Time) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO held_notice (version_id, due) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(&version.as_bytes()[..])
-        .bind(due.millis())
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("INSERT INTO held_notice (version_id, due) VALUES ($1, $2) ON CONFLICT DO NOTHING", version, due)
+        .run(conn)
+        .await
 }
 
 /// Takes the held versions of a file, in the order of their numbers, whatever their state: they are to be announced now.
-///
-/// # Errors
-/// If the database fails.
 pub async fn take_of_entry(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<VersionId>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT v.id FROM held_notice h JOIN version v ON v.id = h.version_id \
-         WHERE v.entry_id = $1 AND v.state <> 'shredded' ORDER BY v.number",
-    )
-    .bind(&entry[..])
-    .fetch_all(&mut *conn)
-    .await?;
+    let text = "SELECT v.id FROM held_notice h JOIN version v ON v.id = h.version_id \
+         WHERE v.entry_id = $1 AND v.state <> 'shredded' ORDER BY v.number";
+    let rows = ask!(text, entry).rows(conn).await?;
     let versions = rows.iter().map(|row| bytes_as(row, "version", "id")).collect::<Result<Vec<_>, _>>()?;
     for version in &versions {
         forget(conn, *version).await?;
@@ -43,49 +30,28 @@ pub async fn take_of_entry(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<Vers
 
 /// The held versions whose time has come, each with its ticket, oldest first, at most `most`. Rows of versions that were
 /// shredded go.
-///
-/// # Errors
-/// If the database fails.
 pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(VersionId, Word)>, RecordsError> {
-    sqlx::query(
-        "DELETE FROM held_notice WHERE due <= $1 AND version_id IN (SELECT id FROM version WHERE state = 'shredded')",
-    )
-    .bind(now.millis())
-    .execute(&mut *conn)
-    .await?;
-    let rows = sqlx::query(
-        "SELECT v.id, t.reference FROM held_notice h JOIN version v ON v.id = h.version_id \
+    let text =
+        "DELETE FROM held_notice WHERE due <= $1 AND version_id IN (SELECT id FROM version WHERE state = 'shredded')";
+    ask!(text, now).run(conn).await?;
+    let text = "SELECT v.id, t.reference FROM held_notice h JOIN version v ON v.id = h.version_id \
          JOIN entry e ON e.id = v.entry_id JOIN ticket t ON t.share_id = e.share_id \
-         WHERE h.due <= $1 AND v.state IN ('available', 'damaged') ORDER BY h.due, v.number LIMIT $2",
-    )
-    .bind(now.millis())
-    .bind(signed(most as u64))
-    .fetch_all(conn)
-    .await?;
-    Ok(readable("held_notice", &rows, |row| {
-        Ok((bytes_as(row, "version", "id")?, text_as(row, "ticket", "reference")?))
-    }))
+         WHERE h.due <= $1 AND v.state IN ('available', 'damaged') ORDER BY h.due, v.number LIMIT $2 + 0";
+    ask!(text, now, most)
+        .readable(conn, "held_notice", |row| {
+            Ok((bytes_as(row, "version", "id")?, text_as(row, "ticket", "reference")?))
+        })
+        .await
 }
 
 /// The version is announced: it is held no longer.
-///
-/// # Errors
-/// If the database fails.
 pub async fn forget(conn: &mut Conn, version: VersionId) -> Result<(), RecordsError> {
-    sqlx::query("DELETE FROM held_notice WHERE version_id = $1").bind(&version.as_bytes()[..]).execute(conn).await?;
-    Ok(())
+    ask!("DELETE FROM held_notice WHERE version_id = $1", version).run(conn).await
 }
 
 /// When the next held version is announced if nobody renames it.
-///
-/// # Errors
-/// If the database fails.
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
-    let row = sqlx::query(
-        "SELECT MIN(h.due) AS due FROM held_notice h JOIN version v ON v.id = h.version_id \
-         WHERE v.state IN ('available', 'damaged')",
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))
+    let text = "SELECT MIN(h.due) AS due FROM held_notice h JOIN version v ON v.id = h.version_id \
+         WHERE v.state IN ('available', 'damaged')";
+    ask!(text).one(conn, |row| Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))).await
 }

@@ -6,8 +6,12 @@
 //! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out) and opens the
 //! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Transactions that come while
 //! another one is being made durable share one commit (`sqlite/writer.rs`). Readers do not wait.
+//!
+//! Every function here fails with a [`RecordsError`] if the database does, or if a row that must be read cannot be. A section
+//! `Errors` says only what else can go wrong.
 
 pub mod aliases;
+mod ask;
 pub mod audit;
 pub mod backup;
 pub mod bond;
@@ -33,11 +37,8 @@ pub mod versions;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 pub use keyring::Keyring;
@@ -50,13 +51,8 @@ use sqlite::writer::Writer;
 
 use crate::model::ShareId;
 
-/// How long a statement waits for another process's write before it gives up.
-const BUSY: Duration = Duration::from_secs(15);
 /// Connections that only read.
 const READERS: usize = 4;
-/// Pages that the journal holds before it is copied into the database, 16 MiB: a small file dirties some 25 pages, most of them
-/// the same as the one before it did, and each is copied once.
-const JOURNAL_PAGES: &str = "4000";
 
 /// Why the records did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -117,21 +113,13 @@ impl From<sqlx::Error> for RecordsError {
 /// What the statements of this room run on.
 pub type Conn = SqliteConnection;
 
-/// The database behind the records. One arm for now; PostgreSQL will be the second.
-#[derive(Debug, Clone)]
-enum Pool {
-    Sqlite {
-        writer: Arc<Writer>,
-        readers: Readers,
-        /// For the one question that is asked while another connection is held: it waits for nobody.
-        aside: Readers,
-    },
-}
-
 /// The records. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Records {
-    pool: Pool,
+    writer: Arc<Writer>,
+    readers: Readers,
+    /// For the one question that is asked while another connection is held: it waits for nobody.
+    aside: Readers,
 }
 
 impl Records {
@@ -140,13 +128,10 @@ impl Records {
     /// # Errors
     /// If it cannot be opened or brought up to date.
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
-        let mut writer = sqlite(path).connect().await?;
+        let mut writer = sqlite::options(path).connect().await?;
         sqlx::migrate!("migrations/sqlite").run(&mut writer).await?;
         once::prepare(&mut writer).await?;
-        let writer = Arc::new(Writer::new(writer));
-        let readers = Readers::new(sqlite(path), READERS);
-        let aside = Readers::new(sqlite(path), 1);
-        Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
+        Ok(Self::on(writer, &sqlite::options(path)))
     }
 
     /// Opens a copy of the records to read it; nothing about the file changes, and whoever wants to write fails.
@@ -154,9 +139,13 @@ impl Records {
     /// # Errors
     /// If it cannot be read.
     pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
-        let writer = Arc::new(Writer::new(copy_options(path).connect().await?));
-        let (readers, aside) = (Readers::new(copy_options(path), READERS), Readers::new(copy_options(path), 1));
-        Ok(Self { pool: Pool::Sqlite { writer, readers, aside } })
+        let options = sqlite::copy_options(path);
+        Ok(Self::on(options.connect().await?, &options))
+    }
+
+    fn on(writer: Conn, options: &SqliteConnectOptions) -> Self {
+        let readers = |connections| Readers::new(options.clone(), connections);
+        Self { writer: Arc::new(Writer::new(writer)), readers: readers(READERS), aside: readers(1) }
     }
 
     /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write meanwhile.
@@ -164,27 +153,18 @@ impl Records {
     /// # Errors
     /// If it cannot be written.
     pub async fn copy_to(&self, path: &Path) -> Result<(), RecordsError> {
-        let Pool::Sqlite { readers, .. } = &self.pool;
-        copy_database(&mut *readers.acquire().await?, path).await
+        sqlite::copy_to(&mut *self.readers.acquire().await?, path).await
     }
 
     /// Whether the file is sound, as SQLite sees it: its complaint if not.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
-        let Pool::Sqlite { readers, .. } = &self.pool;
-        complaint(&mut *readers.acquire().await?).await
+        sqlite::complaint(&mut *self.readers.acquire().await?).await
     }
 
     /// Which generation of a share's key is in force; none if the records have no such share. May be asked while another
     /// connection of these records is held.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn key_generation(&self, share: ShareId) -> Result<Option<u32>, RecordsError> {
-        let Pool::Sqlite { aside, .. } = &self.pool;
-        rotation::key_generation(&mut *aside.acquire().await?, share).await
+        rotation::key_generation(&mut *self.aside.acquire().await?, share).await
     }
 
     /// A connection to read with.
@@ -192,8 +172,7 @@ impl Records {
     /// # Errors
     /// If none becomes free in time.
     pub async fn read(&self) -> Result<Reader, RecordsError> {
-        let Pool::Sqlite { readers, .. } = &self.pool;
-        readers.acquire().await
+        self.readers.acquire().await
     }
 
     /// Begins a transaction as the one writer. Dropped without [`commit`](WriteTx::commit), it changes nothing.
@@ -201,8 +180,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError::Busy`] if another process writes for too long.
     pub async fn begin(&self) -> Result<WriteTx, RecordsError> {
-        let Pool::Sqlite { writer, .. } = &self.pool;
-        writer.begin(false).await
+        self.writer.begin(false).await
     }
 
     /// The same for a transaction that others must see as a whole before they begin: it is durable before the next one has
@@ -212,18 +190,13 @@ impl Records {
     /// # Errors
     /// [`RecordsError::Busy`] if another process writes for too long.
     pub async fn begin_alone(&self) -> Result<WriteTx, RecordsError> {
-        let Pool::Sqlite { writer, .. } = &self.pool;
-        writer.begin(true).await
+        self.writer.begin(true).await
     }
 
     /// Moves what the journal holds into the database and cuts the journal to nothing, so that no page of it still shows
     /// what was overwritten. False if somebody reads or writes for too long: then it is to be tried again.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn empty_journal(&self) -> Result<bool, RecordsError> {
-        let Pool::Sqlite { writer, .. } = &self.pool;
-        let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer.alone().await?).await;
+        let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *self.writer.alone().await?).await;
         match outcome.map_err(RecordsError::from) {
             Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
             Err(RecordsError::Busy) => Ok(false),
@@ -233,77 +206,18 @@ impl Records {
 
     /// Waits until everything under way is done and closes the database.
     pub async fn close(&self) {
-        let Pool::Sqlite { writer, readers, aside } = &self.pool;
-        aside.close().await;
-        readers.close().await;
-        writer.close().await;
+        self.aside.close().await;
+        self.readers.close().await;
+        self.writer.close().await;
     }
-}
-
-fn sqlite(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY)
-        .pragma("secure_delete", "ON")
-        .pragma("temp_store", "MEMORY")
-        .pragma("wal_autocheckpoint", JOURNAL_PAGES)
-        .statement_cache_capacity(200)
-}
-
-async fn open_sqlite(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
-    Ok(SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(BUSY)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(sqlite(path))
-        .await?)
-}
-
-/// A database that nobody writes; not even files beside it are made.
-fn copy_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).read_only(true).immutable(true)
-}
-
-async fn open_copy(path: &Path, connections: u32) -> Result<SqlitePool, RecordsError> {
-    Ok(SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(BUSY)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(copy_options(path))
-        .await?)
-}
-
-async fn copy_database(conn: &mut Conn, path: &Path) -> Result<(), RecordsError> {
-    let path = path.to_str().ok_or_else(|| RecordsError::Unreadable {
-        table: "backup",
-        why: "the path of the copy is not UTF-8, which SQLite needs".to_owned(),
-    })?;
-    sqlx::query("VACUUM INTO $1").bind(path).execute(conn).await?;
-    Ok(())
 }
 
 /// Takes what the copy of a keyring says of entries that the copy of the records does not have yet: it was taken a moment
 /// later, and a restored trail would look as if it had been cut.
-///
-/// # Errors
-/// If the database fails.
 pub async fn trim_copied_checkpoints(keyring: &Path, last: i64) -> Result<(), RecordsError> {
     let mut conn = SqliteConnectOptions::new().filename(keyring).connect().await?;
     sqlx::query("DELETE FROM audit_checkpoint WHERE seq > $1").bind(last).execute(&mut conn).await?;
     Ok(conn.close().await?)
-}
-
-async fn complaint(conn: &mut Conn) -> Result<Option<String>, RecordsError> {
-    let rows = sqlx::query("PRAGMA integrity_check(10)").fetch_all(conn).await?;
-    let lines = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
-    Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }
 
 /// A column by its name, or as [`At`].
@@ -366,10 +280,18 @@ where
         .transpose()
 }
 
+/// A number in the range of its type.
+fn number_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>
+where
+    T: TryFrom<i64>,
+{
+    let number: i64 = row.try_get(column)?;
+    T::try_from(number).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is {number}") })
+}
+
 /// A count or length that is never negative.
 fn unsigned(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<u64, RecordsError> {
-    let number: i64 = row.try_get(column)?;
-    u64::try_from(number).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is negative") })
+    number_as(row, table, column)
 }
 
 /// SQL has no unsigned numbers; what tacdrop counts stays far below 2^63, and what does not is kept at the top.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::readable::{name, readable, say};
-use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
+use super::ask::ask;
+use super::readable::{name, say};
+use super::{Conn, RecordsError, bytes_as, text_as, unsigned};
 use crate::model::{ArtifactId, NoticeId, NoticeState, Time, VersionId, VersionState, Word};
 
 /// One message to one person about one ticket.
@@ -81,21 +82,13 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
 }
 
 /// The notice of a ticket that still gathers uploads.
-///
-/// # Errors
-/// If the database fails.
 pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow>, RecordsError> {
-    let row = sqlx::query(select!("WHERE ticket = $1 AND state = 'settling' ORDER BY created_at LIMIT 1"))
-        .bind(ticket.as_str())
-        .fetch_optional(conn)
-        .await?;
-    row.as_ref().map(notice).transpose()
+    ask!(select!("WHERE ticket = $1 AND state = 'settling' ORDER BY created_at LIMIT 1"), ticket.as_str())
+        .maybe(conn, notice)
+        .await
 }
 
 /// Begins a notice that gathers uploads until `due`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn begin(
     conn: &mut Conn,
     id: NoticeId,
@@ -104,31 +97,14 @@ pub async fn begin(
     now: Time,
     due: Time,
 ) -> Result<(), RecordsError> {
-    sqlx::query(
-        "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
-         VALUES ($1, $2, $3, 'settling', $4, $5)",
-    )
-    .bind(&id.as_bytes()[..])
-    .bind(ticket.as_str())
-    .bind(recipient.as_str())
-    .bind(now.millis())
-    .bind(due.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
+         VALUES ($1, $2, $3, 'settling', $4, $5)";
+    ask!(text, id, ticket.as_str(), recipient.as_str(), now, due).run(conn).await
 }
 
 /// Puts a settling notice off because another upload came.
-///
-/// # Errors
-/// If the database fails.
 pub async fn put_off(conn: &mut Conn, id: NoticeId, due: Time) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE notice SET next_attempt_at = $2 WHERE id = $1 AND state = 'settling'")
-        .bind(&id.as_bytes()[..])
-        .bind(due.millis())
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("UPDATE notice SET next_attempt_at = $2 WHERE id = $1 AND state = 'settling'", id, due).run(conn).await
 }
 
 /// What a notice says of a version.
@@ -162,56 +138,32 @@ impl std::str::FromStr for About {
 }
 
 /// Adds a version to a notice. If the notice speaks of it already, it says the newer thing of it.
-///
-/// # Errors
-/// If the database fails.
 pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId, about: About) -> Result<(), RecordsError> {
-    sqlx::query(
-        "INSERT INTO notice_version (notice_id, version_id, about) VALUES ($1, $2, $3) \
-         ON CONFLICT (notice_id, version_id) DO UPDATE SET about = $3",
-    )
-    .bind(&id.as_bytes()[..])
-    .bind(&version.as_bytes()[..])
-    .bind(about.as_str())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "INSERT INTO notice_version (notice_id, version_id, about) VALUES ($1, $2, $3) \
+         ON CONFLICT (notice_id, version_id) DO UPDATE SET about = $3";
+    ask!(text, id, version, about.as_str()).run(conn).await
 }
 
 /// How many notices are still to be delivered.
-///
-/// # Errors
-/// If the database fails.
 pub async fn waiting(conn: &mut Conn) -> Result<u64, RecordsError> {
-    let row = sqlx::query("SELECT COUNT(*) AS waiting FROM notice WHERE next_attempt_at IS NOT NULL");
-    unsigned(&row.fetch_one(conn).await?, "notice", "waiting")
+    ask!("SELECT COUNT(*) AS waiting FROM notice WHERE next_attempt_at IS NOT NULL")
+        .one(conn, |row| unsigned(row, "notice", "waiting"))
+        .await
 }
 
 /// Closes the notices that have settled: what comes later goes into the next one.
-///
-/// # Errors
-/// If the database fails.
 pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsError> {
-    let done = sqlx::query("UPDATE notice SET state = 'pending' WHERE state = 'settling' AND next_attempt_at <= $1")
-        .bind(now.millis())
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected())
+    ask!("UPDATE notice SET state = 'pending' WHERE state = 'settling' AND next_attempt_at <= $1", now)
+        .changes(conn)
+        .await
 }
 
 /// The notices to be delivered now, oldest first. One whose row cannot be read is ended as `failed`, so that it does not stand before
 /// the others for ever.
-///
-/// # Errors
-/// If the database fails.
 pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(select!(
-        "WHERE state = 'pending' AND next_attempt_at <= $1 ORDER BY next_attempt_at, created_at LIMIT $2"
-    ))
-    .bind(now.millis())
-    .bind(signed(most as u64))
-    .fetch_all(&mut *conn)
-    .await?;
+    let text =
+        select!("WHERE state = 'pending' AND next_attempt_at <= $1 ORDER BY next_attempt_at, created_at LIMIT $2 + 0");
+    let rows = ask!(text, now, most).rows(conn).await?;
     let mut due = Vec::with_capacity(rows.len());
     for row in &rows {
         match notice(row) {
@@ -219,13 +171,8 @@ pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRo
             Err(error) => {
                 say("notice", row, &error);
                 let id: &[u8] = row.try_get(0)?;
-                sqlx::query(
-                    "UPDATE notice SET state = 'failed', next_attempt_at = NULL, last_error = $2 WHERE id = $1",
-                )
-                .bind(id)
-                .bind(error.to_string())
-                .execute(&mut *conn)
-                .await?;
+                let text = "UPDATE notice SET state = 'failed', next_attempt_at = NULL, last_error = $2 WHERE id = $1";
+                ask!(text, id, &error.to_string()).run(conn).await?;
             }
         }
     }
@@ -233,51 +180,28 @@ pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRo
 }
 
 /// When the next notice settles or is tried.
-///
-/// # Errors
-/// If the database fails.
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
-    let row = sqlx::query("SELECT MIN(next_attempt_at) AS due FROM notice WHERE next_attempt_at IS NOT NULL AND typeof(next_attempt_at) = 'integer'")
-        .fetch_one(conn)
-        .await?;
-    Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))
+    ask!("SELECT MIN(next_attempt_at) AS due FROM notice WHERE next_attempt_at IS NOT NULL AND typeof(next_attempt_at) = 'integer'").one(conn, |row| Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))).await
 }
 
 /// Writes down that a notice is about to be handed over to an address, by a mail server that may take it without saying so. Whether
 /// it is: not if it was delivered, ended, or goes elsewhere by now.
-///
-/// # Errors
-/// If the database fails.
 pub async fn hand_over(conn: &mut Conn, id: NoticeId, address: &str, may_be_lost: bool) -> Result<bool, RecordsError> {
-    let done = sqlx::query(concat!(
+    let text = concat!(
         "UPDATE notice SET handed_to = CASE WHEN $3 THEN $2 END WHERE id = $1 AND state = 'pending' AND $2 = ",
         goes_to!()
-    ))
-    .bind(&id.as_bytes()[..])
-    .bind(address)
-    .bind(may_be_lost)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    );
+    ask!(text, id, address, may_be_lost).changed(conn).await
 }
 
 /// The notices that were being handed over when the server stopped, oldest first.
-///
-/// # Errors
-/// If the database fails.
 pub async fn interrupted(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(concat!(
-        select!("WHERE state <> 'delivered' AND handed_to = "),
-        goes_to!(),
-        " ORDER BY created_at, notice.id"
-    ));
-    Ok(readable("notice", &rows.fetch_all(conn).await?, notice))
+    ask!(concat!(select!("WHERE state <> 'delivered' AND handed_to = "), goes_to!(), " ORDER BY created_at, notice.id"))
+        .readable(conn, "notice", notice)
+        .await
 }
 
 /// Writes down that it was delivered to this address. Whether that ends it: not if it has ended already, or goes elsewhere by now.
-///
-/// # Errors
-/// If the database fails.
 pub async fn delivered(
     conn: &mut Conn,
     id: NoticeId,
@@ -285,18 +209,12 @@ pub async fn delivered(
     channel: &str,
     now: Time,
 ) -> Result<bool, RecordsError> {
-    let done = sqlx::query(concat!(
+    let text = concat!(
         "UPDATE notice SET state = 'delivered', ending = NULL, channel = $2, delivered_at = $3, next_attempt_at = NULL, \
          attempts = attempts + 1, last_error = NULL, handed_to = NULL WHERE id = $1 AND state <> 'delivered' AND $4 = ",
         goes_to!()
-    ))
-    .bind(&id.as_bytes()[..])
-    .bind(channel)
-    .bind(now.millis())
-    .bind(address)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    );
+    ask!(text, id, channel, now, address).changed(conn).await
 }
 
 /// What became of a try that did not succeed.
@@ -316,99 +234,52 @@ pub struct Tried<'a> {
 
 /// Writes down that a try failed. A notice that was ever handed over without an answer ends as `unknown`. One that was dismissed
 /// meanwhile stays so, and one that goes elsewhere by now has nothing to do with it.
-///
-/// # Errors
-/// If the database fails.
 pub async fn tried(conn: &mut Conn, id: NoticeId, tried: Tried<'_>) -> Result<(), RecordsError> {
-    sqlx::query(concat!(
+    let text = concat!(
         "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, \
          ending = CASE WHEN $4 IS NULL AND lost_answers + $5 > 0 THEN 'unknown' ELSE NULL END, channel = $2, \
          attempts = attempts + 1, lost_answers = lost_answers + $5, last_error = $3, next_attempt_at = $4, handed_to = NULL \
          WHERE id = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed' AND $6 = ",
         goes_to!()
-    ))
-    .bind(&id.as_bytes()[..])
-    .bind(tried.channel)
-    .bind(tried.error)
-    .bind(tried.next.map(Time::millis))
-    .bind(i64::from(tried.lost))
-    .bind(tried.address)
-    .execute(conn)
-    .await?;
-    Ok(())
+    );
+    ask!(text, id, tried.channel, tried.error, tried.next, tried.lost, tried.address).run(conn).await
 }
 
 /// Ends a notice that cannot be put together, as `failed`; not if it was changed since `row` was read.
-///
-/// # Errors
-/// If the database fails.
 pub async fn unwritable(conn: &mut Conn, row: &NoticeRow, error: &str) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE notice SET state = 'failed', channel = 'none', attempts = attempts + 1, last_error = $2, \
-         next_attempt_at = NULL WHERE id = $1 AND state = 'pending' AND recipient = $3 AND address IS $4",
-    )
-    .bind(&row.id.as_bytes()[..])
-    .bind(error)
-    .bind(row.recipient.as_str())
-    .bind(row.address.as_deref())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "UPDATE notice SET state = 'failed', channel = 'none', attempts = attempts + 1, last_error = $2, \
+         next_attempt_at = NULL WHERE id = $1 AND state = 'pending' AND recipient = $3 AND address IS $4";
+    ask!(text, row.id, error, row.recipient.as_str(), row.address.as_deref()).run(conn).await
 }
 
 /// One notice.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_id(conn: &mut Conn, id: NoticeId) -> Result<Option<NoticeRow>, RecordsError> {
-    let row = sqlx::query(select!("WHERE notice.id = $1")).bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
-    row.as_ref().map(notice).transpose()
+    ask!(select!("WHERE notice.id = $1"), id).maybe(conn, notice).await
 }
 
 /// The notices that ended without being delivered, oldest first; not those that were dismissed.
-///
-/// # Errors
-/// If the database fails.
 pub async fn ended_undelivered(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(select!(
-        "WHERE state = 'failed' AND COALESCE(ending, '') <> 'dismissed' ORDER BY created_at, notice.id"
-    ));
-    Ok(readable("notice", &rows.fetch_all(conn).await?, notice))
+    ask!(select!("WHERE state = 'failed' AND COALESCE(ending, '') <> 'dismissed' ORDER BY created_at, notice.id"))
+        .readable(conn, "notice", notice)
+        .await
 }
 
 /// The wall clock went back by `by`: everything that waits keeps its distance from now.
-///
-/// # Errors
-/// If the database fails.
 pub async fn clock_went_back(conn: &mut Conn, by: Duration) -> Result<(), RecordsError> {
     let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    sqlx::query(
-        "UPDATE notice SET created_at = created_at - $1, next_attempt_at = next_attempt_at - $1 \
-         WHERE next_attempt_at IS NOT NULL",
-    )
-    .bind(by)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("UPDATE held_notice SET due = due - $1").bind(by).execute(conn).await?;
-    Ok(())
+    let text = "UPDATE notice SET created_at = created_at - $1, next_attempt_at = next_attempt_at - $1 \
+         WHERE next_attempt_at IS NOT NULL";
+    ask!(text, by).run(conn).await?;
+    ask!("UPDATE held_notice SET due = due - $1", by).run(conn).await
 }
 
 /// The wall clock may have gone back while no server ran: nothing waits longer than `longest` from now on.
-///
-/// # Errors
-/// If the database fails.
 pub async fn wait_at_most(conn: &mut Conn, now: Time, longest: Duration) -> Result<(), RecordsError> {
     let latest = now.plus(longest).millis();
-    sqlx::query(
-        "UPDATE notice SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, next_attempt_at = \
+    let text = "UPDATE notice SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, next_attempt_at = \
          CASE WHEN next_attempt_at > $2 OR created_at > $1 THEN $1 ELSE next_attempt_at END \
-         WHERE next_attempt_at IS NOT NULL AND (next_attempt_at > $2 OR created_at > $1)",
-    )
-    .bind(now.millis())
-    .bind(latest)
-    .execute(conn)
-    .await?;
-    Ok(())
+         WHERE next_attempt_at IS NOT NULL AND (next_attempt_at > $2 OR created_at > $1)";
+    ask!(text, now, latest).run(conn).await
 }
 
 /// A version that a notice speaks of.
@@ -434,17 +305,10 @@ pub struct Told {
 }
 
 /// The versions that a notice speaks of.
-///
-/// # Errors
-/// If the database fails.
 pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Told, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT nv.version_id, nv.about, v.entry_id, v.state FROM notice_version nv LEFT JOIN version v ON v.id = nv.version_id \
-         WHERE nv.notice_id = $1 ORDER BY COALESCE(v.received_at, v.opened_at), v.id",
-    )
-    .bind(&id.as_bytes()[..])
-    .fetch_all(conn)
-    .await?;
+    let text = "SELECT nv.version_id, nv.about, v.entry_id, v.state FROM notice_version nv LEFT JOIN version v ON v.id = nv.version_id \
+         WHERE nv.notice_id = $1 ORDER BY COALESCE(v.received_at, v.opened_at), v.id";
+    let rows = ask!(text, id).rows(conn).await?;
     let mut told = Told::default();
     for row in &rows {
         match told_row(row) {
@@ -469,54 +333,30 @@ fn told_row(row: &SqliteRow) -> Result<ToldRow, RecordsError> {
 }
 
 /// Notices whose settling time is over.
-///
-/// # Errors
-/// If the database fails.
 pub async fn settled(conn: &mut Conn, now: Time) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE state = 'settling' AND next_attempt_at <= $1 ORDER BY created_at"))
-        .bind(now.millis())
-        .fetch_all(conn)
-        .await?;
-    Ok(readable("notice", &rows, notice))
+    ask!(select!("WHERE state = 'settling' AND next_attempt_at <= $1 ORDER BY created_at"), now)
+        .readable(conn, "notice", notice)
+        .await
 }
 
 /// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`, without a try. Whether it did: not
 /// if it has ended otherwise meanwhile.
-///
-/// # Errors
-/// If the database fails.
 pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
-        "UPDATE notice SET state = 'delivered', channel = 'none', delivered_at = $2, next_attempt_at = NULL, \
-         last_error = NULL, handed_to = NULL WHERE id = $1 AND state = 'pending'",
-    )
-    .bind(&id.as_bytes()[..])
-    .bind(now.millis())
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    let text = "UPDATE notice SET state = 'delivered', channel = 'none', delivered_at = $2, next_attempt_at = NULL, \
+         last_error = NULL, handed_to = NULL WHERE id = $1 AND state = 'pending'";
+    ask!(text, id, now).changed(conn).await
 }
 
 /// All notices, or those of one ticket, oldest first.
-///
-/// # Errors
-/// If the database fails.
 pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRow>, RecordsError> {
-    let rows = sqlx::query(select!("WHERE ticket = COALESCE($1, ticket) ORDER BY created_at, notice.id"))
-        .bind(ticket.map(Word::as_str))
-        .fetch_all(conn)
-        .await?;
-    Ok(readable("notice", &rows, notice))
+    ask!(select!("WHERE ticket = COALESCE($1, ticket) ORDER BY created_at, notice.id"), ticket)
+        .readable(conn, "notice", notice)
+        .await
 }
 
 /// The first notice of a ticket: later ones refer to it, so that mail programs show one thread.
-///
-/// # Errors
-/// If the database fails.
 pub async fn first_of(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeId>, RecordsError> {
-    let row = sqlx::query("SELECT id FROM notice WHERE ticket = $1 ORDER BY created_at, id LIMIT 1")
-        .bind(ticket.as_str())
-        .fetch_optional(conn)
-        .await?;
-    row.as_ref().map(|row| bytes_as(row, "notice", "id")).transpose()
+    ask!("SELECT id FROM notice WHERE ticket = $1 ORDER BY created_at, id LIMIT 1", ticket.as_str())
+        .maybe(conn, |row| bytes_as(row, "notice", "id"))
+        .await
 }

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::ask::ask;
 use super::readable::{all_of, readable};
 use super::{Conn, RecordsError, text_as, text_as_option};
 use crate::model::{Language, Time, Word};
@@ -48,49 +49,26 @@ pub struct EngineerKey {
 /// # Errors
 /// [`RecordsError::Exists`] if anything had this name.
 pub async fn claim_login_name(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), RecordsError> {
-    let done = sqlx::query(
-        "INSERT INTO login_name (name, kind) SELECT $1, $2 \
-         WHERE NOT EXISTS (SELECT 1 FROM login_name WHERE lower(name) = lower($1))",
-    )
-    .bind(name.as_str())
-    .bind(kind)
-    .execute(conn)
-    .await?;
-    if done.rows_affected() == 0 { Err(RecordsError::Exists) } else { Ok(()) }
+    let text = "INSERT INTO login_name (name, kind) SELECT $1, $2 \
+         WHERE NOT EXISTS (SELECT 1 FROM login_name WHERE lower(name) = lower($1))";
+    if ask!(text, name, kind).changed(conn).await? { Ok(()) } else { Err(RecordsError::Exists) }
 }
 
 /// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or `ticket`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn login_kind(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
-    let row = sqlx::query("SELECT kind FROM login_name WHERE name = $1").bind(name).fetch_optional(conn).await?;
-    Ok(row.map(|row| row.try_get("kind")).transpose()?)
+    ask!("SELECT kind FROM login_name WHERE name = $1", name).maybe(conn, |row| Ok(row.try_get("kind")?)).await
 }
 
 /// Adds an organisation.
-///
-/// # Errors
-/// If the database fails.
 pub async fn add_organisation(conn: &mut Conn, new: &Organisation, now: Time) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO organisation (id, name, contract, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(new.id.as_str())
-        .bind(&new.name)
-        .bind(&new.contract)
-        .bind(now.millis())
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "INSERT INTO organisation (id, name, contract, created_at) VALUES ($1, $2, $3, $4)";
+    ask!(text, new.id.as_str(), &new.name, new.contract.as_deref(), now).run(conn).await
 }
 
 /// All organisations, or the one with this id.
-///
-/// # Errors
-/// If the database fails.
 pub async fn organisations(conn: &mut Conn, only: Option<&Word>) -> Result<Vec<Organisation>, RecordsError> {
-    let rows = sqlx::query("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id")
-        .bind(only.map(Word::as_str))
-        .fetch_all(conn)
+    let rows = ask!("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id", only)
+        .rows(conn)
         .await?;
     let read = |row: &SqliteRow| {
         Ok(Organisation {
@@ -104,31 +82,18 @@ pub async fn organisations(conn: &mut Conn, only: Option<&Word>) -> Result<Vec<O
 }
 
 /// Adds an engineer.
-///
-/// # Errors
-/// If the database fails.
 pub async fn add_engineer(conn: &mut Conn, new: &Engineer, now: Time) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO engineer (id, name, email, language, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(new.id.as_str())
-        .bind(&new.name)
-        .bind(&new.email)
-        .bind(new.language.map(Language::code))
-        .bind(now.millis())
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "INSERT INTO engineer (id, name, email, language, created_at) VALUES ($1, $2, $3, $4, $5)";
+    ask!(text, new.id.as_str(), &new.name, &new.email, new.language.map(Language::code), now).run(conn).await
 }
 
 /// All engineers, or the one with this id.
-///
-/// # Errors
-/// If the database fails.
 pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engineer>, RecordsError> {
-    let rows = sqlx::query(
+    let rows = ask!(
         "SELECT id, name, email, language, disabled_at FROM engineer WHERE id = COALESCE($1, id) ORDER BY id",
+        only
     )
-    .bind(only)
-    .fetch_all(conn)
+    .rows(conn)
     .await?;
     let read = |row: &SqliteRow| {
         Ok(Engineer {
@@ -143,25 +108,15 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
 }
 
 /// Gives an engineer another mail address.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_email(conn: &mut Conn, id: &Word, email: &str) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE engineer SET email = $2 WHERE id = $1").bind(id.as_str()).bind(email).execute(conn).await?;
-    Ok(())
+    ask!("UPDATE engineer SET email = $2 WHERE id = $1", id.as_str(), email).run(conn).await
 }
 
 /// Ends an engineer's logins. Whether there was such an engineer.
-///
-/// # Errors
-/// If the database fails.
 pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<bool, RecordsError> {
-    let done = sqlx::query("UPDATE engineer SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1")
-        .bind(id.as_str())
-        .bind(now.millis())
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected() > 0)
+    ask!("UPDATE engineer SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1", id.as_str(), now)
+        .changed(conn)
+        .await
 }
 
 /// Lets an engineer log in with one more key.
@@ -169,79 +124,42 @@ pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<b
 /// # Errors
 /// [`RecordsError::Exists`] if the key is there already.
 pub async fn add_key(conn: &mut Conn, engineer: &Word, key: &EngineerKey, now: Time) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES ($1, $2, $3, $4)")
-        .bind(engineer.as_str())
-        .bind(&key.fingerprint)
-        .bind(&key.algorithm)
-        .bind(now.millis())
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES ($1, $2, $3, $4)";
+    ask!(text, engineer.as_str(), &key.fingerprint, &key.algorithm, now).run(conn).await
 }
 
 /// Takes a key away. Whether it was there.
-///
-/// # Errors
-/// If the database fails.
 pub async fn remove_key(conn: &mut Conn, engineer: &Word, fingerprint: &str) -> Result<bool, RecordsError> {
-    let done = sqlx::query("DELETE FROM engineer_key WHERE engineer = $1 AND fingerprint = $2")
-        .bind(engineer.as_str())
-        .bind(fingerprint)
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected() > 0)
+    ask!("DELETE FROM engineer_key WHERE engineer = $1 AND fingerprint = $2", engineer.as_str(), fingerprint)
+        .changed(conn)
+        .await
 }
 
 /// The keys of an engineer.
-///
-/// # Errors
-/// If the database fails.
 pub async fn keys(conn: &mut Conn, engineer: &Word) -> Result<Vec<EngineerKey>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT fingerprint, algorithm FROM engineer_key WHERE engineer = $1 ORDER BY added_at, fingerprint",
-    )
-    .bind(engineer.as_str())
-    .fetch_all(conn)
-    .await?;
-    Ok(readable("engineer_key", &rows, |row| {
-        Ok(EngineerKey { fingerprint: row.try_get("fingerprint")?, algorithm: row.try_get("algorithm")? })
-    }))
+    let text = "SELECT fingerprint, algorithm FROM engineer_key WHERE engineer = $1 ORDER BY added_at, fingerprint";
+    ask!(text, engineer.as_str())
+        .readable(conn, "engineer_key", |row| {
+            Ok(EngineerKey { fingerprint: row.try_get("fingerprint")?, algorithm: row.try_get("algorithm")? })
+        })
+        .await
 }
 
 /// Whether this engineer is enabled and has this key.
-///
-/// # Errors
-/// If the database fails.
 pub async fn may_log_in(conn: &mut Conn, engineer: &str, fingerprint: &str) -> Result<bool, RecordsError> {
-    let row = sqlx::query(
-        "SELECT 1 AS found FROM engineer_key k JOIN engineer e ON e.id = k.engineer \
-         WHERE k.engineer = $1 AND k.fingerprint = $2 AND e.disabled_at IS NULL",
-    )
-    .bind(engineer)
-    .bind(fingerprint)
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.is_some())
+    let text = "SELECT 1 AS found FROM engineer_key k JOIN engineer e ON e.id = k.engineer \
+         WHERE k.engineer = $1 AND k.fingerprint = $2 AND e.disabled_at IS NULL";
+    ask!(text, engineer, fingerprint).exists(conn).await
 }
 
 /// A fact about this installation.
-///
-/// # Errors
-/// If the database fails.
 pub async fn fact(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
-    let row = sqlx::query("SELECT value FROM fact WHERE name = $1").bind(name).fetch_optional(conn).await?;
-    Ok(row.map(|row| row.try_get("value")).transpose()?)
+    ask!("SELECT value FROM fact WHERE name = $1", name).maybe(conn, |row| Ok(row.try_get("value")?)).await
 }
 
 /// Writes a fact down, over what stood there.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_fact(conn: &mut Conn, name: &str, value: &str) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
-        .bind(name)
-        .bind(value)
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("INSERT INTO fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2", name, value)
+        .run(conn)
+        .await
 }

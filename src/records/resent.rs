@@ -1,5 +1,6 @@
 //! What operators do about notices that did not arrive.
 
+use super::ask::ask;
 use super::{Conn, RecordsError};
 use crate::model::{NoticeId, Time, Word};
 
@@ -19,75 +20,39 @@ macro_rules! again {
 
 /// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may have come (but not what was
 /// dismissed), as if it had never been tried.
-///
-/// # Errors
-/// If the database fails.
 pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(again!(", recipient = $3, address = NULL WHERE ticket = $2"))
-        .bind(now.millis())
-        .bind(ticket.as_str())
-        .bind(recipient.as_str())
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!(again!(", recipient = $3, address = NULL WHERE ticket = $2"), now, ticket.as_str(), recipient.as_str())
+        .run(conn)
+        .await
 }
 
 /// The same with what an engineer was not told at the address that the engineer had, and not with what goes to another one.
 /// How many notices these are.
-///
-/// # Errors
-/// If the database fails.
 pub async fn moved(conn: &mut Conn, engineer: &Word, now: Time) -> Result<u64, RecordsError> {
-    let moved = sqlx::query(again!(" WHERE recipient = $2 AND address IS NULL")).bind(now.millis());
-    Ok(moved.bind(engineer.as_str()).execute(conn).await?.rows_affected())
+    Ok(ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer.as_str()).changes(conn).await?)
 }
 
 /// Has a notice tried again at once, as if it had never been tried.
-///
-/// # Errors
-/// If the database fails.
 pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
-         WHERE id = $1 AND state <> 'delivered'",
-    )
-    .bind(&id.as_bytes()[..])
-    .bind(now.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
+         WHERE id = $1 AND state <> 'delivered'";
+    ask!(text, id, now).run(conn).await
 }
 
 /// Gives a notice another recipient, or another address for the one that it has.
-///
-/// # Errors
-/// If the database fails.
 pub async fn readdress(
     conn: &mut Conn,
     id: NoticeId,
     recipient: &Word,
     address: Option<&str>,
 ) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'")
-        .bind(&id.as_bytes()[..])
-        .bind(recipient.as_str())
-        .bind(address)
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'";
+    ask!(text, id, recipient.as_str(), address).run(conn).await
 }
 
 /// Ends a notice that need not be delivered any more.
-///
-/// # Errors
-/// If the database fails.
 pub async fn dismiss(conn: &mut Conn, id: NoticeId) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE notice SET state = 'failed', ending = 'dismissed', next_attempt_at = NULL \
-         WHERE id = $1 AND state <> 'delivered'",
-    )
-    .bind(&id.as_bytes()[..])
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = "UPDATE notice SET state = 'failed', ending = 'dismissed', next_attempt_at = NULL \
+         WHERE id = $1 AND state <> 'delivered'";
+    ask!(text, id).run(conn).await
 }

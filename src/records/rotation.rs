@@ -2,37 +2,26 @@
 
 use sqlx::{QueryBuilder, Row, Sqlite};
 
+use super::ask::{ask, behind};
 use super::entries::Place;
-use super::{Conn, RecordsError, bytes_as, unsigned};
+use super::{Conn, RecordsError, bytes_as, number_as, unsigned};
 use crate::model::{DirectoryId, ShareId, VersionId};
 
 /// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite and in PostgreSQL.
 const ROWS: usize = 100;
 
 /// Which generation of a share's key is in force; none if there is no such share.
-///
-/// # Errors
-/// If the database fails.
 pub async fn key_generation(conn: &mut Conn, share: ShareId) -> Result<Option<u32>, RecordsError> {
-    let row = sqlx::query("SELECT key_generation FROM ticket WHERE share_id = $1")
-        .bind(&share.as_bytes()[..])
-        .fetch_optional(conn)
-        .await?;
-    row.map(|row| generation(row.try_get("key_generation")?)).transpose()
+    ask!("SELECT key_generation FROM ticket WHERE share_id = $1", share)
+        .maybe(conn, |row| number_as(row, "ticket", "key_generation"))
+        .await
 }
 
 /// Puts another generation in force. False if `from` is not in force.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: u32) -> Result<bool, RecordsError> {
-    let done = sqlx::query("UPDATE ticket SET key_generation = $3 WHERE share_id = $1 AND key_generation = $2")
-        .bind(&share.as_bytes()[..])
-        .bind(i64::from(from))
-        .bind(i64::from(to))
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected() > 0)
+    ask!("UPDATE ticket SET key_generation = $3 WHERE share_id = $1 AND key_generation = $2", share, from, to)
+        .changed(conn)
+        .await
 }
 
 /// A version's wrapped file key.
@@ -47,40 +36,27 @@ pub struct FileKeyRow {
 }
 
 /// File keys of a share in the order of their versions' ids, at most `most`, from behind `after` on.
-///
-/// # Errors
-/// If the database fails.
 pub async fn file_keys(
     conn: &mut Conn,
     share: ShareId,
     after: Option<VersionId>,
     most: u32,
 ) -> Result<Vec<FileKeyRow>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT v.id, v.key_generation, v.file_key FROM version v JOIN entry e ON e.id = v.entry_id \
-         WHERE e.share_id = $1 AND v.file_key IS NOT NULL AND v.id > $2 ORDER BY v.id LIMIT $3",
-    )
-    .bind(&share.as_bytes()[..])
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+    let text = "SELECT v.id, v.key_generation, v.file_key FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE e.share_id = $1 AND v.file_key IS NOT NULL AND v.id > $2 ORDER BY v.id LIMIT $3 + 0";
+    ask!(text, share, behind(after), most)
+        .all(conn, |row| {
             Ok(FileKeyRow {
                 version: bytes_as(row, "version", "id")?,
-                generation: generation(row.try_get("key_generation")?)?,
+                generation: number_as(row, "ticket", "key_generation")?,
                 wrapped: row.try_get("file_key")?,
             })
         })
-        .collect()
+        .await
 }
 
 /// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
 /// for seconds otherwise.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_file_keys(conn: &mut Conn, keys: &[FileKeyRow]) -> Result<(), RecordsError> {
     for some in keys.chunks(ROWS) {
         let mut update = QueryBuilder::<Sqlite>::new(
@@ -109,33 +85,23 @@ pub struct NameRow {
 }
 
 /// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind `after` on.
-///
-/// # Errors
-/// If the database fails.
 pub async fn names(
     conn: &mut Conn,
     share: ShareId,
     after: Option<[u8; 16]>,
     most: u32,
 ) -> Result<Vec<NameRow>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT id, parent_id, name FROM entry WHERE share_id = $1 AND name IS NOT NULL AND parent_id IS NOT NULL \
-         AND id > $2 ORDER BY id LIMIT $3",
-    )
-    .bind(&share.as_bytes()[..])
-    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+    let text = "SELECT id, parent_id, name FROM entry WHERE share_id = $1 AND name IS NOT NULL AND parent_id IS NOT NULL \
+         AND id > $2 ORDER BY id LIMIT $3 + 0";
+    ask!(text, share, behind(after), most)
+        .all(conn, |row| {
             Ok(NameRow {
                 entry: bytes_as(row, "entry", "id")?,
                 parent: bytes_as(row, "entry", "parent_id")?,
                 sealed: row.try_get("name")?,
             })
         })
-        .collect()
+        .await
 }
 
 /// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who has an alias stays.
@@ -160,15 +126,10 @@ pub async fn set_names(conn: &mut Conn, names: &[([u8; 16], Place)]) -> Result<(
 }
 
 /// How many rows of a share depend on its key: versions and names.
-///
-/// # Errors
-/// If the database fails.
 pub async fn rows_of_share(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
-    let row = sqlx::query(
-        "SELECT (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND name IS NOT NULL) + (SELECT COUNT(*) FROM entry e \
-         JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 AND v.file_key IS NOT NULL) AS n",
-    );
-    unsigned(&row.bind(&share.as_bytes()[..]).fetch_one(conn).await?, "entry", "n")
+    let text = "SELECT (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND name IS NOT NULL) + (SELECT COUNT(*) FROM entry e \
+         JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 AND v.file_key IS NOT NULL) AS n";
+    ask!(text, share).one(conn, |row| unsigned(row, "entry", "n")).await
 }
 
 /// What of a share depends on its key.
@@ -183,47 +144,29 @@ pub struct ShareCount {
 }
 
 /// Each share with its generation and its names, by share.
-///
-/// # Errors
-/// If the database fails.
 pub async fn shares(conn: &mut Conn) -> Result<Vec<ShareCount>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT t.share_id, t.key_generation, \
+    let text = "SELECT t.share_id, t.key_generation, \
          (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id AND e.name IS NOT NULL) AS n FROM ticket t \
-         ORDER BY t.share_id",
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+         ORDER BY t.share_id";
+    ask!(text)
+        .all(conn, |row| {
             Ok(ShareCount {
                 share: bytes_as(row, "ticket", "share_id")?,
-                in_force: generation(row.try_get("key_generation")?)?,
+                in_force: number_as(row, "ticket", "key_generation")?,
                 names: unsigned(row, "entry", "n")?,
             })
         })
-        .collect()
+        .await
 }
 
 /// How many file keys of each share are wrapped under which generation.
-///
-/// # Errors
-/// If the database fails.
 pub async fn wrapped(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
-         WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation",
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+    let text = "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation";
+    ask!(text)
+        .all(conn, |row| {
             let share = bytes_as(row, "entry", "share_id")?;
-            Ok((share, generation(row.try_get("key_generation")?)?, unsigned(row, "version", "n")?))
+            Ok((share, number_as(row, "ticket", "key_generation")?, unsigned(row, "version", "n")?))
         })
-        .collect()
-}
-
-fn generation(number: i64) -> Result<u32, RecordsError> {
-    u32::try_from(number).map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })
+        .await
 }

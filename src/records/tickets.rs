@@ -3,8 +3,9 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::ask::ask;
 use super::readable::{all_of, readable};
-use super::{At, Conn, RecordsError, bytes_as, signed, text_as, text_as_option, unsigned};
+use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
 use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
 
 /// One support problem and its share.
@@ -70,8 +71,7 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         opened_at: Time::from_millis(row.try_get("opened_at")?),
         stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
         names: unsigned(row, "ticket", "names")?,
-        key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
-            .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
+        key_generation: number_as(row, "ticket", "key_generation")?,
         device: row.try_get::<i64, _>("device")? != 0,
     })
 }
@@ -97,91 +97,66 @@ pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, R
     let Some(status) = text_as_option(row, "ticket", At(at, "status"))? else { return Ok(None) };
     Ok(Some(Standing {
         status,
-        key_generation: u32::try_from(row.try_get::<i64, _>(at + 1)?)
-            .map_err(|_| RecordsError::Unreadable { table: "ticket", why: "key_generation".to_owned() })?,
+        key_generation: number_as(row, "ticket", At(at + 1, "key_generation"))?,
         stored_bytes: unsigned(row, "ticket", At(at + 2, "stored_bytes"))?,
         names: unsigned(row, "ticket", At(at + 3, "names"))?,
     }))
 }
 
 /// Writes a new ticket down.
-///
-/// # Errors
-/// If the database fails.
 pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
-    sqlx::query(
-        "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
-         token_hash, token_generation, opened_at, device) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    let text = "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
+         token_hash, token_generation, opened_at, device) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    ask!(
+        text,
+        new.reference.as_str(),
+        new.share,
+        new.organisation.as_str(),
+        new.engineer.as_str(),
+        new.title.as_deref(),
+        new.priority.number(),
+        new.language.map(Language::code),
+        new.status.as_str(),
+        &new.token_hash[..],
+        new.token_generation,
+        new.opened_at,
+        new.device
     )
-    .bind(new.reference.as_str())
-    .bind(&new.share.as_bytes()[..])
-    .bind(new.organisation.as_str())
-    .bind(new.engineer.as_str())
-    .bind(&new.title)
-    .bind(i64::from(new.priority.number()))
-    .bind(new.language.map(Language::code))
-    .bind(new.status.as_str())
-    .bind(&new.token_hash[..])
-    .bind(new.token_generation)
-    .bind(new.opened_at.millis())
-    .bind(i64::from(new.device))
-    .execute(conn)
-    .await?;
-    Ok(())
+    .run(conn)
+    .await
 }
 
 /// The ticket with this reference, which may be anything that somebody typed.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_reference(conn: &mut Conn, reference: &str) -> Result<Option<Ticket>, RecordsError> {
-    let row = sqlx::query(select!("WHERE t.reference = $1")).bind(reference).fetch_optional(conn).await?;
-    row.as_ref().map(ticket).transpose()
+    ask!(select!("WHERE t.reference = $1"), reference).maybe(conn, ticket).await
 }
 
 /// The ticket of a share.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>, RecordsError> {
-    let row = sqlx::query(select!("WHERE t.share_id = $1")).bind(&share.as_bytes()[..]).fetch_optional(conn).await?;
-    row.as_ref().map(ticket).transpose()
+    ask!(select!("WHERE t.share_id = $1"), share).maybe(conn, ticket).await
 }
 
 /// All tickets. Each must be readable, as for what counts or checks them all.
-///
-/// # Errors
-/// If the database fails, or a row cannot be read.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
-    all_of(&sqlx::query(select!("ORDER BY t.reference")).fetch_all(conn).await?, ticket)
+    all_of(&ask!(select!("ORDER BY t.reference")).rows(conn).await?, ticket)
 }
 
 /// All tickets that can be read.
-///
-/// # Errors
-/// If the database fails.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
-    Ok(readable("ticket", &sqlx::query(select!("ORDER BY t.reference")).fetch_all(conn).await?, ticket))
+    ask!(select!("ORDER BY t.reference")).readable(conn, "ticket", ticket).await
 }
 
-pub(super) const ASSIGNED: &str = select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3");
+pub(super) const ASSIGNED: &str =
+    select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0");
 
 /// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and whether these were the last ones.
-///
-/// # Errors
-/// If the database fails.
 pub async fn assigned(
     conn: &mut Conn,
     engineer: &Word,
     after: Option<&Word>,
     most: usize,
 ) -> Result<(Vec<Ticket>, bool), RecordsError> {
-    let rows = sqlx::query(ASSIGNED)
-        .bind(engineer.as_str())
-        .bind(after.map_or("", Word::as_str))
-        .bind(signed(most as u64))
-        .fetch_all(conn)
-        .await?;
+    let rows = ask!(ASSIGNED, engineer.as_str(), after.map_or("", Word::as_str), most).rows(conn).await?;
     let tickets = readable("ticket", &rows, ticket);
     // Where nothing of a page can be read there is nothing to go on behind.
     let ended = rows.len() < most || tickets.is_empty();
@@ -189,46 +164,25 @@ pub async fn assigned(
 }
 
 /// Replaces the token: the generation goes up, by which sessions of the old one are found and ended.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_token(conn: &mut Conn, reference: &Word, hash: &[u8; 32]) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1")
-        .bind(reference.as_str())
-        .bind(&hash[..])
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1";
+    ask!(text, reference.as_str(), hash).run(conn).await
 }
 
 /// Gives the ticket to another engineer.
-///
-/// # Errors
-/// If the database fails.
 pub async fn assign(conn: &mut Conn, reference: &Word, engineer: &Word) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE ticket SET engineer = $2 WHERE reference = $1")
-        .bind(reference.as_str())
-        .bind(engineer.as_str())
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("UPDATE ticket SET engineer = $2 WHERE reference = $1", reference.as_str(), engineer.as_str()).run(conn).await
 }
 
 /// Closes or reopens it.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_status(
     conn: &mut Conn,
     reference: &Word,
     status: TicketStatus,
     now: Time,
 ) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE ticket SET status = $2, closed_at = $3 WHERE reference = $1")
-        .bind(reference.as_str())
-        .bind(status.as_str())
-        .bind((status == TicketStatus::Closed).then_some(now.millis()))
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "UPDATE ticket SET status = $2, closed_at = $3 WHERE reference = $1";
+    ask!(text, reference.as_str(), status.as_str(), (status == TicketStatus::Closed).then_some(now.millis()))
+        .run(conn)
+        .await
 }

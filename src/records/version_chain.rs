@@ -11,8 +11,8 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::readable::readable;
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
+use super::ask::ask;
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
 
 /// The table `chain (file, id)`: for each file that `$roots` chooses as `(id, id)`, its entry and all those before it.
@@ -136,72 +136,53 @@ pub(super) fn circle(entry: &[u8; 16]) -> RecordsError {
 /// # Errors
 /// [`RecordsError::Unreadable`] if the entries go round in a circle, so that none is the newest; if the database fails.
 pub async fn head(conn: &mut Conn, entry: &[u8; 16]) -> Result<[u8; 16], RecordsError> {
-    let row = sqlx::query(
-        "WITH RECURSIVE up (id) AS (SELECT id FROM entry WHERE id = $1 UNION SELECT e.id FROM entry e \
+    let text = "WITH RECURSIVE up (id) AS (SELECT id FROM entry WHERE id = $1 UNION SELECT e.id FROM entry e \
          JOIN up u ON e.predecessor = u.id) SELECT u.id FROM up u \
-         WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.predecessor = u.id)",
-    )
-    .bind(&entry[..])
-    .fetch_optional(conn)
-    .await?;
-    bytes_as(&row.ok_or_else(|| circle(entry))?, "entry", "id")
+         WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.predecessor = u.id)";
+    let head = ask!(text, entry).maybe(conn, |row| bytes_as(row, "entry", "id")).await?;
+    head.ok_or_else(|| circle(entry))
 }
 
 /// An entry and those whose place it took, newest first.
-///
-/// # Errors
-/// If the database fails.
 pub async fn entries(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<[u8; 16]>, RecordsError> {
-    let rows = sqlx::query(concat!(
+    let text = concat!(
         chain!(),
         "SELECT e.id FROM chain c JOIN entry e ON e.id = c.id ORDER BY e.id <> c.file, e.number_base DESC"
-    ));
-    let rows = rows.bind(&entry[..]).fetch_all(conn).await?;
-    rows.iter().map(|row| bytes_as(row, "entry", "id")).collect()
+    );
+    ask!(text, entry).all(conn, |row| bytes_as(row, "entry", "id")).await
 }
 
 /// Every version of every file of a share, withdrawn and shredded ones too: file by file, in the order of their numbers.
-///
-/// # Errors
-/// If the database fails.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<ChainVersion>, RecordsError> {
-    let rows = sqlx::query(select!(
-        chain!("SELECT id, id FROM entry WHERE share_id = $1 AND kind = 'file' AND replaced_at IS NULL"),
-        "ORDER BY f.id, shown"
-    ));
-    Ok(readable("version", &rows.bind(&share.as_bytes()[..]).fetch_all(conn).await?, version))
+    ask!(
+        select!(
+            chain!("SELECT id, id FROM entry WHERE share_id = $1 AND kind = 'file' AND replaced_at IS NULL"),
+            "ORDER BY f.id, shown"
+        ),
+        share
+    )
+    .readable(conn, "version", version)
+    .await
 }
 
 /// Every version of one file in the order of their numbers. Each must be readable, as for what decides by them.
-///
-/// # Errors
-/// If the database fails, or a row cannot be read.
 pub async fn of_file(conn: &mut Conn, file: &[u8; 16]) -> Result<Vec<ChainVersion>, RecordsError> {
-    let rows = sqlx::query(select!(chain!(), "ORDER BY shown")).bind(&file[..]).fetch_all(conn).await?;
-    rows.iter().map(version).collect()
+    ask!(select!(chain!(), "ORDER BY shown"), file).all(conn, version).await
 }
 
 /// The available versions of a file with numbers above `after`, ascending, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn page(
     conn: &mut Conn,
     file: &[u8; 16],
     after: u64,
     most: usize,
 ) -> Result<Vec<ChainVersion>, RecordsError> {
-    let rows = sqlx::query(select!(
+    let text = select!(
         chain!(),
         "WHERE v.state = 'available' AND v.received_at IS NOT NULL AND e.number_base + v.number > $2 \
          ORDER BY shown LIMIT $3 + 0"
-    ))
-    .bind(&file[..])
-    .bind(signed(after))
-    .bind(signed(most as u64))
-    .fetch_all(conn)
-    .await?;
-    Ok(readable("version", &rows, version))
+    );
+    ask!(text, file, after, most).readable(conn, "version", version).await
 }
 
 async fn one(
@@ -210,14 +191,10 @@ async fn one(
     file: &[u8; 16],
     number: u64,
 ) -> Result<Option<ChainVersion>, RecordsError> {
-    let row = sqlx::query(text).bind(&file[..]).bind(signed(number)).fetch_optional(conn).await?;
-    row.as_ref().map(version).transpose()
+    ask!(text, file, number).maybe(conn, version).await
 }
 
 /// The available version of a file that people know by this number.
-///
-/// # Errors
-/// If the database fails.
 pub async fn numbered(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Option<ChainVersion>, RecordsError> {
     let text = select!(
         chain!(),
@@ -227,9 +204,6 @@ pub async fn numbered(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<O
 }
 
 /// The newest available version of a file.
-///
-/// # Errors
-/// If the database fails.
 pub async fn newest(conn: &mut Conn, file: &[u8; 16]) -> Result<Option<ChainVersion>, RecordsError> {
     let text = select!(
         chain!(),
@@ -240,9 +214,6 @@ pub async fn newest(conn: &mut Conn, file: &[u8; 16]) -> Result<Option<ChainVers
 }
 
 /// The version before number `number` of a file that was whole once and can still be read, or restored.
-///
-/// # Errors
-/// If the database fails.
 pub async fn before(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Option<ChainVersion>, RecordsError> {
     let text = select!(
         chain!(),
@@ -253,9 +224,6 @@ pub async fn before(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Opt
 }
 
 /// The version behind number `number` of a file that was whole once and can still be read, or restored.
-///
-/// # Errors
-/// If the database fails.
 pub async fn behind(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Option<ChainVersion>, RecordsError> {
     let text = select!(
         chain!(),

@@ -3,8 +3,9 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::ask::ask;
 use super::readable::{all_of, name, readable};
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, number_as, text_as, unsigned};
 use crate::model::{ArtifactId, HouseTime, ObjectId, ObjectPlace, ShareId, Time, Transport, VersionId, VersionState};
 
 /// One version of an artifact.
@@ -68,8 +69,7 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
         artifact: bytes_as(row, "version", "entry_id")?,
         number: unsigned(row, "version", "number")?,
         state: text_as(row, "version", "state")?,
-        key_generation: u32::try_from(row.try_get::<i64, _>("key_generation")?)
-            .map_err(|_| RecordsError::Unreadable { table: "version", why: "key_generation".to_owned() })?,
+        key_generation: number_as(row, "version", "key_generation")?,
         file_key: row.try_get("file_key")?,
         uploaded_by: row.try_get("uploaded_by")?,
         received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time::from_millis),
@@ -86,52 +86,34 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
 }
 
 /// The version with this id.
-///
-/// # Errors
-/// If the database fails.
 pub async fn by_id(conn: &mut Conn, id: VersionId) -> Result<Option<VersionRow>, RecordsError> {
-    let row = sqlx::query(select!("WHERE v.id = $1")).bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
-    row.as_ref().map(version).transpose()
+    ask!(select!("WHERE v.id = $1"), id).maybe(conn, version).await
 }
 
 const OF_SHARE: &str = select!("JOIN entry e ON e.id = v.entry_id WHERE e.share_id = $1 ORDER BY v.entry_id, v.number");
 
 /// All versions of a share, by artifact and number. Each must be readable, as for what checks them all.
-///
-/// # Errors
-/// If the database fails, or a row cannot be read.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
-    all_of(&sqlx::query(OF_SHARE).bind(&share.as_bytes()[..]).fetch_all(conn).await?, version)
+    all_of(&ask!(OF_SHARE, share).rows(conn).await?, version)
 }
 
 /// Those that can be read.
-///
-/// # Errors
-/// If the database fails.
 pub async fn list(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
     Ok(list_and_rest(conn, share).await?.0)
 }
 
 /// Those that can be read, and the ids of the others.
-///
-/// # Errors
-/// If the database fails.
 pub async fn list_and_rest(conn: &mut Conn, share: ShareId) -> Result<(Vec<VersionRow>, Vec<String>), RecordsError> {
-    let rows = sqlx::query(OF_SHARE).bind(&share.as_bytes()[..]).fetch_all(conn).await?;
+    let rows = ask!(OF_SHARE, share).rows(conn).await?;
     let unreadable = rows.iter().filter(|row| version(row).is_err()).map(|row| name(row, 0)).collect();
     Ok((readable("version", &rows, version), unreadable))
 }
 
 /// The highest number that a version of this artifact's own row has.
-///
-/// # Errors
-/// If the database fails.
 pub async fn highest_number(conn: &mut Conn, artifact: ArtifactId) -> Result<u64, RecordsError> {
-    let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS n FROM version WHERE entry_id = $1")
-        .bind(&artifact.as_bytes()[..])
-        .fetch_one(conn)
-        .await?;
-    unsigned(&row, "version", "n")
+    ask!("SELECT COALESCE(MAX(number), 0) AS n FROM version WHERE entry_id = $1", artifact)
+        .one(conn, |row| unsigned(row, "version", "n"))
+        .await
 }
 
 /// What a new version begins as.
@@ -162,34 +144,27 @@ pub struct NewVersion<'a> {
 /// # Errors
 /// [`RecordsError::Exists`] if the number is taken.
 pub async fn add(conn: &mut Conn, new: &NewVersion<'_>) -> Result<(), RecordsError> {
-    sqlx::query(
-        "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
-         transport) VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8, $9)",
+    let text = "INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
+         transport) VALUES ($1, $2, $3, 'receiving', $4, $5, $6, $7, $8, $9)";
+    ask!(
+        text,
+        new.id,
+        new.artifact,
+        new.number,
+        new.key_generation,
+        new.file_key,
+        new.uploaded_by,
+        new.opened_at,
+        new.touched_at,
+        new.transport.as_str()
     )
-    .bind(&new.id.as_bytes()[..])
-    .bind(&new.artifact.as_bytes()[..])
-    .bind(signed(new.number))
-    .bind(i64::from(new.key_generation))
-    .bind(new.file_key)
-    .bind(new.uploaded_by)
-    .bind(new.opened_at.millis())
-    .bind(new.touched_at.millis())
-    .bind(new.transport.as_str())
-    .execute(conn)
-    .await?;
-    Ok(())
+    .run(conn)
+    .await
 }
 
 /// Says that something of a version came over a weak transport. It never becomes strong again.
-///
-/// # Errors
-/// If the database fails.
 pub async fn mark_weak(conn: &mut Conn, id: VersionId) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE version SET transport = 'legacy' WHERE id = $1 AND transport <> 'legacy'")
-        .bind(&id.as_bytes()[..])
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("UPDATE version SET transport = 'legacy' WHERE id = $1 AND transport <> 'legacy'", id).run(conn).await
 }
 
 /// How far an unfinished version is.
@@ -212,24 +187,12 @@ pub struct ProgressRow<'a> {
 }
 
 /// Writes down how far an unfinished version is. False if it is none any more.
-///
-/// # Errors
-/// If the database fails.
 pub async fn set_progress(conn: &mut Conn, row: &ProgressRow<'_>) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
-        "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5, stored = $6, touched_at = $7, \
-         warned_at = NULL WHERE id = $1 AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
-    )
-    .bind(&row.id.as_bytes()[..])
-    .bind(row.state.as_str())
-    .bind(signed(row.resumable_at))
-    .bind(signed(row.length))
-    .bind(row.progress)
-    .bind(signed(row.stored))
-    .bind(row.at.millis())
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    let text = "UPDATE version SET state = $2, resumable_at = $3, length = $4, progress = $5, stored = $6, touched_at = $7, \
+         warned_at = NULL WHERE id = $1 AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL";
+    ask!(text, row.id, row.state.as_str(), row.resumable_at, row.length, row.progress, row.stored, row.at)
+        .changed(conn)
+        .await
 }
 
 /// What makes a version available.
@@ -255,41 +218,30 @@ pub struct Publication<'a> {
 
 /// Makes an unfinished version available. False if it is none any more. What was written down of its progress goes: it
 /// becomes the same as one that was never seen unfinished.
-///
-/// # Errors
-/// If the database fails.
 pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
-        "UPDATE version SET state = 'available', resumable_at = 0, stored = 0, length = $2, sha256 = $3, manifest_id = $4, \
+    let text = "UPDATE version SET state = 'available', resumable_at = 0, stored = 0, length = $2, sha256 = $3, manifest_id = $4, \
          manifest_hash = $5, progress = $6, received_at = $7, zeros = $8 WHERE id = $1 \
-         AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL",
+         AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL";
+    ask!(
+        text,
+        publication.id,
+        publication.length,
+        &publication.sha256[..],
+        publication.manifest,
+        &publication.manifest_hash[..],
+        publication.progress,
+        publication.at,
+        publication.zeros
     )
-    .bind(&publication.id.as_bytes()[..])
-    .bind(signed(publication.length))
-    .bind(&publication.sha256[..])
-    .bind(&publication.manifest.as_bytes()[..])
-    .bind(&publication.manifest_hash[..])
-    .bind(publication.progress)
-    .bind(publication.at.millis())
-    .bind(signed(publication.zeros))
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    .changed(conn)
+    .await
 }
 
 /// Takes an unfinished version's key away. False if it is none any more: then nothing has changed.
-///
-/// # Errors
-/// If the database fails.
 pub async fn shred_unfinished(conn: &mut Conn, id: VersionId) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
-        "UPDATE version SET state = 'shredded', file_key = NULL, progress = NULL WHERE id = $1 \
-         AND state IN ('receiving', 'incomplete')",
-    )
-    .bind(&id.as_bytes()[..])
-    .execute(&mut *conn)
-    .await?;
-    if done.rows_affected() == 0 {
+    let text = "UPDATE version SET state = 'shredded', file_key = NULL, progress = NULL WHERE id = $1 \
+         AND state IN ('receiving', 'incomplete')";
+    if !ask!(text, id).changed(conn).await? {
         return Ok(false);
     }
     super::lifecycle::owe_journal(conn).await?;
@@ -297,16 +249,10 @@ pub async fn shred_unfinished(conn: &mut Conn, id: VersionId) -> Result<bool, Re
 }
 
 /// Marks a sealed version as damaged. False if it is none, or is marked already.
-///
-/// # Errors
-/// If the database fails.
 pub async fn mark_damaged(conn: &mut Conn, id: VersionId) -> Result<bool, RecordsError> {
-    let done =
-        sqlx::query("UPDATE version SET state = 'damaged' WHERE id = $1 AND state IN ('available', 'withdrawn')")
-            .bind(&id.as_bytes()[..])
-            .execute(conn)
-            .await?;
-    Ok(done.rows_affected() > 0)
+    ask!("UPDATE version SET state = 'damaged' WHERE id = $1 AND state IN ('available', 'withdrawn')", id)
+        .changed(conn)
+        .await
 }
 
 /// An extent as one version uses it.
@@ -325,73 +271,35 @@ pub struct ExtentRow {
 }
 
 /// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it was done.
-///
-/// # Errors
-/// If the database fails.
 pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
-        "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3",
-    )
-    .bind(&share.as_bytes()[..])
-    .bind(signed(bytes))
-    .bind(signed(most))
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    let text = "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3";
+    ask!(text, share, bytes, most).changed(conn).await
 }
 
 /// Adds an extent that has become durable. Its bytes were counted by [`reserve`].
-///
-/// # Errors
-/// If the database fails.
 pub async fn add_extent(conn: &mut Conn, share: ShareId, extent: &ExtentRow) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&extent.id.as_bytes()[..])
-        .bind(&share.as_bytes()[..])
-        .bind(signed(extent.length))
-        .bind(&extent.header_tag[..])
-        .bind(extent.place.as_str())
-        .execute(conn)
-        .await?;
-    Ok(())
+    let text = "INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($1, $2, $3, $4, $5)";
+    ask!(text, extent.id, share, extent.length, &extent.header_tag[..], extent.place.as_str()).run(conn).await
 }
 
 /// Says that a version uses an extent. False if the extent is gone: the version that it was shared with was shredded.
-///
-/// # Errors
-/// If the database fails.
 pub async fn use_extent(
     conn: &mut Conn,
     version: VersionId,
     extent: ObjectId,
     extent_key: &[u8],
 ) -> Result<bool, RecordsError> {
-    let done = sqlx::query(
-        "INSERT INTO extent_use (version_id, extent_id, extent_key) \
-         SELECT $1, id, $3 FROM extent WHERE id = $2",
-    )
-    .bind(&version.as_bytes()[..])
-    .bind(&extent.as_bytes()[..])
-    .bind(extent_key)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    let text = "INSERT INTO extent_use (version_id, extent_id, extent_key) \
+         SELECT $1, id, $3 FROM extent WHERE id = $2";
+    ask!(text, version, extent, extent_key).changed(conn).await
 }
 
 /// The extents that a version uses.
-///
-/// # Errors
-/// If the database fails.
 pub async fn extents(conn: &mut Conn, version: VersionId) -> Result<Vec<ExtentRow>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT x.id, x.length, x.header_tag, x.place, u.extent_key FROM extent_use u \
-         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1",
-    )
-    .bind(&version.as_bytes()[..])
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+    let text = "SELECT x.id, x.length, x.header_tag, x.place, u.extent_key FROM extent_use u \
+         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1";
+    ask!(text, version)
+        .all(conn, |row| {
             Ok(ExtentRow {
                 id: bytes_as(row, "extent", "id")?,
                 length: unsigned(row, "extent", "length")?,
@@ -400,32 +308,22 @@ pub async fn extents(conn: &mut Conn, version: VersionId) -> Result<Vec<ExtentRo
                 extent_key: row.try_get("extent_key")?,
             })
         })
-        .collect()
+        .await
 }
 
 /// Ends a version's use of an extent. If no other version uses it, the extent is doomed; it counts until it is forgotten.
-///
-/// # Errors
-/// If the database fails.
 pub async fn release_extent(
     conn: &mut Conn,
     version: VersionId,
     extent: ObjectId,
     now: HouseTime,
 ) -> Result<(), RecordsError> {
-    sqlx::query("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2")
-        .bind(&version.as_bytes()[..])
-        .bind(&extent.as_bytes()[..])
-        .execute(&mut *conn)
-        .await?;
+    ask!("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2", version, extent).run(conn).await?;
     drop_unused(conn, extent, Some(version), now).await
 }
 
 /// Dooms an extent that no version uses, of which `last` was the last one to use it. One that is used stays as it is. It
 /// counts as its share's until it is forgotten.
-///
-/// # Errors
-/// If the database fails.
 pub async fn drop_unused(
     conn: &mut Conn,
     extent: ObjectId,
@@ -434,29 +332,18 @@ pub async fn drop_unused(
 ) -> Result<(), RecordsError> {
     let id = &extent.as_bytes()[..];
     // A version without a digest was never whole, so nobody is in the middle of a download of it.
-    sqlx::query(
-        "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
+    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
          SELECT x.id, x.place, $2, x.share_id, x.length, \
          CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $3 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
-         FROM extent x WHERE x.id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)",
-    )
-    .bind(id)
-    .bind(now.millis())
-    .bind(last.map(|version| version.as_bytes().to_vec()))
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)")
-        .bind(id)
-        .execute(conn)
-        .await?;
-    Ok(())
+         FROM extent x WHERE x.id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)";
+    ask!(text, id, now, last).run(conn).await?;
+    ask!("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)", id)
+        .run(conn)
+        .await
 }
 
 /// Says that nobody needs an object of the store that has no row. It counts as its share's with this many plaintext bytes,
 /// over the share's limit if need be, as it lies on the disk already.
-///
-/// # Errors
-/// If the database fails.
 pub async fn doom(
     conn: &mut Conn,
     object: ObjectId,
@@ -464,17 +351,9 @@ pub async fn doom(
     bytes: u64,
     now: HouseTime,
 ) -> Result<(), RecordsError> {
-    let done = sqlx::query(
-        "INSERT INTO doomed (object_id, place, since, share_id, length, unread) VALUES ($1, 'store', $2, $3, $4, 1) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(&object.as_bytes()[..])
-    .bind(now.millis())
-    .bind(&share.as_bytes()[..])
-    .bind(signed(bytes))
-    .execute(&mut *conn)
-    .await?;
-    if done.rows_affected() > 0 {
+    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) VALUES ($1, 'store', $2, $3, $4, 1) \
+         ON CONFLICT DO NOTHING";
+    if ask!(text, object, now, share, bytes).changed(conn).await? {
         reserve(conn, share, bytes, u64::MAX).await?;
     }
     Ok(())
@@ -482,77 +361,50 @@ pub async fn doom(
 
 /// Doomed objects of a share that may go at once, at most `most`: none of them was ever part of something that could be
 /// downloaded.
-///
-/// # Errors
-/// If the database fails.
 pub async fn doomed_unread(
     conn: &mut Conn,
     share: ShareId,
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT d.object_id, d.place FROM doomed d WHERE d.share_id = $1 AND d.unread = 1 \
+    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.share_id = $1 AND d.unread = 1 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.object_id LIMIT $2",
-    )
-    .bind(&share.as_bytes()[..])
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
+         ORDER BY d.object_id LIMIT $2 + 0";
+    ask!(text, share, most)
+        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
+        .await
 }
 
 /// How many plaintext bytes a share counts that go as soon as it needs the room.
-///
-/// # Errors
-/// If the database fails.
 pub async fn unread_bytes(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
-    let row = sqlx::query("SELECT COALESCE(SUM(length), 0) AS bytes FROM doomed WHERE share_id = $1 AND unread = 1")
-        .bind(&share.as_bytes()[..])
-        .fetch_one(conn)
-        .await?;
-    unsigned(&row, "doomed", "bytes")
+    ask!("SELECT COALESCE(SUM(length), 0) AS bytes FROM doomed WHERE share_id = $1 AND unread = 1", share)
+        .one(conn, |row| unsigned(row, "doomed", "bytes"))
+        .await
 }
 
 /// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after all is not among them.
-///
-/// # Errors
-/// If the database fails.
 pub async fn doomed(
     conn: &mut Conn,
     before: HouseTime,
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 \
+    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.since, d.object_id LIMIT $2",
-    )
-    .bind(before.millis())
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
+         ORDER BY d.since, d.object_id LIMIT $2 + 0";
+    ask!(text, before, most)
+        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
+        .await
 }
 
 /// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share no longer counts it.
-///
-/// # Errors
-/// If the database fails.
 pub async fn forget(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
     let id = &object.as_bytes()[..];
-    sqlx::query("DELETE FROM object WHERE id = $1").bind(id).execute(&mut *conn).await?;
-    sqlx::query(
-        "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
-         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)",
-    )
-    .bind(id)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("DELETE FROM doomed WHERE object_id = $1").bind(id).execute(conn).await?;
-    Ok(())
+    ask!("DELETE FROM object WHERE id = $1", id).run(conn).await?;
+    let text = "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
+         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)";
+    ask!(text, id).run(conn).await?;
+    ask!("DELETE FROM doomed WHERE object_id = $1", id).run(conn).await
 }
 
 /// Keeps a small object here.
@@ -560,20 +412,10 @@ pub async fn forget(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsErro
 /// # Errors
 /// [`RecordsError::Exists`] if the id was used before.
 pub async fn put_object(conn: &mut Conn, id: ObjectId, bytes: &[u8]) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO object (id, bytes) VALUES ($1, $2)")
-        .bind(&id.as_bytes()[..])
-        .bind(bytes)
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("INSERT INTO object (id, bytes) VALUES ($1, $2)", id, bytes).run(conn).await
 }
 
 /// A small object's bytes.
-///
-/// # Errors
-/// If the database fails.
 pub async fn object(conn: &mut Conn, id: ObjectId) -> Result<Option<Vec<u8>>, RecordsError> {
-    let row =
-        sqlx::query("SELECT bytes FROM object WHERE id = $1").bind(&id.as_bytes()[..]).fetch_optional(conn).await?;
-    Ok(row.map(|row| row.try_get("bytes")).transpose()?)
+    ask!("SELECT bytes FROM object WHERE id = $1", id).maybe(conn, |row| Ok(row.try_get("bytes")?)).await
 }

@@ -3,8 +3,8 @@
 use sqlx::Row;
 
 use crate::model::{DirectoryId, ShareId};
-use crate::records::readable::readable;
-use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, signed, unsigned};
+use crate::records::ask::ask;
+use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, unsigned};
 
 /// How far a tree goes below one of its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,30 +19,24 @@ pub struct Extent {
 /// records with a circle in them end it, too; whatever lies deeper counts as `levels`.
 ///
 /// `overhead` is how many bytes longer a sealed name is than the name.
-///
-/// # Errors
-/// If the database fails.
 pub async fn below(
     conn: &mut Conn,
     directory: DirectoryId,
     overhead: usize,
     levels: usize,
 ) -> Result<Extent, RecordsError> {
-    let row = sqlx::query(
-        "WITH RECURSIVE below (id, depth, length) AS (\
+    let text = "WITH RECURSIVE below (id, depth, length) AS (\
          SELECT id, 1, length(name) + 1 - $2 FROM entry \
          WHERE parent_id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL \
          UNION ALL \
          SELECT e.id, b.depth + 1, b.length + length(e.name) + 1 - $2 FROM below b JOIN entry e ON e.parent_id = b.id \
          WHERE b.depth < $3 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL) \
-         SELECT COALESCE(MAX(depth), 0) AS depth, COALESCE(MAX(length), 0) AS length FROM below",
-    )
-    .bind(&directory.as_bytes()[..])
-    .bind(signed(overhead as u64))
-    .bind(signed(levels as u64))
-    .fetch_one(conn)
-    .await?;
-    Ok(Extent { depth: unsigned(&row, "entry", "depth")?, length: unsigned(&row, "entry", "length")? })
+         SELECT COALESCE(MAX(depth), 0) AS depth, COALESCE(MAX(length), 0) AS length FROM below";
+    ask!(text, directory, overhead, levels)
+        .one(conn, |row| {
+            Ok(Extent { depth: unsigned(row, "entry", "depth")?, length: unsigned(row, "entry", "length")? })
+        })
+        .await
 }
 
 /// An entry in sight that no path reaches.
@@ -59,28 +53,21 @@ pub struct Unreached {
 }
 
 /// The entries of a share that can be read, that are in sight, and that no way down from its root leads to, by id.
-///
-/// # Errors
-/// If the database fails.
 pub async fn unreached(conn: &mut Conn, share: ShareId) -> Result<Vec<Unreached>, RecordsError> {
-    let rows = sqlx::query(
-        "WITH RECURSIVE reached (id) AS (SELECT id FROM entry WHERE id = $2 \
+    let text = "WITH RECURSIVE reached (id) AS (SELECT id FROM entry WHERE id = $2 \
          UNION SELECT e.id FROM reached r JOIN entry e ON e.parent_id = r.id \
          WHERE e.kind = 'directory' AND e.share_id = $1 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL) \
          SELECT id, parent_id, name, kind = 'directory' AS is_directory FROM entry WHERE share_id = $1 \
          AND parent_id IS NOT NULL AND replaced_at IS NULL AND withdrawn_at IS NULL \
-         AND parent_id NOT IN (SELECT id FROM reached) ORDER BY id",
-    )
-    .bind(&share.as_bytes()[..])
-    .bind(&DirectoryId::root_of(share).as_bytes()[..])
-    .fetch_all(conn)
-    .await?;
-    Ok(readable("entry", &rows, |row| {
-        Ok(Unreached {
-            id: bytes_as(row, "entry", "id")?,
-            parent: bytes_as(row, "entry", "parent_id")?,
-            name: bytes_as_option::<Vec<u8>>(row, "entry", "name")?,
-            is_directory: row.try_get("is_directory")?,
+         AND parent_id NOT IN (SELECT id FROM reached) ORDER BY id";
+    ask!(text, share, DirectoryId::root_of(share))
+        .readable(conn, "entry", |row| {
+            Ok(Unreached {
+                id: bytes_as(row, "entry", "id")?,
+                parent: bytes_as(row, "entry", "parent_id")?,
+                name: bytes_as_option::<Vec<u8>>(row, "entry", "name")?,
+                is_directory: row.try_get("is_directory")?,
+            })
         })
-    }))
+        .await
 }

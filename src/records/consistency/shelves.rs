@@ -8,7 +8,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::model::{HouseTime, ObjectId, ObjectPlace, VersionId};
-use crate::records::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
+use crate::records::ask::{ask, behind};
+use crate::records::{Conn, RecordsError, bytes_as, text_as, unsigned};
 
 /// An object of the store that some row still speaks of, by its id in `$1`. A macro, so that the statements stay constant.
 macro_rules! is_known {
@@ -76,54 +77,41 @@ pub struct ShelfRows {
 }
 
 /// How many rows there are about objects, in all.
-///
-/// # Errors
-/// If the database fails.
 pub async fn count(conn: &mut Conn) -> Result<u64, RecordsError> {
-    let row = sqlx::query(
-        "SELECT (SELECT COUNT(*) FROM extent) + (SELECT COUNT(*) FROM version) + (SELECT COUNT(*) FROM doomed) \
-         + (SELECT COUNT(*) FROM stray) AS n",
-    );
-    unsigned(&row.fetch_one(conn).await?, "extent", "n")
+    let text = "SELECT (SELECT COUNT(*) FROM extent) + (SELECT COUNT(*) FROM version) \
+         + (SELECT COUNT(*) FROM doomed) + (SELECT COUNT(*) FROM stray) AS n";
+    ask!(text).one(conn, |row| unsigned(row, "extent", "n")).await
 }
 
 /// The rows of the shelves of ids that begin with one of these bytes.
-///
-/// # Errors
-/// If the database fails.
 pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<ShelfRows, RecordsError> {
     // Behind every id of the last shelf: blobs compare byte by byte.
     let to = bytes.end().checked_add(1).map_or_else(|| vec![0xff; 17], |next| vec![next]);
     let from = vec![*bytes.start()];
-    let extents = sqlx::query(
-        "SELECT x.id, x.length, x.place, LENGTH(o.bytes) AS in_records, \
+    let text = "SELECT x.id, x.length, x.place, LENGTH(o.bytes) AS in_records, \
          EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = x.id) AS used \
-         FROM extent x LEFT JOIN object o ON o.id = x.id WHERE x.id >= $1 AND x.id < $2 ORDER BY x.id",
-    );
-    let extents = extents.bind(&from).bind(&to).fetch_all(&mut *conn).await?;
-    let manifests = sqlx::query(
-        "SELECT v.manifest_id, v.id, LENGTH(o.bytes) AS in_records, \
+         FROM extent x LEFT JOIN object o ON o.id = x.id WHERE x.id >= $1 AND x.id < $2 ORDER BY x.id";
+    let extents = ask!(text, &from, &to).rows(conn).await?;
+    let text = "SELECT v.manifest_id, v.id, LENGTH(o.bytes) AS in_records, \
          (SELECT COUNT(*) FROM extent_use u WHERE u.version_id = v.id) AS extents \
          FROM version v LEFT JOIN object o ON o.id = v.manifest_id \
-         WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.state <> 'shredded' ORDER BY v.manifest_id",
-    );
-    let manifests = manifests.bind(&from).bind(&to).fetch_all(&mut *conn).await?;
-    let doomed = sqlx::query(
+         WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.state <> 'shredded' ORDER BY v.manifest_id";
+    let manifests = ask!(text, &from, &to).rows(conn).await?;
+    let doomed = ask!(
         "SELECT object_id FROM doomed WHERE place = 'store' AND object_id >= $1 AND object_id < $2 ORDER BY object_id",
-    );
-    let doomed = doomed.bind(&from).bind(&to).fetch_all(&mut *conn).await?;
-    let strays = sqlx::query(
-        "SELECT object_id, bytes, first_seen, confirmed_at FROM stray WHERE object_id >= $1 AND object_id < $2 \
-         ORDER BY object_id",
-    );
-    let strays = strays.bind(&from).bind(&to).fetch_all(&mut *conn).await?;
-    let forgotten = sqlx::query(
-        "SELECT o.id FROM object o WHERE o.id >= $1 AND o.id < $2 \
+        &from,
+        &to
+    )
+    .rows(conn)
+    .await?;
+    let text = "SELECT object_id, bytes, first_seen, confirmed_at FROM stray WHERE object_id >= $1 AND object_id < $2 \
+         ORDER BY object_id";
+    let strays = ask!(text, &from, &to).rows(conn).await?;
+    let text = "SELECT o.id FROM object o WHERE o.id >= $1 AND o.id < $2 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = o.id) \
          AND NOT EXISTS (SELECT 1 FROM doomed d WHERE d.object_id = o.id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = o.id AND v.state <> 'shredded')",
-    );
-    let forgotten = forgotten.bind(&from).bind(&to).fetch_all(conn).await?;
+         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = o.id AND v.state <> 'shredded')";
+    let forgotten = ask!(text, &from, &to).rows(conn).await?;
     Ok(ShelfRows {
         extents: extents
             .iter()
@@ -169,26 +157,15 @@ fn stray(row: &SqliteRow) -> Result<Stray, RecordsError> {
 }
 
 /// Whether at least `many` extents of the store belong to sealed versions.
-///
-/// # Errors
-/// If the database fails.
 pub async fn needs_at_least(conn: &mut Conn, many: u32) -> Result<bool, RecordsError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM extent x WHERE x.place = 'store' AND EXISTS \
+    let text = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM extent x WHERE x.place = 'store' AND EXISTS \
          (SELECT 1 FROM extent_use u JOIN version v ON v.id = u.version_id WHERE u.extent_id = x.id \
-         AND v.state IN ('available', 'withdrawn')) LIMIT $1)",
-    )
-    .bind(i64::from(many))
-    .fetch_one(conn)
-    .await?;
-    Ok(row.try_get::<i64, _>("n")? >= i64::from(many))
+         AND v.state IN ('available', 'withdrawn')) LIMIT $1 + 0)";
+    ask!(text, many).one(conn, |row| Ok(row.try_get::<i64, _>("n")? >= i64::from(many))).await
 }
 
 /// Writes down that a scan has seen an object of the store which no row knows. Seen again after its quarantine, it is
 /// confirmed: `quarantined_since` is what its first sight must not be later than.
-///
-/// # Errors
-/// If the database fails.
 pub async fn see_stray(
     conn: &mut Conn,
     id: ObjectId,
@@ -196,97 +173,59 @@ pub async fn see_stray(
     now: HouseTime,
     quarantined_since: HouseTime,
 ) -> Result<(), RecordsError> {
-    sqlx::query(concat!(
+    let text = concat!(
         "INSERT INTO stray (object_id, bytes, first_seen) SELECT $1, $2, $3 WHERE NOT ",
         is_known!(),
         " ON CONFLICT (object_id) DO UPDATE SET confirmed_at = $3 \
          WHERE stray.confirmed_at IS NULL AND stray.first_seen <= $4"
-    ))
-    .bind(&id.as_bytes()[..])
-    .bind(signed(bytes))
-    .bind(now.millis())
-    .bind(quarantined_since.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
+    );
+    ask!(text, id, bytes, now, quarantined_since).run(conn).await
 }
 
 /// Ends an object's quarantine: a row knows it again, or it is gone.
-///
-/// # Errors
-/// If the database fails.
 pub async fn forget_stray(conn: &mut Conn, id: ObjectId) -> Result<(), RecordsError> {
-    sqlx::query("DELETE FROM stray WHERE object_id = $1").bind(&id.as_bytes()[..]).execute(conn).await?;
-    Ok(())
+    ask!("DELETE FROM stray WHERE object_id = $1", id).run(conn).await
 }
 
 /// Objects whose quarantine is over and that no row knows, by id, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn confirmed_strays(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Result<Vec<Stray>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT s.object_id, s.bytes, s.first_seen, s.confirmed_at FROM stray s WHERE s.confirmed_at IS NOT NULL \
+    let text = "SELECT s.object_id, s.bytes, s.first_seen, s.confirmed_at FROM stray s WHERE s.confirmed_at IS NOT NULL \
          AND s.object_id > $1 AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = s.object_id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = s.object_id AND v.state <> 'shredded') \
-         ORDER BY s.object_id LIMIT $2",
-    )
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(stray).collect()
+         ORDER BY s.object_id LIMIT $2 + 0";
+    ask!(text, behind(after), most).all(conn, stray).await
 }
 
 /// Dooms an object whose quarantine is over, as of `since`, unless a row knows it.
-///
-/// # Errors
-/// If the database fails.
 pub async fn doom_stray(conn: &mut Conn, id: ObjectId, since: HouseTime) -> Result<(), RecordsError> {
-    sqlx::query(concat!("INSERT INTO doomed (object_id, place, since) SELECT $1, 'store', $2 WHERE NOT ", is_known!()))
-        .bind(&id.as_bytes()[..])
-        .bind(since.millis())
-        .execute(&mut *conn)
-        .await?;
+    ask!(
+        concat!("INSERT INTO doomed (object_id, place, since) SELECT $1, 'store', $2 WHERE NOT ", is_known!()),
+        id,
+        since
+    )
+    .run(conn)
+    .await?;
     forget_stray(conn, id).await
 }
 
 /// Dooms an object in the records that nothing speaks of.
-///
-/// # Errors
-/// If the database fails.
 pub async fn doom_forgotten(conn: &mut Conn, id: ObjectId, now: HouseTime) -> Result<(), RecordsError> {
-    sqlx::query(concat!(
-        "INSERT INTO doomed (object_id, place, since) SELECT $1, 'records', $2 WHERE NOT ",
-        is_known!()
-    ))
-    .bind(&id.as_bytes()[..])
-    .bind(now.millis())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let text = concat!("INSERT INTO doomed (object_id, place, since) SELECT $1, 'records', $2 WHERE NOT ", is_known!());
+    ask!(text, id, now).run(conn).await
 }
 
 /// Objects that have been doomed since before `before` and may be removed, by id, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn due(
     conn: &mut Conn,
     before: HouseTime,
     after: Option<ObjectId>,
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 AND d.object_id > $2 \
+    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 AND d.object_id > $2 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.object_id LIMIT $3",
-    )
-    .bind(before.millis())
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))).collect()
+         ORDER BY d.object_id LIMIT $3 + 0";
+    ask!(text, before, behind(after), most)
+        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
+        .await
 }

@@ -4,8 +4,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::model::{ArtifactId, DirectoryId, ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::records::ask::{ask, behind};
 use crate::records::version_chain::chain;
-use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, signed, text_as, unsigned};
+use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 
 /// A version, as far as it takes to say which one it is.
 #[derive(Debug, Clone)]
@@ -46,57 +47,34 @@ fn named(row: &SqliteRow) -> Result<Named, RecordsError> {
 }
 
 /// Which version this is.
-///
-/// # Errors
-/// If the database fails.
 pub async fn name(conn: &mut Conn, version: VersionId) -> Result<Option<Named>, RecordsError> {
-    let row = sqlx::query(select_named!("WHERE v.id = $1"));
-    let row = row.bind(&version.as_bytes()[..]).fetch_optional(conn).await?;
-    row.as_ref().map(named).transpose()
+    ask!(select_named!("WHERE v.id = $1"), version).maybe(conn, named).await
 }
 
 /// The versions that use an extent.
-///
-/// # Errors
-/// If the database fails.
 pub async fn users(conn: &mut Conn, extent: ObjectId) -> Result<Vec<Named>, RecordsError> {
-    let rows = sqlx::query(select_named!("JOIN extent_use u ON u.version_id = v.id WHERE u.extent_id = $1"));
-    let rows = rows.bind(&extent.as_bytes()[..]).fetch_all(conn).await?;
-    rows.iter().map(named).collect()
+    ask!(select_named!("JOIN extent_use u ON u.version_id = v.id WHERE u.extent_id = $1"), extent)
+        .all(conn, named)
+        .await
 }
 
 /// The versions of a share by id, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn versions(
     conn: &mut Conn,
     share: ShareId,
     after: Option<VersionId>,
     most: usize,
 ) -> Result<Vec<Named>, RecordsError> {
-    let rows = sqlx::query(select_named!("WHERE e.share_id = $1 AND v.id > $2 ORDER BY v.id LIMIT $3"))
-        .bind(&share.as_bytes()[..])
-        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-        .bind(signed(most as u64))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(named).collect()
+    ask!(select_named!("WHERE e.share_id = $1 AND v.id > $2 ORDER BY v.id LIMIT $3 + 0"), share, behind(after), most)
+        .all(conn, named)
+        .await
 }
 
 /// How many versions there are, and their plaintext bytes, unfinished ones included; of one share or of all.
-///
-/// # Errors
-/// If the database fails.
 pub async fn extent_of_versions(conn: &mut Conn, share: Option<ShareId>) -> Result<(u64, u64), RecordsError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS n, COALESCE(SUM(v.length), 0) AS bytes FROM version v JOIN entry e ON e.id = v.entry_id \
-         WHERE v.state <> 'shredded' AND e.share_id = COALESCE($1, e.share_id)",
-    )
-    .bind(share.map(|share| share.as_bytes().to_vec()))
-    .fetch_one(conn)
-    .await?;
-    Ok((unsigned(&row, "version", "n")?, unsigned(&row, "version", "bytes")?))
+    let text = "SELECT COUNT(*) AS n, COALESCE(SUM(v.length), 0) AS bytes FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE v.state <> 'shredded' AND e.share_id = COALESCE($1, e.share_id)";
+    ask!(text, share).one(conn, |row| Ok((unsigned(row, "version", "n")?, unsigned(row, "version", "bytes")?))).await
 }
 
 /// What is wrong with the row of a version.
@@ -120,26 +98,18 @@ pub(super) const ODD_VERSIONS: &str = select_named!(
      OR (v.state IN ('available', 'withdrawn') AND (v.file_key IS NULL OR v.sha256 IS NULL \
      OR v.manifest_id IS NULL OR v.manifest_hash IS NULL)) \
      OR (v.state = 'shredded' AND (v.file_key IS NOT NULL OR v.progress IS NOT NULL \
-     OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2"
+     OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2 + 0"
 );
 
 /// Versions whose rows are not what their states say, by id, from behind `after` on, at most `most`. The first condition only
 /// leads to the partial indexes (`0012_growth.sql`), so that nothing is looked at that is available as it should be.
-///
-/// # Errors
-/// If the database fails.
 pub async fn odd_versions(
     conn: &mut Conn,
     after: Option<VersionId>,
     most: u32,
 ) -> Result<Vec<(Named, Oddity)>, RecordsError> {
-    let rows = sqlx::query(ODD_VERSIONS)
-        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-        .bind(i64::from(most))
-        .fetch_all(conn)
-        .await?;
-    rows.iter()
-        .map(|row| {
+    ask!(ODD_VERSIONS, behind(after), most)
+        .all(conn, |row| {
             let version = named(row)?;
             let oddity = match version.state {
                 VersionState::Receiving | VersionState::Incomplete => Oddity::Unheld,
@@ -148,32 +118,21 @@ pub async fn odd_versions(
             };
             Ok((version, oddity))
         })
-        .collect()
+        .await
 }
 
 /// Versions that are marked as damaged, by id, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn damaged(conn: &mut Conn, after: Option<VersionId>, most: u32) -> Result<Vec<Named>, RecordsError> {
-    let rows = sqlx::query(select_named!("WHERE v.state = 'damaged' AND v.id > $1 ORDER BY v.id LIMIT $2"))
-        .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
-        .bind(i64::from(most))
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(named).collect()
+    ask!(select_named!("WHERE v.state = 'damaged' AND v.id > $1 ORDER BY v.id LIMIT $2 + 0"), behind(after), most)
+        .all(conn, named)
+        .await
 }
 
 /// Takes the key of a version away that is shredded by its state.
-///
-/// # Errors
-/// If the database fails.
 pub async fn finish_shredding(conn: &mut Conn, version: VersionId) -> Result<(), RecordsError> {
-    sqlx::query("UPDATE version SET file_key = NULL, progress = NULL WHERE id = $1 AND state = 'shredded'")
-        .bind(&version.as_bytes()[..])
-        .execute(conn)
-        .await?;
-    Ok(())
+    ask!("UPDATE version SET file_key = NULL, progress = NULL WHERE id = $1 AND state = 'shredded'", version)
+        .run(conn)
+        .await
 }
 
 /// An entry in sight that points at a version which is not its own, or not in the right state.
@@ -190,16 +149,13 @@ pub struct WrongPointers {
 }
 
 /// Entries in sight with wrong pointers, by id, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn wrong_pointers(
     conn: &mut Conn,
     after: Option<[u8; 16]>,
     most: u32,
 ) -> Result<Vec<WrongPointers>, RecordsError> {
     // The current version is nearly always the entry's own, so the entries before it are looked at last.
-    let rows = sqlx::query(concat!(
+    let text = concat!(
         "SELECT e.id, t.reference, c.id AS current, r.id AS receiving, e.current_version, (",
         chain!("SELECT e.id, e.id"),
         "SELECT v.id FROM chain h JOIN entry n ON n.id = h.id JOIN version v ON v.entry_id = n.id \
@@ -212,14 +168,10 @@ pub async fn wrong_pointers(
          AND r.state IN ('receiving', 'incomplete') \
          WHERE e.id > $1 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL \
          AND ((e.current_version IS NOT NULL AND c.id IS NULL) OR (e.receiving_version IS NOT NULL AND r.id IS NULL)) \
-         ORDER BY e.id LIMIT $2",
-    ))
-    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-    .bind(i64::from(most))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+         ORDER BY e.id LIMIT $2 + 0",
+    );
+    ask!(text, behind(after), most)
+        .all(conn, |row| {
             let right: Option<VersionId> = bytes_as_option(row, "version", "current")?;
             let pointed: Option<VersionId> = bytes_as_option(row, "entry", "current_version")?;
             Ok(WrongPointers {
@@ -232,7 +184,7 @@ pub async fn wrong_pointers(
                 receiving: bytes_as_option(row, "version", "receiving")?,
             })
         })
-        .collect()
+        .await
 }
 
 /// A ticket's sums, as they are kept and as its rows make them.
@@ -249,24 +201,17 @@ pub struct Sums {
 }
 
 /// The tickets whose sums are not what their rows say.
-///
-/// # Errors
-/// If the database fails.
 pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT t.reference, t.share_id, t.stored_bytes, t.names, COALESCE(x.bytes, 0) AS real_bytes, \
+    let text = "SELECT t.reference, t.share_id, t.stored_bytes, t.names, COALESCE(x.bytes, 0) AS real_bytes, \
          COALESCE(e.names, 0) AS real_names FROM ticket t \
          LEFT JOIN (SELECT share_id, SUM(length) AS bytes FROM (SELECT share_id, length FROM extent UNION ALL \
          SELECT share_id, length FROM doomed WHERE share_id IS NOT NULL) y GROUP BY share_id) x \
          ON x.share_id = t.share_id \
          LEFT JOIN (SELECT share_id, COUNT(*) AS names FROM entry WHERE parent_id IS NOT NULL \
          AND replaced_at IS NULL AND withdrawn_at IS NULL GROUP BY share_id) e ON e.share_id = t.share_id \
-         WHERE t.stored_bytes <> COALESCE(x.bytes, 0) OR t.names <> COALESCE(e.names, 0) ORDER BY t.reference",
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+         WHERE t.stored_bytes <> COALESCE(x.bytes, 0) OR t.names <> COALESCE(e.names, 0) ORDER BY t.reference";
+    ask!(text)
+        .all(conn, |row| {
             Ok(Sums {
                 ticket: text_as(row, "ticket", "reference")?,
                 share: bytes_as(row, "ticket", "share_id")?,
@@ -274,24 +219,16 @@ pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
                 names: (unsigned(row, "ticket", "names")?, unsigned(row, "entry", "real_names")?),
             })
         })
-        .collect()
+        .await
 }
 
 /// Makes a ticket's sums what its rows say.
-///
-/// # Errors
-/// If the database fails.
 pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
-    sqlx::query(
-        "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0) \
+    let text = "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0) \
          + COALESCE((SELECT SUM(length) FROM doomed WHERE share_id = $1), 0), \
          names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
-         AND withdrawn_at IS NULL) WHERE share_id = $1",
-    )
-    .bind(&share.as_bytes()[..])
-    .execute(conn)
-    .await?;
-    Ok(())
+         AND withdrawn_at IS NULL) WHERE share_id = $1";
+    ask!(text, share).run(conn).await
 }
 
 /// An entry's sealed name, and under which index it is found in which directory.
@@ -310,26 +247,16 @@ pub struct SealedName {
 }
 
 /// The names of a share, in sight or not, by entry, from behind `after` on, at most `most`.
-///
-/// # Errors
-/// If the database fails.
 pub async fn names(
     conn: &mut Conn,
     share: ShareId,
     after: Option<[u8; 16]>,
     most: usize,
 ) -> Result<Vec<SealedName>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT id, parent_id, name, name_index, alias_index FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND id > $2 \
-         ORDER BY id LIMIT $3",
-    )
-    .bind(&share.as_bytes()[..])
-    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
-    .bind(signed(most as u64))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+    let text = "SELECT id, parent_id, name, name_index, alias_index FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND id > $2 \
+         ORDER BY id LIMIT $3 + 0";
+    ask!(text, share, behind(after), most)
+        .all(conn, |row| {
             Ok(SealedName {
                 entry: bytes_as(row, "entry", "id")?,
                 parent: bytes_as(row, "entry", "parent_id")?,
@@ -338,7 +265,7 @@ pub async fn names(
                 alias: row.try_get("alias_index")?,
             })
         })
-        .collect()
+        .await
 }
 
 /// An entry that took another one's place.
@@ -353,27 +280,19 @@ pub struct Succession {
 }
 
 /// Who took whose place in a share.
-///
-/// # Errors
-/// If the database fails.
 pub async fn successions(conn: &mut Conn, share: ShareId) -> Result<Vec<Succession>, RecordsError> {
-    let rows = sqlx::query(
-        "SELECT e.id, e.predecessor, e.number_base >= p.number_base + COALESCE((SELECT MAX(v.number) FROM version v \
+    let text = "SELECT e.id, e.predecessor, e.number_base >= p.number_base + COALESCE((SELECT MAX(v.number) FROM version v \
          WHERE v.entry_id = p.id), 0) AS counts_on FROM entry e JOIN entry p ON p.id = e.predecessor \
-         WHERE e.share_id = $1 ORDER BY e.id",
-    )
-    .bind(&share.as_bytes()[..])
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
+         WHERE e.share_id = $1 ORDER BY e.id";
+    ask!(text, share)
+        .all(conn, |row| {
             Ok(Succession {
                 entry: bytes_as(row, "entry", "id")?,
                 predecessor: bytes_as(row, "entry", "predecessor")?,
                 counts_on: row.try_get("counts_on")?,
             })
         })
-        .collect()
+        .await
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::model::{NoticeId, ObjectId, ShareId, Time, Word};
 use crate::records::audit::Event;
 use crate::records::entries::Place;
 use crate::records::versions::{NewVersion, Publication};
-use crate::records::{Conn, Pool, Records, RecordsError, aliases, signed};
+use crate::records::{Conn, Records, RecordsError, aliases, signed};
 
 /// What a new file's rows are made of.
 #[derive(Debug)]
@@ -111,9 +111,6 @@ const STEPS: &str = "\
      AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
 
 /// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody else sees it.
-///
-/// # Errors
-/// If the database fails.
 pub(in crate::records) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
     let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
     let text = format!(
@@ -220,8 +217,8 @@ impl Records {
         if new.extent.length != new.publication.length {
             return Ok(false);
         }
-        let Pool::Sqlite { writer, .. } = &self.pool;
-        let outcome = writer
+        let outcome = self
+            .writer
             .at_once(&NEW_ARTIFACT, |asked, (last, before)| {
                 let seq = last.checked_add(1)?;
                 let link = link(&before, seq);

@@ -12,7 +12,8 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::records::{BUSY, RecordsError};
+use super::BUSY;
+use crate::records::RecordsError;
 
 type Slot = Arc<Mutex<Option<SqliteConnection>>>;
 
@@ -93,12 +94,12 @@ mod tests {
     use sqlx::Row;
 
     use super::*;
-    use crate::records::sqlite;
+    use crate::records::sqlite::options;
 
     #[tokio::test]
     async fn connections_come_back_also_from_questions_that_were_given_up() {
         let directory = tempfile::tempdir().unwrap();
-        let readers = Readers::new(sqlite(&directory.path().join("r.sqlite")), 2);
+        let readers = Readers::new(options(&directory.path().join("r.sqlite")), 2);
         for round in 0..20_u64 {
             let other = readers.clone();
             let task = tokio::spawn(async move {

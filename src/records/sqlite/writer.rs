@@ -18,9 +18,10 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
+use super::BUSY;
 use super::batch::Asked;
 use super::once::Positions;
-use crate::records::{BUSY, Conn, RecordsError, audit};
+use crate::records::{Conn, RecordsError, audit};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
 const JOIN: &str = "SAVEPOINT member";
