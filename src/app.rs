@@ -50,7 +50,7 @@ use crate::audit::Trail;
 use crate::integrity::recovery;
 use crate::model::HouseId;
 use crate::namespace::{self, address};
-use crate::records::{bond, people};
+use crate::records::facts;
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
@@ -270,7 +270,7 @@ impl Shares {
     /// # Errors
     /// If the records fail.
     pub async fn fact(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(people::fact(&mut *self.0.access.repo.records.read().await?, name).await?)
+        Ok(facts::fact(&mut *self.0.access.repo.records.read().await?, name).await?)
     }
 
     /// Writes such a fact down.
@@ -279,7 +279,7 @@ impl Shares {
     /// If the records fail.
     pub async fn set_fact(&self, name: &str, value: &str) -> Result<(), Error> {
         let mut tx = self.0.access.repo.records.begin().await?;
-        people::set_fact(tx.conn(), name, value).await?;
+        facts::set_fact(tx.conn(), name, value).await?;
         Ok(tx.commit().await?)
     }
 
@@ -288,7 +288,7 @@ impl Shares {
     /// # Errors
     /// If the records fail.
     pub async fn house_id(&self) -> Result<Option<HouseId>, Error> {
-        Ok(bond::house(&mut *self.0.access.repo.records.read().await?).await?)
+        Ok(facts::house(&mut *self.0.access.repo.records.read().await?).await?)
     }
 
     /// Whether this process serves the data directory.

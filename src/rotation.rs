@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{ShareId, Time, Word};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
-use crate::records::{Conn, RecordsError, people, rotation, tickets};
+use crate::records::{Conn, RecordsError, entries, facts, tickets, versions};
 use crate::repo::kek::{self, matching};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
@@ -159,8 +159,8 @@ impl Rotation {
         }
 
         let mut conn = self.repo.records.read().await?;
-        let shares = rotation::shares(&mut conn).await?;
-        let wrapped = rotation::wrapped(&mut conn).await?;
+        let shares = tickets::shares(&mut conn).await?;
+        let wrapped = versions::wrapped(&mut conn).await?;
         let in_keyring = cabinet.keyring().share_generations().await?;
         let mut generations: BTreeMap<u32, GenerationLine> = BTreeMap::new();
         for count in &shares {
@@ -257,8 +257,8 @@ impl Rotation {
 
         // Told once, however often it is cut from here on.
         let mut tx = self.repo.records.begin().await?;
-        if people::fact(tx.conn(), TOLD).await?.as_deref() != Some(&generation.to_string()) {
-            people::set_fact(tx.conn(), TOLD, &generation.to_string()).await?;
+        if facts::fact(tx.conn(), TOLD).await?.as_deref() != Some(&generation.to_string()) {
+            facts::set_fact(tx.conn(), TOLD, &generation.to_string()).await?;
             let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };
             audit::write(tx.conn(), Kind::KeyRotated, subject, &json!({ "generation": generation })).await?;
             tx.commit().await?;
@@ -426,12 +426,12 @@ impl Rotation {
             failpoints.hit("rotate-share.key-durable");
 
             // Before the transaction: other writers need not wait for a count that is for people.
-            let all = rotation::rows_of_share(&mut *self.repo.records.read().await?, share).await?;
+            let all = tickets::rows_of_share(&mut *self.repo.records.read().await?, share).await?;
             let mut report = |done: u64| progress(done, all.max(done));
             let mut tx = self.repo.records.begin_alone().await?;
             rotated.versions = rewrap_files(tx.conn(), &old, &new, &mut report).await?;
             rotated.names = reseal_names(tx.conn(), &old, &new, rotated.versions, &mut report).await?;
-            if !rotation::set_key_generation(tx.conn(), share, old.generation, new.generation).await? {
+            if !tickets::set_key_generation(tx.conn(), share, old.generation, new.generation).await? {
                 return Err(Error::KeysReplaced);
             }
             rotated.generation = new.generation;
@@ -491,7 +491,7 @@ async fn rewrap_files(
 ) -> Result<u64, Error> {
     let (mut after, mut done) = (None, 0);
     loop {
-        let rows = rotation::file_keys(conn, old.share, after, ROWS_AT_ONCE).await?;
+        let rows = versions::file_keys(conn, old.share, after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { return Ok(done) };
         after = Some(last.version);
         done += rows.len() as u64;
@@ -503,9 +503,9 @@ async fn rewrap_files(
                 .unwrap_file_key(row.generation, old.share, row.version, &wrapped)
                 .map_err(|error| does_not_open(&format!("the key of version {}", row.version), error))?;
             let wrapped = new.wrap_file_key(row.version, &key)?.as_bytes().to_vec();
-            wrapped_anew.push(rotation::FileKeyRow { generation: new.generation, wrapped, ..row });
+            wrapped_anew.push(versions::FileKeyRow { generation: new.generation, wrapped, ..row });
         }
-        rotation::set_file_keys(conn, &wrapped_anew).await?;
+        versions::set_file_keys(conn, &wrapped_anew).await?;
         report(done);
     }
 }
@@ -519,7 +519,7 @@ async fn reseal_names(
 ) -> Result<u64, Error> {
     let (mut after, mut done) = (None, 0);
     loop {
-        let rows = rotation::names(conn, old.share, after, ROWS_AT_ONCE).await?;
+        let rows = entries::sealed_names(conn, old.share, after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { return Ok(done) };
         after = Some(last.entry);
         done += rows.len() as u64;
@@ -531,7 +531,7 @@ async fn reseal_names(
                 .map_err(|error| does_not_open(&format!("the name of entry {}", hex::encode(row.entry)), error))?;
             sealed_anew.push((row.entry, new.place(row.entry, row.parent, &name)?));
         }
-        rotation::set_names(conn, &sealed_anew).await?;
+        entries::set_names(conn, &sealed_anew).await?;
         report(before + done);
     }
 }

@@ -16,7 +16,7 @@ use tacdrop::model::{
     ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
     Word, alias,
 };
-use tacdrop::records::{Records, audit, entries, notices, rotation, tickets, versions};
+use tacdrop::records::{Records, audit, entries, extents, notices, tickets, versions};
 use tacdrop::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use tacdrop::vault::{
     ExtentEntry, ExtentIds, ExtentKey, ExtentOpener, ExtentSealer, FileKey, HashOrigin, Manifest, NameKeys, ShareKey,
@@ -304,13 +304,13 @@ fn small_file(c: &mut Criterion) {
         };
     }
     read!("ticket_by_reference", |conn| tickets::by_reference(conn, "XT-1"));
-    read!("key_generation", |conn| rotation::key_generation(conn, share));
+    read!("key_generation", |conn| tickets::key_generation(conn, share));
     read!("entry_by_name_missing", |conn| entries::by_name(conn, root, &[9; 32]));
     read!("withdrawn_by_name_missing", |conn| entries::withdrawn_by_name(conn, root, &[9; 32]));
     read!("entry_by_id", |conn| entries::by_id(conn, &row.id));
     read!("version_by_id", |conn| versions::by_id(conn, version));
     read!("highest_number", |conn| versions::highest_number(conn, artifact));
-    read!("extents", |conn| versions::extents(conn, version));
+    read!("extents", |conn| extents::of_version(conn, version));
     read!("audit_tip", |conn| audit::tip(conn));
     let ticket: Word = "XT-1".parse().unwrap();
     read!("notice_settling", |conn| notices::settling(conn, &ticket));

@@ -23,7 +23,7 @@ use crate::namespace::tree::Spot;
 use crate::notices;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
-use crate::records::{Conn, tickets, versions};
+use crate::records::{Conn, objects, tickets, versions, withdrawn};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::tickets::check_room_for_name;
 use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
@@ -229,7 +229,7 @@ impl View {
                 .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
-        if !entries::withdraw(tx.conn(), &row.id, now, self.access().repo.clock.now()).await? {
+        if !withdrawn::withdraw(tx.conn(), &row.id, now, self.access().repo.clock.now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
         self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
@@ -374,7 +374,7 @@ impl View {
                 let mut conn = self.access().repo.records.read().await?;
                 let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
                 // What goes as soon as somebody needs the room is no less free.
-                let to_go = versions::unread_bytes(&mut conn, reach.keys.share).await?;
+                let to_go = objects::unread_bytes(&mut conn, reach.keys.share).await?;
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
             }
         };

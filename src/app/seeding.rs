@@ -13,6 +13,7 @@ use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
+use crate::records::{extents, objects, tickets};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
@@ -73,7 +74,7 @@ impl Shares {
         let mut tx = self.0.access.repo.records.begin().await?;
         let conn = tx.conn();
         let bytes = files.iter().map(|(_, file)| file.length).sum();
-        versions::reserve(conn, keys.share, bytes, u64::MAX).await?;
+        tickets::reserve(conn, keys.share, bytes, u64::MAX).await?;
         files.sort_unstable_by_key(|(_, file)| file.artifact);
         for (name, file) in &files {
             let id = *file.artifact.as_bytes();
@@ -91,12 +92,12 @@ impl Shares {
         }
         files.sort_unstable_by_key(|(_, file)| file.extent.id);
         for (_, file) in &files {
-            versions::put_object(conn, file.extent.id, &file.extent_bytes).await?;
-            versions::add_extent(conn, keys.share, &file.extent).await?;
+            objects::put(conn, file.extent.id, &file.extent_bytes).await?;
+            extents::add_one(conn, keys.share, &file.extent).await?;
         }
         files.sort_unstable_by_key(|(_, file)| file.manifest);
         for (_, file) in &files {
-            versions::put_object(conn, file.manifest, &file.manifest_bytes).await?;
+            objects::put(conn, file.manifest, &file.manifest_bytes).await?;
         }
         files.sort_unstable_by_key(|(_, file)| file.version);
         for (_, file) in &files {
@@ -112,7 +113,7 @@ impl Shares {
                 transport: Transport::Modern,
             };
             versions::add(conn, &new).await?;
-            versions::use_extent(conn, file.version, file.extent.id, &file.extent.extent_key).await?;
+            extents::use_one(conn, file.version, file.extent.id, &file.extent.extent_key).await?;
             let publication = Publication {
                 id: file.version,
                 length: file.length,

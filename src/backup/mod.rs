@@ -22,8 +22,8 @@ use crate::audit::{self, Actor, Kind, Subject};
 use crate::integrity::Integrity;
 use crate::integrity::verify::{Verification, without_key};
 use crate::model::{ObjectId, Time};
-use crate::records::backup::{self, Needed, NeededKind};
-use crate::records::{Keyring, Records, people, rotation};
+use crate::records::objects::{self, Needed, NeededKind};
+use crate::records::{Keyring, Records, facts, tickets, versions};
 use crate::repo::blocking::blocking;
 use crate::repo::kek::{sync_above, write_new};
 use crate::repo::{Error, LEGACY_HOST_KEY, Repo};
@@ -184,7 +184,7 @@ impl Backups {
         write_texts(place, &self.repo)?;
 
         let mut conn = records.read().await?;
-        let plaintext = backup::totals(&mut conn).await?.1;
+        let plaintext = objects::needed_totals(&mut conn).await?.1;
         let mut counts = Counts::default();
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
             let (from, to) = (self.repo.data.objects(), place.objects());
@@ -205,7 +205,7 @@ impl Backups {
                 return Err(Error::operator(format!("the copy of the {what} is not sound: {complaint}")));
             }
         }
-        let shares = rotation::shares(&mut conn).await?;
+        let shares = tickets::shares(&mut conn).await?;
         let contents = BackupContents {
             format: FORMAT,
             complete: true,
@@ -213,10 +213,10 @@ impl Backups {
             taken_at: taken_at.to_string(),
             finished_at: Time::now().to_string(),
             kek_generation,
-            host_key: people::fact(&mut conn, "host_key_fingerprint").await?,
-            legacy_host_key: people::fact(&mut conn, LEGACY_HOST_KEY).await?,
+            host_key: facts::fact(&mut conn, "host_key_fingerprint").await?,
+            legacy_host_key: facts::fact(&mut conn, LEGACY_HOST_KEY).await?,
             tickets: shares.len() as u64,
-            versions: backup::versions(&mut conn).await?,
+            versions: versions::count(&mut conn).await?,
             objects: counts.objects,
             bytes: counts.bytes,
             linked: counts.linked,
@@ -245,7 +245,7 @@ impl Backups {
         write_new(&path, &text, 0o600).map_err(Error::file(&path))?;
         self.repo.failpoints.hit("backup.complete");
         let mut tx = self.repo.records.begin().await?;
-        people::set_fact(tx.conn(), LAST_BACKUP, &contents.taken_at).await?;
+        facts::set_fact(tx.conn(), LAST_BACKUP, &contents.taken_at).await?;
         let subject = Subject { actor: &Actor::Operator, ticket: None, id: None };
         let detail = json!({ "objects": contents.objects, "versions": contents.versions, "missing": contents.missing });
         audit::write(tx.conn(), Kind::BackupTaken, subject, &detail).await?;
@@ -258,7 +258,7 @@ impl Backups {
     /// # Errors
     /// If the records fail.
     pub async fn last_backup(&self) -> Result<Option<String>, Error> {
-        Ok(people::fact(&mut *self.repo.records.read().await?, LAST_BACKUP).await?)
+        Ok(facts::fact(&mut *self.repo.records.read().await?, LAST_BACKUP).await?)
     }
 
     /// Copies records and keyring so that they belong together, and says which KEK opens them.
@@ -307,7 +307,7 @@ impl Backups {
             // A share that was shredded between the two copies is gone, and the records are to say so.
             let (records, copy) = (Records::open_copy(&records_file).await?, Keyring::open_copy(&keyring_file).await?);
             let lost = without_key(&records, &copy).await?;
-            let wrapped = rotation::wrapped(&mut *records.read().await?).await?;
+            let wrapped = versions::wrapped(&mut *records.read().await?).await?;
             records.close().await;
             copy.close().await;
             if last || !wrapped.iter().any(|(share, ..)| lost.contains(share)) {
@@ -328,8 +328,8 @@ pub(crate) async fn for_each_object(
         let mut after: Option<ObjectId> = None;
         loop {
             let page = match manifests {
-                false => backup::extents(conn, after, AT_ONCE).await?,
-                true => backup::manifests(conn, after, AT_ONCE).await?,
+                false => objects::needed_extents(conn, after, AT_ONCE).await?,
+                true => objects::needed_manifests(conn, after, AT_ONCE).await?,
             };
             let Some(last) = page.last() else { break };
             after = Some(last.id);

@@ -19,8 +19,8 @@ use crate::backup::{
 use crate::integrity::Integrity;
 use crate::integrity::verify::Verification;
 use crate::model::HouseId;
-use crate::records::backup::{self, Needed};
 use crate::records::bond::{Found, RecordsLook};
+use crate::records::objects::{self, Needed};
 use crate::records::{Keyring, Records};
 use crate::repo::blocking::blocking;
 use crate::repo::data::RESTORING;
@@ -95,7 +95,7 @@ impl BackupPlace {
         let shares_without_key = without_key(&records, &keyring).await?.len() as u64;
         let mut counts = Counts::default();
         let mut conn = records.read().await?;
-        let plaintext = backup::totals(&mut conn).await?.1;
+        let plaintext = objects::needed_totals(&mut conn).await?.1;
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
             let (from, to) = (self.objects(), data.objects());
             let work = move || needed.iter().map(|one| take(&from, &to, one)).collect::<Result<Vec<_>, _>>();

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use self::whole::whole_object;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
-use crate::records::versions::{self, VersionRow};
+use crate::records::objects;
+use crate::records::versions::VersionRow;
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 use crate::store::{ObjectFile, StoreError};
@@ -325,7 +326,7 @@ impl Content {
         let source = match access.place {
             ObjectPlace::Store => Source::File(self.repo.store.get(id)?),
             ObjectPlace::Records => {
-                let bytes = versions::object(&mut *self.repo.records.read().await?, id).await?;
+                let bytes = objects::get(&mut *self.repo.records.read().await?, id).await?;
                 Source::Memory(bytes.ok_or(StoreError::Missing)?)
             }
         };

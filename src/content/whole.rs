@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::damage::report_damage;
 use super::{AccessKey, Content, ExtentAccess};
 use crate::model::{ObjectId, Word};
-use crate::records::versions::{self, VersionRow};
+use crate::records::versions::VersionRow;
+use crate::records::{extents, objects};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 use crate::store::StoreError;
@@ -79,7 +80,7 @@ async fn reported(repo: &Repo, version: &VersionRow, ticket: &Word, outcome: Res
 
 /// A small object, wherever it lies.
 pub(crate) async fn whole_object(repo: &Repo, id: ObjectId) -> Result<Vec<u8>, Error> {
-    if let Some(bytes) = versions::object(&mut *repo.records.read().await?, id).await? {
+    if let Some(bytes) = objects::get(&mut *repo.records.read().await?, id).await? {
         return Ok(bytes);
     }
     // A manifest of the most slices that there can be has about 10 MiB; more is no manifest of ours.
@@ -101,7 +102,7 @@ pub(crate) async fn recorded_extents(
     version: &VersionRow,
     file_key: &FileKey,
 ) -> Result<Vec<(ObjectId, WrappedKey, ExtentAccess)>, Error> {
-    let rows = versions::extents(&mut *repo.records.read().await?, version.id).await?;
+    let rows = extents::of_version(&mut *repo.records.read().await?, version.id).await?;
     rows.into_iter()
         .map(|row| {
             let wrapped = WrappedKey::try_from(&row.extent_key[..])?;

@@ -15,7 +15,7 @@ use crate::content::whole::{read_whole, recorded_extents};
 use crate::integrity::recovery::{Losses, losses};
 use crate::model::{FileName, ObjectId, VersionId, VersionState, Word, alias};
 use crate::records::consistency::shape;
-use crate::records::consistency::survey::{self, Named, Oddity};
+use crate::records::consistency::{self, Named, Oddity};
 use crate::records::tickets::{self, Ticket};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
@@ -100,7 +100,7 @@ impl Integrity {
             None => tickets::all(&mut conn).await?,
         };
         let only = if only.is_some() { tickets.first() } else { None };
-        let (versions, bytes) = survey::extent_of_versions(&mut conn, only.map(|ticket| ticket.share)).await?;
+        let (versions, bytes) = consistency::extent_of_versions(&mut conn, only.map(|ticket| ticket.share)).await?;
         drop(conn);
         let checked = Checked { tickets: tickets.len() as u64, versions, ..Checked::default() };
         let mut check = Check { repo: &self.repo, only, checked, bytes, progress: &mut progress, report: &mut report };
@@ -164,7 +164,7 @@ impl Check<'_> {
         let most = u32::try_from(PAGE).unwrap_or(u32::MAX);
         let mut after = None;
         loop {
-            let odd = survey::odd_versions(&mut *self.repo.records.read().await?, after, most).await?;
+            let odd = consistency::odd_versions(&mut *self.repo.records.read().await?, after, most).await?;
             let Some((last, _)) = odd.last() else { break };
             after = Some(last.id);
             for (version, oddity) in &odd {
@@ -180,7 +180,7 @@ impl Check<'_> {
         }
         let mut after = None;
         loop {
-            let damaged = survey::damaged(&mut *self.repo.records.read().await?, after, most).await?;
+            let damaged = consistency::damaged(&mut *self.repo.records.read().await?, after, most).await?;
             let Some(last) = damaged.last() else { break };
             after = Some(last.id);
             for version in &damaged {
@@ -189,7 +189,7 @@ impl Check<'_> {
         }
         let mut after = None;
         loop {
-            let wrong = survey::wrong_pointers(&mut *self.repo.records.read().await?, after, most).await?;
+            let wrong = consistency::wrong_pointers(&mut *self.repo.records.read().await?, after, most).await?;
             let Some(last) = wrong.last() else { break };
             after = Some(last.entry);
             for row in &wrong {
@@ -198,7 +198,7 @@ impl Check<'_> {
                 self.ticket("pointer", &row.ticket, what, RESTART);
             }
         }
-        for wrong in survey::wrong_sums(&mut *self.repo.records.read().await?).await? {
+        for wrong in consistency::wrong_sums(&mut *self.repo.records.read().await?).await? {
             let what = format!(
                 "it counts {} bytes and {} names, its rows say {} and {}",
                 wrong.bytes.0, wrong.names.0, wrong.bytes.1, wrong.names.1
@@ -281,7 +281,7 @@ impl Check<'_> {
 
     /// Numbers go on from each entry to the one that took its place, and nobody follows himself.
     async fn successions(&mut self, ticket: &Ticket) -> Result<(), Error> {
-        let rows = survey::successions(&mut *self.repo.records.read().await?, ticket.share).await?;
+        let rows = consistency::successions(&mut *self.repo.records.read().await?, ticket.share).await?;
         let before: BTreeMap<_, _> = rows.iter().map(|row| (row.entry, row.predecessor)).collect();
         let mut sound = BTreeSet::new();
         for row in &rows {
@@ -317,7 +317,7 @@ impl Check<'_> {
     async fn names(&mut self, ticket: &Ticket, keys: &ShareKeys) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = survey::names(&mut *self.repo.records.read().await?, ticket.share, after, PAGE).await?;
+            let rows = consistency::names(&mut *self.repo.records.read().await?, ticket.share, after, PAGE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.entry);
             for row in &rows {
@@ -349,7 +349,7 @@ impl Check<'_> {
     async fn contents(&mut self, ticket: &Ticket, keys: &ShareKeys) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = survey::versions(&mut *self.repo.records.read().await?, ticket.share, after, PAGE).await?;
+            let rows = consistency::versions(&mut *self.repo.records.read().await?, ticket.share, after, PAGE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in &rows {
@@ -427,7 +427,7 @@ impl Check<'_> {
 }
 
 /// Whether an entry can be found by its alias, or has got none yet.
-fn has_alias(keys: &ShareKeys, row: &survey::SealedName, name: &FileName) -> bool {
+fn has_alias(keys: &ShareKeys, row: &consistency::SealedName, name: &FileName) -> bool {
     let index = keys.names.alias_index(row.parent, &alias::alias(name));
     row.alias.as_ref().is_none_or(|alias| alias[..] == index[..])
 }

@@ -18,9 +18,8 @@ use super::shelf::{Shelves, compare_shelves, parts_of_the_store, still_lost};
 use super::Integrity;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{ObjectId, VersionState, Word};
-use crate::records::consistency::shelves;
-use crate::records::consistency::survey::{self, Named, Oddity};
-use crate::records::{Conn, entries, extents, versions};
+use crate::records::consistency::{self, Named, Oddity};
+use crate::records::{Conn, entries, extents, objects, strays, tickets, versions};
 use crate::repo::blocking::blocking;
 use crate::repo::{Error, Repo};
 use crate::retention::discard;
@@ -114,7 +113,7 @@ pub(crate) async fn scan(repo: &Arc<Repo>) -> Result<Recovered, Error> {
 async fn refuse_empty_store(repo: &Arc<Repo>) -> Result<(), Error> {
     let store = repo.store.clone();
     let is_empty = blocking(&repo.works, "the reading", move || store.holds_any().map(|any| !any));
-    if is_empty.await? && shelves::needs_at_least(&mut *repo.records.read().await?, ENOUGH_TO_TELL).await? {
+    if is_empty.await? && objects::needs_at_least(&mut *repo.records.read().await?, ENOUGH_TO_TELL).await? {
         return Err(Error::operator(format!(
             "{} holds none of the encrypted objects that the records speak of; mount their file system or restore them. If \
              they are lost for good, run 'tacdrop artifact verify', which marks what is damaged, and start the server again",
@@ -137,12 +136,12 @@ impl Recovery<'_> {
         let mut after = None;
         loop {
             // Looked for without holding up writers, and again as the writer.
-            let mut odd = survey::odd_versions(&mut *self.repo.records.read().await?, after, PAGE).await?;
+            let mut odd = consistency::odd_versions(&mut *self.repo.records.read().await?, after, PAGE).await?;
             if odd.is_empty() {
                 return Ok(());
             }
             let mut tx = self.repo.records.begin().await?;
-            odd = survey::odd_versions(tx.conn(), after, PAGE).await?;
+            odd = consistency::odd_versions(tx.conn(), after, PAGE).await?;
             after = odd.last().map(|(version, _)| version.id);
             let now = self.repo.clock.now();
             for (version, oddity) in &odd {
@@ -155,8 +154,8 @@ impl Recovery<'_> {
                         self.damage(tx.conn(), version, "its key or its manifest is not in the records").await?;
                     }
                     Oddity::HalfShredded => {
-                        survey::finish_shredding(tx.conn(), version.id).await?;
-                        let used = versions::extents(tx.conn(), version.id).await?;
+                        versions::finish_shredding(tx.conn(), version.id).await?;
+                        let used = extents::of_version(tx.conn(), version.id).await?;
                         let used: Vec<ObjectId> = used.iter().map(|extent| extent.id).collect();
                         extents::release(tx.conn(), version.id, &used, now).await?;
                         self.done.shredded += 1;
@@ -176,12 +175,12 @@ impl Recovery<'_> {
     async fn pointers(&mut self) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let mut wrong = survey::wrong_pointers(&mut *self.repo.records.read().await?, after, PAGE).await?;
+            let mut wrong = consistency::wrong_pointers(&mut *self.repo.records.read().await?, after, PAGE).await?;
             if wrong.is_empty() {
                 return Ok(());
             }
             let mut tx = self.repo.records.begin().await?;
-            wrong = survey::wrong_pointers(tx.conn(), after, PAGE).await?;
+            wrong = consistency::wrong_pointers(tx.conn(), after, PAGE).await?;
             after = wrong.last().map(|row| row.entry);
             for row in &wrong {
                 entries::set_versions(tx.conn(), &row.entry, row.current, row.receiving).await?;
@@ -245,17 +244,17 @@ impl Recovery<'_> {
                 self.damage(tx.conn(), version, why).await?;
             }
             for (id, bytes, stray) in &seen.unknown {
-                shelves::see_stray(tx.conn(), *id, *bytes, now, quarantined_since).await?;
+                strays::see(tx.conn(), *id, *bytes, now, quarantined_since).await?;
                 self.done.new_strays += u64::from(stray.is_none());
             }
             for id in &seen.no_stray {
-                shelves::forget_stray(tx.conn(), *id).await?;
+                strays::forget(tx.conn(), *id).await?;
             }
             for id in &seen.unused {
-                versions::drop_unused(tx.conn(), *id, None, now).await?;
+                extents::drop_unused(tx.conn(), *id, None, now).await?;
             }
             for id in &seen.forgotten {
-                shelves::doom_forgotten(tx.conn(), *id, now).await?;
+                objects::doom_forgotten(tx.conn(), *id, now).await?;
             }
             self.done.unused += (seen.unused.len() + seen.forgotten.len()) as u64;
             tx.commit().await?;
@@ -274,12 +273,12 @@ impl Recovery<'_> {
     /// Sums of tickets that are not what their rows say.
     async fn sums(&mut self) -> Result<(), Error> {
         self.repo.failpoints.hit("recovery.before-sums");
-        if survey::wrong_sums(&mut *self.repo.records.read().await?).await?.is_empty() {
+        if consistency::wrong_sums(&mut *self.repo.records.read().await?).await?.is_empty() {
             return Ok(());
         }
         let mut tx = self.repo.records.begin().await?;
-        for wrong in survey::wrong_sums(tx.conn()).await? {
-            survey::correct_sums(tx.conn(), wrong.share).await?;
+        for wrong in consistency::wrong_sums(tx.conn()).await? {
+            tickets::correct_sums(tx.conn(), wrong.share).await?;
             self.done.sums += 1;
             let subject = Subject { actor: &Actor::Server, ticket: Some(&wrong.ticket), id: None };
             let detail = json!({ "bytes": wrong.bytes.1, "bytes_before": wrong.bytes.0, "names": wrong.names.1,
@@ -355,8 +354,8 @@ pub(crate) async fn losses(conn: &mut Conn, lost: &[Lost]) -> Result<Losses, Err
     let mut losses = Losses::default();
     for lost in lost {
         let users = match lost.manifest_of {
-            Some(version) => survey::name(conn, version).await?.into_iter().collect(),
-            None => survey::users(conn, lost.object).await?,
+            Some(version) => consistency::name(conn, version).await?.into_iter().collect(),
+            None => consistency::users(conn, lost.object).await?,
         };
         for version in users {
             let id = *version.id.as_bytes();

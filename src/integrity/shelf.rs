@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::model::{ObjectId, ObjectPlace, VersionId};
-use crate::records::consistency::shelves::{self, ShelvedExtent, Stray};
+use crate::records::objects::{self, ShelvedExtent};
+use crate::records::strays::Stray;
 use crate::repo::blocking::blocking;
 use crate::repo::{Error, Repo};
 use crate::store::{Shelf, StoreError};
@@ -60,7 +61,7 @@ impl Lost {
 
 /// All shelves, in as many parts as keeps what is compared at once small.
 pub(super) async fn parts_of_the_store(repo: &Repo) -> Result<Vec<Shelves>, Error> {
-    let rows = shelves::count(&mut *repo.records.read().await?).await?;
+    let rows = objects::count(&mut *repo.records.read().await?).await?;
     let parts = (rows / ROWS_AT_ONCE + 1).next_power_of_two().min(256);
     let width = 256 / parts;
     let byte = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
@@ -82,7 +83,7 @@ pub(super) async fn compare_shelves(repo: &Repo, bytes: &Shelves) -> Result<Diff
     });
     let shelf = listed.await?;
     // The rows behind the files: an object that was recorded meanwhile is known then.
-    let rows = shelves::shelves(&mut *repo.records.read().await?, bytes).await?;
+    let rows = objects::shelves(&mut *repo.records.read().await?, bytes).await?;
     Ok(compare(shelf, rows))
 }
 
@@ -96,7 +97,7 @@ pub(super) async fn still_lost(repo: &Repo, bytes: &Shelves, found: &mut Vec<Los
     Ok(())
 }
 
-fn compare(shelf: Shelf, rows: shelves::ShelfRows) -> Differences {
+fn compare(shelf: Shelf, rows: objects::ShelfRows) -> Differences {
     let mut differences = Differences {
         objects: shelf.objects.len() as u64,
         bytes: shelf.objects.iter().map(|(_, bytes)| bytes).sum(),
@@ -152,7 +153,7 @@ fn find_extent(row: &ShelvedExtent, there: impl Fn(ObjectId) -> Option<u64>) -> 
 mod tests {
     use super::*;
     use crate::model::HouseTime;
-    use crate::records::consistency::shelves::{ShelfRows, ShelvedManifest};
+    use crate::records::objects::{ShelfRows, ShelvedManifest};
 
     fn id(byte: u8) -> ObjectId {
         ObjectId::from_bytes([byte; 16])

@@ -6,7 +6,7 @@ use super::Integrity;
 use crate::content::whole::read_all;
 use crate::model::{ShareId, VersionState, Word};
 use crate::namespace::tree::path_of;
-use crate::records::{Keyring, Records, entries, rotation, tickets, versions};
+use crate::records::{Keyring, Records, entries, tickets, versions};
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
 
@@ -107,7 +107,7 @@ impl Integrity {
 /// Shares of the records whose keys in force the keyring does not have.
 pub(crate) async fn without_key(records: &Records, keyring: &Keyring) -> Result<Vec<ShareId>, Error> {
     let there = keyring.share_generations().await?;
-    let shares = rotation::shares(&mut *records.read().await?).await?;
-    let is_lost = |count: &&rotation::ShareCount| there.binary_search(&(count.share, count.in_force)).is_err();
+    let shares = tickets::shares(&mut *records.read().await?).await?;
+    let is_lost = |count: &&tickets::ShareCount| there.binary_search(&(count.share, count.in_force)).is_err();
     Ok(shares.iter().filter(is_lost).map(|count| count.share).collect())
 }

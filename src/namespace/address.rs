@@ -2,7 +2,7 @@
 
 use super::location::{glob_escaped, shell_word};
 use crate::model::{SharePath, Word};
-use crate::records::{Conn, people};
+use crate::records::{Conn, facts};
 use crate::repo::{Error, Repo};
 
 const PUBLIC_HOST: &str = "public_host";
@@ -57,7 +57,7 @@ impl PublicAddress {
 /// # Errors
 /// If the records fail.
 pub(crate) async fn recorded(conn: &mut Conn) -> Result<Option<PublicAddress>, Error> {
-    let (host, port) = (people::fact(conn, PUBLIC_HOST).await?, people::fact(conn, PUBLIC_PORT).await?);
+    let (host, port) = (facts::fact(conn, PUBLIC_HOST).await?, facts::fact(conn, PUBLIC_PORT).await?);
     Ok(host.zip(port.and_then(|port| port.parse().ok())).map(|(host, port)| PublicAddress { host, port }))
 }
 
@@ -75,8 +75,8 @@ pub(crate) async fn public(repo: &Repo) -> Result<Option<PublicAddress>, Error> 
 /// If the records fail.
 pub(crate) async fn set_public(repo: &Repo, address: &PublicAddress) -> Result<(), Error> {
     let mut tx = repo.records.begin().await?;
-    people::set_fact(tx.conn(), PUBLIC_HOST, &address.host).await?;
-    people::set_fact(tx.conn(), PUBLIC_PORT, &address.port.to_string()).await?;
+    facts::set_fact(tx.conn(), PUBLIC_HOST, &address.host).await?;
+    facts::set_fact(tx.conn(), PUBLIC_PORT, &address.port.to_string()).await?;
     Ok(tx.commit().await?)
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn set_public(repo: &Repo, address: &PublicAddress) -> Result<(
 /// # Errors
 /// If the records fail.
 pub(crate) async fn legacy(repo: &Repo) -> Result<Option<Option<PublicAddress>>, Error> {
-    let Some(text) = people::fact(&mut *repo.records.read().await?, LEGACY_ADDRESS).await? else { return Ok(None) };
+    let Some(text) = facts::fact(&mut *repo.records.read().await?, LEGACY_ADDRESS).await? else { return Ok(None) };
     let parts = text.rsplit_once(' ').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
     Ok(Some(parts.map(|(host, port)| PublicAddress { host, port })))
 }
@@ -98,6 +98,6 @@ pub(crate) async fn legacy(repo: &Repo) -> Result<Option<Option<PublicAddress>>,
 pub(crate) async fn set_legacy(repo: &Repo, address: Option<&PublicAddress>) -> Result<(), Error> {
     let text = address.map_or_else(String::new, |address| format!("{} {}", address.host, address.port));
     let mut tx = repo.records.begin().await?;
-    people::set_fact(tx.conn(), LEGACY_ADDRESS, &text).await?;
+    facts::set_fact(tx.conn(), LEGACY_ADDRESS, &text).await?;
     Ok(tx.commit().await?)
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::model::{DirectoryId, FileName, ShareId, alias};
 use crate::records::aliases::{self, Unfilled};
 use crate::records::entries::{self, EntryRow};
-use crate::records::{Conn, rotation};
+use crate::records::{Conn, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 
@@ -126,7 +126,7 @@ pub(crate) async fn fill(repo: &Repo) -> Result<(), Error> {
 async fn fill_row(conn: &mut Conn, keys: Option<&Arc<ShareKeys>>, row: &Unfilled) -> Result<bool, Error> {
     let Some(keys) = keys else { return Ok(false) };
     // Another process may have replaced them; it has given the aliases then.
-    if rotation::key_generation(conn, row.share).await? != Some(keys.generation) {
+    if tickets::key_generation(conn, row.share).await? != Some(keys.generation) {
         return Ok(false);
     }
     let Ok(name) = keys.names.open_name(row.id, &row.sealed) else { return Ok(false) };

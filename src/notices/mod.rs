@@ -24,7 +24,7 @@ use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, 
 use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
-use crate::records::{Conn, entries, held, people, version_chain};
+use crate::records::{Conn, entries, held_notices, people, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
@@ -72,7 +72,7 @@ pub(crate) async fn announce(
         None => None,
     };
     if name.is_some_and(|name| repo.settings.temporary_names.matches(&name)) {
-        return Ok(held::hold(conn, version, now.plus(repo.settings.temporary_settle)).await?);
+        return Ok(held_notices::hold(conn, version, now.plus(repo.settings.temporary_settle)).await?);
     }
     queue(conn, repo, ticket, version, About::Available, now).await
 }
@@ -93,7 +93,7 @@ pub(crate) async fn renamed(
     let mut announced = false;
     // Also what was held of the files whose place it took.
     for entry in version_chain::entries(conn, &entry).await? {
-        for version in held::take_of_entry(conn, &entry).await? {
+        for version in held_notices::take_of_entry(conn, &entry).await? {
             queue(conn, repo, ticket, version, About::Available, now).await?;
             announced = true;
         }
@@ -174,11 +174,11 @@ impl Notices {
 
     /// Queues what kept its temporary name for too long.
     async fn queue_held(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
-        for (version, ticket) in held::due(conn, now, HELD_AT_ONCE).await? {
+        for (version, ticket) in held_notices::due(conn, now, HELD_AT_ONCE).await? {
             // In one transaction with the others: what fails here has written nothing before.
             let queued = queue(conn, &self.repo, &ticket, version, About::Available, now).await;
             if or_left_out(queued, "a version whose notice is held", version.as_bytes())?.is_some() {
-                held::forget(conn, version).await?;
+                held_notices::forget(conn, version).await?;
             }
         }
         Ok(())
@@ -289,7 +289,7 @@ impl Outbox for Notices {
     async fn next_due(&self) -> Result<Option<Time>, OutboxError> {
         let due = async {
             let mut conn = self.repo.records.read().await?;
-            let all = [notices::next_due(&mut conn).await?, held::next_due(&mut conn).await?];
+            let all = [notices::next_due(&mut conn).await?, held_notices::next_due(&mut conn).await?];
             Ok::<_, Error>(all.into_iter().flatten().min())
         };
         due.await.map_err(OutboxError::new)

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::Notices;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{NoticeId, NoticeState, Time, Word};
+use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
-use crate::records::{Conn, resent};
 use crate::repo::Error;
 use crate::repo::tickets::{check_address, check_enabled};
 
@@ -51,7 +51,7 @@ impl Notices {
         let now = Time::now();
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
-            resent::retry(tx.conn(), row.id, now).await?;
+            notices::retry(tx.conn(), row.id, now).await?;
             note(tx.conn(), Kind::NoticeRetried, row, json!({})).await?;
             changes.push(change(row, NoticeState::Pending));
         }
@@ -70,16 +70,16 @@ impl Notices {
         let detail = match to {
             NewAddress::Mail(address) => {
                 check_address(address)?;
-                resent::readdress(tx.conn(), id, &row.recipient, Some(address)).await?;
+                notices::readdress(tx.conn(), id, &row.recipient, Some(address)).await?;
                 json!({ "engineer": row.recipient.as_str(), "other_address": true })
             }
             NewAddress::Engineer(engineer) => {
                 check_enabled(tx.conn(), engineer).await?;
-                resent::readdress(tx.conn(), id, engineer, None).await?;
+                notices::readdress(tx.conn(), id, engineer, None).await?;
                 json!({ "engineer": engineer.as_str(), "other_address": false })
             }
         };
-        resent::retry(tx.conn(), id, Time::now()).await?;
+        notices::retry(tx.conn(), id, Time::now()).await?;
         note(tx.conn(), Kind::NoticeReaddressed, &row, detail).await?;
         tx.commit().await?;
         Ok(change(&row, NoticeState::Pending))
@@ -92,7 +92,7 @@ impl Notices {
     pub async fn dismiss(&self, id: NoticeId) -> Result<NoticeChange, Error> {
         let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
-        resent::dismiss(tx.conn(), id).await?;
+        notices::dismiss(tx.conn(), id).await?;
         note(tx.conn(), Kind::NoticeDismissed, &row, json!({})).await?;
         tx.commit().await?;
         Ok(change(&row, NoticeState::Dismissed))

@@ -108,8 +108,8 @@ pub async fn fill(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<(), R
 mod tests {
     use super::*;
     use crate::records::Records;
-    use crate::records::consistency::survey::tests_only::plan;
     use crate::records::entries::CHILDREN;
+    use crate::records::tests_only::plan;
 
     /// What is asked once a page or for a name is a search of an index, however many names a directory has.
     #[tokio::test]

@@ -198,7 +198,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::records::{Records, people};
+    use crate::records::{Records, facts};
 
     /// The value of a parameter that stands alone behind LIMIT is part of SQLite's plan: the statement would be prepared anew
     /// for each other value, which costs a tenth of a page.
@@ -253,7 +253,7 @@ mod tests {
         let one = "UPDATE fact SET value = $2 WHERE name = $1";
         assert!(ask!(one, "a", "x").changed(tx.conn()).await.unwrap());
         assert!(!ask!(one, "c", "x").changed(tx.conn()).await.unwrap());
-        assert_eq!(people::fact(tx.conn(), "a").await.unwrap().as_deref(), Some("x"));
+        assert_eq!(facts::fact(tx.conn(), "a").await.unwrap().as_deref(), Some("x"));
         let look = "SELECT value FROM fact WHERE name = $1";
         assert!(ask!(look, "b").exists(tx.conn()).await.unwrap() && !ask!(look, "c").exists(tx.conn()).await.unwrap());
         assert_eq!(ask!(look, "c").maybe(tx.conn(), what).await.unwrap(), None);

@@ -9,11 +9,8 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use super::ask::ask;
 use super::sqlite::{BUSY, copy_options};
-use super::{Conn, RecordsError, bytes_as, people};
+use super::{Conn, RecordsError, bytes_as, facts};
 use crate::model::{HouseId, ObjectId, ShareId};
-
-/// The fact that holds the house's id.
-const HOUSE: &str = "house";
 
 /// What lies at the place of a database.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ impl RecordsLook {
     /// # Errors
     /// If the database fails, or what stands there is no id.
     pub async fn house(&mut self) -> Result<Option<HouseId>, RecordsError> {
-        house(&mut self.0).await
+        facts::house(&mut self.0).await
     }
 
     /// All shares.
@@ -75,20 +72,6 @@ impl RecordsLook {
     pub async fn close(self) -> Result<(), RecordsError> {
         Ok(self.0.close().await?)
     }
-}
-
-/// Which house the records say they belong to.
-///
-/// # Errors
-/// If the database fails, or what stands there is no id.
-pub async fn house(conn: &mut Conn) -> Result<Option<HouseId>, RecordsError> {
-    let unreadable = |_| RecordsError::Unreadable { table: "fact", why: "the id of the house is none".to_owned() };
-    people::fact(conn, HOUSE).await?.map(|text| text.parse().map_err(unreadable)).transpose()
-}
-
-/// Says in the records which house they belong to.
-pub async fn set_house(conn: &mut Conn, house: HouseId) -> Result<(), RecordsError> {
-    people::set_fact(conn, HOUSE, &house.to_string()).await
 }
 
 /// How a database is opened that holds something; none if there is no file, or no byte in it. Nobody has it open if it

@@ -24,3 +24,8 @@ pub async fn add(conn: &mut Conn, version: VersionId, algorithm: Algorithm, dige
          WHERE id = $1 AND state IN ('available', 'withdrawn') AND file_key IS NOT NULL ON CONFLICT DO NOTHING";
     ask!(text, version, algorithm.as_str(), digest).run(conn).await
 }
+
+/// Forgets the digests of a version.
+pub(super) async fn forget(conn: &mut Conn, version: VersionId) -> Result<(), RecordsError> {
+    ask!("DELETE FROM version_digest WHERE version_id = $1", version).run(conn).await
+}

@@ -2,16 +2,16 @@
 
 use std::sync::{LazyLock, OnceLock};
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::ask::{Question, ask, behind};
-use super::lifecycle::move_versions;
+use super::many::ROWS;
 use super::readable::readable;
 use super::tickets::Standing;
 use super::version_chain::{chain, circle};
 use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, text_as_option, tickets, unsigned};
-use crate::model::{DirectoryId, HouseTime, ShareId, Time, VersionId, VersionState};
+use crate::model::{DirectoryId, ShareId, Time, VersionId, VersionState};
 
 /// A row of the tree. Whether a file or a directory, the id has 16 bytes.
 #[derive(Debug, Clone)]
@@ -184,16 +184,9 @@ pub async fn add(conn: &mut Conn, new: &NewEntry<'_>) -> Result<(), RecordsError
     .run(conn)
     .await?;
     if new.place.is_some() {
-        ask!("UPDATE ticket SET names = names + 1 WHERE share_id = $1", new.share).run(conn).await?;
+        tickets::count_name(conn, new.share).await?;
     }
     Ok(())
-}
-
-/// An entry goes out of sight.
-async fn uncount(conn: &mut Conn, id: &[u8; 16]) -> Result<(), RecordsError> {
-    ask!("UPDATE ticket SET names = names - 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)", id)
-        .run(conn)
-        .await
 }
 
 /// The row with this id.
@@ -388,7 +381,7 @@ pub async fn replace(
     {
         return Ok(false);
     }
-    uncount(conn, id).await?;
+    tickets::uncount_name(conn, id).await?;
     let text = concat!(chain!(), "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)");
     ask!(text, successor, number_base).run(conn).await?;
     let text = concat!(
@@ -399,26 +392,6 @@ pub async fn replace(
     if !ask!(text, successor, id).changed(conn).await? {
         return Err(circle(successor));
     }
-    Ok(true)
-}
-
-/// Marks a withdrawn entry as followed by another one that names it as its predecessor: its versions are older versions of
-/// that one, and safe.
-pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
-    ask!("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL, withdrawn_house = NULL WHERE id = $1", id, now)
-        .run(conn)
-        .await?;
-    move_versions(conn, id, VersionState::Withdrawn, VersionState::Available).await?;
-    Ok(())
-}
-
-/// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was out of sight already.
-pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTime) -> Result<bool, RecordsError> {
-    if !remove_directory(conn, id, now).await? {
-        return Ok(false);
-    }
-    ask!("UPDATE entry SET withdrawn_house = $2 WHERE id = $1", id, house).run(conn).await?;
-    move_versions(conn, id, VersionState::Available, VersionState::Withdrawn).await?;
     Ok(true)
 }
 
@@ -435,7 +408,7 @@ pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Resu
     {
         return Ok(false);
     }
-    uncount(conn, id).await?;
+    tickets::uncount_name(conn, id).await?;
     let text = "DELETE FROM entry WHERE id = $1 AND kind = 'directory' \
          AND NOT EXISTS (SELECT 1 FROM entry below WHERE below.parent_id = $1)";
     ask!(text, id).run(conn).await?;
@@ -465,11 +438,63 @@ pub async fn set_versions(
         .await
 }
 
+/// A sealed name.
+#[derive(Debug)]
+pub struct NameRow {
+    /// The id of the artifact or directory that bears it.
+    pub entry: [u8; 16],
+    /// The directory it stands in.
+    pub parent: DirectoryId,
+    /// The sealed name.
+    pub sealed: Vec<u8>,
+}
+
+/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind `after` on.
+pub async fn sealed_names(
+    conn: &mut Conn,
+    share: ShareId,
+    after: Option<[u8; 16]>,
+    most: u32,
+) -> Result<Vec<NameRow>, RecordsError> {
+    let text = "SELECT id, parent_id, name FROM entry WHERE share_id = $1 AND name IS NOT NULL AND parent_id IS NOT NULL \
+         AND id > $2 ORDER BY id LIMIT $3 + 0";
+    ask!(text, share, behind(after), most)
+        .all(conn, |row| {
+            Ok(NameRow {
+                entry: bytes_as(row, "entry", "id")?,
+                parent: bytes_as(row, "entry", "parent_id")?,
+                sealed: row.try_get("name")?,
+            })
+        })
+        .await
+}
+
+/// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who has an alias stays.
+///
+/// # Errors
+/// [`RecordsError::Exists`] if a directory holds an index already.
+pub async fn set_names(conn: &mut Conn, names: &[([u8; 16], Place)]) -> Result<(), RecordsError> {
+    for some in names.chunks(ROWS) {
+        let mut update = QueryBuilder::<Sqlite>::new(
+            "UPDATE entry SET name_index = new.column2, name = new.column3, alias_index = new.column4 FROM (",
+        );
+        update.push_values(some, |mut row, (entry, place)| {
+            row.push_bind(entry.to_vec());
+            row.push_bind(place.index.to_vec());
+            row.push_bind(place.sealed.clone());
+            row.push_bind(place.alias.to_vec());
+        });
+        update.push(") AS new WHERE entry.id = new.column1");
+        update.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Records;
     use super::*;
-    use crate::records::consistency::survey::tests_only::plan;
+    use crate::records::tests_only::plan;
 
     /// What is asked for every file looks at no other rows, however many there are.
     #[tokio::test]

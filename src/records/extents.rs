@@ -1,54 +1,96 @@
-//! Many extents at once: an upload that was sent in small pieces has many, and each statement is two changes of threads
-//! while everybody else waits for the writer. What is one extent's is in [`versions`](super::versions).
+//! Extents, and which versions use them: one by one, and many at once. An upload that was sent in small pieces has many.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use super::versions::{self, ExtentRow};
-use super::{Conn, RecordsError, signed};
-use crate::model::{HouseTime, ObjectId, ShareId, VersionId};
-use crate::records::sqlite::batch::Asked;
+use sqlx::Row;
 
-/// How many rows a statement takes. Each number is a text of its own, which is prepared once.
-const AT_ONCE: [usize; 2] = [64, 8];
+use super::ask::ask;
+use super::many::{Texts, rows, split};
+use super::sqlite::batch::Asked;
+use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
+use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId, VersionId};
 
-/// A statement for each number of rows in [`AT_ONCE`].
-struct Texts([String; 2]);
-
-impl Texts {
-    /// What `text` makes of a number of rows.
-    fn of(text: impl Fn(usize) -> String) -> Self {
-        Self(AT_ONCE.map(text))
-    }
-
-    fn query(&'static self, rows: usize) -> Option<Asked<'static>> {
-        let at = AT_ONCE.iter().position(|count| *count == rows)?;
-        self.0.get(at).map(|text| sqlx::query(text.as_str()))
-    }
+/// An extent as one version uses it.
+#[derive(Debug, Clone)]
+pub struct ExtentRow {
+    /// The object.
+    pub id: ObjectId,
+    /// Plaintext bytes.
+    pub length: u64,
+    /// FLOE's header tag, which the object must show.
+    pub header_tag: [u8; 32],
+    /// Where it lies.
+    pub place: ObjectPlace,
+    /// Its key, wrapped under the version's file key.
+    pub extent_key: Vec<u8>,
 }
 
-/// Rows of parameters, `common` of them shared by all rows and named in `row` as they are; `#1` is a row's first own one.
-fn rows(count: usize, common: usize, own: usize, row: &str) -> String {
-    let mut text = String::new();
-    for number in 0..count {
-        let mut one = row.to_owned();
-        for at in 1..=own {
-            one = one.replace(&format!("#{at}"), &format!("${}", common + number * own + at));
-        }
-        let _ = write!(text, "{}{one}", if number > 0 { ", " } else { "" });
-    }
-    text
+/// Adds an extent that has become durable. Its bytes were counted by [`reserve`](super::tickets::reserve).
+pub async fn add_one(conn: &mut Conn, share: ShareId, extent: &ExtentRow) -> Result<(), RecordsError> {
+    let text = "INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($1, $2, $3, $4, $5)";
+    ask!(text, extent.id, share, extent.length, &extent.header_tag[..], extent.place.as_str()).run(conn).await
 }
 
-/// Takes off as many as a statement takes; one if that is none.
-fn split<T>(some: &[T]) -> Option<(&[T], &[T])> {
-    let count = AT_ONCE.into_iter().find(|count| *count <= some.len()).unwrap_or(1);
-    some.split_at_checked(count).filter(|(now, _)| !now.is_empty())
+/// Says that a version uses an extent. False if the extent is gone: the version that it was shared with was shredded.
+pub async fn use_one(
+    conn: &mut Conn,
+    version: VersionId,
+    extent: ObjectId,
+    extent_key: &[u8],
+) -> Result<bool, RecordsError> {
+    let text = "INSERT INTO extent_use (version_id, extent_id, extent_key) \
+         SELECT $1, id, $3 FROM extent WHERE id = $2";
+    ask!(text, version, extent, extent_key).changed(conn).await
 }
 
-static PUT: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::of(|count| format!("INSERT INTO object (id, bytes) VALUES {}", rows(count, 0, 2, "(#1, #2)")))
-});
+/// The extents that a version uses.
+pub async fn of_version(conn: &mut Conn, version: VersionId) -> Result<Vec<ExtentRow>, RecordsError> {
+    let text = "SELECT x.id, x.length, x.header_tag, x.place, u.extent_key FROM extent_use u \
+         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1";
+    ask!(text, version)
+        .all(conn, |row| {
+            Ok(ExtentRow {
+                id: bytes_as(row, "extent", "id")?,
+                length: unsigned(row, "extent", "length")?,
+                header_tag: bytes_as(row, "extent", "header_tag")?,
+                place: text_as(row, "extent", "place")?,
+                extent_key: row.try_get("extent_key")?,
+            })
+        })
+        .await
+}
+
+/// Ends a version's use of an extent. If no other version uses it, the extent is doomed; it counts until it is forgotten.
+pub async fn release_one(
+    conn: &mut Conn,
+    version: VersionId,
+    extent: ObjectId,
+    now: HouseTime,
+) -> Result<(), RecordsError> {
+    ask!("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2", version, extent).run(conn).await?;
+    drop_unused(conn, extent, Some(version), now).await
+}
+
+/// Dooms an extent that no version uses, of which `last` was the last one to use it. One that is used stays as it is. It
+/// counts as its share's until it is forgotten.
+pub async fn drop_unused(
+    conn: &mut Conn,
+    extent: ObjectId,
+    last: Option<VersionId>,
+    now: HouseTime,
+) -> Result<(), RecordsError> {
+    let id = &extent.as_bytes()[..];
+    // A version without a digest was never whole, so nobody is in the middle of a download of it.
+    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
+         SELECT x.id, x.place, $2, x.share_id, x.length, \
+         CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $3 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
+         FROM extent x WHERE x.id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)";
+    ask!(text, id, now, last).run(conn).await?;
+    ask!("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)", id)
+        .run(conn)
+        .await
+}
+
 static ADD: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| {
         let values = rows(count, 1, 4, "(#1, $1, #2, #3, #4)");
@@ -72,7 +114,7 @@ static LET_GO: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 const UNUSED: &str = "NOT EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = extent.id)";
-/// As [`versions::drop_unused`] dooms one.
+/// As [`drop_unused`] dooms one.
 static DOOM: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| {
         let ids = rows(count, 2, 1, "#1");
@@ -88,28 +130,7 @@ static FORGET: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| format!("DELETE FROM extent WHERE id IN ({}) AND {UNUSED}", rows(count, 0, 1, "#1")))
 });
 
-/// Keeps small objects here.
-///
-/// # Errors
-/// [`RecordsError::Exists`] if an id was used before.
-pub async fn put_objects(conn: &mut Conn, mut objects: &[(ObjectId, &[u8])]) -> Result<(), RecordsError> {
-    while let Some((now, later)) = split(objects) {
-        if let Some(mut query) = PUT.query(now.len()) {
-            for (id, bytes) in now {
-                query = query.bind(id.as_bytes().to_vec()).bind(bytes.to_vec());
-            }
-            query.execute(&mut *conn).await?;
-        } else {
-            for (id, bytes) in now {
-                versions::put_object(conn, *id, bytes).await?;
-            }
-        }
-        objects = later;
-    }
-    Ok(())
-}
-
-/// Adds extents that have become durable. Their bytes were counted by [`versions::reserve`].
+/// Adds extents that have become durable. Their bytes were counted by [`reserve`](super::tickets::reserve).
 pub async fn add(conn: &mut Conn, share: ShareId, mut extents: &[ExtentRow]) -> Result<(), RecordsError> {
     while let Some((now, later)) = split(extents) {
         if let Some(query) = ADD.query(now.len()) {
@@ -124,7 +145,7 @@ pub async fn add(conn: &mut Conn, share: ShareId, mut extents: &[ExtentRow]) -> 
             query.execute(&mut *conn).await?;
         } else {
             for extent in now {
-                versions::add_extent(conn, share, extent).await?;
+                add_one(conn, share, extent).await?;
             }
         }
         extents = later;
@@ -146,7 +167,7 @@ pub async fn use_by(conn: &mut Conn, version: VersionId, mut extents: &[ExtentRo
             }
         } else {
             for extent in now {
-                if !versions::use_extent(conn, version, extent.id, &extent.extent_key).await? {
+                if !use_one(conn, version, extent.id, &extent.extent_key).await? {
                     return Ok(false);
                 }
             }
@@ -180,11 +201,24 @@ pub async fn release(
             }
             _ => {
                 for id in some {
-                    versions::release_extent(conn, version, *id, now).await?;
+                    release_one(conn, version, *id, now).await?;
                 }
             }
         }
         extents = later;
     }
     Ok(())
+}
+
+/// Ends all uses that a version makes of extents. What only it used is doomed; in few statements, as a version may have a
+/// hundred thousand extents.
+pub(super) async fn release_all(conn: &mut Conn, version: VersionId, now: HouseTime) -> Result<(), RecordsError> {
+    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) SELECT x.id, x.place, $2, x.share_id, \
+         x.length, CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $1 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
+         FROM extent_use u \
+         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use o \
+         WHERE o.extent_id = x.id AND o.version_id <> $1)";
+    ask!(text, version, now).run(conn).await?;
+    ask!("DELETE FROM extent_use WHERE version_id = $1", version).run(conn).await?;
+    ask!("DELETE FROM extent WHERE id IN (SELECT object_id FROM doomed WHERE since = $1)", now).run(conn).await
 }

@@ -13,7 +13,6 @@
 pub mod aliases;
 mod ask;
 pub mod audit;
-pub mod backup;
 pub mod bond;
 pub mod checks;
 pub mod consistency;
@@ -22,18 +21,22 @@ pub(crate) mod damage;
 pub mod digests;
 pub mod entries;
 pub mod extents;
-pub mod held;
+pub mod facts;
+pub mod held_notices;
 pub mod keyring;
-pub mod lifecycle;
+mod many;
 pub mod notices;
+pub mod objects;
 pub mod people;
 pub mod readable;
-pub mod resent;
-pub mod rotation;
 mod sqlite;
+pub mod strays;
+#[cfg(test)]
+pub(crate) mod tests_only;
 pub mod tickets;
 pub mod version_chain;
 pub mod versions;
+pub mod withdrawn;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,8 +45,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 pub use keyring::Keyring;
-use sqlite::once;
-pub use sqlite::once::NewArtifact;
+use sqlite::publish_new;
+pub use sqlite::publish_new::NewArtifact;
 pub use sqlite::readers::Reader;
 use sqlite::readers::Readers;
 pub use sqlite::writer::WriteTx;
@@ -130,7 +133,7 @@ impl Records {
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut writer = sqlite::options(path).connect().await?;
         sqlx::migrate!("migrations/sqlite").run(&mut writer).await?;
-        once::prepare(&mut writer).await?;
+        publish_new::prepare(&mut writer).await?;
         Ok(Self::on(writer, &sqlite::options(path)))
     }
 
@@ -164,7 +167,7 @@ impl Records {
     /// Which generation of a share's key is in force; none if the records have no such share. May be asked while another
     /// connection of these records is held.
     pub async fn key_generation(&self, share: ShareId) -> Result<Option<u32>, RecordsError> {
-        rotation::key_generation(&mut *self.aside.acquire().await?, share).await
+        tickets::key_generation(&mut *self.aside.acquire().await?, share).await
     }
 
     /// A connection to read with.

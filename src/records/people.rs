@@ -151,15 +151,3 @@ pub async fn may_log_in(conn: &mut Conn, engineer: &str, fingerprint: &str) -> R
          WHERE k.engineer = $1 AND k.fingerprint = $2 AND e.disabled_at IS NULL";
     ask!(text, engineer, fingerprint).exists(conn).await
 }
-
-/// A fact about this installation.
-pub async fn fact(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
-    ask!("SELECT value FROM fact WHERE name = $1", name).maybe(conn, |row| Ok(row.try_get("value")?)).await
-}
-
-/// Writes a fact down, over what stood there.
-pub async fn set_fact(conn: &mut Conn, name: &str, value: &str) -> Result<(), RecordsError> {
-    ask!("INSERT INTO fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2", name, value)
-        .run(conn)
-        .await
-}

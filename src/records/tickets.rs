@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::readable::{all_of, readable};
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
-use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
+use crate::model::{Language, ObjectId, Priority, ShareId, TicketStatus, Time, Word};
 
 /// One support problem and its share.
 #[derive(Debug, Clone)]
@@ -185,4 +185,91 @@ pub async fn set_status(
     ask!(text, reference.as_str(), status.as_str(), (status == TicketStatus::Closed).then_some(now.millis()))
         .run(conn)
         .await
+}
+
+/// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it was done.
+pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
+    let text = "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3";
+    ask!(text, share, bytes, most).changed(conn).await
+}
+
+/// Makes a ticket's sums what its rows say.
+pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0) \
+         + COALESCE((SELECT SUM(length) FROM doomed WHERE share_id = $1), 0), \
+         names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
+         AND withdrawn_at IS NULL) WHERE share_id = $1";
+    ask!(text, share).run(conn).await
+}
+
+/// Which generation of a share's key is in force; none if there is no such share.
+pub async fn key_generation(conn: &mut Conn, share: ShareId) -> Result<Option<u32>, RecordsError> {
+    ask!("SELECT key_generation FROM ticket WHERE share_id = $1", share)
+        .maybe(conn, |row| number_as(row, "ticket", "key_generation"))
+        .await
+}
+
+/// Puts another generation in force. False if `from` is not in force.
+pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: u32) -> Result<bool, RecordsError> {
+    ask!("UPDATE ticket SET key_generation = $3 WHERE share_id = $1 AND key_generation = $2", share, from, to)
+        .changed(conn)
+        .await
+}
+
+/// How many rows of a share depend on its key: versions and names.
+pub async fn rows_of_share(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
+    let text = "SELECT (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND name IS NOT NULL) + (SELECT COUNT(*) FROM entry e \
+         JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 AND v.file_key IS NOT NULL) AS n";
+    ask!(text, share).one(conn, |row| unsigned(row, "entry", "n")).await
+}
+
+/// What of a share depends on its key.
+#[derive(Debug, Clone, Copy)]
+pub struct ShareCount {
+    /// The share.
+    pub share: ShareId,
+    /// The generation in force.
+    pub in_force: u32,
+    /// Sealed names; they are always of the generation in force.
+    pub names: u64,
+}
+
+/// Each share with its generation and its names, by share.
+pub async fn shares(conn: &mut Conn) -> Result<Vec<ShareCount>, RecordsError> {
+    let text = "SELECT t.share_id, t.key_generation, \
+         (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id AND e.name IS NOT NULL) AS n FROM ticket t \
+         ORDER BY t.share_id";
+    ask!(text)
+        .all(conn, |row| {
+            Ok(ShareCount {
+                share: bytes_as(row, "ticket", "share_id")?,
+                in_force: number_as(row, "ticket", "key_generation")?,
+                names: unsigned(row, "entry", "n")?,
+            })
+        })
+        .await
+}
+
+/// A name comes into sight in a share.
+pub(super) async fn count_name(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
+    ask!("UPDATE ticket SET names = names + 1 WHERE share_id = $1", share).run(conn).await
+}
+
+/// An entry comes into sight again.
+pub(super) async fn count_name_of(conn: &mut Conn, entry: &[u8; 16]) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET names = names + 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)";
+    ask!(text, entry).run(conn).await
+}
+
+/// An entry goes out of sight.
+pub(super) async fn uncount_name(conn: &mut Conn, entry: &[u8; 16]) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET names = names - 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)";
+    ask!(text, entry).run(conn).await
+}
+
+/// A doomed object is about to be forgotten: its share no longer counts it.
+pub(super) async fn uncount_doomed(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
+         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)";
+    ask!(text, object).run(conn).await
 }

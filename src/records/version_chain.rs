@@ -236,9 +236,9 @@ pub async fn behind(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::consistency::survey;
+    use crate::records::consistency;
     use crate::records::damage::Damager;
-    use crate::records::{Records, entries as rows, lifecycle};
+    use crate::records::{Records, entries as rows, versions};
 
     const ENTRIES: usize = 300;
     const VERSIONS: u64 = 600;
@@ -309,7 +309,7 @@ mod tests {
             assert_eq!(behind, (wanted < VERSIONS).then_some(wanted + 1));
         }
         assert_eq!(number(numbered(&mut conn, file, VERSIONS + 1).await.unwrap()), None);
-        let wrong = survey::wrong_pointers(&mut conn, None, 10).await.unwrap();
+        let wrong = consistency::wrong_pointers(&mut conn, None, 10).await.unwrap();
         assert!(wrong.is_empty(), "the version of a predecessor may be current: {wrong:?}");
     }
 
@@ -347,7 +347,7 @@ mod tests {
         rows.close().await;
         let mut tx = records.begin().await.unwrap();
         let (from, to) = (VersionState::Available, VersionState::Withdrawn);
-        assert_eq!(lifecycle::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
+        assert_eq!(versions::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
         let now = Time::from_millis(1);
         assert!(rows::replace(tx.conn(), &entry(301), &entry(ENTRIES), 7, now).await.unwrap());
         let line = entries(tx.conn(), &entry(ENTRIES)).await.unwrap();
@@ -386,7 +386,7 @@ mod tests {
             rows.close().await;
             let mut tx = records.begin().await.unwrap();
             let (from, to) = (VersionState::Available, VersionState::Withdrawn);
-            assert_eq!(lifecycle::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
+            assert_eq!(versions::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
             let now = Time::from_millis(1);
             let said = rows::replace(tx.conn(), &entry(301), &entry(ENTRIES), 7, now).await.unwrap_err();
             assert!(said.to_string().contains("circle"), "what is replaced would be lost: {said}");

@@ -1,12 +1,16 @@
-//! Versions, the extents that they are made of, small objects, and objects that nobody needs any more.
+//! Versions: begun, continued, published, shredded.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::ask::ask;
+use super::ask::{ask, behind};
+use super::many::ROWS;
 use super::readable::{all_of, name, readable};
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, number_as, text_as, unsigned};
-use crate::model::{ArtifactId, HouseTime, ObjectId, ObjectPlace, ShareId, Time, Transport, VersionId, VersionState};
+use super::version_chain::chain;
+use super::{
+    Conn, RecordsError, bytes_as, bytes_as_option, digests, extents, facts, number_as, objects, text_as, unsigned,
+};
+use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState, Word};
 
 /// One version of an artifact.
 #[derive(Debug, Clone)]
@@ -244,7 +248,7 @@ pub async fn shred_unfinished(conn: &mut Conn, id: VersionId) -> Result<bool, Re
     if !ask!(text, id).changed(conn).await? {
         return Ok(false);
     }
-    super::lifecycle::owe_journal(conn).await?;
+    facts::owe_journal(conn).await?;
     Ok(true)
 }
 
@@ -255,167 +259,190 @@ pub async fn mark_damaged(conn: &mut Conn, id: VersionId) -> Result<bool, Record
         .await
 }
 
-/// An extent as one version uses it.
-#[derive(Debug, Clone)]
-pub struct ExtentRow {
-    /// The object.
-    pub id: ObjectId,
-    /// Plaintext bytes.
-    pub length: u64,
-    /// FLOE's header tag, which the object must show.
-    pub header_tag: [u8; 32],
-    /// Where it lies.
-    pub place: ObjectPlace,
-    /// Its key, wrapped under the version's file key.
-    pub extent_key: Vec<u8>,
-}
-
-/// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it was done.
-pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
-    let text = "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3";
-    ask!(text, share, bytes, most).changed(conn).await
-}
-
-/// Adds an extent that has become durable. Its bytes were counted by [`reserve`].
-pub async fn add_extent(conn: &mut Conn, share: ShareId, extent: &ExtentRow) -> Result<(), RecordsError> {
-    let text = "INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($1, $2, $3, $4, $5)";
-    ask!(text, extent.id, share, extent.length, &extent.header_tag[..], extent.place.as_str()).run(conn).await
-}
-
-/// Says that a version uses an extent. False if the extent is gone: the version that it was shared with was shredded.
-pub async fn use_extent(
+/// Moves every version of a file that stands in `from` to `to`, and says how many.
+pub async fn move_versions(
     conn: &mut Conn,
-    version: VersionId,
-    extent: ObjectId,
-    extent_key: &[u8],
-) -> Result<bool, RecordsError> {
-    let text = "INSERT INTO extent_use (version_id, extent_id, extent_key) \
-         SELECT $1, id, $3 FROM extent WHERE id = $2";
-    ask!(text, version, extent, extent_key).changed(conn).await
+    file: &[u8; 16],
+    from: VersionState,
+    to: VersionState,
+) -> Result<u64, RecordsError> {
+    let text = concat!(
+        chain!(),
+        "UPDATE version SET state = $3 WHERE state = $2 AND file_key IS NOT NULL AND entry_id IN (SELECT id FROM chain)"
+    );
+    ask!(text, file, from.as_str(), to.as_str()).changes(conn).await
 }
 
-/// The extents that a version uses.
-pub async fn extents(conn: &mut Conn, version: VersionId) -> Result<Vec<ExtentRow>, RecordsError> {
-    let text = "SELECT x.id, x.length, x.header_tag, x.place, u.extent_key FROM extent_use u \
-         JOIN extent x ON x.id = u.extent_id WHERE u.version_id = $1";
-    ask!(text, version)
+/// Takes the key of a version away, with everything that only this key opens; extents that no other version uses, and its
+/// manifest, are doomed, and count as its share's until they are forgotten. With `untouched_since` only of an unfinished one
+/// that was not touched after that. False if it is none of these, or has no key any more: then nothing has changed.
+pub async fn shred(
+    conn: &mut Conn,
+    id: VersionId,
+    untouched_since: Option<HouseTime>,
+    now: HouseTime,
+) -> Result<bool, RecordsError> {
+    let text = "SELECT manifest_id FROM version WHERE id = $1 AND file_key IS NOT NULL \
+         AND ($2 IS NULL OR (state IN ('receiving', 'incomplete') AND touched_at <= $2))";
+    let found = ask!(text, id, untouched_since)
+        .maybe(conn, |row| bytes_as_option::<ObjectId>(row, "version", "manifest_id"))
+        .await?;
+    let Some(manifest) = found else { return Ok(false) };
+    if let Some(manifest) = manifest {
+        objects::doom_manifest(conn, manifest, now).await?;
+    }
+    extents::release_all(conn, id, now).await?;
+    digests::forget(conn, id).await?;
+    let text = "UPDATE version SET state = 'shredded', file_key = NULL, progress = NULL, manifest_id = NULL, \
+         resumable_at = 0, stored = 0 WHERE id = $1";
+    ask!(text, id).run(conn).await?;
+    facts::owe_journal(conn).await?;
+    Ok(true)
+}
+
+/// An unfinished version whose time is near or over.
+#[derive(Debug, Clone)]
+pub struct UnfinishedRow {
+    /// The version.
+    pub id: VersionId,
+    /// Its artifact.
+    pub artifact: ArtifactId,
+    /// The ticket.
+    pub ticket: Word,
+}
+
+fn unfinished_row(row: &SqliteRow) -> Result<UnfinishedRow, RecordsError> {
+    Ok(UnfinishedRow {
+        id: bytes_as(row, "version", "id")?,
+        artifact: bytes_as(row, "version", "entry_id")?,
+        ticket: text_as(row, "ticket", "reference")?,
+    })
+}
+
+/// Unfinished versions that were not touched since `$1`. The first condition is there for the index of unfinished versions:
+/// the table is large, and they are few.
+macro_rules! unfinished {
+    ($rest:literal) => {
+        concat!(
+            "SELECT v.id, v.entry_id, t.reference FROM version v JOIN entry e ON e.id = v.entry_id \
+             JOIN ticket t ON t.share_id = e.share_id WHERE v.id IN (SELECT id FROM version \
+             WHERE state IN ('receiving', 'incomplete') AND touched_at <= $1) \
+             AND v.state IN ('receiving', 'incomplete') AND v.touched_at <= $1 ",
+            $rest
+        )
+    };
+}
+
+pub(super) const UNWARNED: &str = unfinished!("AND v.warned_at IS NULL AND v.id > $2 ORDER BY v.id LIMIT $3 + 0");
+
+/// Unfinished versions, not touched since `before`, that nobody was warned of; those whose id is above `after`, at most
+/// `most`, by id.
+pub async fn unwarned(
+    conn: &mut Conn,
+    before: HouseTime,
+    after: Option<VersionId>,
+    most: u32,
+) -> Result<Vec<UnfinishedRow>, RecordsError> {
+    ask!(UNWARNED, before, behind(after), most).readable(conn, "version", unfinished_row).await
+}
+
+/// Writes down that people are told of it. False if it was touched meanwhile, or they were told before.
+pub async fn mark_warned(
+    conn: &mut Conn,
+    id: VersionId,
+    before: HouseTime,
+    now: HouseTime,
+) -> Result<bool, RecordsError> {
+    let text = "UPDATE version SET warned_at = $3 WHERE id = $1 AND state IN ('receiving', 'incomplete') \
+         AND touched_at <= $2 AND warned_at IS NULL";
+    ask!(text, id, before, now).changed(conn).await
+}
+
+pub(super) const EXPIRED: &str = unfinished!("AND v.warned_at <= $2 AND v.id > $3 ORDER BY v.id LIMIT $4 + 0");
+
+/// Unfinished versions, not touched since `before`, that people were warned of by `warned`; those whose id is above
+/// `after`, at most `most`, by id.
+pub async fn expired(
+    conn: &mut Conn,
+    before: HouseTime,
+    warned: HouseTime,
+    after: Option<VersionId>,
+    most: u32,
+) -> Result<Vec<UnfinishedRow>, RecordsError> {
+    ask!(EXPIRED, before, warned, behind(after), most).readable(conn, "version", unfinished_row).await
+}
+
+/// Takes the key of a version away that is shredded by its state.
+pub async fn finish_shredding(conn: &mut Conn, version: VersionId) -> Result<(), RecordsError> {
+    ask!("UPDATE version SET file_key = NULL, progress = NULL WHERE id = $1 AND state = 'shredded'", version)
+        .run(conn)
+        .await
+}
+
+/// A version's wrapped file key.
+#[derive(Debug)]
+pub struct FileKeyRow {
+    /// The version.
+    pub version: VersionId,
+    /// The generation of the share key that wraps it.
+    pub generation: u32,
+    /// The wrapped file key.
+    pub wrapped: Vec<u8>,
+}
+
+/// File keys of a share in the order of their versions' ids, at most `most`, from behind `after` on.
+pub async fn file_keys(
+    conn: &mut Conn,
+    share: ShareId,
+    after: Option<VersionId>,
+    most: u32,
+) -> Result<Vec<FileKeyRow>, RecordsError> {
+    let text = "SELECT v.id, v.key_generation, v.file_key FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE e.share_id = $1 AND v.file_key IS NOT NULL AND v.id > $2 ORDER BY v.id LIMIT $3 + 0";
+    ask!(text, share, behind(after), most)
         .all(conn, |row| {
-            Ok(ExtentRow {
-                id: bytes_as(row, "extent", "id")?,
-                length: unsigned(row, "extent", "length")?,
-                header_tag: bytes_as(row, "extent", "header_tag")?,
-                place: text_as(row, "extent", "place")?,
-                extent_key: row.try_get("extent_key")?,
+            Ok(FileKeyRow {
+                version: bytes_as(row, "version", "id")?,
+                generation: number_as(row, "ticket", "key_generation")?,
+                wrapped: row.try_get("file_key")?,
             })
         })
         .await
 }
 
-/// Ends a version's use of an extent. If no other version uses it, the extent is doomed; it counts until it is forgotten.
-pub async fn release_extent(
-    conn: &mut Conn,
-    version: VersionId,
-    extent: ObjectId,
-    now: HouseTime,
-) -> Result<(), RecordsError> {
-    ask!("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2", version, extent).run(conn).await?;
-    drop_unused(conn, extent, Some(version), now).await
-}
-
-/// Dooms an extent that no version uses, of which `last` was the last one to use it. One that is used stays as it is. It
-/// counts as its share's until it is forgotten.
-pub async fn drop_unused(
-    conn: &mut Conn,
-    extent: ObjectId,
-    last: Option<VersionId>,
-    now: HouseTime,
-) -> Result<(), RecordsError> {
-    let id = &extent.as_bytes()[..];
-    // A version without a digest was never whole, so nobody is in the middle of a download of it.
-    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
-         SELECT x.id, x.place, $2, x.share_id, x.length, \
-         CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $3 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
-         FROM extent x WHERE x.id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)";
-    ask!(text, id, now, last).run(conn).await?;
-    ask!("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)", id)
-        .run(conn)
-        .await
-}
-
-/// Says that nobody needs an object of the store that has no row. It counts as its share's with this many plaintext bytes,
-/// over the share's limit if need be, as it lies on the disk already.
-pub async fn doom(
-    conn: &mut Conn,
-    object: ObjectId,
-    share: ShareId,
-    bytes: u64,
-    now: HouseTime,
-) -> Result<(), RecordsError> {
-    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) VALUES ($1, 'store', $2, $3, $4, 1) \
-         ON CONFLICT DO NOTHING";
-    if ask!(text, object, now, share, bytes).changed(conn).await? {
-        reserve(conn, share, bytes, u64::MAX).await?;
+/// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
+/// for seconds otherwise.
+pub async fn set_file_keys(conn: &mut Conn, keys: &[FileKeyRow]) -> Result<(), RecordsError> {
+    for some in keys.chunks(ROWS) {
+        let mut update = QueryBuilder::<Sqlite>::new(
+            "UPDATE version SET key_generation = new.column2, file_key = new.column3 FROM (",
+        );
+        update.push_values(some, |mut row, key| {
+            row.push_bind(key.version.as_bytes().to_vec());
+            row.push_bind(i64::from(key.generation));
+            row.push_bind(key.wrapped.clone());
+        });
+        update.push(") AS new WHERE version.id = new.column1 AND version.file_key IS NOT NULL");
+        update.build().execute(&mut *conn).await?;
     }
     Ok(())
 }
 
-/// Doomed objects of a share that may go at once, at most `most`: none of them was ever part of something that could be
-/// downloaded.
-pub async fn doomed_unread(
-    conn: &mut Conn,
-    share: ShareId,
-    most: u32,
-) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.share_id = $1 AND d.unread = 1 \
-         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.object_id LIMIT $2 + 0";
-    ask!(text, share, most)
-        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
+/// How many file keys of each share are wrapped under which generation.
+pub async fn wrapped(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
+    let text = "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation";
+    ask!(text)
+        .all(conn, |row| {
+            let share = bytes_as(row, "entry", "share_id")?;
+            Ok((share, number_as(row, "ticket", "key_generation")?, unsigned(row, "version", "n")?))
+        })
         .await
 }
 
-/// How many plaintext bytes a share counts that go as soon as it needs the room.
-pub async fn unread_bytes(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
-    ask!("SELECT COALESCE(SUM(length), 0) AS bytes FROM doomed WHERE share_id = $1 AND unread = 1", share)
-        .one(conn, |row| unsigned(row, "doomed", "bytes"))
+/// How many versions can be read or continued.
+pub async fn count(conn: &mut Conn) -> Result<u64, RecordsError> {
+    ask!("SELECT COUNT(*) AS n FROM version WHERE file_key IS NOT NULL")
+        .one(conn, |row| unsigned(row, "version", "n"))
         .await
-}
-
-/// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after all is not among them.
-pub async fn doomed(
-    conn: &mut Conn,
-    before: HouseTime,
-    most: u32,
-) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 \
-         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.since, d.object_id LIMIT $2 + 0";
-    ask!(text, before, most)
-        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
-        .await
-}
-
-/// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share no longer counts it.
-pub async fn forget(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
-    let id = &object.as_bytes()[..];
-    ask!("DELETE FROM object WHERE id = $1", id).run(conn).await?;
-    let text = "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
-         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)";
-    ask!(text, id).run(conn).await?;
-    ask!("DELETE FROM doomed WHERE object_id = $1", id).run(conn).await
-}
-
-/// Keeps a small object here.
-///
-/// # Errors
-/// [`RecordsError::Exists`] if the id was used before.
-pub async fn put_object(conn: &mut Conn, id: ObjectId, bytes: &[u8]) -> Result<(), RecordsError> {
-    ask!("INSERT INTO object (id, bytes) VALUES ($1, $2)", id, bytes).run(conn).await
-}
-
-/// A small object's bytes.
-pub async fn object(conn: &mut Conn, id: ObjectId) -> Result<Option<Vec<u8>>, RecordsError> {
-    ask!("SELECT bytes FROM object WHERE id = $1", id).maybe(conn, |row| Ok(row.try_get("bytes")?)).await
 }

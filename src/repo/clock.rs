@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::HouseTime;
-use crate::records::{Records, RecordsError, people};
+use crate::records::{Records, RecordsError, facts};
 use crate::repo::{Error, Repo};
 
 /// The fact that holds it.
@@ -28,7 +28,7 @@ pub(crate) struct HouseClock {
 impl HouseClock {
     /// Goes on where it was last written down. It runs only for the server.
     pub(crate) async fn open(records: &Records, serve: bool) -> Result<Self, RecordsError> {
-        let text = people::fact(&mut *records.read().await?, HOUSE_TIME).await?;
+        let text = facts::fact(&mut *records.read().await?, HOUSE_TIME).await?;
         let base = text.and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Self {
             base: HouseTime::from_millis(base),
@@ -76,7 +76,7 @@ impl Repo {
     /// Writes house time down: from now on it does not fall behind this moment.
     pub(crate) async fn write_house_time(&self) -> Result<(), Error> {
         let mut tx = self.records.begin().await?;
-        people::set_fact(tx.conn(), HOUSE_TIME, &self.clock.now().millis().to_string()).await?;
+        facts::set_fact(tx.conn(), HOUSE_TIME, &self.clock.now().millis().to_string()).await?;
         Ok(tx.commit().await?)
     }
 }

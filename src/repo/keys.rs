@@ -10,7 +10,7 @@ use crate::model::{DirectoryId, FileName, ShareId, Time, VersionId, alias};
 use crate::records::entries::Place;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
-use crate::records::{Conn, Keyring, Records, rotation};
+use crate::records::{Conn, Keyring, Records, tickets};
 use crate::repo::kek::{self, Keks};
 use crate::repo::{Error, Repo};
 use crate::vault::{FileKey, Kek, NameKeys, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
@@ -71,7 +71,7 @@ impl ShareKeys {
     pub(crate) async fn open_name(&self, conn: &mut Conn, entry: [u8; 16], sealed: &[u8]) -> Result<FileName, Error> {
         match self.names.open_name(entry, sealed) {
             Ok(name) => Ok(name),
-            Err(error) => match rotation::key_generation(conn, self.share).await? {
+            Err(error) => match tickets::key_generation(conn, self.share).await? {
                 Some(generation) if generation != self.generation => Err(Error::KeysReplaced),
                 _ => Err(error.into()),
             },

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::model::HouseId;
-use crate::records::bond::{self, Found, RecordsLook};
+use crate::records::bond::{Found, RecordsLook};
 use crate::records::keyring::WrappedRow;
-use crate::records::{Keyring, Records, RecordsError};
+use crate::records::{Keyring, Records, RecordsError, facts};
 use crate::repo::kek::{self, Keks};
 use crate::repo::keys::{KeyManager, ROUNDS};
 use crate::repo::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
@@ -184,9 +184,9 @@ pub(crate) async fn tie(
     };
     let kept = keys.secret(HOUSE_PURPOSE, || Ok(new.as_bytes().to_vec())).await?;
     let house = HouseId::try_from(&kept[..]).map_err(|_| VaultError::Malformed { what: "id of the house" })?;
-    if bond::house(&mut *records.read().await?).await?.is_none() {
+    if facts::house(&mut *records.read().await?).await?.is_none() {
         let mut tx = records.begin().await?;
-        bond::set_house(tx.conn(), house).await?;
+        facts::set_house(tx.conn(), house).await?;
         tx.commit().await?;
     }
     if mark_store && store.house()?.is_none() {

@@ -2,9 +2,9 @@
 
 use crate::mail::is_address;
 use crate::model::{Refusal, Word};
-use crate::records::Conn;
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
+use crate::records::{Conn, facts};
 use crate::repo::{Error, Settings};
 use crate::vault;
 
@@ -58,7 +58,7 @@ const LOGINS_CHANGED: &str = "logins_changed";
 /// If the records fail, or the system gives no random bytes.
 pub(crate) async fn mark_logins_changed(conn: &mut Conn) -> Result<(), Error> {
     let mark = hex::encode(vault::random::array::<8>()?);
-    Ok(people::set_fact(conn, LOGINS_CHANGED, &mark).await?)
+    Ok(facts::set_fact(conn, LOGINS_CHANGED, &mark).await?)
 }
 
 /// The last mark that was set so; none if there never was one.
@@ -66,7 +66,7 @@ pub(crate) async fn mark_logins_changed(conn: &mut Conn) -> Result<(), Error> {
 /// # Errors
 /// If the records fail.
 pub(crate) async fn logins_changed(conn: &mut Conn) -> Result<Option<String>, Error> {
-    Ok(people::fact(conn, LOGINS_CHANGED).await?)
+    Ok(facts::fact(conn, LOGINS_CHANGED).await?)
 }
 
 /// Whether a ticket's share may get one more name.

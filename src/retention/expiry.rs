@@ -5,9 +5,9 @@
 
 use crate::model::{HouseTime, Time, Word};
 use crate::notices;
-use crate::records::lifecycle::{self, UnfinishedRow};
 use crate::records::notices::About;
-use crate::records::version_chain;
+use crate::records::versions::{self, UnfinishedRow};
+use crate::records::{version_chain, withdrawn};
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::retention::Retention;
@@ -74,7 +74,7 @@ impl Retention {
     async fn warn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows = lifecycle::unwarned(&mut *self.repo.records.read().await?, before, after, AT_ONCE).await?;
+            let rows = versions::unwarned(&mut *self.repo.records.read().await?, before, after, AT_ONCE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in rows.iter().filter(|row| !self.is_held(row)) {
@@ -93,7 +93,7 @@ impl Retention {
 
     async fn warn_of(&self, row: &UnfinishedRow, before: HouseTime) -> Result<bool, Error> {
         let mut tx = self.repo.records.begin().await?;
-        if self.is_held(row) || !lifecycle::mark_warned(tx.conn(), row.id, before, self.repo.clock.now()).await? {
+        if self.is_held(row) || !versions::mark_warned(tx.conn(), row.id, before, self.repo.clock.now()).await? {
             return Ok(false);
         }
         notices::queue(tx.conn(), &self.repo, &row.ticket, row.id, About::Expiring, Time::now()).await?;
@@ -104,8 +104,7 @@ impl Retention {
     async fn remove_unfinished(&self, before: HouseTime, warned: HouseTime, done: &mut Expired) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let rows =
-                lifecycle::expired(&mut *self.repo.records.read().await?, before, warned, after, AT_ONCE).await?;
+            let rows = versions::expired(&mut *self.repo.records.read().await?, before, warned, after, AT_ONCE).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in rows.iter().filter(|row| !self.is_held(row)) {
@@ -141,7 +140,7 @@ impl Retention {
     }
 
     async fn shred_withdrawn(&self, before: HouseTime, done: &mut Expired) -> Result<(), Error> {
-        let files = lifecycle::past_grace(&mut *self.repo.records.read().await?, before, AT_ONCE).await?;
+        let files = withdrawn::past_grace(&mut *self.repo.records.read().await?, before, AT_ONCE).await?;
         let (full, mut any) = (files.len() >= AT_ONCE as usize, false);
         for (file, ticket) in files {
             let shredded = self.shred_file(&file, &ticket, before, done).await;
@@ -164,7 +163,7 @@ impl Retention {
     ) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         // Restored meanwhile, or followed by a new upload of its name.
-        if !lifecycle::is_past_grace(tx.conn(), file, before).await? {
+        if !withdrawn::is_past_grace(tx.conn(), file, before).await? {
             return Ok(());
         }
         let mut count = 0;

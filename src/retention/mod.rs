@@ -22,7 +22,7 @@ use crate::namespace::tree::{Reach, Spot, way_of};
 use crate::notices::Notices;
 use crate::records::entries::{self, EntryRow};
 use crate::records::version_chain::{self, ChainVersion};
-use crate::records::{Conn, RecordsError, extents, lifecycle, versions};
+use crate::records::{Conn, RecordsError, extents, facts, versions, withdrawn};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::check_room_for_name;
 use crate::repo::tickets::existing_ticket;
@@ -243,13 +243,13 @@ impl Retention {
             let current = named.row.current.map(|version| version.id);
             entries::set_versions(tx.conn(), &named.row.id, current, None).await?;
         }
-        if !entries::withdraw(tx.conn(), &named.row.id, Time::now(), now).await? {
+        if !withdrawn::withdraw(tx.conn(), &named.row.id, Time::now(), now).await? {
             return Err(no_artifact(ticket, path));
         }
         let history = version_chain::of_file(tx.conn(), &named.row.id).await?;
         let kept = history.iter().filter(|row| row.has_key).count() as u64;
         if kept == 0 {
-            lifecycle::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
+            withdrawn::mark_shredded(tx.conn(), &named.row.id, Time::now()).await?;
         }
         note(tx.conn(), Kind::ArtifactWithdrawn, ticket, named.row.id).await?;
         self.repo.failpoints.hit("withdraw.before-commit");
@@ -308,7 +308,7 @@ impl Retention {
         // The directory may be another one of the same name: what it lay in can have been removed and made again.
         let place = named.reach.keys.place(named.row.id, directory, name)?;
         entries::move_to(tx.conn(), &named.row.id, &place).await?;
-        match lifecycle::restore(tx.conn(), &named.row.id).await {
+        match withdrawn::restore(tx.conn(), &named.row.id).await {
             Ok(true) => {}
             Ok(false) => return Err(gone()),
             Err(RecordsError::Exists) => return Err(Refusal::AlreadyExists.into()),
@@ -421,14 +421,14 @@ impl Retention {
             let mut next = Vec::new();
             for directory in directories {
                 let index = reach.keys.names.index(directory, step);
-                next.extend(lifecycle::directories(conn, directory, &index).await?);
+                next.extend(withdrawn::directories(conn, directory, &index).await?);
             }
             directories = next;
         }
         let mut files = Vec::new();
         for directory in directories {
             let index = reach.keys.names.index(directory, name);
-            files.extend(lifecycle::withdrawn_files(conn, directory, &index).await?);
+            files.extend(withdrawn::files(conn, directory, &index).await?);
         }
         let Some(newest) = files.into_iter().max_by_key(|row| (!row.shredded, row.since)) else { return Ok(None) };
         let row = entries::by_id(conn, &newest.id).await?;
@@ -444,12 +444,12 @@ impl Retention {
 impl Retention {
     /// Empties the journal if it may hold keys that were destroyed. False if it must be tried again.
     pub(crate) async fn empty_owed_journal(&self) -> Result<bool, Error> {
-        let Some(owed) = lifecycle::owed_journal(&mut *self.repo.records.read().await?).await? else { return Ok(true) };
+        let Some(owed) = facts::owed_journal(&mut *self.repo.records.read().await?).await? else { return Ok(true) };
         if !self.repo.records.empty_journal().await? {
             return Ok(false);
         }
         let mut tx = self.repo.records.begin().await?;
-        lifecycle::journal_emptied(tx.conn(), owed).await?;
+        facts::journal_emptied(tx.conn(), owed).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -465,7 +465,7 @@ pub(crate) async fn shred_version(
     rule: Rule,
     untouched_since: Option<HouseTime>,
 ) -> Result<bool, Error> {
-    if !lifecycle::shred(conn, row.id, untouched_since, repo.clock.not_before_now()).await? {
+    if !versions::shred(conn, row.id, untouched_since, repo.clock.not_before_now()).await? {
         return Ok(false);
     }
     let subject = Subject { actor: rule.actor(), ticket: Some(ticket), id: Some(*row.id.as_bytes()) };
@@ -487,10 +487,10 @@ pub(crate) async fn put_right(conn: &mut Conn, repo: &Repo, file: &[u8; 16]) -> 
     let Some(row) = entries::by_id(conn, file).await? else { return Ok(None) };
     if row.in_sight && row.current.is_none() && row.receiving.is_none() {
         // What the customer deleted, and a new upload of that name had saved, is withdrawn again.
-        entries::withdraw(conn, file, Time::now(), repo.clock.not_before_now()).await?;
+        withdrawn::withdraw(conn, file, Time::now(), repo.clock.not_before_now()).await?;
     }
     if !version_chain::of_file(conn, file).await?.iter().any(|row| row.has_key) {
-        lifecycle::mark_shredded(conn, file, Time::now()).await?;
+        withdrawn::mark_shredded(conn, file, Time::now()).await?;
     }
     Ok(current)
 }
@@ -548,7 +548,7 @@ pub(crate) async fn discard(
     if !versions::shred_unfinished(conn, version).await? {
         return Ok(());
     }
-    let used: Vec<ObjectId> = versions::extents(conn, version).await?.iter().map(|extent| extent.id).collect();
+    let used: Vec<ObjectId> = extents::of_version(conn, version).await?.iter().map(|extent| extent.id).collect();
     extents::release(conn, version, &used, now).await?;
     let subject = Subject { actor, ticket: Some(ticket), id: Some(*version.as_bytes()) };
     Ok(audit::write(conn, Kind::VersionDiscarded, subject, &json!({})).await?)

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
-use crate::records::consistency::shelves;
-use crate::records::versions;
+use crate::records::{objects, strays};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::retention::Retention;
@@ -43,7 +42,7 @@ impl Retention {
         let mut due = Swept::default();
         let mut after = None;
         loop {
-            let strays = shelves::confirmed_strays(&mut *self.repo.records.read().await?, after, PAGE).await?;
+            let strays = strays::confirmed(&mut *self.repo.records.read().await?, after, PAGE).await?;
             let Some(last) = strays.last() else { break };
             after = Some(last.id);
             due.strays += strays.len() as u64;
@@ -52,7 +51,7 @@ impl Retention {
         due.objects = due.strays;
         let mut after = None;
         loop {
-            let page = shelves::due(&mut *self.repo.records.read().await?, self.doomed_before(), after, PAGE).await?;
+            let page = objects::due(&mut *self.repo.records.read().await?, self.doomed_before(), after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             due.objects += page.len() as u64;
@@ -69,7 +68,7 @@ impl Retention {
         let mut swept = Swept { strays: self.doom_strays(actor).await?, ..Swept::default() };
         loop {
             let before = self.doomed_before();
-            let due = versions::doomed(&mut *self.repo.records.read().await?, before, PAGE).await?;
+            let due = objects::doomed(&mut *self.repo.records.read().await?, before, PAGE).await?;
             let bytes = self.bytes_in_store(due.iter().copied()).await?;
             let removed = self.remove_doomed(DOOMED_FOR).await?;
             // Those that could not be removed are there still.
@@ -98,7 +97,7 @@ impl Retention {
         // A backup may need what became useless since it began.
         let Some(_removing) = self.repo.data.lock_for_removal()? else { return Ok(0) };
         let before = self.repo.clock.now().plus(Duration::from_millis(1)).minus(age);
-        let objects = versions::doomed(&mut *self.repo.records.read().await?, before, PAGE).await?;
+        let objects = objects::doomed(&mut *self.repo.records.read().await?, before, PAGE).await?;
         self.remove(objects).await
     }
 
@@ -106,7 +105,7 @@ impl Retention {
     async fn doom_strays(&self, actor: &Actor) -> Result<u64, Error> {
         let mut doomed = 0;
         loop {
-            let strays = shelves::confirmed_strays(&mut *self.repo.records.read().await?, None, PAGE).await?;
+            let strays = strays::confirmed(&mut *self.repo.records.read().await?, None, PAGE).await?;
             if strays.is_empty() {
                 return Ok(doomed);
             }
@@ -114,7 +113,7 @@ impl Retention {
             // Their quarantine was their time to wait.
             let since = self.repo.clock.now().minus(DOOMED_FOR);
             for stray in &strays {
-                shelves::doom_stray(tx.conn(), stray.id, since).await?;
+                strays::doom(tx.conn(), stray.id, since).await?;
             }
             let subject = Subject { actor, ticket: None, id: None };
             audit::write(tx.conn(), Kind::StoreStrays, subject, &json!({ "doomed": strays.len() })).await?;
@@ -149,7 +148,7 @@ impl Retention {
         let _turn = self.removing.lock().await;
         for _ in 0..TRIES {
             if let Some(_removing) = self.repo.data.lock_for_removal()? {
-                let objects = versions::doomed_unread(&mut *self.repo.records.read().await?, share, PAGE).await?;
+                let objects = objects::doomed_unread(&mut *self.repo.records.read().await?, share, PAGE).await?;
                 return Ok(self.remove(objects).await? > 0);
             }
             // A command that sweeps holds it for moments, a backup for long.
@@ -179,7 +178,7 @@ impl Retention {
         self.repo.failpoints.hit("sweep.objects-deleted");
         let mut tx = self.repo.records.begin().await?;
         for object in &gone {
-            versions::forget(tx.conn(), *object).await?;
+            objects::forget(tx.conn(), *object).await?;
         }
         tx.commit().await?;
         Ok(gone.len())

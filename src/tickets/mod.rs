@@ -15,7 +15,7 @@ use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, EngineerKey, Organisation};
 use crate::records::tickets::Ticket;
-use crate::records::{Conn, RecordsError, entries, people, resent, tickets};
+use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
 use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
@@ -204,7 +204,7 @@ impl Tickets {
             return Err(Error::operator(format!("notices for engineer {engineer} go to this address already")));
         }
         people::set_email(tx.conn(), engineer, email).await?;
-        let moved = resent::moved(tx.conn(), engineer, Time::now()).await?;
+        let moved = notices::moved(tx.conn(), engineer, Time::now()).await?;
         // Not the address: that is a person's.
         let detail = json!({ "engineer": engineer.as_str(), "changed": "email", "notices": moved });
         note(tx.conn(), Kind::EngineerChanged, None, detail).await?;
@@ -358,7 +358,7 @@ impl Tickets {
         check_enabled(tx.conn(), engineer).await?;
         tickets::assign(tx.conn(), reference, engineer).await?;
         mark_logins_changed(tx.conn()).await?;
-        resent::redirect(tx.conn(), reference, engineer, Time::now()).await?;
+        notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), Kind::TicketAssigned, Some(reference), json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }

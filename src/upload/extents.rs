@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::buffer::Buffer;
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
-use crate::records::versions::ExtentRow;
+use crate::records::extents::ExtentRow;
 use crate::repo::blocking::given_up;
 use crate::repo::{Error, Repo};
 use crate::store::{NewObject, StoreError};

@@ -51,6 +51,7 @@ use crate::login::Login;
 use crate::model::{ArtifactId, ObjectId, Refusal, Time, VersionId};
 use crate::namespace::tree::Spot;
 use crate::notices::Notices;
+use crate::records;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Error, Repo, WriteMode};
@@ -218,7 +219,7 @@ impl InitialState {
         };
         let mut extents = HashMap::new();
         // Each key is unwrapped when its extent is read: a long upload has many, and most of them nobody reads again.
-        for row in versions::extents(&mut *repo.records.read().await?, version.id).await? {
+        for row in records::extents::of_version(&mut *repo.records.read().await?, version.id).await? {
             let (facts, wrapped) =
                 ((row.length, row.header_tag, row.place), WrappedKey::try_from(&row.extent_key[..])?);
             extents.insert(row.id, EndedExtent::recorded(row.id, facts, wrapped, Rows::Both));

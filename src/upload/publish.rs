@@ -21,7 +21,7 @@ use crate::records::audit::Event;
 use crate::records::entries::NewEntry;
 use crate::records::notices::About;
 use crate::records::versions::{NewVersion, ProgressRow, Publication};
-use crate::records::{Conn, NewArtifact, entries, versions};
+use crate::records::{Conn, NewArtifact, entries, objects, versions, withdrawn};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
@@ -142,7 +142,7 @@ impl UploadRecords {
             let predecessor = match &withdrawn {
                 Some(row) => {
                     let highest = versions::highest_number(conn, ArtifactId::from_bytes(row.id)).await?;
-                    entries::mark_replaced(conn, &row.id, now).await?;
+                    withdrawn::mark_replaced(conn, &row.id, now).await?;
                     Some((row.id, row.number_base + highest))
                 }
                 None => None,
@@ -357,7 +357,7 @@ impl UploadRecords {
             self.add_extents(tx.conn(), &uploads.repo, extents.values().filter(|extent| used.contains(&extent.id)))
                 .await?;
             if let Some(manifest) = inline {
-                versions::put_object(tx.conn(), object, manifest).await?;
+                objects::put(tx.conn(), object, manifest).await?;
             }
             if !versions::publish(tx.conn(), &publication).await? {
                 return Err(Refusal::Fenced.into());
@@ -447,7 +447,8 @@ impl UploadRecords {
             event: &event,
         };
         uploads.repo.failpoints.hit("publish.before-commit");
-        let is_done = uploads.repo.records.add_at_once(&new, |before, seq| audit::link_of(&event, before, seq)).await?;
+        let is_done =
+            uploads.repo.records.insert_published(&new, |before, seq| audit::link_of(&event, before, seq)).await?;
         if is_done {
             uploads.repo.failpoints.added_at_once();
         }

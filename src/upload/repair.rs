@@ -9,8 +9,9 @@ use crate::audit::{self, Actor, Kind, Subject};
 use crate::content::Content;
 use crate::content::whole::recorded_extents;
 use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::records::extents;
 use crate::records::versions::{self, ProgressRow, VersionRow};
-use crate::records::{entries, versions::ExtentRow};
+use crate::records::{entries, extents::ExtentRow};
 use crate::repo::{Error, Repo};
 use crate::retention::discard;
 use crate::upload::checkpoint::{Progress, is_resume_point, resume_point};
@@ -40,7 +41,7 @@ pub(crate) async fn repair(
 ) -> Result<Repair, Error> {
     let mut tx = repo.records.begin().await?;
     let Some(version) = versions::by_id(tx.conn(), id).await? else { return Ok(Repair::Whole) };
-    let extents = versions::extents(tx.conn(), id).await?;
+    let extents = extents::of_version(tx.conn(), id).await?;
     let unfinished = version.state.is_unfinished();
     if !unfinished || !extents.iter().any(|extent| lost.contains(&extent.id)) {
         return Ok(Repair::Whole);
@@ -59,7 +60,7 @@ pub(crate) async fn repair(
             };
             versions::set_progress(tx.conn(), &row).await?;
             for object in lost {
-                versions::release_extent(tx.conn(), id, *object, now).await?;
+                extents::release_one(tx.conn(), id, *object, now).await?;
             }
             let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(*id.as_bytes()) };
             let detail = json!({ "resumable_at": short.at, "before": version.resumable_at });

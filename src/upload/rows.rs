@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::extents::{EndedExtent, Home, Rows};
 use super::publish::UploadRecords;
 use crate::model::{HouseTime, ObjectId, Refusal};
-use crate::records::versions::ExtentRow;
-use crate::records::{Conn, extents, versions};
+use crate::records::extents::ExtentRow;
+use crate::records::{Conn, extents, objects, tickets};
 use crate::repo::{Error, Repo};
 
 impl UploadRecords {
@@ -29,10 +29,10 @@ impl UploadRecords {
             }
             used.push(row);
         }
-        if !fresh.is_empty() && !versions::reserve(conn, self.share(), bytes, repo.settings.share_bytes).await? {
+        if !fresh.is_empty() && !tickets::reserve(conn, self.share(), bytes, repo.settings.share_bytes).await? {
             return Err(Refusal::QuotaExceeded.into());
         }
-        extents::put_objects(conn, &objects).await?;
+        objects::put_all(conn, &objects).await?;
         extents::add(conn, self.share(), &fresh).await?;
         if extents::use_by(conn, self.version, &used).await? { Ok(()) } else { Err(Refusal::Shredded.into()) }
     }
@@ -57,7 +57,7 @@ impl UploadRecords {
             }
         }
         if !fresh.is_empty() {
-            versions::reserve(conn, self.share(), bytes, u64::MAX).await?;
+            tickets::reserve(conn, self.share(), bytes, u64::MAX).await?;
             extents::add(conn, self.share(), &fresh).await?;
         }
         Ok(extents::release(conn, self.version, &unused, now).await?)
@@ -99,7 +99,7 @@ impl UploadRecords {
         }
         let mut tx = repo.records.begin().await?;
         for (object, bytes) in orphans {
-            versions::doom(tx.conn(), object, self.share(), bytes, repo.clock.now()).await?;
+            objects::doom(tx.conn(), object, self.share(), bytes, repo.clock.now()).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -1,7 +1,7 @@
 //! A small file as it is before its rows are written: what an upload would have made of it in memory. For seeding.
 
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, Time, VersionId};
-use crate::records::versions::ExtentRow;
+use crate::records::extents::ExtentRow;
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::upload::checkpoint::Progress;

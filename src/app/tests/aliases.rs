@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::model::Algorithm;
-use crate::records::consistency::survey::tests_only::execute;
+use crate::records::tests_only::execute;
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 

@@ -7,9 +7,8 @@ use crate::digests::Patience;
 use crate::digests::{MOST, MOST_OF_SHARE};
 use crate::model::Algorithm::{self, Md5, Sha1, Sha256};
 use crate::model::ArtifactId;
-use crate::records::consistency::survey::tests_only;
 use crate::records::digests as rows;
-use crate::records::{checks, entries};
+use crate::records::{checks, entries, tests_only};
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 

@@ -8,9 +8,8 @@ use sha2::{Digest as _, Sha256};
 use crate::app::Shares;
 use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
 use crate::namespace::tree::{Reach, Spot, is_from_support, path_of};
-use crate::records::consistency::survey::{self, tests_only};
 use crate::records::versions::VersionRow;
-use crate::records::{Conn, tickets, version_chain, versions};
+use crate::records::{Conn, consistency, tests_only, tickets, version_chain, versions};
 
 /// Asserts that all six hold, as far as records, store and files can tell. No upload may be under way.
 ///
@@ -41,7 +40,7 @@ pub(crate) async fn hold_but_for_damage(shares: &Shares, promised: &BTreeMap<Str
     notices_tell_the_truth(shares, &all).await;
 
     let mut conn = shares.0.access.repo.records.read().await.unwrap();
-    let wrong = survey::wrong_sums(&mut conn).await.unwrap();
+    let wrong = consistency::wrong_sums(&mut conn).await.unwrap();
     assert!(wrong.is_empty(), "I4: {wrong:?}");
     chain_holds(&mut conn).await;
     drop(conn);

@@ -5,10 +5,10 @@ use super::*;
 use crate::model::audit::{Actor, Kind};
 use crate::model::{ArtifactId, DirectoryId, NoticeId, ObjectId, ObjectPlace, Time, Transport, VersionId};
 use crate::records::audit::Event;
-use crate::records::consistency::survey::tests_only;
 use crate::records::entries::Place;
-use crate::records::versions::{ExtentRow, NewVersion, Publication};
-use crate::records::{NewArtifact, entries, tickets};
+use crate::records::extents::ExtentRow;
+use crate::records::versions::{NewVersion, Publication};
+use crate::records::{NewArtifact, entries, tests_only, tickets};
 
 /// What a test changes of a file that would be recorded.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
         .access
         .repo
         .records
-        .add_at_once(&new, |before, seq| crate::audit::link_of(&event, before, seq))
+        .insert_published(&new, |before, seq| crate::audit::link_of(&event, before, seq))
         .await
         .unwrap()
 }

@@ -4,8 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::audit::Actor;
-use crate::records::consistency::survey;
-use crate::records::tickets;
+use crate::records::{consistency, tickets};
 
 const MIB: u64 = 1 << 20;
 const TRUNCATE: WriteMode = WriteMode { create: true, truncate: true, read: false, append: false, exclusive: false };
@@ -33,7 +32,7 @@ async fn assert_counted(shares: &Shares, what: &str) {
     for _ in 0..200 {
         let (stored, (bytes, count)) = (counted(shares).await, on_disk(shares));
         let mut conn = shares.0.access.repo.records.read().await.unwrap();
-        let wrong = survey::wrong_sums(&mut conn).await.unwrap();
+        let wrong = consistency::wrong_sums(&mut conn).await.unwrap();
         drop(conn);
         assert!(wrong.is_empty(), "{what}: {wrong:?}");
         if bytes <= stored + stored / 1000 + count * 4096 {

@@ -11,9 +11,8 @@ use super::*;
 use crate::integrity::recovery::{Recovered, recover, scan};
 use crate::model::ObjectId;
 use crate::model::audit::Actor;
-use crate::records::consistency::shelves;
-use crate::records::consistency::survey::tests_only::execute;
-use crate::records::versions;
+use crate::records::tests_only::execute;
+use crate::records::{extents, objects, versions};
 
 pub(super) const TRUNCATE: WriteMode =
     WriteMode { create: true, truncate: true, exclusive: false, append: false, read: false };
@@ -88,9 +87,9 @@ async fn snapshot(shares: &Shares) -> String {
         text += &format!("{ticket:?}{:?}", versions::of_share(&mut conn, ticket.share).await.unwrap());
     }
     for first in 0..=u8::MAX {
-        text += &format!("{:?}", shelves::shelves(&mut conn, &(first..=first)).await.unwrap());
+        text += &format!("{:?}", objects::shelves(&mut conn, &(first..=first)).await.unwrap());
     }
-    text + &crate::records::consistency::survey::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
+    text + &crate::records::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
 }
 
 /// The objects of the extents, or of the manifest, of the version at a path, in the order of the file.
@@ -105,7 +104,7 @@ pub(super) async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<
     if manifest {
         return vec![versions::by_id(&mut conn, id).await.unwrap().unwrap().manifest.unwrap().0];
     }
-    versions::extents(&mut conn, id).await.unwrap().iter().map(|extent| extent.id).collect()
+    extents::of_version(&mut conn, id).await.unwrap().iter().map(|extent| extent.id).collect()
 }
 
 fn file(shares: &Shares, id: ObjectId) -> PathBuf {
@@ -400,7 +399,7 @@ async fn a_quarantine_ends_when_an_object_is_known_or_gone() {
     tamper(&shares, doom).await;
     assert_eq!(recover(&shares.0.access.repo).await.unwrap().seen.strays, 1);
     let quarantined = async |shares: &Shares| {
-        let rows = shelves::shelves(&mut shares.0.access.repo.records.read().await.unwrap(), &(3..=3)).await.unwrap();
+        let rows = objects::shelves(&mut shares.0.access.repo.records.read().await.unwrap(), &(3..=3)).await.unwrap();
         assert_eq!(rows.strays.len(), 1);
         rows.strays[0].confirmed_at.is_some()
     };

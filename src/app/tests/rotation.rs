@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::records::consistency::survey::tests_only;
+use crate::records::tests_only;
 
 /// A copy of a data directory, as a kill would leave it.
 pub(super) fn copy_of(directory: &Path) -> TempDir {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::content::Content;
 use crate::namespace::tree::{Reach, Spot};
-use crate::records::versions;
+use crate::records::{extents, versions};
 use crate::repo::keys::ShareKeys;
 
 /// How the pieces of a file follow each other.
@@ -75,7 +75,7 @@ async fn slices_and_extents(view: &View, name: &str) -> (usize, usize, usize) {
     let (keys, version) = current(view, name).await;
     let (_, manifest, _) = Content::of_version(&view.access().repo, &keys, &version).await.unwrap();
     let mut conn = view.access().repo.records.read().await.unwrap();
-    let rows = versions::extents(&mut conn, version.id).await.unwrap().len();
+    let rows = extents::of_version(&mut conn, version.id).await.unwrap().len();
     (manifest.slices.len(), manifest.extents.len(), rows)
 }
 

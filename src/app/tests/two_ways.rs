@@ -11,8 +11,7 @@ use meaning::{Meaning, Row};
 
 use super::*;
 use crate::model::{Algorithm, HouseTime, Time};
-use crate::records::consistency::survey::tests_only;
-use crate::records::notices;
+use crate::records::{notices, tests_only};
 
 /// What stands in the way of another name's alias, is spelled in two ways, states a digest, or is a temporary name.
 const NAMES: [&str; 12] = [

@@ -66,7 +66,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::records::{Records, people};
+    use crate::records::{Records, facts};
 
     static TWO: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(&[
@@ -91,11 +91,11 @@ mod tests {
         for name in ["one", "two"] {
             let batch = LazyLock::force(&TWO);
             batch.run(tx.conn(), batch.query().bind("what").bind(name)).await.unwrap();
-            assert_eq!(people::fact(tx.conn(), name).await.unwrap(), Some(format!("what{name}")));
+            assert_eq!(facts::fact(tx.conn(), name).await.unwrap(), Some(format!("what{name}")));
         }
         let batch = LazyLock::force(&FAILS);
         assert!(batch.run(tx.conn(), batch.query().bind("three").bind("four")).await.is_err());
-        assert_eq!(people::fact(tx.conn(), "three").await.unwrap().as_deref(), Some("x"));
-        assert_eq!(people::fact(tx.conn(), "four").await.unwrap(), None, "it came behind the failure");
+        assert_eq!(facts::fact(tx.conn(), "three").await.unwrap().as_deref(), Some("x"));
+        assert_eq!(facts::fact(tx.conn(), "four").await.unwrap(), None, "it came behind the failure");
     }
 }

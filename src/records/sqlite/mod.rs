@@ -2,7 +2,7 @@
 //! statement that publishes a small file.
 
 pub(super) mod batch;
-pub(super) mod once;
+pub(super) mod publish_new;
 pub(super) mod readers;
 pub(super) mod writer;
 

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
 use super::BUSY;
 use super::batch::Asked;
-use super::once::Positions;
+use super::publish_new::TxPositions;
 use crate::records::{Conn, RecordsError, audit};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
@@ -108,7 +108,7 @@ impl Writer {
     /// gives nothing, or the trail is empty.
     pub(in crate::records) async fn at_once(
         self: &Arc<Self>,
-        positions: &'static Positions,
+        positions: &'static TxPositions,
         bind: impl FnOnce(Asked<'static>, Tip) -> Option<(Asked<'static>, Tip)>,
     ) -> Result<bool, RecordsError> {
         let mut tx = WriteTx { alone: false, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
@@ -329,7 +329,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::records::{Records, people};
+    use crate::records::{Records, facts};
 
     async fn records() -> (tempfile::TempDir, Records) {
         let directory = tempfile::tempdir().unwrap();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     async fn has(records: &Records, name: &str) -> bool {
-        people::fact(&mut records.read().await.unwrap(), name).await.unwrap().is_some()
+        facts::fact(&mut records.read().await.unwrap(), name).await.unwrap().is_some()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -349,7 +349,7 @@ mod tests {
             let records = records.clone();
             let task = tokio::spawn(async move {
                 let mut tx = records.begin().await.unwrap();
-                people::set_fact(tx.conn(), &number.to_string(), "x").await.unwrap();
+                facts::set_fact(tx.conn(), &number.to_string(), "x").await.unwrap();
                 match number % 3 {
                     0 => drop(tx),
                     _ => tx.commit().await.unwrap(),
@@ -373,7 +373,7 @@ mod tests {
             }
         }
         let mut tx = records.begin().await.unwrap();
-        people::set_fact(tx.conn(), "after", "x").await.unwrap();
+        facts::set_fact(tx.conn(), "after", "x").await.unwrap();
         tx.commit().await.unwrap();
         assert!(has(&records, "after").await);
         records.close().await;
@@ -384,7 +384,7 @@ mod tests {
     async fn a_group_that_the_database_rolled_back_is_acknowledged_to_nobody() {
         let (_directory, records) = records().await;
         let mut first = records.begin().await.unwrap();
-        people::set_fact(first.conn(), "first", "x").await.unwrap();
+        facts::set_fact(first.conn(), "first", "x").await.unwrap();
         let other = records.clone();
         let second = tokio::spawn(async move {
             let mut tx = other.begin().await.unwrap();
@@ -401,7 +401,7 @@ mod tests {
         assert!(second.await.unwrap().is_err());
         assert!(!has(&records, "first").await);
         let mut tx = records.begin().await.unwrap();
-        people::set_fact(tx.conn(), "third", "x").await.unwrap();
+        facts::set_fact(tx.conn(), "third", "x").await.unwrap();
         tx.commit().await.unwrap();
         assert!(has(&records, "third").await);
     }

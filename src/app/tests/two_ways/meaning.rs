@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{House, SETTLE};
 use crate::app::{Settings, digest_of_bytes};
 use crate::model::{Algorithm, DirectoryId, FileName, HouseTime, ObjectId, ShareId, Time, VersionId, alias};
-use crate::records::consistency::survey::tests_only::{Cell, Table};
+use crate::records::tests_only::{Cell, Table};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
 use crate::vault::{ExtentIds, ExtentOpener, FileKey, Manifest, WrappedKey, object_hash};

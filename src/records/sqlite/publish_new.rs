@@ -42,7 +42,7 @@ pub struct NewArtifact<'a> {
     /// The manifest's bytes; none if they lie in the store.
     pub manifest: Option<&'a [u8]>,
     /// The one extent.
-    pub extent: &'a crate::records::versions::ExtentRow,
+    pub extent: &'a crate::records::extents::ExtentRow,
     /// The extent's bytes; none if they lie in the store.
     pub bytes: Option<&'a [u8]>,
     /// How many names the share may have.
@@ -69,7 +69,7 @@ const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, v
 /// [`aliases::next_rank`]. The version is set as the current one after it is there: one that an entry waits for makes SQLite
 /// look through all entries for it. The trail may only go on behind the row that the link was made from. One row is inserted
 /// by VALUES: the rows of a SELECT from a table that is written wait in a table of their own, which is made for each file.
-const STEPS: &str = "\
+const TRIGGER_SQL: &str = "\
     INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, alias_index, alias_rank, mode) \
      VALUES (NEW.artifact, NEW.share, NEW.parent, 'file', NEW.name_index, NEW.name, NEW.modified_at, NEW.alias, \
      COALESCE((SELECT MAX(o.alias_rank) + 1 FROM entry o WHERE o.parent_id = NEW.parent AND o.alias_index = NEW.alias \
@@ -115,14 +115,14 @@ pub(in crate::records) async fn prepare(conn: &mut Conn) -> Result<(), RecordsEr
     let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
     let text = format!(
         "CREATE TEMP VIEW new_artifact ({COLUMNS}) AS SELECT {nulls}; \
-         CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {STEPS} END"
+         CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END"
     );
     sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
     Ok(())
 }
 
 /// The statements in the three positions that a member of a group can be in.
-pub(in crate::records) struct Positions {
+pub(in crate::records) struct TxPositions {
     /// Nobody else waits: it is a transaction of its own, which ends with the statement.
     pub(in crate::records) alone: Batch,
     /// Others wait for the turn: a group begins.
@@ -138,10 +138,10 @@ fn insert() -> String {
     format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "))
 }
 
-pub(in crate::records) static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| {
+pub(in crate::records) static NEW_ARTIFACT: LazyLock<TxPositions> = LazyLock::new(|| {
     let insert = insert();
     let insert = insert.as_str();
-    Positions {
+    TxPositions {
         alone: Batch::new(&[insert]),
         first: Batch::new(&["BEGIN IMMEDIATE", "SAVEPOINT whole_group", "SAVEPOINT member", insert, "RELEASE member"]),
         next: Batch::new(&["SAVEPOINT member", insert, "RELEASE member"]),
@@ -208,7 +208,7 @@ impl Records {
     ///
     /// # Errors
     /// If the database fails; then nothing has changed.
-    pub async fn add_at_once(
+    pub async fn insert_published(
         &self,
         new: &NewArtifact<'_>,
         link: impl Fn(&[u8; 32], i64) -> [u8; 32],
