@@ -92,12 +92,12 @@ impl Shares {
         }
         files.sort_unstable_by_key(|(_, file)| file.extent.id);
         for (_, file) in &files {
-            objects::put(conn, file.extent.id, &file.extent_bytes).await?;
-            extents::add_one(conn, keys.share, &file.extent).await?;
+            objects::put(conn, &[(file.extent.id, &file.extent_bytes)]).await?;
+            extents::add(conn, keys.share, std::slice::from_ref(&file.extent)).await?;
         }
         files.sort_unstable_by_key(|(_, file)| file.manifest);
         for (_, file) in &files {
-            objects::put(conn, file.manifest, &file.manifest_bytes).await?;
+            objects::put(conn, &[(file.manifest, &file.manifest_bytes)]).await?;
         }
         files.sort_unstable_by_key(|(_, file)| file.version);
         for (_, file) in &files {
@@ -113,7 +113,7 @@ impl Shares {
                 transport: Transport::Modern,
             };
             versions::add(conn, &new).await?;
-            extents::use_one(conn, file.version, file.extent.id, &file.extent.extent_key).await?;
+            extents::use_by(conn, file.version, std::slice::from_ref(&file.extent)).await?;
             let publication = Publication {
                 id: file.version,
                 length: file.length,

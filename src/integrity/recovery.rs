@@ -250,9 +250,7 @@ impl Recovery<'_> {
             for id in &seen.no_stray {
                 strays::forget(tx.conn(), *id).await?;
             }
-            for id in &seen.unused {
-                extents::drop_unused(tx.conn(), *id, None, now).await?;
-            }
+            extents::drop_unused(tx.conn(), &seen.unused, None, now).await?;
             for id in &seen.forgotten {
                 objects::doom_forgotten(tx.conn(), *id, now).await?;
             }

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
 use super::ask::{Question, ask};
+use super::many::rows;
 use super::{Conn, RecordsError, bytes_as};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{Time, Word};
@@ -116,15 +117,8 @@ pub const TOGETHER: usize = 16;
 fn append_together() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        let row = |at: usize| {
-            let values: Vec<String> = (1..=8).map(|column| format!("${}", at * 8 + column)).collect();
-            format!("({})", values.join(", "))
-        };
-        let rows: Vec<String> = (0..TOGETHER).map(row).collect();
-        format!(
-            "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) VALUES {}",
-            rows.join(", ")
-        )
+        let rows = rows(TOGETHER, 0, 8, "(#1, #2, #3, #4, #5, #6, #7, #8)");
+        format!("INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) VALUES {rows}")
     })
 }
 

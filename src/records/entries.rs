@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::ask::{Question, ask, behind};
-use super::many::ROWS;
+use super::many::{ROWS, rows};
 use super::readable::readable;
 use super::tickets::Standing;
 use super::version_chain::{chain, circle};
@@ -248,10 +248,7 @@ const AT_ONCE: usize = 64;
 
 /// A question whose list of [`AT_ONCE`] parameters begins at `from`.
 fn listed(text: &'static OnceLock<String>, from: usize, before: &str, behind: &str) -> &'static str {
-    text.get_or_init(|| {
-        let list: Vec<_> = (from..from + AT_ONCE).map(|number| format!("${number}")).collect();
-        format!("{before}{}{behind}", list.join(", "))
-    })
+    text.get_or_init(|| format!("{before}{}{behind}", rows(AT_ONCE, from - 1, 1, "#1")))
 }
 
 /// The question of [`by_names`].

@@ -1,13 +1,12 @@
-//! Extents, and which versions use them: one by one, and many at once. An upload that was sent in small pieces has many.
+//! Extents, and which versions use them. An upload that was sent in small pieces has many, so they are written many at once.
 
 use std::sync::LazyLock;
 
 use sqlx::Row;
 
-use super::ask::ask;
-use super::many::{Texts, rows, split};
-use super::sqlite::batch::Asked;
-use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
+use super::ask::{Question, ask};
+use super::many::{Texts, parts, rows};
+use super::{Conn, RecordsError, bytes_as, text_as, unsigned};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId, VersionId};
 
 /// An extent as one version uses it.
@@ -23,24 +22,6 @@ pub struct ExtentRow {
     pub place: ObjectPlace,
     /// Its key, wrapped under the version's file key.
     pub extent_key: Vec<u8>,
-}
-
-/// Adds an extent that has become durable. Its bytes were counted by [`reserve`](super::tickets::reserve).
-pub async fn add_one(conn: &mut Conn, share: ShareId, extent: &ExtentRow) -> Result<(), RecordsError> {
-    let text = "INSERT INTO extent (id, share_id, length, header_tag, place) VALUES ($1, $2, $3, $4, $5)";
-    ask!(text, extent.id, share, extent.length, &extent.header_tag[..], extent.place.as_str()).run(conn).await
-}
-
-/// Says that a version uses an extent. False if the extent is gone: the version that it was shared with was shredded.
-pub async fn use_one(
-    conn: &mut Conn,
-    version: VersionId,
-    extent: ObjectId,
-    extent_key: &[u8],
-) -> Result<bool, RecordsError> {
-    let text = "INSERT INTO extent_use (version_id, extent_id, extent_key) \
-         SELECT $1, id, $3 FROM extent WHERE id = $2";
-    ask!(text, version, extent, extent_key).changed(conn).await
 }
 
 /// The extents that a version uses.
@@ -60,37 +41,6 @@ pub async fn of_version(conn: &mut Conn, version: VersionId) -> Result<Vec<Exten
         .await
 }
 
-/// Ends a version's use of an extent. If no other version uses it, the extent is doomed; it counts until it is forgotten.
-pub async fn release_one(
-    conn: &mut Conn,
-    version: VersionId,
-    extent: ObjectId,
-    now: HouseTime,
-) -> Result<(), RecordsError> {
-    ask!("DELETE FROM extent_use WHERE version_id = $1 AND extent_id = $2", version, extent).run(conn).await?;
-    drop_unused(conn, extent, Some(version), now).await
-}
-
-/// Dooms an extent that no version uses, of which `last` was the last one to use it. One that is used stays as it is. It
-/// counts as its share's until it is forgotten.
-pub async fn drop_unused(
-    conn: &mut Conn,
-    extent: ObjectId,
-    last: Option<VersionId>,
-    now: HouseTime,
-) -> Result<(), RecordsError> {
-    let id = &extent.as_bytes()[..];
-    // A version without a digest was never whole, so nobody is in the middle of a download of it.
-    let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) \
-         SELECT x.id, x.place, $2, x.share_id, x.length, \
-         CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $3 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \
-         FROM extent x WHERE x.id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)";
-    ask!(text, id, now, last).run(conn).await?;
-    ask!("DELETE FROM extent WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM extent_use WHERE extent_id = $1)", id)
-        .run(conn)
-        .await
-}
-
 static ADD: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| {
         let values = rows(count, 1, 4, "(#1, $1, #2, #3, #4)");
@@ -100,9 +50,13 @@ static ADD: LazyLock<Texts> = LazyLock::new(|| {
 /// The cross join has SQLite look each extent up by its id.
 static USE: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| {
+        const INSERT: &str = "INSERT INTO extent_use (version_id, extent_id, extent_key)";
+        if count == 1 {
+            return format!("{INSERT} SELECT $1, id, $3 FROM extent WHERE id = $2");
+        }
         let values = rows(count, 1, 2, "(#1, #2)");
         format!(
-            "WITH used (id, key) AS (VALUES {values}) INSERT INTO extent_use (version_id, extent_id, extent_key) \
+            "WITH used (id, key) AS (VALUES {values}) {INSERT} \
              SELECT $1, used.id, used.key FROM used CROSS JOIN extent x WHERE x.id = used.id"
         )
     })
@@ -114,7 +68,7 @@ static LET_GO: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 const UNUSED: &str = "NOT EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = extent.id)";
-/// As [`drop_unused`] dooms one.
+/// A version without a digest was never whole, so nobody is in the middle of a download of it.
 static DOOM: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| {
         let ids = rows(count, 2, 1, "#1");
@@ -131,48 +85,25 @@ static FORGET: LazyLock<Texts> = LazyLock::new(|| {
 });
 
 /// Adds extents that have become durable. Their bytes were counted by [`reserve`](super::tickets::reserve).
-pub async fn add(conn: &mut Conn, share: ShareId, mut extents: &[ExtentRow]) -> Result<(), RecordsError> {
-    while let Some((now, later)) = split(extents) {
-        if let Some(query) = ADD.query(now.len()) {
-            let mut query = query.bind(share.as_bytes().to_vec());
-            for extent in now {
-                query = query
-                    .bind(extent.id.as_bytes().to_vec())
-                    .bind(signed(extent.length))
-                    .bind(extent.header_tag.to_vec())
-                    .bind(extent.place.as_str());
-            }
-            query.execute(&mut *conn).await?;
-        } else {
-            for extent in now {
-                add_one(conn, share, extent).await?;
-            }
-        }
-        extents = later;
+pub async fn add(conn: &mut Conn, share: ShareId, extents: &[ExtentRow]) -> Result<(), RecordsError> {
+    for part in parts(extents) {
+        let add = |asked: Question<'static>, extent: &ExtentRow| {
+            asked.with(extent.id).with(extent.length).with(extent.header_tag).with(extent.place.as_str())
+        };
+        part.iter().fold(ask!(ADD.text(part.len()), share), add).run(conn).await?;
     }
     Ok(())
 }
 
 /// Says that a version uses extents. False if one of them is gone: the version that it was shared with was shredded. The
 /// transaction is to be given up then.
-pub async fn use_by(conn: &mut Conn, version: VersionId, mut extents: &[ExtentRow]) -> Result<bool, RecordsError> {
-    while let Some((now, later)) = split(extents) {
-        if let Some(query) = USE.query(now.len()) {
-            let mut query = query.bind(version.as_bytes().to_vec());
-            for extent in now {
-                query = query.bind(extent.id.as_bytes().to_vec()).bind(extent.extent_key.clone());
-            }
-            if query.execute(&mut *conn).await?.rows_affected() != now.len() as u64 {
-                return Ok(false);
-            }
-        } else {
-            for extent in now {
-                if !use_one(conn, version, extent.id, &extent.extent_key).await? {
-                    return Ok(false);
-                }
-            }
+pub async fn use_by(conn: &mut Conn, version: VersionId, extents: &[ExtentRow]) -> Result<bool, RecordsError> {
+    for part in parts(extents) {
+        let asked = ask!(USE.text(part.len()), version);
+        let asked = part.iter().fold(asked, |asked, extent| asked.with(extent.id).with(&extent.extent_key));
+        if asked.changes(conn).await? != part.len() as u64 {
+            return Ok(false);
         }
-        extents = later;
     }
     Ok(true)
 }
@@ -182,30 +113,27 @@ pub async fn use_by(conn: &mut Conn, version: VersionId, mut extents: &[ExtentRo
 pub async fn release(
     conn: &mut Conn,
     version: VersionId,
-    mut extents: &[ObjectId],
+    extents: &[ObjectId],
     now: HouseTime,
 ) -> Result<(), RecordsError> {
-    fn ids<'q>(mut query: Asked<'q>, ids: &[ObjectId]) -> Asked<'q> {
-        for id in ids {
-            query = query.bind(id.as_bytes().to_vec());
-        }
-        query
+    for part in parts(extents) {
+        part.iter().fold(ask!(LET_GO.text(part.len()), version), Question::with).run(conn).await?;
+        drop_unused(conn, part, Some(version), now).await?;
     }
-    while let Some((some, later)) = split(extents) {
-        let count = some.len();
-        match (LET_GO.query(count), DOOM.query(count), FORGET.query(count)) {
-            (Some(let_go), Some(doom), Some(forget)) => {
-                ids(let_go.bind(version.as_bytes().to_vec()), some).execute(&mut *conn).await?;
-                ids(doom.bind(now.millis()).bind(version.as_bytes().to_vec()), some).execute(&mut *conn).await?;
-                ids(forget, some).execute(&mut *conn).await?;
-            }
-            _ => {
-                for id in some {
-                    release_one(conn, version, *id, now).await?;
-                }
-            }
-        }
-        extents = later;
+    Ok(())
+}
+
+/// Dooms extents that no version uses, of which `last` was the last one to use them. One that is used stays as it is. They
+/// count as their share's until they are forgotten.
+pub async fn drop_unused(
+    conn: &mut Conn,
+    extents: &[ObjectId],
+    last: Option<VersionId>,
+    now: HouseTime,
+) -> Result<(), RecordsError> {
+    for part in parts(extents) {
+        part.iter().fold(ask!(DOOM.text(part.len()), now, last), Question::with).run(conn).await?;
+        part.iter().fold(ask!(FORGET.text(part.len())), Question::with).run(conn).await?;
     }
     Ok(())
 }

@@ -1,14 +1,13 @@
 //! Many rows in one statement: each statement is two changes of threads while everybody else waits for the writer.
 
-use std::fmt::Write as _;
-
-use super::sqlite::batch::Asked;
-
 /// How many rows a statement takes. Each number is a text of its own, which is prepared once.
-const AT_ONCE: [usize; 2] = [64, 8];
+const AT_ONCE: [usize; 3] = [64, 8, 1];
+
+/// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite and in PostgreSQL.
+pub(super) const ROWS: usize = 100;
 
 /// A statement for each number of rows in [`AT_ONCE`].
-pub(super) struct Texts([String; 2]);
+pub(super) struct Texts([String; 3]);
 
 impl Texts {
     /// What `text` makes of a number of rows.
@@ -16,30 +15,50 @@ impl Texts {
         Self(AT_ONCE.map(text))
     }
 
-    pub(super) fn query(&'static self, rows: usize) -> Option<Asked<'static>> {
-        let at = AT_ONCE.iter().position(|count| *count == rows)?;
-        self.0.get(at).map(|text| sqlx::query(text.as_str()))
+    /// The statement for a part of [`parts`].
+    pub(super) fn text(&'static self, rows: usize) -> &'static str {
+        let [many, some, one] = &self.0;
+        match rows {
+            64 => many,
+            8 => some,
+            _ => one,
+        }
     }
 }
 
 /// Rows of parameters, `common` of them shared by all rows and named in `row` as they are; `#1` is a row's first own one.
 pub(super) fn rows(count: usize, common: usize, own: usize, row: &str) -> String {
-    let mut text = String::new();
-    for number in 0..count {
-        let mut one = row.to_owned();
-        for at in 1..=own {
-            one = one.replace(&format!("#{at}"), &format!("${}", common + number * own + at));
-        }
-        let _ = write!(text, "{}{one}", if number > 0 { ", " } else { "" });
+    let one = |number: usize| {
+        (1..=own).fold(row.to_owned(), |text, at| {
+            text.replace(&format!("#{at}"), &format!("${}", common + number * own + at))
+        })
+    };
+    (0..count).map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Parts of as many as a statement takes.
+pub(super) fn parts<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let count = AT_ONCE.into_iter().find(|count| *count <= all.len())?;
+        let (part, rest) = all.split_at_checked(count)?;
+        all = rest;
+        Some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_of_the_sizes_that_there_are_texts_for() {
+        let all: Vec<usize> = (0..64 * 2 + 8 * 3 + 2).collect();
+        let sizes: Vec<_> = parts(&all).map(<[usize]>::len).collect();
+        assert_eq!(sizes, [64, 64, 8, 8, 8, 1, 1]);
+        assert_eq!(parts(&all).flatten().copied().collect::<Vec<_>>(), all);
+        assert_eq!(parts::<u8>(&[]).count(), 0);
+        static TEXTS: std::sync::LazyLock<Texts> = std::sync::LazyLock::new(|| Texts::of(|count| count.to_string()));
+        assert_eq!(AT_ONCE.map(|count| TEXTS.text(count)), ["64", "8", "1"]);
+        assert_eq!(rows(2, 1, 3, "(#1, $1, #2, #3)"), "($2, $1, $3, $4), ($5, $1, $6, $7)");
     }
-    text
 }
-
-/// Takes off as many as a statement takes; one if that is none.
-pub(super) fn split<T>(some: &[T]) -> Option<(&[T], &[T])> {
-    let count = AT_ONCE.into_iter().find(|count| *count <= some.len()).unwrap_or(1);
-    some.split_at_checked(count).filter(|(now, _)| !now.is_empty())
-}
-
-/// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite and in PostgreSQL.
-pub(super) const ROWS: usize = 100;

@@ -364,12 +364,12 @@ pub async fn first_of(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeId>
 /// A notice that was not delivered and was not dismissed goes on as if it had never been tried, at once (`$1`); one that still
 /// settles, when it has settled.
 macro_rules! again {
-    ($($rest:literal),*) => {
+    ($rest:literal) => {
         concat!(
             "UPDATE notice SET attempts = 0, lost_answers = 0, ending = NULL, \
              next_attempt_at = CASE WHEN state = 'settling' THEN next_attempt_at ELSE $1 END, \
              state = CASE WHEN state = 'settling' THEN state ELSE 'pending' END",
-            $($rest),*,
+            $rest,
             " AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed'"
         )
     };
@@ -386,10 +386,11 @@ pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Tim
 /// The same with what an engineer was not told at the address that the engineer had, and not with what goes to another one.
 /// How many notices these are.
 pub async fn moved(conn: &mut Conn, engineer: &Word, now: Time) -> Result<u64, RecordsError> {
-    Ok(ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer.as_str()).changes(conn).await?)
+    ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer).changes(conn).await
 }
 
-/// Has a notice tried again at once, as if it had never been tried.
+/// Has a notice tried again at once, as if it had never been tried: it is meant by its id, so also one that was dismissed or
+/// still settles.
 pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
     let text = "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
          WHERE id = $1 AND state <> 'delivered'";

@@ -9,18 +9,10 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::ask::{ask, behind};
-use super::many::{Texts, rows, split};
+use super::many::{Texts, parts, rows};
 use super::strays::{Stray, stray};
 use super::{Conn, RecordsError, bytes_as, text_as, tickets, unsigned};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId, VersionId};
-
-/// Keeps a small object here.
-///
-/// # Errors
-/// [`RecordsError::Exists`] if the id was used before.
-pub async fn put(conn: &mut Conn, id: ObjectId, bytes: &[u8]) -> Result<(), RecordsError> {
-    ask!("INSERT INTO object (id, bytes) VALUES ($1, $2)", id, bytes).run(conn).await
-}
 
 static PUT: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| format!("INSERT INTO object (id, bytes) VALUES {}", rows(count, 0, 2, "(#1, #2)")))
@@ -30,19 +22,10 @@ static PUT: LazyLock<Texts> = LazyLock::new(|| {
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if an id was used before.
-pub async fn put_all(conn: &mut Conn, mut objects: &[(ObjectId, &[u8])]) -> Result<(), RecordsError> {
-    while let Some((now, later)) = split(objects) {
-        if let Some(mut query) = PUT.query(now.len()) {
-            for (id, bytes) in now {
-                query = query.bind(id.as_bytes().to_vec()).bind(bytes.to_vec());
-            }
-            query.execute(&mut *conn).await?;
-        } else {
-            for (id, bytes) in now {
-                put(conn, *id, bytes).await?;
-            }
-        }
-        objects = later;
+pub async fn put(conn: &mut Conn, objects: &[(ObjectId, &[u8])]) -> Result<(), RecordsError> {
+    for part in parts(objects) {
+        let asked = ask!(PUT.text(part.len()));
+        part.iter().fold(asked, |asked, (id, bytes)| asked.with(id).with(*bytes)).run(conn).await?;
     }
     Ok(())
 }
@@ -92,6 +75,23 @@ pub async fn doom_forgotten(conn: &mut Conn, id: ObjectId, now: HouseTime) -> Re
     ask!(text, id, now).run(conn).await
 }
 
+/// Doomed objects that no row speaks of after all, and where they lie.
+macro_rules! select_doomed {
+    ($condition:literal, $rest:literal) => {
+        concat!(
+            "SELECT d.object_id, d.place FROM doomed d WHERE ",
+            $condition,
+            " AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
+             AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') ",
+            $rest
+        )
+    };
+}
+
+fn doomed_row(row: &SqliteRow) -> Result<(ObjectId, ObjectPlace), RecordsError> {
+    Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))
+}
+
 /// Doomed objects of a share that may go at once, at most `most`: none of them was ever part of something that could be
 /// downloaded.
 pub async fn doomed_unread(
@@ -99,13 +99,8 @@ pub async fn doomed_unread(
     share: ShareId,
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.share_id = $1 AND d.unread = 1 \
-         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.object_id LIMIT $2 + 0";
-    ask!(text, share, most)
-        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
-        .await
+    let text = select_doomed!("d.share_id = $1 AND d.unread = 1", "ORDER BY d.object_id LIMIT $2 + 0");
+    ask!(text, share, most).all(conn, doomed_row).await
 }
 
 /// How many plaintext bytes a share counts that go as soon as it needs the room.
@@ -121,13 +116,8 @@ pub async fn doomed(
     before: HouseTime,
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 \
-         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.since, d.object_id LIMIT $2 + 0";
-    ask!(text, before, most)
-        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
-        .await
+    let text = select_doomed!("d.since < $1", "ORDER BY d.since, d.object_id LIMIT $2 + 0");
+    ask!(text, before, most).all(conn, doomed_row).await
 }
 
 /// Objects that have been doomed since before `before` and may be removed, by id, from behind `after` on, at most `most`.
@@ -137,13 +127,8 @@ pub async fn due(
     after: Option<ObjectId>,
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
-    let text = "SELECT d.object_id, d.place FROM doomed d WHERE d.since < $1 AND d.object_id > $2 \
-         AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') \
-         ORDER BY d.object_id LIMIT $3 + 0";
-    ask!(text, before, behind(after), most)
-        .all(conn, |row| Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?)))
-        .await
+    let text = select_doomed!("d.since < $1 AND d.object_id > $2", "ORDER BY d.object_id LIMIT $3 + 0");
+    ask!(text, before, behind(after), most).all(conn, doomed_row).await
 }
 
 /// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share no longer counts it.
@@ -212,55 +197,41 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
     let text = "SELECT x.id, x.length, x.place, LENGTH(o.bytes) AS in_records, \
          EXISTS (SELECT 1 FROM extent_use u WHERE u.extent_id = x.id) AS used \
          FROM extent x LEFT JOIN object o ON o.id = x.id WHERE x.id >= $1 AND x.id < $2 ORDER BY x.id";
-    let extents = ask!(text, &from, &to).rows(conn).await?;
+    let extent = |row: &SqliteRow| {
+        Ok(ShelvedExtent {
+            id: bytes_as(row, "extent", "id")?,
+            length: unsigned(row, "extent", "length")?,
+            place: text_as(row, "extent", "place")?,
+            in_records: in_records(row)?,
+            used: row.try_get("used")?,
+        })
+    };
+    let extents = ask!(text, &from, &to).all(conn, extent).await?;
     let text = "SELECT v.manifest_id, v.id, LENGTH(o.bytes) AS in_records, \
          (SELECT COUNT(*) FROM extent_use u WHERE u.version_id = v.id) AS extents \
          FROM version v LEFT JOIN object o ON o.id = v.manifest_id \
          WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.state <> 'shredded' ORDER BY v.manifest_id";
-    let manifests = ask!(text, &from, &to).rows(conn).await?;
-    let doomed = ask!(
-        "SELECT object_id FROM doomed WHERE place = 'store' AND object_id >= $1 AND object_id < $2 ORDER BY object_id",
-        &from,
-        &to
-    )
-    .rows(conn)
-    .await?;
+    let manifest = |row: &SqliteRow| {
+        Ok(ShelvedManifest {
+            id: bytes_as(row, "version", "manifest_id")?,
+            version: bytes_as(row, "version", "id")?,
+            extents: unsigned(row, "extent_use", "extents")?,
+            in_records: in_records(row)?,
+        })
+    };
+    let manifests = ask!(text, &from, &to).all(conn, manifest).await?;
+    let text =
+        "SELECT object_id FROM doomed WHERE place = 'store' AND object_id >= $1 AND object_id < $2 ORDER BY object_id";
+    let doomed = ask!(text, &from, &to).all(conn, |row| bytes_as(row, "doomed", "object_id")).await?;
     let text = "SELECT object_id, bytes, first_seen, confirmed_at FROM stray WHERE object_id >= $1 AND object_id < $2 \
          ORDER BY object_id";
-    let strays = ask!(text, &from, &to).rows(conn).await?;
+    let strays = ask!(text, &from, &to).all(conn, stray).await?;
     let text = "SELECT o.id FROM object o WHERE o.id >= $1 AND o.id < $2 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = o.id) \
          AND NOT EXISTS (SELECT 1 FROM doomed d WHERE d.object_id = o.id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = o.id AND v.state <> 'shredded')";
-    let forgotten = ask!(text, &from, &to).rows(conn).await?;
-    Ok(ShelfRows {
-        extents: extents
-            .iter()
-            .map(|row| {
-                Ok(ShelvedExtent {
-                    id: bytes_as(row, "extent", "id")?,
-                    length: unsigned(row, "extent", "length")?,
-                    place: text_as(row, "extent", "place")?,
-                    in_records: in_records(row)?,
-                    used: row.try_get("used")?,
-                })
-            })
-            .collect::<Result<_, RecordsError>>()?,
-        manifests: manifests
-            .iter()
-            .map(|row| {
-                Ok(ShelvedManifest {
-                    id: bytes_as(row, "version", "manifest_id")?,
-                    version: bytes_as(row, "version", "id")?,
-                    extents: unsigned(row, "extent_use", "extents")?,
-                    in_records: in_records(row)?,
-                })
-            })
-            .collect::<Result<_, RecordsError>>()?,
-        doomed: doomed.iter().map(|row| bytes_as(row, "doomed", "object_id")).collect::<Result<_, _>>()?,
-        strays: strays.iter().map(stray).collect::<Result<_, _>>()?,
-        forgotten: forgotten.iter().map(|row| bytes_as(row, "object", "id")).collect::<Result<_, _>>()?,
-    })
+    let forgotten = ask!(text, &from, &to).all(conn, |row| bytes_as(row, "object", "id")).await?;
+    Ok(ShelfRows { extents, manifests, doomed, strays, forgotten })
 }
 
 fn in_records(row: &SqliteRow) -> Result<Option<u64>, RecordsError> {

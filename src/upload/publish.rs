@@ -357,7 +357,7 @@ impl UploadRecords {
             self.add_extents(tx.conn(), &uploads.repo, extents.values().filter(|extent| used.contains(&extent.id)))
                 .await?;
             if let Some(manifest) = inline {
-                objects::put(tx.conn(), object, manifest).await?;
+                objects::put(tx.conn(), &[(object, manifest)]).await?;
             }
             if !versions::publish(tx.conn(), &publication).await? {
                 return Err(Refusal::Fenced.into());

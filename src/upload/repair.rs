@@ -59,9 +59,8 @@ pub(crate) async fn repair(
                 at: version.touched_at,
             };
             versions::set_progress(tx.conn(), &row).await?;
-            for object in lost {
-                extents::release_one(tx.conn(), id, *object, now).await?;
-            }
+            let lost: Vec<_> = lost.iter().copied().collect();
+            extents::release(tx.conn(), id, &lost, now).await?;
             let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(*id.as_bytes()) };
             let detail = json!({ "resumable_at": short.at, "before": version.resumable_at });
             audit::write(tx.conn(), Kind::VersionShortened, subject, &detail).await?;

@@ -32,7 +32,7 @@ impl UploadRecords {
         if !fresh.is_empty() && !tickets::reserve(conn, self.share(), bytes, repo.settings.share_bytes).await? {
             return Err(Refusal::QuotaExceeded.into());
         }
-        objects::put_all(conn, &objects).await?;
+        objects::put(conn, &objects).await?;
         extents::add(conn, self.share(), &fresh).await?;
         if extents::use_by(conn, self.version, &used).await? { Ok(()) } else { Err(Refusal::Shredded.into()) }
     }
