@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::access::{
-    Access, Download, Entry, Gone, Listing, Outlet, Receipt, ReceiptKey, SignedReceipt, Upload, View,
+    Access, Download, Entry, Gone, Listing, Outlet, Receipt, ReceiptKey, ShareSession, SignedReceipt, Upload,
 };
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
@@ -175,8 +175,8 @@ impl Shares {
     }
 
     /// What this login sees and may do, for one session.
-    pub fn view(&self, login: &Login) -> View {
-        self.0.access.view(login)
+    pub fn session(&self, login: &Login) -> ShareSession {
+        self.0.access.session(login)
     }
 
     /// People, organisations and their tickets.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sha2::{Digest, Sha256};
-use tacdrop::app::{DataDirectory, NewTicket, Settings, Shares, View, WriteMode};
+use tacdrop::app::{DataDirectory, NewTicket, Settings, ShareSession, Shares, WriteMode};
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
     ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
@@ -177,7 +177,7 @@ struct Ground {
     shares: Shares,
     /// Where the tasks of the house stand still; none if they run where everything does.
     _still: Option<tokio::runtime::Runtime>,
-    view: View,
+    share: ShareSession,
     records: Records,
     share: ShareId,
     _directory: tempfile::TempDir,
@@ -206,7 +206,7 @@ impl Ground {
             (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
         }
         let works = still.as_ref().unwrap_or(&runtime).handle().clone();
-        let (shares, view, records, share) = runtime.block_on(async {
+        let (shares, share, records, share) = runtime.block_on(async {
             let shares = Shares::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Word>().unwrap();
             shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
@@ -230,9 +230,9 @@ impl Ground {
             let login = shares.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
             let records = Records::open(&data.records()).await.unwrap();
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
-            (shares.clone(), shares.view(&login), records, ticket.share)
+            (shares.clone(), shares.session(&login), records, ticket.share)
         });
-        Self { runtime, shares, _still: still, view, records, share, _directory: directory }
+        Self { runtime, shares, _still: still, share, records, share, _directory: directory }
     }
 
     /// Writes down what waits to be told in the audit trail: the share of each work in that is part of what it costs.
@@ -244,7 +244,7 @@ impl Ground {
         let path = SharePath::parse(format!("/new-{number}").as_bytes()).unwrap();
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         self.runtime.block_on(async {
-            let mut upload = self.view.open_write(&path, mode).await.unwrap();
+            let mut upload = self.share.open_write(&path, mode).await.unwrap();
             upload.begin_write(0, bytes.len() as u64).await.unwrap();
             upload.write(bytes).await.unwrap();
             upload.close().await.unwrap();
@@ -253,20 +253,20 @@ impl Ground {
 
     fn list(&self) -> usize {
         self.runtime.block_on(async {
-            let mut listing = self.view.list(&SharePath::ROOT).await.unwrap();
+            let mut listing = self.share.list(&SharePath::ROOT).await.unwrap();
             listing.next(128).await.unwrap().len()
         })
     }
 
     fn stat(&self, number: u64) -> u64 {
         let path = SharePath::parse(seeded_name(number).as_bytes()).unwrap();
-        self.runtime.block_on(self.view.attributes(&path)).unwrap().size
+        self.runtime.block_on(self.share.attributes(&path)).unwrap().size
     }
 
     fn get(&self, number: u64) -> usize {
         let path = SharePath::parse(seeded_name(number).as_bytes()).unwrap();
         self.runtime.block_on(async {
-            let download = self.view.open_read(&path).await.unwrap();
+            let download = self.share.open_read(&path).await.unwrap();
             let mut bytes = Vec::new();
             download.read(0, 1000, &mut bytes).await.unwrap()
         })

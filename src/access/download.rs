@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::access::view::OpenForReading;
-use crate::access::{Access, View};
+use crate::access::session::OpenForReading;
+use crate::access::{Access, ShareSession};
 use crate::audit::{Coverage, Kind};
 use crate::content::Content;
 use crate::content::damage::report_damage;
@@ -75,12 +75,12 @@ impl Download {
     /// Opens an available version for who looks, and says so in the audit trail; what was read is said there when the last
     /// clone is dropped.
     pub(crate) async fn of_version(
-        view: &View,
+        session: &ShareSession,
         reach: &Reach,
         version: &VersionRow,
         attributes: Attributes,
     ) -> Result<Self, Error> {
-        let access = view.access();
+        let access = session.access();
         let content = match Content::shared(&access.repo, &access.layouts, &reach.keys, version).await {
             Ok(content) => content,
             Err(error) => {
@@ -89,7 +89,7 @@ impl Download {
             }
         };
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
-        view.jot(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
+        session.jot(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
             reader: Reader::new(content, attributes.size, &access.read_ahead),
             size: attributes.size,
@@ -97,16 +97,16 @@ impl Download {
             version: version.id,
             artifact: version.artifact,
             ticket: reach.ticket.clone(),
-            login: view.login().clone(),
+            login: session.login().clone(),
             read: Mutex::default(),
         };
-        let grant = view.grant(&reach.ticket);
+        let grant = session.grant(&reach.ticket);
         Ok(Self::of(State { access: Arc::clone(access), grant, body: Body::Version(Box::new(reading)), attributes }))
     }
 
     /// A text of a few lines; `attributes` tell its size.
-    pub(crate) fn of_text(view: &View, reach: &Reach, text: Vec<u8>, attributes: Attributes) -> Self {
-        let (access, grant) = (Arc::clone(view.access()), view.grant(&reach.ticket));
+    pub(crate) fn of_text(session: &ShareSession, reach: &Reach, text: Vec<u8>, attributes: Attributes) -> Self {
+        let (access, grant) = (Arc::clone(session.access()), session.grant(&reach.ticket));
         Self::of(State { access, grant, body: Body::Text(text), attributes })
     }
 
@@ -124,7 +124,7 @@ impl Download {
         self.state.attributes.clone()
     }
 
-    /// The digest of the whole of what was opened; see [`View::digest`].
+    /// The digest of the whole of what was opened; see [`ShareSession::digest`].
     ///
     /// # Errors
     /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found damaged has not.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::access::virtual_places::VirtualListing;
 use crate::login::rights::Grant;
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
@@ -29,7 +29,7 @@ pub struct Entry {
 
 /// An open directory.
 pub struct Listing {
-    view: View,
+    session: ShareSession,
     grant: Grant,
     source: Source,
 }
@@ -54,19 +54,19 @@ enum Source {
 }
 
 impl Listing {
-    pub(crate) fn of_tickets(view: View) -> Self {
+    pub(crate) fn of_tickets(session: ShareSession) -> Self {
         // Each page asks the records which tickets there are.
-        Self { view, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
+        Self { session, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
     }
 
-    pub(crate) async fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
+    pub(crate) async fn of_directory(session: ShareSession, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
         let owner = owner(&spot);
         let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
         // Uploads that began a moment ago have no row yet, unless there is an older version.
-        let queues = view.access().uploads.registry.in_directory(directory);
+        let queues = session.access().uploads.registry.in_directory(directory);
         for queue in queues.iter().filter(|queue| !queue.is_recorded()) {
             let (id, name) = (*queue.artifact().as_bytes(), queue.name());
-            let mut conn = view.access().repo.records.read().await?;
+            let mut conn = session.access().repo.records.read().await?;
             if entries::by_id(&mut conn, &id).await?.is_some() {
                 continue;
             }
@@ -79,17 +79,17 @@ impl Listing {
                 }
             }
             listed.push(id);
-            let (attributes, unfinished) = (view.attributes_of_upload(queue), Some(Unfinished::Receiving));
+            let (attributes, unfinished) = (session.attributes_of_upload(queue), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
-        let (grant, spot) = (view.grant(&spot.reach.ticket), Box::new(spot));
+        let (grant, spot) = (session.grant(&spot.reach.ticket), Box::new(spot));
         let source = Source::Directory { spot, directory, after: None, unrecorded, listed, ended: false };
-        Ok(Self { view, grant, source })
+        Ok(Self { session, grant, source })
     }
 
-    pub(crate) fn of_virtual(view: View, ticket: &Word, listing: VirtualListing) -> Self {
-        let grant = view.grant(ticket);
-        Self { view, grant, source: Source::Virtual(Box::new(listing)) }
+    pub(crate) fn of_virtual(session: ShareSession, ticket: &Word, listing: VirtualListing) -> Self {
+        let grant = session.grant(ticket);
+        Self { session, grant, source: Source::Virtual(Box::new(listing)) }
     }
 
     /// The next lines, at most `most`; none at the end.
@@ -104,21 +104,21 @@ impl Listing {
                 if *ended {
                     return Ok(Vec::new());
                 }
-                let (rows, last) = assigned(&self.view, after.as_ref(), most).await?;
+                let (rows, last) = assigned(&self.session, after.as_ref(), most).await?;
                 *ended = last;
                 if let Some(last) = rows.last() {
                     *after = Some(last.owner.clone());
                 }
                 Ok(rows)
             }
-            Source::Virtual(listing) => listing.next(&self.view, most).await,
+            Source::Virtual(listing) => listing.next(&self.session, most).await,
             Source::Directory { spot, directory, after, unrecorded, listed, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {
-                    let page = page(&self.view, spot, *directory, *after, listed, most);
+                    let page = page(&self.session, spot, *directory, *after, listed, most);
                     (lines, *after, *ended) = match page.await {
                         Err(Error::KeysReplaced) => {
-                            spot.reach.keys = self.view.access().repo.keys.share(spot.reach.share()).await?;
+                            spot.reach.keys = self.session.access().repo.keys.share(spot.reach.share()).await?;
                             continue;
                         }
                         other => other?,
@@ -131,9 +131,9 @@ impl Listing {
 }
 
 /// One page of the tickets that an engineer works on, from behind `after` on.
-async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
+async fn assigned(session: &ShareSession, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
     let (rows, last) =
-        tickets::assigned(&mut *view.access().repo.records.read().await?, view.user(), after, most).await?;
+        tickets::assigned(&mut *session.access().repo.records.read().await?, session.user(), after, most).await?;
     let line = |ticket: tickets::Ticket| {
         Ok(Entry {
             name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
@@ -148,18 +148,18 @@ async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<(Vec
 /// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so
 /// it may be empty before the end is reached.
 async fn page(
-    view: &View,
+    session: &ShareSession,
     spot: &Spot,
     directory: DirectoryId,
     after: Option<[u8; 16]>,
     listed: &[[u8; 16]],
     most: usize,
 ) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
-    let mut conn = view.access().repo.records.read().await?;
+    let mut conn = session.access().repo.records.read().await?;
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
         if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
-    let queues = view.access().uploads.registry.in_directory(directory);
+    let queues = session.access().uploads.registry.in_directory(directory);
     let held: HashMap<[u8; 16], _> = queues.iter().map(|queue| (*queue.artifact().as_bytes(), queue)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
@@ -168,7 +168,7 @@ async fn page(
         let opened = spot.reach.keys.open_name(&mut conn, row.id, sealed).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
         let at_root = spot.names.is_empty();
-        if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {
+        if at_root && name.as_bytes() == FROM_SUPPORT && !session.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
             if entries::is_empty(&mut conn, handed_back).await? {
                 continue;
@@ -176,8 +176,8 @@ async fn page(
         }
         let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
         let held = held.get(&row.id).map(|queue| &***queue);
-        let attributes = view.attributes_of(&row, from_support, held);
-        let unfinished = view.unfinished(&row, from_support, held);
+        let attributes = session.attributes_of(&row, from_support, held);
+        let unfinished = session.unfinished(&row, from_support, held);
         let name = match &shown {
             Some(shown) => shown.name(&row.id, &name),
             None => name,

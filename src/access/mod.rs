@@ -5,7 +5,7 @@
 mod download;
 mod listing;
 mod outlet;
-mod view;
+mod session;
 mod virtual_places;
 mod witness;
 mod writing;
@@ -19,7 +19,7 @@ pub use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, Unfinished, 
 pub use download::Download;
 pub use listing::{Entry, Listing};
 pub use outlet::{Gone, Outlet};
-pub use view::View;
+pub use session::ShareSession;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 pub use writing::Upload;
 
@@ -87,8 +87,8 @@ impl Access {
     }
 
     /// What this login sees and may do, for one session.
-    pub fn view(self: &Arc<Self>, login: &Login) -> View {
-        View::new(Arc::clone(self), login.clone())
+    pub fn session(self: &Arc<Self>, login: &Login) -> ShareSession {
+        ShareSession::new(Arc::clone(self), login.clone())
     }
 
     /// Whether the server is about to stop: uploads under way may finish, new ones are refused.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::audit::Subject;
 use crate::audit::tally::Counted;
 use crate::model::audit::Kind;
@@ -19,7 +19,7 @@ const fn counts(refusal: Refusal) -> bool {
         || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded | TooManyHandles | TooManyNames | TooScattered)
 }
 
-impl View {
+impl ShareSession {
     /// Where this session comes from.
     pub(crate) fn from(&self) -> IpAddr {
         self.login().0.from

@@ -57,7 +57,7 @@ impl From<IpAddr> for Origin {
     }
 }
 
-/// A credential that was checked; opens a [`View`]. Cheap to clone.
+/// A credential that was checked; opens a [`ShareSession`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Login(pub(crate) Arc<LoginState>);
 

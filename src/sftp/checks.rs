@@ -8,19 +8,19 @@ use bytes::Bytes;
 use super::frame::{CheckFile, CheckedFile};
 use super::reply;
 use super::session::{Open, Session};
-use crate::access::{Digest, Download, Outlet, View};
+use crate::access::{Digest, Download, Outlet, ShareSession};
 use crate::model::{Algorithm, Refusal, SharePath};
 
 /// What is to be digested.
 enum Source {
-    Path(View, SharePath),
+    Path(ShareSession, SharePath),
     Download(Download),
 }
 
 impl Source {
     async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
         match self {
-            Self::Path(view, path) => view.digest(path, algorithm).await,
+            Self::Path(share, path) => share.digest(path, algorithm).await,
             Self::Download(download) => download.digest(algorithm).await,
         }
     }
@@ -30,9 +30,9 @@ impl<O: Outlet> Session<O> {
     /// Has a digest answered by a task.
     pub(super) fn check_file(&mut self, id: u32, asked: CheckFile) -> Result<(), Refusal> {
         while self.checks.try_join_next().is_some() {}
-        let algorithm = choose(&asked.algorithms, &self.view.algorithms()).ok_or(Refusal::UnknownDigest)?;
+        let algorithm = choose(&asked.algorithms, &self.share.algorithms()).ok_or(Refusal::UnknownDigest)?;
         let source = match &asked.of {
-            CheckedFile::Path(path) => Source::Path(self.view.clone(), SharePath::parse(path)?),
+            CheckedFile::Path(path) => Source::Path(self.share.clone(), SharePath::parse(path)?),
             CheckedFile::Handle(handle) => match self.handles.get(handle)? {
                 Open::Download(download) => Source::Download(download.clone()),
                 Open::Upload(_) => return Err(Refusal::StillReceiving),

@@ -12,7 +12,7 @@ use super::frame::{BadLength, Event, Parser};
 use super::handles::{Handle, Place, Table};
 use super::reads::{Reads, Source};
 use super::{Common, Limits, reply};
-use crate::access::{Attributes, Download, Listing, Outlet, Upload, View};
+use crate::access::{Attributes, Download, Listing, Outlet, ShareSession, Upload};
 use crate::model::{Language, Refusal, SharePath};
 
 /// Why a session cannot go on. Its channel must be closed, and nothing more of it be fed.
@@ -45,7 +45,7 @@ pub struct Session<O> {
     greeted: bool,
     malformed: u32,
     writing: Writing,
-    pub(super) view: View,
+    pub(super) share: ShareSession,
     pub(super) language: Language,
     pub(super) limits: Limits,
     pub(super) handles: Table<Open>,
@@ -84,14 +84,14 @@ enum Writing {
 
 impl<O: Outlet> Session<O> {
     /// A session of `view`, whose later replies go to `outlet`. Must be made and fed inside a Tokio runtime.
-    pub fn new(view: View, common: &Common, outlet: O) -> Self {
-        let (limits, language) = (common.limits, view.language());
+    pub fn new(share: ShareSession, common: &Common, outlet: O) -> Self {
+        let (limits, language) = (common.limits, share.language());
         Self {
             parser: Parser::default(),
             greeted: false,
             malformed: 0,
             writing: Writing::Idle,
-            view,
+            share,
             language,
             limits,
             handles: Table::new(limits.handles),
@@ -129,7 +129,7 @@ impl<O: Outlet> Session<O> {
                 }
                 Event::Init { version: 3.. } if !self.greeted => {
                     self.greeted = true;
-                    reply::version(out, &self.view.algorithms());
+                    reply::version(out, &self.share.algorithms());
                 }
                 Event::Init { .. }
                 | Event::WriteBegin { .. }

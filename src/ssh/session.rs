@@ -27,7 +27,7 @@ use super::remarks::Remarks;
 use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
-use crate::access::{Access, Gone, Outlet, View};
+use crate::access::{Access, Gone, Outlet, ShareSession};
 use crate::model::{Language, Refusal};
 use crate::scp;
 use crate::sftp;
@@ -130,7 +130,7 @@ impl Visitor {
     async fn begin_scp(
         &mut self,
         channel: ChannelId,
-        view: View,
+        share: ShareSession,
         request: scp::Request,
         out: Out,
         session: &mut Session,
@@ -138,7 +138,7 @@ impl Visitor {
         let common =
             scp::Common { read_budget: Arc::clone(&self.common.read_budget), uploads: self.common.uploads.clone() };
         let mut hello = Vec::new();
-        let begun = scp::Session::begin(view, &common, request, out, &mut hello).await;
+        let begun = scp::Session::begin(share, &common, request, out, &mut hello).await;
         let backlog = hello.len();
         if !hello.is_empty() {
             session.data(channel, Bytes::from(hello))?;
@@ -268,7 +268,7 @@ impl Handler for Visitor {
         let heard = self.words.remarks && self.link.pulse.client().shows_stderr();
         let remarks = Arc::new(Remarks::new(login.language(), heard));
         let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.link) };
-        let sftp = sftp::Session::new(self.access.view(login), &self.common, out);
+        let sftp = sftp::Session::new(self.access.session(login), &self.common, out);
         *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
         self.link.pulse.beat();
         session.channel_success(channel)?;
@@ -389,16 +389,16 @@ impl Handler for Visitor {
         session.channel_success(channel)?;
         self.link.pulse.beat();
         let out = Out::new(session, channel, &self.link);
-        let view = self.access.view(login);
+        let share = self.access.session(login);
         let question = match Command::parse(command) {
-            Some(Command::Scp(request)) => return self.begin_scp(channel, view, request, out, session).await,
+            Some(Command::Scp(request)) => return self.begin_scp(channel, share, request, out, session).await,
             Some(Command::Question(question)) => Some(question),
             None => None,
         };
         let run = tokio::spawn(async move {
             let answer = match question {
-                Some(question) => out.at_work(question.run(&view)).await,
-                None => exec::unknown(view.language()),
+                Some(question) => out.at_work(question.run(&share)).await,
+                None => exec::unknown(share.language()),
             };
             out.answer(answer).await;
         });

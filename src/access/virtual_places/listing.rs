@@ -6,7 +6,7 @@ use super::{
     CHECKSUM, DIRECTORY_MODE, RECEIPT, SIGNERS, Text, Texts, Tree, address, described, file_attributes, received,
     texts_at,
 };
-use crate::access::{Entry, View};
+use crate::access::{Entry, ShareSession};
 use crate::model::{DirectoryId, FileName, Refusal, Word};
 use crate::namespace::PublicAddress;
 use crate::namespace::aliases::Shown;
@@ -68,16 +68,16 @@ impl VirtualListing {
     }
 
     /// The next lines, at most `most`; none at the end.
-    pub(crate) async fn next(&mut self, view: &View, most: usize) -> Result<Vec<Entry>, Refusal> {
+    pub(crate) async fn next(&mut self, session: &ShareSession, most: usize) -> Result<Vec<Entry>, Refusal> {
         while self.ready.is_empty() && !self.ended {
-            self.read(view, most).await?;
+            self.read(session, most).await?;
         }
         Ok(self.ready.drain(..most.min(self.ready.len())).collect())
     }
 
     /// Reads one page of rows. Many of them can have no line here, and some have two.
-    async fn read(&mut self, view: &View, most: usize) -> Result<(), Error> {
-        let mut conn = view.access().repo.records.read().await?;
+    async fn read(&mut self, session: &ShareSession, most: usize) -> Result<(), Error> {
+        let mut conn = session.access().repo.records.read().await?;
         match &mut self.source {
             Source::Versions { file, after } => {
                 // A page that is short because of a row that cannot be read is not the last one; an empty one is.
@@ -108,7 +108,7 @@ impl VirtualListing {
                     let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {
-                        mirror.directory(view, &mut conn, &way, &row, (name, shown)).await
+                        mirror.directory(session, &mut conn, &way, &row, (name, shown)).await
                     } else {
                         mirror.file(&mut conn, &way, &row, (name, shown), &address).await
                     };
@@ -130,13 +130,13 @@ impl VirtualListing {
 impl Mirror {
     async fn directory(
         &self,
-        view: &View,
+        session: &ShareSession,
         conn: &mut Conn,
         way: &Way,
         row: &EntryRow,
         (name, shown): (FileName, FileName),
     ) -> Result<Vec<(FileName, Attributes)>, Error> {
-        if self.at_root && is_from_support(&name) && !view.is_engineer() {
+        if self.at_root && is_from_support(&name) && !session.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
             if entries::is_empty(conn, handed_back).await? {
                 return Ok(Vec::new());

@@ -20,7 +20,7 @@ pub(crate) use listing::VirtualListing;
 
 use serde_json::json;
 
-use crate::access::{Download, Listing, View};
+use crate::access::{Download, Listing, ShareSession};
 use crate::audit;
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, Time};
@@ -139,7 +139,7 @@ impl Texts {
 impl VirtualPlace {
     /// What stands at `names` below the place; what this login may not know of does not exist.
     pub(crate) async fn find(
-        view: &View,
+        session: &ShareSession,
         conn: &mut Conn,
         reach: Reach,
         tree: Tree,
@@ -147,7 +147,7 @@ impl VirtualPlace {
     ) -> Result<Self, Error> {
         let found = match tree {
             Tree::Versions => find_version(conn, &reach, names).await,
-            Tree::Receipts => find_receipt(view, conn, &reach, names).await,
+            Tree::Receipts => find_receipt(session, conn, &reach, names).await,
         };
         let thing = found.map_err(|error| match error {
             // A file above other names: not worth a sentence of its own where nothing can be made anyway.
@@ -172,11 +172,11 @@ impl VirtualPlace {
     }
 
     /// Opens a directory.
-    pub(crate) fn list(self, view: &View) -> Result<Listing, Error> {
+    pub(crate) fn list(self, session: &ShareSession) -> Result<Listing, Error> {
         let owner = self.reach.ticket.clone();
         let listing = match self.thing {
             Thing::Directory { id, names, modified } => {
-                let signers = (self.tree == Tree::Receipts && names.is_empty()).then(|| signers_line(view));
+                let signers = (self.tree == Tree::Receipts && names.is_empty()).then(|| signers_line(session));
                 let signers = signers.map(|line| file_attributes(line.len() as u64, modified));
                 VirtualListing::of_directory(self.reach, self.tree, id, &names, signers)
             }
@@ -185,30 +185,30 @@ impl VirtualPlace {
                 return Err(Refusal::NotDirectory.into());
             }
         };
-        Ok(Listing::of_virtual(view.clone(), &owner, listing))
+        Ok(Listing::of_virtual(session.clone(), &owner, listing))
     }
 
     /// Opens a file.
-    pub(crate) async fn open(self, view: &View) -> Result<Download, Error> {
+    pub(crate) async fn open(self, session: &ShareSession) -> Result<Download, Error> {
         let attributes = self.attributes();
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
-            Thing::Version(version) => Download::of_version(view, &self.reach, &version, attributes).await,
+            Thing::Version(version) => Download::of_version(session, &self.reach, &version, attributes).await,
             Thing::Text { text, version } => {
-                let bytes = text.into_bytes(view.access().repo.keys.receipts());
-                view.jot(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
-                Ok(Download::of_text(view, &self.reach, bytes, attributes))
+                let bytes = text.into_bytes(session.access().repo.keys.receipts());
+                session.jot(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
+                Ok(Download::of_text(session, &self.reach, bytes, attributes))
             }
-            Thing::Signers { line, .. } => Ok(Download::of_text(view, &self.reach, line.into_bytes(), attributes)),
+            Thing::Signers { line, .. } => Ok(Download::of_text(session, &self.reach, line.into_bytes(), attributes)),
         }
     }
 
     /// What digests of this are digests of.
-    pub(crate) fn digested(self, view: &View) -> Result<Digested, Error> {
+    pub(crate) fn digested(self, session: &ShareSession) -> Result<Digested, Error> {
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
             Thing::Version(version) => Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version))),
-            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(view.access().repo.keys.receipts()))),
+            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(session.access().repo.keys.receipts()))),
             Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
         }
     }
@@ -237,12 +237,17 @@ async fn find_version(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Res
     }
 }
 
-async fn find_receipt(view: &View, conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Thing, Error> {
+async fn find_receipt(
+    session: &ShareSession,
+    conn: &mut Conn,
+    reach: &Reach,
+    names: &[FileName],
+) -> Result<Thing, Error> {
     if let [only] = names
         && only.as_bytes() == SIGNERS
     {
         let root = Spot::find(conn, reach.clone(), &[]).await?;
-        return Ok(Thing::Signers { line: signers_line(view), modified: root.existing()?.modified_at });
+        return Ok(Thing::Signers { line: signers_line(session), modified: root.existing()?.modified_at });
     }
     if let Some((last, above)) = names.split_last()
         && let Some((file, suffix)) = described(last)
@@ -302,8 +307,8 @@ fn received(version: &VersionRow) -> Time {
     version.received_at.unwrap_or(Time::from_millis(0))
 }
 
-fn signers_line(view: &View) -> String {
-    ReceiptKey::new(&view.access().repo.keys.receipts().public()).allowed_signers + "\n"
+fn signers_line(session: &ShareSession) -> String {
+    ReceiptKey::new(&session.access().repo.keys.receipts().public()).allowed_signers + "\n"
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use crate::records::WriteTx;
 /// A trail with a customer, an engineer, uploads, readings, refusals, and several checkpoints.
 async fn a_trail(shares: &Shares) -> Vec<i64> {
     let mut signed = Vec::new();
-    let view = customer(shares, "XT-1").await;
+    let session = customer(shares, "XT-1").await;
     for round in 0..4 {
-        put(&view, &format!("f{round}"), &pattern(1000, round)).await;
-        get(&view, &format!("f{round}")).await.unwrap();
-        view.make_directory(&path("from-support/no")).await.unwrap_err();
-        view.list(&path("/")).await.unwrap();
+        put(&session, &format!("f{round}"), &pattern(1000, round)).await;
+        get(&session, &format!("f{round}")).await.unwrap();
+        session.make_directory(&path("from-support/no")).await.unwrap_err();
+        session.list(&path("/")).await.unwrap();
         shares.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
         shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
         signed.push(shares.audit().checkpoint().await.unwrap().unwrap().seq());
@@ -343,30 +343,30 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     {
-        let view = customer(&shares, "XT-1").await;
-        put(&view, "secret-name.txt", &pattern(70_000, 1)).await;
-        get(&view, "secret-name.txt").await.unwrap();
-        let download = view.open_read(&path("secret-name.txt")).await.unwrap();
+        let session = customer(&shares, "XT-1").await;
+        put(&session, "secret-name.txt", &pattern(70_000, 1)).await;
+        get(&session, "secret-name.txt").await.unwrap();
+        let download = session.open_read(&path("secret-name.txt")).await.unwrap();
         download.read(10, 1000, &mut Vec::new()).await.unwrap();
         drop(download);
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let mut holey = view.open_write(&path("holey"), mode).await.unwrap();
+        let mut holey = session.open_write(&path("holey"), mode).await.unwrap();
         write(&mut holey, 9_000_000, b"far").await;
         write(&mut holey, 5_000_000, b"near").await;
         assert_eq!(holey.close().await, Err(Refusal::Incomplete));
-        let mut cut = view.open_write(&path("cut"), mode).await.unwrap();
+        let mut cut = session.open_write(&path("cut"), mode).await.unwrap();
         write(&mut cut, 0, &pattern(1000, 1)).await;
         drop(cut);
         while shares.open_uploads() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         for _ in 0..50 {
-            view.list(&path("/")).await.unwrap();
+            session.list(&path("/")).await.unwrap();
         }
-        view.remove_file(&path("secret-name.txt")).await.unwrap();
+        session.remove_file(&path("secret-name.txt")).await.unwrap();
         shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
         for _ in 0..50 {
-            assert_eq!(view.make_directory(&path("secret-dir")).await, Err(Refusal::TicketClosed));
+            assert_eq!(session.make_directory(&path("secret-dir")).await, Err(Refusal::TicketClosed));
         }
         let anna = engineer(&shares).await;
         assert_eq!(anna.make_directory(&path("XT-1/x")).await, Err(Refusal::CustomerOnly));

@@ -30,18 +30,18 @@ async fn serve(directory: &Path) -> Shares {
 async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_continued() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = furnished(&shares).await;
+    let session = furnished(&shares).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let busy = (view.clone(), Arc::clone(&stop));
+    let busy = (session.clone(), Arc::clone(&stop));
     let task = tokio::spawn(async move {
-        let (view, stop) = busy;
-        view.make_directory(&path("busy")).await.unwrap();
+        let (session, stop) = busy;
+        session.make_directory(&path("busy")).await.unwrap();
         let mut rounds = 0;
         while !stop.load(Ordering::Relaxed) {
             let name = format!("busy/f{}", rounds % 5);
-            put(&view, &name, &pattern(90_000 * (rounds % 4), 1)).await;
+            put(&session, &name, &pattern(90_000 * (rounds % 4), 1)).await;
             if rounds % 3 == 0 {
-                view.remove_file(&path(&name)).await.unwrap();
+                session.remove_file(&path(&name)).await.unwrap();
             }
             rounds += 1;
         }
@@ -71,11 +71,11 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
         assert!(done.damaged.is_empty() && done.missing == 0 && done.verified >= 4, "{done:?}");
         let restored = serve(&to).await;
         let token = restored.tickets().new_token(&word("XT-1")).await.unwrap();
-        let view = restored.view(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
-        assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
-        let size = view.attributes(&path("cut")).await.unwrap().size;
+        let session = restored.session(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+        assert!(get(&session, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
+        let size = session.attributes(&path("cut")).await.unwrap().size;
         assert_eq!(size, 196_608, "an unfinished upload is part of a backup");
-        let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+        let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
         write(&mut upload, size, &pattern(200_000, 3)[196_608..]).await;
         upload.close().await.unwrap();
         all_intact(&restored).await;
@@ -153,9 +153,9 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
 async fn nothing_that_a_backup_needs_is_removed_while_it_is_taken() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(1_500_000, 1)).await;
     upload.sync().await.unwrap();
     drop(upload);
@@ -163,7 +163,7 @@ async fn nothing_that_a_backup_needs_is_removed_while_it_is_taken() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let lease = shares.data().lease_for_backup().unwrap();
-    view.remove_file(&path("f")).await.unwrap();
+    session.remove_file(&path("f")).await.unwrap();
     assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 0);
     drop(lease);
     assert!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap() > 0);

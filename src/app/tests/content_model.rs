@@ -169,7 +169,7 @@ struct Run {
     server: Server,
     ticket: String,
     token: zeroize::Zeroizing<String>,
-    views: Vec<View>,
+    sessions: Vec<ShareSession>,
     name: &'static str,
     /// What the last CLOSE acknowledged.
     whole: Vec<u8>,
@@ -196,14 +196,14 @@ impl Run {
             server,
             ticket,
             token,
-            views: Vec::new(),
+            sessions: Vec::new(),
             name: "a",
             whole: pattern(length, 1),
             left: None,
             held: None,
         };
         run.log_in().await;
-        put(&run.views[0], run.name, &run.whole).await;
+        put(&run.sessions[0], run.name, &run.whole).await;
         run
     }
 
@@ -212,17 +212,17 @@ impl Run {
     }
 
     async fn stop(&mut self) {
-        self.views.clear();
+        self.sessions.clear();
         if let Some(shares) = self.server.shares.take() {
             shares.close().await;
         }
     }
 
     async fn log_in(&mut self) {
-        self.views.clear();
+        self.sessions.clear();
         for _ in 0..2 {
             let login = self.shares().logins().by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
-            self.views.push(self.shares().view(&login));
+            self.sessions.push(self.shares().session(&login));
         }
     }
 
@@ -281,7 +281,7 @@ impl Run {
             Act::Join { length, seed } => {
                 if let Some(held) = self.held.as_mut().filter(|held| !held.has_gap) {
                     let mode = WriteMode { append: held.append, read: true, ..WriteMode::default() };
-                    let mut second = self.views[held.by].open_write(&path(self.name), mode).await.unwrap();
+                    let mut second = self.sessions[held.by].open_write(&path(self.name), mode).await.unwrap();
                     let bytes = pattern(*length, *seed);
                     write(&mut second, held.bytes.len() as u64, &bytes).await;
                     held.bytes.extend(bytes);
@@ -291,13 +291,13 @@ impl Run {
             Act::Resize { by, to } => self.resize(*by, *to).await,
             Act::Touch => {
                 let changes = Changes { modified: Some(Time::from_millis(1_700_000_000_000)), ..Changes::default() };
-                self.views[0].change(&path(self.name), changes).await.unwrap();
+                self.sessions[0].change(&path(self.name), changes).await.unwrap();
             }
             Act::Cut => self.cut().await,
             Act::Close => self.close().await?,
             Act::Rename => {
                 let to = if self.name == "a" { "b" } else { "a" };
-                self.views[0].rename(&path(self.name), &path(to), false).await.unwrap();
+                self.sessions[0].rename(&path(self.name), &path(to), false).await.unwrap();
                 self.name = to;
             }
             Act::Restart => {
@@ -327,10 +327,10 @@ impl Run {
         let how = if self.left.as_ref().is_some_and(|left| left.has_gap) { How::Truncate } else { how };
         let (truncate, append) = (matches!(how, How::Truncate), matches!(how, How::Append));
         // Who appends asks first where the end is, as clients do.
-        let view = &self.views[by];
-        let told = usize::try_from(view.attributes(&path(self.name)).await.unwrap().size).unwrap();
+        let session = &self.sessions[by];
+        let told = usize::try_from(session.attributes(&path(self.name)).await.unwrap().size).unwrap();
         let mode = WriteMode { create: true, truncate, append, read: true, ..WriteMode::default() };
-        let upload = view.open_write(&path(self.name), mode).await.unwrap();
+        let upload = session.open_write(&path(self.name), mode).await.unwrap();
         let (began, mut bytes, floor) = match (truncate, &self.left) {
             (true, _) => (Began::Empty, Vec::new(), 0),
             (false, Some(left)) => (Began::Resumed, left.bytes.clone(), left.floor),
@@ -392,7 +392,7 @@ impl Run {
             held.floor = held.floor.min(size);
         }
         let changes = Changes { size: Some(size as u64), ..Changes::default() };
-        self.views[by].change(&path(self.name), changes).await.unwrap();
+        self.sessions[by].change(&path(self.name), changes).await.unwrap();
     }
 
     async fn id(&self) -> ArtifactId {
@@ -423,7 +423,7 @@ impl Run {
             None => self.left.is_some(),
         };
         // To a session that does not write it a name has one length, and what that is the length of can be read or not.
-        let reader = &self.views[self.held.as_ref().map_or(0, |held| 1 - held.by)];
+        let reader = &self.sessions[self.held.as_ref().map_or(0, |held| 1 - held.by)];
         let size = reader.attributes(&path(self.name)).await.unwrap().size;
         let read = get(reader, self.name).await;
         if is_newer {
@@ -469,7 +469,8 @@ fn r16_r26_r72_a_file_that_is_opened_changed_and_cut_in_every_way_agrees_with_a_
 
 fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
     // A sequence takes tenths of a second: who waits for the shortest one that fails waits for hours.
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() };
     let lengths = prop_oneof![Just(0usize), 1usize..2000, 60_000usize..70_000, 200_000usize..400_000];
     // A sequence that fails leaves none, so that the next one does not go on with what it broke.
     let server = Cell::new(None);
@@ -482,7 +483,7 @@ fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
             run.cut().await;
             let verified = run.shares().integrity().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
             prop_assert!(verified.iter().all(|line| line.intact), "{verified:?}");
-            run.views.clear();
+            run.sessions.clear();
             server.set(run.server.again().await);
             Ok::<_, TestCaseError>(())
         })?;

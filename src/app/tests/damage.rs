@@ -12,10 +12,10 @@ const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: t
 /// Two tickets, each of its own organisation and engineer: whatever is damaged is the first one's.
 struct Ground {
     shares: Shares,
-    customer: View,
-    engineer: View,
-    other_customer: View,
-    other_engineer: View,
+    customer: ShareSession,
+    engineer: ShareSession,
+    other_customer: ShareSession,
+    other_engineer: ShareSession,
     /// When what was queued at the beginning has settled.
     later: Time,
 }
@@ -37,17 +37,17 @@ async fn ground(fixture: &Fixture) -> Ground {
     };
     let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
     let login = shares.logins().by_token("XT-2", &token, FROM).await.unwrap().unwrap();
-    let other_customer = shares.view(&login);
+    let other_customer = shares.session(&login);
     let login = shares.logins().by_key("bob", "SHA256:bob", FROM).await.unwrap().unwrap();
-    let other_engineer = shares.view(&login);
-    for view in [&customer, &other_customer] {
+    let other_engineer = shares.session(&login);
+    for session in [&customer, &other_customer] {
         for name in ["victim", "healthy"] {
-            put(view, name, b"abc").await;
+            put(session, name, b"abc").await;
         }
-        put(view, "victim.sha256", b"gibberish").await;
-        put(view, "held.part", b"held").await;
+        put(session, "victim.sha256", b"gibberish").await;
+        put(session, "held.part", b"held").await;
         // Unfinished: one write and no CLOSE.
-        let mut upload = view.open_write(&path("unfinished"), WHOLE).await.unwrap();
+        let mut upload = session.open_write(&path("unfinished"), WHOLE).await.unwrap();
         write(&mut upload, 0, b"begun").await;
         upload.sync().await.unwrap();
     }
@@ -59,8 +59,8 @@ async fn ground(fixture: &Fixture) -> Ground {
     Ground { shares, customer, engineer, other_customer, other_engineer, later }
 }
 
-async fn listed(view: &View, place: &str) -> Result<BTreeSet<String>, Refusal> {
-    let mut listing = view.list(&path(place)).await?;
+async fn listed(session: &ShareSession, place: &str) -> Result<BTreeSet<String>, Refusal> {
+    let mut listing = session.list(&path(place)).await?;
     let mut names = BTreeSet::new();
     loop {
         let lines = listing.next(2).await?;
@@ -81,7 +81,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
         }
     };
     let address = PublicAddress::unknown();
-    for (reference, view, engineer) in [("XT-1", customer, engineer), ("XT-2", other_customer, other_engineer)] {
+    for (reference, session, engineer) in [("XT-1", customer, engineer), ("XT-2", other_customer, other_engineer)] {
         if reference == "XT-1" && !ticket_is_whole {
             continue;
         }
@@ -94,18 +94,18 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
         let versions = shares.retention().versions(&ticket, &address).await;
         check(&format!("versions {reference}"), versions.is_ok_and(|all| all.iter().any(|one| one.path == "healthy")));
         let inner = |place: &str| format!("/{reference}{place}");
-        for (view, place, name) in [
-            (view, "/".to_owned(), "healthy"),
-            (view, "/.receipts".to_owned(), "healthy.receipt"),
+        for (session, place, name) in [
+            (session, "/".to_owned(), "healthy"),
+            (session, "/.receipts".to_owned(), "healthy.receipt"),
             (engineer, inner("/"), "healthy"),
             (engineer, inner("/.versions"), "healthy"),
             (engineer, inner("/.receipts"), "healthy.receipt"),
         ] {
-            let names = listed(view, &place).await;
+            let names = listed(session, &place).await;
             check(&format!("{place} of {reference}: {names:?}"), names.is_ok_and(|names| names.contains(name)));
         }
         check(&format!("notices of {reference}"), shares.notices().list(Some(&ticket)).await.is_ok());
-        check(&format!("reading in {reference}"), get(view, "healthy").await.is_ok());
+        check(&format!("reading in {reference}"), get(session, "healthy").await.is_ok());
     }
     check("an engineer's root", listed(other_engineer, "/").await.is_ok_and(|names| names.contains("XT-2")));
     let notices = shares.notices().list(None).await;

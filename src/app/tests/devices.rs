@@ -22,8 +22,8 @@ async fn device(shares: &Shares) -> String {
     shares.tickets().open_ticket(new).await.unwrap().1.to_string()
 }
 
-async fn enter(shares: &Shares, token: &str, from: impl Into<Origin>) -> View {
-    shares.view(&shares.logins().by_token("XT-2", token, from).await.unwrap().unwrap())
+async fn enter(shares: &Shares, token: &str, from: impl Into<Origin>) -> ShareSession {
+    shares.session(&shares.logins().by_token("XT-2", token, from).await.unwrap().unwrap())
 }
 
 /// Number, state, transport and size of each version of XT-2, oldest first.
@@ -54,9 +54,9 @@ async fn r44_the_door_for_old_devices_takes_tokens_of_devices_only() {
     assert!(shares.logins().by_token("XT-2", "wrong", OLD_DOOR).await.unwrap().is_none());
     assert!(shares.logins().by_token("XT-2", &token, OLD_DOOR).await.unwrap().is_some());
     shares.tickets().set_status(&word("XT-2"), TicketStatus::Closed).await.unwrap();
-    let view = enter(&shares, &token, OLD_DOOR).await;
+    let session = enter(&shares, &token, OLD_DOOR).await;
     let mode = WriteMode { create: true, ..WriteMode::default() };
-    assert_eq!(view.open_write(&path("a"), mode).await.err(), Some(Refusal::TicketClosed));
+    assert_eq!(session.open_write(&path("a"), mode).await.err(), Some(Refusal::TicketClosed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,31 +65,31 @@ async fn r44_a_device_s_ticket_sends_and_sees_nothing() {
     let shares = fixture.open().await;
     let token = device(&shares).await;
     for from in [OLD_DOOR, FROM.into()] {
-        let view = enter(&shares, &token, from).await;
-        put(&view, "a", b"content").await;
+        let session = enter(&shares, &token, from).await;
+        put(&session, "a", b"content").await;
         let no = Some(Refusal::UploadOnly);
-        assert_eq!(view.open_read(&path("a")).await.err(), no);
-        assert_eq!(view.open_read(&path(".receipts/a.receipt")).await.err(), no);
-        assert_eq!(view.open_read(&path("nothing")).await.err(), no);
+        assert_eq!(session.open_read(&path("a")).await.err(), no);
+        assert_eq!(session.open_read(&path(".receipts/a.receipt")).await.err(), no);
+        assert_eq!(session.open_read(&path("nothing")).await.err(), no);
         for directory in ["", ".receipts", "from-support"] {
-            assert_eq!(view.list(&path(directory)).await.err(), no, "{directory}");
+            assert_eq!(session.list(&path(directory)).await.err(), no, "{directory}");
         }
-        assert_eq!(view.rename(&path("a"), &path("b"), true).await.err(), no);
-        assert_eq!(view.remove_file(&path("a")).await.err(), no);
+        assert_eq!(session.rename(&path("a"), &path("b"), true).await.err(), no);
+        assert_eq!(session.remove_file(&path("a")).await.err(), no);
         let size = Changes { size: Some(1), ..Changes::default() };
-        assert_eq!(view.change(&path("a"), size).await.err(), no);
+        assert_eq!(session.change(&path("a"), size).await.err(), no);
 
         let logs = format!("logs-{}", from.transport);
-        view.make_directory(&path(&logs)).await.unwrap();
-        assert_eq!(view.remove_directory(&path(&logs)).await.err(), no);
-        assert_eq!(view.attributes(&path("a")).await.unwrap().size, 7);
+        session.make_directory(&path(&logs)).await.unwrap();
+        assert_eq!(session.remove_directory(&path(&logs)).await.err(), no);
+        assert_eq!(session.attributes(&path("a")).await.unwrap().size, 7);
         let times = Changes { modified: Some(crate::model::Time::from_seconds(1_000_000)), ..Changes::default() };
-        view.change(&path("a"), times).await.unwrap();
-        assert_eq!(view.attributes(&path("a")).await.unwrap().modified.seconds(), 1_000_000);
-        view.space(&path("a")).await.unwrap();
+        session.change(&path("a"), times).await.unwrap();
+        assert_eq!(session.attributes(&path("a")).await.unwrap().modified.seconds(), 1_000_000);
+        session.space(&path("a")).await.unwrap();
 
         let both = WriteMode { create: true, read: true, ..WriteMode::default() };
-        let mut upload = view.open_write(&path("a"), both).await.unwrap();
+        let mut upload = session.open_write(&path("a"), both).await.unwrap();
         write(&mut upload, 0, b"x").await;
         assert_eq!(upload.read(0, 9, &mut Vec::new()).await.err(), no);
         upload.close().await.unwrap();
@@ -102,12 +102,12 @@ async fn r44_the_same_name_again_becomes_a_version_that_begins_with_nothing() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let token = device(&shares).await;
-    let view = enter(&shares, &token, FROM).await;
-    put(&view, "show-tech", b"a long first one").await;
+    let session = enter(&shares, &token, FROM).await;
+    put(&session, "show-tech", b"a long first one").await;
     // Without TRUNC, as many devices open; and without a single byte.
     for bytes in [&b"second"[..], b""] {
         let mode = WriteMode { create: true, ..WriteMode::default() };
-        let mut upload = view.open_write(&path("show-tech"), mode).await.unwrap();
+        let mut upload = session.open_write(&path("show-tech"), mode).await.unwrap();
         assert_eq!(upload.attributes().await.unwrap().size, 0);
         if !bytes.is_empty() {
             write(&mut upload, 0, bytes).await;
@@ -128,9 +128,9 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
     let token = device(&shares).await;
     let old = pattern(500_000, 1);
     let cut = async |length: usize| {
-        let view = enter(&shares, &token, FROM).await;
+        let session = enter(&shares, &token, FROM).await;
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let mut upload = view.open_write(&path("dump"), mode).await.unwrap();
+        let mut upload = session.open_write(&path("dump"), mode).await.unwrap();
         write(&mut upload, 0, &old[..length]).await;
         upload.sync().await.unwrap();
         drop(upload);
@@ -140,8 +140,8 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
     for length in [40_000, 300_000] {
         for new in [pattern(10_000, 9), Vec::new()] {
             cut(length).await;
-            let view = enter(&shares, &token, FROM).await;
-            let mut upload = view.open_write(&path("dump"), again).await.unwrap();
+            let session = enter(&shares, &token, FROM).await;
+            let mut upload = session.open_write(&path("dump"), again).await.unwrap();
             if !new.is_empty() {
                 write(&mut upload, 0, &new).await;
             }
@@ -158,19 +158,19 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
     }
     // The same file goes on.
     cut(300_000).await;
-    let view = enter(&shares, &token, FROM).await;
-    let end = view.attributes(&path("dump")).await.unwrap().size;
+    let session = enter(&shares, &token, FROM).await;
+    let end = session.attributes(&path("dump")).await.unwrap().size;
     assert!(end > 0 && end < 300_000, "{end}");
-    let mut upload = view.open_write(&path("dump"), again).await.unwrap();
+    let mut upload = session.open_write(&path("dump"), again).await.unwrap();
     write(&mut upload, end, &old[usize::try_from(end).unwrap()..]).await;
     upload.close().await.unwrap();
     assert!(content(&shares, "dump").await == old);
     // Two handles on one unfinished file: the first write decides, through whichever it comes.
     for first in [0, 1] {
         cut(300_000).await;
-        let view = enter(&shares, &token, FROM).await;
-        let mut handles = vec![view.open_write(&path("dump"), again).await.unwrap()];
-        handles.push(view.open_write(&path("dump"), again).await.unwrap());
+        let session = enter(&shares, &token, FROM).await;
+        let mut handles = vec![session.open_write(&path("dump"), again).await.unwrap()];
+        handles.push(session.open_write(&path("dump"), again).await.unwrap());
         let new = pattern(10_000, 9);
         write(&mut handles[first], 0, &new[..5_000]).await;
         write(&mut handles[1 - first], 5_000, &new[5_000..]).await;
@@ -181,8 +181,8 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
     }
     // What begins somewhere else has a hole, and is not filled with what was there.
     cut(300_000).await;
-    let view = enter(&shares, &token, FROM).await;
-    let mut upload = view.open_write(&path("dump"), again).await.unwrap();
+    let session = enter(&shares, &token, FROM).await;
+    let mut upload = session.open_write(&path("dump"), again).await.unwrap();
     write(&mut upload, 100_000, b"x").await;
     assert_eq!(upload.close().await.err(), Some(Refusal::Incomplete));
     all_intact(&shares).await;
@@ -199,15 +199,15 @@ async fn r44_what_came_over_weak_encryption_stays_marked() {
     let half = 200_000;
     // Begun here, continued there, in both orders.
     for (first, second) in [(OLD_DOOR, FROM.into()), (FROM.into(), OLD_DOOR)] {
-        let view = enter(&shares, &token, first).await;
+        let session = enter(&shares, &token, first).await;
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let mut upload = view.open_write(&path("a"), mode).await.unwrap();
+        let mut upload = session.open_write(&path("a"), mode).await.unwrap();
         write(&mut upload, 0, &bytes[..half]).await;
         upload.sync().await.unwrap();
         drop(upload);
-        let view = enter(&shares, &token, second).await;
-        let end = view.attributes(&path("a")).await.unwrap().size;
-        let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
+        let session = enter(&shares, &token, second).await;
+        let end = session.attributes(&path("a")).await.unwrap().size;
+        let mut upload = session.open_write(&path("a"), WriteMode::default()).await.unwrap();
         write(&mut upload, end, &bytes[usize::try_from(end).unwrap()..]).await;
         upload.close().await.unwrap();
     }

@@ -29,12 +29,12 @@ impl Drop for BrokenShelves {
 async fn r22_what_could_not_be_written_never_counts_as_durable() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let bytes = pattern(700_000, 5);
     let mode = WriteMode { create: true, truncate: true, read: true, ..WriteMode::default() };
     for by_reading in [false, true] {
         let name = if by_reading { "read" } else { "closed" };
-        let mut upload = view.open_write(&path(name), mode).await.unwrap();
+        let mut upload = session.open_write(&path(name), mode).await.unwrap();
         write(&mut upload, 0, &bytes).await;
         let broken = BrokenShelves::of(&shares);
         if by_reading {
@@ -42,10 +42,10 @@ async fn r22_what_could_not_be_written_never_counts_as_durable() {
         }
         assert_eq!(upload.close().await, Err(Refusal::Storage), "{name}");
         drop(broken);
-        let size = view.attributes(&path(name)).await.map_or(0, |attributes| attributes.size);
+        let size = session.attributes(&path(name)).await.map_or(0, |attributes| attributes.size);
         assert_eq!(size, 0, "{name}");
-        put(&view, name, &bytes).await;
-        assert!(get(&view, name).await.unwrap() == bytes);
+        put(&session, name, &bytes).await;
+        assert!(get(&session, name).await.unwrap() == bytes);
     }
     all_intact(&shares).await;
 }
@@ -58,22 +58,22 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
     let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let mut tasks = Vec::new();
-    for session in 0..8usize {
-        let (shares, view) = (shares.clone(), shares.view(&login));
+    for writer in 0..8usize {
+        let (shares, session) = (shares.clone(), shares.session(&login));
         tasks.push(tokio::spawn(async move {
             let mut closed = 0;
             for round in 0..30usize {
-                match (session + round) % 8 {
-                    0 => drop(view.remove_file(&path("d/f")).await),
-                    1 => drop(view.remove_file(&path("d/f")).await),
-                    2 => drop(view.rename(&path("d/f"), &path("d/g"), true).await),
-                    3 => drop(view.remove_directory(&path("d")).await),
-                    4 => drop(view.make_directory(&path("d")).await),
+                match (writer + round) % 8 {
+                    0 => drop(session.remove_file(&path("d/f")).await),
+                    1 => drop(session.remove_file(&path("d/f")).await),
+                    2 => drop(session.rename(&path("d/f"), &path("d/g"), true).await),
+                    3 => drop(session.remove_directory(&path("d")).await),
+                    4 => drop(session.make_directory(&path("d")).await),
                     _ => {
                         let truncate = round % 2 == 0;
                         let mode = WriteMode { create: true, truncate, ..WriteMode::default() };
-                        let Ok(mut upload) = view.open_write(&path("d/f"), mode).await else { continue };
-                        let bytes = pattern(1000 * session + round, 3);
+                        let Ok(mut upload) = session.open_write(&path("d/f"), mode).await else { continue };
+                        let bytes = pattern(1000 * writer + round, 3);
                         let sent = async {
                             upload.begin_write(0, bytes.len() as u64).await?;
                             upload.write(&bytes).await?;
@@ -97,12 +97,12 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
     all_intact(&shares).await;
     assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), closed);
     // I4: the sums are what is there, and the ticket can still be used.
-    let view = shares.view(&login);
-    let free = view.space(&path("/")).await.unwrap().names_free;
+    let session = shares.session(&login);
+    let free = session.space(&path("/")).await.unwrap().names_free;
     let mut seen = 1;
     let mut places = vec![path("/")];
     while let Some(place) = places.pop() {
-        let mut listing = view.list(&place).await.unwrap();
+        let mut listing = session.list(&place).await.unwrap();
         loop {
             let page = listing.next(100).await.unwrap();
             if page.is_empty() {
@@ -126,7 +126,7 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     customer(&shares, "XT-1").await;
     let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-    let one = shares.view(&login);
+    let one = shares.session(&login);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(300_000, 1)).await;
@@ -135,12 +135,12 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     write(&mut upload, 200_000, b"end").await;
     drop(upload);
 
-    let two = shares.view(&login);
+    let two = shares.session(&login);
     let upload = two.open_write(&path("f"), WriteMode::default()).await.unwrap();
     assert_eq!(upload.close().await, Err(Refusal::Incomplete), "nothing was sent through this handle");
 
     // Appending begins where STAT said that the file ends, also over a hole.
-    let three = shares.view(&login);
+    let three = shares.session(&login);
     let mut holey = three.open_write(&path("h"), mode).await.unwrap();
     write(&mut holey, 0, &pattern(70_000, 2)).await;
     write(&mut holey, 9_000_000, b"far").await;
@@ -148,7 +148,7 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     while shares.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let four = shares.view(&login);
+    let four = shares.session(&login);
     let size = loop {
         let size = four.attributes(&path("h")).await.unwrap().size;
         let append = WriteMode { append: true, ..WriteMode::default() };
@@ -172,10 +172,10 @@ async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
     let mut fixture = Fixture::new();
     fixture.settings.share_bytes = 1_000_000;
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     for round in 0..3 {
-        let mut upload = view.open_write(&path(&format!("f{round}")), mode).await.unwrap();
+        let mut upload = session.open_write(&path(&format!("f{round}")), mode).await.unwrap();
         for part in 0..4u64 {
             upload.begin_write(part << 20, 1 << 20).await.ok();
             upload.write(&pattern(1 << 20, 1)).await.ok();
@@ -196,7 +196,7 @@ async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
 
     // Every second byte, forwards: a sparse copy, whose gaps are zeros. Backwards: nobody can say what is in the gaps.
     for (name, forwards) in [("sparse", true), ("scattered", false)] {
-        let mut upload = view.open_write(&path(name), mode).await.unwrap();
+        let mut upload = session.open_write(&path(name), mode).await.unwrap();
         for at in 0..15_000u64 {
             let at = if forwards { at } else { 15_000 - at };
             if upload.begin_write(at * 2, 1).await.is_err() || upload.write(b"x").await.is_err() {

@@ -79,9 +79,9 @@ fn meant_by(pattern: &[u8]) -> Vec<u8> {
     path
 }
 
-async fn read(view: &View, path: &SharePath) -> Vec<u8> {
+async fn read(session: &ShareSession, path: &SharePath) -> Vec<u8> {
     let mut bytes = Vec::new();
-    view.open_read(path).await.unwrap().read(0, 1000, &mut bytes).await.unwrap();
+    session.open_read(path).await.unwrap().read(0, 1000, &mut bytes).await.unwrap();
     bytes
 }
 
@@ -95,7 +95,7 @@ async fn entries_of(shares: &Shares, share: crate::model::ShareId) -> Vec<(FileN
 }
 
 async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Given]) -> Result<(), TestCaseError> {
-    let view = customer(shares, reference).await;
+    let session = customer(shares, reference).await;
     let ticket = word(reference);
     let share = {
         let mut conn = shares.0.access.repo.records.read().await.unwrap();
@@ -117,7 +117,7 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
         };
         // What is no name, or refused, is not there.
         let Some(name) = bytes.and_then(|bytes| FileName::new(&bytes).ok()) else { continue };
-        let Ok(mut upload) = view.open_write(&SharePath::from_names(vec![name.clone()]), CREATE).await else {
+        let Ok(mut upload) = session.open_write(&SharePath::from_names(vec![name.clone()]), CREATE).await else {
             continue;
         };
         write(&mut upload, 0, name.as_bytes()).await;

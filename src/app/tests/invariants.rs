@@ -198,9 +198,9 @@ mod proofs {
     async fn each_invariant_is_missed_when_it_is_broken() {
         let fixture = Fixture::new();
         let shares = fixture.open().await;
-        let view = customer(&shares, "XT-1").await;
+        let session = customer(&shares, "XT-1").await;
         for (name, bytes) in [("f", &b"first"[..]), ("f", b"second"), ("g", &pattern(200_000, 1))] {
-            put(&view, name, bytes).await;
+            put(&session, name, bytes).await;
         }
         let digest = |bytes: &[u8]| <[u8; 32]>::from(sha2::Sha256::digest(bytes));
         let good =

@@ -31,8 +31,8 @@ pub(super) async fn quiet(shares: &Shares) {
 }
 
 /// An upload that is cut.
-pub(super) async fn cut(shares: &Shares, view: &View, name: &str, bytes: &[u8]) {
-    let mut upload = view.open_write(&path(name), CREATE).await.unwrap();
+pub(super) async fn cut(shares: &Shares, session: &ShareSession, name: &str, bytes: &[u8]) {
+    let mut upload = session.open_write(&path(name), CREATE).await.unwrap();
     write(&mut upload, 0, bytes).await;
     upload.sync().await.unwrap();
     let before = shares.open_uploads();
@@ -96,21 +96,21 @@ use VersionState::{Available, Damaged, Receiving, Shredded as Gone, Withdrawn as
 async fn withdrawing_and_restoring_goes_for_the_whole_history() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let ticket = word("XT-1");
     // One history from everything that makes one: overwritten, renamed over by a file with a past, deleted and sent again.
-    put(&view, "a", b"one").await;
-    put(&view, "a", b"two").await;
-    put(&view, "b", b"three").await;
-    view.remove_file(&path("b")).await.unwrap();
-    put(&view, "b", b"four").await;
-    view.rename(&path("b"), &path("a"), true).await.unwrap();
+    put(&session, "a", b"one").await;
+    put(&session, "a", b"two").await;
+    put(&session, "b", b"three").await;
+    session.remove_file(&path("b")).await.unwrap();
+    put(&session, "b", b"four").await;
+    session.rename(&path("b"), &path("a"), true).await.unwrap();
     let all = |state| of("a", &[(1, state), (2, state), (3, state), (4, state)]);
     assert_eq!(states(&shares).await, all(Available));
-    assert_eq!(get(&view, "a").await.unwrap(), b"four");
+    assert_eq!(get(&session, "a").await.unwrap(), b"four");
     sums_are_right(&shares).await;
 
-    view.remove_file(&path("a")).await.unwrap();
+    session.remove_file(&path("a")).await.unwrap();
     assert_eq!(states(&shares).await, all(Away));
     assert!(lines(&shares).await.iter().all(|line| line.removed_at.is_some()));
     sums_are_right(&shares).await;
@@ -118,13 +118,13 @@ async fn withdrawing_and_restoring_goes_for_the_whole_history() {
     let back = shares.retention().restore(&ticket, &path("a")).await.unwrap();
     assert_eq!((back.versions, back.current), (4, Some(4)));
     assert_eq!(states(&shares).await, all(Available));
-    assert_eq!(get(&view, "a").await.unwrap(), b"four");
+    assert_eq!(get(&session, "a").await.unwrap(), b"four");
     assert!(shares.retention().restore(&ticket, &path("a")).await.is_err(), "the name is taken");
     sums_are_right(&shares).await;
 
     // Deleted and sent again: all of it is saved, not only the last entry.
     assert_eq!(shares.retention().withdraw(&ticket, &path("a")).await.unwrap().versions, 4);
-    put(&view, "a", b"five").await;
+    put(&session, "a", b"five").await;
     shares.0.access.repo.clock.advance(30 * DAY);
     assert_eq!(expire(&shares).await, (0, 0, 0));
     let now: Vec<_> = (1..=5).map(|number| (number, Available)).collect();
@@ -138,10 +138,10 @@ async fn withdrawing_and_restoring_goes_for_the_whole_history() {
 async fn what_is_damaged_or_shredded_stays_so_when_its_file_is_withdrawn_and_restored() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let ticket = word("XT-1");
     for bytes in [b"1", b"2", b"3"] {
-        put(&view, "a", bytes).await;
+        put(&session, "a", bytes).await;
     }
     shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap();
     change(&shares, "UPDATE version SET state = 'damaged' WHERE number = 2").await;
@@ -150,7 +150,7 @@ async fn what_is_damaged_or_shredded_stays_so_when_its_file_is_withdrawn_and_res
     shares.retention().restore(&ticket, &path("a")).await.unwrap();
     assert_eq!(states(&shares).await, of("a", &[(1, Gone), (2, Damaged), (3, Available)]));
     // The end of the grace takes the damaged one's key, too.
-    view.remove_file(&path("a")).await.unwrap();
+    session.remove_file(&path("a")).await.unwrap();
     shares.0.access.repo.clock.advance(25 * HOUR);
     assert_eq!(expire(&shares).await, (0, 0, 2));
     assert_eq!(states(&shares).await, of("a", &[(1, Gone), (2, Gone), (3, Gone)]));
@@ -162,20 +162,20 @@ async fn what_is_damaged_or_shredded_stays_so_when_its_file_is_withdrawn_and_res
 async fn restoring_is_refused_with_a_sentence_or_finds_the_directory_that_was_made_again() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let ticket = word("XT-1");
-    view.make_directory(&path("d")).await.unwrap();
-    put(&view, "d/f", b"deep").await;
+    session.make_directory(&path("d")).await.unwrap();
+    put(&session, "d/f", b"deep").await;
     assert!(shares.retention().restore(&ticket, &path("d/f")).await.unwrap_err().to_string().contains("is there"));
-    view.remove_file(&path("d/f")).await.unwrap();
-    view.remove_directory(&path("d")).await.unwrap();
+    session.remove_file(&path("d/f")).await.unwrap();
+    session.remove_directory(&path("d")).await.unwrap();
     let said = shares.retention().restore(&ticket, &path("d/f")).await.unwrap_err().to_string();
     assert!(said.contains("directory") && said.contains("gone"), "{said}");
     let said = shares.retention().restore(&ticket, &path("never")).await.unwrap_err().to_string();
     assert!(said.contains("no withdrawn artifact"), "{said}");
-    view.make_directory(&path("d")).await.unwrap();
+    session.make_directory(&path("d")).await.unwrap();
     shares.retention().restore(&ticket, &path("d/f")).await.unwrap();
-    assert_eq!(get(&view, "d/f").await.unwrap(), b"deep");
+    assert_eq!(get(&session, "d/f").await.unwrap(), b"deep");
     assert!(shares.retention().withdraw(&ticket, &path("d")).await.is_err(), "a directory is no artifact");
     sums_are_right(&shares).await;
 }
@@ -185,14 +185,14 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     let mut fixture = Fixture::new();
     fixture.settings.share_bytes = 100_000_000;
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let ticket = word("XT-1");
     let start = pattern(1_500_000, 1);
-    put(&view, "a", &start).await;
-    let mut upload = view.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
+    put(&session, "a", &start).await;
+    let mut upload = session.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
     write(&mut upload, 0, b"and more").await;
     upload.close().await.unwrap();
-    let stored = async || view.space(&path("/")).await.unwrap().free;
+    let stored = async || session.space(&path("/")).await.unwrap().free;
     let before = stored().await;
 
     let plan = shares.retention().plan_shred(&ticket, &path("a"), Some(1)).await.unwrap();
@@ -200,7 +200,7 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     let done = shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap();
     assert_eq!((done.versions, done.current, done.journal_owed), (vec![1], Some(2), false));
     assert_eq!(stored().await, before, "its extents serve the other version");
-    assert!(get(&view, "a").await.unwrap() == [&start[..], b"and more"].concat());
+    assert!(get(&session, "a").await.unwrap() == [&start[..], b"and more"].concat());
     assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 1);
     assert!(shares.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap_err().to_string().contains("already"));
     assert!(
@@ -210,18 +210,18 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     sums_are_right(&shares).await;
 
     // The other way round: what only the newer one uses goes, the older one takes its place.
-    put(&view, "b", &start).await;
-    let mut upload = view.open_write(&path("b"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
+    put(&session, "b", &start).await;
+    let mut upload = session.open_write(&path("b"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
     write(&mut upload, 0, &pattern(200_000, 2)).await;
     upload.close().await.unwrap();
     assert_eq!(shares.retention().shred(&ticket, &path("b"), Some(2)).await.unwrap().current, Some(1));
-    assert!(get(&view, "b").await.unwrap() == start);
+    assert!(get(&session, "b").await.unwrap() == start);
     sums_are_right(&shares).await;
 
     shares.retention().shred(&ticket, &path("a"), None).await.unwrap();
-    assert_eq!(get(&view, "a").await, Err(Refusal::NoSuchFile));
+    assert_eq!(get(&session, "a").await, Err(Refusal::NoSuchFile));
     assert!(shares.retention().restore(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
-    put(&view, "a", b"anew").await;
+    put(&session, "a", b"anew").await;
     assert_eq!(states(&shares).await[..3], of("a", &[(1, Gone), (2, Gone), (3, Available)]));
     shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
     all_intact(&shares).await;
@@ -235,24 +235,24 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
 async fn an_older_version_of_a_predecessor_takes_the_place_and_can_be_continued() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let support = engineer(&shares).await;
     let ticket = word("XT-1");
     let old = pattern(2_300_000, 4);
-    put(&view, "a", &old).await;
-    put(&view, "a.part", b"new").await;
-    view.rename(&path("a.part"), &path("a"), true).await.unwrap();
+    put(&session, "a", &old).await;
+    put(&session, "a.part", b"new").await;
+    session.rename(&path("a.part"), &path("a"), true).await.unwrap();
     assert_eq!(shares.retention().shred(&ticket, &path("a"), Some(2)).await.unwrap().current, Some(1));
-    assert!(get(&view, "a").await.unwrap() == old);
+    assert!(get(&session, "a").await.unwrap() == old);
     assert!(get(&support, "/XT-1/a").await.unwrap() == old);
     let line = &shares.artifacts().list(&ticket, &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.version, line.size, line.state), (1, 2_300_000, Available));
     // Its extents say that they belong to the predecessor: the next version copies them.
-    let mut upload = view.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
+    let mut upload = session.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
     assert_eq!(upload.attributes().await.unwrap().size, 2_300_000);
     write(&mut upload, 0, b"tail").await;
     upload.close().await.unwrap();
-    assert!(get(&view, "a").await.unwrap() == [&old[..], b"tail"].concat());
+    assert!(get(&session, "a").await.unwrap() == [&old[..], b"tail"].concat());
     assert_eq!(states(&shares).await, of("a", &[(1, Available), (2, Gone), (3, Available)]));
     all_intact(&shares).await;
     sums_are_right(&shares).await;
@@ -262,12 +262,13 @@ async fn an_older_version_of_a_predecessor_takes_the_place_and_can_be_continued(
 async fn an_upload_under_way_notices_that_its_file_was_taken_away() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let ticket = word("XT-1");
-    put(&view, "a", &pattern(300_000, 1)).await;
+    put(&session, "a", &pattern(300_000, 1)).await;
     for (number, how) in ["withdraw", "shred", "shred one"].into_iter().enumerate() {
         // The next version begins with what is there.
-        let mut upload = view.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
+        let mut upload =
+            session.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
         write(&mut upload, 0, b"more").await;
         match how {
             "withdraw" => drop(shares.retention().withdraw(&ticket, &path("a")).await.unwrap()),
@@ -277,9 +278,9 @@ async fn an_upload_under_way_notices_that_its_file_was_taken_away() {
         let refusal = upload.close().await.unwrap_err();
         assert!(matches!(refusal, Refusal::NoSuchFile | Refusal::Shredded | Refusal::Fenced), "{how}: {refusal:?}");
         quiet(&shares).await;
-        assert_eq!(get(&view, "a").await, Err(Refusal::NoSuchFile), "{how}");
+        assert_eq!(get(&session, "a").await, Err(Refusal::NoSuchFile), "{how}");
         sums_are_right(&shares).await;
-        put(&view, "a", &pattern(300_000, 1)).await;
+        put(&session, "a", &pattern(300_000, 1)).await;
         all_intact(&shares).await;
         assert_eq!(lines(&shares).await.iter().filter(|line| line.current).count(), 1, "{how} {number}");
     }
@@ -289,15 +290,15 @@ async fn an_upload_under_way_notices_that_its_file_was_taken_away() {
 async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    cut(&shares, &view, "cut", &pattern(200_000, 1)).await;
-    let mut holey = view.open_write(&path("holey"), CREATE).await.unwrap();
+    let session = customer(&shares, "XT-1").await;
+    cut(&shares, &session, "cut", &pattern(200_000, 1)).await;
+    let mut holey = session.open_write(&path("holey"), CREATE).await.unwrap();
     write(&mut holey, 700_000, &pattern(100_000, 1)).await;
     write(&mut holey, 600_000, &pattern(100_000, 1)).await;
     assert_eq!(holey.close().await, Err(Refusal::Incomplete));
     quiet(&shares).await;
-    put(&view, "old", b"readable").await;
-    cut(&shares, &view, "old", &pattern(100_000, 1)).await;
+    put(&session, "old", b"readable").await;
+    cut(&shares, &session, "old", &pattern(100_000, 1)).await;
     let line = lines(&shares).await.into_iter().find(|line| line.path == "holey").unwrap();
     assert_eq!((line.state, line.missing_percent), (VersionState::Incomplete, Some(75)));
     assert!(line.removed_at.unwrap() > Time::now().plus(6 * DAY));
@@ -318,7 +319,7 @@ async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier(
     assert_eq!(told, 3);
 
     // Something more of one comes: it begins anew, with a warning of its own.
-    let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+    let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
     write(&mut upload, 196_608, &pattern(50_000, 2)).await;
     drop(upload);
     quiet(&shares).await;
@@ -326,9 +327,9 @@ async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier(
     assert_eq!(expire(&shares).await, (0, 0, 0));
     shares.0.access.repo.clock.advance(HOUR);
     assert_eq!(expire(&shares).await, (0, 2, 0));
-    assert_eq!(get(&view, "old").await.unwrap(), b"readable");
-    assert_eq!(view.attributes(&path("holey")).await, Err(Refusal::NoSuchFile));
-    assert!(view.attributes(&path("cut")).await.unwrap().size > 0);
+    assert_eq!(get(&session, "old").await.unwrap(), b"readable");
+    assert_eq!(session.attributes(&path("holey")).await, Err(Refusal::NoSuchFile));
+    assert!(session.attributes(&path("cut")).await.unwrap().size > 0);
     sums_are_right(&shares).await;
     shares.0.access.repo.clock.advance(5 * DAY);
     assert_eq!(expire(&shares).await, (1, 0, 0));
@@ -344,11 +345,11 @@ async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier(
 async fn an_upload_that_is_held_never_expires_and_nothing_goes_without_a_warning() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let mut upload = view.open_write(&path("slow"), CREATE).await.unwrap();
+    let session = customer(&shares, "XT-1").await;
+    let mut upload = session.open_write(&path("slow"), CREATE).await.unwrap();
     write(&mut upload, 0, &pattern(200_000, 1)).await;
     upload.sync().await.unwrap();
-    cut(&shares, &view, "cut", b"x").await;
+    cut(&shares, &session, "cut", b"x").await;
     shares.0.access.repo.clock.advance(100 * DAY);
     // The other one is long over its time, but nobody was told: it has its day.
     assert_eq!(expire(&shares).await, (1, 0, 0));
@@ -357,7 +358,7 @@ async fn an_upload_that_is_held_never_expires_and_nothing_goes_without_a_warning
     assert_eq!(expire(&shares).await, (0, 1, 0));
     write(&mut upload, 200_000, b"end").await;
     upload.close().await.unwrap();
-    assert_eq!(get(&view, "slow").await.unwrap().len(), 200_003);
+    assert_eq!(get(&session, "slow").await.unwrap().len(), 200_003);
     sums_are_right(&shares).await;
 }
 
@@ -365,10 +366,10 @@ async fn an_upload_that_is_held_never_expires_and_nothing_goes_without_a_warning
 async fn a_file_that_was_deleted_is_withdrawn_again_when_the_upload_that_saved_it_expires() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "a", b"first").await;
-    view.remove_file(&path("a")).await.unwrap();
-    cut(&shares, &view, "a", &pattern(100_000, 1)).await;
+    let session = customer(&shares, "XT-1").await;
+    put(&session, "a", b"first").await;
+    session.remove_file(&path("a")).await.unwrap();
+    cut(&shares, &session, "a", &pattern(100_000, 1)).await;
     assert_eq!(states(&shares).await, of("a", &[(1, Available), (2, Receiving)]));
     shares.0.access.repo.clock.advance(6 * DAY);
     assert_eq!(expire(&shares).await, (1, 0, 0));
@@ -377,7 +378,7 @@ async fn a_file_that_was_deleted_is_withdrawn_again_when_the_upload_that_saved_i
     assert_eq!(expire(&shares).await, (0, 1, 0));
     assert_eq!(states(&shares).await, of("a", &[(1, Away), (2, Gone)]));
     assert_eq!(shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap().current, Some(1));
-    assert_eq!(get(&view, "a").await.unwrap(), b"first");
+    assert_eq!(get(&session, "a").await.unwrap(), b"first");
     sums_are_right(&shares).await;
 }
 
@@ -385,10 +386,10 @@ async fn a_file_that_was_deleted_is_withdrawn_again_when_the_upload_that_saved_i
 async fn r29_only_house_time_takes_anything_away() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "gone", b"withdrawn").await;
-    view.remove_file(&path("gone")).await.unwrap();
-    cut(&shares, &view, "cut", b"unfinished").await;
+    let session = customer(&shares, "XT-1").await;
+    put(&session, "gone", b"withdrawn").await;
+    session.remove_file(&path("gone")).await.unwrap();
+    cut(&shares, &session, "cut", b"unfinished").await;
     shares.0.access.repo.clock.advance(23 * HOUR);
     // As after a clock that jumped: every wall-clock time is far in the past, or in the future.
     for sql in [
@@ -404,7 +405,7 @@ async fn r29_only_house_time_takes_anything_away() {
     assert_eq!(expire(&shares).await, (0, 0, 1), "a clock that is behind keeps nothing either");
     // A server that starts anew has not aged, and a command counts from not before the server's now.
     shares.close().await;
-    drop((view, shares));
+    drop((session, shares));
     let data = DataDirectory::at(fixture.directory.path().join("data"));
     let desk = Shares::open(data, fixture.settings.clone()).await.unwrap();
     assert!(desk.0.access.repo.clock.not_before_now() > desk.0.access.repo.clock.now());
@@ -427,12 +428,12 @@ fn records_bytes(shares: &Shares) -> Vec<u8> {
 async fn r12_a_shredded_key_is_nowhere_in_the_records() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     // Enough rows that pages were split, and rows that have moved as they grew.
     for file in 0..40 {
-        put(&view, &format!("f{file}"), &pattern(100 * file, 1)).await;
-        put(&view, &format!("f{file}"), &pattern(90_000, 1)).await;
-        cut(&shares, &view, &format!("cut{file}"), &pattern(80_000, 1)).await;
+        put(&session, &format!("f{file}"), &pattern(100 * file, 1)).await;
+        put(&session, &format!("f{file}"), &pattern(90_000, 1)).await;
+        cut(&shares, &session, &format!("cut{file}"), &pattern(80_000, 1)).await;
     }
     let mut conn = shares.0.access.repo.records.read().await.unwrap();
     let wrapped = "SELECT v.file_key FROM version v JOIN entry e ON e.id = v.entry_id WHERE e.share_id IS NOT NULL \
@@ -483,10 +484,10 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 async fn r20_a_crash_at_each_point_of_withdrawing_restoring_and_shredding_leaves_something_legal() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "a", &pattern(150_000, 1)).await;
-    put(&view, "b", &pattern(400_000, 1)).await;
-    view.rename(&path("b"), &path("a"), true).await.unwrap();
+    let session = customer(&shares, "XT-1").await;
+    put(&session, "a", &pattern(150_000, 1)).await;
+    put(&session, "b", &pattern(400_000, 1)).await;
+    session.rename(&path("b"), &path("a"), true).await.unwrap();
     let data = shares.data().root().to_owned();
     let copies = tempfile::tempdir().unwrap();
     let taken = Arc::new(Mutex::new(Vec::new()));
@@ -500,7 +501,7 @@ async fn r20_a_crash_at_each_point_of_withdrawing_restoring_and_shredding_leaves
         copy(&data, &to);
         list.push((name, to));
     });
-    view.remove_file(&path("a")).await.unwrap();
+    session.remove_file(&path("a")).await.unwrap();
     shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap();
     shares.retention().withdraw(&word("XT-1"), &path("a")).await.unwrap();
     shares.retention().restore(&word("XT-1"), &path("a")).await.unwrap();
@@ -549,11 +550,11 @@ async fn pointed(shares: &Shares) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 async fn recovery_leaves_a_predecessor_current() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let (view, ticket) = (customer(&shares, "XT-1").await, word("XT-1"));
+    let (session, ticket) = (customer(&shares, "XT-1").await, word("XT-1"));
     for bytes in [b"one", b"two", b"new"] {
-        put(&view, "a", bytes).await;
+        put(&session, "a", bytes).await;
         if bytes != b"new" {
-            view.remove_file(&path("a")).await.unwrap();
+            session.remove_file(&path("a")).await.unwrap();
         }
     }
     for left in [2, 1] {

@@ -123,12 +123,12 @@ impl Model {
         }
     }
 
-    async fn act(&mut self, shares: &Shares, view: &View, act: &Act) {
+    async fn act(&mut self, shares: &Shares, session: &ShareSession, act: &Act) {
         let ticket = word("XT-1");
         match *act {
             Act::Upload { name, length, seed } => {
                 let (name, bytes) = (NAMES[name], pattern(length, seed));
-                put(view, name, &bytes).await;
+                put(session, name, &bytes).await;
                 let file = self.begin(name);
                 let number = file.next();
                 file.drop_receiving();
@@ -139,7 +139,7 @@ impl Model {
                 let (name, more) = (NAMES[name], pattern(length + 1, seed));
                 let Some(file) = self.here.get_mut(name).filter(|file| file.receiving.is_none()) else { return };
                 let mode = WriteMode { append: true, ..WriteMode::default() };
-                let mut upload = view.open_write(&path(name), mode).await.unwrap();
+                let mut upload = session.open_write(&path(name), mode).await.unwrap();
                 write(&mut upload, 0, &more).await;
                 upload.close().await.unwrap();
                 let mut bytes = file.versions[&file.current.unwrap()].clone().unwrap();
@@ -150,7 +150,7 @@ impl Model {
             }
             Act::Cut { name } => {
                 let name = NAMES[name];
-                cut(shares, view, name, b"not all of it").await;
+                cut(shares, session, name, b"not all of it").await;
                 let file = self.begin(name);
                 let number = file.next();
                 file.drop_receiving();
@@ -159,7 +159,7 @@ impl Model {
             }
             Act::Rename { from, to } => {
                 let (from, to) = (NAMES[from], NAMES[to]);
-                let done = view.rename(&path(from), &path(to), true).await.is_ok();
+                let done = session.rename(&path(from), &path(to), true).await.is_ok();
                 assert_eq!(done, self.here.contains_key(from));
                 if !done || from == to {
                     return;
@@ -179,7 +179,7 @@ impl Model {
                 self.here.insert(to, file);
             }
             Act::Delete { name } => {
-                let done = view.remove_file(&path(NAMES[name])).await.is_ok();
+                let done = session.remove_file(&path(NAMES[name])).await.is_ok();
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Withdraw { name } => {
@@ -245,20 +245,20 @@ impl Model {
         self.settle(name);
     }
 
-    async fn agrees(&self, shares: &Shares, view: &View) -> Result<(), TestCaseError> {
+    async fn agrees(&self, shares: &Shares, session: &ShareSession) -> Result<(), TestCaseError> {
         let support = engineer(shares).await;
         for name in NAMES {
             match self.here.get(name) {
-                None => prop_assert_eq!(view.attributes(&path(name)).await, Err(Refusal::NoSuchFile), "{}", name),
+                None => prop_assert_eq!(session.attributes(&path(name)).await, Err(Refusal::NoSuchFile), "{}", name),
                 Some(File { current: None, .. }) => {
-                    prop_assert_eq!(get(view, name).await, Err(Refusal::StillReceiving), "{}", name);
+                    prop_assert_eq!(get(session, name).await, Err(Refusal::StillReceiving), "{}", name);
                 }
                 Some(file) => {
                     let bytes = file.versions[&file.current.unwrap()].as_ref().unwrap();
                     let support = get(&support, &format!("XT-1/{name}")).await;
                     prop_assert!(support.as_ref() == Ok(bytes), "{} differs", name);
                     let sender = if file.receiving.is_some() { Err(Refusal::NewerUnfinished) } else { support };
-                    prop_assert!(get(view, name).await == sender, "{} differs for who sends it", name);
+                    prop_assert!(get(session, name).await == sender, "{} differs for who sends it", name);
                 }
             }
         }
@@ -299,11 +299,11 @@ fn r27_the_lives_of_files_agree_with_a_model() {
         runtime.block_on(async {
             let fixture = Fixture::new();
             let shares = fixture.open().await;
-            let view = customer(&shares, "XT-1").await;
+            let session = customer(&shares, "XT-1").await;
             let mut model = Model::default();
             for act in &acts {
-                model.act(&shares, &view, act).await;
-                model.agrees(&shares, &view).await?;
+                model.act(&shares, &session, act).await;
+                model.agrees(&shares, &session).await?;
                 all_intact(&shares).await;
             }
             shares.retention().remove_doomed(Duration::ZERO).await.unwrap();

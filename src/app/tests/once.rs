@@ -115,8 +115,8 @@ async fn counts(shares: &Shares) -> Vec<usize> {
 async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "withdrawn", b"x").await;
+    let session = customer(&shares, "XT-1").await;
+    put(&session, "withdrawn", b"x").await;
     let mut conn = shares.0.access.repo.records.read().await.unwrap();
     let share = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap().share;
     let keys = shares.0.access.repo.keys.share(share).await.unwrap();
@@ -124,7 +124,7 @@ async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
     let index = keys.names.index(root, &crate::model::FileName::new(b"withdrawn").unwrap());
     let file = entries::by_name(&mut conn, root, &index).await.unwrap().unwrap();
     drop(conn);
-    view.remove_file(&path("withdrawn")).await.unwrap();
+    session.remove_file(&path("withdrawn")).await.unwrap();
     shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
 
     let before = counts(&shares).await;
@@ -159,16 +159,16 @@ async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
 async fn r17_files_that_many_sessions_send_at_once_are_all_there_and_the_trail_is_whole() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let views = [customer(&shares, "XT-1").await, customer(&shares, "XT-2").await];
+    let sessions = [customer(&shares, "XT-1").await, customer(&shares, "XT-2").await];
     let mut tasks = Vec::new();
-    for session in 0..8_u8 {
-        let (view, shares) = (views[usize::from(session % 2)].clone(), shares.clone());
+    for writer in 0..8_u8 {
+        let (session, shares) = (sessions[usize::from(writer % 2)].clone(), shares.clone());
         tasks.push(tokio::spawn(async move {
             for number in 0..25_u8 {
-                put(&view, &format!("{session}-{number}"), &pattern(usize::from(number) * 900, session)).await;
+                put(&session, &format!("{writer}-{number}"), &pattern(usize::from(number) * 900, writer)).await;
                 // Somebody who writes to the trail and holds the turn for longer.
                 if number % 9 == 4 {
-                    view.make_directory(&path(&format!("d{session}-{number}"))).await.unwrap();
+                    session.make_directory(&path(&format!("d{writer}-{number}"))).await.unwrap();
                     shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
                 }
             }
@@ -177,15 +177,15 @@ async fn r17_files_that_many_sessions_send_at_once_are_all_there_and_the_trail_i
     for task in tasks {
         task.await.unwrap();
     }
-    for (view, first) in views.iter().zip(0_u8..) {
-        for session in [first, first + 2, first + 4, first + 6] {
+    for (session, first) in sessions.iter().zip(0_u8..) {
+        for writer in [first, first + 2, first + 4, first + 6] {
             for number in 0..25_u8 {
-                let bytes = get(view, &format!("{session}-{number}")).await.unwrap();
-                assert_eq!(bytes, pattern(usize::from(number) * 900, session));
+                let bytes = get(session, &format!("{writer}-{number}")).await.unwrap();
+                assert_eq!(bytes, pattern(usize::from(number) * 900, writer));
             }
         }
         let mut conn = shares.0.access.repo.records.read().await.unwrap();
-        let ticket = tickets::by_reference(&mut conn, view.user().as_str()).await.unwrap().unwrap();
+        let ticket = tickets::by_reference(&mut conn, session.user().as_str()).await.unwrap().unwrap();
         let sent: u64 = (0..25).map(|number| number * 900).sum();
         assert_eq!((ticket.names, ticket.stored_bytes), (4 * (25 + 3) + 1, 4 * sent), "with `from-support`");
     }
@@ -199,9 +199,9 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
     let mut fixture = Fixture::new();
     fixture.settings.checkpoint = Duration::from_millis(700);
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("slow"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("slow"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(100_000, 3)).await;
     let other = customer(&shares, "XT-2").await;
     drop(other);
@@ -223,7 +223,7 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
     );
     drop(conn);
     upload.close().await.unwrap();
-    assert_eq!(get(&view, "slow").await.unwrap(), pattern(100_000, 3));
+    assert_eq!(get(&session, "slow").await.unwrap(), pattern(100_000, 3));
 }
 
 /// A CLOSE of little is worked on where it waits; given up half way, it goes on elsewhere.
@@ -231,20 +231,20 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
 async fn r17_a_small_file_whose_close_nobody_waits_for_any_more_becomes_available() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     // Nobody else writes meanwhile, so the worker has to wait for its turn.
     let turn = shares.0.access.repo.records.begin().await.unwrap();
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("little"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("little"), mode).await.unwrap();
     write(&mut upload, 0, b"some bytes").await;
     let close = tokio::time::timeout(Duration::from_millis(50), upload.close());
     assert!(close.await.is_err(), "it ended while another one had the turn");
     drop(turn);
     for _ in 0..400 {
-        if get(&view, "little").await.is_ok() {
+        if get(&session, "little").await.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    assert_eq!(get(&view, "little").await.unwrap(), b"some bytes");
+    assert_eq!(get(&session, "little").await.unwrap(), b"some bytes");
 }

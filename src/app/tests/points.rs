@@ -57,7 +57,7 @@ async fn r20_every_named_point_is_passed() {
     fixture.settings.quarantine = Duration::ZERO;
     fixture.settings.also_digests = vec![crate::model::Algorithm::Md5];
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let passed = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&passed);
     shares.0.access.repo.failpoints.watch(move |name| {
@@ -65,11 +65,11 @@ async fn r20_every_named_point_is_passed() {
     });
 
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
-    view.remove_file(&path("f")).await.unwrap();
+    session.remove_file(&path("f")).await.unwrap();
     shares.retention().restore(&word("XT-1"), &path("f")).await.unwrap();
     shares.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
 
@@ -77,7 +77,7 @@ async fn r20_every_named_point_is_passed() {
     for byte in 1..3 {
         shares.0.access.repo.store.put(crate::model::ObjectId::from_bytes([byte; 16]), b"unknown").unwrap();
     }
-    view.open_write(&path("g"), mode).await.unwrap().sync().await.unwrap();
+    session.open_write(&path("g"), mode).await.unwrap().sync().await.unwrap();
     while shares.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -95,11 +95,11 @@ async fn r20_every_named_point_is_passed() {
         crate::integrity::recovery::recover(&shares.0.access.repo).await.unwrap();
     }
     assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
-    put(&view, "f", b"f").await;
-    view.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
-    put(&view, "f.sha256", b"gibberish").await;
-    view.rename(&path("f"), &path("h"), false).await.unwrap();
-    view.rename(&path("h"), &path("f"), false).await.unwrap();
+    put(&session, "f", b"f").await;
+    session.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
+    put(&session, "f.sha256", b"gibberish").await;
+    session.rename(&path("f"), &path("h"), false).await.unwrap();
+    session.rename(&path("h"), &path("f"), false).await.unwrap();
     shares.0.access.sidecars.check_all().await.unwrap();
     let (queue, later) =
         (Arc::clone(&shares.0.access.notices), crate::model::Time::now().plus(Duration::from_secs(100)));

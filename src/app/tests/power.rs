@@ -99,11 +99,11 @@ impl Run {
     pub(super) async fn work(&self, seed: u64) {
         let mut tasks = Vec::new();
         for customer in 0..CUSTOMERS {
-            let (view, promises) = (self.shares.view(&self.login), Arc::clone(&self.promises));
+            let (session, promises) = (self.shares.session(&self.login), Arc::clone(&self.promises));
             let mut dice = Dice::new(seed * CUSTOMERS + customer + 1);
             tasks.push(tokio::spawn(async move {
                 for _ in 0..STEPS {
-                    step(&view, &promises, customer, &mut dice).await;
+                    step(&session, &promises, customer, &mut dice).await;
                 }
             }));
         }
@@ -117,7 +117,7 @@ impl Run {
 }
 
 /// One thing that a customer does. What fails on a faulty disk leaves both outcomes possible.
-async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut Dice) {
+async fn step(session: &ShareSession, promises: &Mutex<Promises>, customer: u64, dice: &mut Dice) {
     let name = |number: u64| format!("c{customer}-{number}");
     let (one, other) = (name(dice.roll(3)), name(dice.roll(3)));
     let allowed = |name: &str| promises.lock().unwrap().get(name).cloned().unwrap_or_else(|| [None].into());
@@ -129,7 +129,7 @@ async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut
     match dice.roll(8) {
         0 => {
             may_be(&one, &[None].into());
-            if view.remove_file(&path(&one)).await.is_ok() {
+            if session.remove_file(&path(&one)).await.is_ok() {
                 is(&one, [None].into());
             }
         }
@@ -137,7 +137,7 @@ async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut
             let moved = allowed(&one);
             may_be(&other, &moved);
             may_be(&one, &[None].into());
-            if view.rename(&path(&one), &path(&other), true).await.is_ok() {
+            if session.rename(&path(&one), &path(&other), true).await.is_ok() {
                 is(&one, [None].into());
                 is(&other, moved);
             }
@@ -154,7 +154,7 @@ async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut
             if ends {
                 may_be(&one, &[Some(sha256)].into());
             }
-            if send(view, &one, &bytes, ends, dice).await.is_ok() && ends {
+            if send(session, &one, &bytes, ends, dice).await.is_ok() && ends {
                 is(&one, [Some(sha256)].into());
             }
         }
@@ -172,9 +172,9 @@ fn content(name: &str, length: u64, salt: u64) -> Vec<u8> {
 }
 
 /// Sends a file; not to its end if it is to be cut.
-async fn send(view: &View, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice) -> Result<(), Refusal> {
+async fn send(session: &ShareSession, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice) -> Result<(), Refusal> {
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path(name), mode).await?;
+    let mut upload = session.open_write(&path(name), mode).await?;
     let most = if ends { bytes.len() } else { bytes.len() / 2 };
     for (part, at) in bytes[..most].chunks(30_000).zip((0u64..).step_by(30_000)) {
         upload.begin_write(at, part.len() as u64).await?;
@@ -205,7 +205,7 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
         let shares = Shares::serve_on(DataDirectory::at(&data), settings(), Disk::simulated(&machine)).await.unwrap();
         all_intact(&shares).await;
         let login = shares.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
-        let (view, support) = (shares.view(&login), engineer(&shares).await);
+        let (session, support) = (shares.session(&login), engineer(&shares).await);
         for (name, allowed) in &promises {
             // Whoever sends a file cannot read what is whole of it while something newer is not; support can.
             let found = match get(&support, &format!("XT-1/{name}")).await {
@@ -218,7 +218,7 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
         assert!(!machine.image().holds(CANARY), "I6: plaintext on the disk");
         let name = format!("c{}-{}", dice.roll(CUSTOMERS), dice.roll(3));
         let bytes = content(&name, dice.roll(200 << 10), dice.roll(1000));
-        send(&view, &name, &bytes, true, dice).await.unwrap();
+        send(&session, &name, &bytes, true, dice).await.unwrap();
         promises.insert(name, [Some(Sha256::digest(&bytes).into())].into());
         disk = machine.image().after_power_loss(dice);
         shares.close().await;
@@ -284,8 +284,8 @@ async fn faults(template: &Template, seed: u64) -> u64 {
     run.work(seed).await;
     run.machine.calm();
     // It goes on as soon as the disk does.
-    let view = run.shares.view(&run.login);
-    send(&view, "after", &content("after", 300_000, 1), true, &mut dice).await.unwrap();
+    let session = run.shares.session(&run.login);
+    send(&session, "after", &content("after", 300_000, 1), true, &mut dice).await.unwrap();
     all_intact(&run.shares).await;
     run.shares.close().await;
     let promises = run.promises.lock().unwrap().clone();

@@ -45,8 +45,8 @@ async fn assert_counted(shares: &Shares, what: &str) {
     panic!("{what}: (bytes on the disk, objects, bytes counted) are {seen:?}");
 }
 
-async fn send(view: &View, name: &str, length: u64, ends: bool) -> Result<(), Refusal> {
-    let mut upload = view.open_write(&path(name), TRUNCATE).await?;
+async fn send(session: &ShareSession, name: &str, length: u64, ends: bool) -> Result<(), Refusal> {
+    let mut upload = session.open_write(&path(name), TRUNCATE).await?;
     for (piece, at) in pattern(usize::try_from(length).unwrap(), 1).chunks(200_000).zip((0u64..).step_by(200_000)) {
         upload.begin_write(at, piece.len() as u64).await?;
         for part in piece.chunks(30_000) {
@@ -72,27 +72,27 @@ fn fixture(share_bytes: u64) -> Fixture {
 async fn who_begins_anew_again_and_again_fills_no_disk_and_is_not_refused() {
     let fixture = fixture(4 * MIB);
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     for round in 0..12 {
-        send(&view, "same", 3 * MIB / 2, false).await.unwrap();
+        send(&session, "same", 3 * MIB / 2, false).await.unwrap();
         ended(&shares).await;
         assert_counted(&shares, &format!("round {round}")).await;
         assert!(on_disk(&shares).0 <= 4 * MIB + 64_000, "round {round}: {:?}", on_disk(&shares));
         // What is begun anew is no less free to whoever asks.
-        assert_eq!(view.space(&path("/")).await.unwrap().free, 4 * MIB - 3 * MIB / 2, "round {round}");
+        assert_eq!(session.space(&path("/")).await.unwrap().free, 4 * MIB - 3 * MIB / 2, "round {round}");
     }
-    send(&view, "same", 4 * MIB, true).await.unwrap();
+    send(&session, "same", 4 * MIB, true).await.unwrap();
     assert_counted(&shares, "full").await;
-    assert_eq!(send(&view, "more", 1, true).await, Err(Refusal::QuotaExceeded));
-    assert!(get(&view, "same").await.unwrap() == pattern(4 << 20, 1));
+    assert_eq!(send(&session, "more", 1, true).await, Err(Refusal::QuotaExceeded));
+    assert!(get(&session, "same").await.unwrap() == pattern(4 << 20, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_writes_over_what_he_has_sent_fills_no_disk_and_is_not_refused() {
     let fixture = fixture(4 * MIB);
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let mut upload = view.open_write(&path("same"), TRUNCATE).await.unwrap();
+    let session = customer(&shares, "XT-1").await;
+    let mut upload = session.open_write(&path("same"), TRUNCATE).await.unwrap();
     for round in 0..6u8 {
         for (part, at) in pattern(3 << 20, round).chunks(200_000).zip((0u64..).step_by(200_000)) {
             write(&mut upload, at, part).await;
@@ -102,7 +102,7 @@ async fn who_writes_over_what_he_has_sent_fills_no_disk_and_is_not_refused() {
         assert!(on_disk(&shares).0 <= 6 * MIB + 64_000, "round {round}: {:?}", on_disk(&shares));
     }
     upload.close().await.unwrap();
-    assert!(get(&view, "same").await.unwrap() == pattern(3 << 20, 5));
+    assert!(get(&session, "same").await.unwrap() == pattern(3 << 20, 5));
     assert_counted(&shares, "closed").await;
 }
 
@@ -110,13 +110,13 @@ async fn who_writes_over_what_he_has_sent_fills_no_disk_and_is_not_refused() {
 async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     let fixture = fixture(4 * MIB);
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    send(&view, "a", 3 * MIB, true).await.unwrap();
-    let reading = view.open_read(&path("a")).await.unwrap();
+    let session = customer(&shares, "XT-1").await;
+    send(&session, "a", 3 * MIB, true).await.unwrap();
+    let reading = session.open_read(&path("a")).await.unwrap();
     shares.retention().shred(&word("XT-1"), &path("a"), None).await.unwrap();
     assert_eq!(counted(&shares).await, 3 * MIB, "it lies on the disk still");
-    assert_eq!(view.space(&path("/")).await.unwrap().free, MIB);
-    assert_eq!(send(&view, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded));
+    assert_eq!(session.space(&path("/")).await.unwrap().free, MIB);
+    assert_eq!(send(&session, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded));
     ended(&shares).await;
     assert_counted(&shares, "refused").await;
     let mut bytes = Vec::new();
@@ -127,13 +127,17 @@ async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     assert!(counted(&shares).await <= MIB, "but for what was written down of the refused one, it is gone");
     assert_counted(&shares, "swept").await;
 
-    send(&view, "b", 3 * MIB, false).await.unwrap();
+    send(&session, "b", 3 * MIB, false).await.unwrap();
     ended(&shares).await;
     let lease = shares.data().lease_for_backup().unwrap();
-    assert_eq!(send(&view, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded), "a backup may need the first try");
+    assert_eq!(
+        send(&session, "b", 2 * MIB, true).await,
+        Err(Refusal::QuotaExceeded),
+        "a backup may need the first try"
+    );
     ended(&shares).await;
     drop(lease);
-    send(&view, "b", 2 * MIB, true).await.unwrap();
+    send(&session, "b", 2 * MIB, true).await.unwrap();
     assert_counted(&shares, "after the backup").await;
 }
 
@@ -166,13 +170,13 @@ async fn count_at_each_step(acts: &[Act]) {
     customer(&shares, "XT-1").await;
     let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
     for (number, act) in acts.iter().enumerate() {
-        let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+        let session = shares.session(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         let name = |number: &u8| format!("f{number}");
         // Whatever is refused must be counted, too.
         match act {
-            Act::Send { name: to, kib, ends } => drop(send(&view, &name(to), kib << 10, *ends).await),
-            Act::Remove { name: of } => drop(view.remove_file(&path(&name(of))).await),
-            Act::Rename { from, to } => drop(view.rename(&path(&name(from)), &path(&name(to)), true).await),
+            Act::Send { name: to, kib, ends } => drop(send(&session, &name(to), kib << 10, *ends).await),
+            Act::Remove { name: of } => drop(session.remove_file(&path(&name(of))).await),
+            Act::Rename { from, to } => drop(session.rename(&path(&name(from)), &path(&name(to)), true).await),
             Act::Shred { name: of } => drop(shares.retention().shred(&word("XT-1"), &path(&name(of)), None).await),
             Act::Expire => {
                 shares.0.access.repo.clock.advance(Duration::from_secs(30 * 86_400));
@@ -182,7 +186,7 @@ async fn count_at_each_step(acts: &[Act]) {
             }
             Act::Sweep => drop(shares.retention().remove_doomed(Duration::ZERO).await.unwrap()),
             Act::Restart => {
-                drop(view);
+                drop(session);
                 shares.close().await;
                 drop(shares);
                 shares = fixture.open().await;
@@ -215,7 +219,7 @@ fn r86_what_a_share_counts_is_at_least_what_lies_on_the_disk() {
 async fn r86_directories_that_come_and_go_leave_no_rows() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let rows = async || {
         let mut conn = shares.0.access.repo.records.read().await.unwrap();
         sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM entry").fetch_one(&mut *conn).await.unwrap()
@@ -223,19 +227,19 @@ async fn r86_directories_that_come_and_go_leave_no_rows() {
     let before = rows().await;
     for _ in 0..20 {
         for directory in ["a", "a/b", "a/b/c"] {
-            view.make_directory(&path(directory)).await.unwrap();
+            session.make_directory(&path(directory)).await.unwrap();
         }
         for directory in ["a/b/c", "a/b", "a"] {
-            view.remove_directory(&path(directory)).await.unwrap();
+            session.remove_directory(&path(directory)).await.unwrap();
         }
     }
     assert_eq!(rows().await, before);
-    view.make_directory(&path("a")).await.unwrap();
-    put(&view, "a/file", b"kept").await;
-    view.remove_file(&path("a/file")).await.unwrap();
-    view.remove_directory(&path("a")).await.unwrap();
+    session.make_directory(&path("a")).await.unwrap();
+    put(&session, "a/file", b"kept").await;
+    session.remove_file(&path("a/file")).await.unwrap();
+    session.remove_directory(&path("a")).await.unwrap();
     assert_eq!(rows().await, before + 2, "what was removed can be restored");
-    view.make_directory(&path("a")).await.unwrap();
+    session.make_directory(&path("a")).await.unwrap();
     shares.retention().restore(&word("XT-1"), &path("a/file")).await.unwrap();
-    assert_eq!(get(&view, "a/file").await.unwrap(), b"kept");
+    assert_eq!(get(&session, "a/file").await.unwrap(), b"kept");
 }

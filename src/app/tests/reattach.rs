@@ -4,14 +4,20 @@ use super::*;
 use crate::model::{DirectoryId, FileName};
 use crate::records::entries;
 
-async fn id_of(view: &View, shares: &Shares, names: &str) -> [u8; 16] {
-    let share = view.access().repo.keys.share(share_of(shares).await).await.unwrap();
+async fn id_of(session: &ShareSession, shares: &Shares, names: &str) -> [u8; 16] {
+    let share = session.access().repo.keys.share(share_of(shares).await).await.unwrap();
     let mut conn = shares.0.access.repo.records.read().await.unwrap();
     let path = path(names);
-    let spot =
-        crate::namespace::tree::find(&shares.0.access.repo, &mut conn, view.user(), share.share, path.names(), false)
-            .await
-            .unwrap();
+    let spot = crate::namespace::tree::find(
+        &shares.0.access.repo,
+        &mut conn,
+        session.user(),
+        share.share,
+        path.names(),
+        false,
+    )
+    .await
+    .unwrap();
     spot.entry.unwrap().id
 }
 
@@ -43,19 +49,22 @@ async fn unreached(shares: &Shares) -> usize {
 async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     for directory in ["a", "a/b", "a/b/c", "gone", "gone/kept", "fine"] {
-        view.make_directory(&path(directory)).await.unwrap();
+        session.make_directory(&path(directory)).await.unwrap();
     }
     for file in ["a/b/c/deep", "a/top", "gone/file", "gone/kept/inside", "fine/file"] {
-        put(&view, file, file.as_bytes()).await;
+        put(&session, file, file.as_bytes()).await;
     }
     assert_eq!(unreached(&shares).await, 0);
     assert!(shares.integrity().reattach(None, false).await.unwrap().is_empty());
 
     // A directory below its own grandchild, and one whose directory went out of sight.
-    let (a, c, gone) =
-        (id_of(&view, &shares, "a").await, id_of(&view, &shares, "a/b/c").await, id_of(&view, &shares, "gone").await);
+    let (a, c, gone) = (
+        id_of(&session, &shares, "a").await,
+        id_of(&session, &shares, "a/b/c").await,
+        id_of(&session, &shares, "gone").await,
+    );
     lay(&shares, a, c, "a").await;
     let mut tx = shares.0.access.repo.records.begin().await.unwrap();
     sqlx::query("UPDATE entry SET withdrawn_at = 1 WHERE id = $1")
@@ -64,7 +73,7 @@ async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(view.attributes(&path("a")).await.err(), Some(Refusal::NoSuchFile));
+    assert_eq!(session.attributes(&path("a")).await.err(), Some(Refusal::NoSuchFile));
     assert_eq!(unreached(&shares).await, 5 + 3);
     // The lists show what they can.
     assert_eq!(shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), 1);
@@ -78,7 +87,7 @@ async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
     let mut all = Vec::new();
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {
-        let mut listing = view.list(&path(&format!("/{directory}"))).await.unwrap();
+        let mut listing = session.list(&path(&format!("/{directory}"))).await.unwrap();
         loop {
             let page = listing.next(100).await.unwrap();
             if page.is_empty() {
@@ -88,7 +97,7 @@ async fn r74_what_was_moved_into_itself_or_lost_its_directory_comes_back() {
                 let there = format!("{directory}/{}", entry.name);
                 match entry.attributes.kind {
                     PlaceKind::Directory => directories.push(there),
-                    PlaceKind::File => all.push(String::from_utf8(get(&view, &there).await.unwrap()).unwrap()),
+                    PlaceKind::File => all.push(String::from_utf8(get(&session, &there).await.unwrap()).unwrap()),
                 }
             }
         }

@@ -24,28 +24,28 @@ pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// A house with files of every kind: small and large, replaced, deleted, cut, closed with a hole.
-async fn furnished(shares: &Shares) -> (View, BTreeMap<String, [u8; 32]>) {
-    let view = customer(shares, "XT-1").await;
+async fn furnished(shares: &Shares) -> (ShareSession, BTreeMap<String, [u8; 32]>) {
+    let session = customer(shares, "XT-1").await;
     let mut promised = BTreeMap::new();
     for (name, size) in [("small", 1000), ("large", 2_500_000), ("twice", 300_000), ("twice", 400_000)] {
-        put(&view, name, &pattern(size, 1)).await;
+        put(&session, name, &pattern(size, 1)).await;
         promised.insert(format!("XT-1/{name}"), digest(&pattern(size, 1)));
     }
-    put(&view, "gone", &pattern(200_000, 2)).await;
-    view.remove_file(&path("gone")).await.unwrap();
-    let mut cut = view.open_write(&path("cut"), TRUNCATE).await.unwrap();
+    put(&session, "gone", &pattern(200_000, 2)).await;
+    session.remove_file(&path("gone")).await.unwrap();
+    let mut cut = session.open_write(&path("cut"), TRUNCATE).await.unwrap();
     for (part, at) in pattern(3_000_000, 3).chunks(1 << 20).zip((0u64..).step_by(1 << 20)) {
         write(&mut cut, at, part).await;
         // So that the extents' files tell their order by their times.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(cut);
-    let mut holey = view.open_write(&path("holey"), TRUNCATE).await.unwrap();
+    let mut holey = session.open_write(&path("holey"), TRUNCATE).await.unwrap();
     write(&mut holey, 9_000_000, &pattern(300_000, 5)).await;
     write(&mut holey, 0, &pattern(300_000, 4)).await;
     assert_eq!(holey.close().await, Err(Refusal::Incomplete));
     until_no_upload(shares.access()).await;
-    (view, promised)
+    (session, promised)
 }
 
 pub(super) async fn until_no_upload(access: &Access) {
@@ -147,7 +147,7 @@ async fn r03_what_the_store_has_lost_is_damaged_and_never_served() {
     for (manifest, bytes) in [(false, None), (false, Some(1)), (true, None), (true, Some(1))] {
         let fixture = Fixture::new();
         let shares = fixture.open().await;
-        let (view, mut promised) = furnished(&shares).await;
+        let (session, mut promised) = furnished(&shares).await;
         let lost = file(&shares, objects(&shares, "large", manifest).await[0]);
         match bytes {
             Some(bytes) => cut_off(&lost, bytes),
@@ -158,7 +158,7 @@ async fn r03_what_the_store_has_lost_is_damaged_and_never_served() {
         assert_eq!(found(&shares, true).await, (vec!["lost", "content"], vec![]));
         let expected = Recovered { damaged: 1, ..Recovered::default() };
         assert_eq!(recovered(&shares).await, expected, "{manifest} {bytes:?}");
-        assert_eq!(get(&view, "large").await, Err(Refusal::Damaged));
+        assert_eq!(get(&session, "large").await, Err(Refusal::Damaged));
         assert_eq!(found(&shares, true).await, (vec!["damaged"], vec![]));
         promised.remove("XT-1/large");
         hold_but_for_damage(&shares, &promised, &[]).await;
@@ -170,7 +170,7 @@ async fn r26_an_unfinished_upload_that_lost_bytes_goes_on_before_them() {
     for which in 0..3 {
         let fixture = Fixture::new();
         let shares = fixture.open().await;
-        let (view, mut promised) = furnished(&shares).await;
+        let (session, mut promised) = furnished(&shares).await;
         let mut by_place = Vec::new();
         for id in objects(&shares, "cut", false).await {
             by_place.push((fs::metadata(file(&shares, id)).unwrap().modified().unwrap(), id));
@@ -184,13 +184,13 @@ async fn r26_an_unfinished_upload_that_lost_bytes_goes_on_before_them() {
         // What was cut off on the disk is doomed like everything that nobody uses.
         assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 1);
 
-        let size = view.attributes(&path("cut")).await.unwrap().size;
+        let size = session.attributes(&path("cut")).await.unwrap().size;
         assert_eq!(size, [0, (1 << 20) - 65_536, (2 << 20) - 65_536][which]);
-        let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+        let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
         let bytes = pattern(3_000_000, 3);
         write(&mut upload, size, &bytes[usize::try_from(size).unwrap()..]).await;
         upload.close().await.unwrap();
-        assert!(get(&view, "cut").await.unwrap() == bytes);
+        assert!(get(&session, "cut").await.unwrap() == bytes);
         promised.insert("XT-1/cut".into(), digest(&bytes));
         hold(&shares, &promised, &[]).await;
     }
@@ -200,13 +200,13 @@ async fn r26_an_unfinished_upload_that_lost_bytes_goes_on_before_them() {
 async fn an_unfinished_upload_that_lost_bytes_and_does_not_open_is_given_up() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let (view, promised) = furnished(&shares).await;
+    let (session, promised) = furnished(&shares).await;
     fs::remove_file(file(&shares, objects(&shares, "cut", false).await[0])).unwrap();
     tamper(&shares, "UPDATE version SET progress = zeroblob(200) WHERE state = 'receiving'").await;
     assert_eq!(recovered(&shares).await, Recovered { discarded: 1, ..Recovered::default() });
-    assert_eq!(view.attributes(&path("cut")).await.unwrap().size, 0);
+    assert_eq!(session.attributes(&path("cut")).await.unwrap().size, 0);
     assert_eq!(found(&shares, true).await, (vec![], vec![]));
-    put(&view, "cut", b"again").await;
+    put(&session, "cut", b"again").await;
     hold(&shares, &promised, &[]).await;
 }
 
@@ -431,11 +431,11 @@ async fn what_is_doomed_but_known_is_never_removed() {
 async fn a_store_that_is_not_mounted_damages_nothing() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "f", &pattern(9 << 20, 1)).await;
+    let session = customer(&shares, "XT-1").await;
+    put(&session, "f", &pattern(9 << 20, 1)).await;
     let objects = shares.data().objects();
     shares.close().await;
-    drop((view, shares));
+    drop((session, shares));
     fs::rename(&objects, objects.with_extension("away")).unwrap();
     let data = DataDirectory::at(fixture.directory.path().join("data"));
     let refused = Shares::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
@@ -451,14 +451,14 @@ async fn a_store_that_is_not_mounted_damages_nothing() {
 async fn a_check_beside_uploads_and_deletions_finds_nothing() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     let busy = tokio::spawn(async move {
         for round in 0..40 {
-            put(&view, &format!("f{}", round % 3), &pattern(1_200_000, round)).await;
+            put(&session, &format!("f{}", round % 3), &pattern(1_200_000, round)).await;
             if round % 4 == 0 {
-                view.remove_file(&path("f0")).await.unwrap();
+                session.remove_file(&path("f0")).await.unwrap();
             }
-            let mut upload = view.open_write(&path("cut"), TRUNCATE).await.unwrap();
+            let mut upload = session.open_write(&path("cut"), TRUNCATE).await.unwrap();
             write(&mut upload, 0, &pattern(1_500_000, round)).await;
             upload.sync().await.unwrap();
             drop(upload);

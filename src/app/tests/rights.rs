@@ -6,13 +6,13 @@ use super::*;
 
 const CREATE: WriteMode = WriteMode { create: true, truncate: true, append: false, exclusive: false, read: true };
 
-async fn login(shares: &Shares, engineer: &str) -> View {
+async fn login(shares: &Shares, engineer: &str) -> ShareSession {
     let login = shares.logins().by_key(engineer, &format!("SHA256:{engineer}"), FROM).await.unwrap().unwrap();
-    shares.view(&login)
+    shares.session(&login)
 }
 
 /// A share with two tickets of Anna's, and Bert, who has none.
-async fn desk(shares: &Shares) -> (View, View) {
+async fn desk(shares: &Shares) -> (ShareSession, ShareSession) {
     let one = customer(shares, "XT-1").await;
     let two = customer(shares, "XT-2").await;
     for name in ["anna", "bert"] {
@@ -57,9 +57,9 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let (one, two) = desk(&shares).await;
-    for view in [&one, &two] {
-        put(view, "secret", &pattern(100_000, 1)).await;
-        put(view, "more", b"more").await;
+    for session in [&one, &two] {
+        put(session, "secret", &pattern(100_000, 1)).await;
+        put(session, "more", b"more").await;
     }
     let anna = login(&shares, "anna").await;
     let (mut downloads, mut listings, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
@@ -117,8 +117,8 @@ async fn r79_what_is_open_ends_with_the_login() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
     let (one, two) = desk(&shares).await;
-    for view in [&one, &two] {
-        put(view, "file", b"bytes").await;
+    for session in [&one, &two] {
+        put(session, "file", b"bytes").await;
     }
     let (anna, again) = (login(&shares, "anna").await, login(&shares, "anna").await);
     shares.tickets().assign(&word("XT-2"), &word("bert")).await.unwrap();
@@ -188,5 +188,5 @@ async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     assert_eq!(bert.attributes(&path("/XT-1/from-support/fix")).await.err(), Some(Refusal::NoSuchFile));
     assert_eq!(get(&bert, "/XT-1/whole").await.unwrap(), b"whole");
     let again = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-    put(&shares.view(&again), "small", b"small").await;
+    put(&shares.session(&again), "small", b"small").await;
 }

@@ -57,23 +57,23 @@ fn objects(shares: &Shares) -> BTreeMap<PathBuf, (u64, i64, Vec<u8>)> {
 }
 
 /// A share with files in directories, older versions, a withdrawn file and an unfinished one.
-pub(super) async fn furnished(shares: &Shares) -> View {
-    let view = customer(shares, "XT-1").await;
-    view.make_directory(&path("logs")).await.unwrap();
-    view.make_directory(&path("logs/ä")).await.unwrap();
-    put(&view, "logs/ä/deep", &pattern(300_000, 1)).await;
-    put(&view, "a", b"first").await;
-    put(&view, "a", &pattern(1_200_000, 2)).await;
-    put(&view, "gone", b"withdrawn").await;
-    view.remove_file(&path("gone")).await.unwrap();
+pub(super) async fn furnished(shares: &Shares) -> ShareSession {
+    let session = customer(shares, "XT-1").await;
+    session.make_directory(&path("logs")).await.unwrap();
+    session.make_directory(&path("logs/ä")).await.unwrap();
+    put(&session, "logs/ä/deep", &pattern(300_000, 1)).await;
+    put(&session, "a", b"first").await;
+    put(&session, "a", &pattern(1_200_000, 2)).await;
+    put(&session, "gone", b"withdrawn").await;
+    session.remove_file(&path("gone")).await.unwrap();
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut cut = view.open_write(&path("cut"), mode).await.unwrap();
+    let mut cut = session.open_write(&path("cut"), mode).await.unwrap();
     write(&mut cut, 0, &pattern(200_000, 3)).await;
     drop(cut);
     while shares.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    view
+    session
 }
 
 /// Everything of [`furnished`] is there and can be continued.
@@ -84,16 +84,16 @@ pub(super) async fn check(shares: &Shares) {
     let names: Vec<_> = lines.iter().map(|line| (line.path.as_str(), line.version)).collect();
     assert_eq!(names, [("a", 2), ("cut", 1), ("logs/ä/deep", 1)]);
     let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
-    assert!(get(&view, "a").await.unwrap() == pattern(1_200_000, 2));
-    assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
-    let size = view.attributes(&path("cut")).await.unwrap().size;
+    let session = shares.session(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    assert!(get(&session, "a").await.unwrap() == pattern(1_200_000, 2));
+    assert!(get(&session, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
+    let size = session.attributes(&path("cut")).await.unwrap().size;
     assert_eq!(size, 196_608);
-    let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+    let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
     write(&mut upload, size, &pattern(200_000, 3)[196_608..]).await;
     upload.close().await.unwrap();
-    assert!(get(&view, "cut").await.unwrap() == pattern(200_000, 3));
-    put(&view, "gone", b"again").await;
+    assert!(get(&session, "cut").await.unwrap() == pattern(200_000, 3));
+    put(&session, "gone", b"again").await;
     let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(lines.iter().any(|line| line.path == "gone" && line.version == 2), "the history goes on");
     put(&customer(shares, "XT-2").await, "new", b"a new share").await;
@@ -239,21 +239,21 @@ async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
 async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = furnished(&shares).await;
+    let session = furnished(&shares).await;
     let desk = desk(&shares).await;
     let bytes = pattern(2_000_000, 7);
     let mode = WriteMode { create: true, truncate: true, read: true, ..WriteMode::default() };
     // One without rows, one with rows, a continued one, and one that begins as a copy.
-    let mut fresh = view.open_write(&path("fresh"), mode).await.unwrap();
-    let mut recorded = view.open_write(&path("recorded"), mode).await.unwrap();
+    let mut fresh = session.open_write(&path("fresh"), mode).await.unwrap();
+    let mut recorded = session.open_write(&path("recorded"), mode).await.unwrap();
     write(&mut recorded, 0, &bytes[..700_000]).await;
     recorded.sync().await.unwrap();
-    let cut_at = view.attributes(&path("cut")).await.unwrap().size;
-    let mut cut = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+    let cut_at = session.attributes(&path("cut")).await.unwrap().size;
+    let mut cut = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
     let append = WriteMode { append: true, ..WriteMode::default() };
-    let mut copied = view.open_write(&path("a"), append).await.unwrap();
-    let reading = view.open_read(&path("logs/ä/deep")).await.unwrap();
-    let mut listing = view.list(&path("/")).await.unwrap();
+    let mut copied = session.open_write(&path("a"), append).await.unwrap();
+    let reading = session.open_read(&path("logs/ä/deep")).await.unwrap();
+    let mut listing = session.list(&path("/")).await.unwrap();
     assert_eq!(listing.next(1).await.unwrap().len(), 1);
 
     desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
@@ -261,8 +261,8 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
 
     // Another session finds what is under way by its name.
-    assert!(view.attributes(&path("fresh")).await.is_ok());
-    assert_eq!(view.make_directory(&path("fresh")).await, Err(Refusal::AlreadyExists));
+    assert!(session.attributes(&path("fresh")).await.is_ok());
+    assert_eq!(session.make_directory(&path("fresh")).await, Err(Refusal::AlreadyExists));
     write(&mut fresh, 0, &bytes).await;
     fresh.close().await.unwrap();
     write(&mut recorded, 700_000, &bytes[700_000..]).await;
@@ -282,9 +282,9 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
         }
     }
     assert!(rest >= 3, "{rest}");
-    assert!(get(&view, "fresh").await.unwrap() == bytes && get(&view, "recorded").await.unwrap() == bytes);
-    assert!(get(&view, "cut").await.unwrap() == pattern(200_000, 3));
-    assert!(get(&view, "a").await.unwrap().ends_with(b"appended"));
+    assert!(get(&session, "fresh").await.unwrap() == bytes && get(&session, "recorded").await.unwrap() == bytes);
+    assert!(get(&session, "cut").await.unwrap() == pattern(200_000, 3));
+    assert!(get(&session, "a").await.unwrap().ends_with(b"appended"));
     // A new share is wrapped under the KEK that is in force now.
     put(&customer(&shares, "XT-9").await, "x", b"x").await;
     let status = shares.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
@@ -305,25 +305,25 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
-    for session in 0..4u8 {
-        let (view, stop) = (shares.view(&login), Arc::clone(&stop));
+    for writer in 0..4u8 {
+        let (session, stop) = (shares.session(&login), Arc::clone(&stop));
         tasks.push(tokio::spawn(async move {
             let mut rounds = 0usize;
             while !stop.load(Ordering::Relaxed) {
-                let (name, moved) = (format!("s{session}/f{rounds}"), format!("s{session}/g{rounds}"));
+                let (name, moved) = (format!("s{writer}/f{rounds}"), format!("s{writer}/g{rounds}"));
                 if rounds == 0 {
-                    view.make_directory(&path(&format!("s{session}"))).await.unwrap();
+                    session.make_directory(&path(&format!("s{writer}"))).await.unwrap();
                 }
-                let bytes = pattern(1 + 70_000 * (rounds % 3), session);
-                put(&view, &name, &bytes).await;
-                assert!(get(&view, &name).await.unwrap() == bytes);
-                view.rename(&path(&name), &path(&moved), false).await.unwrap();
-                assert_eq!(view.attributes(&path(&name)).await, Err(Refusal::NoSuchFile));
-                assert_eq!(view.attributes(&path(&moved)).await.unwrap().size, bytes.len() as u64);
+                let bytes = pattern(1 + 70_000 * (rounds % 3), writer);
+                put(&session, &name, &bytes).await;
+                assert!(get(&session, &name).await.unwrap() == bytes);
+                session.rename(&path(&name), &path(&moved), false).await.unwrap();
+                assert_eq!(session.attributes(&path(&name)).await, Err(Refusal::NoSuchFile));
+                assert_eq!(session.attributes(&path(&moved)).await.unwrap().size, bytes.len() as u64);
                 if rounds % 2 == 1 {
-                    view.remove_file(&path(&moved)).await.unwrap();
+                    session.remove_file(&path(&moved)).await.unwrap();
                 }
-                let mut listing = view.list(&path(&format!("s{session}"))).await.unwrap();
+                let mut listing = session.list(&path(&format!("s{writer}"))).await.unwrap();
                 while !listing.next(3).await.unwrap().is_empty() {}
                 rounds += 1;
             }
@@ -445,8 +445,8 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         let shares = fixture.open().await;
         for (ticket, content) in [("XT-1", "one"), ("XT-3", "three")] {
             let token = shares.tickets().new_token(&word(ticket)).await.unwrap();
-            let view = shares.view(&shares.logins().by_token(ticket, &token, FROM).await.unwrap().unwrap());
-            assert_eq!(get(&view, "a").await.unwrap(), content.as_bytes());
+            let session = shares.session(&shares.logins().by_token(ticket, &token, FROM).await.unwrap().unwrap());
+            assert_eq!(get(&session, "a").await.unwrap(), content.as_bytes());
         }
         let failure = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
         assert!(

@@ -6,22 +6,22 @@ use super::*;
 async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     let fixture = Fixture::new();
     let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let session = customer(&shares, "XT-1").await;
     shares.seed_files(&word("XT-1"), 0, 100, 300).await.unwrap();
-    put(&view, "uploaded", b"beside them").await;
+    put(&session, "uploaded", b"beside them").await;
     for number in [0, 57, 99] {
-        assert_eq!(get(&view, &seeded_name(number)).await.unwrap(), seeded_content(number, 300));
+        assert_eq!(get(&session, &seeded_name(number)).await.unwrap(), seeded_content(number, 300));
     }
     // A new version of one, an older file deleted, one continued: everything an upload can meet.
-    put(&view, &seeded_name(3), b"second").await;
+    put(&session, &seeded_name(3), b"second").await;
     let mut upload =
-        view.open_write(&path(&seeded_name(4)), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
+        session.open_write(&path(&seeded_name(4)), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
     write(&mut upload, 0, b" and more").await;
     upload.close().await.unwrap();
     let mut appended = seeded_content(4, 300);
     appended.extend_from_slice(b" and more");
-    assert_eq!(get(&view, &seeded_name(4)).await.unwrap(), appended);
-    view.remove_file(&path(&seeded_name(5))).await.unwrap();
+    assert_eq!(get(&session, &seeded_name(4)).await.unwrap(), appended);
+    session.remove_file(&path(&seeded_name(5))).await.unwrap();
 
     let like = NewTicket {
         reference: word("S-"),
@@ -35,7 +35,7 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     let opened = shares.seed_tickets(&like, 0, 20).await.unwrap();
     let (reference, token) = &opened[19];
     let login = shares.logins().by_token(reference.as_str(), token, FROM).await.unwrap().unwrap();
-    put(&shares.view(&login), "first", b"bytes").await;
+    put(&shares.session(&login), "first", b"bytes").await;
 
     let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert_eq!(lines.len(), 100);
@@ -45,7 +45,7 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     assert!(findings.is_empty(), "{findings:?}");
     assert_eq!((checked.tickets, checked.versions), (21, 104));
     shares.close().await;
-    drop((view, login, shares));
+    drop((session, login, shares));
 
     // Recovery finds nothing to correct, and the audit trail is whole.
     let shares = fixture.open().await;

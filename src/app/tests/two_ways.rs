@@ -130,8 +130,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct House {
     _fixture: Fixture,
     shares: Shares,
-    customer: View,
-    engineer: View,
+    customer: ShareSession,
+    engineer: ShareSession,
     settle_max: Duration,
     begun: Time,
     ends: Mutex<Vec<(Time, HouseTime)>>,
@@ -178,20 +178,20 @@ impl House {
     async fn answer(&self, step: &Step) -> Result<(), Refusal> {
         let at = |directory: usize, name: usize| path(&format!("/{}{}", DIRECTORIES[directory], NAMES[name]));
         let new = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let view = &self.customer;
+        let session = &self.customer;
         match step {
-            Step::MakeDirectory { directory } => view.make_directory(&path(DIRECTORIES[*directory])).await,
+            Step::MakeDirectory { directory } => session.make_directory(&path(DIRECTORIES[*directory])).await,
             Step::Put { directory, name, content, modified, mode } => {
                 let changes = Changes { size: None, mode: *mode, modified: modified.map(Time::from_millis) };
-                self.send(view, &at(*directory, *name), new, content, changes).await
+                self.send(session, &at(*directory, *name), new, content, changes).await
             }
             Step::Append { directory, name, content } => {
                 let append = WriteMode { append: true, ..WriteMode::default() };
-                self.send(view, &at(*directory, *name), append, content, Changes::default()).await
+                self.send(session, &at(*directory, *name), append, content, Changes::default()).await
             }
-            Step::Remove { directory, name } => view.remove_file(&at(*directory, *name)).await,
+            Step::Remove { directory, name } => session.remove_file(&at(*directory, *name)).await,
             Step::Rename { directory, from, to } => {
-                view.rename(&at(*directory, *from), &at(*directory, *to), true).await
+                session.rename(&at(*directory, *from), &at(*directory, *to), true).await
             }
             Step::HandBack { name, content } => {
                 let place = path(&format!("/XT-1/from-support/{}", NAMES[*name]));
@@ -212,13 +212,13 @@ impl House {
 
     async fn send(
         &self,
-        view: &View,
+        session: &ShareSession,
         place: &SharePath,
         mode: WriteMode,
         content: &Sent,
         changes: Changes,
     ) -> Result<(), Refusal> {
-        let mut upload = view.open_write(place, mode).await?;
+        let mut upload = session.open_write(place, mode).await?;
         self.part_ends().await;
         let bytes = content.bytes();
         if !bytes.is_empty() {

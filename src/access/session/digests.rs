@@ -1,12 +1,12 @@
 //! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::digests::{Digest, Digested, Patience};
 use crate::model::{Algorithm, Refusal, SharePath};
 use crate::repo::Error;
 use crate::repo::keys::with_keys_in_force;
 
-impl View {
+impl ShareSession {
     /// The digests that are given here: SHA-256, and those that the settings name.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let also = [Algorithm::Sha1, Algorithm::Md5];

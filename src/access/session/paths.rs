@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::access::virtual_places::{Tree, VirtualPlace};
 use crate::login::Who;
 use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
@@ -32,7 +32,7 @@ struct Inside<'a> {
 /// How often a name is looked at again because an upload of it ended meanwhile.
 const ROUNDS: usize = 32;
 
-impl View {
+impl ShareSession {
     /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
     /// missed: its rows are read again.
     pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<WriteQueue>>), Error> {

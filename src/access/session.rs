@@ -39,19 +39,19 @@ static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// What one session sees and may do. Cheap to clone; clones belong to the same session.
 #[derive(Clone)]
-pub struct View {
+pub struct ShareSession {
     access: Arc<Access>,
     login: Login,
-    session: u64,
+    id: u64,
     buffers: upload::SessionBudget,
     memory: meaning::Memory,
 }
 
-impl View {
+impl ShareSession {
     pub(crate) fn new(access: Arc<Access>, login: Login) -> Self {
         let buffers = access.uploads.budget.session(access.repo.settings.session_buffer);
-        let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        Self { access, login, session, buffers, memory: meaning::Memory::default() }
+        let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        Self { access, login, id, buffers, memory: meaning::Memory::default() }
     }
 
     pub(crate) fn access(&self) -> &Arc<Access> {
@@ -66,8 +66,8 @@ impl View {
         self.login.user()
     }
 
-    pub(crate) fn session(&self) -> u64 {
-        self.session
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(crate) fn buffers(&self) -> &upload::SessionBudget {
@@ -320,7 +320,7 @@ impl View {
             // Through a handle a device may; by its path it would change what it has sent before.
             self.heard(path, self.check_may_see()).await?;
             let (_, held) = self.locate_with_upload(path).await?;
-            let is_mine = held.is_some_and(|queue| queue.session() == self.session);
+            let is_mine = held.is_some_and(|queue| queue.session() == self.id);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
             upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
             // Only a CLOSE publishes: what is under way, or was cut, stays unfinished.
@@ -440,7 +440,7 @@ impl View {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(queue) = held {
-                if queue.session() == self.session
+                if queue.session() == self.id
                     && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &queue, path, mode)
                 {
                     self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *queue.artifact().as_bytes(), json!({}));
@@ -466,7 +466,7 @@ impl View {
                 }
             }
             let told = |version| self.told(version);
-            let opener = Opener { login: &self.login, session: self.session, told: &told };
+            let opener = Opener { login: &self.login, session: self.id, told: &told };
             if let Some(begun) = upload::open(&self.access().uploads, &opener, &spot, mode, ended).await? {
                 return Ok(Upload::of(self, &spot.reach.ticket, begun, path, mode));
             }

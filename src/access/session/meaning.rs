@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::View;
+use super::ShareSession;
 use crate::model::{ArtifactId, Refusal, SharePath, VersionId, VersionState};
 use crate::namespace::tree::Spot;
 use crate::records::entries::EntryRow;
@@ -87,13 +87,13 @@ enum Meaning {
     Nothing,
 }
 
-impl View {
+impl ShareSession {
     /// What a file's row, and the upload of it that is under way, are to this login.
     fn meaning(&self, row: Option<&EntryRow>, from_support: bool, held: Option<&WriteQueue>) -> Meaning {
         let current = row.and_then(|row| row.current);
         let receiving = row.and_then(|row| row.receiving);
         let newer = match held.filter(|queue| queue.is_newer()) {
-            Some(queue) => Some((queue.version(), queue.attributes_for(self.session).size, Unfinished::Receiving)),
+            Some(queue) => Some((queue.version(), queue.attributes_for(self.id).size, Unfinished::Receiving)),
             None => receiving.map(|version| {
                 let how = if version.incomplete { Unfinished::Incomplete } else { Unfinished::Receiving };
                 (version.id, version.resumable_at, how)
@@ -111,7 +111,7 @@ impl View {
 
     /// What STAT says of an upload that has no row yet.
     pub(crate) fn attributes_of_upload(&self, queue: &WriteQueue) -> Attributes {
-        let attributes = queue.attributes_for(self.session);
+        let attributes = queue.attributes_for(self.id);
         self.memory.tell(queue.version(), attributes.size);
         attributes
     }
@@ -122,7 +122,7 @@ impl View {
             let mine = self.is_engineer() == from_support;
             return Attributes::directory(if mine { row.mode } else { 0o550 }, row.modified_at);
         }
-        let is_written_here = held.is_some_and(|queue| queue.session() == self.session);
+        let is_written_here = held.is_some_and(|queue| queue.session() == self.id);
         let reads = self.memory.reads(ArtifactId::from_bytes(row.id)).filter(|_| !is_written_here);
         let size = match (reads, self.meaning(Some(row), from_support, held)) {
             (Some(size), _) | (None, Meaning::Whole { size, .. }) => size,
