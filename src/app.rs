@@ -57,9 +57,9 @@ use crate::store::Disk;
 
 /// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
 #[derive(Clone)]
-pub struct Shares(pub(crate) Arc<Services>);
+pub struct App(pub(crate) Arc<Services>);
 
-/// What stands behind [`Shares`].
+/// What stands behind [`App`].
 pub(crate) struct Services {
     pub(crate) access: Arc<Access>,
     tickets: Tickets,
@@ -69,7 +69,7 @@ pub(crate) struct Services {
     backups: Backups,
 }
 
-impl Shares {
+impl App {
     /// Opens a data directory for commands, making it if there is none.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Shares {
     }
 
     /// Makes a data directory with the keys that the operator has laid there: a KEK, host keys. Without any, the first
-    /// [`Shares::open`] makes one by itself.
+    /// [`App::open`] makes one by itself.
     ///
     /// # Errors
     /// A sentence that says what is in the way; a house that is there already, whole or in part, is.
@@ -122,7 +122,7 @@ impl Shares {
         if serve {
             access.trail.start(&repo.works).await?;
         }
-        let shares = Self(Arc::new(Services {
+        let app = Self(Arc::new(Services {
             tickets: Tickets::of(repo),
             artifacts: Artifacts::of(repo),
             rotation: Rotation::of(repo),
@@ -133,10 +133,10 @@ impl Shares {
         // Commands need not wait for what comes now.
         drop(lock);
         if serve {
-            recovery::recover(&shares.0.access.repo).await?;
-            namespace::aliases::fill(&shares.0.access.repo).await?;
+            recovery::recover(&app.0.access.repo).await?;
+            namespace::aliases::fill(&app.0.access.repo).await?;
         }
-        Ok(shares)
+        Ok(app)
     }
 
     /// The data directory.

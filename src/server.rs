@@ -17,7 +17,7 @@ pub use host_key::{host_key, legacy_host_key};
 use legacy::Legacy;
 use metrics::Metrics;
 
-use crate::app::{DataDirectory, Notices, PublicAddress, Shares};
+use crate::app::{App, DataDirectory, Notices, PublicAddress};
 use crate::config::{self, Config};
 use crate::mail::{self, AnyCarrier, Letterhead, Smtp, Spool};
 use crate::model::audit::Actor;
@@ -123,11 +123,11 @@ async fn run(
     };
     let waker = Waker::new();
     let wake = waker.clone();
-    let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
-    let host_key = match host_key(&shares).await {
+    let app = App::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
+    let host_key = match host_key(&app).await {
         Ok(key) => key,
         Err(error) => {
-            shares.close().await;
+            app.close().await;
             return Err(error);
         }
     };
@@ -136,27 +136,27 @@ async fn run(
     let bound = listener.local_addr()?;
     let (host, port) = config.server.public_address(bound);
     let public = PublicAddress { host, port };
-    shares.set_public_address(&public).await?;
-    let legacy = Legacy::open(config, &shares).await?;
+    app.set_public_address(&public).await?;
+    let legacy = Legacy::open(config, &app).await?;
 
     let (dispatcher_stop, watch_stop) = (CancellationToken::new(), CancellationToken::new());
     let workers = TaskTracker::new();
-    let dispatcher = dispatcher(&shares, config, &public, waker)?;
+    let dispatcher = dispatcher(&app, config, &public, waker)?;
     workers.spawn(dispatcher.run(dispatcher_stop.clone()));
-    let watcher = shares.clone();
+    let watcher = app.clone();
     let stop_watching = watch_stop.clone();
     workers.spawn(async move { watcher.logins().watch(stop_watching).await });
-    let timekeeper = shares.clone();
+    let timekeeper = app.clone();
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
-    let checker = shares.clone();
+    let checker = app.clone();
     let stop_checking = watch_stop.clone();
     workers.spawn(async move { checker.check_sender_digests(stop_checking).await });
-    workers.spawn(sweep(shares.clone(), watch_stop.clone()));
-    let scanner = shares.clone();
+    workers.spawn(sweep(app.clone(), watch_stop.clone()));
+    let scanner = app.clone();
     let stop_scanning = watch_stop.clone();
     workers.spawn(async move { scanner.integrity().scan_daily(stop_scanning).await });
-    workers.spawn(expire(shares.clone(), watch_stop.clone()));
+    workers.spawn(expire(app.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
     let door_settings = ssh::Settings {
@@ -165,18 +165,18 @@ async fn run(
         limits: door_limits(config),
         words: door_words(config),
     };
-    let door = ssh::start(listener, door_settings, Arc::clone(shares.access()))?;
+    let door = ssh::start(listener, door_settings, Arc::clone(app.access()))?;
     if let Some(metrics) = metrics {
-        let sources = metrics::Sources { shares: shares.clone(), main: door.gauge() };
+        let sources = metrics::Sources { app: app.clone(), main: door.gauge() };
         workers.spawn(metrics.serve(sources, watch_stop.clone()));
     }
-    let legacy = legacy.map(|legacy| legacy.start(config, &shares)).transpose()?;
+    let legacy = legacy.map(|legacy| legacy.start(config, &app)).transpose()?;
     tracing::info!("listening on {bound}");
     ready(&Ready { address: bound, public, fingerprint });
 
     stop.cancelled().await;
-    tracing::info!(uploads = shares.open_uploads(), "draining: uploads under way may finish");
-    shares.drain();
+    tracing::info!(uploads = app.open_uploads(), "draining: uploads under way may finish");
+    app.drain();
     let patience = Duration::from_secs(config.server.drain_seconds);
     let old_devices = async {
         match legacy {
@@ -193,7 +193,7 @@ async fn run(
     dispatcher_stop.cancel();
     workers.close();
     workers.wait().await;
-    shares.close().await;
+    app.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -203,9 +203,9 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
 }
 
 /// Removes objects that nobody needs any more.
-async fn sweep(shares: Shares, stop: CancellationToken) {
+async fn sweep(app: App, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        match shares.retention().sweep(&Actor::Server).await {
+        match app.retention().sweep(&Actor::Server).await {
             Ok(swept) if swept.objects == 0 => {}
             Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
@@ -214,9 +214,9 @@ async fn sweep(shares: Shares, stop: CancellationToken) {
 }
 
 /// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once after a start, too.
-async fn expire(shares: Shares, stop: CancellationToken) {
+async fn expire(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let more = match shares.retention().expire().await {
+        let more = match app.retention().expire().await {
             Ok(expired) => {
                 if expired.any() {
                     tracing::info!(
@@ -240,7 +240,7 @@ async fn expire(shares: Shares, stop: CancellationToken) {
 }
 
 fn dispatcher(
-    shares: &Shares,
+    app: &App,
     config: &Config,
     public: &PublicAddress,
     waker: Waker,
@@ -255,7 +255,7 @@ fn dispatcher(
             (AnyCarrier::Mail(Box::new(carrier)), letterhead, longest)
         }
         None => {
-            let directory = notify.spool.clone().unwrap_or_else(|| shares.data().notices());
+            let directory = notify.spool.clone().unwrap_or_else(|| app.data().notices());
             let letterhead = Letterhead::local(&public.host)
                 .map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
             (AnyCarrier::Spool(Spool::new(directory)), letterhead, Duration::from_secs(60))
@@ -266,7 +266,7 @@ fn dispatcher(
         give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
         delivery_timeout,
     };
-    Ok(Dispatcher::new(Arc::clone(shares.notices()), carrier, waker, settings))
+    Ok(Dispatcher::new(Arc::clone(app.notices()), carrier, waker, settings))
 }
 
 fn smtp_settings(smtp: &config::SmtpServer) -> Result<mail::SmtpSettings, Error> {

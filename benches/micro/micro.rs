@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sha2::{Digest, Sha256};
-use tacdrop::app::{DataDirectory, NewTicket, Settings, ShareSession, Shares, WriteMode};
+use tacdrop::app::{App, DataDirectory, NewTicket, Settings, ShareSession, WriteMode};
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
     ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
@@ -174,7 +174,7 @@ fn names(c: &mut Criterion) {
 /// A share with some seeded files, in memory where there is a place for it.
 struct Ground {
     runtime: tokio::runtime::Runtime,
-    shares: Shares,
+    app: App,
     /// Where the tasks of the house stand still; none if they run where everything does.
     _still: Option<tokio::runtime::Runtime>,
     share: ShareSession,
@@ -206,12 +206,11 @@ impl Ground {
             (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
         }
         let works = still.as_ref().unwrap_or(&runtime).handle().clone();
-        let (shares, share, records, share) = runtime.block_on(async {
-            let shares = Shares::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
+        let (app, share, records, share) = runtime.block_on(async {
+            let app = App::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Word>().unwrap();
-            shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
-            shares
-                .tickets()
+            app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
+            app.tickets()
                 .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new())
                 .await
                 .unwrap();
@@ -224,20 +223,20 @@ impl Ground {
                 language: Some(Language::En),
                 device: false,
             };
-            let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-            shares.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
+            let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+            app.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
             let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let login = shares.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
+            let login = app.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
             let records = Records::open(&data.records()).await.unwrap();
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
-            (shares.clone(), shares.session(&login), records, ticket.share)
+            (app.clone(), app.session(&login), records, ticket.share)
         });
-        Self { runtime, shares, _still: still, share, records, share, _directory: directory }
+        Self { runtime, app, _still: still, share, records, share, _directory: directory }
     }
 
     /// Writes down what waits to be told in the audit trail: the share of each work in that is part of what it costs.
     fn tell(&self) {
-        self.runtime.block_on(self.shares.audit().checkpoint()).unwrap();
+        self.runtime.block_on(self.app.audit().checkpoint()).unwrap();
     }
 
     fn put(&self, number: u64, bytes: &[u8]) {
@@ -277,12 +276,12 @@ impl Drop for Ground {
     fn drop(&mut self) {
         self.runtime.block_on(async {
             self.records.close().await;
-            self.shares.close().await;
+            self.app.close().await;
         });
     }
 }
 
-/// One small file through `Shares`, and the statements on its way, each through sqlx as the server sends it.
+/// One small file through `App`, and the statements on its way, each through sqlx as the server sends it.
 fn small_file(c: &mut Criterion) {
     let ground = Ground::new(10_000);
     let (runtime, records, share) = (&ground.runtime, &ground.records, ground.share);

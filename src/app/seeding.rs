@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Shares;
+use super::App;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Transport, Word};
 use crate::records::entries::{self, NewEntry};
@@ -38,7 +38,7 @@ pub fn seeded_content(number: u64, length: usize) -> Vec<u8> {
     line.bytes().cycle().take(length).collect()
 }
 
-impl Shares {
+impl App {
     /// Adds the files with the numbers from `first` on, `count` of them, each with `length` bytes (1 to 65,535), to the root
     /// of a ticket's share. For a data directory that no server works on.
     ///

@@ -65,9 +65,9 @@ impl Fixture {
         fixture
     }
 
-    pub(super) async fn open(&self) -> Shares {
+    pub(super) async fn open(&self) -> App {
         let data = DataDirectory::at(self.directory.path().join("data"));
-        Shares::serve(data, self.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap()
+        App::serve(data, self.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap()
     }
 }
 
@@ -79,15 +79,11 @@ pub(super) fn path(text: &str) -> SharePath {
     SharePath::parse(text.as_bytes()).unwrap()
 }
 
-pub(super) async fn customer(shares: &Shares, reference: &str) -> ShareSession {
-    if shares.tickets().organisations().await.unwrap().is_empty() {
-        shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
+pub(super) async fn customer(app: &App, reference: &str) -> ShareSession {
+    if app.tickets().organisations().await.unwrap().is_empty() {
+        app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
-        shares
-            .tickets()
-            .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key])
-            .await
-            .unwrap();
+        app.tickets().add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key]).await.unwrap();
     }
     let new = NewTicket {
         reference: word(reference),
@@ -98,14 +94,14 @@ pub(super) async fn customer(shares: &Shares, reference: &str) -> ShareSession {
         language: Some(Language::De),
         device: false,
     };
-    let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-    let login = shares.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
-    shares.session(&login)
+    let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+    let login = app.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
+    app.session(&login)
 }
 
-async fn engineer(shares: &Shares) -> ShareSession {
-    let login = shares.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
-    shares.session(&login)
+async fn engineer(app: &App) -> ShareSession {
+    let login = app.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
+    app.session(&login)
 }
 
 async fn write(upload: &mut Upload, offset: u64, bytes: &[u8]) {
@@ -139,16 +135,16 @@ pub(super) fn pattern(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|i| (i / 7 + i / 4096) as u8 ^ seed).collect()
 }
 
-async fn all_intact(shares: &Shares) {
-    let verified = shares.integrity().verify(None, |_| ()).await.unwrap();
+async fn all_intact(app: &App) {
+    let verified = app.integrity().verify(None, |_| ()).await.unwrap();
     assert!(verified.iter().all(|line| line.intact), "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_sizes_around_every_edge_come_back_as_they_were_sent() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let (segment, chunk, extent) = (65_536, 262_144, 1 << 20);
     for size in [
         0,
@@ -168,58 +164,58 @@ async fn r16_sizes_around_every_edge_come_back_as_they_were_sent() {
         put(&session, &format!("f{size}"), &bytes).await;
         assert_eq!(get(&session, &format!("f{size}")).await.unwrap(), bytes, "{size}");
     }
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert_eq!(lines.len(), 12);
     assert!(lines.iter().all(|line| line.state == VersionState::Available && line.version == 1));
-    all_intact(&shares).await;
-    let notices = shares.notices().list(None).await.unwrap();
+    all_intact(&app).await;
+    let notices = app.notices().list(None).await.unwrap();
     assert_eq!((notices.len(), notices[0].artifacts.len()), (1, 12));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r26_a_cut_upload_goes_on_where_stat_says() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let bytes = pattern(2_500_000, 3);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = session.open_write(&path("big"), mode).await.unwrap();
     write(&mut upload, 0, &bytes[..1_700_001]).await;
     drop(upload);
-    shares.close().await;
-    drop((session, shares));
+    app.close().await;
+    drop((session, app));
 
     // Another server on the same directory, another session of the same login.
-    let shares = fixture.open().await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-    let session = shares.session(&login);
+    let app = fixture.open().await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let session = app.session(&login);
     let size = session.attributes(&path("big")).await.unwrap().size;
     assert_eq!(size, 1_700_001 / 65_536 * 65_536);
     let mut upload = session.open_write(&path("big"), WriteMode::default()).await.unwrap();
     write(&mut upload, size, &bytes[usize::try_from(size).unwrap()..]).await;
     upload.close().await.unwrap();
     assert_eq!(get(&session, "big").await.unwrap(), bytes);
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_a_change_in_the_middle_that_was_cut_and_is_done_again_leaves_the_end_as_it_was() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut bytes = pattern(300_000, 5);
     put(&session, "a", &bytes).await;
     bytes[100_000..100_500].fill(7);
     let mut upload = session.open_write(&path("a"), WriteMode::default()).await.unwrap();
     write(&mut upload, 100_000, &[7; 500]).await;
     drop(upload);
-    shares.close().await;
-    drop((session, shares));
+    app.close().await;
+    drop((session, app));
 
-    let shares = fixture.open().await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let session = shares.session(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let app = fixture.open().await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let session = app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = session.attributes(&path("a")).await.unwrap().size;
     assert_eq!(size, 300_000, "all of what it began with is there");
     let mut upload = session.open_write(&path("a"), WriteMode::default()).await.unwrap();
@@ -229,14 +225,14 @@ async fn r27_a_change_in_the_middle_that_was_cut_and_is_done_again_leaves_the_en
     assert_eq!(upload.attributes().await.unwrap().size, 300_000);
     upload.close().await.unwrap();
     assert_eq!(get(&session, "a").await.unwrap(), bytes);
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwriting_makes_a_version_and_open_reads_keep_theirs() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "a", b"first").await;
     let old = session.open_read(&path("a")).await.unwrap();
     put(&session, "a", b"second, longer").await;
@@ -254,31 +250,31 @@ async fn overwriting_makes_a_version_and_open_reads_keep_theirs() {
     put(&session, "b.part", b"new").await;
     session.rename(&path("b.part"), &path("a"), true).await.unwrap();
     assert_eq!(get(&session, "a").await.unwrap(), b"new");
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.path.as_str(), line.version), ("a", 4));
 
     // Deleted and sent again: nothing was lost, the numbers go on.
     session.remove_file(&path("a")).await.unwrap();
     assert_eq!(get(&session, "a").await, Err(Refusal::NoSuchFile));
     put(&session, "a", b"once more").await;
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!(line.version, 5);
-    all_intact(&shares).await;
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 5);
+    all_intact(&app).await;
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_is_never_sealed_and_space_made_by_truncating_reads_as_zeros() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = session.open_write(&path("holey"), mode).await.unwrap();
     write(&mut upload, 9_000_000, b"end").await;
     write(&mut upload, 0, b"begin").await;
     assert_eq!(upload.close().await, Err(Refusal::Incomplete));
     assert_eq!(get(&session, "holey").await, Err(Refusal::StillReceiving));
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!(line.state, VersionState::Incomplete);
 
     let mut upload = session.open_write(&path("sized"), mode).await.unwrap();
@@ -288,20 +284,20 @@ async fn a_hole_is_never_sealed_and_space_made_by_truncating_reads_as_zeros() {
     let mut expected = vec![0; 3_000_000];
     expected[1_000_000..1_000_006].copy_from_slice(b"middle");
     assert!(get(&session, "sized").await.unwrap() == expected);
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_session_takes_an_upload_over_and_the_older_one_is_fenced() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let one = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let one = customer(&app, "XT-1").await;
     let bytes = pattern(1_000_000, 9);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut stale = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut stale, 0, &bytes[..500_000]).await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let two = shares.session(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let two = app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = two.attributes(&path("f")).await.unwrap().size;
     // Not more than what has surely arrived: the rest is sent again.
     assert!(size <= 499_999 && size % 65_536 == 0, "{size}");
@@ -316,15 +312,15 @@ async fn another_session_takes_an_upload_over_and_the_older_one_is_fenced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r56_each_login_sees_its_own_and_may_what_it_may() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, two) = (customer(&shares, "XT-1").await, customer(&shares, "XT-2").await);
+    let app = fixture.open().await;
+    let (one, two) = (customer(&app, "XT-1").await, customer(&app, "XT-2").await);
     put(&one, "/XT-1/dir-less", b"mine").await;
     assert_eq!(get(&one, "/dir-less").await.unwrap(), b"mine");
     for place in ["/XT-1/dir-less", "/XT-1", "/dir-less", "/../XT-1/dir-less"] {
         assert_eq!(two.attributes(&path(place)).await, Err(Refusal::NoSuchFile), "{place}");
     }
     let create = WriteMode { create: true, ..WriteMode::default() };
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     assert_eq!(get(&support, "/XT-1/dir-less").await.unwrap(), b"mine");
     assert_eq!(support.open_write(&path("/XT-1/x"), create).await.err(), Some(Refusal::CustomerOnly));
     assert_eq!(one.open_write(&path("/from-support/x"), create).await.err(), Some(Refusal::FromSupportOnly));
@@ -337,7 +333,7 @@ async fn r56_each_login_sees_its_own_and_may_what_it_may() {
     assert_eq!(names.iter().map(|line| line.name.to_string()).collect::<Vec<_>>(), ["dir-less", "from-support"]);
     assert!(two.list(&path("/")).await.unwrap().next(100).await.unwrap().is_empty());
 
-    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
     assert_eq!(one.open_write(&path("/late"), create).await.err(), Some(Refusal::TicketClosed));
     assert_eq!(one.remove_file(&path("/dir-less")).await, Err(Refusal::TicketClosed));
     assert_eq!(get(&one, "/dir-less").await.unwrap(), b"mine");
@@ -346,16 +342,16 @@ async fn r56_each_login_sees_its_own_and_may_what_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_token_ends_the_sessions_of_the_old_one() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
-    let (watcher, stopped) = (shares.clone(), stop.clone());
+    let (watcher, stopped) = (app.clone(), stop.clone());
     let watch = tokio::spawn(async move { watcher.logins().watch(stopped).await });
-    shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    app.tickets().new_token(&word("XT-1")).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), login.ended().cancelled()).await.unwrap();
-    assert!(shares.logins().by_token("XT-1", &token, FROM).await.unwrap().is_none());
+    assert!(app.logins().by_token("XT-1", &token, FROM).await.unwrap().is_none());
     stop.cancel();
     watch.await.unwrap();
 }
@@ -363,8 +359,8 @@ async fn a_new_token_ends_the_sessions_of_the_old_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_that_was_cut_off_stays_one_when_the_file_grows_again() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = session.open_write(&path("f"), mode).await.unwrap();
     for offset in [1_455_802, 1_000_000] {
@@ -399,7 +395,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Carries the steps out on a share and on a vector. A byte that the vector never got is `None`.
 async fn agree(
-    shares: &Shares,
+    app: &App,
     session: &ShareSession,
     login: &Login,
     name: &str,
@@ -442,7 +438,7 @@ async fn agree(
             Step::Reconnect => {
                 // The line is cut; another session continues. Zeros made by truncating are missing then.
                 drop(upload);
-                session = shares.session(login);
+                session = app.session(login);
                 upload = loop {
                     match session.open_write(&path(name), WriteMode { truncate: false, ..mode }).await {
                         Ok(upload) => break upload,
@@ -477,27 +473,27 @@ async fn agree(
 fn r27_any_order_of_writes_agrees_with_a_vector_of_bytes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let (shares, session, login) = runtime.block_on(async {
-        let shares = fixture.open().await;
-        customer(&shares, "XT-1").await;
-        let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-        let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-        (shares.clone(), shares.session(&login), login)
+    let (app, session, login) = runtime.block_on(async {
+        let app = fixture.open().await;
+        customer(&app, "XT-1").await;
+        let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+        let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        (app.clone(), app.session(&login), login)
     });
     let count = std::cell::Cell::new(0);
     proptest!(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }, |(steps in steps())| {
         count.set(count.get() + 1);
-        runtime.block_on(agree(&shares, &session, &login, &format!("f{}", count.get()), &steps))?;
+        runtime.block_on(agree(&app, &session, &login, &format!("f{}", count.get()), &steps))?;
     });
-    runtime.block_on(all_intact(&shares));
+    runtime.block_on(all_intact(&app));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r57_a_share_holds_no_more_than_it_may() {
     let mut fixture = Fixture::new();
     (fixture.settings.share_bytes, fixture.settings.names_per_share) = (100_000, 4);
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "a", &pattern(60_000, 1)).await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = session.open_write(&path("b"), mode).await.unwrap();
@@ -522,13 +518,13 @@ async fn r57_a_share_holds_no_more_than_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opening_with_truncate_and_closing_makes_an_empty_version_and_opening_as_it_is_makes_none() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "a", b"something").await;
     session.open_write(&path("a"), WriteMode::default()).await.unwrap().close().await.unwrap();
     assert_eq!(get(&session, "a").await.unwrap(), b"something");
     let mode = WriteMode { truncate: true, ..WriteMode::default() };
     session.open_write(&path("a"), mode).await.unwrap().close().await.unwrap();
     assert_eq!(get(&session, "a").await.unwrap(), b"");
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 2);
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 2);
 }

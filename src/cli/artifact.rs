@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::size;
 use super::{Desk, lifecycle};
-use crate::app::{Error, Shares, Verification};
+use crate::app::{App, Error, Verification};
 use crate::model::inert;
 use crate::model::{SharePath, Word};
 
@@ -86,16 +86,16 @@ struct Fetched<'a> {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::List { ticket, versions } => lifecycle::list(shares, desk, &ticket, versions).await,
-            Self::Get { ticket, path, output } => get(shares, desk, &ticket, &path, output).await,
-            Self::Withdraw { ticket, path } => lifecycle::withdraw(shares, desk, &ticket, &parse(&path)?).await,
-            Self::Restore { ticket, path } => lifecycle::restore(shares, desk, &ticket, &parse(&path)?).await,
+            Self::List { ticket, versions } => lifecycle::list(app, desk, &ticket, versions).await,
+            Self::Get { ticket, path, output } => get(app, desk, &ticket, &path, output).await,
+            Self::Withdraw { ticket, path } => lifecycle::withdraw(app, desk, &ticket, &parse(&path)?).await,
+            Self::Restore { ticket, path } => lifecycle::restore(app, desk, &ticket, &parse(&path)?).await,
             Self::Shred { ticket, path, version, yes } => {
-                lifecycle::shred(shares, desk, &ticket, &parse(&path)?, version, yes).await
+                lifecycle::shred(app, desk, &ticket, &parse(&path)?, version, yes).await
             }
-            Self::Verify { ticket } => verify(shares, desk, ticket.as_ref()).await,
+            Self::Verify { ticket } => verify(app, desk, ticket.as_ref()).await,
         }
     }
 }
@@ -104,16 +104,10 @@ fn parse(path: &OsString) -> Result<SharePath, Failure> {
     SharePath::parse(path.as_bytes()).map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))
 }
 
-async fn get(
-    shares: &Shares,
-    desk: &Desk,
-    ticket: &Word,
-    path: &OsString,
-    output: Option<PathBuf>,
-) -> Result<(), Failure> {
+async fn get(app: &App, desk: &Desk, ticket: &Word, path: &OsString, output: Option<PathBuf>) -> Result<(), Failure> {
     let path = parse(path)?;
     if output.as_deref() == Some(Path::new("-")) {
-        return match shares.artifacts().fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
+        return match app.artifacts().fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
             // Whoever reads has read enough.
             Err(Error::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other.map(drop)?),
@@ -136,7 +130,7 @@ async fn get(
     }
     // Beside the target, mode 0600, and gone unless everything is right.
     let mut file = tempfile::Builder::new().prefix(".tacdrop-").tempfile_in(directory).map_err(failed)?;
-    let size = match shares.artifacts().fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
+    let size = match app.artifacts().fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
         Err(Error::File { source, .. }) => return Err(failed(source)),
         other => other?,
     };
@@ -149,7 +143,7 @@ async fn get(
     })
 }
 
-async fn verify(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
+async fn verify(app: &App, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
     let output = desk.output;
     // One line as soon as it is known: this may take hours.
     let mut said = Ok(());
@@ -158,7 +152,7 @@ async fn verify(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(
             said = output.say(&line(one));
         }
     };
-    let all = shares.integrity().verify(ticket, report).await?;
+    let all = app.integrity().verify(ticket, report).await?;
     said?;
     if output.is_json() {
         output.json(&all)?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
-use crate::app::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Shares};
+use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine};
 use crate::model::inert;
 use crate::model::{Time, Word};
 
@@ -81,13 +81,13 @@ struct Verified<'a> {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::List(wanted) => list(shares, output, wanted.into()).await,
-            Self::Verify { checkpoint } => verify(shares, output, checkpoint.as_deref()).await,
-            Self::Checkpoint { output: file } => checkpoint(shares, output, file.as_deref()).await,
-            Self::Export { wanted, output: file } => export(shares, output, wanted.into(), &file).await,
+            Self::List(wanted) => list(app, output, wanted.into()).await,
+            Self::Verify { checkpoint } => verify(app, output, checkpoint.as_deref()).await,
+            Self::Checkpoint { output: file } => checkpoint(app, output, file.as_deref()).await,
+            Self::Export { wanted, output: file } => export(app, output, wanted.into(), &file).await,
         }
     }
 }
@@ -98,9 +98,9 @@ impl From<Wanted> for AuditFilter {
     }
 }
 
-async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<(), Failure> {
+async fn list(app: &App, output: Output, filter: AuditFilter) -> Result<(), Failure> {
     let mut lines = 0usize;
-    let listed = shares.audit().list(&filter, |page| {
+    let listed = app.audit().list(&filter, |page| {
         let mut text = String::new();
         for one in page {
             match (output.is_json(), lines) {
@@ -125,10 +125,10 @@ async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<()
     output.write(ended.as_bytes())
 }
 
-async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Path) -> Result<(), Failure> {
+async fn export(app: &App, output: Output, filter: AuditFilter, file: &Path) -> Result<(), Failure> {
     if file == Path::new("-") {
         let sink = |page: &[AuditLine]| output.raw(objects(page)?.as_bytes()).map_err(Stop::Output);
-        return match shares.audit().list(&filter, sink).await {
+        return match app.audit().list(&filter, sink).await {
             Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         };
@@ -139,7 +139,7 @@ async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Pat
         lines += page.len();
         target.write_all(objects(page)?.as_bytes()).map_err(Stop::Output)
     };
-    shares.audit().list(&filter, sink).await?;
+    app.audit().list(&filter, sink).await?;
     target.sync_all()?;
     let shown = file.display().to_string();
     output.answer(&serde_json::json!({ "file": shown, "entries": lines }), || {
@@ -147,9 +147,9 @@ async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Pat
     })
 }
 
-async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
+async fn verify(app: &App, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
     let kept = kept.map(read_checkpoint).transpose()?;
-    let found = shares.audit().verify(kept.as_ref()).await?;
+    let found = app.audit().verify(kept.as_ref()).await?;
     let fault = found.fault.as_ref();
     let verified = Verified {
         intact: fault.is_none(),
@@ -178,8 +178,8 @@ async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<
     }
 }
 
-async fn checkpoint(shares: &Shares, output: Output, file: Option<&Path>) -> Result<(), Failure> {
-    let Some(signed) = shares.audit().checkpoint().await? else {
+async fn checkpoint(app: &App, output: Output, file: Option<&Path>) -> Result<(), Failure> {
+    let Some(signed) = app.audit().checkpoint().await? else {
         return Err(Failure::new("the audit trail is empty: nothing has happened in this data directory yet"));
     };
     let text = signed.to_string();

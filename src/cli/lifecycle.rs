@@ -3,16 +3,16 @@
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::app::{SenderCheck, Shares, ShredPlan};
+use crate::app::{App, SenderCheck, ShredPlan};
 use crate::model::inert;
 use crate::model::{SharePath, Time, Transport, Verdict, VersionState, Word};
 
 /// `artifact list`: the current version of each file, or all versions.
-pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: bool) -> Result<(), Failure> {
-    let address = desk.address(shares).await?;
+pub(crate) async fn list(app: &App, desk: &Desk, ticket: &Word, versions: bool) -> Result<(), Failure> {
+    let address = desk.address(app).await?;
     let nothing = format!("Nothing has come for ticket {ticket} yet.");
     if !versions {
-        let lines = shares.artifacts().list(ticket, &address).await?;
+        let lines = app.artifacts().list(ticket, &address).await?;
         let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "SENDER", "PATH"];
         return desk.output.list(&lines, headings, &nothing, |row| {
             [
@@ -27,7 +27,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
             ]
         });
     }
-    let lines = shares.retention().versions(ticket, &address).await?;
+    let lines = app.retention().versions(ticket, &address).await?;
     let headings = ["STATE", "SIZE", "VERSION", "OPENED", "RECEIVED", "REMOVED", "BY", "SHA-256", "PATH"];
     desk.output.list(&lines, headings, &nothing, |row| {
         [
@@ -59,8 +59,8 @@ fn sender_checks(checks: &[SenderCheck]) -> String {
 }
 
 /// `artifact withdraw`.
-pub(crate) async fn withdraw(shares: &Shares, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
-    let done = shares.retention().withdraw(ticket, path).await?;
+pub(crate) async fn withdraw(app: &App, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
+    let done = app.retention().withdraw(ticket, path).await?;
     desk.output.answer(&done, || {
         let path = inert::line(&done.path);
         if done.versions == 0 {
@@ -75,8 +75,8 @@ pub(crate) async fn withdraw(shares: &Shares, desk: &Desk, ticket: &Word, path: 
 }
 
 /// `artifact restore`.
-pub(crate) async fn restore(shares: &Shares, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
-    let done = shares.retention().restore(ticket, path).await?;
+pub(crate) async fn restore(app: &App, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
+    let done = app.retention().restore(ticket, path).await?;
     desk.output.answer(&done, || {
         let current = done.current.map_or_else(String::new, |number| format!("; version {number} is the current one"));
         format!("{} is back, with {}{current}", inert::line(&done.path), count(done.versions))
@@ -85,7 +85,7 @@ pub(crate) async fn restore(shares: &Shares, desk: &Desk, ticket: &Word, path: &
 
 /// `artifact shred`: without `yes` nothing is done, and it is said what would be.
 pub(crate) async fn shred(
-    shares: &Shares,
+    app: &App,
     desk: &Desk,
     ticket: &Word,
     path: &SharePath,
@@ -93,9 +93,9 @@ pub(crate) async fn shred(
     yes: bool,
 ) -> Result<(), Failure> {
     if !yes {
-        return Err(Failure::new(warning(&shares.retention().plan_shred(ticket, path, version).await?)));
+        return Err(Failure::new(warning(&app.retention().plan_shred(ticket, path, version).await?)));
     }
-    let done = shares.retention().shred(ticket, path, version).await?;
+    let done = app.retention().shred(ticket, path, version).await?;
     desk.output.answer(&done, || {
         let left = match done.current {
             Some(number) => format!("; version {number} is the current one"),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::recorder::Book;
-use crate::app::Shares;
+use crate::app::App;
 use crate::ssh;
 
 /// Questions that are answered at once; more wait in the system's queue.
@@ -35,7 +35,7 @@ pub(super) struct Metrics {
 
 /// Where the figures come from that are read when somebody asks.
 pub(super) struct Sources {
-    pub(super) shares: Shares,
+    pub(super) app: App,
     pub(super) main: ssh::Gauge,
 }
 
@@ -114,7 +114,7 @@ async fn answer(mut socket: TcpStream, book: &Book, sources: &Sources) -> std::i
 
 /// Reads what is a state.
 async fn look(sources: &Sources) {
-    let load = sources.shares.load();
+    let load = sources.app.load();
     gauge!("tacdrop_uploads_open").set(figure(load.uploads as u64));
     let door = sources.main.read();
     let uses = [
@@ -128,7 +128,7 @@ async fn look(sources: &Sources) {
         gauge!("tacdrop_budget_limit_bytes", "budget" => what).set(figure(most));
     }
     // Without the records the rest is told all the same.
-    if let Ok(waiting) = sources.shares.waiting_notices().await {
+    if let Ok(waiting) = sources.app.waiting_notices().await {
         gauge!("tacdrop_notices_waiting").set(figure(waiting));
     }
 }

@@ -75,9 +75,9 @@ fn expected<'a>(pairs: &[(&str, &'a str)]) -> Vec<(String, &'a str)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_engineers_are_shown_names_that_windows_can_hold_and_customers_their_own() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     let files: &[(&[u8], &str)] = &[
         (b"plain.txt", "plain.txt"),
         (b"a:b", "a%3Ab"),
@@ -140,15 +140,15 @@ async fn r54_engineers_are_shown_names_that_windows_can_hold_and_customers_their
     assert_eq!(names(&session, b"/from-support", 9).await, BTreeSet::from([b"fix:1".to_vec()]));
     // An alias is no way around a rule.
     assert_eq!(support.remove_file(&path("/XT-1/a%3Ab")).await, Err(Refusal::CustomerOnly));
-    assert!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
+    assert!(app.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     for name in ["show.txt", "SHOW.txt", "Show.TXT", "a:b", "x?", "X?"] {
         put(&session, name, name.as_bytes()).await;
     }
@@ -182,7 +182,7 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
         ["a:b"]
     );
     // Keys are replaced: all is shown as before.
-    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await, now);
     // The one that has it goes: the next in line gets it, and what was shown before still leads there.
     let with_id = now.iter().find(|(_, content)| *content == "SHOW.txt").unwrap().0.clone();
@@ -194,19 +194,19 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     // Renamed within its kind, and brought back.
     session.rename(&path("SHOW.txt"), &path("shoW.txt"), false).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await["Show.TXT"], "Show.TXT");
-    shares.retention().restore(&word("XT-1"), &path("show.txt")).await.unwrap();
+    app.retention().restore(&word("XT-1"), &path("show.txt")).await.unwrap();
     let last = shown(&support, "/XT-1").await;
     assert_eq!(pairs(&last).iter().filter(|(name, _)| name.to_lowercase().starts_with("show")).count(), 3);
     assert_eq!(last["Show.TXT"], "Show.TXT");
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     session.make_directory(&path("d")).await.unwrap();
     put(&session, "d/Show.txt", b"Show.txt").await;
     put(&session, "d/show.txt", b"show.txt").await;
@@ -249,25 +249,25 @@ async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_rows_from_before_there_were_aliases_get_theirs_at_the_next_start() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     for name in ["a:b", "show", "SHOW"] {
         put(&session, name, name.as_bytes()).await;
     }
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     execute(tx.conn(), "UPDATE entry SET alias_index = NULL, alias_rank = 0").await.unwrap();
     tx.commit().await.unwrap();
-    shares.close().await;
-    drop((session, shares));
-    let shares = fixture.open().await;
-    let support = engineer(&shares).await;
+    app.close().await;
+    drop((session, app));
+    let app = fixture.open().await;
+    let support = engineer(&app).await;
     let found = shown(&support, "/XT-1").await;
     assert_eq!(found["a%3Ab"], "a:b");
     assert_eq!(found.len(), 3);
     assert_eq!(found.keys().filter(|name| name.contains('~')).count(), 1, "{found:?}");
-    assert!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
+    assert!(app.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
     // Nothing is left to do, and a wrong one is told.
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     assert_eq!(
         execute(tx.conn(), "UPDATE entry SET mode = mode WHERE alias_index IS NULL").await.unwrap(),
         1,
@@ -275,15 +275,15 @@ async fn r54_rows_from_before_there_were_aliases_get_theirs_at_the_next_start() 
     );
     execute(tx.conn(), "UPDATE entry SET alias_index = zeroblob(32) WHERE alias_rank > 1000").await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems, 1);
+    assert_eq!(app.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r50_what_is_uploaded_while_a_directory_is_read_is_listed_once_at_most() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     for number in 0..40 {
         put(&session, &format!("f{number:02}"), b"f").await;
     }

@@ -22,8 +22,8 @@ async fn worker(session: &ShareSession, name: &str) -> ByHand {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_progress_that_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut worker = worker(&session, "f").await;
     let mut bytes = pattern(100_000, 1);
     worker.data(1, 0, &bytes).await;
@@ -49,8 +49,8 @@ async fn r16_progress_that_is_written_down_while_pieces_are_gathered_fits_its_ha
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_what_a_new_file_has_written_over_goes_where_there_is_no_room_for_both() {
     let fixture = Fixture::with(|settings| (settings.share_bytes, settings.inline_bytes) = (150_000, 4096));
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut worker = worker(&session, "f").await;
     let mut syncing = Vec::new();
     for seed in 0..4 {

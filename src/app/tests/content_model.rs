@@ -136,7 +136,7 @@ enum Began {
 struct Server {
     fixture: Fixture,
     /// None between two servers.
-    shares: Option<Shares>,
+    app: Option<App>,
     sequences: u32,
 }
 
@@ -147,7 +147,7 @@ impl Server {
     async fn begin() -> Self {
         let mut fixture = Fixture::new();
         fixture.settings.checkpoint = CHECKPOINT;
-        Self { shares: Some(fixture.open().await), fixture, sequences: 0 }
+        Self { app: Some(fixture.open().await), fixture, sequences: 0 }
     }
 
     /// This server for one more sequence, or none if it has seen enough.
@@ -155,7 +155,7 @@ impl Server {
         if self.sequences < Self::SEQUENCES {
             return Some(self);
         }
-        self.shares.unwrap().close().await;
+        self.app.unwrap().close().await;
         None
     }
 }
@@ -188,10 +188,10 @@ impl Run {
             None => Server::begin().await,
         };
         server.sequences += 1;
-        let shares = server.shares.as_ref().unwrap();
+        let app = server.app.as_ref().unwrap();
         let ticket = format!("XT-{}", server.sequences);
-        drop(customer(shares, &ticket).await);
-        let token = shares.tickets().new_token(&word(&ticket)).await.unwrap();
+        drop(customer(app, &ticket).await);
+        let token = app.tickets().new_token(&word(&ticket)).await.unwrap();
         let mut run = Self {
             server,
             ticket,
@@ -207,22 +207,22 @@ impl Run {
         run
     }
 
-    fn shares(&self) -> &Shares {
-        self.server.shares.as_ref().unwrap()
+    fn app(&self) -> &App {
+        self.server.app.as_ref().unwrap()
     }
 
     async fn stop(&mut self) {
         self.sessions.clear();
-        if let Some(shares) = self.server.shares.take() {
-            shares.close().await;
+        if let Some(app) = self.server.app.take() {
+            app.close().await;
         }
     }
 
     async fn log_in(&mut self) {
         self.sessions.clear();
         for _ in 0..2 {
-            let login = self.shares().logins().by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
-            self.sessions.push(self.shares().session(&login));
+            let login = self.app().logins().by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
+            self.sessions.push(self.app().session(&login));
         }
     }
 
@@ -303,7 +303,7 @@ impl Run {
             Act::Restart => {
                 self.cut().await;
                 self.stop().await;
-                self.server.shares = Some(self.server.fixture.open().await);
+                self.server.app = Some(self.server.fixture.open().await);
                 self.log_in().await;
             }
             Act::LookIn { by } => {
@@ -366,7 +366,7 @@ impl Run {
         let id = self.id().await;
         drop(held.upload);
         // Until it is written down.
-        while self.shares().0.access.uploads.registry.of_artifact(*id.as_bytes()).is_some() {
+        while self.app().0.access.uploads.registry.of_artifact(*id.as_bytes()).is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if changed {
@@ -396,7 +396,7 @@ impl Run {
     }
 
     async fn id(&self) -> ArtifactId {
-        let lines = self.shares().artifacts().list(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
+        let lines = self.app().artifacts().list(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
         lines[0].id.parse().unwrap()
     }
 
@@ -415,7 +415,7 @@ impl Run {
     }
 
     async fn agrees(&self) -> Result<(), TestCaseError> {
-        let support = engineer(self.shares()).await;
+        let support = engineer(self.app()).await;
         let found = get(&support, &format!("{}/{}", self.ticket, self.name)).await;
         prop_assert!(found.as_ref() == Ok(&self.whole), "what was acknowledged is not there");
         let is_newer = match &self.held {
@@ -430,8 +430,7 @@ impl Run {
             prop_assert_eq!(read, Err(Refusal::NewerUnfinished));
         } else {
             prop_assert!(size == self.whole.len() as u64 && read.as_ref() == Ok(&self.whole), "{} is not whole", size);
-            let rows =
-                self.shares().retention().versions(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
+            let rows = self.app().retention().versions(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
             let unfinished = rows.iter().filter(|row| row.state == VersionState::Receiving).count();
             prop_assert_eq!(unfinished, 0, "an untouched copy has a row");
         }
@@ -481,7 +480,7 @@ fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
                 run.act(act).await?;
             }
             run.cut().await;
-            let verified = run.shares().integrity().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
+            let verified = run.app().integrity().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
             prop_assert!(verified.iter().all(|line| line.intact), "{verified:?}");
             run.sessions.clear();
             server.set(run.server.again().await);

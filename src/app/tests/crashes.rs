@@ -122,11 +122,11 @@ async fn act(session: &ShareSession, act: &Act, contents: &mut BTreeMap<u8, Vec<
 
 async fn crash_at_every_point(acts: &[Act]) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let crashes = Arc::new(Mutex::new(Crashes::default()));
-    let (root, seen) = (shares.data().root().to_owned(), Arc::clone(&crashes));
-    shares.0.access.repo.failpoints.watch(move |point| {
+    let (root, seen) = (app.data().root().to_owned(), Arc::clone(&crashes));
+    app.0.access.repo.failpoints.watch(move |point| {
         let house = tempfile::tempdir().unwrap();
         copy(&root, &house.path().join("data"));
         let mut crashes = seen.lock().unwrap();
@@ -140,7 +140,7 @@ async fn crash_at_every_point(acts: &[Act]) {
     let copies = std::mem::take(&mut crashes.lock().unwrap().copies);
     for Crash { point, house, promised } in copies {
         let data = DataDirectory::at(house.path().join("data"));
-        let copied = Shares::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
+        let copied = App::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
         let problems = found(&copied, false).await.0;
         assert_eq!(problems, Vec::<&str>::new(), "{point}");
         assert_eq!(
@@ -152,7 +152,7 @@ async fn crash_at_every_point(acts: &[Act]) {
         copied.close().await;
     }
     let promised = crashes.lock().unwrap().promised.clone();
-    hold(&shares, &promised, &[]).await;
+    hold(&app, &promised, &[]).await;
 }
 
 #[test]

@@ -22,10 +22,10 @@ fn of(algorithm: Algorithm, bytes: &[u8]) -> String {
 }
 
 /// Counts how often a version was read for its digests.
-fn readings(shares: &Shares) -> Arc<AtomicUsize> {
+fn readings(app: &App) -> Arc<AtomicUsize> {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
-    shares.0.access.repo.failpoints.watch(move |name| {
+    app.0.access.repo.failpoints.watch(move |name| {
         counter.fetch_add(usize::from(name == "digest.after-commit"), Ordering::Relaxed);
     });
     count
@@ -43,10 +43,10 @@ fn digests_are_those_of_their_standards() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_a_digest_is_told_of_whatever_can_be_read_and_of_nothing_else() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let other = customer(&shares, "XT-2").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let other = customer(&app, "XT-2").await;
+    let support = engineer(&app).await;
     session.make_directory(&path("d")).await.unwrap();
     let (one, two) = (pattern(3_000_000, 1), pattern(100, 2));
     put(&session, "d/f", &one).await;
@@ -109,12 +109,12 @@ async fn r17_a_digest_is_told_of_whatever_can_be_read_and_of_nothing_else() {
 async fn a_version_is_read_once_for_all_weak_digests_however_many_ask() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Md5, Sha1];
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     assert_eq!(session.algorithms(), [Sha256, Sha1, Md5]);
     let bytes = pattern(3_000_001, 1);
     put(&session, "f", &bytes).await;
-    let read = readings(&shares);
+    let read = readings(&app);
     let mut asking = tokio::task::JoinSet::new();
     for n in 0..40 {
         let session = session.clone();
@@ -128,7 +128,7 @@ async fn a_version_is_read_once_for_all_weak_digests_however_many_ask() {
         assert_eq!(answer, Ok(of(algorithm, &bytes)));
     }
     assert_eq!(read.load(Ordering::Relaxed), 1);
-    assert!(shares.0.access.digests.is_idle());
+    assert!(app.0.access.digests.is_idle());
     // Known from now on; a new version has its own.
     assert_eq!(digest(&session, "f", Md5).await, Ok(of(Md5, &bytes)));
     assert_eq!(read.load(Ordering::Relaxed), 1);
@@ -139,10 +139,10 @@ async fn a_version_is_read_once_for_all_weak_digests_however_many_ask() {
         digest_of_bytes(Sha1, b"")
     );
     assert_eq!(read.load(Ordering::Relaxed), 2);
-    shares.close().await;
-    drop((session, shares));
-    let shares = fixture.open().await;
-    let (support, read) = (engineer(&shares).await, readings(&shares));
+    app.close().await;
+    drop((session, app));
+    let app = fixture.open().await;
+    let (support, read) = (engineer(&app).await, readings(&app));
     assert_eq!(digest(&support, "/XT-1/.versions/f/1", Sha1).await, Ok(of(Sha1, &bytes)));
     assert_eq!(read.load(Ordering::Relaxed), 0, "the records keep it");
 }
@@ -150,8 +150,8 @@ async fn a_version_is_read_once_for_all_weak_digests_however_many_ask() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_read_hinders_no_other() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     session.make_directory(&path("d")).await.unwrap();
     let mut names = Vec::new();
     for number in 0..70u8 {
@@ -161,18 +161,18 @@ async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_r
         put(&session, &format!("{name}.sha256"), of(Sha256, name.as_bytes()).as_bytes()).await;
         put(&session, name, name.as_bytes()).await;
     }
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let id = |name: &str| {
         let line = lines.iter().find(|line| line.path == name).unwrap();
         ArtifactId::from_bytes(hex::decode(line.id.replace('-', "")).unwrap().try_into().unwrap())
     };
     let broken = id("2");
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     assert!(tests_only::set_name(tx.conn(), broken.as_bytes(), b"not sealed").await.unwrap());
     tx.commit().await.unwrap();
     let together: Vec<_> = names.iter().map(|name| id(name)).collect();
-    shares.0.access.sidecars.check_around_each(&together).await;
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    app.0.access.sidecars.check_around_each(&together).await;
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     for (name, artifact) in names.iter().zip(together) {
         let row = entries::by_id(&mut conn, artifact.as_bytes()).await.unwrap().unwrap();
         let compared = checks::of_version(&mut conn, row.current.unwrap().id).await.unwrap();
@@ -184,18 +184,18 @@ async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_r
 async fn a_sidecar_s_comparison_and_a_client_share_what_was_computed() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Sha1];
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let read = readings(&shares);
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let read = readings(&app);
     put(&session, "f", b"abc").await;
     put(&session, "f.md5", of(Md5, b"abc").as_bytes()).await;
-    shares.0.access.sidecars.check_all().await.unwrap();
+    app.0.access.sidecars.check_all().await.unwrap();
     assert_eq!(read.load(Ordering::Relaxed), 1);
     assert_eq!(digest(&session, "f", Sha1).await, Ok(of(Sha1, b"abc")));
     put(&session, "f.sha1", of(Sha1, b"abc").as_bytes()).await;
-    shares.0.access.sidecars.check_all().await.unwrap();
+    app.0.access.sidecars.check_all().await.unwrap();
     assert_eq!(read.load(Ordering::Relaxed), 1);
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let checks = &lines.iter().find(|line| line.path == "f").unwrap().sender_checks;
     assert_eq!(checks.len(), 2);
     assert!(checks.iter().all(|check| check.result == crate::model::Verdict::Matches));
@@ -205,27 +205,27 @@ async fn a_sidecar_s_comparison_and_a_client_share_what_was_computed() {
 async fn shredding_takes_the_digests_along_and_none_comes_after_it() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Md5];
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "f", b"abc").await;
     digest(&session, "f", Md5).await.unwrap();
     let opened = session.open_read(&path("f")).await.unwrap();
     let version = {
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
         let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
         crate::records::versions::of_share(&mut conn, ticket.share).await.unwrap().remove(0).id
     };
     let row =
-        async || rows::of_version(&mut shares.0.access.repo.records.read().await.unwrap(), version, Md5).await.unwrap();
+        async || rows::of_version(&mut app.0.access.repo.records.read().await.unwrap(), version, Md5).await.unwrap();
     assert_eq!(row().await, Some(digest_of_bytes(Md5, b"abc")));
     session.remove_file(&path("f")).await.unwrap();
     assert_eq!(digest(&session, "f", Md5).await, Err(Refusal::NoSuchFile));
     assert!(opened.digest(Md5).await.is_ok(), "who had it open when it was withdrawn reads it to its end");
-    shares.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
+    app.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
     assert_eq!(row().await, None);
     assert_eq!(opened.digest(Md5).await, Err(Refusal::NoSuchFile));
     // One that was being computed when the version was shredded.
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     rows::add(tx.conn(), version, Md5, b"late").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(row().await, None);
@@ -235,29 +235,29 @@ async fn shredding_takes_the_digests_along_and_none_comes_after_it() {
 async fn r58_what_waits_to_be_computed_is_bounded_and_ends_with_the_server() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Md5];
-    let shares = fixture.open().await;
+    let app = fixture.open().await;
     let mut sessions = Vec::new();
     for share in 0..=MOST / MOST_OF_SHARE {
-        let session = customer(&shares, &format!("XT-{share}")).await;
+        let session = customer(&app, &format!("XT-{share}")).await;
         for n in 0..=MOST_OF_SHARE {
             put(&session, &format!("f{n}"), b"abc").await;
         }
         sessions.push(session);
     }
     let session = sessions.pop().unwrap();
-    let busy = shares.0.access.digests.occupy().await;
+    let busy = app.0.access.digests.occupy().await;
     let mut asking = tokio::task::JoinSet::new();
     for (share, theirs) in sessions.iter().enumerate() {
         for n in 1..=MOST_OF_SHARE {
             let theirs = theirs.clone();
             asking.spawn(async move { digest(&theirs, &format!("f{n}"), Md5).await });
         }
-        while shares.0.access.digests.waiting() < (share + 1) * MOST_OF_SHARE {
+        while app.0.access.digests.waiting() < (share + 1) * MOST_OF_SHARE {
             tokio::task::yield_now().await;
         }
         // One share has what it may have; whoever asks for one of these again waits along.
         let one_more = async {
-            while shares.0.access.digests.waiting() <= (share + 1) * MOST_OF_SHARE {
+            while app.0.access.digests.waiting() <= (share + 1) * MOST_OF_SHARE {
                 tokio::task::yield_now().await;
             }
         };
@@ -268,7 +268,7 @@ async fn r58_what_waits_to_be_computed_is_bounded_and_ends_with_the_server() {
         let theirs = theirs.clone();
         asking.spawn(async move { digest(&theirs, "f1", Md5).await });
     }
-    assert_eq!(shares.0.access.digests.waiting(), MOST);
+    assert_eq!(app.0.access.digests.waiting(), MOST);
     assert_eq!(digest(&session, "f0", Md5).await, Err(Refusal::DigestPending), "all places are taken");
     assert_eq!(digest(&session, "f0", Sha256).await, Ok(of(Sha256, b"abc")), "that one is never computed");
     drop(busy);
@@ -276,13 +276,13 @@ async fn r58_what_waits_to_be_computed_is_bounded_and_ends_with_the_server() {
         assert_eq!(answer.unwrap(), Ok(of(Md5, b"abc")));
     }
 
-    let busy = shares.0.access.digests.occupy().await;
+    let busy = app.0.access.digests.occupy().await;
     let asker = session.clone();
     let asked = tokio::spawn(async move { digest(&asker, "f0", Md5).await });
-    while shares.0.access.digests.is_idle() {
+    while app.0.access.digests.is_idle() {
         tokio::task::yield_now().await;
     }
-    shares.0.access.digests.stop().await;
+    app.0.access.digests.stop().await;
     assert_eq!(asked.await.unwrap(), Err(Refusal::ShuttingDown));
     drop(busy);
     assert_eq!(digest(&session, "f0", Md5).await, Err(Refusal::ShuttingDown));
@@ -292,8 +292,8 @@ async fn r58_what_waits_to_be_computed_is_bounded_and_ends_with_the_server() {
 async fn a_damaged_version_has_no_weak_digest() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Md5];
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "f", &pattern(300_000, 1)).await;
     let mut objects = Vec::new();
     let mut directories = vec![fixture.directory.path().join("data/objects")];
@@ -320,12 +320,12 @@ async fn a_damaged_version_has_no_weak_digest() {
 async fn who_has_waited_long_enough_hears_what_is_known_and_starts_nothing() {
     let mut fixture = Fixture::new();
     fixture.settings.also_digests = vec![Md5];
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "known", b"abc").await;
     put(&session, "unknown", b"abc").await;
     digest(&session, "known", Md5).await.unwrap();
-    let read = readings(&shares);
+    let read = readings(&app);
     let within = async |name: &str, algorithm| {
         let digest = session.digest_within(&path(name), algorithm, Patience::used_up()).await;
         digest.map(|digest| hex::encode(digest.bytes))
@@ -334,6 +334,6 @@ async fn who_has_waited_long_enough_hears_what_is_known_and_starts_nothing() {
     assert_eq!(within("unknown", Md5).await, Err(Refusal::DigestPending));
     assert_eq!(within("unknown", Sha256).await, Ok(of(Sha256, b"abc")));
     assert_eq!(within("none", Md5).await, Err(Refusal::NoSuchFile));
-    assert!(shares.0.access.digests.is_idle());
+    assert!(app.0.access.digests.is_idle());
     assert_eq!(read.load(Ordering::Relaxed), 0);
 }

@@ -35,8 +35,8 @@ async fn r16_reads_in_any_order_and_at_once_give_the_bytes_that_were_sent() {
     for read_ahead in [0, 300 << 10, 64 << 20] {
         let mut fixture = Fixture::new();
         fixture.settings.read_ahead = read_ahead;
-        let shares = fixture.open().await;
-        let session = customer(&shares, "XT-1").await;
+        let app = fixture.open().await;
+        let session = customer(&app, "XT-1").await;
         let bytes = pattern(3_500_000, 9);
         // Not all of it in one go, so that extents and blocks lie askew.
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
@@ -65,18 +65,18 @@ async fn r16_reads_in_any_order_and_at_once_give_the_bytes_that_were_sent() {
             task.await.unwrap();
         }
         drop(download);
-        assert_eq!(shares.load().read_ahead.0, 0, "every block was given back");
+        assert_eq!(app.load().read_ahead.0, 0, "every block was given back");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_damage_takes_away_its_own_segment_and_nothing_beside_it() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let bytes = pattern(1_000_000, 4);
     put(&session, "f", &bytes).await;
-    let largest = walk(&shares.data().objects()).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let largest = walk(&app.data().objects()).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let mut sealed = std::fs::read(&largest).unwrap();
     // In the third segment of the first block.
     let at = 138 + 2 * 65_568 + 500;

@@ -123,7 +123,7 @@ impl Model {
         }
     }
 
-    async fn act(&mut self, shares: &Shares, session: &ShareSession, act: &Act) {
+    async fn act(&mut self, app: &App, session: &ShareSession, act: &Act) {
         let ticket = word("XT-1");
         match *act {
             Act::Upload { name, length, seed } => {
@@ -150,7 +150,7 @@ impl Model {
             }
             Act::Cut { name } => {
                 let name = NAMES[name];
-                cut(shares, session, name, b"not all of it").await;
+                cut(app, session, name, b"not all of it").await;
                 let file = self.begin(name);
                 let number = file.next();
                 file.drop_receiving();
@@ -183,12 +183,12 @@ impl Model {
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Withdraw { name } => {
-                let done = shares.retention().withdraw(&ticket, &path(NAMES[name])).await.is_ok();
+                let done = app.retention().withdraw(&ticket, &path(NAMES[name])).await.is_ok();
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Restore { name } => {
                 let name = NAMES[name];
-                let done = shares.retention().restore(&ticket, &path(name)).await.is_ok();
+                let done = app.retention().restore(&ticket, &path(name)).await.is_ok();
                 let at = self.away.iter().rposition(|(known, file)| *known == name && file.has_keys());
                 let at = at.filter(|_| !self.here.contains_key(name));
                 assert_eq!(done, at.is_some());
@@ -197,20 +197,20 @@ impl Model {
                 file.current = file.current.or(file.newest());
                 self.here.insert(name, file);
             }
-            Act::ShredAll { name } => self.shred(shares, NAMES[name], None).await,
-            Act::ShredOne { name, number } => self.shred(shares, NAMES[name], Some(number)).await,
+            Act::ShredAll { name } => self.shred(app, NAMES[name], None).await,
+            Act::ShredOne { name, number } => self.shred(app, NAMES[name], Some(number)).await,
             Act::Day => {
-                shares.0.access.repo.clock.advance(25 * HOUR);
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(25 * HOUR);
+                app.retention().expire().await.unwrap();
                 self.end_graces();
             }
             Act::Week => {
                 // The first step warns; the second one removes, and begins the grace of what goes out of sight by that.
-                shares.0.access.repo.clock.advance(8 * 24 * HOUR);
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(8 * 24 * HOUR);
+                app.retention().expire().await.unwrap();
                 self.end_graces();
-                shares.0.access.repo.clock.advance(24 * HOUR);
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(24 * HOUR);
+                app.retention().expire().await.unwrap();
                 for name in NAMES {
                     if let Some(file) = self.here.get_mut(name) {
                         file.drop_receiving();
@@ -221,8 +221,8 @@ impl Model {
         }
     }
 
-    async fn shred(&mut self, shares: &Shares, name: &'static str, only: Option<u64>) {
-        let done = shares.retention().shred(&word("XT-1"), &path(name), only).await.is_ok();
+    async fn shred(&mut self, app: &App, name: &'static str, only: Option<u64>) {
+        let done = app.retention().shred(&word("XT-1"), &path(name), only).await.is_ok();
         let away = self.away.iter().rposition(|(known, file)| *known == name && file.has_keys());
         let file = match (self.here.get_mut(name), away) {
             (Some(file), _) => Some(file),
@@ -245,8 +245,8 @@ impl Model {
         self.settle(name);
     }
 
-    async fn agrees(&self, shares: &Shares, session: &ShareSession) -> Result<(), TestCaseError> {
-        let support = engineer(shares).await;
+    async fn agrees(&self, app: &App, session: &ShareSession) -> Result<(), TestCaseError> {
+        let support = engineer(app).await;
         for name in NAMES {
             match self.here.get(name) {
                 None => prop_assert_eq!(session.attributes(&path(name)).await, Err(Refusal::NoSuchFile), "{}", name),
@@ -275,7 +275,7 @@ impl Model {
                 expected.push((name.to_owned(), *number, state.as_str(), !away && file.current == Some(*number)));
             }
         }
-        let mut found: Vec<_> = lines(shares)
+        let mut found: Vec<_> = lines(app)
             .await
             .into_iter()
             .map(|line| {
@@ -286,7 +286,7 @@ impl Model {
         expected.sort();
         found.sort();
         prop_assert_eq!(found, expected);
-        sums_are_right(shares).await;
+        sums_are_right(app).await;
         Ok(())
     }
 }
@@ -298,17 +298,17 @@ fn r27_the_lives_of_files_agree_with_a_model() {
     proptest!(config, |(acts in acts())| {
         runtime.block_on(async {
             let fixture = Fixture::new();
-            let shares = fixture.open().await;
-            let session = customer(&shares, "XT-1").await;
+            let app = fixture.open().await;
+            let session = customer(&app, "XT-1").await;
             let mut model = Model::default();
             for act in &acts {
-                model.act(&shares, &session, act).await;
-                model.agrees(&shares, &session).await?;
-                all_intact(&shares).await;
+                model.act(&app, &session, act).await;
+                model.agrees(&app, &session).await?;
+                all_intact(&app).await;
             }
-            shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
-            all_intact(&shares).await;
-            shares.close().await;
+            app.retention().remove_doomed(Duration::ZERO).await.unwrap();
+            all_intact(&app).await;
+            app.close().await;
             Ok::<_, TestCaseError>(())
         })?;
     });

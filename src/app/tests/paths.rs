@@ -13,8 +13,8 @@ fn kind<E>(outcome: Result<Attributes, E>) -> Result<PlaceKind, E> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r76_what_is_written_as_a_directory_is_never_a_file() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "file", b"1").await;
     session.make_directory(&path("d")).await.unwrap();
     let open = session.open_write(&path("arriving"), CREATE).await.unwrap();
@@ -65,8 +65,8 @@ async fn r76_what_is_written_as_a_directory_is_never_a_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r76_what_a_path_leaves_again_must_be_directories() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "file", b"1").await;
     session.make_directory(&path("d")).await.unwrap();
     session.make_directory(&path("d/e")).await.unwrap();
@@ -93,9 +93,9 @@ async fn r76_what_a_path_leaves_again_must_be_directories() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tickets_own_name_means_one_thing() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     put(&session, "/XT-1/one", b"1").await;
     assert_eq!(get(&session, "one").await.unwrap(), b"1");
     assert_eq!(get(&session, "XT-1/one").await.unwrap(), b"1");
@@ -136,9 +136,9 @@ async fn the_tickets_own_name_means_one_thing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_of_every_length_have_receipts_and_no_longer_ones_are_made() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     for length in [240, 247, 248, 254, 255] {
         let name = "n".repeat(length);
         put(&session, &name, b"x").await;

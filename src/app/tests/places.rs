@@ -31,9 +31,9 @@ async fn text(session: &ShareSession, name: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_versions_read_back_after_overwriting_renaming_over_and_deleting() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     session.make_directory(&path("logs")).await.unwrap();
     let contents: Vec<Vec<u8>> = (1..=9).map(|n| pattern(70_000 * usize::from(n), n)).collect();
 
@@ -72,18 +72,18 @@ async fn older_versions_read_back_after_overwriting_renaming_over_and_deleting()
     assert_eq!(get(&support, "/XT-1/.versions/c/9").await.unwrap(), contents[8]);
     assert_eq!(get(&support, "/XT-1/.versions/c/1").await.unwrap(), contents[0]);
     assert!(text(&session, ".receipts/c.receipt").await.contains("\nVersion: 9\n"));
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.path.as_str(), line.version), ("c", 9));
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_receipt_checksum_and_record_agree() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
+    let app = fixture.open().await;
     let address = PublicAddress { host: "drop.example.net".into(), port: 22 };
-    shares.set_public_address(&address).await.unwrap();
-    let session = customer(&shares, "XT-1").await;
+    app.set_public_address(&address).await.unwrap();
+    let session = customer(&app, "XT-1").await;
     session.make_directory(&path("logs")).await.unwrap();
     session.make_directory(&path("logs/empty")).await.unwrap();
     put(&session, "logs/a b.txt", b"hello").await;
@@ -93,7 +93,7 @@ async fn r17_receipt_checksum_and_record_agree() {
     assert_eq!(text(&session, ".receipts/logs/a b.txt.sha256").await, format!("{digest}  a b.txt\n"));
     assert!(text(&session, ".receipts/logs/back\\slash.sha256").await.ends_with("  back\\\\slash\n"));
     let receipt = text(&session, ".receipts/logs/a b.txt.receipt").await;
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     let (received, location) = (line.received_at.unwrap(), "sftp://drop.example.net:22/XT-1/logs/a%20b.txt");
     assert!(
         receipt.starts_with(&format!(
@@ -105,13 +105,13 @@ async fn r17_receipt_checksum_and_record_agree() {
     );
     assert_eq!(line.sha256.as_deref(), Some(digest));
     // The same bytes each time, for everybody, after a restart and from the command line.
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     assert_eq!(text(&support, "/XT-1/.receipts/logs/a b.txt.receipt").await, receipt);
     assert_eq!(text(&session, "/XT-1/.receipts/logs/a b.txt.receipt").await, receipt);
-    let signed = shares.access().receipt(&word("XT-1"), &path("logs/a b.txt"), &address).await.unwrap();
+    let signed = app.access().receipt(&word("XT-1"), &path("logs/a b.txt"), &address).await.unwrap();
     assert_eq!(signed.text, receipt);
     let signers = text(&session, ".receipts/allowed_signers").await;
-    assert_eq!(signers.trim_end(), shares.access().receipt_key().allowed_signers);
+    assert_eq!(signers.trim_end(), app.access().receipt_key().allowed_signers);
     for page in [1, 2, 100] {
         assert_eq!(names(&session, ".receipts", page).await.unwrap(), ["allowed_signers", "logs"]);
         assert_eq!(
@@ -121,16 +121,16 @@ async fn r17_receipt_checksum_and_record_agree() {
     }
     // A name that could be another file's alias stands in the location by its own one.
     put(&session, "logs/a~0123456789ab.txt", b"x").await;
-    let lines = shares.artifacts().list(&word("XT-1"), &address).await.unwrap();
+    let lines = app.artifacts().list(&word("XT-1"), &address).await.unwrap();
     let line = lines.iter().find(|line| line.path == "logs/a~0123456789ab.txt").unwrap();
     let shaped = text(&session, ".receipts/logs/a~0123456789ab.txt.receipt").await;
     assert!(shaped.contains("\nPath: logs/a~0123456789ab.txt\n"), "{shaped}");
     assert!(shaped.contains(&format!("\nLocation: {}\n", line.location)), "{shaped}");
     assert!(!line.location.ends_with("/a~0123456789ab.txt"), "{}", line.location);
-    shares.close().await;
-    drop((session, support, shares));
-    let shares = fixture.open().await;
-    let session = engineer(&shares).await;
+    app.close().await;
+    drop((session, support, app));
+    let app = fixture.open().await;
+    let session = engineer(&app).await;
     assert_eq!(text(&session, "/XT-1/.receipts/logs/a b.txt.receipt").await, receipt);
     assert_eq!(text(&session, "/XT-1/.receipts/allowed_signers").await, signers);
 }
@@ -138,8 +138,8 @@ async fn r17_receipt_checksum_and_record_agree() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_is_no_receipt_of_what_is_not_available() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut upload = session.open_write(&path("holey"), CREATE).await.unwrap();
     write(&mut upload, 70_000, b"end").await;
     write(&mut upload, 60_000, b"middle").await;
@@ -148,7 +148,7 @@ async fn there_is_no_receipt_of_what_is_not_available() {
     session.remove_file(&path("gone")).await.unwrap();
     let mut upload = session.open_write(&path("arriving"), CREATE).await.unwrap();
     write(&mut upload, 0, b"half").await;
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     for name in ["holey", "gone", "arriving"] {
         for suffix in ["receipt", "sha256"] {
             let name = path(&format!(".receipts/{name}.{suffix}"));
@@ -173,26 +173,26 @@ async fn there_is_no_receipt_of_what_is_not_available() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receipt_of_an_older_version_that_is_current_again_states_its_own_number() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "a", b"one").await;
     put(&session, "b", b"two").await;
     // Version 1 belongs to the entry that was replaced, version 2 to the one that took its place.
     session.rename(&path("b"), &path("a"), true).await.unwrap();
     assert!(text(&session, ".receipts/a.receipt").await.contains("\nVersion: 2\n"));
-    shares.retention().shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
+    app.retention().shred(&word("XT-1"), &path("a"), Some(2)).await.unwrap();
     assert_eq!(text(&session, "a").await, "one");
     let receipt = text(&session, ".receipts/a.receipt").await;
     assert!(receipt.contains("\nVersion: 1\n"), "{receipt}");
-    let signed = shares.access().receipt(&word("XT-1"), &path("a"), &PublicAddress::unknown()).await.unwrap();
+    let signed = app.access().receipt(&word("XT-1"), &path("a"), &PublicAddress::unknown()).await.unwrap();
     assert!(signed.text.contains("\nVersion: 1\n"), "{}", signed.text);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_that_bears_the_name_of_a_receipt_is_not_listed_twice() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     for directory in ["a.receipt", "b.sha256", "allowed_signers"] {
         session.make_directory(&path(directory)).await.unwrap();
         put(&session, &format!("{directory}/in"), b"x").await;
@@ -216,10 +216,10 @@ async fn a_directory_that_bears_the_name_of_a_receipt_is_not_listed_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, two) = (customer(&shares, "XT-1").await, customer(&shares, "XT-2").await);
+    let app = fixture.open().await;
+    let (one, two) = (customer(&app, "XT-1").await, customer(&app, "XT-2").await);
     put(&one, "secret", b"mine").await;
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     put(&support, "/XT-1/from-support/fix", b"fix").await;
     for place in [
         "/XT-1/.receipts",
@@ -235,8 +235,8 @@ async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
     }
     // An engineer who is not assigned.
     let key = ("SHA256:other".to_owned(), "ssh-ed25519".to_owned());
-    shares.tickets().add_engineer(word("bob"), None, "b@example.net".to_owned(), None, vec![key]).await.unwrap();
-    let bob = shares.session(&shares.logins().by_key("bob", "SHA256:other", FROM).await.unwrap().unwrap());
+    app.tickets().add_engineer(word("bob"), None, "b@example.net".to_owned(), None, vec![key]).await.unwrap();
+    let bob = app.session(&app.logins().by_key("bob", "SHA256:other", FROM).await.unwrap().unwrap());
     for place in ["/XT-1/.receipts/secret.receipt", "/XT-1/.versions/secret/1", "/.receipts", "/.versions"] {
         assert_eq!(bob.attributes(&path(place)).await, Err(Refusal::NoSuchFile), "{place}");
     }
@@ -253,7 +253,7 @@ async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
         assert!(listed.iter().all(|name| !name.starts_with('.')), "{listed:?}");
     }
 
-    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
     assert!(text(&one, ".receipts/secret.receipt").await.contains("\nSize: 4\n"));
     assert_eq!(get(&support, "/XT-1/.versions/secret/1").await.unwrap(), b"mine");
 }
@@ -261,11 +261,11 @@ async fn r56_the_virtual_places_of_another_ticket_do_not_exist() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r55_hostile_paths_into_the_virtual_places_lead_nowhere() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "x", b"x").await;
     session.make_directory(&path("d")).await.unwrap();
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     assert_eq!(session.attributes(&path("/.receipts/../..")).await.unwrap().kind, PlaceKind::Directory);
     for place in [
         ".receipts/.receipts",
@@ -320,11 +320,11 @@ async fn r55_hostile_paths_into_the_virtual_places_lead_nowhere() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_in_the_virtual_places_can_be_changed() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "x", b"x").await;
     session.make_directory(&path("d")).await.unwrap();
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     put(&support, "/XT-1/from-support/x", b"x").await;
     let changes = Changes { mode: Some(0o777), ..Changes::default() };
     let size = Changes { size: Some(0), ..Changes::default() };

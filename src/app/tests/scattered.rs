@@ -80,8 +80,8 @@ async fn slices_and_extents(session: &ShareSession, name: &str) -> (usize, usize
 }
 
 /// Extents that were ever written down, those that nobody needs any more included; objects that lie in the records.
-async fn ever(shares: &Shares) -> u64 {
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+async fn ever(app: &App) -> u64 {
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let sql = "SELECT (SELECT COUNT(*) FROM extent) + (SELECT COUNT(*) FROM doomed) AS n";
     sqlx::Row::get::<i64, _>(&sqlx::query(sql).fetch_one(&mut *conn).await.unwrap(), "n") as u64
 }
@@ -94,13 +94,13 @@ fn most(length: usize) -> usize {
 const NEW: WriteMode = WriteMode { create: true, truncate: true, read: true, append: false, exclusive: false };
 
 async fn cost(
-    shares: &Shares,
+    app: &App,
     session: &ShareSession,
     name: &str,
     (length, largest, order): (usize, usize, Order),
     sync_each: usize,
 ) -> Result<(), TestCaseError> {
-    let (before, began) = (ever(shares).await, Instant::now());
+    let (before, began) = (ever(app).await, Instant::now());
     let bytes = pattern(length, 3);
     let mut upload = session.open_write(&path(name), NEW).await.unwrap();
     let (mut sent, mut syncs) = (0, 0);
@@ -122,7 +122,7 @@ async fn cost(
     // compacted was there before.
     let times = syncs + 2 + began.elapsed().as_millis() as u64 / 500;
     let most = 2 * (8 + sent as u64 / (32 << 10) + 2 * times);
-    let ever = ever(shares).await - before;
+    let ever = ever(app).await - before;
     prop_assert!(ever <= most, "{ever} extents for {sent} bytes in pieces of up to {largest}, at most {most}");
     Ok(())
 }
@@ -131,10 +131,10 @@ async fn cost(
 fn r86_whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let (shares, session) = runtime.block_on(async {
-        let shares = fixture.open().await;
-        let session = customer(&shares, "XT-1").await;
-        (shares, session)
+    let (app, session) = runtime.block_on(async {
+        let app = fixture.open().await;
+        let session = customer(&app, "XT-1").await;
+        (app, session)
     });
     let count = std::cell::Cell::new(0);
     let sizes = prop_oneof![
@@ -147,17 +147,17 @@ fn r86_whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes(
     proptest!(config, |((length, largest) in sizes, order in orders(), sync_each in syncs)| {
         count.set(count.get() + 1);
         let name = format!("f{}", count.get());
-        runtime.block_on(cost(&shares, &session, &name, (length, largest, order), sync_each))?;
+        runtime.block_on(cost(&app, &session, &name, (length, largest, order), sync_each))?;
     });
-    runtime.block_on(all_intact(&shares));
+    runtime.block_on(all_intact(&app));
 }
 
 /// A version of tens of thousands of slices was possible once: whoever changes a byte of such a file gets a short map.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_a_file_that_is_changed_here_and_there_again_and_again_stays_short() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut bytes = pattern(200_000, 1);
     put(&session, "f", &bytes).await;
     let mut numbers = Numbers(7);
@@ -174,15 +174,15 @@ async fn r86_a_file_that_is_changed_here_and_there_again_and_again_stays_short()
         assert!(slices <= most(bytes.len()) && extents <= slices && rows == extents, "{slices} {extents} {rows}");
         assert!(get(&session, "f").await.unwrap() == bytes, "round {round}");
     }
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 /// An upload that never ends and is made durable at each byte lets go of what it has compacted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_upload_under_way_has_compacted_is_let_go() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut upload = session.open_write(&path("f"), NEW).await.unwrap();
     let bytes = pattern(2500, 9);
     for (at, byte) in bytes.iter().enumerate() {
@@ -200,15 +200,15 @@ async fn what_an_upload_under_way_has_compacted_is_let_go() {
     assert!(read == bytes, "read back differs");
     upload.close().await.unwrap();
     assert!(get(&session, "f").await.unwrap() == bytes);
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 /// What is written down of an upload at any moment can be continued: its map and its SHA-256 state speak of the same bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut upload = session.open_write(&path("f"), NEW).await.unwrap();
     // So long that what is behind the front is not hashed at once.
     let (mut numbers, mut bytes, mut looks) = (Numbers(5), pattern(9 << 20, 0), 0);
@@ -229,7 +229,7 @@ async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     assert!(looks > 0);
     upload.close().await.unwrap();
     assert!(get(&session, "f").await.unwrap() == bytes);
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 /// Checks what is written down of the one unfinished version. False if there is none yet.
@@ -254,8 +254,8 @@ async fn check_unfinished(session: &ShareSession) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reading_back_what_was_written_down_writes_nothing() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut upload = session.open_write(&path("f"), NEW).await.unwrap();
     write(&mut upload, 0, &pattern(1000, 1)).await;
     let touched = async || {
@@ -285,8 +285,8 @@ async fn reading_back_what_was_written_down_writes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_share_a_versions_layout_as_long_as_one_of_them_has_it() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     put(&session, "f", &pattern(100_000, 1)).await;
     let (keys, row) = current(&session, "f").await;
     let one = Content::shared(&session.access().repo, &session.access().layouts, &keys, &row).await.unwrap();

@@ -11,14 +11,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::app::{DataDirectory, Gone, NewTicket, Outlet, PublicAddress, Settings, ShareSession, Shares, WriteMode};
+use crate::app::{App, DataDirectory, Gone, NewTicket, Outlet, PublicAddress, Settings, ShareSession, WriteMode};
 use crate::model::{Language, Priority, Refusal, SharePath, Time, VersionState};
 use crate::scp::*;
 
 /// A house with one ticket.
 struct House {
     directory: TempDir,
-    shares: Shares,
+    app: App,
     session: ShareSession,
     common: Common,
 }
@@ -28,11 +28,10 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDirectory::at(directory.path().join("data"));
         let settings = Settings { extent_bytes: 1 << 20, file_bytes: 8 << 20, ..Settings::default() };
-        let shares = Shares::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap();
-        shares.tickets().add_organisation("ACME".parse().unwrap(), "ACME".to_owned(), None).await.unwrap();
+        let app = App::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap();
+        app.tickets().add_organisation("ACME".parse().unwrap(), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
-        shares
-            .tickets()
+        app.tickets()
             .add_engineer("anna".parse().unwrap(), None, "anna@example.net".to_owned(), None, vec![key])
             .await
             .unwrap();
@@ -45,11 +44,11 @@ impl House {
             priority: Priority::MEDIUM,
             language: Some(Language::En),
         };
-        let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-        let login = shares.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
-        let session = shares.session(&login);
+        let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+        let login = app.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
+        let session = app.session(&login);
         let common = Common { read_budget: Arc::new(Semaphore::new(1024)), uploads: TaskTracker::new() };
-        Self { directory, shares, session, common }
+        Self { directory, app, session, common }
     }
 
     async fn run(&self, line: &str) -> Peer {
@@ -86,7 +85,7 @@ impl House {
     /// How many versions there are, and how many of them are available.
     async fn versions(&self) -> (usize, usize) {
         let address = PublicAddress { host: "localhost".to_owned(), port: 22 };
-        let lines = self.shares.retention().versions(&"XT-1".parse().unwrap(), &address).await.unwrap();
+        let lines = self.app.retention().versions(&"XT-1".parse().unwrap(), &address).await.unwrap();
         let available = lines.iter().filter(|line| line.state == VersionState::Available).count();
         (lines.len(), available)
     }
@@ -506,10 +505,10 @@ async fn a_file_that_is_refused_for_its_size_leaves_an_unfinished_one_alone() {
     assert_eq!(peer.finish().await.0, 1);
     drop(peer);
     // Another session sees from where it may go on.
-    let later = house.shares.session(house.session.login());
+    let later = house.app.session(house.session.login());
     let size = async || later.attributes(&path("large")).await.unwrap().size;
     let ended = async {
-        while house.shares.open_uploads() > 0 {
+        while house.app.open_uploads() > 0 {
             tokio::task::yield_now().await;
         }
     };

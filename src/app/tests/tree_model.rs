@@ -157,19 +157,19 @@ async fn walk(session: &ShareSession) -> Tree {
     tree
 }
 
-async fn agrees(shares: &Shares, session: &ShareSession, tree: &Tree) {
+async fn agrees(app: &App, session: &ShareSession, tree: &Tree) {
     assert_eq!(&walk(session).await, tree);
     let files = tree.values().filter(|what| what.is_some()).count();
-    assert_eq!(shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
-    shares.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    assert_eq!(app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
+    app.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(tree.keys().all(|path| path.len() <= 32));
-    finds_nothing(shares).await;
+    finds_nothing(app).await;
 }
 
 /// The check of the store finds nothing wrong.
-async fn finds_nothing(shares: &Shares) {
+async fn finds_nothing(app: &App) {
     let mut found = Vec::new();
-    shares.integrity().check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
+    app.integrity().check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -190,24 +190,24 @@ async fn r27_r54_r74_a_tree_that_is_moved_about_agrees_with_a_model() {
 
 async fn move_about(seed: u64) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let one = customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    let app = fixture.open().await;
+    let one = customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
     drop(one);
     let mut sessions = Vec::new();
     for _ in 0..3 {
-        let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-        sessions.push(shares.session(&login));
+        let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        sessions.push(app.session(&login));
     }
     let (mut tree, mut dice) = (Tree::new(), Dice::new(13 + seed));
     for number in 1..=TREE {
         let session = &sessions[usize::try_from(dice.roll(3)).unwrap()];
         step(session, &mut tree, &mut dice).await;
         if number % 100 == 0 {
-            agrees(&shares, session, &tree).await;
+            agrees(&app, session, &tree).await;
         }
     }
-    agrees(&shares, &sessions[0], &tree).await;
+    agrees(&app, &sessions[0], &tree).await;
 }
 
 /// One session's steps beside those of others: nothing that it does takes a name away. Gives the names that it made.
@@ -247,14 +247,14 @@ async fn r27_r74_what_sessions_make_and_move_at_once_stays_reachable() {
 
 async fn make_and_move_at_once(seed: u64) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let (mut directories, mut files) = (0, 0);
     for round in seed * 10..seed * 10 + 10 {
         let known = walk(&session).await;
         let writers = (0..3).map(|writer| {
             let login = session.login().clone();
-            tokio::spawn(only_adds(shares.session(&login), Dice::new(round * 3 + writer), known.clone()))
+            tokio::spawn(only_adds(app.session(&login), Dice::new(round * 3 + writer), known.clone()))
         });
         for writer in writers.collect::<Vec<_>>() {
             let made = writer.await.unwrap();
@@ -265,7 +265,7 @@ async fn make_and_move_at_once(seed: u64) {
         let is_file = |what: &&Option<Vec<u8>>| what.is_some();
         assert_eq!(tree.values().filter(is_file).count(), files, "round {round}");
         assert_eq!(tree.len(), directories + files, "round {round}");
-        finds_nothing(&shares).await;
+        finds_nothing(&app).await;
     }
 }
 
@@ -273,8 +273,8 @@ async fn make_and_move_at_once(seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_r74_directories_that_are_moved_into_each_other_at_once_stay_reachable() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let session = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     for round in 0..60 {
         let (a, b) = (format!("/a{round}"), format!("/b{round}"));
         for directory in [&a, &b] {
