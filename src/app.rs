@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::access::{
-    Access, Download, Entry, Gone, Listing, Outlet, Receipt, ReceiptKey, ShareSession, SignedReceipt, Upload,
+    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload,
 };
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,

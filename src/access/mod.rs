@@ -4,7 +4,7 @@
 
 mod download;
 mod listing;
-mod outlet;
+mod reply_sink;
 mod session;
 mod virtual_places;
 mod witness;
@@ -18,7 +18,7 @@ pub use crate::login::{Login, Logins, Origin};
 pub use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, Unfinished, WriteMode};
 pub use download::Download;
 pub use listing::{Entry, Listing};
-pub use outlet::{Gone, Outlet};
+pub use reply_sink::{Closed, ReplySink};
 pub use session::ShareSession;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 pub use writing::Upload;

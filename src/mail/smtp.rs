@@ -260,7 +260,7 @@ impl Smtp {
                 self.name()
             )),
             NoReply::Distrusted(why) => self.distrusted(*why),
-            why @ NoReply::Gone(_) => {
+            why @ NoReply::Closed(_) => {
                 DeliveryError::Temporary(format!("{} did not take the mail ({why}).", self.name()))
             }
         }

@@ -11,7 +11,7 @@ use super::expand::Expansion;
 use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
-use crate::access::{Attributes, Download, Entry, Gone, Listing, PlaceKind, ShareSession};
+use crate::access::{Attributes, Closed, Download, Entry, Listing, PlaceKind, ShareSession};
 use crate::model::{Language, Refusal, SharePath};
 
 /// Bytes that are read and sent at once: a multiple of what the share deciphers at once.
@@ -100,7 +100,7 @@ impl Source {
             let sending = AbortOnDropHandle::new(tokio::spawn(sender.run(names)));
             let (code, stderr) = match sending.await {
                 Ok(Ok(failed)) => (u32::from(failed), Vec::new()),
-                Ok(Err(Stop::Said | Stop::Gone)) => (1, Vec::new()),
+                Ok(Err(Stop::Said | Stop::Closed)) => (1, Vec::new()),
                 Ok(Err(Stop::Cut(message))) => (1, message),
                 Err(_) => (1, Complaint::from(Refusal::Storage).message(FAILED, None, language).split_off(1)),
             };
@@ -133,15 +133,15 @@ enum Stop {
     /// The client was told why, or told us.
     Said,
     /// Nobody is there any more.
-    Gone,
+    Closed,
     /// A file ended in the middle. The client takes whatever comes for its bytes, and zeros for the rest of it would leave it with a
     /// file of the right size; so the channel ends, and the reason goes to its stderr.
     Cut(Vec<u8>),
 }
 
-impl From<Gone> for Stop {
-    fn from(Gone: Gone) -> Self {
-        Self::Gone
+impl From<Closed> for Stop {
+    fn from(Closed: Closed) -> Self {
+        Self::Closed
     }
 }
 
@@ -295,7 +295,7 @@ impl<C: Channel> Sender<C> {
                 in_work.push_back(InWork { length, block: AbortOnDropHandle::new(block), budget });
                 asked += length as u64;
             }
-            let Some(InWork { length, block, budget }) = in_work.pop_front() else { return Err(Stop::Gone) };
+            let Some(InWork { length, block, budget }) = in_work.pop_front() else { return Err(Stop::Closed) };
             let block = match block.await.unwrap_or(Err(Refusal::Storage)) {
                 Ok(block) => block,
                 Err(refusal) => {
@@ -326,7 +326,7 @@ impl<C: Channel> Sender<C> {
                 Ok(false)
             }
             Some(Word::Fatal) => Err(Stop::Said),
-            None => Err(Stop::Gone),
+            None => Err(Stop::Closed),
         }
     }
 

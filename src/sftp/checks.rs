@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::frame::{CheckFile, CheckedFile};
 use super::reply;
 use super::session::{Open, Session};
-use crate::access::{Digest, Download, Outlet, ShareSession};
+use crate::access::{Digest, Download, ReplySink, ShareSession};
 use crate::model::{Algorithm, Refusal, SharePath};
 
 /// What is to be digested.
@@ -26,7 +26,7 @@ impl Source {
     }
 }
 
-impl<O: Outlet> Session<O> {
+impl<O: ReplySink> Session<O> {
     /// Has a digest answered by a task.
     pub(super) fn check_file(&mut self, id: u32, asked: CheckFile) -> Result<(), Refusal> {
         while self.checks.try_join_next().is_some() {}
@@ -43,9 +43,9 @@ impl<O: Outlet> Session<O> {
             return Err(Refusal::DigestOfPart);
         }
         let place = self.handles.reserve()?;
-        let (outlet, language) = (self.outlet.clone(), self.language);
+        let (sink, language) = (self.sink.clone(), self.language);
         self.checks.spawn(async move {
-            let outcome = outlet.at_work(source.digest(algorithm)).await.and_then(|digest| {
+            let outcome = sink.keep_alive_while(source.digest(algorithm)).await.and_then(|digest| {
                 if asks_for_all(&asked, digest.size) { Ok(digest) } else { Err(Refusal::DigestOfPart) }
             });
             let mut out = Vec::new();
@@ -54,7 +54,7 @@ impl<O: Outlet> Session<O> {
                 Err(refusal) => reply::refused(&mut out, id, refusal, language),
             }
             // If the client is gone, nobody waits for it.
-            let _ = outlet.send(Bytes::from(out)).await;
+            let _ = sink.send(Bytes::from(out)).await;
             drop(place);
         });
         Ok(())

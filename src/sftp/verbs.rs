@@ -9,7 +9,7 @@ use super::handles::Handle;
 use super::reads::Read;
 use super::session::{Open, OpenUpload, Session};
 use super::{MAX_PACKET, MAX_READ, reply};
-use crate::access::{Attributes, Download, Outlet, Space, Upload, WriteMode};
+use crate::access::{Attributes, Download, ReplySink, Space, Upload, WriteMode};
 use crate::model::{Kind, Refusal, SharePath, Time};
 
 /// The block that statvfs counts in, in bytes.
@@ -28,7 +28,7 @@ enum Answer {
     Given,
 }
 
-impl<O: Outlet> Session<O> {
+impl<O: ReplySink> Session<O> {
     /// Serves one request, and appends its answer to `out` unless a task will give it.
     pub(super) async fn serve(&mut self, id: u32, request: Request, out: &mut Vec<u8>) {
         match self.carry_out(id, request, out).await {

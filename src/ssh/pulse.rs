@@ -164,7 +164,7 @@ impl Pulse {
     }
 
     /// Does something that the client has asked for and that may take long: the client is not idle meanwhile.
-    pub(crate) async fn at_work<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn keep_alive_while<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {

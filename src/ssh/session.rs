@@ -27,7 +27,7 @@ use super::remarks::Remarks;
 use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
-use crate::access::{Access, Gone, Outlet, ShareSession};
+use crate::access::{Access, Closed, ReplySink, ShareSession};
 use crate::model::{Language, Refusal};
 use crate::scp;
 use crate::sftp;
@@ -397,7 +397,7 @@ impl Handler for Visitor {
         };
         let run = tokio::spawn(async move {
             let answer = match question {
-                Some(question) => out.at_work(question.run(&share)).await,
+                Some(question) => out.keep_alive_while(question.run(&share)).await,
                 None => exec::unknown(share.language()),
             };
             out.answer(answer).await;
@@ -505,16 +505,16 @@ impl scp::Channel for Out {
     }
 }
 
-impl Outlet for Out {
+impl ReplySink for Out {
     fn refused(&self, refusal: Refusal) {
         self.remarks.refused(refusal);
     }
 
-    async fn at_work<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        self.pulse.at_work(work).await
+    async fn keep_alive_while<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        self.pulse.keep_alive_while(work).await
     }
 
-    async fn send(&self, reply: Bytes) -> Result<(), Gone> {
+    async fn send(&self, reply: Bytes) -> Result<(), Closed> {
         let waiting = self.pulse.reply_waits();
         if let Some(words) = self.remarks.take() {
             let _ = self.handle.extended_data(self.channel, STDERR, Bytes::from(words)).await;
@@ -522,6 +522,6 @@ impl Outlet for Out {
         let sent = self.handle.data(self.channel, reply).await;
         drop(waiting);
         self.pulse.beat();
-        sent.map_err(|_| Gone)
+        sent.map_err(|_| Closed)
     }
 }

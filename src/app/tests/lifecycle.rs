@@ -90,7 +90,7 @@ async fn audited(app: &App, kind: &str) -> Vec<String> {
     query.fetch_all(&mut *conn).await.unwrap()
 }
 
-use VersionState::{Available, Damaged, Receiving, Shredded as Gone, Withdrawn as Away};
+use VersionState::{Available, Damaged, Receiving, Shredded as Closed, Withdrawn as Away};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn withdrawing_and_restoring_goes_for_the_whole_history() {
@@ -146,14 +146,14 @@ async fn what_is_damaged_or_shredded_stays_so_when_its_file_is_withdrawn_and_res
     app.retention().shred(&ticket, &path("a"), Some(1)).await.unwrap();
     change(&app, "UPDATE version SET state = 'damaged' WHERE number = 2").await;
     app.retention().withdraw(&ticket, &path("a")).await.unwrap();
-    assert_eq!(states(&app).await, of("a", &[(1, Gone), (2, Damaged), (3, Away)]));
+    assert_eq!(states(&app).await, of("a", &[(1, Closed), (2, Damaged), (3, Away)]));
     app.retention().restore(&ticket, &path("a")).await.unwrap();
-    assert_eq!(states(&app).await, of("a", &[(1, Gone), (2, Damaged), (3, Available)]));
+    assert_eq!(states(&app).await, of("a", &[(1, Closed), (2, Damaged), (3, Available)]));
     // The end of the grace takes the damaged one's key, too.
     session.remove_file(&path("a")).await.unwrap();
     app.0.access.repo.clock.advance(25 * HOUR);
     assert_eq!(expire(&app).await, (0, 0, 2));
-    assert_eq!(states(&app).await, of("a", &[(1, Gone), (2, Gone), (3, Gone)]));
+    assert_eq!(states(&app).await, of("a", &[(1, Closed), (2, Closed), (3, Closed)]));
     assert!(app.retention().restore(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
     sums_are_right(&app).await;
 }
@@ -222,7 +222,7 @@ async fn r11_a_shredded_version_is_unreadable_and_those_that_share_its_extents_a
     assert_eq!(get(&session, "a").await, Err(Refusal::NoSuchFile));
     assert!(app.retention().restore(&ticket, &path("a")).await.unwrap_err().to_string().contains("destroyed"));
     put(&session, "a", b"anew").await;
-    assert_eq!(states(&app).await[..3], of("a", &[(1, Gone), (2, Gone), (3, Available)]));
+    assert_eq!(states(&app).await[..3], of("a", &[(1, Closed), (2, Closed), (3, Available)]));
     app.retention().remove_doomed(Duration::ZERO).await.unwrap();
     all_intact(&app).await;
     let details = audited(&app, "version.shredded").await;
@@ -253,7 +253,7 @@ async fn an_older_version_of_a_predecessor_takes_the_place_and_can_be_continued(
     write(&mut upload, 0, b"tail").await;
     upload.close().await.unwrap();
     assert!(get(&session, "a").await.unwrap() == [&old[..], b"tail"].concat());
-    assert_eq!(states(&app).await, of("a", &[(1, Available), (2, Gone), (3, Available)]));
+    assert_eq!(states(&app).await, of("a", &[(1, Available), (2, Closed), (3, Available)]));
     all_intact(&app).await;
     sums_are_right(&app).await;
 }
@@ -335,7 +335,7 @@ async fn unfinished_uploads_expire_with_one_warning_a_day_before_and_no_earlier(
     assert_eq!(expire(&app).await, (1, 0, 0));
     app.0.access.repo.clock.advance(DAY);
     assert_eq!(expire(&app).await, (0, 1, 0));
-    assert_eq!(lines(&app).await.iter().filter(|line| line.state == Gone).count(), 3);
+    assert_eq!(lines(&app).await.iter().filter(|line| line.state == Closed).count(), 3);
     assert!(audited(&app, "version.shredded").await.iter().all(|detail| detail.contains(r#""rule":"expired""#)));
     all_intact(&app).await;
     sums_are_right(&app).await;
@@ -376,7 +376,7 @@ async fn a_file_that_was_deleted_is_withdrawn_again_when_the_upload_that_saved_i
     app.0.access.repo.clock.advance(DAY);
     // In the same step the grace that begins anew is not over.
     assert_eq!(expire(&app).await, (0, 1, 0));
-    assert_eq!(states(&app).await, of("a", &[(1, Away), (2, Gone)]));
+    assert_eq!(states(&app).await, of("a", &[(1, Away), (2, Closed)]));
     assert_eq!(app.retention().restore(&word("XT-1"), &path("a")).await.unwrap().current, Some(1));
     assert_eq!(get(&session, "a").await.unwrap(), b"first");
     sums_are_right(&app).await;

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, DataDirectory, Gone, NewTicket, Outlet, PublicAddress, Settings, ShareSession, WriteMode};
+use crate::app::{App, Closed, DataDirectory, NewTicket, PublicAddress, ReplySink, Settings, ShareSession, WriteMode};
 use crate::model::{Language, Priority, Refusal, SharePath, Time, VersionState};
 use crate::scp::*;
 
@@ -110,8 +110,8 @@ impl Wire {
     }
 }
 
-impl Outlet for Wire {
-    async fn send(&self, reply: Bytes) -> Result<(), Gone> {
+impl ReplySink for Wire {
+    async fn send(&self, reply: Bytes) -> Result<(), Closed> {
         self.note(&reply);
         Ok(())
     }

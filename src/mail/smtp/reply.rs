@@ -31,7 +31,7 @@ pub(super) struct Reply {
 pub(super) enum NoReply {
     /// The connection ended or broke.
     #[error("the connection ended without an answer: {0}")]
-    Gone(#[from] io::Error),
+    Closed(#[from] io::Error),
     /// What came has no code.
     #[error("the answer has no code: {0}")]
     NotUnderstood(String),
@@ -52,7 +52,7 @@ impl Reply {
             match timeout(left, from.fill_buf()).await {
                 Ok(Ok([])) => {
                     let end = io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the mail server");
-                    return said.so_far().unwrap_or(Err(NoReply::Gone(end)));
+                    return said.so_far().unwrap_or(Err(NoReply::Closed(end)));
                 }
                 Ok(Ok(bytes)) => {
                     let count = bytes.len();
@@ -62,7 +62,7 @@ impl Reply {
                         return said.so_far().unwrap_or_else(|| Err(NoReply::NotUnderstood(String::new())));
                     }
                 }
-                Ok(Err(broken)) => return said.so_far().unwrap_or(Err(NoReply::Gone(broken))),
+                Ok(Err(broken)) => return said.so_far().unwrap_or(Err(NoReply::Closed(broken))),
                 Err(_) => return said.so_far().unwrap_or(Err(NoReply::Late(patience))),
             }
             if said.has_code() {
