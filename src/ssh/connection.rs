@@ -10,12 +10,12 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::activity::Activity;
 use super::doorstep::{GREETING, Guest, Turn, Way};
 use super::gate::{Admission, Turned};
 use super::ledger::Ledger;
 use super::link::Link;
 use super::places::Stage;
-use super::pulse::Pulse;
 use super::session::Visitor;
 use super::stream::Stream;
 use super::traffic::{self, Traffic};
@@ -64,17 +64,17 @@ enum Parting {
     #[error("the server shuts down")]
     Closing,
     #[error(transparent)]
-    Still(#[from] super::pulse::Still),
+    TimeoutReason(#[from] super::activity::TimeoutReason),
 }
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
     let Guest { address, admission, mut turn, ahead, way, counted: _counted } = guest;
     turn.iter_mut().for_each(|turn| turn.is_used(true));
-    let pulse = Arc::new(Pulse::new(house.traffic.clone()));
-    let link = Arc::new(Link::new(address, house.transport, Arc::clone(&pulse)));
+    let activity = Arc::new(Activity::new(house.traffic.clone()));
+    let link = Arc::new(Link::new(address, house.transport, Arc::clone(&activity)));
 
-    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end).greeted(
+    let stream = Stream::new(socket, Arc::clone(&activity), &link.end).greeted(
         GREETING.len(),
         ahead,
         Arc::clone(&admission),
@@ -96,10 +96,10 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
         // Shown as Debug: some of these hold text from the client, which is escaped that way.
         Err(error) => tracing::debug!(from = %address, ?error, "the session failed"),
     }
-    let (received, sent) = pulse.totals();
+    let (received, sent) = activity.totals();
     let user = link.login.get().map(|login| login.user().as_str());
     if link.is_introduced() {
-        tracing::info!(from = %address, user, received, sent, seconds = pulse.age().as_secs(), "connection closed");
+        tracing::info!(from = %address, user, received, sent, seconds = activity.age().as_secs(), "connection closed");
     } else {
         house.ledger.went(address.ip());
     }
@@ -137,7 +137,7 @@ async fn run(
         Parting::Grace | Parting::Displaced => link.end.cancel(),
         Parting::LoginEnded => link.part(Disconnect::ByApplication, "This login is no longer valid."),
         Parting::Closing => link.part(Disconnect::ByApplication, "The server restarts. Connect again in a minute."),
-        Parting::Still(_) => link.part(Disconnect::ByApplication, "Nothing happened for too long."),
+        Parting::TimeoutReason(_) => link.part(Disconnect::ByApplication, "Nothing happened for too long."),
     }
     session.await
 }
@@ -164,7 +164,7 @@ async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &H
             () = ended.cancelled() => return Parting::LoginEnded,
             () = house.closing.cancelled() => return Parting::Closing,
             _ = looking.tick() => {
-                if let Some(still) = link.pulse.still(limits.stall, limits.idle) {
+                if let Some(still) = link.activity.timed_out(limits.stall, limits.idle) {
                     return still.into();
                 }
             }
@@ -174,11 +174,11 @@ async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &H
 
 /// Waits until a client has had its time to log in. Programs have to go on by themselves sooner than people.
 async fn out_of_time(link: &Link, admission: &Admission, grace: Duration) {
-    sleep((grace / 2).saturating_sub(link.pulse.age())).await;
+    sleep((grace / 2).saturating_sub(link.activity.age())).await;
     if !admission.has_reached(Stage::Answering) {
         return;
     }
-    sleep(grace.saturating_sub(link.pulse.age())).await;
+    sleep(grace.saturating_sub(link.activity.age())).await;
 }
 
 /// How long a client has for its version line.

@@ -9,7 +9,7 @@ use russh::Disconnect;
 use russh::server::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::pulse::Pulse;
+use super::activity::Activity;
 use crate::access::{Login, Origin};
 use crate::model::Transport;
 
@@ -24,7 +24,7 @@ pub(crate) struct Link {
     introduced: AtomicBool,
     /// Which listener took it.
     pub(crate) transport: Transport,
-    pub(crate) pulse: std::sync::Arc<Pulse>,
+    pub(crate) activity: std::sync::Arc<Activity>,
     /// Ends the stream, and with it the session, at once.
     pub(crate) end: CancellationToken,
     /// Set as soon as russh runs the session, before it reads anything of an authentication.
@@ -36,13 +36,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(address: SocketAddr, transport: Transport, pulse: std::sync::Arc<Pulse>) -> Self {
+    pub(crate) fn new(address: SocketAddr, transport: Transport, activity: std::sync::Arc<Activity>) -> Self {
         Self {
             from: address.ip().to_canonical(),
             address,
             introduced: AtomicBool::new(false),
             transport,
-            pulse,
+            activity,
             end: CancellationToken::new(),
             handle: OnceLock::new(),
             login: OnceLock::new(),

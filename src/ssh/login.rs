@@ -12,12 +12,12 @@ use russh::keys::PublicKey;
 use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
 
+use super::activity::Client;
 use super::connection::House;
 use super::gate::Admission;
 use super::ledger::Ledger;
 use super::link::Link;
 use super::places::Stage;
-use super::pulse::Client;
 use super::{Limits, algorithms, keys};
 use crate::access::{Access, Login};
 use crate::model::{Refusal, Transport};
@@ -153,7 +153,7 @@ impl Attempts {
     /// before each attempt, russh answers that only once, and paramiko would wait for ever. It gets a moment more, as it
     /// reports an end that comes right behind a rejection instead of the rejection.
     fn part_if_spent(&self) {
-        let moment = match self.link.pulse.client() {
+        let moment = match self.link.activity.client() {
             _ if self.are_spent() => Duration::ZERO,
             Client::Paramiko => self.rejection_delay + MOMENT,
             _ => return,

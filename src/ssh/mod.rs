@@ -18,6 +18,7 @@
 //! by the `log` crate: at `debug` it names users as they were typed, and at `warn` it quotes requests that it does not
 //! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
 
+mod activity;
 mod algorithms;
 mod connection;
 mod doorstep;
@@ -30,7 +31,6 @@ mod listener;
 mod login;
 mod opening;
 mod places;
-mod pulse;
 mod rekeying;
 mod remarks;
 mod session;

@@ -17,12 +17,12 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::activity::Activity;
 use super::connection::House;
 use super::exec::{self, Answer, Command};
 use super::gate::Admission;
 use super::link::Link;
 use super::login::Attempts;
-use super::pulse::Pulse;
 use super::remarks::Remarks;
 use super::traffic::{Counted, Traffic};
 use super::window::Window;
@@ -120,9 +120,9 @@ impl Visitor {
                 *backlog = 0;
             }
         }
-        self.link.pulse.window_is_shut(shut);
+        self.link.activity.window_is_shut(shut);
         if !self.window.is_fixed() {
-            self.window.holds_back(shut, self.link.pulse.moment().at);
+            self.window.holds_back(shut, self.link.activity.moment().at);
         }
     }
 
@@ -221,7 +221,7 @@ impl Handler for Visitor {
         self.attempts.succeeded();
         self.counted = Some(self.traffic.login());
         self.told = Some(Instant::now());
-        self.link.pulse.beat();
+        self.link.activity.touch();
         self.link.logged_in.cancel();
         Ok(())
     }
@@ -265,12 +265,12 @@ impl Handler for Visitor {
         else {
             return session.channel_failure(channel);
         };
-        let heard = self.words.remarks && self.link.pulse.client().shows_stderr();
+        let heard = self.words.remarks && self.link.activity.client().shows_stderr();
         let remarks = Arc::new(Remarks::new(login.language(), heard));
         let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.link) };
         let sftp = sftp::Session::new(self.access.session(login), &self.common, out);
         *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
-        self.link.pulse.beat();
+        self.link.activity.touch();
         session.channel_success(channel)?;
         match login.greeting().filter(|_| heard) {
             Some(greeting) => session.extended_data(channel, STDERR, Bytes::from(format!("{greeting}\n"))),
@@ -281,9 +281,9 @@ impl Handler for Visitor {
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
         let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         if !self.window.is_fixed() {
-            self.window.received(channel, data.len(), self.link.pulse.moment());
+            self.window.received(channel, data.len(), self.link.activity.moment());
         }
-        self.link.pulse.beat();
+        self.link.activity.touch();
         let mut out = Vec::new();
         let (outcome, remarks, backlog) = match used {
             Use::Sftp { session, remarks, backlog } => {
@@ -292,7 +292,7 @@ impl Handler for Visitor {
             Use::Scp { session, backlog } => (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog),
             Use::Nothing | Use::Finishing(_) => return Ok(()),
         };
-        self.link.pulse.beat();
+        self.link.activity.touch();
         if let Some(words) = remarks {
             session.extended_data(channel, STDERR, Bytes::from(words))?;
         }
@@ -367,7 +367,7 @@ impl Handler for Visitor {
         if self.window.is_fixed() || !carries {
             return current;
         }
-        let now = self.link.pulse.moment();
+        let now = self.link.activity.moment();
         let next = self.window.topped_up(channel, now);
         if next != current {
             let tcp_buffer = now.tcp_buffer;
@@ -387,7 +387,7 @@ impl Handler for Visitor {
             return session.channel_failure(channel);
         };
         session.channel_success(channel)?;
-        self.link.pulse.beat();
+        self.link.activity.touch();
         let out = Out::new(session, channel, &self.link);
         let share = self.access.session(login);
         let question = match Command::parse(command) {
@@ -469,14 +469,14 @@ impl Handler for Visitor {
 struct Out {
     handle: Handle,
     channel: ChannelId,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     remarks: Arc<Remarks>,
 }
 
 impl Out {
     fn new(session: &Session, channel: ChannelId, link: &Link) -> Self {
         let remarks = Arc::new(Remarks::new(Language::default(), false));
-        Self { handle: session.handle(), channel, pulse: Arc::clone(&link.pulse), remarks }
+        Self { handle: session.handle(), channel, activity: Arc::clone(&link.activity), remarks }
     }
 
     /// Says all that a command had to say, and closes the channel. If the connection is gone, nobody waits for any of it.
@@ -511,17 +511,17 @@ impl ReplySink for Out {
     }
 
     async fn keep_alive_while<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        self.pulse.keep_alive_while(work).await
+        self.activity.keep_alive_while(work).await
     }
 
     async fn send(&self, reply: Bytes) -> Result<(), Closed> {
-        let waiting = self.pulse.reply_waits();
+        let waiting = self.activity.reply_waits();
         if let Some(words) = self.remarks.take() {
             let _ = self.handle.extended_data(self.channel, STDERR, Bytes::from(words)).await;
         }
         let sent = self.handle.data(self.channel, reply).await;
         drop(waiting);
-        self.pulse.beat();
+        self.activity.touch();
         sent.map_err(|_| Closed)
     }
 }

@@ -136,7 +136,7 @@ pub(crate) struct Moment {
     /// Since the connection began.
     pub(crate) at: Duration,
     /// For how much of that time the socket was empty.
-    pub(crate) dry: Duration,
+    pub(crate) blocked: Duration,
     /// Bytes that TCP holds for the server at most, and with them what goes with them in the kernel.
     pub(crate) tcp_buffer: u32,
 }
@@ -179,7 +179,7 @@ struct Flow {
     /// The first top-up that nothing has come for: what was allowed before, and when it was.
     open: Option<(u64, Duration)>,
     /// For how long the socket had been empty when its last packet came.
-    dry: Duration,
+    blocked: Duration,
     /// When its last trip ended, and what has come since.
     round: (Duration, u64),
 }
@@ -284,7 +284,7 @@ impl<K: Copy + Eq> Window<K> {
             let used_up = flow.open.is_some_and(|(before, _)| flow.received - bytes == before);
             self.trip_is_over(channel, now, used_up);
         }
-        self.flow(channel, now).dry = now.dry;
+        self.flow(channel, now).blocked = now.blocked;
     }
 
     /// The channel is gone.
@@ -296,7 +296,7 @@ impl<K: Copy + Eq> Window<K> {
     fn flow(&mut self, channel: K, now: Moment) -> &mut Flow {
         let index = self.flows.iter().position(|(known, _)| *known == channel).unwrap_or_else(|| {
             let allowed = u64::from(self.start);
-            self.flows.push((channel, Flow { allowed, dry: now.dry, round: (now.at, 0), ..Flow::default() }));
+            self.flows.push((channel, Flow { allowed, blocked: now.blocked, round: (now.at, 0), ..Flow::default() }));
             self.flows.len() - 1
         });
         &mut self.flows[index].1
@@ -307,9 +307,9 @@ impl<K: Copy + Eq> Window<K> {
         let flow = self.flow(channel, now);
         let Some((_, topped_up)) = flow.open.take() else { return };
         let trip = now.at.saturating_sub(topped_up);
-        let waited = now.dry.saturating_sub(flow.dry);
+        let waited = now.blocked.saturating_sub(flow.blocked);
         // Both are told once for each packet.
-        flow.dry = now.dry;
+        flow.blocked = now.blocked;
         let (began, bytes) = std::mem::replace(&mut flow.round, (now.at, 0));
         let round = now.at.saturating_sub(began);
         let rate = rate(bytes, round.max(trip));
