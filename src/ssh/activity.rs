@@ -46,7 +46,7 @@ impl Client {
     /// By the first line that it sends (RFC 4253, section 4.2).
     pub(crate) fn of(version: &[u8]) -> Self {
         let version = version.to_ascii_lowercase();
-        let holds = |word: &[u8]| version.windows(word.len()).any(|part| part == word);
+        let holds = |word: &[u8]| version.windows(word.len()).any(|disconnect| disconnect == word);
         match () {
             () if holds(b"paramiko") => Self::Paramiko,
             () if version.starts_with(b"ssh-2.0-openssh") => Self::OpenSsh,

@@ -14,9 +14,9 @@ use super::activity::Activity;
 use super::doorstep::{GREETING, Guest, Turn, Way};
 use super::gate::{Admission, Turned};
 use super::ledger::Ledger;
-use super::link::Link;
 use super::places::Stage;
 use super::session::Visitor;
+use super::shared::ConnectionShared;
 use super::stream::Stream;
 use super::traffic::{self, Traffic};
 use super::window::Pool;
@@ -72,22 +72,22 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
     let Guest { address, admission, mut turn, ahead, way, counted: _counted } = guest;
     turn.iter_mut().for_each(|turn| turn.is_used(true));
     let activity = Arc::new(Activity::new(house.traffic.clone()));
-    let link = Arc::new(Link::new(address, house.transport, Arc::clone(&activity)));
+    let shared = Arc::new(ConnectionShared::new(address, house.transport, Arc::clone(&activity)));
 
-    let stream = Stream::new(socket, Arc::clone(&activity), &link.end).greeted(
+    let stream = Stream::new(socket, Arc::clone(&activity), &shared.end).greeted(
         GREETING.len(),
         ahead,
         Arc::clone(&admission),
         said_before_login(&house),
     );
-    let visitor = Visitor::new(&house, Arc::clone(&link), Arc::clone(&admission));
+    let visitor = Visitor::new(&house, Arc::clone(&shared), Arc::clone(&admission));
     let config = match way {
         Way::Usual => Arc::clone(&house.config),
         Way::Dear => Arc::clone(&house.dear),
     };
-    let outcome = run(stream, visitor, config, &link, &admission, turn, &house).await;
+    let outcome = run(stream, visitor, config, &shared, &admission, turn, &house).await;
     // Whatever still waits for the stream must not.
-    link.end.cancel();
+    shared.end.cancel();
 
     match outcome {
         Ok(()) | Err(Error::Disconnect | Error::HUP) => {}
@@ -97,8 +97,8 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
         Err(error) => tracing::debug!(from = %address, ?error, "the session failed"),
     }
     let (received, sent) = activity.totals();
-    let user = link.login.get().map(|login| login.user().as_str());
-    if link.is_introduced() {
+    let user = shared.login.get().map(|login| login.user().as_str());
+    if shared.is_logged() {
         tracing::info!(from = %address, user, received, sent, seconds = activity.age().as_secs(), "connection closed");
     } else {
         house.ledger.went(address.ip());
@@ -109,45 +109,47 @@ async fn run(
     stream: Stream<TcpStream>,
     visitor: Visitor,
     config: Arc<Config>,
-    link: &Arc<Link>,
+    shared: &Arc<ConnectionShared>,
     admission: &Admission,
     turn: Option<Turn>,
     house: &House,
 ) -> Result<(), Error> {
-    let watching = watch(link, admission, turn, house);
+    let watching = watch(shared, admission, turn, house);
     tokio::pin!(watching);
     let mut session = tokio::select! {
         session = run_stream(config, stream, visitor) => session?,
-        parting = &mut watching => {
-            tracing::debug!(from = %link.from, %parting, "ended before the first packet");
+        ending = &mut watching => {
+            tracing::debug!(from = %shared.from, %ending, "ended before the first packet");
             return Ok(());
         }
     };
     // Nothing was awaited since russh spawned the session on this very thread: it has not run yet.
-    let _ = link.handle.set(session.handle());
-    let parting = tokio::select! {
+    let _ = shared.handle.set(session.handle());
+    let ending = tokio::select! {
         outcome = &mut session => return outcome,
-        parting = &mut watching => parting,
+        ending = &mut watching => ending,
     };
     // A stranger's end is one of many.
-    if link.is_introduced() {
-        tracing::info!(from = %link.from, %parting, "disconnecting");
+    if shared.is_logged() {
+        tracing::info!(from = %shared.from, %ending, "disconnecting");
     }
-    match parting {
-        Parting::Grace | Parting::Displaced => link.end.cancel(),
-        Parting::LoginEnded => link.part(Disconnect::ByApplication, "This login is no longer valid."),
-        Parting::Closing => link.part(Disconnect::ByApplication, "The server restarts. Connect again in a minute."),
-        Parting::TimeoutReason(_) => link.part(Disconnect::ByApplication, "Nothing happened for too long."),
+    match ending {
+        Parting::Grace | Parting::Displaced => shared.end.cancel(),
+        Parting::LoginEnded => shared.disconnect(Disconnect::ByApplication, "This login is no longer valid."),
+        Parting::Closing => {
+            shared.disconnect(Disconnect::ByApplication, "The server restarts. Connect again in a minute.")
+        }
+        Parting::TimeoutReason(_) => shared.disconnect(Disconnect::ByApplication, "Nothing happened for too long."),
     }
     session.await
 }
 
 /// Waits until there is a reason to end the connection.
-async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &House) -> Parting {
+async fn watch(shared: &ConnectionShared, admission: &Admission, turn: Option<Turn>, house: &House) -> Parting {
     let limits = &house.limits;
     tokio::select! {
-        () = link.logged_in.cancelled() => {}
-        () = out_of_time(link, admission, limits.login_grace) => return Parting::Grace,
+        () = shared.logged_in.cancelled() => {}
+        () = out_of_time(shared, admission, limits.login_grace) => return Parting::Grace,
         () = admission.displaced() => return Parting::Displaced,
         () = house.closing.cancelled() => return Parting::Closing,
     }
@@ -156,7 +158,7 @@ async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &H
         turn.is_used(false);
     }
     // A login is there, or `logged_in` were not cancelled.
-    let ended = link.login.get().map(Login::ended).unwrap_or_default();
+    let ended = shared.login.get().map(Login::ended).unwrap_or_default();
     let mut looking = interval((limits.stall.min(limits.idle) / 8).clamp(MIN_LOOK, MAX_LOOK));
     looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -164,7 +166,7 @@ async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &H
             () = ended.cancelled() => return Parting::LoginEnded,
             () = house.closing.cancelled() => return Parting::Closing,
             _ = looking.tick() => {
-                if let Some(still) = link.activity.timed_out(limits.stall, limits.idle) {
+                if let Some(still) = shared.activity.timed_out(limits.stall, limits.idle) {
                     return still.into();
                 }
             }
@@ -173,12 +175,12 @@ async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &H
 }
 
 /// Waits until a client has had its time to log in. Programs have to go on by themselves sooner than people.
-async fn out_of_time(link: &Link, admission: &Admission, grace: Duration) {
-    sleep((grace / 2).saturating_sub(link.activity.age())).await;
+async fn out_of_time(shared: &ConnectionShared, admission: &Admission, grace: Duration) {
+    sleep((grace / 2).saturating_sub(shared.activity.age())).await;
     if !admission.has_reached(Stage::Answering) {
         return;
     }
-    sleep(grace.saturating_sub(link.activity.age())).await;
+    sleep(grace.saturating_sub(shared.activity.age())).await;
 }
 
 /// How long a client has for its version line.

@@ -21,9 +21,9 @@ use super::activity::Activity;
 use super::connection::House;
 use super::exec::{self, Answer, Command};
 use super::gate::Admission;
-use super::link::Link;
 use super::login::Attempts;
 use super::remarks::Remarks;
+use super::shared::ConnectionShared;
 use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
@@ -42,7 +42,7 @@ pub(crate) struct Visitor {
     common: sftp::Common,
     limits: Limits,
     words: Words,
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
     channels: HashMap<ChannelId, Use>,
     /// Channels opened in the life of the connection.
     opened: usize,
@@ -83,15 +83,15 @@ enum Over {
 }
 
 impl Visitor {
-    pub(crate) fn new(house: &House, link: Arc<Link>, admission: Arc<Admission>) -> Self {
+    pub(crate) fn new(house: &House, shared: Arc<ConnectionShared>, admission: Arc<Admission>) -> Self {
         let House { access, common, limits, words, .. } = house;
         Self {
-            attempts: Attempts::new(Arc::clone(&link), admission, house),
+            attempts: Attempts::new(Arc::clone(&shared), admission, house),
             access: access.clone(),
             common: common.clone(),
             limits: *limits,
             words: words.clone(),
-            link,
+            shared,
             channels: HashMap::new(),
             opened: 0,
             window: Window::new(limits.window, limits.window_most, &house.windows, limits.rekey()),
@@ -120,9 +120,9 @@ impl Visitor {
                 *backlog = 0;
             }
         }
-        self.link.activity.window_is_shut(shut);
+        self.shared.activity.window_is_shut(shut);
         if !self.window.is_fixed() {
-            self.window.holds_back(shut, self.link.activity.moment().at);
+            self.window.holds_back(shut, self.shared.activity.moment().at);
         }
     }
 
@@ -154,7 +154,7 @@ impl Visitor {
 
     /// Closes the channel of a session that cannot go on.
     fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
-        tracing::info!(from = %self.link.from, %over, "session ended");
+        tracing::info!(from = %self.shared.from, %over, "session ended");
         self.channels.remove(&channel);
         self.window.closed(channel);
         if session.has_pending_data(channel) {
@@ -168,7 +168,7 @@ impl Visitor {
 
     /// Ends the connection from inside one of russh's callbacks, whatever waits to be sent.
     fn disconnect(&self, session: &mut Session, reason: Disconnect, sentence: &str) -> Result<(), russh::Error> {
-        self.link.end_soon();
+        self.shared.end_soon();
         session.disconnect(reason, sentence, "en")
     }
 }
@@ -215,14 +215,14 @@ impl Handler for Visitor {
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
-        let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
-        self.link.introduce();
-        tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
+        let Some(login) = self.shared.login.get() else { return Err(russh::Error::NotAuthenticated) };
+        self.shared.log_opened();
+        tracing::info!(from = %self.shared.from, user = %login.user(), transport = %self.shared.transport, "logged in");
         self.attempts.succeeded();
         self.counted = Some(self.traffic.login());
         self.told = Some(Instant::now());
-        self.link.activity.touch();
-        self.link.logged_in.cancel();
+        self.shared.activity.touch();
+        self.shared.logged_in.cancel();
         Ok(())
     }
 
@@ -261,16 +261,16 @@ impl Handler for Visitor {
     ) -> Result<(), russh::Error> {
         self.goes_on();
         let (Some(used @ Use::Nothing), "sftp", Some(login)) =
-            (self.channels.get_mut(&channel), name, self.link.login.get())
+            (self.channels.get_mut(&channel), name, self.shared.login.get())
         else {
             return session.channel_failure(channel);
         };
-        let heard = self.words.remarks && self.link.activity.client().shows_stderr();
+        let heard = self.words.remarks && self.shared.activity.client().shows_stderr();
         let remarks = Arc::new(Remarks::new(login.language(), heard));
-        let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.link) };
+        let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.shared) };
         let sftp = sftp::Session::new(self.access.session(login), &self.common, out);
         *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
-        self.link.activity.touch();
+        self.shared.activity.touch();
         session.channel_success(channel)?;
         match login.greeting().filter(|_| heard) {
             Some(greeting) => session.extended_data(channel, STDERR, Bytes::from(format!("{greeting}\n"))),
@@ -281,9 +281,9 @@ impl Handler for Visitor {
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
         let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
         if !self.window.is_fixed() {
-            self.window.received(channel, data.len(), self.link.activity.moment());
+            self.window.received(channel, data.len(), self.shared.activity.moment());
         }
-        self.link.activity.touch();
+        self.shared.activity.touch();
         let mut out = Vec::new();
         let (outcome, remarks, backlog) = match used {
             Use::Sftp { session, remarks, backlog } => {
@@ -292,7 +292,7 @@ impl Handler for Visitor {
             Use::Scp { session, backlog } => (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog),
             Use::Nothing | Use::Finishing(_) => return Ok(()),
         };
-        self.link.activity.touch();
+        self.shared.activity.touch();
         if let Some(words) = remarks {
             session.extended_data(channel, STDERR, Bytes::from(words))?;
         }
@@ -303,7 +303,7 @@ impl Handler for Visitor {
         let flooded = *backlog > self.limits.queued_replies && session.has_pending_data(channel);
         self.look_at_windows(session);
         if flooded {
-            tracing::info!(from = %self.link.from, "the client asks and does not listen: disconnected");
+            tracing::info!(from = %self.shared.from, "the client asks and does not listen: disconnected");
             return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
         }
         match outcome {
@@ -317,7 +317,7 @@ impl Handler for Visitor {
         self.window.closed(channel);
         match self.channels.remove(&channel) {
             Some(Use::Sftp { session: sftp, .. }) => {
-                let out = Out::new(session, channel, &self.link);
+                let out = Out::new(session, channel, &self.shared);
                 let finish = tokio::spawn(async move {
                     sftp.finish().await;
                     out.close(0).await;
@@ -367,11 +367,11 @@ impl Handler for Visitor {
         if self.window.is_fixed() || !carries {
             return current;
         }
-        let now = self.link.activity.moment();
+        let now = self.shared.activity.moment();
         let next = self.window.topped_up(channel, now);
         if next != current {
             let tcp_buffer = now.tcp_buffer;
-            tracing::debug!(from = %self.link.from, window = next, tcp_buffer, "what the client may send ahead follows the line");
+            tracing::debug!(from = %self.shared.from, window = next, tcp_buffer, "what the client may send ahead follows the line");
         }
         next
     }
@@ -383,12 +383,13 @@ impl Handler for Visitor {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.link.login.get()) else {
+        let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.shared.login.get())
+        else {
             return session.channel_failure(channel);
         };
         session.channel_success(channel)?;
-        self.link.activity.touch();
-        let out = Out::new(session, channel, &self.link);
+        self.shared.activity.touch();
+        let out = Out::new(session, channel, &self.shared);
         let share = self.access.session(login);
         let question = match Command::parse(command) {
             Some(Command::Scp(request)) => return self.begin_scp(channel, share, request, out, session).await,
@@ -474,9 +475,9 @@ struct Out {
 }
 
 impl Out {
-    fn new(session: &Session, channel: ChannelId, link: &Link) -> Self {
+    fn new(session: &Session, channel: ChannelId, shared: &ConnectionShared) -> Self {
         let remarks = Arc::new(Remarks::new(Language::default(), false));
-        Self { handle: session.handle(), channel, activity: Arc::clone(&link.activity), remarks }
+        Self { handle: session.handle(), channel, activity: Arc::clone(&shared.activity), remarks }
     }
 
     /// Says all that a command had to say, and closes the channel. If the connection is gone, nobody waits for any of it.

@@ -109,9 +109,9 @@ impl<S> Stream<S> {
     fn look_for_version(&mut self, bytes: &[u8]) {
         let Some(line) = &mut self.version else { return };
         let end = bytes.iter().position(|byte| *byte == b'\n');
-        let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        let disconnect = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
         let room = VERSION_LINE.saturating_sub(line.len());
-        line.extend_from_slice(part.get(..room).unwrap_or(part));
+        line.extend_from_slice(disconnect.get(..room).unwrap_or(disconnect));
         if end.is_some() || line.len() >= VERSION_LINE {
             self.activity.learn_client(Client::of(line));
             self.version = None;
