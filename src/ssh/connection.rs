@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::activity::Activity;
 use super::doorstep::{GREETING, Guest, Turn, Way};
 use super::gate::{Admission, Turned};
+use super::handler::ConnectionHandler;
 use super::ledger::Ledger;
 use super::places::Stage;
-use super::session::Visitor;
 use super::shared::ConnectionShared;
 use super::stream::Stream;
 use super::traffic::{self, Traffic};
@@ -54,7 +54,7 @@ impl House {
 
 /// Why this side ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Parting {
+enum EndReason {
     #[error("no login in time")]
     Grace,
     #[error("another connection needs its place")]
@@ -80,12 +80,12 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
         Arc::clone(&admission),
         said_before_login(&house),
     );
-    let visitor = Visitor::new(&house, Arc::clone(&shared), Arc::clone(&admission));
+    let handler = ConnectionHandler::new(&house, Arc::clone(&shared), Arc::clone(&admission));
     let config = match way {
         Way::Usual => Arc::clone(&house.config),
         Way::Dear => Arc::clone(&house.dear),
     };
-    let outcome = run(stream, visitor, config, &shared, &admission, turn, &house).await;
+    let outcome = run(stream, handler, config, &shared, &admission, turn, &house).await;
     // Whatever still waits for the stream must not.
     shared.end.cancel();
 
@@ -107,7 +107,7 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
 
 async fn run(
     stream: Stream<TcpStream>,
-    visitor: Visitor,
+    handler: ConnectionHandler,
     config: Arc<Config>,
     shared: &Arc<ConnectionShared>,
     admission: &Admission,
@@ -117,7 +117,7 @@ async fn run(
     let watching = watch(shared, admission, turn, house);
     tokio::pin!(watching);
     let mut session = tokio::select! {
-        session = run_stream(config, stream, visitor) => session?,
+        session = run_stream(config, stream, handler) => session?,
         ending = &mut watching => {
             tracing::debug!(from = %shared.from, %ending, "ended before the first packet");
             return Ok(());
@@ -134,24 +134,24 @@ async fn run(
         tracing::info!(from = %shared.from, %ending, "disconnecting");
     }
     match ending {
-        Parting::Grace | Parting::Displaced => shared.end.cancel(),
-        Parting::LoginEnded => shared.disconnect(Disconnect::ByApplication, "This login is no longer valid."),
-        Parting::Closing => {
+        EndReason::Grace | EndReason::Displaced => shared.end.cancel(),
+        EndReason::LoginEnded => shared.disconnect(Disconnect::ByApplication, "This login is no longer valid."),
+        EndReason::Closing => {
             shared.disconnect(Disconnect::ByApplication, "The server restarts. Connect again in a minute.")
         }
-        Parting::TimeoutReason(_) => shared.disconnect(Disconnect::ByApplication, "Nothing happened for too long."),
+        EndReason::TimeoutReason(_) => shared.disconnect(Disconnect::ByApplication, "Nothing happened for too long."),
     }
     session.await
 }
 
 /// Waits until there is a reason to end the connection.
-async fn watch(shared: &ConnectionShared, admission: &Admission, turn: Option<Turn>, house: &House) -> Parting {
+async fn watch(shared: &ConnectionShared, admission: &Admission, turn: Option<Turn>, house: &House) -> EndReason {
     let limits = &house.limits;
     tokio::select! {
         () = shared.logged_in.cancelled() => {}
-        () = out_of_time(shared, admission, limits.login_grace) => return Parting::Grace,
-        () = admission.displaced() => return Parting::Displaced,
-        () = house.closing.cancelled() => return Parting::Closing,
+        () = out_of_time(shared, admission, limits.login_grace) => return EndReason::Grace,
+        () = admission.displaced() => return EndReason::Displaced,
+        () = house.closing.cancelled() => return EndReason::Closing,
     }
     // A login gives the turn back.
     if let Some(mut turn) = turn {
@@ -163,8 +163,8 @@ async fn watch(shared: &ConnectionShared, admission: &Admission, turn: Option<Tu
     looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = ended.cancelled() => return Parting::LoginEnded,
-            () = house.closing.cancelled() => return Parting::Closing,
+            () = ended.cancelled() => return EndReason::LoginEnded,
+            () = house.closing.cancelled() => return EndReason::Closing,
             _ = looking.tick() => {
                 if let Some(still) = shared.activity.timed_out(limits.stall, limits.idle) {
                     return still.into();

@@ -40,7 +40,7 @@ struct Row {
     why: Option<Turned>,
     /// Failed logins, and how many of them lines have told of.
     failures: u64,
-    told: u32,
+    replied_at: u32,
     /// The address that came last.
     last: Option<IpAddr>,
 }
@@ -86,12 +86,12 @@ impl Ledger {
         let all = page.failures;
         let row = page.row(address);
         row.failures += 1;
-        let told = row.told < FAILURES_OF_NETWORK && all < FAILURES;
-        if told {
-            row.told += 1;
+        let replied_at = row.replied_at < FAILURES_OF_NETWORK && all < FAILURES;
+        if replied_at {
+            row.replied_at += 1;
             page.failures += 1;
         }
-        told
+        replied_at
     }
 
     /// Tells what came since it was asked last, and begins anew.
@@ -129,7 +129,7 @@ const SAYS: &str = "connections of the last minute that did not log in";
 impl Row {
     /// Whether there is something that no line has told.
     fn is_news(&self) -> bool {
-        self.gone > 0 || self.turned_away > 1 || self.failures > u64::from(self.told)
+        self.gone > 0 || self.turned_away > 1 || self.failures > u64::from(self.replied_at)
     }
 }
 
@@ -161,17 +161,17 @@ mod tests {
     #[test]
     fn failed_logins_are_told_one_by_one_up_to_a_bound_and_counted_beyond() {
         let ledger = Ledger::default();
-        let told = |networks: u32| (0..10_000).filter(|n| ledger.failed(ip(n % networks, 1))).count();
-        assert_eq!(told(1), 10);
-        assert_eq!(told(1), 0);
-        assert_eq!(told(1_000), 20, "thirty in all");
+        let replied_at = |networks: u32| (0..10_000).filter(|n| ledger.failed(ip(n % networks, 1))).count();
+        assert_eq!(replied_at(1), 10);
+        assert_eq!(replied_at(1), 0);
+        assert_eq!(replied_at(1_000), 20, "thirty in all");
         ledger.tell();
-        assert_eq!(told(1), 10, "a new minute");
+        assert_eq!(replied_at(1), 10, "a new minute");
     }
 
     #[test]
     fn what_lines_have_told_is_not_told_again() {
-        let mut row = Row { turned_away: 1, failures: 3, told: 3, ..Row::default() };
+        let mut row = Row { turned_away: 1, failures: 3, replied_at: 3, ..Row::default() };
         assert!(!row.is_news());
         row.failures = 4;
         assert!(row.is_news());

@@ -148,7 +148,7 @@ pub(crate) struct Window<K> {
     most: u32,
     target: u32,
     /// What russh was told last, and tops channels up to: less than the target before a change of keys.
-    told: u32,
+    replied_at: u32,
     rekeying: Rekeying,
     flows: Vec<(K, Flow)>,
     grant: Grant,
@@ -218,7 +218,7 @@ impl<K: Copy + Eq> Window<K> {
             start,
             most: most.max(start),
             target: start,
-            told: start,
+            replied_at: start,
             rekeying: Rekeying::new(rekey_bytes, rekey_after),
             flows: Vec::new(),
             grant: pool.grant(),
@@ -250,17 +250,17 @@ impl<K: Copy + Eq> Window<K> {
     /// The channel was topped up to what was returned last, because of a packet that [`Self::received`] is told of next.
     /// Returns the window from now on.
     pub(crate) fn topped_up(&mut self, channel: K, now: Moment) -> u32 {
-        let told = self.told;
+        let replied_at = self.replied_at;
         let flow = self.flow(channel, now);
-        flow.promised = told;
+        flow.promised = replied_at;
         if flow.open.is_some_and(|(before, _)| flow.received >= before) {
             self.trip_is_over(channel, now, true);
         }
-        self.flow(channel, now).fresh = Some((told, now.at));
+        self.flow(channel, now).fresh = Some((replied_at, now.at));
         self.settle_grant();
         let most = self.rekeying.most_next(self.start, self.promised(), now.at);
-        self.told = self.target.min(most);
-        self.told
+        self.replied_at = self.target.min(most);
+        self.replied_at
     }
 
     /// A packet has come.
@@ -321,7 +321,7 @@ impl<K: Copy + Eq> Window<K> {
             self.review.starved = true;
             self.floor = self.usual.get();
         }
-        if self.told < self.target {
+        if self.replied_at < self.target {
             // The keys are about to be changed: what comes now says nothing about the line.
             self.trials.clear();
             (self.in_a_row, self.review) = (0, Review { since: now.at, ..Review::default() });

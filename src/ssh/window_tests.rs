@@ -147,7 +147,7 @@ impl Simulation {
         }
         let (at, blocked) = (Duration::from_secs_f64(self.now), Duration::from_secs_f64(self.blocked));
         let moment = Moment { at, blocked, tcp_buffer: line.buffer };
-        let target = self.window.told;
+        let target = self.window.replied_at;
         let channel = &mut self.channels[index];
         // As russh does it.
         channel.left = channel.left.saturating_sub(u32::try_from(size).unwrap());

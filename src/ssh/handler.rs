@@ -36,26 +36,26 @@ use crate::sftp;
 const STDERR: u32 = 1;
 
 /// The handler of one connection.
-pub(crate) struct Visitor {
+pub(crate) struct ConnectionHandler {
     attempts: Attempts,
     access: Arc<Access>,
     common: sftp::Common,
     limits: Limits,
     words: Words,
     shared: Arc<ConnectionShared>,
-    channels: HashMap<ChannelId, Use>,
+    channels: HashMap<ChannelId, ChannelState>,
     /// Channels opened in the life of the connection.
     opened: usize,
     window: Window<ChannelId>,
     traffic: Traffic,
     /// When the client was told what it had to wait for, if it has not gone on since.
-    told: Option<Instant>,
+    replied_at: Option<Instant>,
     /// Counts the connection among those that have logged in.
     counted: Option<Counted>,
 }
 
 /// What a channel is used for.
-enum Use {
+enum ChannelState {
     Nothing,
     Sftp {
         session: Box<sftp::Session<Out>>,
@@ -82,7 +82,7 @@ enum Over {
     Scp(scp::Fatal),
 }
 
-impl Visitor {
+impl ConnectionHandler {
     pub(crate) fn new(house: &House, shared: Arc<ConnectionShared>, admission: Arc<Admission>) -> Self {
         let House { access, common, limits, words, .. } = house;
         Self {
@@ -96,15 +96,15 @@ impl Visitor {
             opened: 0,
             window: Window::new(limits.window, limits.window_most, &house.windows, limits.rekey()),
             traffic: house.traffic.clone(),
-            told: None,
+            replied_at: None,
             counted: None,
         }
     }
 
     /// The client does what it could not do before it was told to go on: one trip at least has passed since then.
     fn goes_on(&mut self) {
-        if let Some(told) = self.told.take() {
-            self.window.answered(told.elapsed());
+        if let Some(replied_at) = self.replied_at.take() {
+            self.window.answered(replied_at.elapsed());
         }
     }
 
@@ -114,7 +114,7 @@ impl Visitor {
         for (channel, used) in &mut self.channels {
             let pending = session.has_pending_data(*channel);
             shut |= pending;
-            if let Use::Sftp { backlog, .. } | Use::Scp { backlog, .. } = used
+            if let ChannelState::Sftp { backlog, .. } | ChannelState::Scp { backlog, .. } = used
                 && !pending
             {
                 *backlog = 0;
@@ -145,7 +145,7 @@ impl Visitor {
         }
         match begun {
             Ok(scp) => {
-                self.channels.insert(channel, Use::Scp { session: Box::new(scp), backlog });
+                self.channels.insert(channel, ChannelState::Scp { session: Box::new(scp), backlog });
                 Ok(())
             }
             Err(fatal) => self.end_channel(channel, Over::Scp(fatal), session),
@@ -173,7 +173,7 @@ impl Visitor {
     }
 }
 
-impl Handler for Visitor {
+impl Handler for ConnectionHandler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
@@ -220,7 +220,7 @@ impl Handler for Visitor {
         tracing::info!(from = %self.shared.from, user = %login.user(), transport = %self.shared.transport, "logged in");
         self.attempts.succeeded();
         self.counted = Some(self.traffic.login());
-        self.told = Some(Instant::now());
+        self.replied_at = Some(Instant::now());
         self.shared.activity.touch();
         self.shared.logged_in.cancel();
         Ok(())
@@ -237,19 +237,19 @@ impl Handler for Visitor {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
+        self.channels.retain(|_, used| !matches!(used, ChannelState::Finishing(task) if task.is_finished()));
         // The second bound is for russh, which keeps something of each channel that this side closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
         self.opened += 1;
-        self.channels.insert(channel.id(), Use::Nothing);
+        self.channels.insert(channel.id(), ChannelState::Nothing);
         // With nobody on its other side russh queues nothing in it: all data comes through `data`.
         drop(channel);
         reply.accept().await;
         // Before it knows the channel's number it can do nothing with it.
-        self.told = (self.opened == 1).then(Instant::now);
+        self.replied_at = (self.opened == 1).then(Instant::now);
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Handler for Visitor {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        let (Some(used @ Use::Nothing), "sftp", Some(login)) =
+        let (Some(used @ ChannelState::Nothing), "sftp", Some(login)) =
             (self.channels.get_mut(&channel), name, self.shared.login.get())
         else {
             return session.channel_failure(channel);
@@ -269,7 +269,7 @@ impl Handler for Visitor {
         let remarks = Arc::new(Remarks::new(login.language(), heard));
         let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.shared) };
         let sftp = sftp::Session::new(self.access.session(login), &self.common, out);
-        *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
+        *used = ChannelState::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
         self.shared.activity.touch();
         session.channel_success(channel)?;
         match login.greeting().filter(|_| heard) {
@@ -279,18 +279,23 @@ impl Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
-        let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let Some(used @ (ChannelState::Sftp { .. } | ChannelState::Scp { .. })) = self.channels.get_mut(&channel)
+        else {
+            return Ok(());
+        };
         if !self.window.is_fixed() {
             self.window.received(channel, data.len(), self.shared.activity.moment());
         }
         self.shared.activity.touch();
         let mut out = Vec::new();
         let (outcome, remarks, backlog) = match used {
-            Use::Sftp { session, remarks, backlog } => {
+            ChannelState::Sftp { session, remarks, backlog } => {
                 (session.feed(data, &mut out).await.map_err(Over::Sftp), remarks.take(), backlog)
             }
-            Use::Scp { session, backlog } => (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog),
-            Use::Nothing | Use::Finishing(_) => return Ok(()),
+            ChannelState::Scp { session, backlog } => {
+                (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog)
+            }
+            ChannelState::Nothing | ChannelState::Finishing(_) => return Ok(()),
         };
         self.shared.activity.touch();
         if let Some(words) = remarks {
@@ -316,22 +321,22 @@ impl Handler for Visitor {
         // Nothing more comes on it, and of its end russh tells nobody if this side is the first to close it.
         self.window.closed(channel);
         match self.channels.remove(&channel) {
-            Some(Use::Sftp { session: sftp, .. }) => {
+            Some(ChannelState::Sftp { session: sftp, .. }) => {
                 let out = Out::new(session, channel, &self.shared);
                 let finish = tokio::spawn(async move {
                     sftp.finish().await;
                     out.close(0).await;
                 });
-                self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
+                self.channels.insert(channel, ChannelState::Finishing(AbortOnDropHandle::new(finish)));
                 Ok(())
             }
-            Some(Use::Scp { session: scp, .. }) => {
+            Some(ChannelState::Scp { session: scp, .. }) => {
                 let finish = tokio::spawn(scp.finish());
-                self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
+                self.channels.insert(channel, ChannelState::Finishing(AbortOnDropHandle::new(finish)));
                 Ok(())
             }
-            Some(Use::Nothing) => session.close(channel),
-            Some(finishing @ Use::Finishing(_)) => {
+            Some(ChannelState::Nothing) => session.close(channel),
+            Some(finishing @ ChannelState::Finishing(_)) => {
                 self.channels.insert(channel, finishing);
                 Ok(())
             }
@@ -363,7 +368,7 @@ impl Handler for Visitor {
 
     /// russh has topped the channel up, and has not yet handed over what made it do so.
     fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
-        let carries = matches!(self.channels.get(&channel), Some(Use::Sftp { .. } | Use::Scp { .. }));
+        let carries = matches!(self.channels.get(&channel), Some(ChannelState::Sftp { .. } | ChannelState::Scp { .. }));
         if self.window.is_fixed() || !carries {
             return current;
         }
@@ -383,7 +388,8 @@ impl Handler for Visitor {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.shared.login.get())
+        let (Some(used @ ChannelState::Nothing), Some(login)) =
+            (self.channels.get_mut(&channel), self.shared.login.get())
         else {
             return session.channel_failure(channel);
         };
@@ -403,7 +409,7 @@ impl Handler for Visitor {
             };
             out.answer(answer).await;
         });
-        *used = Use::Finishing(AbortOnDropHandle::new(run));
+        *used = ChannelState::Finishing(AbortOnDropHandle::new(run));
         Ok(())
     }
 
