@@ -26,7 +26,7 @@ use crate::model::Transport;
 use crate::sftp;
 
 /// What every connection of a door is given.
-pub(crate) struct House {
+pub(crate) struct DoorContext {
     pub(crate) config: Arc<Config>,
     /// Of the thread for key exchanges that cost much.
     pub(crate) dear: Arc<Config>,
@@ -44,7 +44,7 @@ pub(crate) struct House {
     pub(crate) closing: CancellationToken,
 }
 
-impl House {
+impl DoorContext {
     /// A connection is not taken: for metrics and for the log.
     pub(super) fn turned_away(&self, address: IpAddr, why: Turned) {
         traffic::turned_away(self.transport, why);
@@ -68,24 +68,24 @@ enum EndReason {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
+pub(super) async fn serve(socket: TcpStream, guest: Guest, context: Arc<DoorContext>) {
     let Guest { address, admission, mut turn, ahead, way, counted: _counted } = guest;
     turn.iter_mut().for_each(|turn| turn.is_used(true));
-    let activity = Arc::new(Activity::new(house.traffic.clone()));
-    let shared = Arc::new(ConnectionShared::new(address, house.transport, Arc::clone(&activity)));
+    let activity = Arc::new(Activity::new(context.traffic.clone()));
+    let shared = Arc::new(ConnectionShared::new(address, context.transport, Arc::clone(&activity)));
 
     let stream = Stream::new(socket, Arc::clone(&activity), &shared.end).greeted(
         GREETING.len(),
         ahead,
         Arc::clone(&admission),
-        said_before_login(&house),
+        said_before_login(&context),
     );
-    let handler = ConnectionHandler::new(&house, Arc::clone(&shared), Arc::clone(&admission));
+    let handler = ConnectionHandler::new(&context, Arc::clone(&shared), Arc::clone(&admission));
     let config = match way {
-        Way::Usual => Arc::clone(&house.config),
-        Way::Dear => Arc::clone(&house.dear),
+        Way::Usual => Arc::clone(&context.config),
+        Way::Dear => Arc::clone(&context.dear),
     };
-    let outcome = run(stream, handler, config, &shared, &admission, turn, &house).await;
+    let outcome = run(stream, handler, config, &shared, &admission, turn, &context).await;
     // Whatever still waits for the stream must not.
     shared.end.cancel();
 
@@ -101,7 +101,7 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
     if shared.is_logged() {
         tracing::info!(from = %address, user, received, sent, seconds = activity.age().as_secs(), "connection closed");
     } else {
-        house.ledger.went(address.ip());
+        context.ledger.went(address.ip());
     }
 }
 
@@ -112,9 +112,9 @@ async fn run(
     shared: &Arc<ConnectionShared>,
     admission: &Admission,
     turn: Option<Turn>,
-    house: &House,
+    context: &DoorContext,
 ) -> Result<(), Error> {
-    let watching = watch(shared, admission, turn, house);
+    let watching = watch(shared, admission, turn, context);
     tokio::pin!(watching);
     let mut session = tokio::select! {
         session = run_stream(config, stream, handler) => session?,
@@ -145,13 +145,18 @@ async fn run(
 }
 
 /// Waits until there is a reason to end the connection.
-async fn watch(shared: &ConnectionShared, admission: &Admission, turn: Option<Turn>, house: &House) -> EndReason {
-    let limits = &house.limits;
+async fn watch(
+    shared: &ConnectionShared,
+    admission: &Admission,
+    turn: Option<Turn>,
+    context: &DoorContext,
+) -> EndReason {
+    let limits = &context.limits;
     tokio::select! {
         () = shared.logged_in.cancelled() => {}
         () = out_of_time(shared, admission, limits.login_grace) => return EndReason::Grace,
         () = admission.displaced() => return EndReason::Displaced,
-        () = house.closing.cancelled() => return EndReason::Closing,
+        () = context.closing.cancelled() => return EndReason::Closing,
     }
     // A login gives the turn back.
     if let Some(mut turn) = turn {
@@ -164,7 +169,7 @@ async fn watch(shared: &ConnectionShared, admission: &Admission, turn: Option<Tu
     loop {
         tokio::select! {
             () = ended.cancelled() => return EndReason::LoginEnded,
-            () = house.closing.cancelled() => return EndReason::Closing,
+            () = context.closing.cancelled() => return EndReason::Closing,
             _ = looking.tick() => {
                 if let Some(still) = shared.activity.timed_out(limits.stall, limits.idle) {
                     return still.into();
@@ -190,8 +195,8 @@ pub(super) fn time_for_version(grace: Duration) -> Duration {
 
 /// What this side says at most before a login, in bytes: keys are agreed on once and refusals are short. A client could ask
 /// for new keys over and over, which cost this side more than it.
-fn said_before_login(house: &House) -> u64 {
-    (8 << 10) + house.words.banner.as_ref().map_or(0, |banner| banner.len() as u64)
+fn said_before_login(context: &DoorContext) -> u64 {
+    (8 << 10) + context.words.banner.as_ref().map_or(0, |banner| banner.len() as u64)
 }
 
 const SHORTEST_GRACE: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::algorithms;
-use super::connection::{House, time_for_version};
+use super::connection::{DoorContext, time_for_version};
 use super::gate::{Admission, Turned};
 use super::opening::{self, Opening};
 use super::places::Stage;
@@ -74,7 +74,7 @@ enum Over {
 
 /// What all doorsteps of a door share.
 pub(super) struct Doorstep {
-    house: Arc<House>,
+    context: Arc<DoorContext>,
     /// Of the door that has a thread for what costs much.
     turnstiles: Option<Turnstiles>,
 }
@@ -118,10 +118,10 @@ impl Drop for Turn {
 }
 
 impl Doorstep {
-    pub(super) fn new(house: Arc<House>, has_dear_thread: bool) -> Self {
+    pub(super) fn new(context: Arc<DoorContext>, has_dear_thread: bool) -> Self {
         let turnstile = |rate| Arc::new(Mutex::new(Turnstile::new(rate)));
         let turnstiles = || Turnstiles { usual: turnstile(Rate::USUAL), dear: turnstile(Rate::DEAR) };
-        Self { house, turnstiles: has_dear_thread.then(turnstiles) }
+        Self { context, turnstiles: has_dear_thread.then(turnstiles) }
     }
 
     /// Greets a connection and listens to its first words. None if it gets no further.
@@ -134,7 +134,7 @@ impl Doorstep {
     ) -> Option<Newcomer> {
         let greeted = tokio::select! {
             biased;
-            () = self.house.closing.cancelled() => Err(Over::Closing),
+            () = self.context.closing.cancelled() => Err(Over::Closing),
             () = admission.displaced() => Err(Over::Displaced),
             greeted = self.greet(&mut socket, address, &admission) => greeted,
         };
@@ -143,8 +143,8 @@ impl Doorstep {
                 Ok(greeted) => greeted,
                 Err(over) => {
                     match over {
-                        Over::Turned(turned) => self.house.turned_away(address.ip(), turned),
-                        _ => self.house.ledger.went(address.ip()),
+                        Over::Turned(turned) => self.context.turned_away(address.ip(), turned),
+                        _ => self.context.ledger.went(address.ip()),
                     }
                     tracing::debug!(from = %address, %over, "ended before its first packet");
                     return None;
@@ -167,7 +167,7 @@ impl Doorstep {
             }
             Ok::<(), Over>(())
         };
-        timeout(time_for_version(self.house.limits.login_grace), version).await.map_err(|_| Over::Silent)??;
+        timeout(time_for_version(self.context.limits.login_grace), version).await.map_err(|_| Over::Silent)??;
         admission.reached(Stage::Named);
         let Some(turnstiles) = &self.turnstiles else { return Ok((said, Way::Usual, None)) };
         let offer = async {

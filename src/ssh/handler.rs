@@ -18,7 +18,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::activity::Activity;
-use super::connection::House;
+use super::connection::DoorContext;
 use super::exec::{self, Answer, Command};
 use super::gate::Admission;
 use super::login::Attempts;
@@ -83,10 +83,10 @@ enum Over {
 }
 
 impl ConnectionHandler {
-    pub(crate) fn new(house: &House, shared: Arc<ConnectionShared>, admission: Arc<Admission>) -> Self {
-        let House { access, common, limits, words, .. } = house;
+    pub(crate) fn new(context: &DoorContext, shared: Arc<ConnectionShared>, admission: Arc<Admission>) -> Self {
+        let DoorContext { access, common, limits, words, .. } = context;
         Self {
-            attempts: Attempts::new(Arc::clone(&shared), admission, house),
+            attempts: Attempts::new(Arc::clone(&shared), admission, context),
             access: access.clone(),
             common: common.clone(),
             limits: *limits,
@@ -94,8 +94,8 @@ impl ConnectionHandler {
             shared,
             channels: HashMap::new(),
             opened: 0,
-            window: Window::new(limits.window, limits.window_most, &house.windows, limits.rekey()),
-            traffic: house.traffic.clone(),
+            window: Window::new(limits.window, limits.window_most, &context.windows, limits.rekey()),
+            traffic: context.traffic.clone(),
             replied_at: None,
             counted: None,
         }

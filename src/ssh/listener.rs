@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LegacyRules;
-use super::connection::{self, House};
+use super::connection::{self, DoorContext};
 use super::doorstep::{Doorstep, Newcomer, Way};
 use super::gate::{Admission, Gate, Turned};
 use super::ledger;
@@ -94,16 +94,16 @@ const BEHIND: i32 = 5;
 pub(crate) fn spawn(
     listener: std::net::TcpListener,
     entrance: Entrance,
-    house: Arc<House>,
+    context: Arc<DoorContext>,
     stop: CancellationToken,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     listener.set_nonblocking(true)?;
     let mut threads = Vec::new();
-    let usual: io::Result<Vec<Shard>> = (0..house.limits.shards.max(1))
-        .map(|number| Shard::start(format!("ssh-{number}"), &house, &mut threads, || {}))
+    let usual: io::Result<Vec<Shard>> = (0..context.limits.shards.max(1))
+        .map(|number| Shard::start(format!("ssh-{number}"), &context, &mut threads, || {}))
         .collect();
-    let dear = match house.transport {
-        Transport::Modern => Some(Shard::start("ssh-dear".to_owned(), &house, &mut threads, step_back)?),
+    let dear = match context.transport {
+        Transport::Modern => Some(Shard::start("ssh-dear".to_owned(), &context, &mut threads, step_back)?),
         // It has one thread, which is nobody else's, and takes whom its operator lists.
         Transport::Legacy => None,
     };
@@ -114,7 +114,7 @@ pub(crate) fn spawn(
         TcpListener::from_std(listener)?
     };
     let thread = thread::Builder::new().name("ssh-listener".to_owned());
-    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, shards, &house, &stop)))?);
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, shards, &context, &stop)))?);
     Ok(threads)
 }
 
@@ -126,13 +126,18 @@ fn step_back() {
 }
 
 impl Shard {
-    fn start(name: String, house: &Arc<House>, threads: &mut Vec<JoinHandle<()>>, prepare: fn()) -> io::Result<Self> {
+    fn start(
+        name: String,
+        context: &Arc<DoorContext>,
+        threads: &mut Vec<JoinHandle<()>>,
+        prepare: fn(),
+    ) -> io::Result<Self> {
         let (newcomers, arrivals) = mpsc::channel(ON_THE_WAY);
         let load = Arc::new(AtomicUsize::new(0));
-        let (runtime, house, shard_load) = (runtime()?, Arc::clone(house), Arc::clone(&load));
+        let (runtime, context, shard_load) = (runtime()?, Arc::clone(context), Arc::clone(&load));
         threads.push(thread::Builder::new().name(name).spawn(move || {
             prepare();
-            runtime.block_on(shard(arrivals, shard_load, house));
+            runtime.block_on(shard(arrivals, shard_load, context));
         })?);
         Ok(Self { newcomers, load })
     }
@@ -162,10 +167,10 @@ async fn accept(
     listener: TcpListener,
     entrance: &Entrance,
     shards: Arc<Shards>,
-    house: &Arc<House>,
+    context: &Arc<DoorContext>,
     stop: &CancellationToken,
 ) {
-    let doorstep = Arc::new(Doorstep::new(Arc::clone(house), shards.dear.is_some()));
+    let doorstep = Arc::new(Doorstep::new(Arc::clone(context), shards.dear.is_some()));
     let over = entrance.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
@@ -173,10 +178,10 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return house.ledger.tell(),
-            () = &mut over => return wind_up(house).await,
+            () = stop.cancelled() => return context.ledger.tell(),
+            () = &mut over => return wind_up(context).await,
             _ = telling.tick() => {
-                house.ledger.tell();
+                context.ledger.tell();
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -184,7 +189,7 @@ async fn accept(
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                admit(socket, address, entrance, &doorstep, &shards, house);
+                admit(socket, address, entrance, &doorstep, &shards, context);
             }
             // The client has gone again before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -202,11 +207,11 @@ async fn accept(
 }
 
 /// Behind the last day: what is under way may end within a moment, then every connection is ended.
-async fn wind_up(house: &House) {
-    house.common.uploads.close();
+async fn wind_up(context: &DoorContext) {
+    context.common.uploads.close();
     // What is cut then can be continued by another way in.
-    let _ = tokio::time::timeout(LAST_UPLOADS, house.common.uploads.wait()).await;
-    house.closing.cancel();
+    let _ = tokio::time::timeout(LAST_UPLOADS, context.common.uploads.wait()).await;
+    context.closing.cancel();
 }
 
 /// Lets a connection come in, or closes it. Those that do are greeted in a task of their own, as many as there are places.
@@ -216,18 +221,18 @@ fn admit(
     entrance: &Entrance,
     doorstep: &Arc<Doorstep>,
     shards: &Arc<Shards>,
-    house: &House,
+    context: &DoorContext,
 ) {
     let admission = match entrance.admit(address.ip()) {
         Ok(admission) => admission,
-        Err(turned) => return house.turned_away(address.ip(), turned),
+        Err(turned) => return context.turned_away(address.ip(), turned),
     };
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(from = %address, %error, "the client has gone again");
-        return house.ledger.went(address.ip());
+        return context.ledger.went(address.ip());
     }
-    let (doorstep, shards, counted) = (Arc::clone(doorstep), Arc::clone(shards), house.traffic.connection());
+    let (doorstep, shards, counted) = (Arc::clone(doorstep), Arc::clone(shards), context.traffic.connection());
     tokio::spawn(async move {
         let Some(newcomer) = doorstep.receive(socket, address, Arc::new(admission), counted).await else { return };
         if let Err(why) = shards.take(newcomer) {
@@ -236,15 +241,15 @@ fn admit(
     });
 }
 
-async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, house: Arc<House>) {
+async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, context: Arc<DoorContext>) {
     let connections = TaskTracker::new();
     while let Some(Newcomer { socket, guest }) = arrivals.recv().await {
         let leaving = Leaving(Arc::clone(&load));
-        let house = Arc::clone(&house);
+        let context = Arc::clone(&context);
         match TcpStream::from_std(socket) {
             Ok(socket) => {
                 connections.spawn(async move {
-                    connection::serve(socket, guest, house).await;
+                    connection::serve(socket, guest, context).await;
                     drop(leaving);
                 });
             }
@@ -254,7 +259,7 @@ async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, h
     connections.close();
     connections.wait().await;
     // CLOSEs go on when their connection is gone, in tasks of this runtime.
-    if tokio::time::timeout(LAST_UPLOADS, house.common.uploads.wait()).await.is_err() {
+    if tokio::time::timeout(LAST_UPLOADS, context.common.uploads.wait()).await.is_err() {
         tracing::warn!("uploads were still being closed when the server stopped; they can be continued");
     }
 }

@@ -13,7 +13,7 @@ use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
 
 use super::activity::Client;
-use super::connection::House;
+use super::connection::DoorContext;
 use super::gate::Admission;
 use super::ledger::Ledger;
 use super::places::Stage;
@@ -46,9 +46,9 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 }
 
 impl Attempts {
-    pub(crate) fn new(shared: Arc<ConnectionShared>, admission: Arc<Admission>, house: &House) -> Self {
-        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &house.limits;
-        let (access, ledger) = (house.access.clone(), house.ledger.clone());
+    pub(crate) fn new(shared: Arc<ConnectionShared>, admission: Arc<Admission>, context: &DoorContext) -> Self {
+        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &context.limits;
+        let (access, ledger) = (context.access.clone(), context.ledger.clone());
         Self { access, shared, admission, ledger, failures_left, probes_left, rejection_delay }
     }
 

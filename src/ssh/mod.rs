@@ -246,7 +246,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
     let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
     let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
-    let house = connection::House {
+    let context = connection::DoorContext {
         dear: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
         config: Arc::new(config(&profile, host_keys, &limits, Way::Usual)),
         access,
@@ -264,7 +264,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         Profile::Legacy(rules) => Some(rules),
     };
     let entrance = listener::Entrance { gate: gate::Gate::new(limits.gate), rules };
-    let threads = listener::spawn(listener, entrance, Arc::new(house), accepting.clone())?;
+    let threads = listener::spawn(listener, entrance, Arc::new(context), accepting.clone())?;
     let read_budget = sftp::Common::permits(limits.read_budget);
     Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
 }
