@@ -329,11 +329,11 @@ fn door_words(config: &Config) -> ssh::Words {
 fn door_limits(config: &Config) -> ssh::Limits {
     let (limits, defaults) = (&config.limits, ssh::Limits::default());
     ssh::Limits {
-        gate: ssh::GateLimits {
+        admissions: ssh::AdmissionLimits {
             unauthenticated: limits.unauthenticated_connections,
             unauthenticated_per_source: limits.unauthenticated_per_source,
             per_source: limits.connections_per_source,
-            ..defaults.gate
+            ..defaults.admissions
         },
         login_grace: Duration::from_secs(limits.login_grace_seconds),
         failures: limits.failures_per_connection,

@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
+use super::admission::{Admission, Rejected};
 use super::doorstep::{GREETING, Guest, Turn, Way};
-use super::gate::{Admission, Turned};
 use super::handler::ConnectionHandler;
 use super::ledger::Ledger;
 use super::places::Stage;
@@ -29,7 +29,7 @@ use crate::sftp;
 pub(crate) struct DoorContext {
     pub(crate) config: Arc<Config>,
     /// Of the thread for key exchanges that cost much.
-    pub(crate) dear: Arc<Config>,
+    pub(crate) costly: Arc<Config>,
     pub(crate) access: Arc<Access>,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
@@ -46,9 +46,9 @@ pub(crate) struct DoorContext {
 
 impl DoorContext {
     /// A connection is not taken: for metrics and for the log.
-    pub(super) fn turned_away(&self, address: IpAddr, why: Turned) {
-        traffic::turned_away(self.transport, why);
-        self.ledger.turned_away(address, why);
+    pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
+        traffic::rejected(self.transport, why);
+        self.ledger.rejected(address, why);
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, context: Arc<DoorCont
     let handler = ConnectionHandler::new(&context, Arc::clone(&shared), Arc::clone(&admission));
     let config = match way {
         Way::Usual => Arc::clone(&context.config),
-        Way::Dear => Arc::clone(&context.dear),
+        Way::Dear => Arc::clone(&context.costly),
     };
     let outcome = run(stream, handler, config, &shared, &admission, turn, &context).await;
     // Whatever still waits for the stream must not.

@@ -15,9 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::admission::{Admission, Rejected};
 use super::algorithms;
 use super::connection::{DoorContext, time_for_version};
-use super::gate::{Admission, Turned};
 use super::opening::{self, Opening};
 use super::places::Stage;
 use super::traffic::Counted;
@@ -69,7 +69,7 @@ enum Over {
     #[error("the server shuts down")]
     Closing,
     #[error(transparent)]
-    Turned(#[from] Turned),
+    Rejected(#[from] Rejected),
 }
 
 /// What all doorsteps of a door share.
@@ -82,7 +82,7 @@ pub(super) struct Doorstep {
 /// For both ways.
 struct Turnstiles {
     usual: Arc<Mutex<Turnstile>>,
-    dear: Arc<Mutex<Turnstile>>,
+    costly: Arc<Mutex<Turnstile>>,
 }
 
 /// A turn that was taken. Dropping it gives it back, unless it was used.
@@ -94,9 +94,9 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Takes one and waits for it.
-    async fn take(turnstile: &Arc<Mutex<Turnstile>>, address: IpAddr) -> Result<Self, Turned> {
+    async fn take(turnstile: &Arc<Mutex<Turnstile>>, address: IpAddr) -> Result<Self, Rejected> {
         let wait = turnstile.lock().unwrap_or_else(PoisonError::into_inner).take(address, Instant::now());
-        let wait = wait.ok_or(Turned::KeyExchanges)?;
+        let wait = wait.ok_or(Rejected::KeyExchanges)?;
         // Who leaves meanwhile holds up nobody behind.
         let turn = Self { turnstile: Arc::clone(turnstile), address, used: false };
         sleep(wait).await;
@@ -120,7 +120,7 @@ impl Drop for Turn {
 impl Doorstep {
     pub(super) fn new(context: Arc<DoorContext>, has_dear_thread: bool) -> Self {
         let turnstile = |rate| Arc::new(Mutex::new(Turnstile::new(rate)));
-        let turnstiles = || Turnstiles { usual: turnstile(Rate::USUAL), dear: turnstile(Rate::DEAR) };
+        let turnstiles = || Turnstiles { usual: turnstile(Rate::USUAL), costly: turnstile(Rate::DEAR) };
         Self { context, turnstiles: has_dear_thread.then(turnstiles) }
     }
 
@@ -143,7 +143,7 @@ impl Doorstep {
                 Ok(greeted) => greeted,
                 Err(over) => {
                     match over {
-                        Over::Turned(turned) => self.context.turned_away(address.ip(), turned),
+                        Over::Rejected(rejected) => self.context.rejected(address.ip(), rejected),
                         _ => self.context.ledger.went(address.ip()),
                     }
                     tracing::debug!(from = %address, %over, "ended before its first packet");
@@ -180,7 +180,7 @@ impl Doorstep {
             outcome?;
         }
         let (way, turnstile) = match Opening::of(&said) {
-            Opening::Offer(names) if algorithms::are_all_dear(names) => (Way::Dear, &turnstiles.dear),
+            Opening::Offer(names) if algorithms::are_all_dear(names) => (Way::Dear, &turnstiles.costly),
             _ => (Way::Usual, &turnstiles.usual),
         };
         Ok((said, way, Some(Turn::take(turnstile, address.ip()).await?)))

@@ -18,9 +18,9 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::activity::Activity;
+use super::admission::Admission;
 use super::connection::DoorContext;
 use super::exec::{self, Answer, Command};
-use super::gate::Admission;
 use super::login::Attempts;
 use super::remarks::Remarks;
 use super::shared::ConnectionShared;

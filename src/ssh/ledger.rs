@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::gate::Turned;
+use super::admission::Rejected;
 use super::places::network_of;
 
 /// How often it is told what came.
@@ -36,8 +36,8 @@ struct Row {
     /// Connections that ended without a login.
     gone: u64,
     /// Connections that were not taken, why the last of them was not, and how many a line has told of.
-    turned_away: u64,
-    why: Option<Turned>,
+    rejected: u64,
+    why: Option<Rejected>,
     /// Failed logins, and how many of them lines have told of.
     failures: u64,
     replied_at: u32,
@@ -68,12 +68,12 @@ impl Ledger {
     }
 
     /// A connection was not taken. The first of a network is told of at once: it may be a customer whom a limit hinders.
-    pub(super) fn turned_away(&self, address: IpAddr, why: Turned) {
+    pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
         let mut page = self.page();
         let row = page.row(address);
-        row.turned_away += 1;
+        row.rejected += 1;
         row.why = Some(why);
-        let first = row.turned_away == 1;
+        let first = row.rejected == 1;
         drop(page);
         if first {
             tracing::warn!(from = %address, %why, "a connection was turned away");
@@ -99,18 +99,18 @@ impl Ledger {
         let Page { rows, others, .. } = std::mem::take(&mut *self.page());
         let rows = rows.into_iter().map(|(network, row)| (Some(network), row));
         for (network, row) in rows.chain([(None, others)]).filter(|(_, row)| row.is_news()) {
-            let Row { gone, turned_away, failures, .. } = row;
+            let Row { gone, rejected, failures, .. } = row;
             let (network, bits) = match network {
                 Some(network) => (network.to_string(), if network.is_ipv4() { "/24" } else { "/56" }),
                 None => ("others".to_owned(), ""),
             };
             let last = row.last.map(tracing::field::display);
             let why = row.why.map(tracing::field::display);
-            if turned_away > 0 {
+            if rejected > 0 {
                 tracing::warn!(
                     network = format_args!("{network}{bits}"),
                     gone,
-                    turned_away,
+                    rejected,
                     why,
                     failures,
                     last,
@@ -129,7 +129,7 @@ const SAYS: &str = "connections of the last minute that did not log in";
 impl Row {
     /// Whether there is something that no line has told.
     fn is_news(&self) -> bool {
-        self.gone > 0 || self.turned_away > 1 || self.failures > u64::from(self.replied_at)
+        self.gone > 0 || self.rejected > 1 || self.failures > u64::from(self.replied_at)
     }
 }
 
@@ -146,12 +146,12 @@ mod tests {
         let ledger = Ledger::default();
         for n in 0..10_000u32 {
             ledger.went(ip(n % 50, n as u8));
-            ledger.turned_away(ip(n % 50, n as u8), Turned::Penalty);
+            ledger.rejected(ip(n % 50, n as u8), Rejected::Penalty);
         }
         let page = ledger.page();
         assert_eq!(page.rows.len(), NETWORKS);
-        assert!(page.rows.values().all(|row| (row.gone, row.turned_away) == (200, 200)));
-        assert_eq!((page.others.gone, page.others.why), (30 * 200, Some(Turned::Penalty)));
+        assert!(page.rows.values().all(|row| (row.gone, row.rejected) == (200, 200)));
+        assert_eq!((page.others.gone, page.others.why), (30 * 200, Some(Rejected::Penalty)));
         drop(page);
         ledger.tell();
         let page = ledger.page();
@@ -171,10 +171,10 @@ mod tests {
 
     #[test]
     fn what_lines_have_told_is_not_told_again() {
-        let mut row = Row { turned_away: 1, failures: 3, replied_at: 3, ..Row::default() };
+        let mut row = Row { rejected: 1, failures: 3, replied_at: 3, ..Row::default() };
         assert!(!row.is_news());
         row.failures = 4;
         assert!(row.is_news());
-        assert!(Row { turned_away: 2, ..Row::default() }.is_news() && Row { gone: 1, ..Row::default() }.is_news());
+        assert!(Row { rejected: 2, ..Row::default() }.is_news() && Row { gone: 1, ..Row::default() }.is_news());
     }
 }

@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LegacyRules;
+use super::admission::{Admission, AdmissionControl, Rejected};
 use super::connection::{self, DoorContext};
 use super::doorstep::{Doorstep, Newcomer, Way};
-use super::gate::{Admission, Gate, Turned};
 use super::ledger;
 use crate::model::{Time, Transport};
 
@@ -38,22 +38,22 @@ const LOOK_AT_DATE: Duration = Duration::from_secs(10);
 
 /// Who comes in.
 pub(crate) struct Entrance {
-    pub(crate) gate: Gate,
+    pub(crate) admissions: AdmissionControl,
     /// Of the door for old devices.
     pub(crate) rules: Option<LegacyRules>,
 }
 
 impl Entrance {
-    fn admit(&self, address: std::net::IpAddr) -> Result<Admission, Turned> {
+    fn admit(&self, address: std::net::IpAddr) -> Result<Admission, Rejected> {
         if let Some(rules) = &self.rules
             && !rules.allow.iter().any(|network| network.contains(address))
         {
-            return Err(Turned::NotAllowed);
+            return Err(Rejected::NotAllowed);
         }
         if self.rules.as_ref().is_some_and(|rules| rules.until.is_over(Time::now())) {
-            return Err(Turned::Over);
+            return Err(Rejected::Over);
         }
-        self.gate.admit(address, Instant::now(), chance())
+        self.admissions.admit(address, Instant::now(), chance())
     }
 
     /// Waits until nobody may come in any more. For the main door that is never.
@@ -84,7 +84,7 @@ struct Shard {
 struct Shards {
     usual: Vec<Shard>,
     /// For key exchanges that cost much.
-    dear: Option<Shard>,
+    costly: Option<Shard>,
 }
 
 /// How far the thread for key exchanges that cost much stands behind all others: as far as those that hash and seal.
@@ -102,12 +102,12 @@ pub(crate) fn spawn(
     let usual: io::Result<Vec<Shard>> = (0..context.limits.shards.max(1))
         .map(|number| Shard::start(format!("ssh-{number}"), &context, &mut threads, || {}))
         .collect();
-    let dear = match context.transport {
+    let costly = match context.transport {
         Transport::Modern => Some(Shard::start("ssh-dear".to_owned(), &context, &mut threads, step_back)?),
         // It has one thread, which is nobody else's, and takes whom its operator lists.
         Transport::Legacy => None,
     };
-    let shards = Arc::new(Shards { usual: usual?, dear });
+    let shards = Arc::new(Shards { usual: usual?, costly });
     let runtime = runtime()?;
     let listener = {
         let _inside = runtime.enter();
@@ -146,8 +146,8 @@ impl Shard {
 impl Shards {
     /// Gives a connection to the thread that serves it.
     fn take(&self, newcomer: Newcomer) -> Result<(), &'static str> {
-        let shard = match (newcomer.guest.way, &self.dear) {
-            (Way::Dear, Some(dear)) => dear,
+        let shard = match (newcomer.guest.way, &self.costly) {
+            (Way::Dear, Some(costly)) => costly,
             _ => self.usual.iter().min_by_key(|shard| shard.load.load(Relaxed)).ok_or("there is no shard")?,
         };
         shard.newcomers.try_send(newcomer).map_err(|_| "the shard is busy")?;
@@ -170,7 +170,7 @@ async fn accept(
     context: &Arc<DoorContext>,
     stop: &CancellationToken,
 ) {
-    let doorstep = Arc::new(Doorstep::new(Arc::clone(context), shards.dear.is_some()));
+    let doorstep = Arc::new(Doorstep::new(Arc::clone(context), shards.costly.is_some()));
     let over = entrance.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
@@ -225,7 +225,7 @@ fn admit(
 ) {
     let admission = match entrance.admit(address.ip()) {
         Ok(admission) => admission,
-        Err(turned) => return context.turned_away(address.ip(), turned),
+        Err(rejected) => return context.rejected(address.ip(), rejected),
     };
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     if let Err(error) = socket.set_nodelay(true) {

@@ -13,8 +13,8 @@ use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
 
 use super::activity::Client;
+use super::admission::Admission;
 use super::connection::DoorContext;
-use super::gate::Admission;
 use super::ledger::Ledger;
 use super::places::Stage;
 use super::shared::ConnectionShared;

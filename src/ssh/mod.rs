@@ -19,11 +19,11 @@
 //! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
 
 mod activity;
+mod admission;
 mod algorithms;
 mod connection;
 mod doorstep;
 mod exec;
-mod gate;
 mod handler;
 mod keys;
 mod ledger;
@@ -49,8 +49,8 @@ use russh::keys::PrivateKey;
 use russh::server::Config;
 use tokio_util::sync::CancellationToken;
 
+pub use admission::AdmissionLimits;
 use doorstep::Way;
-pub use gate::GateLimits;
 pub use keys::{
     KeyError, fingerprint, generate_host_key, generate_legacy_host_key, key_fingerprint, parse_host_key,
     parse_legacy_host_key,
@@ -131,7 +131,7 @@ pub struct Words {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections, and penalties for failed logins.
-    pub gate: GateLimits,
+    pub admissions: AdmissionLimits,
     /// The time to log in (people confirm fingerprints). Beyond: the connection is closed.
     pub login_grace: Duration,
     /// Failed logins of one connection. This many: the connection is closed.
@@ -186,7 +186,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            gate: GateLimits::default(),
+            admissions: AdmissionLimits::default(),
             login_grace: Duration::from_secs(120),
             failures: 4,
             key_probes: 20,
@@ -247,7 +247,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
     let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
     let context = connection::DoorContext {
-        dear: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
+        costly: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
         config: Arc::new(config(&profile, host_keys, &limits, Way::Usual)),
         access,
         common: common.clone(),
@@ -263,7 +263,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         Profile::Modern => None,
         Profile::Legacy(rules) => Some(rules),
     };
-    let entrance = listener::Entrance { gate: gate::Gate::new(limits.gate), rules };
+    let entrance = listener::Entrance { admissions: admission::AdmissionControl::new(limits.admissions), rules };
     let threads = listener::spawn(listener, entrance, Arc::new(context), accepting.clone())?;
     let read_budget = sftp::Common::permits(limits.read_budget);
     Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
@@ -398,7 +398,11 @@ mod tests {
     fn the_defaults_are_those_of_the_design() {
         let limits = Limits::default();
         assert_eq!(
-            (limits.gate.unauthenticated, limits.gate.unauthenticated_per_source, limits.gate.per_source),
+            (
+                limits.admissions.unauthenticated,
+                limits.admissions.unauthenticated_per_source,
+                limits.admissions.per_source
+            ),
             (64, 32, 100)
         );
         assert_eq!((limits.login_grace.as_secs(), limits.failures, limits.key_probes), (120, 4, 20));

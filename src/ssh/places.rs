@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::gate::Turned;
+use super::admission::Rejected;
 use crate::model::Network;
 
 /// How far somebody has come who has not logged in. Each step costs more than the one before.
@@ -87,18 +87,18 @@ impl Places {
     }
 
     /// Gives a place, or says why there is none. `dice` is any number, and decides what is left to chance.
-    pub(super) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Turned> {
+    pub(super) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Rejected> {
         let (source, network) = (source_of(address), network_of(address));
         let instead_of = if count(&self.sources, source) >= self.per_source {
             // Somebody behind the same address may hold them and say nothing.
-            Some(self.of_source(source, now).ok_or(Turned::SourceUnauthenticatedFull)?)
+            Some(self.of_source(source, now).ok_or(Rejected::SourceUnauthenticatedFull)?)
         } else if self.held.len() >= self.most {
-            Some(self.of_all(network, now).ok_or(Turned::UnauthenticatedFull)?)
+            Some(self.of_all(network, now).ok_or(Rejected::UnauthenticatedFull)?)
         } else {
             None
         };
         if instead_of.is_none() && self.is_dropped(network, dice) {
-            return Err(Turned::UnauthenticatedFull);
+            return Err(Rejected::UnauthenticatedFull);
         }
         if let Some(place) = instead_of {
             self.free(place);

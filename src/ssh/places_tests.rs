@@ -113,11 +113,11 @@ fn r33_one_address_may_start_many_at_once_and_silent_ones_behind_it_lock_nobody_
     for n in 0..32 {
         assert!(places.take(ip(1, 1), start, 0).is_ok(), "{n}");
     }
-    assert_eq!(places.take(ip(1, 1), start, 0), Err(Turned::SourceUnauthenticatedFull));
+    assert_eq!(places.take(ip(1, 1), start, 0), Err(Rejected::SourceUnauthenticatedFull));
     let later = start + Stage::Silent.patience();
     assert_eq!(places.take(ip(1, 1), later, 0).map(|given| given.instead_of), Ok(Some(0)));
     (1..33).for_each(|place| places.step(place, Stage::Asking, later));
-    assert_eq!(places.take(ip(1, 1), later + Stage::Asking.patience(), 0), Err(Turned::SourceUnauthenticatedFull));
+    assert_eq!(places.take(ip(1, 1), later + Stage::Asking.patience(), 0), Err(Rejected::SourceUnauthenticatedFull));
 }
 
 #[test]
@@ -183,8 +183,8 @@ proptest! {
                             }
                             there.push((given.place, network, host));
                         }
-                        Err(Turned::SourceUnauthenticatedFull) => prop_assert_eq!(source, PER_SOURCE),
-                        Err(Turned::UnauthenticatedFull) => {
+                        Err(Rejected::SourceUnauthenticatedFull) => prop_assert_eq!(source, PER_SOURCE),
+                        Err(Rejected::UnauthenticatedFull) => {
                             prop_assert!(there.len() >= MOST / 2);
                             // Who holds nothing is turned away by nobody who holds two.
                             prop_assert!(own > 0 || most < 2);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::activity::{Activity, Client};
-use super::gate::Admission;
+use super::admission::Admission;
 use super::places::Stage;
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
@@ -300,8 +300,8 @@ mod tests {
     }
 
     fn admission() -> Arc<Admission> {
-        let gate = crate::ssh::gate::Gate::new(crate::ssh::GateLimits::default());
-        Arc::new(gate.admit(std::net::Ipv4Addr::LOCALHOST.into(), std::time::Instant::now(), 0).unwrap())
+        let admissions = crate::ssh::admission::AdmissionControl::new(crate::ssh::AdmissionLimits::default());
+        Arc::new(admissions.admit(std::net::Ipv4Addr::LOCALHOST.into(), std::time::Instant::now(), 0).unwrap())
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use super::places::{Place, Places, Stage, source_of};
 
 /// The bounds of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GateLimits {
+pub struct AdmissionLimits {
     /// Connections in all. More: closed at once.
     pub connections: usize,
     /// Connections that have not logged in, in all. More: one of them is ended for the newcomer if its network holds
@@ -38,7 +38,7 @@ pub struct GateLimits {
     pub sources: usize,
 }
 
-impl Default for GateLimits {
+impl Default for AdmissionLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
@@ -56,7 +56,7 @@ impl Default for GateLimits {
 
 /// Why a connection is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Turned {
+pub(crate) enum Rejected {
     #[error("an address that legacy.allow does not list")]
     NotAllowed,
     #[error("the last day of the legacy listener is over")]
@@ -77,8 +77,8 @@ pub(crate) enum Turned {
 
 /// The gate of a server. Clones are the same gate.
 #[derive(Clone)]
-pub(crate) struct Gate {
-    limits: GateLimits,
+pub(crate) struct AdmissionControl {
+    limits: AdmissionLimits,
     state: Arc<Mutex<State>>,
 }
 
@@ -99,27 +99,27 @@ struct Source {
     shut_until: Option<Instant>,
 }
 
-impl Gate {
-    pub(crate) fn new(limits: GateLimits) -> Self {
+impl AdmissionControl {
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
         let places = Places::new(limits.unauthenticated, limits.unauthenticated_per_source);
         let state = State { connections: 0, places, ends: HashMap::new(), sources: HashMap::new() };
         Self { limits, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Takes a connection, or turns it away. The connection counts until the admission is dropped. `dice` is any number.
-    pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Turned> {
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Rejected> {
         let limits = &self.limits;
         let key = source_of(address);
         let mut state = self.state();
         if state.connections >= limits.connections {
-            return Err(Turned::Full);
+            return Err(Rejected::Full);
         }
         if let Some(source) = state.sources.get(&key) {
             if source.shut_until.is_some_and(|until| now < until) {
-                return Err(Turned::Penalty);
+                return Err(Rejected::Penalty);
             }
             if source.connections >= limits.per_source {
-                return Err(Turned::SourceFull);
+                return Err(Rejected::SourceFull);
             }
         } else {
             state.make_room(limits, now);
@@ -133,7 +133,7 @@ impl Gate {
         state.connections += 1;
         state.sources.entry(key).or_default().connections += 1;
         let stage = AtomicU8::new(Stage::Silent as u8);
-        Ok(Admission { gate: self.clone(), address, place: given.place, stage, displaced })
+        Ok(Admission { admissions: self.clone(), address, place: given.place, stage, displaced })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,7 +151,7 @@ impl State {
 
     /// Forgets sources that are no longer worth remembering; under pressure also such as are, but never one that has a
     /// connection (there are fewer of them than the bound on connections).
-    fn make_room(&mut self, limits: &GateLimits, now: Instant) {
+    fn make_room(&mut self, limits: &AdmissionLimits, now: Instant) {
         if self.sources.len() < limits.sources {
             return;
         }
@@ -170,14 +170,14 @@ impl State {
 
 impl Source {
     /// The failures that still count.
-    fn failures_at(&self, limits: &GateLimits, now: Instant) -> u32 {
+    fn failures_at(&self, limits: &AdmissionLimits, now: Instant) -> u32 {
         let Some(from) = self.counted_from else { return 0 };
         let each = limits.forgiven_after.as_millis().max(1);
         let forgotten = now.saturating_duration_since(from).as_millis() / each;
         self.failures.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
-    fn fail(&mut self, limits: &GateLimits, now: Instant) {
+    fn fail(&mut self, limits: &AdmissionLimits, now: Instant) {
         self.failures = self.failures_at(limits, now).saturating_add(1);
         self.counted_from = Some(now);
         if let Some(doublings) = self.failures.checked_sub(limits.free_failures + 1) {
@@ -190,7 +190,7 @@ impl Source {
 
 /// One connection, as the gate knows it. Dropping it gives back what it holds.
 pub(crate) struct Admission {
-    gate: Gate,
+    admissions: AdmissionControl,
     address: IpAddr,
     place: Place,
     /// What the gate was told last.
@@ -205,7 +205,7 @@ impl Admission {
     /// The connection has come so far. Said again it costs nothing.
     pub(super) fn reached(&self, stage: Stage) {
         if self.stage.fetch_max(stage as u8, Relaxed) < stage as u8 {
-            self.gate.state().places.step(self.place, stage, Instant::now());
+            self.admissions.state().places.step(self.place, stage, Instant::now());
         }
     }
 
@@ -231,15 +231,15 @@ impl Admission {
     /// The connection has logged in.
     pub(crate) fn authenticated(&self) {
         if self.stage.swap(LOGGED_IN, Relaxed) != LOGGED_IN {
-            self.gate.state().give_back(self.place);
+            self.admissions.state().give_back(self.place);
         }
     }
 
     /// A credential was refused.
     pub(crate) fn failed(&self, now: Instant) {
-        let limits = self.gate.limits;
+        let limits = self.admissions.limits;
         // A source with a connection is never forgotten, so it is there.
-        if let Some(source) = self.gate.state().sources.get_mut(&source_of(self.address)) {
+        if let Some(source) = self.admissions.state().sources.get_mut(&source_of(self.address)) {
             source.fail(&limits, now);
         }
     }
@@ -247,7 +247,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut state = self.gate.state();
+        let mut state = self.admissions.state();
         state.give_back(self.place);
         state.connections = state.connections.saturating_sub(1);
         if let Some(source) = state.sources.get_mut(&source_of(self.address)) {
@@ -260,8 +260,8 @@ impl Drop for Admission {
 mod tests {
     use super::*;
 
-    fn limits() -> GateLimits {
-        GateLimits {
+    fn limits() -> AdmissionLimits {
+        AdmissionLimits {
             connections: 7,
             unauthenticated: 5,
             unauthenticated_per_source: 2,
@@ -280,34 +280,34 @@ mod tests {
 
     #[test]
     fn r33_connections_are_bounded_in_all_and_per_source() {
-        let (gate, now) = (Gate::new(limits()), Instant::now());
-        let admit = |address: &str| gate.admit(ip(address), now, u32::MAX);
+        let (admissions, now) = (AdmissionControl::new(limits()), Instant::now());
+        let admit = |address: &str| admissions.admit(ip(address), now, u32::MAX);
         let mut first = vec![admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap()];
-        assert_eq!(admit("192.0.2.1").err(), Some(Turned::SourceUnauthenticatedFull));
+        assert_eq!(admit("192.0.2.1").err(), Some(Rejected::SourceUnauthenticatedFull));
         for admission in &first {
             admission.authenticated();
             admission.authenticated();
         }
         first.push(admit("192.0.2.1").unwrap());
-        assert_eq!(admit("192.0.2.1").err(), Some(Turned::SourceFull));
+        assert_eq!(admit("192.0.2.1").err(), Some(Rejected::SourceFull));
         let others: Vec<_> = ["2001:db8::1", "2001:db8::ffff:1", "192.0.2.2", "192.0.2.3"].map(admit).into();
         assert_eq!(others.iter().filter(|other| other.is_ok()).count(), 4);
-        assert_eq!(admit("2001:db8:0:1::").err(), Some(Turned::Full));
+        assert_eq!(admit("2001:db8:0:1::").err(), Some(Rejected::Full));
         drop(first.pop());
         assert!(admit("192.0.2.9").is_ok());
         drop(first);
         drop(others);
-        let state = gate.state();
+        let state = admissions.state();
         assert_eq!((state.connections, state.ends.len()), (0, 0));
         assert!(state.sources.values().all(|source| source.connections == 0));
     }
 
     #[test]
     fn r33_those_who_do_not_log_in_leave_room_for_those_who_do() {
-        let (gate, now) = (Gate::new(limits()), Instant::now());
-        let admit = |address: &str| gate.admit(ip(address), now, u32::MAX).ok();
+        let (admissions, now) = (AdmissionControl::new(limits()), Instant::now());
+        let admit = |address: &str| admissions.admit(ip(address), now, u32::MAX).ok();
         let held = || {
-            let state = gate.state();
+            let state = admissions.state();
             (state.ends.len(), state.connections)
         };
         let waiting: Vec<_> = (0..5).map(|n| admit(&format!("10.0.0.{n}")).unwrap()).collect();
@@ -327,8 +327,8 @@ mod tests {
 
     #[test]
     fn how_far_somebody_has_come_is_told_once() {
-        let gate = Gate::new(limits());
-        let admission = gate.admit(ip("10.0.0.1"), Instant::now(), 0).unwrap();
+        let admissions = AdmissionControl::new(limits());
+        let admission = admissions.admit(ip("10.0.0.1"), Instant::now(), 0).unwrap();
         assert!(admission.has_reached(Stage::Silent) && !admission.has_reached(Stage::Named));
         admission.reached(Stage::Answering);
         admission.reached(Stage::Named);
@@ -339,11 +339,11 @@ mod tests {
 
     #[test]
     fn r34_a_penalty_doubles_is_bounded_and_is_forgotten() {
-        let (gate, start) = (Gate::new(limits()), Instant::now());
+        let (admissions, start) = (AdmissionControl::new(limits()), Instant::now());
         let address = ip("198.51.100.7");
-        let admission = gate.admit(address, start, 0).unwrap();
+        let admission = admissions.admit(address, start, 0).unwrap();
         let shut_for = |now: Instant| {
-            let until = gate.state().sources.get(&address).and_then(|source| source.shut_until);
+            let until = admissions.state().sources.get(&address).and_then(|source| source.shut_until);
             until.map_or(0, |until| until.saturating_duration_since(now).as_secs())
         };
         let mut penalties = Vec::new();
@@ -353,9 +353,9 @@ mod tests {
         }
         assert_eq!(penalties[..8], [0, 0, 2, 4, 8, 16, 32, 60]);
         assert_eq!(penalties[39], 60);
-        assert_eq!(gate.admit(address, start + Duration::from_secs(59), u32::MAX).err(), Some(Turned::Penalty));
-        assert!(gate.admit(ip("198.51.100.8"), start, u32::MAX).is_ok(), "another source is not touched");
-        assert!(gate.admit(address, start + Duration::from_secs(61), u32::MAX).is_ok());
+        assert_eq!(admissions.admit(address, start + Duration::from_secs(59), u32::MAX).err(), Some(Rejected::Penalty));
+        assert!(admissions.admit(ip("198.51.100.8"), start, u32::MAX).is_ok(), "another source is not touched");
+        assert!(admissions.admit(address, start + Duration::from_secs(61), u32::MAX).is_ok());
 
         // 38 of 40 failures are forgotten after 3800 s, so the next one is the third.
         let later = start + Duration::from_secs(3_800);
@@ -368,17 +368,17 @@ mod tests {
 
     #[test]
     fn r33_the_table_of_sources_is_bounded() {
-        let (gate, now) = (Gate::new(limits()), Instant::now());
-        let held = gate.admit(ip("203.0.113.1"), now, 0).unwrap();
+        let (admissions, now) = (AdmissionControl::new(limits()), Instant::now());
+        let held = admissions.admit(ip("203.0.113.1"), now, 0).unwrap();
         held.failed(now);
         for n in 0..2_000u32 {
-            let admission = gate.admit(IpAddr::from(n.to_be_bytes()), now, u32::MAX).unwrap();
+            let admission = admissions.admit(IpAddr::from(n.to_be_bytes()), now, u32::MAX).unwrap();
             for _ in 0..n % 12 {
                 admission.failed(now);
             }
             drop(admission);
-            assert!(gate.state().sources.len() <= 16);
+            assert!(admissions.state().sources.len() <= 16);
         }
-        assert_eq!(gate.state().sources.get(&ip("203.0.113.1")).map(|source| source.failures), Some(1));
+        assert_eq!(admissions.state().sources.get(&ip("203.0.113.1")).map(|source| source.failures), Some(1));
     }
 }
