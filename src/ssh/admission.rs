@@ -2,7 +2,7 @@
 //! before anything is read, the connection tells it how far it has come, the login what came of it.
 //!
 //! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so the gate tells
-//! nobody which of them exist. `places` decides among those that have not logged in.
+//! nobody which of them exist. `slots` decides among those that have not logged in.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::places::{Place, Places, Stage, source_of};
+use super::unauthenticated::{Slot, Slots, Stage, source_of};
 
 /// The bounds of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) enum Rejected {
     #[error("an address that legacy.allow does not list")]
     NotAllowed,
     #[error("the last day of the legacy listener is over")]
-    Over,
+    GreetingError,
     #[error("too many connections")]
     Full,
     #[error("too many connections that have not logged in")]
@@ -84,9 +84,9 @@ pub(crate) struct AdmissionControl {
 
 struct State {
     connections: usize,
-    places: Places,
+    slots: Slots,
     /// Of those who hold a place: what ends them.
-    ends: HashMap<Place, CancellationToken>,
+    ends: HashMap<Slot, CancellationToken>,
     sources: HashMap<IpAddr, Source>,
 }
 
@@ -101,8 +101,8 @@ struct Source {
 
 impl AdmissionControl {
     pub(crate) fn new(limits: AdmissionLimits) -> Self {
-        let places = Places::new(limits.unauthenticated, limits.unauthenticated_per_source);
-        let state = State { connections: 0, places, ends: HashMap::new(), sources: HashMap::new() };
+        let slots = Slots::new(limits.unauthenticated, limits.unauthenticated_per_source);
+        let state = State { connections: 0, slots, ends: HashMap::new(), sources: HashMap::new() };
         Self { limits, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -124,16 +124,16 @@ impl AdmissionControl {
         } else {
             state.make_room(limits, now);
         }
-        let given = state.places.take(address, now, dice)?;
-        if let Some(end) = given.instead_of.and_then(|place| state.ends.remove(&place)) {
+        let given = state.slots.take(address, now, dice)?;
+        if let Some(end) = given.instead_of.and_then(|slot| state.ends.remove(&slot)) {
             end.cancel();
         }
         let displaced = CancellationToken::new();
-        state.ends.insert(given.place, displaced.clone());
+        state.ends.insert(given.slot, displaced.clone());
         state.connections += 1;
         state.sources.entry(key).or_default().connections += 1;
         let stage = AtomicU8::new(Stage::Silent as u8);
-        Ok(Admission { admissions: self.clone(), address, place: given.place, stage, displaced })
+        Ok(Admission { admissions: self.clone(), address, slot: given.slot, stage, displaced })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,9 +144,9 @@ impl AdmissionControl {
 
 impl State {
     /// The place is free. It may have been given to another one already.
-    fn give_back(&mut self, place: Place) {
-        self.places.free(place);
-        self.ends.remove(&place);
+    fn give_back(&mut self, slot: Slot) {
+        self.slots.free(slot);
+        self.ends.remove(&slot);
     }
 
     /// Forgets sources that are no longer worth remembering; under pressure also such as are, but never one that has a
@@ -192,7 +192,7 @@ impl Source {
 pub(crate) struct Admission {
     admissions: AdmissionControl,
     address: IpAddr,
-    place: Place,
+    slot: Slot,
     /// What the gate was told last.
     stage: AtomicU8,
     displaced: CancellationToken,
@@ -205,7 +205,7 @@ impl Admission {
     /// The connection has come so far. Said again it costs nothing.
     pub(super) fn reached(&self, stage: Stage) {
         if self.stage.fetch_max(stage as u8, Relaxed) < stage as u8 {
-            self.admissions.state().places.step(self.place, stage, Instant::now());
+            self.admissions.state().slots.step(self.slot, stage, Instant::now());
         }
     }
 
@@ -231,7 +231,7 @@ impl Admission {
     /// The connection has logged in.
     pub(crate) fn authenticated(&self) {
         if self.stage.swap(LOGGED_IN, Relaxed) != LOGGED_IN {
-            self.admissions.state().give_back(self.place);
+            self.admissions.state().give_back(self.slot);
         }
     }
 
@@ -248,7 +248,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         let mut state = self.admissions.state();
-        state.give_back(self.place);
+        state.give_back(self.slot);
         state.connections = state.connections.saturating_sub(1);
         if let Some(source) = state.sources.get_mut(&source_of(self.address)) {
             source.connections = source.connections.saturating_sub(1);
@@ -312,15 +312,15 @@ mod tests {
         };
         let waiting: Vec<_> = (0..5).map(|n| admit(&format!("10.0.0.{n}")).unwrap()).collect();
         assert!(admit("10.0.0.9").is_none(), "of a network that holds them all");
-        let newcomer = admit("10.0.1.1").unwrap();
+        let connection = admit("10.0.1.1").unwrap();
         let ended: Vec<_> = waiting.iter().map(|one| one.displaced.is_cancelled()).collect();
         assert_eq!(ended, [true, false, false, false, false], "the first of them made room");
-        newcomer.authenticated();
+        connection.authenticated();
         // What was ended holds nothing any more, also while its connection is still there.
         assert_eq!(held(), (4, 6));
         waiting.iter().for_each(|one| one.reached(Stage::Asking));
         drop(waiting);
-        drop(newcomer);
+        drop(connection);
         assert_eq!(held(), (0, 0));
         assert!(admit("10.0.0.1").is_some());
     }

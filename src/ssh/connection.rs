@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
 use super::admission::{Admission, Rejected};
-use super::doorstep::{GREETING, Guest, Turn, Way};
+use super::greeter::{Arrival, GREETING, KexCost, KexPermit};
 use super::handler::ConnectionHandler;
-use super::ledger::Ledger;
-use super::places::Stage;
 use super::shared::ConnectionShared;
+use super::stranger_log::StrangerLog;
 use super::stream::Stream;
 use super::traffic::{self, Traffic};
+use super::unauthenticated::Stage;
 use super::window::Pool;
 use super::{Limits, Words};
 use crate::access::{Access, Login};
@@ -37,7 +37,7 @@ pub(crate) struct DoorContext {
     pub(crate) windows: Pool,
     pub(crate) words: Words,
     pub(crate) traffic: Traffic,
-    pub(crate) ledger: Ledger,
+    pub(crate) strangers: StrangerLog,
     /// Of the listener that takes the connections.
     pub(crate) transport: Transport,
     /// Cancelled when every connection is to end.
@@ -48,7 +48,7 @@ impl DoorContext {
     /// A connection is not taken: for metrics and for the log.
     pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
         traffic::rejected(self.transport, why);
-        self.ledger.rejected(address, why);
+        self.strangers.rejected(address, why);
     }
 }
 
@@ -68,9 +68,9 @@ enum EndReason {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(socket: TcpStream, guest: Guest, context: Arc<DoorContext>) {
-    let Guest { address, admission, mut turn, ahead, way, counted: _counted } = guest;
-    turn.iter_mut().for_each(|turn| turn.is_used(true));
+pub(super) async fn serve(socket: TcpStream, arrival: Arrival, context: Arc<DoorContext>) {
+    let Arrival { address, admission, mut permit, ahead, way, counted: _counted } = arrival;
+    permit.iter_mut().for_each(|permit| permit.is_used(true));
     let activity = Arc::new(Activity::new(context.traffic.clone()));
     let shared = Arc::new(ConnectionShared::new(address, context.transport, Arc::clone(&activity)));
 
@@ -82,10 +82,10 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, context: Arc<DoorCont
     );
     let handler = ConnectionHandler::new(&context, Arc::clone(&shared), Arc::clone(&admission));
     let config = match way {
-        Way::Usual => Arc::clone(&context.config),
-        Way::Dear => Arc::clone(&context.costly),
+        KexCost::Usual => Arc::clone(&context.config),
+        KexCost::Costly => Arc::clone(&context.costly),
     };
-    let outcome = run(stream, handler, config, &shared, &admission, turn, &context).await;
+    let outcome = run(stream, handler, config, &shared, &admission, permit, &context).await;
     // Whatever still waits for the stream must not.
     shared.end.cancel();
 
@@ -101,7 +101,7 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, context: Arc<DoorCont
     if shared.is_logged() {
         tracing::info!(from = %address, user, received, sent, seconds = activity.age().as_secs(), "connection closed");
     } else {
-        context.ledger.went(address.ip());
+        context.strangers.went(address.ip());
     }
 }
 
@@ -111,10 +111,10 @@ async fn run(
     config: Arc<Config>,
     shared: &Arc<ConnectionShared>,
     admission: &Admission,
-    turn: Option<Turn>,
+    permit: Option<KexPermit>,
     context: &DoorContext,
 ) -> Result<(), Error> {
-    let watching = watch(shared, admission, turn, context);
+    let watching = watch(shared, admission, permit, context);
     tokio::pin!(watching);
     let mut session = tokio::select! {
         session = run_stream(config, stream, handler) => session?,
@@ -148,7 +148,7 @@ async fn run(
 async fn watch(
     shared: &ConnectionShared,
     admission: &Admission,
-    turn: Option<Turn>,
+    permit: Option<KexPermit>,
     context: &DoorContext,
 ) -> EndReason {
     let limits = &context.limits;
@@ -159,8 +159,8 @@ async fn watch(
         () = context.closing.cancelled() => return EndReason::Closing,
     }
     // A login gives the turn back.
-    if let Some(mut turn) = turn {
-        turn.is_used(false);
+    if let Some(mut permit) = permit {
+        permit.is_used(false);
     }
     // A login is there, or `logged_in` were not cancelled.
     let ended = shared.login.get().map(Login::ended).unwrap_or_default();

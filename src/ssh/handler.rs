@@ -75,7 +75,7 @@ enum ChannelState {
 
 /// Why a session on a channel cannot go on.
 #[derive(Debug, thiserror::Error)]
-enum Over {
+enum ChannelError {
     #[error("SFTP: {0}")]
     Sftp(sftp::Fatal),
     #[error("SCP: {0}")]
@@ -148,12 +148,17 @@ impl ConnectionHandler {
                 self.channels.insert(channel, ChannelState::Scp { session: Box::new(scp), backlog });
                 Ok(())
             }
-            Err(fatal) => self.end_channel(channel, Over::Scp(fatal), session),
+            Err(fatal) => self.end_channel(channel, ChannelError::Scp(fatal), session),
         }
     }
 
     /// Closes the channel of a session that cannot go on.
-    fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
+    fn end_channel(
+        &mut self,
+        channel: ChannelId,
+        over: ChannelError,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         tracing::info!(from = %self.shared.from, %over, "session ended");
         self.channels.remove(&channel);
         self.window.closed(channel);
@@ -290,10 +295,10 @@ impl Handler for ConnectionHandler {
         let mut out = Vec::new();
         let (outcome, remarks, backlog) = match used {
             ChannelState::Sftp { session, remarks, backlog } => {
-                (session.feed(data, &mut out).await.map_err(Over::Sftp), remarks.take(), backlog)
+                (session.feed(data, &mut out).await.map_err(ChannelError::Sftp), remarks.take(), backlog)
             }
             ChannelState::Scp { session, backlog } => {
-                (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog)
+                (session.feed(data, &mut out).await.map_err(ChannelError::Scp), None, backlog)
             }
             ChannelState::Nothing | ChannelState::Finishing(_) => return Ok(()),
         };

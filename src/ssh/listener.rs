@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use super::LegacyRules;
 use super::admission::{Admission, AdmissionControl, Rejected};
 use super::connection::{self, DoorContext};
-use super::doorstep::{Doorstep, Newcomer, Way};
-use super::ledger;
+use super::greeter::{GreetedConnection, Greeter, KexCost};
+use super::stranger_log;
 use crate::model::{Time, Transport};
 
 /// Connections on their way to a shard. More: closed at once.
@@ -37,13 +37,13 @@ const LAST_UPLOADS: Duration = Duration::from_secs(30);
 const LOOK_AT_DATE: Duration = Duration::from_secs(10);
 
 /// Who comes in.
-pub(crate) struct Entrance {
+pub(crate) struct AcceptRules {
     pub(crate) admissions: AdmissionControl,
     /// Of the door for old devices.
     pub(crate) rules: Option<LegacyRules>,
 }
 
-impl Entrance {
+impl AcceptRules {
     fn admit(&self, address: std::net::IpAddr) -> Result<Admission, Rejected> {
         if let Some(rules) = &self.rules
             && !rules.allow.iter().any(|network| network.contains(address))
@@ -51,7 +51,7 @@ impl Entrance {
             return Err(Rejected::NotAllowed);
         }
         if self.rules.as_ref().is_some_and(|rules| rules.until.is_over(Time::now())) {
-            return Err(Rejected::Over);
+            return Err(Rejected::GreetingError);
         }
         self.admissions.admit(address, Instant::now(), chance())
     }
@@ -76,7 +76,7 @@ fn chance() -> u32 {
 
 /// A thread that serves connections.
 struct Shard {
-    newcomers: mpsc::Sender<Newcomer>,
+    connections: mpsc::Sender<GreetedConnection>,
     load: Arc<AtomicUsize>,
 }
 
@@ -93,7 +93,7 @@ const BEHIND: i32 = 5;
 /// Starts the threads. They end when `stop` is cancelled and every connection is over.
 pub(crate) fn spawn(
     listener: std::net::TcpListener,
-    entrance: Entrance,
+    accept_rules: AcceptRules,
     context: Arc<DoorContext>,
     stop: CancellationToken,
 ) -> io::Result<Vec<JoinHandle<()>>> {
@@ -114,7 +114,7 @@ pub(crate) fn spawn(
         TcpListener::from_std(listener)?
     };
     let thread = thread::Builder::new().name("ssh-listener".to_owned());
-    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, shards, &context, &stop)))?);
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &accept_rules, shards, &context, &stop)))?);
     Ok(threads)
 }
 
@@ -132,25 +132,25 @@ impl Shard {
         threads: &mut Vec<JoinHandle<()>>,
         prepare: fn(),
     ) -> io::Result<Self> {
-        let (newcomers, arrivals) = mpsc::channel(ON_THE_WAY);
+        let (connections, arrivals) = mpsc::channel(ON_THE_WAY);
         let load = Arc::new(AtomicUsize::new(0));
         let (runtime, context, shard_load) = (runtime()?, Arc::clone(context), Arc::clone(&load));
         threads.push(thread::Builder::new().name(name).spawn(move || {
             prepare();
             runtime.block_on(shard(arrivals, shard_load, context));
         })?);
-        Ok(Self { newcomers, load })
+        Ok(Self { connections, load })
     }
 }
 
 impl Shards {
     /// Gives a connection to the thread that serves it.
-    fn take(&self, newcomer: Newcomer) -> Result<(), &'static str> {
-        let shard = match (newcomer.guest.way, &self.costly) {
-            (Way::Dear, Some(costly)) => costly,
+    fn take(&self, connection: GreetedConnection) -> Result<(), &'static str> {
+        let shard = match (connection.arrival.way, &self.costly) {
+            (KexCost::Costly, Some(costly)) => costly,
             _ => self.usual.iter().min_by_key(|shard| shard.load.load(Relaxed)).ok_or("there is no shard")?,
         };
-        shard.newcomers.try_send(newcomer).map_err(|_| "the shard is busy")?;
+        shard.connections.try_send(connection).map_err(|_| "the shard is busy")?;
         shard.load.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -165,23 +165,23 @@ fn runtime() -> io::Result<Runtime> {
 
 async fn accept(
     listener: TcpListener,
-    entrance: &Entrance,
+    accept_rules: &AcceptRules,
     shards: Arc<Shards>,
     context: &Arc<DoorContext>,
     stop: &CancellationToken,
 ) {
-    let doorstep = Arc::new(Doorstep::new(Arc::clone(context), shards.costly.is_some()));
-    let over = entrance.over();
+    let greeter = Arc::new(Greeter::new(Arc::clone(context), shards.costly.is_some()));
+    let over = accept_rules.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
-    let mut telling = interval(ledger::EVERY);
+    let mut telling = interval(stranger_log::EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return context.ledger.tell(),
+            () = stop.cancelled() => return context.strangers.tell(),
             () = &mut over => return wind_up(context).await,
             _ = telling.tick() => {
-                context.ledger.tell();
+                context.strangers.tell();
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -189,7 +189,7 @@ async fn accept(
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                admit(socket, address, entrance, &doorstep, &shards, context);
+                admit(socket, address, accept_rules, &greeter, &shards, context);
             }
             // The client has gone again before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -218,38 +218,38 @@ async fn wind_up(context: &DoorContext) {
 fn admit(
     socket: TcpStream,
     address: SocketAddr,
-    entrance: &Entrance,
-    doorstep: &Arc<Doorstep>,
+    accept_rules: &AcceptRules,
+    greeter: &Arc<Greeter>,
     shards: &Arc<Shards>,
     context: &DoorContext,
 ) {
-    let admission = match entrance.admit(address.ip()) {
+    let admission = match accept_rules.admit(address.ip()) {
         Ok(admission) => admission,
         Err(rejected) => return context.rejected(address.ip(), rejected),
     };
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(from = %address, %error, "the client has gone again");
-        return context.ledger.went(address.ip());
+        return context.strangers.went(address.ip());
     }
-    let (doorstep, shards, counted) = (Arc::clone(doorstep), Arc::clone(shards), context.traffic.connection());
+    let (greeter, shards, counted) = (Arc::clone(greeter), Arc::clone(shards), context.traffic.connection());
     tokio::spawn(async move {
-        let Some(newcomer) = doorstep.receive(socket, address, Arc::new(admission), counted).await else { return };
-        if let Err(why) = shards.take(newcomer) {
+        let Some(connection) = greeter.receive(socket, address, Arc::new(admission), counted).await else { return };
+        if let Err(why) = shards.take(connection) {
             tracing::debug!(from = %address, why, "a connection was not served");
         }
     });
 }
 
-async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, context: Arc<DoorContext>) {
+async fn shard(mut arrivals: mpsc::Receiver<GreetedConnection>, load: Arc<AtomicUsize>, context: Arc<DoorContext>) {
     let connections = TaskTracker::new();
-    while let Some(Newcomer { socket, guest }) = arrivals.recv().await {
+    while let Some(GreetedConnection { socket, arrival }) = arrivals.recv().await {
         let leaving = Leaving(Arc::clone(&load));
         let context = Arc::clone(&context);
         match TcpStream::from_std(socket) {
             Ok(socket) => {
                 connections.spawn(async move {
-                    connection::serve(socket, guest, context).await;
+                    connection::serve(socket, arrival, context).await;
                     drop(leaving);
                 });
             }

@@ -15,9 +15,9 @@ use russh::{Disconnect, MethodKind, MethodSet};
 use super::activity::Client;
 use super::admission::Admission;
 use super::connection::DoorContext;
-use super::ledger::Ledger;
-use super::places::Stage;
 use super::shared::ConnectionShared;
+use super::stranger_log::StrangerLog;
+use super::unauthenticated::Stage;
 use super::{Limits, algorithms, keys};
 use crate::access::{Access, Login};
 use crate::model::{Refusal, Transport};
@@ -30,7 +30,7 @@ pub(crate) struct Attempts {
     access: Arc<Access>,
     shared: Arc<ConnectionShared>,
     admission: Arc<Admission>,
-    ledger: Ledger,
+    strangers: StrangerLog,
     failures_left: u32,
     probes_left: u32,
     rejection_delay: Duration,
@@ -48,8 +48,8 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 impl Attempts {
     pub(crate) fn new(shared: Arc<ConnectionShared>, admission: Arc<Admission>, context: &DoorContext) -> Self {
         let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &context.limits;
-        let (access, ledger) = (context.access.clone(), context.ledger.clone());
-        Self { access, shared, admission, ledger, failures_left, probes_left, rejection_delay }
+        let (access, strangers) = (context.access.clone(), context.strangers.clone());
+        Self { access, shared, admission, strangers, failures_left, probes_left, rejection_delay }
     }
 
     pub(crate) fn rejection(&self) -> Auth {
@@ -127,7 +127,7 @@ impl Attempts {
             }
             Ok(None) => {
                 // No user name: people type their passwords there.
-                if self.ledger.failed(self.shared.from) {
+                if self.strangers.failed(self.shared.from) {
                     self.shared.log_opened();
                     tracing::info!(from = %self.shared.from, "login failed");
                 }

@@ -1,10 +1,10 @@
 //! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel that asks for one. Built on
 //! russh; `server` starts it, the command line uses its functions about keys.
 //!
-//! - `listener` accepts and spreads connections over threads, `gate` says who may come in, `places` who may stay there when
+//! - `listener` accepts and spreads connections over threads, `gate` says who may come in, `slots` who may stay there when
 //!   not all can.
 //! - `doorstep` greets newcomers and hears their first words (`opening`); those who need a key exchange that costs much wait
-//!   for a turn there (`turnstile`).
+//!   for a turn there (`limiter`).
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
 //!   what is known of its life, `link` what its parts share.
 //! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
@@ -22,21 +22,21 @@ mod activity;
 mod admission;
 mod algorithms;
 mod connection;
-mod doorstep;
 mod exec;
+mod greeter;
 mod handler;
+mod kex_limiter;
 mod keys;
-mod ledger;
 mod listener;
 mod login;
 mod opening;
-mod places;
 mod rekeying;
 mod remarks;
 mod shared;
+mod stranger_log;
 mod stream;
 mod traffic;
-mod turnstile;
+mod unauthenticated;
 mod window;
 
 use std::io;
@@ -50,7 +50,7 @@ use russh::server::Config;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::AdmissionLimits;
-use doorstep::Way;
+use greeter::KexCost;
 pub use keys::{
     KeyError, fingerprint, generate_host_key, generate_legacy_host_key, key_fingerprint, parse_host_key,
     parse_legacy_host_key,
@@ -247,15 +247,15 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
     let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
     let context = connection::DoorContext {
-        costly: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
-        config: Arc::new(config(&profile, host_keys, &limits, Way::Usual)),
+        costly: Arc::new(config(&profile, host_keys.clone(), &limits, KexCost::Costly)),
+        config: Arc::new(config(&profile, host_keys, &limits, KexCost::Usual)),
         access,
         common: common.clone(),
         limits,
         windows: windows.clone(),
         words,
         traffic: traffic::Traffic::of(profile.transport()),
-        ledger: ledger::Ledger::default(),
+        strangers: stranger_log::StrangerLog::default(),
         transport: profile.transport(),
         closing: closing.clone(),
     };
@@ -263,15 +263,15 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         Profile::Modern => None,
         Profile::Legacy(rules) => Some(rules),
     };
-    let entrance = listener::Entrance { admissions: admission::AdmissionControl::new(limits.admissions), rules };
-    let threads = listener::spawn(listener, entrance, Arc::new(context), accepting.clone())?;
+    let accept_rules = listener::AcceptRules { admissions: admission::AdmissionControl::new(limits.admissions), rules };
+    let threads = listener::spawn(listener, accept_rules, Arc::new(context), accepting.clone())?;
     let read_budget = sftp::Common::permits(limits.read_budget);
     Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
 }
 
-fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: Way) -> Config {
+fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: KexCost) -> Config {
     Config {
-        server_id: russh::SshId::Standard(String::from_utf8_lossy(doorstep::GREETING.trim_ascii_end())),
+        server_id: russh::SshId::Standard(String::from_utf8_lossy(greeter::GREETING.trim_ascii_end())),
         methods: login::methods(profile.transport()),
         auth_rejection_time: limits.rejection_delay,
         auth_rejection_time_initial: Some(Duration::ZERO),
@@ -284,8 +284,8 @@ fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: Way) -
         channel_buffer_size: 1,
         event_buffer_size: REPLIES_ON_THE_WAY,
         preferred: match (profile, way) {
-            (Profile::Modern, Way::Usual) => algorithms::usual(),
-            (Profile::Modern, Way::Dear) => algorithms::modern(),
+            (Profile::Modern, KexCost::Usual) => algorithms::usual(),
+            (Profile::Modern, KexCost::Costly) => algorithms::modern(),
             (Profile::Legacy(_), _) => algorithms::legacy(),
         },
         // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and is stricter.

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::activity::{Activity, Client};
 use super::admission::Admission;
-use super::places::Stage;
+use super::unauthenticated::Stage;
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;
@@ -278,12 +278,12 @@ mod tests {
             let mut bytes = vec![0; 32 << 10];
             Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_ready()
         };
-        for turn in 1..=8 {
+        for permit in 1..=8 {
             for _ in 0..TURN / (32 << 10) {
                 assert!(read(&mut stream));
             }
             assert!(!read(&mut stream));
-            assert_eq!(wakes.0.load(Relaxed), turn, "it is called again");
+            assert_eq!(wakes.0.load(Relaxed), permit, "it is called again");
         }
         assert!(!read(&mut stream) && wakes.0.load(Relaxed) == 8, "nobody calls a task that has nothing to read");
         assert_eq!(activity.totals().0, 1 << 20);

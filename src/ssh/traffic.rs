@@ -69,7 +69,7 @@ impl Drop for Counted {
 pub(crate) fn rejected(transport: Transport, why: Rejected) {
     let reason = match why {
         Rejected::NotAllowed => "not_allowed",
-        Rejected::Over => "listener_over",
+        Rejected::GreetingError => "listener_over",
         Rejected::Full => "full",
         Rejected::UnauthenticatedFull => "not_logged_in_full",
         Rejected::SourceFull => "source_full",

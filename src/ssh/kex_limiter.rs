@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::places::network_of;
+use super::unauthenticated::network_of;
 
 /// How many turns there are.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub(super) struct Rate {
 
 impl Rate {
     /// Of key exchanges that cost much: a fifth of a processor at most.
-    pub(super) const DEAR: Self =
+    pub(super) const COSTLY: Self =
         Self { at_once: 10, of_network: Duration::from_secs(1), of_all: Duration::from_millis(500) };
     /// Of the others: about a tenth.
     pub(super) const USUAL: Self =
@@ -40,17 +40,17 @@ const REMEMBERED: usize = 64;
 
 /// Counts the turns. Its table holds few more networks than had a turn within seconds.
 #[derive(Debug)]
-pub(super) struct Turnstile {
+pub(super) struct KexLimiter {
     rate: Rate,
-    all: Account,
-    networks: HashMap<IpAddr, Account>,
+    all: Backlog,
+    networks: HashMap<IpAddr, Backlog>,
 }
 
 /// When all turns that were taken will have been worked off, if each takes its time.
 #[derive(Debug, Default, Clone, Copy)]
-struct Account(Option<Instant>);
+struct Backlog(Option<Instant>);
 
-impl Account {
+impl Backlog {
     /// How long somebody waits who comes now, if each turn has its time and some are there at once.
     fn wait(self, now: Instant, each: Duration, at_once: u32) -> Duration {
         let behind = self.0.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
@@ -66,9 +66,9 @@ impl Account {
     }
 }
 
-impl Turnstile {
+impl KexLimiter {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, all: Account::default(), networks: HashMap::new() }
+        Self { rate, all: Backlog::default(), networks: HashMap::new() }
     }
 
     /// Takes a turn, and says how long to wait for it; none if that would be too long.
@@ -107,28 +107,28 @@ mod tests {
 
     #[test]
     fn some_come_at_once_and_then_one_after_the_other() {
-        let (mut turnstile, now) = (Turnstile::new(Rate::DEAR), Instant::now());
-        let waits: Vec<Option<u64>> = (0..17).map(|_| turnstile.take(ip(1), now).map(|wait| wait.as_secs())).collect();
+        let (mut limiter, now) = (KexLimiter::new(Rate::COSTLY), Instant::now());
+        let waits: Vec<Option<u64>> = (0..17).map(|_| limiter.take(ip(1), now).map(|wait| wait.as_secs())).collect();
         assert_eq!(waits[..10], [Some(0); 10]);
         assert_eq!(waits[10..15], (1..=5).map(Some).collect::<Vec<_>>());
         assert_eq!(waits[15..], [None; 2]);
         // Another network waits for those that came before it, and not for their network's debt.
-        assert_eq!(turnstile.take(ip(2), now), Some(Duration::from_millis(3_000)));
+        assert_eq!(limiter.take(ip(2), now), Some(Duration::from_millis(3_000)));
         let later = now + Duration::from_secs(60);
-        assert_eq!(turnstile.take(ip(1), later), Some(Duration::ZERO));
+        assert_eq!(limiter.take(ip(1), later), Some(Duration::ZERO));
     }
 
     #[test]
     fn r84_however_many_ask_so_many_get_a_turn_and_so_many_are_remembered() {
-        let (mut turnstile, start) = (Turnstile::new(Rate::DEAR), Instant::now());
+        let (mut limiter, start) = (KexLimiter::new(Rate::COSTLY), Instant::now());
         let (mut got, mut last) = (0, Duration::ZERO);
         for n in 0..60_000u32 {
             let now = Duration::from_millis(u64::from(n));
-            if let Some(wait) = turnstile.take(ip(n % 5_000), start + now) {
+            if let Some(wait) = limiter.take(ip(n % 5_000), start + now) {
                 got += 1;
                 last = last.max(now + wait);
             }
-            assert!(turnstile.networks.len() <= REMEMBERED, "{}", turnstile.networks.len());
+            assert!(limiter.networks.len() <= REMEMBERED, "{}", limiter.networks.len());
         }
         assert!((148..=151).contains(&got), "{got} in 70 s");
         assert!(last <= Duration::from_secs(70));
@@ -136,23 +136,23 @@ mod tests {
 
     #[test]
     fn whoever_logs_in_may_come_as_often_as_they_like() {
-        for rate in [Rate::DEAR, Rate::USUAL] {
-            let (mut turnstile, now) = (Turnstile::new(rate), Instant::now());
+        for rate in [Rate::COSTLY, Rate::USUAL] {
+            let (mut limiter, now) = (KexLimiter::new(rate), Instant::now());
             for _ in 0..10_000 {
-                assert_eq!(turnstile.take(ip(1), now), Some(Duration::ZERO));
-                turnstile.give_back(ip(1));
+                assert_eq!(limiter.take(ip(1), now), Some(Duration::ZERO));
+                limiter.give_back(ip(1));
             }
-            let at_once = (0..10_000).take_while(|_| turnstile.take(ip(1), now) == Some(Duration::ZERO)).count();
+            let at_once = (0..10_000).take_while(|_| limiter.take(ip(1), now) == Some(Duration::ZERO)).count();
             assert_eq!(at_once, rate.at_once as usize);
         }
     }
 
     #[test]
     fn r33_the_table_of_networks_is_bounded_by_the_turns_that_there_are() {
-        let (mut turnstile, start) = (Turnstile::new(Rate::USUAL), Instant::now());
+        let (mut limiter, start) = (KexLimiter::new(Rate::USUAL), Instant::now());
         for n in 0..100_000u32 {
-            turnstile.take(ip(n), start + Duration::from_millis(u64::from(n) / 10));
-            assert!(turnstile.networks.len() <= 4_000, "{}", turnstile.networks.len());
+            limiter.take(ip(n), start + Duration::from_millis(u64::from(n) / 10));
+            assert!(limiter.networks.len() <= 4_000, "{}", limiter.networks.len());
         }
     }
 }

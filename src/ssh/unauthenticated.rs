@@ -44,22 +44,22 @@ impl Stage {
 }
 
 /// The number of a place. None is given out twice.
-pub(super) type Place = u64;
+pub(super) type Slot = u64;
 
 /// A place that was given, and whose it was, if others held them all: that connection must be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
-    pub(super) place: Place,
-    pub(super) instead_of: Option<Place>,
+    pub(super) slot: Slot,
+    pub(super) instead_of: Option<Slot>,
 }
 
 /// The places of those who have not logged in.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     most: usize,
     per_source: usize,
-    next: Place,
-    held: BTreeMap<Place, Held>,
+    next: Slot,
+    held: BTreeMap<Slot, Held>,
     sources: HashMap<IpAddr, usize>,
     networks: HashMap<IpAddr, usize>,
 }
@@ -73,7 +73,7 @@ struct Held {
     since: Instant,
 }
 
-impl Places {
+impl Slots {
     /// As many places in all, and of one source.
     pub(super) fn new(most: usize, per_source: usize) -> Self {
         Self {
@@ -100,20 +100,20 @@ impl Places {
         if instead_of.is_none() && self.is_dropped(network, dice) {
             return Err(Rejected::UnauthenticatedFull);
         }
-        if let Some(place) = instead_of {
-            self.free(place);
+        if let Some(slot) = instead_of {
+            self.free(slot);
         }
-        let place = self.next;
+        let slot = self.next;
         self.next += 1;
-        self.held.insert(place, Held { source, network, stage: Stage::Silent, since: now });
+        self.held.insert(slot, Held { source, network, stage: Stage::Silent, since: now });
         *self.sources.entry(source).or_default() += 1;
         *self.networks.entry(network).or_default() += 1;
-        Ok(Given { place, instead_of })
+        Ok(Given { slot, instead_of })
     }
 
     /// Whoever holds a place has come further. Steps back, and places that are gone, change nothing.
-    pub(super) fn step(&mut self, place: Place, stage: Stage, now: Instant) {
-        if let Some(held) = self.held.get_mut(&place)
+    pub(super) fn step(&mut self, slot: Slot, stage: Stage, now: Instant) {
+        if let Some(held) = self.held.get_mut(&slot)
             && held.stage < stage
         {
             (held.stage, held.since) = (stage, now);
@@ -121,8 +121,8 @@ impl Places {
     }
 
     /// Gives a place back. One that is gone stays gone.
-    pub(super) fn free(&mut self, place: Place) {
-        if let Some(held) = self.held.remove(&place) {
+    pub(super) fn free(&mut self, slot: Slot) {
+        if let Some(held) = self.held.remove(&slot) {
             less(&mut self.sources, held.source);
             less(&mut self.networks, held.network);
         }
@@ -140,18 +140,18 @@ impl Places {
     }
 
     /// Whose place a newcomer gets whose source holds all that it may: only of one that says nothing.
-    fn of_source(&self, source: IpAddr, now: Instant) -> Option<Place> {
+    fn of_source(&self, source: IpAddr, now: Instant) -> Option<Slot> {
         let own = self.held.iter().filter(|(_, held)| held.source == source);
         let quiet = own.filter(|(_, held)| held.stage.is_quiet() && held.is_overdue(now));
-        quiet.min_by_key(|(_, held)| (held.stage, held.since)).map(|(place, _)| *place)
+        quiet.min_by_key(|(_, held)| (held.stage, held.since)).map(|(slot, _)| *slot)
     }
 
     /// Whose place a newcomer gets when all are taken: of one that says nothing for too long; then of a network that holds
     /// at least two more; then of one that waits for long, or has not spoken yet, in a network that holds more. Among
     /// these: of the network that holds the most, of the one that has come least far, the one that waits longest.
-    fn of_all(&self, network: IpAddr, now: Instant) -> Option<Place> {
+    fn of_all(&self, network: IpAddr, now: Instant) -> Option<Slot> {
         let own = count(&self.networks, network);
-        let ranked = self.held.iter().filter_map(|(place, held)| {
+        let ranked = self.held.iter().filter_map(|(slot, held)| {
             let theirs = count(&self.networks, held.network);
             let overdue = held.is_overdue(now);
             let more = theirs > own;
@@ -161,9 +161,9 @@ impl Places {
                 _ if more && (overdue || held.stage == Stage::Silent) => 2,
                 _ => return None,
             };
-            Some((rank, std::cmp::Reverse(theirs), held.stage, held.since, *place))
+            Some((rank, std::cmp::Reverse(theirs), held.stage, held.since, *slot))
         });
-        ranked.min().map(|(.., place)| place)
+        ranked.min().map(|(.., slot)| slot)
     }
 }
 
