@@ -3,7 +3,7 @@
 //! A READ must never be answered from within `Session::feed`: its reply may have to wait until the client opens its
 //! window, and the client's message that opens it is read by the very task that runs `feed`. So READs are queued, and
 //! a task beside the connection carries them out, some at once, and sends the replies in the order of the requests. The
-//! outlet that it sends into is bounded; while that is full nothing more is read.
+//! reply sink that it sends into is bounded; while that is full nothing more is read.
 //!
 //! Clients may ask for a whole file before they read the first reply (paramiko does). Equal READs in a row wait as one
 //! run of a few words, so that a file of many gigabytes needs one entry.

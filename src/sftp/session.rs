@@ -83,7 +83,7 @@ enum Writing {
 }
 
 impl<O: ReplySink> Session<O> {
-    /// A session of `view`, whose later replies go to `outlet`. Must be made and fed inside a Tokio runtime.
+    /// A session of `share`, whose later replies go to `sink`. Must be made and fed inside a Tokio runtime.
     pub fn new(share: ShareSession, common: &Common, sink: O) -> Self {
         let (limits, language) = (common.limits, share.language());
         Self {

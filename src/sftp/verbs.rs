@@ -24,7 +24,7 @@ enum Answer {
     Path(Vec<u8>),
     Numbers(Vec<u64>),
     EndOfFile,
-    /// Stands in `out` already, or will come through the outlet.
+    /// Stands in `out` already, or will come through the reply sink.
     Given,
 }
 

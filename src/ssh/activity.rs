@@ -1,4 +1,4 @@
-//! What a connection is known to do: shared by its stream, its handler, its outlets and the task that watches it.
+//! What a connection is known to do: shared by its stream, its handler, its reply sinks and the task that watches it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,7 +13,7 @@ const TOUCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
 pub(crate) struct Activity {
     began: Instant,
-    /// Milliseconds from the beginning to the last beat.
+    /// Milliseconds from the beginning to the last touch.
     last: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -134,7 +134,7 @@ impl Activity {
         self.traffic.received(bytes);
     }
 
-    /// TCP took bytes. That is no beat (a keepalive's bytes are taken too) unless something waited for it.
+    /// TCP took bytes. That is no touch (a keepalive's bytes are taken too) unless something waited for it.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
         self.traffic.sent(bytes);

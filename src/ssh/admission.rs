@@ -1,7 +1,7 @@
 //! Who may come in at all: bounds on connections, and a penalty for sources that fail to log in. The listener asks it
 //! before anything is read, the connection tells it how far it has come, the login what came of it.
 //!
-//! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so the gate tells
+//! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so admission control tells
 //! nobody which of them exist. `slots` decides among those that have not logged in.
 
 use std::collections::HashMap;
@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::unauthenticated::{Slot, Slots, Stage, source_of};
 
-/// The bounds of the gate.
+/// The bounds of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Connections in all. More: closed at once.
     pub connections: usize,
-    /// Connections that have not logged in, in all. More: one of them is ended for the newcomer if its network holds
-    /// more, or else the newcomer is closed at once. From a half on chance closes newcomers of networks that hold many.
+    /// Connections that have not logged in, in all. More: one of them is ended for the new connection if its network holds
+    /// more, or else the new connection is closed at once. From a half on chance closes new connections of networks that hold many.
     pub unauthenticated: usize,
     /// Connections of one source that have not logged in. More: closed at once, unless one of them says nothing.
     pub unauthenticated_per_source: usize,
@@ -75,7 +75,7 @@ pub(crate) enum Rejected {
     Penalty,
 }
 
-/// The gate of a server. Clones are the same gate.
+/// The admission control of a server. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct AdmissionControl {
     limits: AdmissionLimits,
@@ -85,7 +85,7 @@ pub(crate) struct AdmissionControl {
 struct State {
     connections: usize,
     slots: Slots,
-    /// Of those who hold a place: what ends them.
+    /// Of those who hold a slot: what ends them.
     ends: HashMap<Slot, CancellationToken>,
     sources: HashMap<IpAddr, Source>,
 }
@@ -106,7 +106,7 @@ impl AdmissionControl {
         Self { limits, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Takes a connection, or turns it away. The connection counts until the admission is dropped. `dice` is any number.
+    /// Takes a connection, or rejects it. The connection counts until the admission is dropped. `dice` is any number.
     pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Rejected> {
         let limits = &self.limits;
         let key = source_of(address);
@@ -143,7 +143,7 @@ impl AdmissionControl {
 }
 
 impl State {
-    /// The place is free. It may have been given to another one already.
+    /// The slot is free. It may have been given to another one already.
     fn give_back(&mut self, slot: Slot) {
         self.slots.free(slot);
         self.ends.remove(&slot);
@@ -188,17 +188,17 @@ impl Source {
     }
 }
 
-/// One connection, as the gate knows it. Dropping it gives back what it holds.
+/// One connection, as admission control knows it. Dropping it gives back what it holds.
 pub(crate) struct Admission {
     admissions: AdmissionControl,
     address: IpAddr,
     slot: Slot,
-    /// What the gate was told last.
+    /// What admission control was told last.
     stage: AtomicU8,
     displaced: CancellationToken,
 }
 
-/// Behind every stage: who has logged in holds no place.
+/// Behind every stage: who has logged in holds no slot.
 const LOGGED_IN: u8 = u8::MAX;
 
 impl Admission {

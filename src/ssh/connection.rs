@@ -158,7 +158,7 @@ async fn watch(
         () = admission.displaced() => return EndReason::Displaced,
         () = context.closing.cancelled() => return EndReason::Closing,
     }
-    // A login gives the turn back.
+    // A login gives the permit back.
     if let Some(mut permit) = permit {
         permit.is_used(false);
     }

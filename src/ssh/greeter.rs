@@ -4,7 +4,7 @@
 //! Whoever says nothing costs a socket here, and nothing of the shards. And russh computes key exchanges in the task of the
 //! connection, on the shard's own thread, where everybody else's sessions wait for it meanwhile: a tenth of a second for a
 //! finite-field group. So the shards offer none of these. Only a client that knows nothing else gets them, on a thread of
-//! its own that stands behind the others, and by turns. New keys for a session that runs are made there, too.
+//! its own that stands behind the others, and by permits. New keys for a session that runs are made there, too.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -85,7 +85,7 @@ struct KexLimiters {
     costly: Arc<Mutex<KexLimiter>>,
 }
 
-/// A turn that was taken. Dropping it gives it back, unless it was used.
+/// A permit that was taken. Dropping it gives it back, unless it was used.
 pub(super) struct KexPermit {
     limiter: Arc<Mutex<KexLimiter>>,
     address: IpAddr,

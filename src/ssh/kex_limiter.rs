@@ -1,11 +1,11 @@
 //! When a key exchange may be computed before anybody knows who asks for it: the rules, without clock or sockets. Only
-//! `doorstep` uses it.
+//! `greeter` uses it.
 //!
 //! One of group 16 takes this side a tenth of a second of a processor and the other side nothing, if it does not care for
-//! the result; the others take half a millisecond. So there are some turns at once for whoever starts several transfers,
-//! and then so many a second: of one network, and in all. Whoever logs in gives the turn back, so only strangers use them
+//! the result; the others take half a millisecond. So there are some permits at once for whoever starts several transfers,
+//! and then so many a second: of one network, and in all. Whoever logs in gives the permit back, so only strangers use them
 //! up, and whoever leaves while they wait does so, too, so no queue is longer than there are places. Whoever must wait for
-//! longer than a client would is turned away.
+//! longer than a client would is rejected.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::unauthenticated::network_of;
 
-/// How many turns there are.
+/// How many permits there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
     /// Turns that are there at once.
@@ -35,10 +35,10 @@ impl Rate {
 /// The longest that somebody waits for those before, of all networks and of one.
 const LONGEST: Duration = Duration::from_secs(10);
 const LONGEST_IN_NETWORK: Duration = Duration::from_secs(5);
-/// Networks that are remembered before those are forgotten whose turns are worked off.
+/// Networks that are remembered before those are forgotten whose permits are worked off.
 const REMEMBERED: usize = 64;
 
-/// Counts the turns. Its table holds few more networks than had a turn within seconds.
+/// Counts the permits. Its table holds few more networks than had a permit within seconds.
 #[derive(Debug)]
 pub(super) struct KexLimiter {
     rate: Rate,
@@ -46,12 +46,12 @@ pub(super) struct KexLimiter {
     networks: HashMap<IpAddr, Backlog>,
 }
 
-/// When all turns that were taken will have been worked off, if each takes its time.
+/// When all permits that were taken will have been worked off, if each takes its time.
 #[derive(Debug, Default, Clone, Copy)]
 struct Backlog(Option<Instant>);
 
 impl Backlog {
-    /// How long somebody waits who comes now, if each turn has its time and some are there at once.
+    /// How long somebody waits who comes now, if each permit has its time and some are there at once.
     fn wait(self, now: Instant, each: Duration, at_once: u32) -> Duration {
         let behind = self.0.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         behind.saturating_sub(each * at_once.saturating_sub(1))
@@ -71,7 +71,7 @@ impl KexLimiter {
         Self { rate, all: Backlog::default(), networks: HashMap::new() }
     }
 
-    /// Takes a turn, and says how long to wait for it; none if that would be too long.
+    /// Takes a permit, and says how long to wait for it; none if that would be too long.
     pub(super) fn take(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
         let Rate { at_once, of_network, of_all } = self.rate;
         let network = network_of(address);
@@ -88,7 +88,7 @@ impl KexLimiter {
         Some(in_network.max(in_all))
     }
 
-    /// Whoever took the turn has logged in, or left before it came.
+    /// Whoever took the permit has logged in, or left before it came.
     pub(super) fn give_back(&mut self, address: IpAddr) {
         if let Some(own) = self.networks.get_mut(&network_of(address)) {
             own.give_back(self.rate.of_network);

@@ -69,7 +69,7 @@ impl AcceptRules {
     }
 }
 
-/// A number that strangers cannot foresee. Without one nobody is turned away by chance.
+/// A number that strangers cannot foresee. Without one nobody is rejected by chance.
 fn chance() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)
 }

@@ -1,12 +1,12 @@
 //! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel that asks for one. Built on
 //! russh; `server` starts it, the command line uses its functions about keys.
 //!
-//! - `listener` accepts and spreads connections over threads, `gate` says who may come in, `slots` who may stay there when
+//! - `listener` accepts and spreads connections over threads, `admission` says who may come in, `unauthenticated` who may stay there when
 //!   not all can.
-//! - `doorstep` greets newcomers and hears their first words (`opening`); those who need a key exchange that costs much wait
-//!   for a turn there (`limiter`).
-//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
-//!   what is known of its life, `link` what its parts share.
+//! - `greeter` greets new connections and hears their first words (`opening`); those who need a key exchange that costs much wait
+//!   for a permit there (`kex_limiter`).
+//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `activity`
+//!   what is known of its life, `shared` what its parts share.
 //! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
 //! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
 //!   is what people read on a channel's stderr. `login` decides who gets in.
@@ -14,7 +14,7 @@
 //!
 //! # Logs
 //! One line when somebody logs in or fails to, before it one that the connection has opened, and one when it closes. Those
-//! who do neither are told of by network, once a minute (`ledger`). russh writes to the same log
+//! who do neither are told of by network, once a minute (`stranger_log`). russh writes to the same log
 //! by the `log` crate: at `debug` it names users as they were typed, and at `warn` it quotes requests that it does not
 //! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
 

@@ -1,4 +1,4 @@
-//! What the parts of one connection share: its handler inside russh, its outlets, and the task that watches it.
+//! What the parts of one connection share: its handler inside russh, its reply sinks, and the task that watches it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use super::activity::Activity;
 use crate::access::{Login, Origin};
 use crate::model::Transport;
 
-/// How long a client has to take its farewell, and again to close the connection, before it is closed for it.
+/// How long a client has to take its DISCONNECT, and again to close the connection, before it is closed for it.
 const DISCONNECT_WAIT: Duration = Duration::from_secs(2);
 
 pub(crate) struct ConnectionShared {
@@ -70,7 +70,7 @@ impl ConnectionShared {
     }
 
     /// Tells the client that it is over and why, then ends the connection. Returns at once: the session's own task may
-    /// call it, and it is the one that sends the farewell. If data of the client's waits before it, it is never sent.
+    /// call it, and it is the one that sends the DISCONNECT. If data of the client's waits before it, it is never sent.
     pub(crate) fn disconnect(&self, reason: Disconnect, sentence: &'static str) {
         self.disconnect_after(Duration::ZERO, reason, sentence);
     }
@@ -92,7 +92,7 @@ impl ConnectionShared {
         });
     }
 
-    /// For a caller that has said farewell itself.
+    /// For a caller that has sent its DISCONNECT itself.
     pub(crate) fn end_soon(&self) {
         if !self.ending.swap(true, Relaxed) {
             tokio::spawn(end_soon(self.end.clone()));

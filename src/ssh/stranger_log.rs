@@ -18,7 +18,7 @@ const NETWORKS: usize = 20;
 const FAILURES_OF_NETWORK: u32 = 10;
 const FAILURES: u32 = 30;
 
-/// The ledger of a door. Clones are the same.
+/// The log of a door. Clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct StrangerLog(Arc<Mutex<Table>>);
 

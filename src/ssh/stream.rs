@@ -79,7 +79,7 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Of a client that has been sent the first `said` bytes and has said `ahead`. The gate hears how far it comes.
+    /// Of a client that has been sent the first `said` bytes and has said `ahead`. Admission control hears how far it comes.
     pub(crate) fn greeted(self, said: usize, ahead: Vec<u8>, admission: Arc<Admission>, before_login: u64) -> Self {
         Self { said, ahead, admission: Some(admission), before_login, ..self }
     }

@@ -70,7 +70,7 @@ impl Command {
 }
 
 impl Question {
-    /// Runs it with the rights of `view`.
+    /// Runs it with the rights of `share`.
     pub(super) async fn run(self, share: &ShareSession) -> Answer {
         match self {
             Self::Sums(sums) => sums.run(share).await,

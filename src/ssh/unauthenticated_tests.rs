@@ -14,7 +14,7 @@ fn slots() -> Slots {
     Slots::new(MOST, PER_SOURCE)
 }
 
-/// Fills every place from some networks, each at a stage since some seconds.
+/// Fills every slot from some networks, each at a stage since some seconds.
 fn full(networks: u8, stage: Stage, start: Instant) -> Slots {
     let mut slots = slots();
     for n in 0..u8::try_from(MOST).unwrap() {
@@ -138,7 +138,7 @@ fn r33_chance_turns_away_the_more_of_a_network_the_more_it_holds() {
     assert_eq!((in_100(&slots, 1), in_100(&slots, 2), in_100(&slots, 3)), (58, 5, 0));
 }
 
-/// What happens to the places.
+/// What happens to the slots.
 #[derive(Debug, Clone)]
 enum Event {
     Come { network: u8, host: u8, dice: u32 },
@@ -186,7 +186,7 @@ proptest! {
                         Err(Rejected::SourceUnauthenticatedFull) => prop_assert_eq!(source, PER_SOURCE),
                         Err(Rejected::UnauthenticatedFull) => {
                             prop_assert!(there.len() >= MOST / 2);
-                            // Who holds nothing is turned away by nobody who holds two.
+                            // Who holds nothing is rejected by nobody who holds two.
                             prop_assert!(own > 0 || most < 2);
                             prop_assert!(there.len() < MOST || most <= own + 1);
                         }
