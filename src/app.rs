@@ -46,7 +46,7 @@ pub use crate::repo::{
     Attributes, Changes, DataDirectory, Error, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
 };
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::integrity::recovery;
 use crate::model::HouseId;
 use crate::namespace::{self, address};
@@ -160,7 +160,7 @@ impl App {
     }
 
     /// The audit trail.
-    pub fn audit(&self) -> &Trail {
+    pub fn audit(&self) -> &AuditWriter {
         &self.0.access.trail
     }
 

@@ -67,7 +67,7 @@ impl Drop for Reading {
             "bytes": read.bytes,
             "whole": read.is_whole(self.size),
         });
-        self.login.0.jot(Kind::ArtifactRead, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+        self.login.0.enqueue(Kind::ArtifactRead, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
     }
 }
 
@@ -89,7 +89,7 @@ impl Download {
             }
         };
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
-        session.jot(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
+        session.enqueue(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
             reader: Reader::new(content, attributes.size, &access.read_ahead),
             size: attributes.size,

@@ -3,11 +3,11 @@
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below.
 
 mod download;
+mod events;
 mod listing;
 mod reply_sink;
 mod session;
 mod virtual_places;
-mod witness;
 mod writing;
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub use session::ShareSession;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 pub use writing::Upload;
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::content::Layouts;
 use crate::content::read_ahead::BlockBudget;
 use crate::digests::Digests;
@@ -37,7 +37,7 @@ use crate::upload::{Registry, Uploads};
 /// What doors ask for logins and their sessions.
 pub struct Access {
     pub(crate) repo: Arc<Repo>,
-    pub(crate) trail: Arc<Trail>,
+    pub(crate) trail: Arc<AuditWriter>,
     pub(crate) logins: Logins,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) digests: Arc<Digests>,
@@ -56,7 +56,7 @@ impl Access {
     /// If the audit trail cannot be opened.
     pub(crate) async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Self>, Error> {
         let repo = Arc::new(repo);
-        let trail = Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.failpoints)).await?;
+        let trail = AuditWriter::open(&repo.records, &repo.keys, Arc::clone(&repo.failpoints)).await?;
         let logins = Logins::of(&repo, &trail);
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);

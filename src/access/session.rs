@@ -443,7 +443,12 @@ impl ShareSession {
                 if queue.session() == self.id
                     && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &queue, path, mode)
                 {
-                    self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *queue.artifact().as_bytes(), json!({}));
+                    self.enqueue(
+                        audit::Kind::UploadJoined,
+                        &spot.reach.ticket,
+                        *queue.artifact().as_bytes(),
+                        json!({}),
+                    );
                     if mode.truncate {
                         upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
                     }

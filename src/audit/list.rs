@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rows::{self, Filter};
-use super::{AuditCheckpoint, AuditVerification, Trail, verify};
+use super::{AuditCheckpoint, AuditVerification, AuditWriter, verify};
 use crate::model::{Time, Word};
 use crate::records::Conn;
 use crate::repo::Error;
@@ -45,7 +45,7 @@ pub struct AuditLine {
     pub link: String,
 }
 
-impl Trail {
+impl AuditWriter {
     /// Hands entries to `sink`, page by page, until there are no more.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Trail {
     /// # Errors
     /// If the databases fail.
     pub async fn checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
-        self.flush(super::tally::WINDOW).await?;
+        self.flush(super::aggregate::WINDOW).await?;
         self.sign_now().await
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! What changes something is written in the transaction that changes it ([`write`]). What only happens (logins, reading,
 //! openings) is queued and written many rows at a time, and what can happen at any rate (refusals, listings) is counted
-//! and written once a minute ([`Trail`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
+//! and written once a minute ([`AuditWriter`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
 
+pub(crate) mod aggregate;
 mod checkpoint;
 mod coverage;
 mod list;
-pub(crate) mod tally;
-mod trail;
 mod verify;
+mod writer;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -22,8 +22,8 @@ use crate::records::{Conn, RecordsError};
 pub use checkpoint::{AuditCheckpoint, NoCheckpoint};
 pub(crate) use coverage::Coverage;
 pub use list::{AuditFilter, AuditLine};
-pub(crate) use trail::{Note, Trail};
 pub use verify::{AuditFault, AuditVerification, FaultKind};
+pub(crate) use writer::{AuditWriter, Note};
 
 /// Who did something, and to what.
 pub(crate) struct Subject<'a> {

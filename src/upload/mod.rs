@@ -129,7 +129,7 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let (version, detail) = (start.upload_rows.version, json!({ "artifact": artifact.to_string() }));
-    login.0.jot(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
+    login.0.enqueue(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
     if let Some(length) = start.shown {
         queue.show(length);
     }

@@ -95,7 +95,7 @@ impl UploadRecords {
     /// What an event of this upload says, with where it came from.
     fn signed(&self, mut detail: Value) -> Value {
         detail["artifact"] = Value::String(self.artifact.to_string());
-        self.login.0.sign(&mut detail);
+        self.login.0.add_origin(&mut detail);
         if self.transport.is_weak() {
             detail["transport"] = Value::String(self.transport.to_string());
         }
@@ -106,7 +106,7 @@ impl UploadRecords {
     pub(super) fn jot_end(&self, kind: Kind, bytes: u64) {
         if !self.told {
             let detail = json!({ "artifact": self.artifact.to_string(), "bytes": bytes });
-            self.login.0.jot(kind, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+            self.login.0.enqueue(kind, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
         }
     }
 

@@ -196,7 +196,7 @@ impl VirtualPlace {
             Thing::Version(version) => Download::of_version(session, &self.reach, &version, attributes).await,
             Thing::Text { text, version } => {
                 let bytes = text.into_bytes(session.access().repo.keys.receipts());
-                session.jot(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
+                session.enqueue(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
                 Ok(Download::of_text(session, &self.reach, bytes, attributes))
             }
             Thing::Signers { line, .. } => Ok(Download::of_text(session, &self.reach, line.into_bytes(), attributes)),

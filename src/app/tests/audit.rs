@@ -430,7 +430,7 @@ async fn r29_a_clock_that_was_set_back_breaks_no_chain() {
     for at in [5, 3, i64::MAX, i64::MIN, 0] {
         let note =
             crate::audit::Note::new(Kind::UploadCut, Actor::Login(word("XT-1")), None, None, serde_json::json!({}));
-        app.0.access.trail.jot(crate::audit::Note { at: crate::model::Time::from_millis(at), ..note });
+        app.0.access.trail.enqueue(crate::audit::Note { at: crate::model::Time::from_millis(at), ..note });
         app.0.access.trail.flush(Duration::ZERO).await.unwrap();
     }
     assert_eq!(app.audit().verify(None).await.unwrap().fault, None);

@@ -10,8 +10,8 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::aggregate::{Aggregator, EventKey, WINDOW};
 use super::checkpoint::AuditCheckpoint;
-use super::tally::{Counted, Tally, WINDOW};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{Refusal, Time, Word};
 use crate::records::audit::{self as rows, Event};
@@ -58,14 +58,14 @@ impl Note {
 }
 
 /// The audit trail of a data directory that is open.
-pub struct Trail {
+pub struct AuditWriter {
     pub(crate) records: Records,
     pub(crate) keyring: Keyring,
     pub(crate) key: SigningKey,
     failpoints: Arc<Failpoints>,
     queue: Mutex<VecDeque<Note>>,
-    refusals: Mutex<Tally>,
-    listings: Mutex<Tally>,
+    refusals: Mutex<Aggregator>,
+    listings: Mutex<Aggregator>,
     /// Rung when rows wait, and when there is room again.
     waiting: Notify,
     room: Notify,
@@ -81,13 +81,13 @@ struct Signed {
     at: Instant,
 }
 
-impl std::fmt::Debug for Trail {
+impl std::fmt::Debug for AuditWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Trail")
     }
 }
 
-impl Trail {
+impl AuditWriter {
     pub(crate) async fn open(
         records: &Records,
         keys: &KeyManager,
@@ -101,8 +101,8 @@ impl Trail {
             keyring,
             failpoints,
             queue: Mutex::default(),
-            refusals: Mutex::new(Tally::new(Kind::AccessRefused)),
-            listings: Mutex::new(Tally::new(Kind::DirectoryListed)),
+            refusals: Mutex::new(Aggregator::new(Kind::AccessRefused)),
+            listings: Mutex::new(Aggregator::new(Kind::DirectoryListed)),
             waiting: Notify::new(),
             room: Notify::new(),
             writing: AsyncMutex::new(Signed { seq, at: Instant::now() }),
@@ -114,7 +114,7 @@ impl Trail {
     pub(crate) async fn start(self: &Arc<Self>, works: &tokio::runtime::Handle) -> Result<(), Error> {
         self.check_last_checkpoint().await?;
         let detail = json!({ "version": env!("CARGO_PKG_VERSION") });
-        self.jot(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
+        self.enqueue(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
         self.flush(WINDOW).await?;
         self.sign_now().await?;
         let stop = CancellationToken::new();
@@ -158,7 +158,7 @@ impl Trail {
         let finish = async {
             self.flush(Duration::ZERO).await?;
             if serving {
-                self.jot(Note::new(Kind::ServerStopped, Actor::Server, None, None, json!({})));
+                self.enqueue(Note::new(Kind::ServerStopped, Actor::Server, None, None, json!({})));
                 self.flush(Duration::ZERO).await?;
                 self.sign_now().await?;
             }
@@ -171,7 +171,7 @@ impl Trail {
     }
 
     /// Queues an event. Whoever can wait asks for [`room`](Self::room) first.
-    pub(crate) fn jot(&self, note: Note) {
+    pub(crate) fn enqueue(&self, note: Note) {
         self.queue().push_back(note);
         self.waiting.notify_one();
     }
@@ -192,11 +192,11 @@ impl Trail {
         timeout(PATIENCE, free).await.map_err(|_| Refusal::Storage)
     }
 
-    pub(crate) fn count_refusal(&self, what: Counted) {
+    pub(crate) fn count_refusal(&self, what: EventKey) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 
-    pub(crate) fn count_listing(&self, what: Counted) {
+    pub(crate) fn count_listing(&self, what: EventKey) {
         self.listings.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 

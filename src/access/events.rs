@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::access::ShareSession;
 use crate::audit::Subject;
-use crate::audit::tally::Counted;
+use crate::audit::aggregate::EventKey;
 use crate::model::audit::Kind;
 use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
 use crate::records::{Conn, tickets};
@@ -29,18 +29,18 @@ impl ShareSession {
     pub(crate) async fn note(&self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
         let subject = Subject { actor: &self.login().actor(), ticket: Some(ticket), id: Some(id) };
         let mut detail = json!({});
-        self.login().0.sign(&mut detail);
+        self.login().0.add_origin(&mut detail);
         Ok(crate::audit::write(conn, kind, subject, &detail).await?)
     }
 
     /// An event of this session that waits to be written: nobody waits for its commit.
-    pub(crate) fn jot(&self, kind: Kind, ticket: &Word, id: [u8; 16], detail: Value) {
-        self.login().0.jot(kind, Some(ticket), Some(id), detail);
+    pub(crate) fn enqueue(&self, kind: Kind, ticket: &Word, id: [u8; 16], detail: Value) {
+        self.login().0.enqueue(kind, Some(ticket), Some(id), detail);
     }
 
     /// Counts a look into a directory.
     pub(crate) fn saw(&self, ticket: &Word, directory: DirectoryId) {
-        self.access().trail.count_listing(Counted {
+        self.access().trail.count_listing(EventKey {
             kind: Kind::DirectoryListed,
             actor: self.login().actor(),
             ticket: Some(ticket.clone()),
@@ -65,7 +65,7 @@ impl ShareSession {
                 Some(own) => Some(own.clone()),
                 None => self.ticket_named_by(path).await,
             };
-            self.access().trail.count_refusal(Counted {
+            self.access().trail.count_refusal(EventKey {
                 kind: Kind::AccessRefused,
                 actor: self.login().actor(),
                 ticket,
