@@ -39,7 +39,7 @@ impl ShareSession {
     }
 
     /// Counts a look into a directory.
-    pub(crate) fn saw(&self, ticket: &Word, directory: DirectoryId) {
+    pub(crate) fn note_listing(&self, ticket: &Word, directory: DirectoryId) {
         self.access().trail.count_listing(EventKey {
             kind: Kind::DirectoryListed,
             actor: self.login().actor(),
@@ -51,7 +51,7 @@ impl ShareSession {
     }
 
     /// Passes on what came of a request; if it was refused by a rule, that is counted.
-    pub(crate) async fn heard<T>(
+    pub(crate) async fn record_refusal<T>(
         &self,
         path: &SharePath,
         outcome: Result<T, impl Into<Refusal>>,

@@ -122,7 +122,7 @@ impl ShareSession {
     /// # Errors
     /// If there is none.
     pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
-        self.heard(path, self.check_may_see()).await?;
+        self.record_refusal(path, self.check_may_see()).await?;
         if let Some(place) = self.virtual_place(path).await? {
             return Ok(place.list(self)?);
         }
@@ -130,7 +130,7 @@ impl ShareSession {
             Place::Top => Listing::of_tickets(self.clone()),
             Place::In(spot) => {
                 let directory = spot.directory()?;
-                self.saw(&spot.reach.ticket, directory);
+                self.note_listing(&spot.reach.ticket, directory);
                 Listing::of_directory(self.clone(), *spot, directory).await?
             }
         })
@@ -141,7 +141,7 @@ impl ShareSession {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, with_keys_in_force!(self.try_make_directory(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_make_directory(path).await)).await
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -178,7 +178,7 @@ impl ShareSession {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -206,7 +206,7 @@ impl ShareSession {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, with_keys_in_force!(self.try_remove_file(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_remove_file(path).await)).await
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
@@ -244,7 +244,7 @@ impl ShareSession {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        self.heard(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
+        self.record_refusal(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
@@ -318,7 +318,7 @@ impl ShareSession {
     pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
             // Through a handle a device may; by its path it would change what it has sent before.
-            self.heard(path, self.check_may_see()).await?;
+            self.record_refusal(path, self.check_may_see()).await?;
             let (_, held) = self.locate_with_upload(path).await?;
             let is_mine = held.is_some_and(|queue| queue.session() == self.id);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
@@ -328,7 +328,7 @@ impl ShareSession {
                 upload.close().await?;
             }
         }
-        self.heard(path, with_keys_in_force!(self.try_change(path, changes).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_change(path, changes).await)).await
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
@@ -388,7 +388,7 @@ impl ShareSession {
     /// If there is no such file, it is still arriving, or what is stored is damaged.
     pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
         self.access().trail.room().await?;
-        self.heard(path, with_keys_in_force!(self.try_open_read(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_open_read(path).await)).await
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
@@ -419,7 +419,7 @@ impl ShareSession {
     /// If there is none and none shall be made, or this login may not.
     pub async fn open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Refusal> {
         self.access().trail.room().await?;
-        self.heard(path, self.try_open_write(path, mode).await).await
+        self.record_refusal(path, self.try_open_write(path, mode).await).await
     }
 
     async fn try_open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Error> {

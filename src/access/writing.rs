@@ -76,7 +76,7 @@ impl Upload {
     /// If the file would become too large, or the upload takes no writes any more.
     pub async fn begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
         let outcome = self.try_begin_write(offset, length).await;
-        self.session.heard(&self.path, outcome).await
+        self.session.record_refusal(&self.path, outcome).await
     }
 
     async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
@@ -202,7 +202,7 @@ impl Upload {
     /// If the file would become too large, or the upload takes no writes any more.
     pub async fn change(&mut self, changes: Changes) -> Result<(), Refusal> {
         let outcome = self.try_change(changes).await;
-        self.session.heard(&self.path, outcome).await
+        self.session.record_refusal(&self.path, outcome).await
     }
 
     async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
@@ -252,7 +252,7 @@ impl Upload {
         let began = std::time::Instant::now();
         let outcome = self.try_close().await;
         metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
-        self.session.heard(&self.path, outcome).await
+        self.session.record_refusal(&self.path, outcome).await
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {

@@ -43,7 +43,7 @@ impl ShareSession {
             Ok(found) => self.access().digests.for_door(found, algorithm, patience).await,
             Err(error) => Err(error),
         };
-        self.heard(path, digest).await
+        self.record_refusal(path, digest).await
     }
 
     async fn digested_at(&self, path: &SharePath) -> Result<Digested, Error> {
