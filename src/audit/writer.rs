@@ -70,13 +70,13 @@ pub struct AuditWriter {
     waiting: Notify,
     room: Notify,
     /// Held by whoever writes: rows keep the order in which they came.
-    writing: AsyncMutex<Signed>,
+    writing: AsyncMutex<LastCheckpoint>,
     /// Of the task that writes; none for a command, which writes at its end only.
     task: Mutex<Option<DropGuard>>,
 }
 
 /// How far checkpoints go, and since when.
-struct Signed {
+struct LastCheckpoint {
     seq: i64,
     at: Instant,
 }
@@ -105,7 +105,7 @@ impl AuditWriter {
             listings: Mutex::new(Aggregator::new(Kind::DirectoryListed)),
             waiting: Notify::new(),
             room: Notify::new(),
-            writing: AsyncMutex::new(Signed { seq, at: Instant::now() }),
+            writing: AsyncMutex::new(LastCheckpoint { seq, at: Instant::now() }),
             task: Mutex::new(None),
         }))
     }
@@ -248,26 +248,26 @@ impl AuditWriter {
     async fn sign_if_due(&self) -> Result<(), Error> {
         let Some((seq, _)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(()) };
         let due = {
-            let signed = self.writing.lock().await;
-            let new = seq.saturating_sub(signed.seq);
-            new >= CHECKPOINT_ENTRIES || (new > 0 && signed.at.elapsed() >= CHECKPOINT_AFTER)
+            let last = self.writing.lock().await;
+            let new = seq.saturating_sub(last.seq);
+            new >= CHECKPOINT_ENTRIES || (new > 0 && last.at.elapsed() >= CHECKPOINT_AFTER)
         };
         if due { self.sign_now().await.map(drop) } else { Ok(()) }
     }
 
     /// Signs how far the trail has come; none if it is empty.
     pub(crate) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
-        let mut signed = self.writing.lock().await;
+        let mut last = self.writing.lock().await;
         let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
         let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);
-        if seq != signed.seq {
+        if seq != last.seq {
             // The keyring's copy first: it is the one that a thief of the records' tail does not have.
             self.keyring.add_audit_checkpoint(checkpoint.row()).await?;
             let mut tx = self.records.begin().await?;
             rows::add_checkpoint(tx.conn(), checkpoint.row()).await?;
             tx.commit().await?;
         }
-        *signed = Signed { seq, at: Instant::now() };
+        *last = LastCheckpoint { seq, at: Instant::now() };
         Ok(Some(checkpoint))
     }
 
