@@ -80,7 +80,7 @@ impl ShareSession {
     /// The ticket that an engineer's path leads to. What is no ticket stays out: it may be the name of a file.
     async fn ticket_named_by(&self, path: &SharePath) -> Option<Word> {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
-        let mut conn = self.access().repo.records.read().await.ok()?;
+        let mut conn = self.repo().records.read().await.ok()?;
         Some(tickets::by_reference(&mut conn, name).await.ok()??.reference)
     }
 }

@@ -66,7 +66,7 @@ impl Listing {
         let queues = session.access().uploads.registry.in_directory(directory);
         for queue in queues.iter().filter(|queue| !queue.is_recorded()) {
             let (id, name) = (*queue.artifact().as_bytes(), queue.name());
-            let mut conn = session.access().repo.records.read().await?;
+            let mut conn = session.repo().records.read().await?;
             if entries::by_id(&mut conn, &id).await?.is_some() {
                 continue;
             }
@@ -118,7 +118,7 @@ impl Listing {
                     let page = page(&self.session, spot, *directory, *after, listed, most);
                     (lines, *after, *ended) = match page.await {
                         Err(Error::KeysReplaced) => {
-                            spot.reach.keys = self.session.access().repo.keys.share(spot.reach.share()).await?;
+                            spot.reach.keys = self.session.repo().keys.share(spot.reach.share()).await?;
                             continue;
                         }
                         other => other?,
@@ -133,7 +133,7 @@ impl Listing {
 /// One page of the tickets that an engineer works on, from behind `after` on.
 async fn assigned(session: &ShareSession, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
     let (rows, last) =
-        tickets::assigned(&mut *session.access().repo.records.read().await?, session.user(), after, most).await?;
+        tickets::assigned(&mut *session.repo().records.read().await?, session.user(), after, most).await?;
     let line = |ticket: tickets::Ticket| {
         Ok(Entry {
             name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
@@ -155,7 +155,7 @@ async fn page(
     listed: &[[u8; 16]],
     most: usize,
 ) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
-    let mut conn = session.access().repo.records.read().await?;
+    let mut conn = session.repo().records.read().await?;
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
         if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };

@@ -26,7 +26,7 @@ use crate::records::tickets::Standing;
 use crate::records::{Conn, tickets, versions};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::tickets::check_room_for_name;
-use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
+use crate::repo::{Attributes, Changes, Error, PlaceKind, Repo, Space, WriteMode};
 use crate::retention::discard;
 use crate::upload::{self, Opener};
 use crate::vault;
@@ -56,6 +56,10 @@ impl ShareSession {
 
     pub(crate) fn access(&self) -> &Arc<Access> {
         &self.access
+    }
+
+    pub(crate) fn repo(&self) -> &Arc<Repo> {
+        &self.access.repo
     }
 
     pub(crate) fn login(&self) -> &Login {
@@ -155,10 +159,10 @@ impl ShareSession {
         }
         let id = vault::random::array()?;
         let place = spot.reach.keys.place(id, parent, name)?;
-        let mut tx = self.access().repo.records.begin().await?;
+        let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
         Way::up_from(tx.conn(), &spot.reach, parent).await?.check_room(name)?;
-        check_room_for_name(tx.conn(), &spot.reach.ticket, &self.access().repo.settings).await?;
+        check_room_for_name(tx.conn(), &spot.reach.ticket, &self.repo().settings).await?;
         let new = NewEntry {
             id,
             share: spot.reach.share(),
@@ -189,7 +193,7 @@ impl ShareSession {
         if !self.access().uploads.registry.in_directory(directory).is_empty() {
             return Err(Refusal::NotEmpty.into());
         }
-        let mut tx = self.access().repo.records.begin().await?;
+        let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
         if !entries::is_empty(tx.conn(), directory).await? {
             return Err(Refusal::NotEmpty.into());
@@ -214,28 +218,28 @@ impl ShareSession {
         let (spot, held) = self.locate_with_upload(path).await?;
         let (parent, _, index) = spot.changeable()?;
         if let Some(queue) = held {
-            self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
+            self.check_may_change(&mut *self.repo().records.read().await?, &spot).await?;
             queue.preempt().await?;
         }
         let now = Time::now();
-        let mut tx = self.access().repo.records.begin().await?;
+        let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
         let row = entries::by_name(tx.conn(), parent, index).await?.ok_or(Error::Refused(Refusal::NoSuchFile))?;
         if row.is_directory {
             return Err(Refusal::IsDirectory.into());
         }
         if let Some(receiving) = row.receiving {
-            discard(tx.conn(), receiving.id, &spot.reach.ticket, &self.login().actor(), self.access().repo.clock.now())
+            discard(tx.conn(), receiving.id, &spot.reach.ticket, &self.login().actor(), self.repo().clock.now())
                 .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
-        if !entries::withdraw(tx.conn(), &row.id, now, self.access().repo.clock.now()).await? {
+        if !entries::withdraw(tx.conn(), &row.id, now, self.repo().clock.now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
         self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
-        self.access().repo.failpoints.hit("withdraw.before-commit");
+        self.repo().failpoints.hit("withdraw.before-commit");
         tx.commit().await?;
-        self.access().repo.failpoints.hit("withdraw.after-commit");
+        self.repo().failpoints.hit("withdraw.after-commit");
         Ok(())
     }
 
@@ -261,7 +265,7 @@ impl ShareSession {
         }
         let (directory, name, index) = target.changeable()?;
         let now = Time::now();
-        let mut tx = self.access().repo.records.begin().await?;
+        let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &source).await?;
         self.check_may_change(tx.conn(), &target).await?;
         let way = Way::up_from(tx.conn(), &target.reach, directory).await?;
@@ -280,14 +284,8 @@ impl ShareSession {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(receiving) = there.receiving {
-                discard(
-                    tx.conn(),
-                    receiving.id,
-                    &target.reach.ticket,
-                    &self.login().actor(),
-                    self.access().repo.clock.now(),
-                )
-                .await?;
+                discard(tx.conn(), receiving.id, &target.reach.ticket, &self.login().actor(), self.repo().clock.now())
+                    .await?;
             }
             let highest =
                 there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
@@ -298,11 +296,10 @@ impl ShareSession {
         let place = source.reach.keys.place(row.id, directory, name)?;
         entries::move_to(tx.conn(), &row.id, &place).await?;
         self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.reach.ticket, row.id).await?;
-        let announced =
-            notices::renamed(tx.conn(), &self.access().repo, &source.reach.ticket, row.id, name, now).await?;
-        self.access().repo.failpoints.hit("rename.before-commit");
+        let announced = notices::renamed(tx.conn(), self.repo(), &source.reach.ticket, row.id, name, now).await?;
+        self.repo().failpoints.hit("rename.before-commit");
         tx.commit().await?;
-        self.access().repo.failpoints.hit("rename.after-commit");
+        self.repo().failpoints.hit("rename.after-commit");
         self.access().uploads.registry.renamed(row.id, directory, name);
         self.access().sidecars.look_at(ArtifactId::from_bytes(row.id));
         if announced {
@@ -334,7 +331,7 @@ impl ShareSession {
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
         let (spot, held) = self.locate_with_upload(path).await?;
         spot.changeable()?;
-        self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
+        self.check_may_change(&mut *self.repo().records.read().await?, &spot).await?;
         if let Some(queue) = &held {
             queue.set_attributes(changes.mode, changes.modified);
         }
@@ -344,7 +341,7 @@ impl ShareSession {
             (None, Some(_)) => return Ok(()),
             (None, None) => return Err(Refusal::NoSuchFile.into()),
         };
-        let mut tx = self.access().repo.records.begin().await?;
+        let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &spot).await?;
         entries::set_attributes(tx.conn(), &row.id, changes.mode.map(|mode| mode & 0o777), changes.modified).await?;
         Ok(tx.commit().await?)
@@ -360,7 +357,7 @@ impl ShareSession {
     }
 
     async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
-        let (names, most) = (self.access().repo.settings.names_per_share, self.access().repo.settings.share_bytes);
+        let (names, most) = (self.repo().settings.names_per_share, self.repo().settings.share_bytes);
         let reach = match self.virtual_place(path).await? {
             Some(place) => Some(place.reach().clone()),
             None => match self.locate(path).await? {
@@ -371,14 +368,14 @@ impl ShareSession {
         let (taken, stored) = match reach {
             None => (0, 0),
             Some(reach) => {
-                let mut conn = self.access().repo.records.read().await?;
+                let mut conn = self.repo().records.read().await?;
                 let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
                 // What goes as soon as somebody needs the room is no less free.
                 let to_go = versions::unread_bytes(&mut conn, reach.keys.share).await?;
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
             }
         };
-        let free = self.access().repo.disk_space.free()?.min(most.saturating_sub(stored));
+        let free = self.repo().disk_space.free()?.min(most.saturating_sub(stored));
         Ok(Space { total: stored.saturating_add(free), free, names, names_free: names.saturating_sub(taken) })
     }
 
@@ -410,7 +407,7 @@ impl ShareSession {
     /// # Errors
     /// [`Refusal::FileTooLarge`].
     pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
-        if length > self.access().repo.settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
+        if length > self.repo().settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
     }
 
     /// Opens a file for writing: a new one, a new version, or one that is continued.

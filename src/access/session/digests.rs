@@ -10,7 +10,7 @@ impl ShareSession {
     /// The digests that are given here: SHA-256, and those that the settings name.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let also = [Algorithm::Sha1, Algorithm::Md5];
-        let also = also.into_iter().filter(|algorithm| self.access().repo.settings.also_digests.contains(algorithm));
+        let also = also.into_iter().filter(|algorithm| self.repo().settings.also_digests.contains(algorithm));
         std::iter::once(Algorithm::Sha256).chain(also).collect()
     }
 

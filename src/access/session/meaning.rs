@@ -161,7 +161,7 @@ impl ShareSession {
             Meaning::Nothing if spot.entry.is_some() => return Err(Refusal::StillReceiving.into()),
             Meaning::Nothing => return Err(Refusal::NoSuchFile.into()),
         };
-        let version = versions::by_id(&mut *self.access().repo.records.read().await?, version)
+        let version = versions::by_id(&mut *self.repo().records.read().await?, version)
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;

@@ -58,7 +58,7 @@ impl ShareSession {
     /// Follows a path into the share's own tree. The virtual places are not part of it: what gets here would change them.
     pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<Spot, Error> {
         self.check_turns(path).await?;
-        let mut conn = self.access().repo.records.read().await?;
+        let mut conn = self.repo().records.read().await?;
         let inside = self.inside(&mut conn, path).await?.ok_or(Error::Refused(Refusal::FixedPlace))?;
         match Tree::of(inside.names, self.is_engineer()) {
             Some((_, [])) => Err(Refusal::FixedPlace.into()),
@@ -70,7 +70,7 @@ impl ShareSession {
     /// Follows a path as this login sees it. What it may not know of does not exist.
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
         self.check_turns(path).await?;
-        let mut conn = self.access().repo.records.read().await?;
+        let mut conn = self.repo().records.read().await?;
         match self.inside(&mut conn, path).await? {
             None => Ok(Place::Top),
             Some(inside) => Ok(Place::In(Box::new(self.find(&mut conn, path, inside).await?))),
@@ -79,9 +79,7 @@ impl ShareSession {
 
     async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<Spot, Error> {
         inside.names.iter().try_for_each(shape::check_name)?;
-        match tree::find(&self.access().repo, conn, &inside.ticket, inside.share, inside.names, self.is_engineer())
-            .await
-        {
+        match tree::find(self.repo(), conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
             // What can be there in an older share only is looked for; that it cannot be made is the better answer.
             Err(Error::Refused(Refusal::NoSuchFile)) => {
                 shape::check_new(inside.names)?;
@@ -105,15 +103,15 @@ impl ShareSession {
             return Ok(None);
         }
         self.check_turns(path).await?;
-        let mut conn = self.access().repo.records.read().await?;
+        let mut conn = self.repo().records.read().await?;
         let Some(inside) = self.inside(&mut conn, path).await? else { return Ok(None) };
         let Some((tree, names)) = Tree::of(inside.names, self.is_engineer()) else { return Ok(None) };
-        let keys = self.access().repo.keys.share(inside.share).await?;
+        let keys = self.repo().keys.share(inside.share).await?;
         let reach = Reach { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
         let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.
-            self.access().repo.check_in_force(&keys).await?;
+            self.repo().check_in_force(&keys).await?;
         }
         let found = found?;
         if path.is_directory() && found.attributes().kind == PlaceKind::File {
@@ -170,7 +168,7 @@ impl ShareSession {
 
     /// Whether the ticket's own name leads to the share's root: as long as nobody has made something of that name there.
     async fn leads_to_the_root(&self, conn: &mut Conn, share: ShareId, name: &FileName) -> Result<bool, Error> {
-        let spot = tree::find(&self.access().repo, conn, self.user(), share, std::slice::from_ref(name), false).await?;
+        let spot = tree::find(self.repo(), conn, self.user(), share, std::slice::from_ref(name), false).await?;
         Ok(spot.entry.is_none())
     }
 
@@ -196,7 +194,7 @@ impl ShareSession {
         if let (Who::Ticket { share, .. }, Some((first, below))) = (&self.login.0.who, path.names().split_first())
             && self.is_own_reference(first)
         {
-            let mut conn = self.access().repo.records.read().await.map_err(Error::from)?;
+            let mut conn = self.repo().records.read().await.map_err(Error::from)?;
             if self.leads_to_the_root(&mut conn, *share, first).await? {
                 bytes = SharePath::from_names(below.to_vec()).to_bytes();
             }

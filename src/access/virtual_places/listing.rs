@@ -77,7 +77,7 @@ impl VirtualListing {
 
     /// Reads one page of rows. Many of them can have no line here, and some have two.
     async fn read(&mut self, session: &ShareSession, most: usize) -> Result<(), Error> {
-        let mut conn = session.access().repo.records.read().await?;
+        let mut conn = session.repo().records.read().await?;
         match &mut self.source {
             Source::Versions { file, after } => {
                 // A page that is short because of a row that cannot be read is not the last one; an empty one is.

@@ -195,7 +195,7 @@ impl VirtualPlace {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
             Thing::Version(version) => Download::of_version(session, &self.reach, &version, attributes).await,
             Thing::Text { text, version } => {
-                let bytes = text.into_bytes(session.access().repo.keys.receipts());
+                let bytes = text.into_bytes(session.repo().keys.receipts());
                 session.enqueue(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
                 Ok(Download::of_text(session, &self.reach, bytes, attributes))
             }
@@ -208,7 +208,7 @@ impl VirtualPlace {
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
             Thing::Version(version) => Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version))),
-            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(session.access().repo.keys.receipts()))),
+            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(session.repo().keys.receipts()))),
             Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
         }
     }
@@ -308,7 +308,7 @@ fn received(version: &VersionRow) -> Time {
 }
 
 fn signers_line(session: &ShareSession) -> String {
-    ReceiptKey::new(&session.access().repo.keys.receipts().public()).allowed_signers + "\n"
+    ReceiptKey::new(&session.repo().keys.receipts().public()).allowed_signers + "\n"
 }
 
 #[cfg(test)]
