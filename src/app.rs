@@ -87,7 +87,7 @@ impl App {
         Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Init, None).await
     }
 
-    /// Opens a data directory to serve it. `works` is the runtime for hashing, sealing and object I/O; `wake` is called
+    /// Opens a data directory to serve it. `worker_runtime` is the runtime for hashing, sealing and object I/O; `wake` is called
     /// when a notice was queued.
     ///
     /// # Errors
@@ -95,10 +95,10 @@ impl App {
     pub async fn serve(
         data: DataDirectory,
         settings: Settings,
-        works: Handle,
+        worker_runtime: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, Error> {
-        Self::open_with(data, settings, works, wake, Occasion::Serve, None).await
+        Self::open_with(data, settings, worker_runtime, wake, Occasion::Serve, None).await
     }
 
     /// Serves with the objects of a simulated machine.
@@ -110,17 +110,17 @@ impl App {
     async fn open_with(
         data: DataDirectory,
         settings: Settings,
-        works: Handle,
+        worker_runtime: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
         occasion: Occasion,
         store: Option<Disk>,
     ) -> Result<Self, Error> {
         let serve = occasion == Occasion::Serve;
-        let Opened { repo, lock } = Repo::open(data, settings, works, occasion, store).await?;
+        let Opened { repo, lock } = Repo::open(data, settings, worker_runtime, occasion, store).await?;
         let access = Access::over(repo, wake).await?;
         let repo = &access.repo;
         if serve {
-            access.trail.start(&repo.works).await?;
+            access.trail.start(&repo.worker_runtime).await?;
         }
         let app = Self(Arc::new(Services {
             tickets: Tickets::of(repo),

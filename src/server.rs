@@ -88,17 +88,17 @@ pub fn serve(
 ) -> Result<(), Error> {
     // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a millisecond or two at
     // a time, so what must answer quickly - logins, notices, signals - runs on another one.
-    let works = tokio::runtime::Builder::new_multi_thread()
+    let worker_runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("works")
         .max_blocking_threads(32)
         .on_thread_start(step_back)
         .enable_all()
         .build()?;
-    let office =
+    let control_runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("office").enable_all().build()?;
-    let outcome = office.block_on(run(data, config, works.handle().clone(), stop, ready));
-    works.shutdown_timeout(Duration::from_secs(10));
-    office.shutdown_timeout(Duration::from_secs(10));
+    let outcome = control_runtime.block_on(run(data, config, worker_runtime.handle().clone(), stop, ready));
+    worker_runtime.shutdown_timeout(Duration::from_secs(10));
+    control_runtime.shutdown_timeout(Duration::from_secs(10));
     outcome
 }
 
@@ -113,7 +113,7 @@ fn step_back() {
 async fn run(
     data: DataDirectory,
     config: &Config,
-    works: tokio::runtime::Handle,
+    worker_runtime: tokio::runtime::Handle,
     stop: &CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
@@ -123,7 +123,7 @@ async fn run(
     };
     let waker = Waker::new();
     let wake = waker.clone();
-    let app = App::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
+    let app = App::serve(data, share_settings(config), worker_runtime, Box::new(move || wake.wake())).await?;
     let host_key = match host_key(&app).await {
         Ok(key) => key,
         Err(error) => {

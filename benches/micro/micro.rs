@@ -205,9 +205,9 @@ impl Ground {
         if still.is_some() {
             (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
         }
-        let works = still.as_ref().unwrap_or(&runtime).handle().clone();
+        let worker_runtime = still.as_ref().unwrap_or(&runtime).handle().clone();
         let (app, share, records, share) = runtime.block_on(async {
-            let app = App::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
+            let app = App::serve(data.clone(), settings, worker_runtime, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Word>().unwrap();
             app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
             app.tickets()

@@ -164,7 +164,7 @@ impl Download {
         let plan = reading.reader.plan(offset, length);
         if let Some(ahead) = reading.reader.ahead() {
             let state = Arc::clone(&self.state);
-            self.state.access.repo.works.spawn(async move {
+            self.state.access.repo.worker_runtime.spawn(async move {
                 if let Body::Version(reading) = &state.body {
                     reading.reader.open_ahead(ahead).await;
                 }
@@ -176,7 +176,7 @@ impl Download {
         }
         let state = Arc::clone(&self.state);
         let mut buffer = std::mem::take(into);
-        let work = self.state.access.repo.works.spawn(async move {
+        let work = self.state.access.repo.worker_runtime.spawn(async move {
             let Body::Version(reading) = &state.body else { return (buffer, Ok(())) };
             let outcome = reading.reader.read(plan, offset, length, &mut buffer).await;
             match &outcome {

@@ -49,7 +49,7 @@ impl App {
         let keys = self.0.access.repo.keys.share(row.share).await?;
         let prepare = |from: u64| {
             let (keys, to) = (Arc::clone(&keys), (from + AT_ONCE).min(first + count));
-            blocking(&self.0.access.repo.works, "the sealing", move || prepared(&keys, from..to, length))
+            blocking(&self.0.access.repo.worker_runtime, "the sealing", move || prepared(&keys, from..to, length))
         };
         let (mut next, end) = (first, first + count);
         let mut coming = prepare(next);

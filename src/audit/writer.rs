@@ -111,7 +111,7 @@ impl AuditWriter {
     }
 
     /// Begins to write. The task ends with [`finish`](Self::finish), or when the house is gone.
-    pub(crate) async fn start(self: &Arc<Self>, works: &tokio::runtime::Handle) -> Result<(), Error> {
+    pub(crate) async fn start(self: &Arc<Self>, worker_runtime: &tokio::runtime::Handle) -> Result<(), Error> {
         self.check_last_checkpoint().await?;
         let detail = json!({ "version": env!("CARGO_PKG_VERSION") });
         self.enqueue(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
@@ -121,7 +121,7 @@ impl AuditWriter {
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone().drop_guard());
         // The task must not keep the trail: then nobody would ever drop the guard.
         let trail = Arc::downgrade(self);
-        works.spawn(async move {
+        worker_runtime.spawn(async move {
             loop {
                 let Some(waiting) = trail.upgrade() else { return };
                 let more = async {

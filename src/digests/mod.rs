@@ -290,7 +290,7 @@ impl Digests {
                 Some(Err(error)) => Ended::Refused(error.into()),
             }));
         };
-        self.running.spawn_on(work, &self.repo.works);
+        self.running.spawn_on(work, &self.repo.worker_runtime);
         Ok(job)
     }
 

@@ -42,7 +42,7 @@ pub(crate) struct Sidecars {
     list: Mutex<List>,
     changed: Notify,
     /// Whether somebody works on the list.
-    works: AtomicBool,
+    worker_runtime: AtomicBool,
 }
 
 #[derive(Default)]
@@ -59,13 +59,13 @@ impl Sidecars {
             digests: Arc::clone(digests),
             list: Mutex::default(),
             changed: Notify::new(),
-            works: AtomicBool::new(false),
+            worker_runtime: AtomicBool::new(false),
         })
     }
 
     /// Asks to look at a file and at what states its digest. Never waits.
     pub(crate) fn look_at(&self, artifact: ArtifactId) {
-        if !self.works.load(Ordering::Relaxed) {
+        if !self.worker_runtime.load(Ordering::Relaxed) {
             return;
         }
         let mut list = self.list();
@@ -98,12 +98,12 @@ impl Sidecars {
 impl Sidecars {
     /// Compares files with their senders' digests until `stop`.
     pub(crate) async fn check_until(self: &Arc<Self>, stop: CancellationToken) {
-        self.works.store(true, Ordering::Relaxed);
+        self.worker_runtime.store(true, Ordering::Relaxed);
         let sidecars = Arc::clone(self);
         // It reads and hashes: that belongs to the runtime for works.
-        let work = self.repo.works.spawn(async move { stop.run_until_cancelled(sidecars.work()).await });
+        let work = self.repo.worker_runtime.spawn(async move { stop.run_until_cancelled(sidecars.work()).await });
         let _ = work.await;
-        self.works.store(false, Ordering::Relaxed);
+        self.worker_runtime.store(false, Ordering::Relaxed);
     }
 
     async fn work(&self) {

@@ -1,4 +1,4 @@
-//! The figures that operators watch, as Prometheus' text over HTTP (`[metrics]`). Runs on `office`, away from the
+//! The figures that operators watch, as Prometheus' text over HTTP (`[metrics]`). Runs on `control_runtime`, away from the
 //! connections. Counters are counted where things happen; what is a state is read when somebody asks.
 //!
 //! No label holds a name, a reference or an address: who reads this learns nothing about customers.

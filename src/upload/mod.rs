@@ -138,7 +138,7 @@ pub(crate) async fn open(
     }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
     let worker = Worker::new(Arc::clone(uploads), Arc::clone(&queue), start, room);
-    queue.lazy_worker.park(worker, uploads.repo.works.clone());
+    queue.lazy_worker.park(worker, uploads.repo.worker_runtime.clone());
     uploads.registry.watch.keep(uploads);
     Ok(Some(Begun { queue, continues }))
 }

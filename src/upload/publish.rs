@@ -319,7 +319,7 @@ impl UploadRecords {
         if !in_records {
             self.stored_manifests.push(object);
             let (store, bytes) = (uploads.repo.store.clone(), manifest.clone());
-            blocking(&uploads.repo.works, "the write", move || store.put(object, &bytes)).await?;
+            blocking(&uploads.repo.worker_runtime, "the write", move || store.put(object, &bytes)).await?;
         }
         uploads.repo.failpoints.hit("publish.manifest-stored");
 

@@ -183,7 +183,7 @@ impl Trip<'_> {
         self.steps.say(
             "Ticket",
             &format!(
-                "{TICKET} has an encrypted share of its own and a token of {} characters;\nengineer {ENGINEER} works on \
+                "{TICKET} has an encrypted share of its own and a token of {} characters;\nengineer {ENGINEER} worker_runtime on \
                  it and logs in by an Ed25519 key",
                 token.chars().count()
             ),
@@ -403,7 +403,7 @@ fn what_next(kept: Option<&Path>) -> String {
         Some(place) => {
             let place = place.display();
             text += &format!(
-                "Everything was kept in {place}. What works with it:\n  \
+                "Everything was kept in {place}. What worker_runtime with it:\n  \
                  {program} --data {place}/data artifact list {TICKET}\n  \
                  {program} --data {place}/data artifact verify\n  \
                  {program} --data {place}/data ticket token {TICKET}\n  \
