@@ -14,7 +14,7 @@ use crate::digests::{Digest, Digested, Patience};
 use crate::login::Login;
 use crate::login::rights::Grant;
 use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
-use crate::namespace::tree::Reach;
+use crate::namespace::tree::ShareContext;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
 
@@ -76,37 +76,42 @@ impl Download {
     /// clone is dropped.
     pub(crate) async fn of_version(
         session: &ShareSession,
-        reach: &Reach,
+        context: &ShareContext,
         version: &VersionRow,
         attributes: Attributes,
     ) -> Result<Self, Error> {
         let access = session.access();
-        let content = match Content::shared(&access.repo, &access.layouts, &reach.keys, version).await {
+        let content = match Content::shared(&access.repo, &access.layouts, &context.keys, version).await {
             Ok(content) => content,
             Err(error) => {
-                report_damage(&access.repo, &error, version.id, &reach.ticket).await;
+                report_damage(&access.repo, &error, version.id, &context.ticket).await;
                 return Err(error);
             }
         };
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
-        session.enqueue(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
+        session.enqueue(Kind::ArtifactOpened, &context.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
             reader: Reader::new(content, attributes.size, &access.read_ahead),
             size: attributes.size,
-            share: reach.share(),
+            share: context.share(),
             version: version.id,
             artifact: version.artifact,
-            ticket: reach.ticket.clone(),
+            ticket: context.ticket.clone(),
             login: session.login().clone(),
             read: Mutex::default(),
         };
-        let grant = session.grant(&reach.ticket);
+        let grant = session.grant(&context.ticket);
         Ok(Self::of(State { access: Arc::clone(access), grant, body: Body::Version(Box::new(reading)), attributes }))
     }
 
     /// A text of a few lines; `attributes` tell its size.
-    pub(crate) fn of_text(session: &ShareSession, reach: &Reach, text: Vec<u8>, attributes: Attributes) -> Self {
-        let (access, grant) = (Arc::clone(session.access()), session.grant(&reach.ticket));
+    pub(crate) fn of_text(
+        session: &ShareSession,
+        context: &ShareContext,
+        text: Vec<u8>,
+        attributes: Attributes,
+    ) -> Self {
+        let (access, grant) = (Arc::clone(session.access()), session.grant(&context.ticket));
         Self::of(State { access, grant, body: Body::Text(text), attributes })
     }
 

@@ -7,7 +7,7 @@ use crate::access::virtual_places::VirtualListing;
 use crate::login::rights::Grant;
 use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
 use crate::namespace::aliases::{self, Shown};
-use crate::namespace::tree::{FROM_SUPPORT, Spot};
+use crate::namespace::tree::{FROM_SUPPORT, ResolvedPath};
 use crate::records::entries::Page;
 use crate::records::{entries, tickets};
 use crate::repo::Error;
@@ -42,7 +42,7 @@ enum Source {
     },
     /// A directory of a share: rows by id, from behind the last one given.
     Directory {
-        spot: Box<Spot>,
+        resolved: Box<ResolvedPath>,
         directory: DirectoryId,
         after: Option<[u8; 16]>,
         /// Uploads that had no row when the directory was opened, and their ids: a row that they get is not listed again.
@@ -59,8 +59,12 @@ impl Listing {
         Self { session, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
     }
 
-    pub(crate) async fn of_directory(session: ShareSession, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
-        let owner = owner(&spot);
+    pub(crate) async fn of_directory(
+        session: ShareSession,
+        resolved: ResolvedPath,
+        directory: DirectoryId,
+    ) -> Result<Self, Error> {
+        let owner = owner(&resolved);
         let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
         // Uploads that began a moment ago have no row yet, unless there is an older version.
         let queues = session.access().uploads.registry.in_directory(directory);
@@ -71,10 +75,10 @@ impl Listing {
                 continue;
             }
             // Engineers see those that need another name when they have their row, in a moment.
-            if spot.shows_aliases() {
+            if resolved.shows_aliases() {
                 let fold = alias::folded(&name);
                 let is_taken = unrecorded.iter().any(|line: &Entry| alias::folded(&line.name) == fold);
-                if is_taken || !aliases::is_free(&mut conn, &spot.reach.keys, directory, &name).await? {
+                if is_taken || !aliases::is_free(&mut conn, &resolved.context.keys, directory, &name).await? {
                     continue;
                 }
             }
@@ -82,8 +86,8 @@ impl Listing {
             let (attributes, unfinished) = (session.attributes_of_upload(queue), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
-        let (grant, spot) = (session.grant(&spot.reach.ticket), Box::new(spot));
-        let source = Source::Directory { spot, directory, after: None, unrecorded, listed, ended: false };
+        let (grant, resolved) = (session.grant(&resolved.context.ticket), Box::new(resolved));
+        let source = Source::Directory { resolved, directory, after: None, unrecorded, listed, ended: false };
         Ok(Self { session, grant, source })
     }
 
@@ -112,13 +116,13 @@ impl Listing {
                 Ok(rows)
             }
             Source::Virtual(listing) => listing.next(&self.session, most).await,
-            Source::Directory { spot, directory, after, unrecorded, listed, ended } => {
+            Source::Directory { resolved, directory, after, unrecorded, listed, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {
-                    let page = page(&self.session, spot, *directory, *after, listed, most);
+                    let page = page(&self.session, resolved, *directory, *after, listed, most);
                     (lines, *after, *ended) = match page.await {
                         Err(Error::KeysReplaced) => {
-                            spot.reach.keys = self.session.repo().keys.share(spot.reach.share()).await?;
+                            resolved.context.keys = self.session.repo().keys.share(resolved.context.share()).await?;
                             continue;
                         }
                         other => other?,
@@ -149,7 +153,7 @@ async fn assigned(session: &ShareSession, after: Option<&Word>, most: usize) -> 
 /// it may be empty before the end is reached.
 async fn page(
     session: &ShareSession,
-    spot: &Spot,
+    resolved: &ResolvedPath,
     directory: DirectoryId,
     after: Option<[u8; 16]>,
     listed: &[[u8; 16]],
@@ -158,23 +162,23 @@ async fn page(
     let mut conn = session.repo().records.read().await?;
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
-        if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
+        if resolved.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
     let queues = session.access().uploads.registry.in_directory(directory);
     let held: HashMap<[u8; 16], _> = queues.iter().map(|queue| (*queue.artifact().as_bytes(), queue)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
         // What could not be opened by its name either would only end the work of who copies a whole tree.
-        let opened = spot.reach.keys.open_name(&mut conn, row.id, sealed).await;
+        let opened = resolved.context.keys.open_name(&mut conn, row.id, sealed).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
-        let at_root = spot.names.is_empty();
+        let at_root = resolved.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !session.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
             if entries::is_empty(&mut conn, handed_back).await? {
                 continue;
             }
         }
-        let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
+        let from_support = resolved.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
         let held = held.get(&row.id).map(|queue| &***queue);
         let attributes = session.attributes_of(&row, from_support, held);
         let unfinished = session.unfinished(&row, from_support, held);
@@ -182,11 +186,11 @@ async fn page(
             Some(shown) => shown.name(&row.id, &name),
             None => name,
         };
-        lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
+        lines.push(Entry { name, attributes, unfinished, owner: owner(resolved) });
     }
     Ok((lines, last, ended))
 }
 
-fn owner(spot: &Spot) -> Word {
-    spot.reach.ticket.clone()
+fn owner(resolved: &ResolvedPath) -> Word {
+    resolved.context.ticket.clone()
 }

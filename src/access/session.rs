@@ -19,7 +19,7 @@ use crate::login::Who;
 use crate::login::rights::{self, Grant};
 use crate::model::{ArtifactId, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word};
 use crate::namespace::shape::{self, Way};
-use crate::namespace::tree::Spot;
+use crate::namespace::tree::ResolvedPath;
 use crate::notices;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
@@ -113,11 +113,11 @@ impl ShareSession {
         if let Some(place) = self.virtual_place(path).await? {
             return Ok(place.attributes());
         }
-        let (spot, held) = self.locate_with_upload(path).await?;
-        Ok(match (&spot.entry, held) {
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        Ok(match (&resolved.entry, held) {
             // An upload that began a moment ago has no row yet.
             (None, Some(queue)) => self.attributes_of_upload(&queue),
-            (_, held) => self.attributes_of(spot.existing()?, spot.from_support, held.as_deref()),
+            (_, held) => self.attributes_of(resolved.existing()?, resolved.from_support, held.as_deref()),
         })
     }
 
@@ -132,10 +132,10 @@ impl ShareSession {
         }
         Ok(match self.locate(path).await? {
             Place::Top => Listing::of_tickets(self.clone()),
-            Place::In(spot) => {
-                let directory = spot.directory()?;
-                self.note_listing(&spot.reach.ticket, directory);
-                Listing::of_directory(self.clone(), *spot, directory).await?
+            Place::In(resolved) => {
+                let directory = resolved.directory()?;
+                self.note_listing(&resolved.context.ticket, directory);
+                Listing::of_directory(self.clone(), *resolved, directory).await?
             }
         })
     }
@@ -149,23 +149,23 @@ impl ShareSession {
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
-        let spot = self.locate_in_share(path).await?;
-        if spot.entry.is_some() {
+        let resolved = self.locate_in_share(path).await?;
+        if resolved.entry.is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
-        let (parent, name, _) = spot.changeable()?;
+        let (parent, name, _) = resolved.changeable()?;
         if self.access().uploads.registry.by_name(parent, name).is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
         let id = vault::random::array()?;
-        let place = spot.reach.keys.place(id, parent, name)?;
+        let place = resolved.context.keys.place(id, parent, name)?;
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
-        Way::up_from(tx.conn(), &spot.reach, parent).await?.check_room(name)?;
-        check_room_for_name(tx.conn(), &spot.reach.ticket, &self.repo().settings).await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
+        Way::up_from(tx.conn(), &resolved.context, parent).await?.check_room(name)?;
+        check_room_for_name(tx.conn(), &resolved.context.ticket, &self.repo().settings).await?;
         let new = NewEntry {
             id,
-            share: spot.reach.share(),
+            share: resolved.context.share(),
             place: Some(&place),
             is_directory: true,
             mode: DIRECTORY_MODE,
@@ -173,7 +173,7 @@ impl ShareSession {
             predecessor: None,
         };
         entries::add(tx.conn(), &new).await?;
-        self.note(tx.conn(), audit::Kind::DirectoryMade, &spot.reach.ticket, id).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryMade, &resolved.context.ticket, id).await?;
         Ok(tx.commit().await?)
     }
 
@@ -187,21 +187,21 @@ impl ShareSession {
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
         self.check_may_see()?;
-        let spot = self.locate_in_share(path).await?;
-        let directory = spot.directory()?;
-        spot.changeable()?;
+        let resolved = self.locate_in_share(path).await?;
+        let directory = resolved.directory()?;
+        resolved.changeable()?;
         if !self.access().uploads.registry.in_directory(directory).is_empty() {
             return Err(Refusal::NotEmpty.into());
         }
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
         if !entries::is_empty(tx.conn(), directory).await? {
             return Err(Refusal::NotEmpty.into());
         }
         if !entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
-        self.note(tx.conn(), audit::Kind::DirectoryRemoved, &spot.reach.ticket, *directory.as_bytes()).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryRemoved, &resolved.context.ticket, *directory.as_bytes()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -215,28 +215,28 @@ impl ShareSession {
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
         self.check_may_see()?;
-        let (spot, held) = self.locate_with_upload(path).await?;
-        let (parent, _, index) = spot.changeable()?;
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        let (parent, _, index) = resolved.changeable()?;
         if let Some(queue) = held {
-            self.check_may_change(&mut *self.repo().records.read().await?, &spot).await?;
+            self.check_may_change(&mut *self.repo().records.read().await?, &resolved).await?;
             queue.preempt().await?;
         }
         let now = Time::now();
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
         let row = entries::by_name(tx.conn(), parent, index).await?.ok_or(Error::Refused(Refusal::NoSuchFile))?;
         if row.is_directory {
             return Err(Refusal::IsDirectory.into());
         }
         if let Some(receiving) = row.receiving {
-            discard(tx.conn(), receiving.id, &spot.reach.ticket, &self.login().actor(), self.repo().clock.now())
+            discard(tx.conn(), receiving.id, &resolved.context.ticket, &self.login().actor(), self.repo().clock.now())
                 .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
         if !entries::withdraw(tx.conn(), &row.id, now, self.repo().clock.now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
-        self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
+        self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &resolved.context.ticket, row.id).await?;
         self.repo().failpoints.hit("withdraw.before-commit");
         tx.commit().await?;
         self.repo().failpoints.hit("withdraw.after-commit");
@@ -260,7 +260,7 @@ impl ShareSession {
             queue.record().await?;
         }
         let (target, held) = self.locate_with_upload(to).await?;
-        if source.reach.share() != target.reach.share() {
+        if source.context.share() != target.context.share() {
             return Err(Refusal::AcrossShares.into());
         }
         let (directory, name, index) = target.changeable()?;
@@ -268,13 +268,13 @@ impl ShareSession {
         let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &source).await?;
         self.check_may_change(tx.conn(), &target).await?;
-        let way = Way::up_from(tx.conn(), &target.reach, directory).await?;
+        let way = Way::up_from(tx.conn(), &target.context, directory).await?;
         let missing = Error::Refused(Refusal::NoSuchFile);
         let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
         if !row.is_directory && target.entry.is_none() {
             self.check_new_file(to, &target)?;
         }
-        way.check_move(tx.conn(), &target.reach, &row, name).await?;
+        way.check_move(tx.conn(), &target.context, &row, name).await?;
         if held.is_some_and(|queue| queue.artifact().as_bytes() != &row.id) {
             return Err(Refusal::AlreadyExists.into());
         }
@@ -284,8 +284,14 @@ impl ShareSession {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(receiving) = there.receiving {
-                discard(tx.conn(), receiving.id, &target.reach.ticket, &self.login().actor(), self.repo().clock.now())
-                    .await?;
+                discard(
+                    tx.conn(),
+                    receiving.id,
+                    &target.context.ticket,
+                    &self.login().actor(),
+                    self.repo().clock.now(),
+                )
+                .await?;
             }
             let highest =
                 there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
@@ -293,10 +299,10 @@ impl ShareSession {
                 return Err(Refusal::NoSuchFile.into());
             }
         }
-        let place = source.reach.keys.place(row.id, directory, name)?;
+        let place = source.context.keys.place(row.id, directory, name)?;
         entries::move_to(tx.conn(), &row.id, &place).await?;
-        self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.reach.ticket, row.id).await?;
-        let announced = notices::renamed(tx.conn(), self.repo(), &source.reach.ticket, row.id, name, now).await?;
+        self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.context.ticket, row.id).await?;
+        let announced = notices::renamed(tx.conn(), self.repo(), &source.context.ticket, row.id, name, now).await?;
         self.repo().failpoints.hit("rename.before-commit");
         tx.commit().await?;
         self.repo().failpoints.hit("rename.after-commit");
@@ -329,20 +335,20 @@ impl ShareSession {
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
-        let (spot, held) = self.locate_with_upload(path).await?;
-        spot.changeable()?;
-        self.check_may_change(&mut *self.repo().records.read().await?, &spot).await?;
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        resolved.changeable()?;
+        self.check_may_change(&mut *self.repo().records.read().await?, &resolved).await?;
         if let Some(queue) = &held {
             queue.set_attributes(changes.mode, changes.modified);
         }
-        let row = match (&spot.entry, held) {
+        let row = match (&resolved.entry, held) {
             (Some(row), _) => row,
             // An upload without a row yet has taken the change.
             (None, Some(_)) => return Ok(()),
             (None, None) => return Err(Refusal::NoSuchFile.into()),
         };
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
         entries::set_attributes(tx.conn(), &row.id, changes.mode.map(|mode| mode & 0o777), changes.modified).await?;
         Ok(tx.commit().await?)
     }
@@ -358,20 +364,20 @@ impl ShareSession {
 
     async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
         let (names, most) = (self.repo().settings.names_per_share, self.repo().settings.share_bytes);
-        let reach = match self.virtual_place(path).await? {
-            Some(place) => Some(place.reach().clone()),
+        let context = match self.virtual_place(path).await? {
+            Some(place) => Some(place.context().clone()),
             None => match self.locate(path).await? {
                 Place::Top => None,
-                Place::In(spot) => Some(spot.reach),
+                Place::In(resolved) => Some(resolved.context),
             },
         };
-        let (taken, stored) = match reach {
+        let (taken, stored) = match context {
             None => (0, 0),
-            Some(reach) => {
+            Some(context) => {
                 let mut conn = self.repo().records.read().await?;
-                let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
+                let ticket = tickets::by_reference(&mut conn, context.ticket.as_str()).await?;
                 // What goes as soon as somebody needs the room is no less free.
-                let to_go = versions::unread_bytes(&mut conn, reach.keys.share).await?;
+                let to_go = versions::unread_bytes(&mut conn, context.keys.share).await?;
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
             }
         };
@@ -393,12 +399,12 @@ impl ShareSession {
         if let Some(place) = self.virtual_place(path).await? {
             return place.open(self).await;
         }
-        let (spot, version) = self.available_at(path).await?;
-        let row = spot.existing()?;
+        let (resolved, version) = self.available_at(path).await?;
+        let row = resolved.existing()?;
         let attributes =
             Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
         let open = self.opens_for_reading(version.artifact, version.length);
-        Ok(Download::of_version(self, &spot.reach, &version, attributes).await?.keeping(open))
+        Ok(Download::of_version(self, &resolved.context, &version, attributes).await?.keeping(open))
     }
 
     /// Whether a file may become this long, in bytes. A door that is told so before the first byte asks before it opens:
@@ -427,22 +433,22 @@ impl ShareSession {
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
             let ended = self.access().uploads.registry.ended();
-            let (spot, held) = self.locate_with_upload(path).await?;
-            if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
+            let (resolved, held) = self.locate_with_upload(path).await?;
+            if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
                 return Err(Refusal::IsDirectory.into());
             }
-            spot.changeable()?;
-            let standing = self.check_may_write(&spot)?;
-            if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
+            resolved.changeable()?;
+            let standing = self.check_may_write(&resolved)?;
+            if mode.exclusive && mode.create && (resolved.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(queue) = held {
                 if queue.session() == self.id
-                    && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &queue, path, mode)
+                    && let Some(mut upload) = Upload::join(self, &resolved.context.ticket, &queue, path, mode)
                 {
                     self.enqueue(
                         audit::Kind::UploadJoined,
-                        &spot.reach.ticket,
+                        &resolved.context.ticket,
                         *queue.artifact().as_bytes(),
                         json!({}),
                     );
@@ -454,14 +460,16 @@ impl ShareSession {
                 queue.preempt().await?;
                 continue;
             }
-            if spot.entry.is_none() {
+            if resolved.entry.is_none() {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
-                self.check_new_file(path, &spot)?;
-                shape::check_new(&spot.names)?;
+                self.check_new_file(path, &resolved)?;
+                shape::check_new(&resolved.names)?;
                 match check_room_for_file(standing, self.access()) {
-                    Err(Refusal::QuotaExceeded) if self.access().retention.make_room(spot.reach.keys.share).await? => {
+                    Err(Refusal::QuotaExceeded)
+                        if self.access().retention.make_room(resolved.context.keys.share).await? =>
+                    {
                         continue;
                     }
                     outcome => outcome?,
@@ -469,8 +477,8 @@ impl ShareSession {
             }
             let told = |version| self.told(version);
             let opener = Opener { login: &self.login, session: self.id, told: &told };
-            if let Some(begun) = upload::open(&self.access().uploads, &opener, &spot, mode, ended).await? {
-                return Ok(Upload::of(self, &spot.reach.ticket, begun, path, mode));
+            if let Some(begun) = upload::open(&self.access().uploads, &opener, &resolved, mode, ended).await? {
+                return Ok(Upload::of(self, &resolved.context.ticket, begun, path, mode));
             }
         }
         Err(Refusal::Fenced.into())
@@ -478,9 +486,9 @@ impl ShareSession {
 
     /// Whether this login may write something there, as the share stood when the place was found. The transaction that
     /// writes looks again.
-    fn check_may_write(&self, spot: &Spot) -> Result<Standing, Error> {
-        self.check_side(spot)?;
-        match spot.standing {
+    fn check_may_write(&self, resolved: &ResolvedPath) -> Result<Standing, Error> {
+        self.check_side(resolved)?;
+        match resolved.standing {
             Some(standing) if standing.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
             Some(standing) => Ok(standing),
             None => Err(Refusal::LoginEnded.into()),
@@ -488,8 +496,8 @@ impl ShareSession {
     }
 
     /// Customers write outside of `from-support`, engineers in it.
-    fn check_side(&self, spot: &Spot) -> Result<(), Refusal> {
-        match (self.is_engineer(), spot.from_support) {
+    fn check_side(&self, resolved: &ResolvedPath) -> Result<(), Refusal> {
+        match (self.is_engineer(), resolved.from_support) {
             (false, true) => Err(Refusal::FromSupportOnly),
             (true, false) => Err(Refusal::CustomerOnly),
             _ => Ok(()),
@@ -497,9 +505,9 @@ impl ShareSession {
     }
 
     /// Whether this login may change something at this place now.
-    pub(crate) async fn check_may_change(&self, conn: &mut Conn, spot: &Spot) -> Result<(), Error> {
-        self.check_side(spot)?;
-        if rights::may_change(conn, &spot.reach.ticket, &self.login).await? != spot.reach.keys.generation {
+    pub(crate) async fn check_may_change(&self, conn: &mut Conn, resolved: &ResolvedPath) -> Result<(), Error> {
+        self.check_side(resolved)?;
+        if rights::may_change(conn, &resolved.context.ticket, &self.login).await? != resolved.context.keys.generation {
             return Err(Error::KeysReplaced);
         }
         Ok(())

@@ -188,7 +188,7 @@ impl Smtp {
         let ascii = from.is_ascii() && to.iter().all(|address| address.is_ascii());
         if !ascii && !session.knows("SMTPUTF8") {
             return Err(DeliveryError::Permanent(format!(
-                "{} does not know SMTPUTF8, so it cannot reach an address that is not ASCII; send the notice to \
+                "{} does not know SMTPUTF8, so it cannot context an address that is not ASCII; send the notice to \
                  another one with 'tacdrop notice readdress'.",
                 self.name()
             )));

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
-use crate::namespace::tree::{Reach, Spot, way_of};
+use crate::namespace::tree::{ResolvedPath, ShareContext, way_of};
 use crate::notices::Notices;
 use crate::records::entries::{self, EntryRow};
 use crate::records::lifecycle::{self, HistoryRow};
@@ -174,7 +174,7 @@ pub struct Shredded {
 
 /// A file that a command names.
 struct Named {
-    reach: Reach,
+    context: ShareContext,
     path: SharePath,
     row: EntryRow,
 }
@@ -299,14 +299,14 @@ impl Retention {
         };
         let names = path.names();
         let above = names.get(..names.len().saturating_sub(1)).unwrap_or_default();
-        let directory = match Spot::find(tx.conn(), named.reach.clone(), above).await {
-            Ok(spot) => spot.directory().map_err(|_| no_directory())?,
+        let directory = match ResolvedPath::find(tx.conn(), named.context.clone(), above).await {
+            Ok(resolved) => resolved.directory().map_err(|_| no_directory())?,
             Err(Error::Refused(_)) => return Err(no_directory()),
             Err(error) => return Err(error),
         };
         check_room_for_name(tx.conn(), ticket, &self.repo.settings).await?;
         // The directory may be another one of the same name: what it lay in can have been removed and made again.
-        let place = named.reach.keys.place(named.row.id, directory, name)?;
+        let place = named.context.keys.place(named.row.id, directory, name)?;
         entries::move_to(tx.conn(), &named.row.id, &place).await?;
         match lifecycle::restore(tx.conn(), &named.row.id).await {
             Ok(true) => {}
@@ -402,10 +402,10 @@ impl Retention {
 
     /// The file that stands at a path; an error if it is a directory.
     async fn in_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
-        let reach = self.reach(conn, ticket).await?;
-        match Spot::find(conn, reach.clone(), path.names()).await {
-            Ok(Spot { entry: Some(row), .. }) if row.is_directory => Err(Refusal::IsDirectory.into()),
-            Ok(Spot { entry: Some(row), .. }) => Ok(Some(Named { reach, path: path.clone(), row })),
+        let context = self.context(conn, ticket).await?;
+        match ResolvedPath::find(conn, context.clone(), path.names()).await {
+            Ok(ResolvedPath { entry: Some(row), .. }) if row.is_directory => Err(Refusal::IsDirectory.into()),
+            Ok(ResolvedPath { entry: Some(row), .. }) => Ok(Some(Named { context, path: path.clone(), row })),
             Ok(_) | Err(Error::Refused(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -414,30 +414,30 @@ impl Retention {
     /// The newest withdrawn file of a path, if possible one that can be restored. Directories on the way may be out of
     /// sight, too.
     async fn out_of_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
-        let reach = self.reach(conn, ticket).await?;
+        let context = self.context(conn, ticket).await?;
         let Some((name, above)): Option<(&FileName, &[FileName])> = path.names().split_last() else { return Ok(None) };
-        let mut directories = vec![DirectoryId::root_of(reach.share())];
+        let mut directories = vec![DirectoryId::root_of(context.share())];
         for step in above {
             let mut next = Vec::new();
             for directory in directories {
-                let index = reach.keys.names.index(directory, step);
+                let index = context.keys.names.index(directory, step);
                 next.extend(lifecycle::directories(conn, directory, &index).await?);
             }
             directories = next;
         }
         let mut files = Vec::new();
         for directory in directories {
-            let index = reach.keys.names.index(directory, name);
+            let index = context.keys.names.index(directory, name);
             files.extend(lifecycle::withdrawn_files(conn, directory, &index).await?);
         }
         let Some(newest) = files.into_iter().max_by_key(|row| (!row.shredded, row.since)) else { return Ok(None) };
         let row = entries::by_id(conn, &newest.id).await?;
-        Ok(row.map(|row| Named { reach, path: path.clone(), row }))
+        Ok(row.map(|row| Named { context, path: path.clone(), row }))
     }
 
-    async fn reach(&self, conn: &mut Conn, ticket: &Word) -> Result<Reach, Error> {
+    async fn context(&self, conn: &mut Conn, ticket: &Word) -> Result<ShareContext, Error> {
         let share = existing_ticket(conn, ticket).await?.share;
-        Ok(Reach { ticket: ticket.clone(), keys: self.repo.keys.share(share).await?, aliases: false })
+        Ok(ShareContext { ticket: ticket.clone(), keys: self.repo.keys.share(share).await?, aliases: false })
     }
 }
 

@@ -180,9 +180,9 @@ impl Artifacts {
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot =
+        let resolved =
             tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
-        let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
+        let current = resolved.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);
         if version.state != VersionState::Available {
@@ -205,7 +205,7 @@ impl Artifacts {
             bytes += piece.len() as u64;
             sink(piece)
         };
-        let digest = read_all(&self.repo, &spot.reach.keys, &version, ticket, |bytes| {
+        let digest = read_all(&self.repo, &resolved.context.keys, &version, ticket, |bytes| {
             sink(bytes).map_err(Error::file("output"))
         });
         let outcome = digest.await;

@@ -51,7 +51,7 @@ impl ShareSession {
         if let Some(place) = self.virtual_place(path).await? {
             return place.digested(self);
         }
-        let (spot, version) = self.available_at(path).await?;
-        Ok(Digested::Version(spot.reach.share(), spot.reach.ticket, Box::new(version)))
+        let (resolved, version) = self.available_at(path).await?;
+        Ok(Digested::Version(resolved.context.share(), resolved.context.ticket, Box::new(version)))
     }
 }

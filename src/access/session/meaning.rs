@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ShareSession;
 use crate::model::{ArtifactId, Refusal, SharePath, VersionId, VersionState};
-use crate::namespace::tree::Spot;
+use crate::namespace::tree::ResolvedPath;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
@@ -149,23 +149,23 @@ impl ShareSession {
     }
 
     /// The whole version that this path of a share's own tree is to this login.
-    pub(super) async fn available_at(&self, path: &SharePath) -> Result<(Spot, VersionRow), Error> {
-        let (spot, held) = self.locate_with_upload(path).await?;
-        if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
+    pub(super) async fn available_at(&self, path: &SharePath) -> Result<(ResolvedPath, VersionRow), Error> {
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
             return Err(Refusal::IsDirectory.into());
         }
-        let version = match self.meaning(spot.entry.as_ref(), spot.from_support, held.as_deref()) {
+        let version = match self.meaning(resolved.entry.as_ref(), resolved.from_support, held.as_deref()) {
             Meaning::Whole { version, .. } => version,
             Meaning::Unfinished { replaces: true, .. } => return Err(Refusal::NewerUnfinished.into()),
             Meaning::Unfinished { replaces: false, .. } => return Err(Refusal::StillReceiving.into()),
-            Meaning::Nothing if spot.entry.is_some() => return Err(Refusal::StillReceiving.into()),
+            Meaning::Nothing if resolved.entry.is_some() => return Err(Refusal::StillReceiving.into()),
             Meaning::Nothing => return Err(Refusal::NoSuchFile.into()),
         };
         let version = versions::by_id(&mut *self.repo().records.read().await?, version)
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;
-        Ok((spot, version))
+        Ok((resolved, version))
     }
 
     /// Remembers that this session reads a version of a file, which is `size` bytes long.

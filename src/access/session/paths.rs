@@ -7,7 +7,7 @@ use crate::access::virtual_places::{Tree, VirtualPlace};
 use crate::login::Who;
 use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
 use crate::namespace::shape;
-use crate::namespace::tree::{self, Reach, Spot};
+use crate::namespace::tree::{self, ResolvedPath, ShareContext};
 use crate::records::{Conn, tickets};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
@@ -18,7 +18,7 @@ pub(super) enum Place {
     /// An engineer's root, above the tickets.
     Top,
     /// Somewhere in a share.
-    In(Box<Spot>),
+    In(Box<ResolvedPath>),
 }
 
 /// A place in a share, before it is looked for.
@@ -35,12 +35,15 @@ const ROUNDS: usize = 32;
 impl ShareSession {
     /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
     /// missed: its rows are read again.
-    pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<WriteQueue>>), Error> {
+    pub(super) async fn locate_with_upload(
+        &self,
+        path: &SharePath,
+    ) -> Result<(ResolvedPath, Option<Arc<WriteQueue>>), Error> {
         for _ in 0..ROUNDS {
             let ended = self.access().uploads.registry.ended();
-            let spot = self.locate_in_share(path).await?;
+            let resolved = self.locate_in_share(path).await?;
             let uploads = &self.access().uploads;
-            let at = spot.at.as_ref().map(|(directory, name, _)| (*directory, name));
+            let at = resolved.at.as_ref().map(|(directory, name, _)| (*directory, name));
             let held = at.and_then(|(directory, name)| uploads.registry.by_name(directory, name));
             match held {
                 Some(_) if path.is_directory() => return Err(Refusal::NotDirectory.into()),
@@ -48,7 +51,7 @@ impl ShareSession {
                 Some(queue) if queue.is_closing() => queue.wait_for_end().await?,
                 None if at
                     .is_some_and(|(directory, name)| uploads.registry.has_ended_since(directory, name, ended)) => {}
-                held => return Ok((spot, held)),
+                held => return Ok((resolved, held)),
             }
         }
         // Somebody ends uploads of this very name as fast as it is looked at.
@@ -56,7 +59,7 @@ impl ShareSession {
     }
 
     /// Follows a path into the share's own tree. The virtual places are not part of it: what gets here would change them.
-    pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<Spot, Error> {
+    pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<ResolvedPath, Error> {
         self.check_turns(path).await?;
         let mut conn = self.repo().records.read().await?;
         let inside = self.inside(&mut conn, path).await?.ok_or(Error::Refused(Refusal::FixedPlace))?;
@@ -77,7 +80,7 @@ impl ShareSession {
         }
     }
 
-    async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<Spot, Error> {
+    async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<ResolvedPath, Error> {
         inside.names.iter().try_for_each(shape::check_name)?;
         match tree::find(self.repo(), conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
             // What can be there in an older share only is looked for; that it cannot be made is the better answer.
@@ -85,7 +88,7 @@ impl ShareSession {
                 shape::check_new(inside.names)?;
                 Err(Refusal::NoSuchFile.into())
             }
-            Ok(spot) if path.is_directory() && spot.entry.as_ref().is_some_and(|row| !row.is_directory) => {
+            Ok(resolved) if path.is_directory() && resolved.entry.as_ref().is_some_and(|row| !row.is_directory) => {
                 Err(Refusal::NotDirectory.into())
             }
             found => found,
@@ -107,8 +110,8 @@ impl ShareSession {
         let Some(inside) = self.inside(&mut conn, path).await? else { return Ok(None) };
         let Some((tree, names)) = Tree::of(inside.names, self.is_engineer()) else { return Ok(None) };
         let keys = self.repo().keys.share(inside.share).await?;
-        let reach = Reach { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
-        let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
+        let context = ShareContext { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
+        let found = VirtualPlace::find(self, &mut conn, context, tree, names).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.
             self.repo().check_in_force(&keys).await?;
@@ -168,16 +171,16 @@ impl ShareSession {
 
     /// Whether the ticket's own name leads to the share's root: as long as nobody has made something of that name there.
     async fn leads_to_the_root(&self, conn: &mut Conn, share: ShareId, name: &FileName) -> Result<bool, Error> {
-        let spot = tree::find(self.repo(), conn, self.user(), share, std::slice::from_ref(name), false).await?;
-        Ok(spot.entry.is_none())
+        let resolved = tree::find(self.repo(), conn, self.user(), share, std::slice::from_ref(name), false).await?;
+        Ok(resolved.entry.is_none())
     }
 
     /// Whether a file may be made at a spot where nothing is, which `path` leads to.
     ///
     /// # Errors
     /// [`Refusal::NoSuchDirectory`] or [`Refusal::OwnReference`].
-    pub(super) fn check_new_file(&self, path: &SharePath, spot: &Spot) -> Result<(), Refusal> {
-        match spot.names.as_slice() {
+    pub(super) fn check_new_file(&self, path: &SharePath, resolved: &ResolvedPath) -> Result<(), Refusal> {
+        match resolved.names.as_slice() {
             _ if path.is_directory() => Err(Refusal::NoSuchDirectory),
             [only] if self.is_own_reference(only) => Err(Refusal::OwnReference),
             _ => Ok(()),

@@ -10,7 +10,7 @@ use crate::access::{Entry, ShareSession};
 use crate::model::{DirectoryId, FileName, Refusal, Word};
 use crate::namespace::PublicAddress;
 use crate::namespace::aliases::Shown;
-use crate::namespace::tree::{Reach, Way, is_from_support, way_of};
+use crate::namespace::tree::{ShareContext, Way, is_from_support, way_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, history};
 use crate::repo::set_aside::or_left_out;
@@ -36,7 +36,7 @@ enum Source {
 
 /// A directory of the share that is shown again: rows by id, from behind the last one given.
 struct Mirror {
-    reach: Reach,
+    context: ShareContext,
     tree: Tree,
     directory: DirectoryId,
     at_root: bool,
@@ -47,19 +47,19 @@ struct Mirror {
 impl VirtualListing {
     /// `signers`: what STAT says of `allowed_signers`, where it lies here.
     pub(super) fn of_directory(
-        reach: Reach,
+        context: ShareContext,
         tree: Tree,
         directory: DirectoryId,
         names: &[FileName],
         signers: Option<Attributes>,
     ) -> Self {
-        let owner = reach.ticket.clone();
+        let owner = context.ticket.clone();
         let line = |attributes| {
             Some(Entry { name: FileName::new(SIGNERS).ok()?, attributes, owner: owner.clone(), unfinished: None })
         };
         let ready = signers.and_then(line).into_iter().collect();
-        let aliases = reach.aliases && !names.first().is_some_and(is_from_support);
-        let mirror = Mirror { reach, tree, directory, at_root: names.is_empty(), aliases, after: None };
+        let aliases = context.aliases && !names.first().is_some_and(is_from_support);
+        let mirror = Mirror { context, tree, directory, at_root: names.is_empty(), aliases, after: None };
         Self { owner, source: Source::Directory(Box::new(mirror)), ready, ended: false }
     }
 
@@ -99,12 +99,12 @@ impl VirtualListing {
                     None
                 };
                 self.ended = page.ended;
-                let way = way_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
+                let way = way_of(&mut conn, &mirror.context.keys, mirror.directory.as_bytes()).await?;
                 let address = address(&mut conn).await?;
                 mirror.after = page.last;
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
-                    let opened = mirror.reach.keys.open_name(&mut conn, row.id, sealed).await;
+                    let opened = mirror.context.keys.open_name(&mut conn, row.id, sealed).await;
                     let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {
@@ -148,7 +148,7 @@ impl Mirror {
                 return Ok(Vec::new());
             }
             if let Some((file, _)) = described(&shown)
-                && texts_at(conn, &self.reach, way.path().join(file).names()).await?.is_some()
+                && texts_at(conn, &self.context, way.path().join(file).names()).await?.is_some()
             {
                 return Ok(Vec::new());
             }
@@ -170,7 +170,8 @@ impl Mirror {
             return Ok(attributes.map(|attributes| (shown, attributes)).into_iter().collect());
         }
         let way = way.join(name, row.id);
-        let Some(Texts { receipt, checksum, version }) = Texts::of_file(conn, &self.reach, &way, row, address).await?
+        let Some(Texts { receipt, checksum, version }) =
+            Texts::of_file(conn, &self.context, &way, row, address).await?
         else {
             return Ok(Vec::new());
         };

@@ -169,14 +169,14 @@ impl Access {
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let spot = match tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await {
+        let resolved = match tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await {
             Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
             other => other?,
         };
-        let row = spot.entry.as_ref().ok_or_else(missing)?;
+        let row = resolved.entry.as_ref().ok_or_else(missing)?;
         let current = row.current.ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
-        let way = way_of(&mut conn, &spot.reach.keys, &row.id).await?;
+        let way = way_of(&mut conn, &resolved.context.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
         let receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
         let text = receipt.signed(self.repo.keys.receipts());

@@ -1,7 +1,7 @@
 //! What a worker does with jobs that come in an order that no session can be made to give them.
 
 use super::*;
-use crate::namespace::tree::{Reach, Spot};
+use crate::namespace::tree::{ResolvedPath, ShareContext};
 use crate::records::{tickets, versions};
 use crate::upload::{ByHand, Opener, check_unfinished};
 
@@ -11,11 +11,11 @@ async fn worker(session: &ShareSession, name: &str) -> ByHand {
     let mut conn = house.repo.records.read().await.unwrap();
     let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     let keys = house.repo.keys.share(ticket.share).await.unwrap();
-    let reach = Reach { ticket: ticket.reference, keys, aliases: false };
-    let spot = Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
+    let context = ShareContext { ticket: ticket.reference, keys, aliases: false };
+    let resolved = ResolvedPath::find(&mut conn, context, path(name).names()).await.unwrap();
     drop(conn);
     let opener = Opener { login: session.login(), session: session.id(), told: &|_| None };
-    ByHand::begin(&house.uploads, &opener, &spot).await
+    ByHand::begin(&house.uploads, &opener, &resolved).await
 }
 
 /// The hash goes on from a byte that was gathered. What is written down then, for whatever reason, must have that byte.

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
-use crate::namespace::tree::{Reach, Spot, is_from_support, path_of};
+use crate::namespace::tree::{ResolvedPath, ShareContext, is_from_support, path_of};
 use crate::records::consistency::survey::{self, tests_only};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, tickets, versions};
@@ -70,9 +70,9 @@ async fn is_there(app: &App, place: &str, sha256: &[u8; 32]) {
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let ticket = tickets::by_reference(&mut conn, reference).await.unwrap().expect("the ticket of what was promised");
     let keys = app.0.access.repo.keys.share(ticket.share).await.unwrap();
-    let reach = Reach { ticket: ticket.reference, keys, aliases: false };
-    let spot = Spot::find(&mut conn, reach, path.names()).await;
-    let entry = spot.ok().and_then(|spot| spot.entry).unwrap_or_else(|| panic!("I1: {place} is gone"));
+    let context = ShareContext { ticket: ticket.reference, keys, aliases: false };
+    let resolved = ResolvedPath::find(&mut conn, context, path.names()).await;
+    let entry = resolved.ok().and_then(|resolved| resolved.entry).unwrap_or_else(|| panic!("I1: {place} is gone"));
     let current = entry.current.unwrap_or_else(|| panic!("I1: {place} is not available"));
     let current = versions::by_id(&mut conn, current.id).await.unwrap().unwrap();
     assert_eq!(current.state, VersionState::Available, "I1: {place}");

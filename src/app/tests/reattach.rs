@@ -8,11 +8,11 @@ async fn id_of(session: &ShareSession, app: &App, names: &str) -> [u8; 16] {
     let share = session.access().repo.keys.share(share_of(app).await).await.unwrap();
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let path = path(names);
-    let spot =
+    let resolved =
         crate::namespace::tree::find(&app.0.access.repo, &mut conn, session.user(), share.share, path.names(), false)
             .await
             .unwrap();
-    spot.entry.unwrap().id
+    resolved.entry.unwrap().id
 }
 
 async fn share_of(app: &App) -> crate::model::ShareId {

@@ -98,9 +98,9 @@ pub(super) async fn objects(app: &App, name: &str, manifest: bool) -> Vec<Object
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     let keys = app.0.access.repo.keys.share(ticket.share).await.unwrap();
-    let reach = crate::namespace::tree::Reach { ticket: word("XT-1"), keys, aliases: false };
-    let spot = crate::namespace::tree::Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
-    let entry = spot.entry.unwrap();
+    let context = crate::namespace::tree::ShareContext { ticket: word("XT-1"), keys, aliases: false };
+    let resolved = crate::namespace::tree::ResolvedPath::find(&mut conn, context, path(name).names()).await.unwrap();
+    let entry = resolved.entry.unwrap();
     let id = entry.receiving.map(|version| version.id).or(entry.current.map(|version| version.id)).unwrap();
     if manifest {
         return vec![versions::by_id(&mut conn, id).await.unwrap().unwrap().manifest.unwrap().0];

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::content::Content;
-use crate::namespace::tree::{Reach, Spot};
+use crate::namespace::tree::{ResolvedPath, ShareContext};
 use crate::records::versions;
 use crate::repo::keys::ShareKeys;
 
@@ -65,8 +65,8 @@ async fn current(session: &ShareSession, name: &str) -> (Arc<ShareKeys>, version
     let mut conn = session.access().repo.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     let keys = session.access().repo.keys.share(ticket.share).await.unwrap();
-    let reach = Reach { ticket: word("XT-1"), keys: Arc::clone(&keys), aliases: false };
-    let entry = Spot::find(&mut conn, reach, path(name).names()).await.unwrap().entry.unwrap();
+    let context = ShareContext { ticket: word("XT-1"), keys: Arc::clone(&keys), aliases: false };
+    let entry = ResolvedPath::find(&mut conn, context, path(name).names()).await.unwrap().entry.unwrap();
     (keys, versions::by_id(&mut conn, entry.current.unwrap().id).await.unwrap().unwrap())
 }
 
