@@ -50,9 +50,9 @@ impl BlockBudget {
         (bytes(self.most - self.blocks.available_permits().min(self.most)), bytes(self.most))
     }
 
-    fn try_room(self: &Arc<Self>) -> Option<Room> {
+    fn try_room(self: &Arc<Self>) -> Option<BlockBuf> {
         let permit = Arc::clone(&self.blocks).try_acquire_owned().ok()?;
-        Some(Room { budget: Arc::clone(self), _permit: permit })
+        Some(BlockBuf { budget: Arc::clone(self), _permit: permit })
     }
 
     /// Whether less than half of it is used.
@@ -67,7 +67,7 @@ impl BlockBudget {
 }
 
 /// Leave to hold one block.
-struct Room {
+struct BlockBuf {
     budget: Arc<BlockBudget>,
     _permit: OwnedSemaphorePermit,
 }
@@ -110,18 +110,18 @@ impl Drop for Block {
 type Place = (ObjectId, u64);
 
 /// A block that somebody opens, or has opened. Who comes while it is opened waits for it.
-struct Slot {
+struct CachedBlock {
     place: Place,
     /// Where in the file that ends for which it was made.
     end: u64,
     block: OnceCell<Block>,
-    room: Room,
+    room: BlockBuf,
 }
 
 /// A part of a block that a read needs.
 struct Part {
     /// None if there was no room for it.
-    slot: Option<Arc<Slot>>,
+    slot: Option<Arc<CachedBlock>>,
     place: Place,
     from: u64,
     to: u64,
@@ -150,7 +150,7 @@ impl ReadPlan {
 }
 
 /// Blocks that nobody has asked for yet.
-pub(crate) struct Prefetch(Vec<Arc<Slot>>);
+pub(crate) struct Prefetch(Vec<Arc<CachedBlock>>);
 
 /// Reads a content for one download.
 pub(crate) struct Reader {
@@ -163,7 +163,7 @@ pub(crate) struct Reader {
 #[derive(Default)]
 struct State {
     /// Oldest first.
-    slots: VecDeque<Arc<Slot>>,
+    slots: VecDeque<Arc<CachedBlock>>,
     /// Where the reads so far have ended.
     front: u64,
     /// How many reads went on with the one before.
@@ -236,7 +236,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn load<'a>(&self, slot: &'a Slot) -> Result<&'a Block, Error> {
+    async fn load<'a>(&self, slot: &'a CachedBlock) -> Result<&'a Block, Error> {
         let opened = slot.block.get_or_try_init(async || {
             let (extent, number) = slot.place;
             Block::open(&*self.content.extent(extent).await?, number, &slot.room.budget)
@@ -275,13 +275,17 @@ impl Reader {
 
 impl State {
     /// A slot in the place of the oldest one, if there is room for it.
-    fn add(&mut self, part: &Part, budget: &Arc<BlockBudget>) -> Option<Arc<Slot>> {
+    fn add(&mut self, part: &Part, budget: &Arc<BlockBudget>) -> Option<Arc<CachedBlock>> {
         let most = if budget.is_ample() { KEPT } else { SCARCE };
         while self.slots.len() >= most {
             self.slots.pop_front();
         }
-        let slot =
-            Arc::new(Slot { place: part.place, end: part.end, block: OnceCell::new(), room: budget.try_room()? });
+        let slot = Arc::new(CachedBlock {
+            place: part.place,
+            end: part.end,
+            block: OnceCell::new(),
+            room: budget.try_room()?,
+        });
         self.slots.push_back(Arc::clone(&slot));
         Some(slot)
     }
