@@ -19,7 +19,7 @@ use metrics::Metrics;
 
 use crate::app::{App, DataDirectory, Notices, PublicAddress};
 use crate::config::{self, Config};
-use crate::mail::{self, AnyCarrier, Letterhead, Smtp, Spool};
+use crate::mail::{self, AnyMailer, Sender, Smtp, Spool};
 use crate::model::audit::Actor;
 use crate::notices::dispatcher::{self, Dispatcher, Waker};
 use crate::ssh;
@@ -244,29 +244,29 @@ fn dispatcher(
     config: &Config,
     public: &PublicAddress,
     waker: Waker,
-) -> Result<Dispatcher<Notices, AnyCarrier>, Error> {
+) -> Result<Dispatcher<Notices, AnyMailer>, Error> {
     let notify = &config.notify;
-    let (carrier, letterhead, delivery_timeout) = match &notify.smtp {
+    let (mailer, sender, delivery_timeout) = match &notify.smtp {
         Some(smtp) => {
-            let carrier = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
-            let letterhead =
-                Letterhead::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
-            let longest = carrier.longest_delivery();
-            (AnyCarrier::Mail(Box::new(carrier)), letterhead, longest)
+            let mailer = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
+            let sender =
+                Sender::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
+            let longest = mailer.longest_delivery();
+            (AnyMailer::Mail(Box::new(mailer)), sender, longest)
         }
         None => {
             let directory = notify.spool.clone().unwrap_or_else(|| app.data().notices());
-            let letterhead = Letterhead::local(&public.host)
-                .map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
-            (AnyCarrier::Spool(Spool::new(directory)), letterhead, Duration::from_secs(60))
+            let sender =
+                Sender::local(&public.host).map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
+            (AnyMailer::Spool(Spool::new(directory)), sender, Duration::from_secs(60))
         }
     };
     let settings = dispatcher::Settings {
-        letterhead,
+        sender,
         give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
         delivery_timeout,
     };
-    Ok(Dispatcher::new(Arc::clone(app.notices()), carrier, waker, settings))
+    Ok(Dispatcher::new(Arc::clone(app.notices()), mailer, waker, settings))
 }
 
 fn smtp_settings(smtp: &config::SmtpServer) -> Result<mail::SmtpSettings, Error> {

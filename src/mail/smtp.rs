@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::mail::carrier::{Carrier, DeliveryError, Permission};
+use crate::mail::mailer::{DeliveryError, Mailer, Permission};
 use crate::mail::message::Mail;
 use crate::mail::notice::Channel;
 use reply::{NoReply, Reply};
@@ -362,12 +362,12 @@ fn fault(step: Step, reply: &Reply) -> Fault {
     }
 }
 
-impl Carrier for Smtp {
+impl Mailer for Smtp {
     fn channel(&self) -> Channel {
         Channel::Mail
     }
 
-    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
+    async fn send(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let mut session = self.connect().await?;
         let outcome = self.hand_over(&mut session, mail, permission).await;
         // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again. In the middle of a mail there is
