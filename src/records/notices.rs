@@ -413,7 +413,7 @@ pub async fn wait_at_most(conn: &mut Conn, now: Time, longest: Duration) -> Resu
 
 /// A version that a notice speaks of.
 #[derive(Debug, Clone, Copy)]
-pub struct ToldRow {
+pub struct NoticeItem {
     /// The version.
     pub version: VersionId,
     /// Its file.
@@ -428,7 +428,7 @@ pub struct ToldRow {
 #[derive(Debug, Default)]
 pub struct Told {
     /// The versions, in the order in which they became available.
-    pub rows: Vec<ToldRow>,
+    pub rows: Vec<NoticeItem>,
     /// The ids of artifacts, or where these are not known of versions, whose rows cannot be read or are missing.
     pub unreadable: Vec<String>,
 }
@@ -459,8 +459,8 @@ pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Told, RecordsError> {
     Ok(told)
 }
 
-fn told_row(row: &SqliteRow) -> Result<ToldRow, RecordsError> {
-    Ok(ToldRow {
+fn told_row(row: &SqliteRow) -> Result<NoticeItem, RecordsError> {
+    Ok(NoticeItem {
         version: bytes_as(row, "notice_version", "version_id")?,
         artifact: bytes_as(row, "version", "entry_id")?,
         about: text_as(row, "notice_version", "about")?,
