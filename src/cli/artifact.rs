@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::output::size;
 use super::{Desk, lifecycle};
 use crate::app::{App, Error, Verification};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{SharePath, Word};
 
 #[derive(Debug, Subcommand)]
@@ -139,7 +139,7 @@ async fn get(app: &App, desk: &Desk, ticket: &Word, path: &OsString, output: Opt
         .map_err(|error| if error.error.kind() == ErrorKind::AlreadyExists { taken() } else { failed(error.error) })?;
     let fetched = Fetched { ticket: ticket.as_str(), path: path.to_string(), size, file: &target };
     desk.output.answer(&fetched, || {
-        format!("{}: {}, every byte is what was received", inert::line(&shown), super::output::size(size))
+        format!("{}: {}, every byte is what was received", sanitize::line(&shown), super::output::size(size))
     })
 }
 
@@ -173,10 +173,10 @@ fn line(one: &Verification) -> String {
     let Verification { ticket, path, version, size: bytes, intact, problem } = one;
     let (word, why) = match problem {
         _ if *intact => ("ok     ", String::new()),
-        Some(problem) => ("DAMAGED", format!(": {}", inert::line(problem))),
+        Some(problem) => ("DAMAGED", format!(": {}", sanitize::line(problem))),
         None => ("DAMAGED", String::new()),
     };
-    format!("{word}  {ticket}  {}  version {version}, {}{why}", inert::line(path), size(*bytes))
+    format!("{word}  {ticket}  {}  version {version}, {}{why}", sanitize::line(path), size(*bytes))
 }
 
 #[cfg(test)]

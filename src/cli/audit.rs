@@ -13,7 +13,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
 use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{Time, Word};
 
 /// A checkpoint has six short lines; more is something else.
@@ -143,7 +143,7 @@ async fn export(app: &App, output: Output, filter: AuditFilter, file: &Path) -> 
     target.sync_all()?;
     let shown = file.display().to_string();
     output.answer(&serde_json::json!({ "file": shown, "entries": lines }), || {
-        format!("{}: {lines} entries", inert::line(&shown))
+        format!("{}: {lines} entries", sanitize::line(&shown))
     })
 }
 
@@ -198,7 +198,7 @@ async fn checkpoint(app: &App, output: Output, file: Option<&Path>) -> Result<()
     };
     output.answer(&json, || match file {
         None => text,
-        Some(file) => format!("{}: {} entries are signed", inert::line(&file.display().to_string()), signed.seq()),
+        Some(file) => format!("{}: {} entries are signed", sanitize::line(&file.display().to_string()), signed.seq()),
     })
 }
 
@@ -273,7 +273,7 @@ fn show(one: &AuditLine) -> String {
 /// One line; the trail is too long for columns that are as wide as the widest cell. Nothing in it acts on a terminal.
 fn row(seq: &str, at: &str, kind: &str, actor: &str, ticket: &str, subject: &str, detail: &str) -> String {
     let line = format!("{seq:>7}  {at:<20}  {kind:<19}  {actor:<14}  {ticket:<12}  {subject:<32}  {detail}");
-    inert::line(line.trim_end()).into_owned() + "\n"
+    sanitize::line(line.trim_end()).into_owned() + "\n"
 }
 
 #[cfg(test)]

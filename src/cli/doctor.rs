@@ -13,7 +13,7 @@ use super::output::{Output, size};
 use super::{Common, Desk};
 use crate::app::{App, DataDirectory, LEGACY_HOST_KEY};
 use crate::config::Config;
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{NoticeState, Time};
 use crate::server;
 use crate::ssh;
@@ -111,7 +111,7 @@ fn line(check: &Check) -> String {
         Verdict::Warn => "warn",
         Verdict::Todo => "TO DO",
     };
-    format!("{word:<5}  {:<14}  {}", check.check, inert::line(&check.detail.replace('\n', " ")))
+    format!("{word:<5}  {:<14}  {}", check.check, sanitize::line(&check.detail.replace('\n', " ")))
 }
 
 async fn examine(report: &mut Report, common: &Common, desk: &Desk) {

@@ -4,7 +4,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use crate::app::{App, SenderCheck, ShredPlan};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{SharePath, Time, Transport, Verdict, VersionState, Word};
 
 /// `artifact list`: the current version of each file, or all versions.
@@ -62,7 +62,7 @@ fn sender_checks(checks: &[SenderCheck]) -> String {
 pub(crate) async fn withdraw(app: &App, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
     let done = app.retention().withdraw(ticket, path).await?;
     desk.output.answer(&done, || {
-        let path = inert::line(&done.path);
+        let path = sanitize::line(&done.path);
         if done.versions == 0 {
             return format!("{path} is out of sight; nothing of it can be restored, as no version of it was finished");
         }
@@ -79,7 +79,7 @@ pub(crate) async fn restore(app: &App, desk: &Desk, ticket: &Word, path: &ShareP
     let done = app.retention().restore(ticket, path).await?;
     desk.output.answer(&done, || {
         let current = done.current.map_or_else(String::new, |number| format!("; version {number} is the current one"));
-        format!("{} is back, with {}{current}", inert::line(&done.path), count(done.versions))
+        format!("{} is back, with {}{current}", sanitize::line(&done.path), count(done.versions))
     })
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn shred(
         } else {
             ""
         };
-        format!("{}: {} can never be read again{left}{journal}", inert::line(&done.path), numbers(&done.versions))
+        format!("{}: {} can never be read again{left}{journal}", sanitize::line(&done.path), numbers(&done.versions))
     })
 }
 

@@ -10,7 +10,7 @@ use super::output::size;
 use crate::app::{App, Checked, Finding, Reattached, Step, Swept};
 use crate::model::Word;
 use crate::model::audit::Actor;
-use crate::model::inert;
+use crate::model::sanitize;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -126,7 +126,7 @@ fn reattached(entries: &[Reattached], dry_run: bool) -> String {
         format!(
             "{}  {} {verb} at the root of the share, with {} below it.\n",
             it.ticket,
-            inert::quoted(it.path.as_bytes()),
+            sanitize::quoted(it.path.as_bytes()),
             it.below
         )
     };
@@ -149,7 +149,7 @@ fn line(finding: &Finding) -> String {
         (Some(artifact), Some(version)) => format!("  version {version} of artifact {artifact}:"),
         _ => String::new(),
     };
-    format!("{word}{ticket}{version}  {}. To do: {}.", inert::line(&finding.what), finding.advice)
+    format!("{word}{ticket}{version}  {}. To do: {}.", sanitize::line(&finding.what), finding.advice)
 }
 
 fn summary(checked: &Checked, deep: bool) -> String {

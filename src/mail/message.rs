@@ -11,7 +11,7 @@ use lettre::{Address, Message};
 use crate::mail::mailer::DeliveryError;
 use crate::mail::notice::DueNotice;
 use crate::mail::text;
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{NoticeId, Time};
 
 /// The longest line of a mail in octets, without its CRLF (RFC 5322, section 2.1.1).
@@ -117,7 +117,7 @@ impl Mail {
         let (bytes, seven_bit) = if plain {
             let ascii = text.body.is_ascii();
             let encoding = if ascii { ContentTransferEncoding::SevenBit } else { ContentTransferEncoding::EightBit };
-            // What it warns of cannot be: no line is too long, and `inert` left no control character.
+            // What it warns of cannot be: no line is too long, and `sanitize` left no control character.
             let body = Body::dangerous_pre_encoded(text.body.replace('\n', "\r\n").into_bytes(), encoding);
             let bytes = head.clone().body(body).map_err(|e| unwritable(&e))?.formatted();
             (bytes, if ascii { None } else { Some(quoted(head)?) })
@@ -170,7 +170,7 @@ fn address(text: &str) -> Option<Address> {
 
 /// A person's name for a header; none when nothing is left of it.
 fn header_name(name: &str) -> Option<String> {
-    let name = inert::short_line(name.trim(), LONGEST_NAME).replace("=?", "= ?");
+    let name = sanitize::short_line(name.trim(), LONGEST_NAME).replace("=?", "= ?");
     Some(name).filter(|name| !name.is_empty())
 }
 

@@ -6,13 +6,13 @@
 pub mod alias;
 pub mod audit;
 pub mod id;
-pub mod inert;
 pub mod language;
 pub mod missing;
 pub mod name;
 pub mod network;
 pub mod path;
 pub mod refusal;
+pub mod sanitize;
 pub mod sidecar;
 pub mod state;
 pub mod temporary;

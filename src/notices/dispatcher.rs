@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::mail::mailer::{DeliveryError, Mailer, Permission};
 use crate::mail::message::{Mail, Sender};
 use crate::mail::notice::{Channel, DueNotice, Earlier};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{NoticeId, Time};
 use crate::notices::clock::{Clock, WallClock};
 use crate::notices::outbox::{Attempt, Outbox, OutboxError};
@@ -299,7 +299,7 @@ impl Settings {
             ),
             (why, _) => why.to_string(),
         };
-        Attempt { at, channel, sentence: inert::short_line(&sentence, SENTENCE), retry_at, lost_answer }
+        Attempt { at, channel, sentence: sanitize::short_line(&sentence, SENTENCE), retry_at, lost_answer }
     }
 }
 

@@ -137,7 +137,7 @@ async fn each_line_fetches_its_file(app: &App, reference: &str, all: &[Given]) -
     }
     let engineer = engineer(app).await;
     for (((line, words), location), (name, _)) in lines.iter().zip(words(&lines)).zip(locations).zip(&there) {
-        prop_assert!(matches!(crate::model::inert::line(line), std::borrow::Cow::Borrowed(_)), "{:?}", line);
+        prop_assert!(matches!(crate::model::sanitize::line(line), std::borrow::Cow::Borrowed(_)), "{:?}", line);
         prop_assert_eq!(words.len(), 5, "{}", line);
         prop_assert_eq!([&words[0][..], &words[1], &words[2], &words[4]], [&b"scp"[..], b"-P", b"2222", b"."]);
         let remote = words[3].strip_prefix(b"anna@h:").unwrap();

@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::output::{Output, size};
 use crate::app::{App, ArtifactLine, DataDirectory, NewTicket};
 use crate::config::Config;
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{FileName, Language, Priority, Word};
 use crate::{server, ssh};
 use client::{Client, Credential, Transfer};
@@ -200,7 +200,7 @@ impl Trip<'_> {
         };
         let upload_seconds = started.elapsed().as_secs_f64();
         customer.leave().await;
-        let shown = inert::line(&name).into_owned();
+        let shown = sanitize::line(&name).into_owned();
         self.steps.say(
             "Upload",
             &format!("the customer sent {shown}\nover SFTP: {}", throughput(sent.bytes, upload_seconds)),
@@ -221,7 +221,7 @@ impl Trip<'_> {
         let mail_seconds = waiting.elapsed().as_secs_f64();
         let Mail { from, to, subject, text } = &mail;
         let shown_mail = format!("From: {from}\nTo: {to}\nSubject: {subject}\n\n{text}");
-        let quoted: Vec<String> = shown_mail.lines().map(|line| format!("  | {}", inert::line(line))).collect();
+        let quoted: Vec<String> = shown_mail.lines().map(|line| format!("  | {}", sanitize::line(line))).collect();
         self.steps.say("Mail", &format!("{mail_seconds:.1} s later the engineer got this mail:"))?;
         if !self.steps.output.is_json() {
             self.steps.output.say(&quoted.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n"))?;
