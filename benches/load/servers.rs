@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use tacdrop::app::{App, DataDirectory, NewTicket, Settings};
-use tacdrop::model::{Language, Priority, Word};
+use tacdrop::model::{Identifier, Language, Priority};
 use tempfile::TempDir;
 
 use super::client::{Credential, Door, Outcome};
@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// The door for a ticket's customer.
-    pub fn customer(&self, ticket: &(Word, String)) -> Door {
+    pub fn customer(&self, ticket: &(Identifier, String)) -> Door {
         let credential = Credential::Token(ticket.1.clone());
         Door { address: self.address, user: ticket.0.to_string(), credential }
     }
@@ -177,7 +177,7 @@ impl<'a> House<'a> {
         })
     }
 
-    pub async fn ticket(&self, app: &App, reference: &str) -> Outcome<(Word, String)> {
+    pub async fn ticket(&self, app: &App, reference: &str) -> Outcome<(Identifier, String)> {
         let (_, token) = app.tickets().open_ticket(Self::ticket_like(reference)?).await.map_err(text)?;
         Ok((word(reference)?, token.to_string()))
     }
@@ -204,7 +204,7 @@ impl<'a> House<'a> {
     }
 }
 
-pub fn word(text: &str) -> Outcome<Word> {
+pub fn word(text: &str) -> Outcome<Identifier> {
     text.parse().map_err(|_| format!("{text} is no name"))
 }
 

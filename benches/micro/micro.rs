@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use tacdrop::app::{App, DataDirectory, NewTicket, Settings, ShareSession, WriteMode};
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
-    ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
-    Word, alias,
+    ArtifactId, DirectoryId, FileName, Identifier, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time,
+    VersionId, alias,
 };
 use tacdrop::records::{Records, audit, entries, notices, rotation, tickets, versions};
 use tacdrop::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
@@ -208,7 +208,7 @@ impl Ground {
         let worker_runtime = still.as_ref().unwrap_or(&runtime).handle().clone();
         let (app, share, records, share) = runtime.block_on(async {
             let app = App::serve(data.clone(), settings, worker_runtime, Box::new(|| {})).await.unwrap();
-            let word = |text: &str| text.parse::<Word>().unwrap();
+            let word = |text: &str| text.parse::<Identifier>().unwrap();
             app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
             app.tickets()
                 .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new())
@@ -311,7 +311,7 @@ fn small_file(c: &mut Criterion) {
     read!("highest_number", |conn| versions::highest_number(conn, artifact));
     read!("extents", |conn| versions::extents(conn, version));
     read!("audit_tip", |conn| audit::tip(conn));
-    let ticket: Word = "XT-1".parse().unwrap();
+    let ticket: Identifier = "XT-1".parse().unwrap();
     read!("notice_settling", |conn| notices::settling(conn, &ticket));
     read!("children_128", |conn| entries::children(conn, root, None, 128));
     group.bench_function("empty_transaction", |b| {

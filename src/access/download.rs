@@ -13,7 +13,7 @@ use crate::content::read_ahead::Reader;
 use crate::digests::{Digest, Digested, Patience};
 use crate::login::Login;
 use crate::login::rights::Grant;
-use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
+use crate::model::{Algorithm, ArtifactId, Identifier, Refusal, ShareId, VersionId};
 use crate::namespace::tree::ShareContext;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
@@ -47,7 +47,7 @@ struct Reading {
     share: ShareId,
     version: VersionId,
     artifact: ArtifactId,
-    ticket: Word,
+    ticket: Identifier,
     login: Login,
     read: Mutex<Coverage>,
 }

@@ -8,7 +8,7 @@ use crate::access::ShareSession;
 use crate::audit::Subject;
 use crate::audit::aggregate::EventKey;
 use crate::model::audit::Kind;
-use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
+use crate::model::{DirectoryId, Identifier, Refusal, SharePath, refusal};
 use crate::records::{Conn, tickets};
 use crate::repo::Error;
 
@@ -26,7 +26,13 @@ impl ShareSession {
     }
 
     /// Appends an event of this session inside the transaction that it tells of.
-    pub(crate) async fn note(&self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+    pub(crate) async fn note(
+        &self,
+        conn: &mut Conn,
+        kind: Kind,
+        ticket: &Identifier,
+        id: [u8; 16],
+    ) -> Result<(), Error> {
         let subject = Subject { actor: &self.login().actor(), ticket: Some(ticket), id: Some(id) };
         let mut detail = json!({});
         self.login().0.add_origin(&mut detail);
@@ -34,12 +40,12 @@ impl ShareSession {
     }
 
     /// An event of this session that waits to be written: nobody waits for its commit.
-    pub(crate) fn enqueue(&self, kind: Kind, ticket: &Word, id: [u8; 16], detail: Value) {
+    pub(crate) fn enqueue(&self, kind: Kind, ticket: &Identifier, id: [u8; 16], detail: Value) {
         self.login().0.enqueue(kind, Some(ticket), Some(id), detail);
     }
 
     /// Counts a look into a directory.
-    pub(crate) fn note_listing(&self, ticket: &Word, directory: DirectoryId) {
+    pub(crate) fn note_listing(&self, ticket: &Identifier, directory: DirectoryId) {
         self.access().trail.count_listing(EventKey {
             kind: Kind::DirectoryListed,
             actor: self.login().actor(),
@@ -78,7 +84,7 @@ impl ShareSession {
     }
 
     /// The ticket that an engineer's path leads to. What is no ticket stays out: it may be the name of a file.
-    async fn ticket_named_by(&self, path: &SharePath) -> Option<Word> {
+    async fn ticket_named_by(&self, path: &SharePath) -> Option<Identifier> {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
         let mut conn = self.repo().records.read().await.ok()?;
         Some(tickets::by_reference(&mut conn, name).await.ok()??.reference)

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::access::ShareSession;
 use crate::access::virtual_places::VirtualListing;
 use crate::login::rights::Grant;
-use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal, alias};
 use crate::namespace::aliases::{self, Shown};
 use crate::namespace::tree::{FROM_SUPPORT, ResolvedPath};
 use crate::records::entries::Page;
@@ -24,7 +24,7 @@ pub struct Entry {
     /// Whether it is not whole yet.
     pub unfinished: Option<Unfinished>,
     /// Whose it is, for the owner's column of `ls -l`.
-    pub owner: Word,
+    pub owner: Identifier,
 }
 
 /// An open directory.
@@ -37,7 +37,7 @@ pub struct Listing {
 enum Source {
     /// An engineer's root: one directory for each assigned ticket, by reference, from behind the last one given.
     Tickets {
-        after: Option<Word>,
+        after: Option<Identifier>,
         ended: bool,
     },
     /// A directory of a share: rows by id, from behind the last one given.
@@ -91,7 +91,7 @@ impl Listing {
         Ok(Self { session, grant, source })
     }
 
-    pub(crate) fn of_virtual(session: ShareSession, ticket: &Word, listing: VirtualListing) -> Self {
+    pub(crate) fn of_virtual(session: ShareSession, ticket: &Identifier, listing: VirtualListing) -> Self {
         let grant = session.grant(ticket);
         Self { session, grant, source: Source::Virtual(Box::new(listing)) }
     }
@@ -135,7 +135,11 @@ impl Listing {
 }
 
 /// One page of the tickets that an engineer works on, from behind `after` on.
-async fn assigned(session: &ShareSession, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
+async fn assigned(
+    session: &ShareSession,
+    after: Option<&Identifier>,
+    most: usize,
+) -> Result<(Vec<Entry>, bool), Error> {
     let (rows, last) =
         tickets::assigned(&mut *session.repo().records.read().await?, session.user(), after, most).await?;
     let line = |ticket: tickets::Ticket| {
@@ -191,6 +195,6 @@ async fn page(
     Ok((lines, last, ended))
 }
 
-fn owner(resolved: &ResolvedPath) -> Word {
+fn owner(resolved: &ResolvedPath) -> Identifier {
     resolved.context.ticket.clone()
 }

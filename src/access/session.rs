@@ -17,7 +17,7 @@ use crate::audit;
 use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{self, Grant};
-use crate::model::{ArtifactId, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word};
+use crate::model::{ArtifactId, Identifier, Language, Refusal, SharePath, TicketStatus, Time, VersionId};
 use crate::namespace::shape::{self, Way};
 use crate::namespace::tree::ResolvedPath;
 use crate::notices;
@@ -66,7 +66,7 @@ impl ShareSession {
         &self.login
     }
 
-    pub(crate) fn user(&self) -> &Word {
+    pub(crate) fn user(&self) -> &Identifier {
         self.login.user()
     }
 
@@ -79,7 +79,7 @@ impl ShareSession {
     }
 
     /// What is opened in a ticket's share now holds this.
-    pub(crate) fn grant(&self, ticket: &Word) -> Grant {
+    pub(crate) fn grant(&self, ticket: &Identifier) -> Grant {
         self.login.0.grants.of(ticket)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::access::ShareSession;
 use crate::login::rights::Grant;
-use crate::model::{Refusal, SharePath, Word};
+use crate::model::{Identifier, Refusal, SharePath};
 use crate::repo::{Attributes, Changes, WriteMode};
 use crate::upload::{Begun, Buffer, Job, Pending, Phase, Target, WriteQueue};
 
@@ -35,7 +35,7 @@ impl Upload {
     /// A second handle of a session on an upload that is under way; none if that is over.
     pub(crate) fn join(
         session: &ShareSession,
-        ticket: &Word,
+        ticket: &Identifier,
         queue: &Arc<WriteQueue>,
         path: &SharePath,
         mode: WriteMode,
@@ -44,7 +44,13 @@ impl Upload {
     }
 
     /// The first handle on an upload that was begun.
-    pub(crate) fn of(session: &ShareSession, ticket: &Word, begun: Begun, path: &SharePath, mode: WriteMode) -> Self {
+    pub(crate) fn of(
+        session: &ShareSession,
+        ticket: &Identifier,
+        begun: Begun,
+        path: &SharePath,
+        mode: WriteMode,
+    ) -> Self {
         let mut upload = Self::with_queue(session, ticket, path, mode, begun.queue);
         upload.continues = begun.continues;
         upload
@@ -52,7 +58,7 @@ impl Upload {
 
     fn with_queue(
         session: &ShareSession,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         mode: WriteMode,
         queue: Arc<WriteQueue>,

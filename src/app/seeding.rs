@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::App;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{DirectoryId, FileName, Transport, Word};
+use crate::model::{DirectoryId, FileName, Identifier, Transport};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
 use crate::repo::Error;
@@ -44,7 +44,7 @@ impl App {
     ///
     /// # Errors
     /// If there is no such ticket, a name is taken, or the records fail. What was committed before stays.
-    pub async fn seed_files(&self, ticket: &Word, first: u64, count: u64, length: usize) -> Result<(), Error> {
+    pub async fn seed_files(&self, ticket: &Identifier, first: u64, count: u64, length: usize) -> Result<(), Error> {
         let row = existing_ticket(&mut *self.0.access.repo.records.read().await?, ticket).await?;
         let keys = self.0.access.repo.keys.share(row.share).await?;
         let prepare = |from: u64| {
@@ -65,7 +65,7 @@ impl App {
 
     async fn enter_files(
         &self,
-        ticket: &Word,
+        ticket: &Identifier,
         keys: &ShareKeys,
         mut files: Vec<(FileName, SealedFile)>,
     ) -> Result<(), Error> {
@@ -151,7 +151,7 @@ impl App {
         like: &NewTicket,
         first: u64,
         count: u64,
-    ) -> Result<Vec<(Word, Zeroizing<String>)>, Error> {
+    ) -> Result<Vec<(Identifier, Zeroizing<String>)>, Error> {
         let mut opened = Vec::new();
         let mut next = first;
         while next < first + count {

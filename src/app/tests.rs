@@ -43,7 +43,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::*;
-use crate::model::{Language, Priority, Refusal, SharePath, TicketStatus, VersionState, Word};
+use crate::model::{Identifier, Language, Priority, Refusal, SharePath, TicketStatus, VersionState};
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -71,7 +71,7 @@ impl Fixture {
     }
 }
 
-pub(super) fn word(text: &str) -> Word {
+pub(super) fn word(text: &str) -> Identifier {
     text.parse().unwrap()
 }
 

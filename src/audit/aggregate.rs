@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::writer::Note;
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 
 /// Different things that are counted apart in one minute; what comes then is counted together.
 const MOST: usize = 1024;
@@ -20,7 +20,7 @@ pub(crate) struct EventKey {
     pub(crate) kind: Kind,
     /// A name that the records know. Never one that only a stranger typed: it may be a password.
     pub(crate) actor: Actor,
-    pub(crate) ticket: Option<Word>,
+    pub(crate) ticket: Option<Identifier>,
     pub(crate) id: Option<[u8; 16]>,
     /// The address or network it came from.
     pub(crate) from: String,
@@ -89,7 +89,7 @@ impl Count {
         self,
         kind: Kind,
         actor: Actor,
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
         id: Option<[u8; 16]>,
         mut detail: Map<String, Value>,
     ) -> Note {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::rows::{self, Filter};
 use super::{AuditCheckpoint, AuditVerification, AuditWriter, verify};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 use crate::records::Conn;
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
@@ -17,7 +17,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     /// Those of one ticket.
-    pub ticket: Option<Word>,
+    pub ticket: Option<Identifier>,
     /// Those of one kind, such as `artifact.read`.
     pub kind: Option<String>,
     /// Those with this number and later ones.

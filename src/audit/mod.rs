@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub(crate) use crate::model::audit::{Actor, Kind};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 use crate::records::audit::{self as rows, Event, Fields};
 use crate::records::{Conn, RecordsError};
 
@@ -28,7 +28,7 @@ pub(crate) use writer::{AuditWriter, Note};
 /// Who did something, and to what.
 pub(crate) struct Subject<'a> {
     pub(crate) actor: &'a Actor,
-    pub(crate) ticket: Option<&'a Word>,
+    pub(crate) ticket: Option<&'a Identifier>,
     pub(crate) id: Option<[u8; 16]>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn link_of(event: &Event<'_>, before: &[u8; 32], seq: i64) -> [u8; 32
         at: event.at.millis(),
         kind: event.kind.as_str(),
         actor: event.actor.as_str(),
-        ticket: event.ticket.map_or("", Word::as_str),
+        ticket: event.ticket.map_or("", Identifier::as_str),
         subject: event.subject.as_ref().map_or(&[], |id| &id[..]),
         detail: event.detail,
     };

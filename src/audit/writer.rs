@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::aggregate::{Aggregator, EventKey, WINDOW};
 use super::checkpoint::AuditCheckpoint;
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Refusal, Time, Word};
+use crate::model::{Identifier, Refusal, Time};
 use crate::records::audit::{self as rows, Event};
 use crate::records::{Keyring, Records, RecordsError};
 use crate::repo::Error;
@@ -45,14 +45,20 @@ pub(crate) struct Note {
     pub(crate) at: Time,
     pub(crate) kind: Kind,
     pub(crate) actor: Actor,
-    pub(crate) ticket: Option<Word>,
+    pub(crate) ticket: Option<Identifier>,
     pub(crate) id: Option<[u8; 16]>,
     pub(crate) detail: Value,
 }
 
 impl Note {
     /// Of now.
-    pub(crate) fn new(kind: Kind, actor: Actor, ticket: Option<&Word>, id: Option<[u8; 16]>, detail: Value) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        actor: Actor,
+        ticket: Option<&Identifier>,
+        id: Option<[u8; 16]>,
+        detail: Value,
+    ) -> Self {
         Self { at: Time::now(), kind, actor, ticket: ticket.cloned(), id, detail }
     }
 }

@@ -13,7 +13,7 @@ use super::output::size;
 use super::{Desk, lifecycle};
 use crate::app::{App, Error, Verification};
 use crate::model::sanitize;
-use crate::model::{SharePath, Word};
+use crate::model::{Identifier, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -21,7 +21,7 @@ pub(crate) enum Command {
     List {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// All versions of each file, also those that are withdrawn, shredded or unfinished
         #[arg(long)]
         versions: bool,
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Get {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as the list shows it
         path: OsString,
         /// Where to write it; '-' is standard output; without it, its own name in this directory
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Withdraw {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as the list shows it
         path: OsString,
     },
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Restore {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as 'artifact list REF --versions' shows it
         path: OsString,
     },
@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Shred {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as 'artifact list REF --versions' shows it
         path: OsString,
         /// This version only
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Verify {
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
 }
 
@@ -104,7 +104,13 @@ fn parse(path: &OsString) -> Result<SharePath, Failure> {
     SharePath::parse(path.as_bytes()).map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))
 }
 
-async fn get(app: &App, desk: &Desk, ticket: &Word, path: &OsString, output: Option<PathBuf>) -> Result<(), Failure> {
+async fn get(
+    app: &App,
+    desk: &Desk,
+    ticket: &Identifier,
+    path: &OsString,
+    output: Option<PathBuf>,
+) -> Result<(), Failure> {
     let path = parse(path)?;
     if output.as_deref() == Some(Path::new("-")) {
         return match app.artifacts().fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
@@ -143,7 +149,7 @@ async fn get(app: &App, desk: &Desk, ticket: &Word, path: &OsString, output: Opt
     })
 }
 
-async fn verify(app: &App, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
+async fn verify(app: &App, desk: &Desk, ticket: Option<&Identifier>) -> Result<(), Failure> {
     let output = desk.output;
     // One line as soon as it is known: this may take hours.
     let mut said = Ok(());

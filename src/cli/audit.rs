@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::output::Output;
 use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine};
 use crate::model::sanitize;
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;
@@ -49,7 +49,7 @@ pub(crate) enum Command {
 pub(crate) struct Wanted {
     /// Only what is about this ticket
     #[arg(value_name = "REF")]
-    ticket: Option<Word>,
+    ticket: Option<Identifier>,
     /// Only from this entry on
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     since: i64,

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::{Begin, Desk};
 use crate::app::{App, EngineerLine};
 use crate::mail;
-use crate::model::{Language, Word};
+use crate::model::{Identifier, Language};
 use crate::ssh;
 
 /// The largest file of public keys in bytes: a thousand long keys.
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// Add an engineer
     Add {
         /// The login name: letters, digits, '-' and '_'
-        id: Word,
+        id: Identifier,
         /// Where notices go
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         email: String,
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Change where an engineer's notices go; those that did not arrive are sent there at once
     Set {
         /// The login name
-        id: Word,
+        id: Identifier,
         /// Where notices go from now on
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         email: String,
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     /// End an engineer's logins for good
     Disable {
         /// The login name
-        id: Word,
+        id: Identifier,
     },
 }
 
@@ -58,14 +58,14 @@ pub(crate) enum KeyCommand {
     /// Let an engineer log in with one more key
     Add {
         /// The login name
-        id: Word,
+        id: Identifier,
         /// A file of public keys, one on each line
         file: PathBuf,
     },
     /// Take a key away; sessions that use it end within a second
     Remove {
         /// The login name
-        id: Word,
+        id: Identifier,
         /// 'SHA256:...' as the list shows it, or a file of public keys
         #[arg(value_name = "FINGERPRINT_OR_FILE")]
         key: String,
@@ -155,7 +155,7 @@ impl Command {
     }
 }
 
-async fn line(app: &App, id: &Word) -> Result<EngineerLine, Failure> {
+async fn line(app: &App, id: &Identifier) -> Result<EngineerLine, Failure> {
     let lines = app.tickets().engineers().await?;
     lines
         .into_iter()

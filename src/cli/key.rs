@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::{self, Counts};
 use crate::app::{App, KeyStatus};
-use crate::model::Word;
+use crate::model::Identifier;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -17,13 +17,13 @@ pub(crate) enum Command {
     Status {
         /// The share of this ticket in detail
         #[arg(long, value_name = "REF")]
-        share: Option<Word>,
+        share: Option<Identifier>,
     },
     /// Replace the KEK, or the key of one share; run it again if it was cut
     Rotate {
         /// The key of this ticket's share, instead of the KEK
         #[arg(long, value_name = "REF", conflicts_with = "new_kek")]
-        share: Option<Word>,
+        share: Option<Identifier>,
         /// A file with the new KEK (64 hexadecimal digits, mode 0400), instead of one that is made
         #[arg(long, value_name = "FILE")]
         new_kek: Option<PathBuf>,

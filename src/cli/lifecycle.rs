@@ -5,10 +5,10 @@ use super::failure::Failure;
 use super::output::size;
 use crate::app::{App, SenderCheck, ShredPlan};
 use crate::model::sanitize;
-use crate::model::{SharePath, Time, Transport, Verdict, VersionState, Word};
+use crate::model::{Identifier, SharePath, Time, Transport, Verdict, VersionState};
 
 /// `artifact list`: the current version of each file, or all versions.
-pub(crate) async fn list(app: &App, desk: &Desk, ticket: &Word, versions: bool) -> Result<(), Failure> {
+pub(crate) async fn list(app: &App, desk: &Desk, ticket: &Identifier, versions: bool) -> Result<(), Failure> {
     let address = desk.address(app).await?;
     let nothing = format!("Nothing has come for ticket {ticket} yet.");
     if !versions {
@@ -59,7 +59,7 @@ fn sender_checks(checks: &[SenderCheck]) -> String {
 }
 
 /// `artifact withdraw`.
-pub(crate) async fn withdraw(app: &App, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
+pub(crate) async fn withdraw(app: &App, desk: &Desk, ticket: &Identifier, path: &SharePath) -> Result<(), Failure> {
     let done = app.retention().withdraw(ticket, path).await?;
     desk.output.answer(&done, || {
         let path = sanitize::line(&done.path);
@@ -75,7 +75,7 @@ pub(crate) async fn withdraw(app: &App, desk: &Desk, ticket: &Word, path: &Share
 }
 
 /// `artifact restore`.
-pub(crate) async fn restore(app: &App, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
+pub(crate) async fn restore(app: &App, desk: &Desk, ticket: &Identifier, path: &SharePath) -> Result<(), Failure> {
     let done = app.retention().restore(ticket, path).await?;
     desk.output.answer(&done, || {
         let current = done.current.map_or_else(String::new, |number| format!("; version {number} is the current one"));
@@ -87,7 +87,7 @@ pub(crate) async fn restore(app: &App, desk: &Desk, ticket: &Word, path: &ShareP
 pub(crate) async fn shred(
     app: &App,
     desk: &Desk,
-    ticket: &Word,
+    ticket: &Identifier,
     path: &SharePath,
     version: Option<u64>,
     yes: bool,

@@ -5,7 +5,7 @@ use clap::{ArgGroup, Subcommand};
 use super::Desk;
 use super::failure::Failure;
 use crate::app::{App, NewAddress, NoticeArtifact, NoticeChange, NoticeLine};
-use crate::model::{NoticeId, NoticeState, Word};
+use crate::model::{Identifier, NoticeId, NoticeState};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -13,7 +13,7 @@ pub(crate) enum Command {
     List {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
     /// Try notices again at once that failed or wait
     #[command(group(ArgGroup::new("which").required(true).args(["ids", "all_failed"])))]
@@ -36,7 +36,7 @@ pub(crate) enum Command {
         address: Option<String>,
         /// The engineer who gets it instead
         #[arg(long, value_name = "ID")]
-        engineer: Option<Word>,
+        engineer: Option<Identifier>,
     },
     /// End a notice that need not be delivered any more
     Dismiss {
@@ -75,7 +75,7 @@ fn say(desk: &Desk, change: &NoticeChange, what: &str) -> Result<(), Failure> {
     desk.output.answer(change, || format!("Notice {} of ticket {} {what}.", change.id, change.ticket))
 }
 
-async fn list(app: &App, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
+async fn list(app: &App, desk: &Desk, ticket: Option<&Identifier>) -> Result<(), Failure> {
     let headings = ["ID", "TICKET", "STATE", "RECIPIENT", "CHANNEL", "TRIES", "NEXT", "ARTIFACTS", "LAST ERROR"];
     desk.output.list(&app.notices().list(ticket).await?, headings, "There is no notice yet.", |row| {
         [

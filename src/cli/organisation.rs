@@ -5,14 +5,14 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::{Begin, Desk};
 use crate::app::{App, OrganisationLine};
-use crate::model::Word;
+use crate::model::Identifier;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Add an organisation
     Add {
         /// A short id: letters, digits, '-' and '_'
-        id: Word,
+        id: Identifier,
         /// Its name, as engineers read it in mails
         #[arg(long)]
         name: String,

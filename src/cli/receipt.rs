@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::Desk;
 use super::failure::Failure;
 use crate::app::App;
-use crate::model::{SharePath, Word};
+use crate::model::{Identifier, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -16,7 +16,7 @@ pub(crate) enum Command {
     Show {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as 'artifact list' shows it
         path: OsString,
     },

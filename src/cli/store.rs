@@ -8,7 +8,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use crate::app::{App, Checked, Finding, Reattached, Step, Swept};
-use crate::model::Word;
+use crate::model::Identifier;
 use crate::model::audit::Actor;
 use crate::model::sanitize;
 
@@ -21,7 +21,7 @@ pub(crate) enum Command {
         deep: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
     /// Put what no path leads to at the root of its share; `store check` finds it
     Reattach {
@@ -30,7 +30,7 @@ pub(crate) enum Command {
         dry_run: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
     /// Remove objects that nobody needs any more, as the server does every five minutes
     Sweep {
@@ -87,7 +87,7 @@ impl Command {
     }
 }
 
-async fn check(app: &App, desk: &Desk, ticket: Option<&Word>, deep: bool) -> Result<(), Failure> {
+async fn check(app: &App, desk: &Desk, ticket: Option<&Identifier>, deep: bool) -> Result<(), Failure> {
     let output = desk.output;
     // On a terminal only.
     let bar = if output.is_json() { ProgressBar::hidden() } else { ProgressBar::new(0) };

@@ -7,7 +7,7 @@ use super::block::TicketView;
 use super::devices::Devices;
 use super::failure::Failure;
 use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PublicAddress, TicketLine};
-use crate::model::{Language, Priority, TicketStatus, Word};
+use crate::model::{Identifier, Language, Priority, TicketStatus};
 use crate::server;
 use crate::ssh;
 
@@ -17,13 +17,13 @@ pub(crate) enum Command {
     Open {
         /// The reference, which is the customer's user name: letters, digits, '-' and '_'
         #[arg(value_name = "REF")]
-        reference: Word,
+        reference: Identifier,
         /// Whose problem it is
         #[arg(long, value_name = "ID")]
-        organisation: Word,
+        organisation: Identifier,
         /// Who works on it and is told what comes
         #[arg(long, value_name = "ID")]
-        engineer: Word,
+        engineer: Identifier,
         /// What it is about
         #[arg(long)]
         title: Option<String>,
@@ -47,9 +47,9 @@ pub(crate) enum Command {
     Assign {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Word,
+        reference: Identifier,
         /// Who works on it from now on
-        engineer: Word,
+        engineer: Identifier,
     },
     /// Close a ticket: its share can be read, and takes no uploads
     Close(Reference),
@@ -61,7 +61,7 @@ pub(crate) enum Command {
 pub(crate) struct Reference {
     /// The ticket
     #[arg(value_name = "REF")]
-    reference: Word,
+    reference: Identifier,
 }
 
 impl Command {
@@ -129,7 +129,7 @@ impl Command {
     }
 }
 
-async fn changed(app: &App, desk: &Desk, reference: &Word, text: String) -> Result<(), Failure> {
+async fn changed(app: &App, desk: &Desk, reference: &Identifier, text: String) -> Result<(), Failure> {
     let ticket = app.tickets().ticket(reference).await?;
     let ticket = Door::find(app, desk).await?.view(ticket, reference, None);
     desk.output.answer(&ticket, || text)
@@ -153,7 +153,7 @@ impl Door {
         Ok(Self { address: desk.address(app).await?, fingerprint, legacy })
     }
 
-    fn view<'a>(self, ticket: TicketLine, reference: &Word, token: Option<&'a str>) -> TicketView<'a> {
+    fn view<'a>(self, ticket: TicketLine, reference: &Identifier, token: Option<&'a str>) -> TicketView<'a> {
         let devices = ticket.device.then(|| match self.legacy {
             Some((address, key)) => Devices::new(address, true, key, reference.as_str(), token),
             None => {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Asker, Digests};
 use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
-use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
+use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, Identifier, ShareId, Time, Verdict, VersionState};
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets;
@@ -333,7 +333,7 @@ impl Sidecars {
     async fn stated(
         &self,
         keys: &ShareKeys,
-        ticket: &Word,
+        ticket: &Identifier,
         sidecar: &VersionRow,
         pair: &Pair,
     ) -> Result<Option<Vec<u8>>, Error> {
@@ -351,7 +351,7 @@ struct Pair {
     /// The one of the two that was looked at.
     around: ArtifactId,
     keys: Arc<ShareKeys>,
-    ticket: Word,
+    ticket: Identifier,
     target: EntryRow,
     sidecar: EntryRow,
     /// The file's name.

@@ -17,7 +17,7 @@ use super::shelf::{Shelves, compare_shelves, parts_of_the_store, still_lost};
 
 use super::Integrity;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{ObjectId, VersionState, Word};
+use crate::model::{Identifier, ObjectId, VersionState};
 use crate::records::consistency::shelves;
 use crate::records::consistency::survey::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, versions};
@@ -305,7 +305,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    async fn tell(&mut self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+    async fn tell(&mut self, conn: &mut Conn, kind: Kind, ticket: &Identifier, id: [u8; 16]) -> Result<(), Error> {
         self.told += 1;
         if self.told <= TOLD {
             let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(id) };

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use self::rights::Grants;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
-use crate::model::{Language, Network, Refusal, ShareId, TicketStatus, Transport, Word};
+use crate::model::{Identifier, Language, Network, Refusal, ShareId, TicketStatus, Transport};
 use crate::records::people;
 use crate::records::tickets::{self, Ticket};
 use crate::repo::tickets::logins_changed;
@@ -63,7 +63,7 @@ pub struct Login(pub(crate) Arc<LoginState>);
 
 #[derive(Debug)]
 pub(crate) struct LoginState {
-    pub(crate) user: Word,
+    pub(crate) user: Identifier,
     pub(crate) who: Who,
     pub(crate) from: IpAddr,
     pub(crate) transport: Transport,
@@ -79,7 +79,7 @@ pub(crate) struct LoginState {
 
 impl Login {
     /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
-    pub fn user(&self) -> &Word {
+    pub fn user(&self) -> &Identifier {
         &self.0.user
     }
 
@@ -215,7 +215,7 @@ impl Logins {
 
     async fn admit(
         &self,
-        user: Word,
+        user: Identifier,
         who: Who,
         language: Language,
         greeting: Option<String>,
@@ -271,7 +271,7 @@ impl Logins {
     async fn refuse(&self, user: &str, by: &'static str, from: IpAddr) {
         let kind = async { people::login_kind(&mut *self.repo.records.read().await?, user).await }.await;
         let kind = kind.ok().flatten();
-        let known: Option<Word> = kind.as_ref().and_then(|_| user.parse().ok());
+        let known: Option<Identifier> = kind.as_ref().and_then(|_| user.parse().ok());
         let ticket = known.clone().filter(|_| kind.as_deref() == Some("ticket"));
         let actor = known.map_or(Actor::Unknown, Actor::Login);
         let more = Some(("by", by.to_owned()));
@@ -301,13 +301,13 @@ impl LoginState {
     }
 
     /// An event of this login that waits to be written.
-    pub(crate) fn enqueue(&self, kind: Kind, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
+    pub(crate) fn enqueue(&self, kind: Kind, ticket: Option<&Identifier>, id: Option<[u8; 16]>, mut detail: Value) {
         self.add_origin(&mut detail);
         self.trail.enqueue(Note::new(kind, Actor::Login(self.user.clone()), ticket, id, detail));
     }
 
     /// The ticket that it is about, if it is about one only.
-    pub(crate) fn ticket(&self) -> Option<&Word> {
+    pub(crate) fn ticket(&self) -> Option<&Identifier> {
         matches!(self.who, crate::login::Who::Ticket { .. }).then_some(&self.user)
     }
 }

@@ -8,7 +8,7 @@ use askama::Template;
 
 use crate::mail::notice::{DueNotice, FileLine, News, Standing};
 use crate::model::sanitize;
-use crate::model::{Language, Priority, Time, Word};
+use crate::model::{Identifier, Language, Priority, Time};
 
 /// How many files a notice shows in full. Of more it gives the number and the command that lists them.
 pub const FILES_SHOWN: usize = 50;
@@ -81,7 +81,7 @@ struct Letter<'a> {
     total: u64,
     more: u64,
     unreadable: &'a [String],
-    reference: &'a Word,
+    reference: &'a Identifier,
     notice: String,
 }
 

@@ -32,4 +32,4 @@ pub use state::{NoticeState, ObjectPlace, Priority, TicketStatus, VersionState};
 pub use temporary::TemporaryNames;
 pub use time::{HouseTime, Time};
 pub use transport::Transport;
-pub use word::{Word, WordError};
+pub use word::{Identifier, IdentifierError};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word, alias};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal, ShareId, SharePath, alias};
 use crate::namespace::aliases;
 use crate::records::Conn;
 use crate::records::entries::{self, EntryRow};
@@ -18,7 +18,7 @@ pub(crate) const VIRTUAL: [&[u8]; 2] = [b".versions", b".receipts"];
 /// A share as somebody has reached it.
 #[derive(Clone)]
 pub(crate) struct ShareContext {
-    pub(crate) ticket: Word,
+    pub(crate) ticket: Identifier,
     pub(crate) keys: Arc<ShareKeys>,
     /// Whether names may be given by the aliases that engineers are shown.
     pub(crate) aliases: bool,
@@ -153,7 +153,7 @@ impl ResolvedPath {
 pub(crate) async fn find(
     repo: &Repo,
     conn: &mut Conn,
-    ticket: &Word,
+    ticket: &Identifier,
     share: ShareId,
     names: &[FileName],
     aliases: bool,

@@ -11,7 +11,7 @@ use sqlx::{Row, TypeInfo, ValueRef};
 
 use super::{Conn, RecordsError, bytes_as};
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 use crate::records::sqlite::batch::Asked;
 
 /// What happened, who did it, to what.
@@ -24,7 +24,7 @@ pub struct Event<'a> {
     /// Who.
     pub actor: &'a Actor,
     /// The ticket it is about.
-    pub ticket: Option<&'a Word>,
+    pub ticket: Option<&'a Identifier>,
     /// The artifact, version or other thing, by id.
     pub subject: Option<[u8; 16]>,
     /// More, as the text of a JSON object.
@@ -76,7 +76,7 @@ pub struct CheckpointRow {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
     /// Those of this ticket.
-    pub ticket: Option<&'a Word>,
+    pub ticket: Option<&'a Identifier>,
     /// Those of this kind.
     pub kind: Option<&'a str>,
 }
@@ -119,7 +119,7 @@ fn bind<'q>(asked: Asked<'q>, seq: i64, event: &Event<'q>, chain: &'q [u8; 32]) 
         .bind(event.at.millis())
         .bind(event.kind.as_str())
         .bind(event.actor.as_str())
-        .bind(event.ticket.map(Word::as_str))
+        .bind(event.ticket.map(Identifier::as_str))
         .bind(event.subject.map(|id| id.to_vec()))
         .bind(event.detail)
         .bind(&chain[..])

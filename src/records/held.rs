@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, signed, text_as};
-use crate::model::{Time, VersionId, Word};
+use crate::model::{Identifier, Time, VersionId};
 
 /// Holds the notice of a version back until `due`.
 ///
@@ -46,7 +46,7 @@ pub async fn take_of_entry(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<Vers
 ///
 /// # Errors
 /// If the database fails.
-pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(VersionId, Word)>, RecordsError> {
+pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(VersionId, Identifier)>, RecordsError> {
     sqlx::query(
         "DELETE FROM held_notice WHERE due <= $1 AND version_id IN (SELECT id FROM version WHERE state = 'shredded')",
     )

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use super::readable::readable;
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState, Word,
+    ArtifactId, DirectoryId, HouseTime, Identifier, ObjectId, ShareId, Time, Transport, VersionId, VersionState,
 };
 
 /// The facts that say whether the journal may still hold a key that was taken away: how often one was, and at which of
@@ -282,7 +282,7 @@ pub struct UnfinishedRow {
     /// Its artifact.
     pub artifact: ArtifactId,
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
 }
 
 fn unfinished_row(row: &SqliteRow) -> Result<UnfinishedRow, RecordsError> {
@@ -379,7 +379,11 @@ pub async fn expired(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn past_grace(conn: &mut Conn, before: HouseTime, most: u32) -> Result<Vec<([u8; 16], Word)>, RecordsError> {
+pub async fn past_grace(
+    conn: &mut Conn,
+    before: HouseTime,
+    most: u32,
+) -> Result<Vec<([u8; 16], Identifier)>, RecordsError> {
     let rows = sqlx::query(
         "SELECT e.id, t.reference FROM entry e JOIN ticket t ON t.share_id = e.share_id WHERE e.kind = 'file' \
          AND e.withdrawn_house <= $1 AND e.withdrawn_at IS NOT NULL AND e.replaced_at IS NULL \

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::readable::{name, readable, say};
 use super::{Conn, RecordsError, bytes_as, signed, text_as, unsigned};
-use crate::model::{ArtifactId, NoticeId, NoticeState, Time, VersionId, VersionState, Word};
+use crate::model::{ArtifactId, Identifier, NoticeId, NoticeState, Time, VersionId, VersionState};
 
 /// One message to one person about one ticket.
 #[derive(Debug, Clone)]
@@ -15,9 +15,9 @@ pub struct NoticeRow {
     /// Its id, which becomes the mail's Message-ID.
     pub id: NoticeId,
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
     /// The engineer it goes to.
-    pub recipient: Word,
+    pub recipient: Identifier,
     /// Where it stands.
     pub state: NoticeState,
     /// `mail` or `spool`, once tried; `none`: it had nothing left to say.
@@ -84,7 +84,7 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow>, RecordsError> {
+pub async fn settling(conn: &mut Conn, ticket: &Identifier) -> Result<Option<NoticeRow>, RecordsError> {
     let row = sqlx::query(select!("WHERE ticket = $1 AND state = 'settling' ORDER BY created_at LIMIT 1"))
         .bind(ticket.as_str())
         .fetch_optional(conn)
@@ -99,8 +99,8 @@ pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow
 pub async fn begin(
     conn: &mut Conn,
     id: NoticeId,
-    ticket: &Word,
-    recipient: &Word,
+    ticket: &Identifier,
+    recipient: &Identifier,
     now: Time,
     due: Time,
 ) -> Result<(), RecordsError> {
@@ -501,9 +501,9 @@ pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<bool, Reco
 ///
 /// # Errors
 /// If the database fails.
-pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRow>, RecordsError> {
+pub async fn list(conn: &mut Conn, ticket: Option<&Identifier>) -> Result<Vec<NoticeRow>, RecordsError> {
     let rows = sqlx::query(select!("WHERE ticket = COALESCE($1, ticket) ORDER BY created_at, notice.id"))
-        .bind(ticket.map(Word::as_str))
+        .bind(ticket.map(Identifier::as_str))
         .fetch_all(conn)
         .await?;
     Ok(readable("notice", &rows, notice))
@@ -513,7 +513,7 @@ pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRo
 ///
 /// # Errors
 /// If the database fails.
-pub async fn first_of(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeId>, RecordsError> {
+pub async fn first_of(conn: &mut Conn, ticket: &Identifier) -> Result<Option<NoticeId>, RecordsError> {
     let row = sqlx::query("SELECT id FROM notice WHERE ticket = $1 ORDER BY created_at, id LIMIT 1")
         .bind(ticket.as_str())
         .fetch_optional(conn)

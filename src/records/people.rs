@@ -5,13 +5,13 @@ use sqlx::sqlite::SqliteRow;
 
 use super::readable::{all_of, readable};
 use super::{Conn, RecordsError, text_as, text_as_option};
-use crate::model::{Language, Time, Word};
+use crate::model::{Identifier, Language, Time};
 
 /// A customer with a maintenance contract.
 #[derive(Debug, Clone)]
 pub struct Organisation {
     /// Its id.
-    pub id: Word,
+    pub id: Identifier,
     /// Its name, for people.
     pub name: String,
     /// The number of its contract.
@@ -22,7 +22,7 @@ pub struct Organisation {
 #[derive(Debug, Clone)]
 pub struct Engineer {
     /// The id, which is the login name too.
-    pub id: Word,
+    pub id: Identifier,
     /// The person's name.
     pub name: String,
     /// Where notices go.
@@ -47,7 +47,7 @@ pub struct EngineerKey {
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if anything had this name.
-pub async fn claim_login_name(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), RecordsError> {
+pub async fn claim_login_name(conn: &mut Conn, name: &Identifier, kind: &'static str) -> Result<(), RecordsError> {
     let done = sqlx::query(
         "INSERT INTO login_name (name, kind) SELECT $1, $2 \
          WHERE NOT EXISTS (SELECT 1 FROM login_name WHERE lower(name) = lower($1))",
@@ -87,9 +87,9 @@ pub async fn add_organisation(conn: &mut Conn, new: &Organisation, now: Time) ->
 ///
 /// # Errors
 /// If the database fails.
-pub async fn organisations(conn: &mut Conn, only: Option<&Word>) -> Result<Vec<Organisation>, RecordsError> {
+pub async fn organisations(conn: &mut Conn, only: Option<&Identifier>) -> Result<Vec<Organisation>, RecordsError> {
     let rows = sqlx::query("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id")
-        .bind(only.map(Word::as_str))
+        .bind(only.map(Identifier::as_str))
         .fetch_all(conn)
         .await?;
     let read = |row: &SqliteRow| {
@@ -146,7 +146,7 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
 ///
 /// # Errors
 /// If the database fails.
-pub async fn set_email(conn: &mut Conn, id: &Word, email: &str) -> Result<(), RecordsError> {
+pub async fn set_email(conn: &mut Conn, id: &Identifier, email: &str) -> Result<(), RecordsError> {
     sqlx::query("UPDATE engineer SET email = $2 WHERE id = $1").bind(id.as_str()).bind(email).execute(conn).await?;
     Ok(())
 }
@@ -155,7 +155,7 @@ pub async fn set_email(conn: &mut Conn, id: &Word, email: &str) -> Result<(), Re
 ///
 /// # Errors
 /// If the database fails.
-pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<bool, RecordsError> {
+pub async fn disable_engineer(conn: &mut Conn, id: &Identifier, now: Time) -> Result<bool, RecordsError> {
     let done = sqlx::query("UPDATE engineer SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1")
         .bind(id.as_str())
         .bind(now.millis())
@@ -168,7 +168,7 @@ pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<b
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if the key is there already.
-pub async fn add_key(conn: &mut Conn, engineer: &Word, key: &EngineerKey, now: Time) -> Result<(), RecordsError> {
+pub async fn add_key(conn: &mut Conn, engineer: &Identifier, key: &EngineerKey, now: Time) -> Result<(), RecordsError> {
     sqlx::query("INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES ($1, $2, $3, $4)")
         .bind(engineer.as_str())
         .bind(&key.fingerprint)
@@ -183,7 +183,7 @@ pub async fn add_key(conn: &mut Conn, engineer: &Word, key: &EngineerKey, now: T
 ///
 /// # Errors
 /// If the database fails.
-pub async fn remove_key(conn: &mut Conn, engineer: &Word, fingerprint: &str) -> Result<bool, RecordsError> {
+pub async fn remove_key(conn: &mut Conn, engineer: &Identifier, fingerprint: &str) -> Result<bool, RecordsError> {
     let done = sqlx::query("DELETE FROM engineer_key WHERE engineer = $1 AND fingerprint = $2")
         .bind(engineer.as_str())
         .bind(fingerprint)
@@ -196,7 +196,7 @@ pub async fn remove_key(conn: &mut Conn, engineer: &Word, fingerprint: &str) -> 
 ///
 /// # Errors
 /// If the database fails.
-pub async fn keys(conn: &mut Conn, engineer: &Word) -> Result<Vec<EngineerKey>, RecordsError> {
+pub async fn keys(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<EngineerKey>, RecordsError> {
     let rows = sqlx::query(
         "SELECT fingerprint, algorithm FROM engineer_key WHERE engineer = $1 ORDER BY added_at, fingerprint",
     )

@@ -1,7 +1,7 @@
 //! What operators do about notices that did not arrive.
 
 use super::{Conn, RecordsError};
-use crate::model::{NoticeId, Time, Word};
+use crate::model::{Identifier, NoticeId, Time};
 
 /// A notice that was not delivered and was not dismissed goes on as if it had never been tried, at once (`$1`); one that still
 /// settles, when it has settled.
@@ -22,7 +22,12 @@ macro_rules! again {
 ///
 /// # Errors
 /// If the database fails.
-pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Time) -> Result<(), RecordsError> {
+pub async fn redirect(
+    conn: &mut Conn,
+    ticket: &Identifier,
+    recipient: &Identifier,
+    now: Time,
+) -> Result<(), RecordsError> {
     sqlx::query(again!(", recipient = $3, address = NULL WHERE ticket = $2"))
         .bind(now.millis())
         .bind(ticket.as_str())
@@ -37,7 +42,7 @@ pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Tim
 ///
 /// # Errors
 /// If the database fails.
-pub async fn moved(conn: &mut Conn, engineer: &Word, now: Time) -> Result<u64, RecordsError> {
+pub async fn moved(conn: &mut Conn, engineer: &Identifier, now: Time) -> Result<u64, RecordsError> {
     let moved = sqlx::query(again!(" WHERE recipient = $2 AND address IS NULL")).bind(now.millis());
     Ok(moved.bind(engineer.as_str()).execute(conn).await?.rows_affected())
 }
@@ -65,7 +70,7 @@ pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), Recor
 pub async fn readdress(
     conn: &mut Conn,
     id: NoticeId,
-    recipient: &Word,
+    recipient: &Identifier,
     address: Option<&str>,
 ) -> Result<(), RecordsError> {
     sqlx::query("UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'")

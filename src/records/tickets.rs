@@ -5,19 +5,19 @@ use sqlx::sqlite::SqliteRow;
 
 use super::readable::{all_of, readable};
 use super::{At, Conn, RecordsError, bytes_as, signed, text_as, text_as_option, unsigned};
-use crate::model::{Language, Priority, ShareId, TicketStatus, Time, Word};
+use crate::model::{Identifier, Language, Priority, ShareId, TicketStatus, Time};
 
 /// One support problem and its share.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     /// Its reference, which is the login name too.
-    pub reference: Word,
+    pub reference: Identifier,
     /// Its share.
     pub share: ShareId,
     /// Whose problem it is.
-    pub organisation: Word,
+    pub organisation: Identifier,
     /// Who works on it.
-    pub engineer: Word,
+    pub engineer: Identifier,
     /// What it is about.
     pub title: Option<String>,
     /// How urgent it is.
@@ -172,13 +172,13 @@ pub(super) const ASSIGNED: &str = select!("WHERE t.engineer = $1 AND t.reference
 /// If the database fails.
 pub async fn assigned(
     conn: &mut Conn,
-    engineer: &Word,
-    after: Option<&Word>,
+    engineer: &Identifier,
+    after: Option<&Identifier>,
     most: usize,
 ) -> Result<(Vec<Ticket>, bool), RecordsError> {
     let rows = sqlx::query(ASSIGNED)
         .bind(engineer.as_str())
-        .bind(after.map_or("", Word::as_str))
+        .bind(after.map_or("", Identifier::as_str))
         .bind(signed(most as u64))
         .fetch_all(conn)
         .await?;
@@ -192,7 +192,7 @@ pub async fn assigned(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn set_token(conn: &mut Conn, reference: &Word, hash: &[u8; 32]) -> Result<(), RecordsError> {
+pub async fn set_token(conn: &mut Conn, reference: &Identifier, hash: &[u8; 32]) -> Result<(), RecordsError> {
     sqlx::query("UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1")
         .bind(reference.as_str())
         .bind(&hash[..])
@@ -205,7 +205,7 @@ pub async fn set_token(conn: &mut Conn, reference: &Word, hash: &[u8; 32]) -> Re
 ///
 /// # Errors
 /// If the database fails.
-pub async fn assign(conn: &mut Conn, reference: &Word, engineer: &Word) -> Result<(), RecordsError> {
+pub async fn assign(conn: &mut Conn, reference: &Identifier, engineer: &Identifier) -> Result<(), RecordsError> {
     sqlx::query("UPDATE ticket SET engineer = $2 WHERE reference = $1")
         .bind(reference.as_str())
         .bind(engineer.as_str())
@@ -220,7 +220,7 @@ pub async fn assign(conn: &mut Conn, reference: &Word, engineer: &Word) -> Resul
 /// If the database fails.
 pub async fn set_status(
     conn: &mut Conn,
-    reference: &Word,
+    reference: &Identifier,
     status: TicketStatus,
     now: Time,
 ) -> Result<(), RecordsError> {

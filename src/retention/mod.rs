@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{
-    ArtifactId, DirectoryId, FileName, HouseTime, ObjectId, Refusal, SharePath, Time, Transport, VersionId,
-    VersionState, Word, missing_percent,
+    ArtifactId, DirectoryId, FileName, HouseTime, Identifier, ObjectId, Refusal, SharePath, Time, Transport, VersionId,
+    VersionState, missing_percent,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
@@ -184,7 +184,7 @@ impl Retention {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn versions(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<VersionLine>, Error> {
+    pub async fn versions(&self, ticket: &Identifier, address: &PublicAddress) -> Result<Vec<VersionLine>, Error> {
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let keys = self.repo.keys.share(share).await?;
@@ -234,7 +234,7 @@ impl Retention {
     ///
     /// # Errors
     /// If there is no such file, or the records fail.
-    pub async fn withdraw(&self, ticket: &Word, path: &SharePath) -> Result<Withdrawn, Error> {
+    pub async fn withdraw(&self, ticket: &Identifier, path: &SharePath) -> Result<Withdrawn, Error> {
         let now = self.repo.clock.not_before_now();
         let mut tx = self.repo.records.begin().await?;
         let named = self.in_sight(tx.conn(), ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?;
@@ -267,7 +267,7 @@ impl Retention {
     ///
     /// # Errors
     /// A sentence if there is none, its keys are gone, its directory is gone or its name is taken; or if the records fail.
-    pub async fn restore(&self, ticket: &Word, path: &SharePath) -> Result<Restored, Error> {
+    pub async fn restore(&self, ticket: &Identifier, path: &SharePath) -> Result<Restored, Error> {
         let mut tx = self.repo.records.begin().await?;
         match self.in_sight(tx.conn(), ticket, path).await {
             Ok(None) => {}
@@ -326,7 +326,12 @@ impl Retention {
     ///
     /// # Errors
     /// As there.
-    pub async fn plan_shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<ShredPlan, Error> {
+    pub async fn plan_shred(
+        &self,
+        ticket: &Identifier,
+        path: &SharePath,
+        only: Option<u64>,
+    ) -> Result<ShredPlan, Error> {
         let mut conn = self.repo.records.read().await?;
         let (named, doomed, left) = self.to_shred(&mut conn, ticket, path, only).await?;
         Ok(ShredPlan {
@@ -343,7 +348,7 @@ impl Retention {
     ///
     /// # Errors
     /// A sentence if there is no such file or version, or its key is gone already; or if the records fail.
-    pub async fn shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
+    pub async fn shred(&self, ticket: &Identifier, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
         let mut tx = self.repo.records.begin().await?;
         let (named, doomed, _) = self.to_shred(tx.conn(), ticket, path, only).await?;
         for row in &doomed {
@@ -368,7 +373,7 @@ impl Retention {
     async fn to_shred(
         &self,
         conn: &mut Conn,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         only: Option<u64>,
     ) -> Result<(Named, Vec<HistoryRow>, u64), Error> {
@@ -401,7 +406,7 @@ impl Retention {
     }
 
     /// The file that stands at a path; an error if it is a directory.
-    async fn in_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
+    async fn in_sight(&self, conn: &mut Conn, ticket: &Identifier, path: &SharePath) -> Result<Option<Named>, Error> {
         let context = self.context(conn, ticket).await?;
         match ResolvedPath::find(conn, context.clone(), path.names()).await {
             Ok(ResolvedPath { entry: Some(row), .. }) if row.is_directory => Err(Refusal::IsDirectory.into()),
@@ -413,7 +418,12 @@ impl Retention {
 
     /// The newest withdrawn file of a path, if possible one that can be restored. Directories on the way may be out of
     /// sight, too.
-    async fn out_of_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
+    async fn out_of_sight(
+        &self,
+        conn: &mut Conn,
+        ticket: &Identifier,
+        path: &SharePath,
+    ) -> Result<Option<Named>, Error> {
         let context = self.context(conn, ticket).await?;
         let Some((name, above)): Option<(&FileName, &[FileName])> = path.names().split_last() else { return Ok(None) };
         let mut directories = vec![DirectoryId::root_of(context.share())];
@@ -435,7 +445,7 @@ impl Retention {
         Ok(row.map(|row| Named { context, path: path.clone(), row }))
     }
 
-    async fn context(&self, conn: &mut Conn, ticket: &Word) -> Result<ShareContext, Error> {
+    async fn context(&self, conn: &mut Conn, ticket: &Identifier) -> Result<ShareContext, Error> {
         let share = existing_ticket(conn, ticket).await?.share;
         Ok(ShareContext { ticket: ticket.clone(), keys: self.repo.keys.share(share).await?, aliases: false })
     }
@@ -460,7 +470,7 @@ impl Retention {
 pub(crate) async fn shred_version(
     conn: &mut Conn,
     repo: &Repo,
-    ticket: &Word,
+    ticket: &Identifier,
     row: &HistoryRow,
     rule: Rule,
     untouched_since: Option<HouseTime>,
@@ -525,13 +535,13 @@ fn removed_in(row: &HistoryRow, settings: &Settings, now: HouseTime) -> Option<s
     Some(std::time::Duration::from_millis(left))
 }
 
-fn no_artifact(ticket: &Word, path: &SharePath) -> Error {
+fn no_artifact(ticket: &Identifier, path: &SharePath) -> Error {
     Error::operator(format!(
         "ticket {ticket} has no artifact {path}; 'tacdrop artifact list {ticket} --versions' shows what there is"
     ))
 }
 
-async fn note(conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), RecordsError> {
+async fn note(conn: &mut Conn, kind: Kind, ticket: &Identifier, id: [u8; 16]) -> Result<(), RecordsError> {
     let subject = Subject { actor: &Actor::Operator, ticket: Some(ticket), id: Some(id) };
     audit::write(conn, kind, subject, &json!({})).await
 }
@@ -541,7 +551,7 @@ async fn note(conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Resul
 pub(crate) async fn discard(
     conn: &mut Conn,
     version: VersionId,
-    ticket: &Word,
+    ticket: &Identifier,
     actor: &Actor,
     now: HouseTime,
 ) -> Result<(), Error> {

@@ -60,7 +60,7 @@ enum State {
     /// In the bytes of a file.
     Data { file: File, left: u64 },
     /// All bytes were there; the client says next whether they are right.
-    Word(File),
+    Identifier(File),
     /// It says why they are not.
     WordMessage { file: File, grade: u8 },
     /// A task closes the file.
@@ -171,9 +171,9 @@ impl<C: Channel> Sink<C> {
                     file.write(bytes).await;
                     data = rest;
                     let left = left.saturating_sub(length as u64);
-                    self.state = if left > 0 { State::Data { file, left } } else { State::Word(file) };
+                    self.state = if left > 0 { State::Data { file, left } } else { State::Identifier(file) };
                 }
-                State::Word(file) => {
+                State::Identifier(file) => {
                     data = rest;
                     match *first {
                         OK => self.close(file, out).await,
@@ -270,7 +270,7 @@ impl<C: Channel> Sink<C> {
             Ok(upload) => {
                 out.push(OK);
                 let file = File { path, upload: Ok(upload), written: 0, changes, open };
-                self.state = if size > 0 { State::Data { file, left: size } } else { State::Word(file) };
+                self.state = if size > 0 { State::Data { file, left: size } } else { State::Identifier(file) };
             }
         }
     }
@@ -356,7 +356,7 @@ impl<C: Channel> Sink<C> {
         match std::mem::replace(&mut self.state, State::START) {
             // libssh2 (curl) ends here: it sends as many bytes as it has announced, then the channel's EOF, and never
             // the octet that says that they are right.
-            State::Word(file) => self.close(file, &mut out).await,
+            State::Identifier(file) => self.close(file, &mut out).await,
             State::Line(line) if line.is_empty() => {}
             State::Closing(_) => {}
             // Cut: what is durable of a file stays, unfinished.

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::content::whole::read_all;
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, FileName, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
-    missing_percent,
+    Algorithm, ArtifactId, DirectoryId, FileName, Identifier, ShareId, SharePath, Time, Transport, Verdict,
+    VersionState, missing_percent,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::history::number_for_people;
@@ -82,7 +82,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn list(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
+    pub async fn list(&self, ticket: &Identifier, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let versions: HashMap<_, _> =
@@ -173,7 +173,7 @@ impl Artifacts {
     /// If there is no such artifact, it is not available or damaged, or `sink` fails.
     pub async fn fetch(
         &self,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<u64, Error> {

@@ -13,8 +13,8 @@ use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{may_change, may_keep};
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
-    VersionState, Word,
+    ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport,
+    VersionId, VersionState,
 };
 use crate::notices;
 use crate::records::audit::Event;
@@ -36,7 +36,7 @@ use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, W
 /// What is known of an upload's rows.
 pub(super) struct UploadRecords {
     pub(super) keys: Arc<ShareKeys>,
-    pub(super) ticket: Word,
+    pub(super) ticket: Identifier,
     /// Who sends it.
     pub(super) login: Login,
     /// The weakest transport that anything of it came by, what it begins with included.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::access::ShareSession;
 use crate::access::virtual_places::{Tree, VirtualPlace};
 use crate::login::Who;
-use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
+use crate::model::{FileName, Identifier, Kind, Refusal, ShareId, SharePath};
 use crate::namespace::shape;
 use crate::namespace::tree::{self, ResolvedPath, ShareContext};
 use crate::records::{Conn, tickets};
@@ -23,7 +23,7 @@ pub(super) enum Place {
 
 /// A place in a share, before it is looked for.
 struct Inside<'a> {
-    ticket: Word,
+    ticket: Identifier,
     share: ShareId,
     /// From the share's root down.
     names: &'a [FileName],

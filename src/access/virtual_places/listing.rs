@@ -7,7 +7,7 @@ use super::{
     texts_at,
 };
 use crate::access::{Entry, ShareSession};
-use crate::model::{DirectoryId, FileName, Refusal, Word};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal};
 use crate::namespace::PublicAddress;
 use crate::namespace::aliases::Shown;
 use crate::namespace::tree::{ShareContext, Way, is_from_support, way_of};
@@ -18,7 +18,7 @@ use crate::repo::{Attributes, Error};
 
 /// An open directory of a virtual place.
 pub(crate) struct VirtualListing {
-    owner: Word,
+    owner: Identifier,
     source: Source,
     /// Lines that did not fit onto the last page.
     ready: VecDeque<Entry>,
@@ -63,7 +63,7 @@ impl VirtualListing {
         Self { owner, source: Source::Directory(Box::new(mirror)), ready, ended: false }
     }
 
-    pub(super) fn of_versions(owner: Word, file: [u8; 16]) -> Self {
+    pub(super) fn of_versions(owner: Identifier, file: [u8; 16]) -> Self {
         Self { owner, source: Source::Versions { file, after: 0 }, ready: VecDeque::new(), ended: false }
     }
 

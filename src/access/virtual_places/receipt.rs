@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::access::Access;
 use crate::model::sidecar::checksum_line;
-use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::model::{FileName, Identifier, Refusal, SharePath, Time, Transport, VersionState};
 use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
@@ -86,7 +86,7 @@ impl Receipt {
     /// The receipt of a version of the file that `way` leads to, with its number for people; none if the version is not
     /// available.
     pub(super) fn of(
-        ticket: &Word,
+        ticket: &Identifier,
         way: &Way,
         number: u64,
         version: &VersionRow,
@@ -162,7 +162,7 @@ impl Access {
     /// If there is no such ticket or artifact, nothing of it is available, or the records fail.
     pub async fn receipt(
         &self,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         address: &PublicAddress,
     ) -> Result<SignedReceipt, Error> {

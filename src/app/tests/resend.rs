@@ -91,11 +91,16 @@ const EMAILS: [[&str; 2]; 2] = [["anna@example.net", "anna@example.com"], ["bob@
 const ELSEWHERE: [&str; 3] = ["one@example.net", "two@example.net", "anna@example.net"];
 
 /// The one notice of a ticket, as lists show it.
-async fn shown(app: &App, ticket: &Word) -> NoticeLine {
+async fn shown(app: &App, ticket: &Identifier) -> NoticeLine {
     app.notices().list(Some(ticket)).await.unwrap().remove(0)
 }
 
-async fn agree(app: &App, queue: &crate::notices::Notices, ticket: &Word, acts: &[Act]) -> Result<(), TestCaseError> {
+async fn agree(
+    app: &App,
+    queue: &crate::notices::Notices,
+    ticket: &Identifier,
+    acts: &[Act],
+) -> Result<(), TestCaseError> {
     let now = || Time::now().plus(Duration::from_secs(100_000));
     queue.due(now(), 1000).await.unwrap();
     let line = shown(app, ticket).await;

@@ -24,7 +24,7 @@ use super::output::{Output, size};
 use crate::app::{App, ArtifactLine, DataDirectory, NewTicket};
 use crate::config::Config;
 use crate::model::sanitize;
-use crate::model::{FileName, Language, Priority, Word};
+use crate::model::{FileName, Identifier, Language, Priority};
 use crate::{server, ssh};
 use client::{Client, Credential, Transfer};
 use mail::Mail;
@@ -275,7 +275,7 @@ impl Trip<'_> {
 
     /// Does what an operator does before a customer can send anything.
     async fn open_ticket(&self, app: &App) -> Result<(Arc<russh::keys::PrivateKey>, Zeroizing<String>), Failure> {
-        let word = |text: &str| text.parse::<Word>().map_err(|error| Failure::new(error.to_string()));
+        let word = |text: &str| text.parse::<Identifier>().map_err(|error| Failure::new(error.to_string()));
         let failed = |error: &dyn std::fmt::Display| Failure::new(format!("no key could be made: {error}"));
         let text = ssh::generate_host_key().map_err(|error| failed(&error))?;
         let key = ssh::parse_host_key(&text).map_err(|error| failed(&error))?;
@@ -329,7 +329,7 @@ impl Trip<'_> {
 
     /// The one artifact, as the records have it.
     async fn artifact(&self, app: &App, sent: &Transfer) -> Result<ArtifactLine, Failure> {
-        let ticket = TICKET.parse::<Word>().map_err(|error| Failure::new(error.to_string()))?;
+        let ticket = TICKET.parse::<Identifier>().map_err(|error| Failure::new(error.to_string()))?;
         let address =
             app.public_address().await?.ok_or_else(|| Failure::new("the server did not write down its address"))?;
         let mut lines = app.artifacts().list(&ticket, &address).await?;
