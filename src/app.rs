@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::access::{
-    Access, Download, Entry, Gone, Listing, Outlet, Receipt, ReceiptKey, SignedReceipt, Upload, View,
+    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload,
 };
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
@@ -46,7 +46,7 @@ pub use crate::repo::{
     Attributes, Changes, DataDirectory, Error, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
 };
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::integrity::recovery;
 use crate::model::HouseId;
 use crate::namespace::{self, address};
@@ -57,9 +57,9 @@ use crate::store::Disk;
 
 /// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
 #[derive(Clone)]
-pub struct Shares(pub(crate) Arc<Services>);
+pub struct App(pub(crate) Arc<Services>);
 
-/// What stands behind [`Shares`].
+/// What stands behind [`App`].
 pub(crate) struct Services {
     pub(crate) access: Arc<Access>,
     tickets: Tickets,
@@ -69,7 +69,7 @@ pub(crate) struct Services {
     backups: Backups,
 }
 
-impl Shares {
+impl App {
     /// Opens a data directory for commands, making it if there is none.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Shares {
     }
 
     /// Makes a data directory with the keys that the operator has laid there: a KEK, host keys. Without any, the first
-    /// [`Shares::open`] makes one by itself.
+    /// [`App::open`] makes one by itself.
     ///
     /// # Errors
     /// A sentence that says what is in the way; a house that is there already, whole or in part, is.
@@ -87,7 +87,7 @@ impl Shares {
         Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Init, None).await
     }
 
-    /// Opens a data directory to serve it. `works` is the runtime for hashing, sealing and object I/O; `wake` is called
+    /// Opens a data directory to serve it. `worker_runtime` is the runtime for hashing, sealing and object I/O; `wake` is called
     /// when a notice was queued.
     ///
     /// # Errors
@@ -95,10 +95,10 @@ impl Shares {
     pub async fn serve(
         data: DataDirectory,
         settings: Settings,
-        works: Handle,
+        worker_runtime: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Self, Error> {
-        Self::open_with(data, settings, works, wake, Occasion::Serve, None).await
+        Self::open_with(data, settings, worker_runtime, wake, Occasion::Serve, None).await
     }
 
     /// Serves with the objects of a simulated machine.
@@ -110,19 +110,19 @@ impl Shares {
     async fn open_with(
         data: DataDirectory,
         settings: Settings,
-        works: Handle,
+        worker_runtime: Handle,
         wake: Box<dyn Fn() + Send + Sync>,
         occasion: Occasion,
         store: Option<Disk>,
     ) -> Result<Self, Error> {
         let serve = occasion == Occasion::Serve;
-        let Opened { repo, lock } = Repo::open(data, settings, works, occasion, store).await?;
+        let Opened { repo, lock } = Repo::open(data, settings, worker_runtime, occasion, store).await?;
         let access = Access::over(repo, wake).await?;
         let repo = &access.repo;
         if serve {
-            access.trail.start(&repo.works).await?;
+            access.trail.start(&repo.worker_runtime).await?;
         }
-        let shares = Self(Arc::new(Services {
+        let app = Self(Arc::new(Services {
             tickets: Tickets::of(repo),
             artifacts: Artifacts::of(repo),
             rotation: Rotation::of(repo),
@@ -133,10 +133,10 @@ impl Shares {
         // Commands need not wait for what comes now.
         drop(lock);
         if serve {
-            recovery::recover(&shares.0.access.repo).await?;
-            namespace::aliases::fill(&shares.0.access.repo).await?;
+            recovery::recover(&app.0.access.repo).await?;
+            namespace::aliases::fill(&app.0.access.repo).await?;
         }
-        Ok(shares)
+        Ok(app)
     }
 
     /// The data directory.
@@ -160,7 +160,7 @@ impl Shares {
     }
 
     /// The audit trail.
-    pub fn audit(&self) -> &Trail {
+    pub fn audit(&self) -> &AuditWriter {
         &self.0.access.trail
     }
 
@@ -175,8 +175,8 @@ impl Shares {
     }
 
     /// What this login sees and may do, for one session.
-    pub fn view(&self, login: &Login) -> View {
-        self.0.access.view(login)
+    pub fn session(&self, login: &Login) -> ShareSession {
+        self.0.access.session(login)
     }
 
     /// People, organisations and their tickets.

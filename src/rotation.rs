@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{ShareId, Time, Word};
+use crate::model::{Identifier, ShareId, Time};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::{Conn, RecordsError, entries, facts, tickets, versions};
 use crate::repo::kek::{self, matching};
@@ -132,7 +132,7 @@ impl Rotation {
     ///
     /// # Errors
     /// If there is no such ticket, or a database fails.
-    pub async fn key_status(&self, only: Option<&Word>) -> Result<KeyStatus, Error> {
+    pub async fn key_status(&self, only: Option<&Identifier>) -> Result<KeyStatus, Error> {
         let (cabinet, mut left) = (&self.repo.keys, Vec::new());
         let (known, counts) = (cabinet.keyring().keks().await?, cabinet.keyring().counts().await?);
         let path = cabinet.path();
@@ -396,7 +396,7 @@ impl Rotation {
     /// If there is no such ticket, something of it does not open, or a database fails; nothing is lost then.
     pub async fn rotate_share(
         &self,
-        reference: &Word,
+        reference: &Identifier,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<RotatedShare, Error> {
         let _lock = self.repo.data.lock_for_rotation()?;

@@ -17,9 +17,9 @@ pub use host_key::{host_key, legacy_host_key};
 use legacy::Legacy;
 use metrics::Metrics;
 
-use crate::app::{DataDirectory, Notices, PublicAddress, Shares};
+use crate::app::{App, DataDirectory, Notices, PublicAddress};
 use crate::config::{self, Config};
-use crate::mail::{self, AnyCarrier, Letterhead, Smtp, Spool};
+use crate::mail::{self, AnyMailer, Sender, Smtp, Spool};
 use crate::model::audit::Actor;
 use crate::notices::dispatcher::{self, Dispatcher, Waker};
 use crate::ssh;
@@ -88,17 +88,17 @@ pub fn serve(
 ) -> Result<(), Error> {
     // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a millisecond or two at
     // a time, so what must answer quickly - logins, notices, signals - runs on another one.
-    let works = tokio::runtime::Builder::new_multi_thread()
+    let worker_runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("works")
         .max_blocking_threads(32)
         .on_thread_start(step_back)
         .enable_all()
         .build()?;
-    let office =
+    let control_runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("office").enable_all().build()?;
-    let outcome = office.block_on(run(data, config, works.handle().clone(), stop, ready));
-    works.shutdown_timeout(Duration::from_secs(10));
-    office.shutdown_timeout(Duration::from_secs(10));
+    let outcome = control_runtime.block_on(run(data, config, worker_runtime.handle().clone(), stop, ready));
+    worker_runtime.shutdown_timeout(Duration::from_secs(10));
+    control_runtime.shutdown_timeout(Duration::from_secs(10));
     outcome
 }
 
@@ -113,7 +113,7 @@ fn step_back() {
 async fn run(
     data: DataDirectory,
     config: &Config,
-    works: tokio::runtime::Handle,
+    worker_runtime: tokio::runtime::Handle,
     stop: &CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
@@ -123,11 +123,11 @@ async fn run(
     };
     let waker = Waker::new();
     let wake = waker.clone();
-    let shares = Shares::serve(data, share_settings(config), works, Box::new(move || wake.wake())).await?;
-    let host_key = match host_key(&shares).await {
+    let app = App::serve(data, share_settings(config), worker_runtime, Box::new(move || wake.wake())).await?;
+    let host_key = match host_key(&app).await {
         Ok(key) => key,
         Err(error) => {
-            shares.close().await;
+            app.close().await;
             return Err(error);
         }
     };
@@ -136,27 +136,27 @@ async fn run(
     let bound = listener.local_addr()?;
     let (host, port) = config.server.public_address(bound);
     let public = PublicAddress { host, port };
-    shares.set_public_address(&public).await?;
-    let legacy = Legacy::open(config, &shares).await?;
+    app.set_public_address(&public).await?;
+    let legacy = Legacy::open(config, &app).await?;
 
     let (dispatcher_stop, watch_stop) = (CancellationToken::new(), CancellationToken::new());
     let workers = TaskTracker::new();
-    let dispatcher = dispatcher(&shares, config, &public, waker)?;
+    let dispatcher = dispatcher(&app, config, &public, waker)?;
     workers.spawn(dispatcher.run(dispatcher_stop.clone()));
-    let watcher = shares.clone();
+    let watcher = app.clone();
     let stop_watching = watch_stop.clone();
     workers.spawn(async move { watcher.logins().watch(stop_watching).await });
-    let timekeeper = shares.clone();
+    let timekeeper = app.clone();
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });
-    let checker = shares.clone();
+    let checker = app.clone();
     let stop_checking = watch_stop.clone();
     workers.spawn(async move { checker.check_sender_digests(stop_checking).await });
-    workers.spawn(sweep(shares.clone(), watch_stop.clone()));
-    let scanner = shares.clone();
+    workers.spawn(sweep(app.clone(), watch_stop.clone()));
+    let scanner = app.clone();
     let stop_scanning = watch_stop.clone();
     workers.spawn(async move { scanner.integrity().scan_daily(stop_scanning).await });
-    workers.spawn(expire(shares.clone(), watch_stop.clone()));
+    workers.spawn(expire(app.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
     let door_settings = ssh::Settings {
@@ -165,18 +165,18 @@ async fn run(
         limits: door_limits(config),
         words: door_words(config),
     };
-    let door = ssh::start(listener, door_settings, Arc::clone(shares.access()))?;
+    let door = ssh::start(listener, door_settings, Arc::clone(app.access()))?;
     if let Some(metrics) = metrics {
-        let sources = metrics::Sources { shares: shares.clone(), main: door.gauge() };
+        let sources = metrics::Sources { app: app.clone(), main: door.gauge() };
         workers.spawn(metrics.serve(sources, watch_stop.clone()));
     }
-    let legacy = legacy.map(|legacy| legacy.start(config, &shares)).transpose()?;
+    let legacy = legacy.map(|legacy| legacy.start(config, &app)).transpose()?;
     tracing::info!("listening on {bound}");
     ready(&Ready { address: bound, public, fingerprint });
 
     stop.cancelled().await;
-    tracing::info!(uploads = shares.open_uploads(), "draining: uploads under way may finish");
-    shares.drain();
+    tracing::info!(uploads = app.open_uploads(), "draining: uploads under way may finish");
+    app.drain();
     let patience = Duration::from_secs(config.server.drain_seconds);
     let old_devices = async {
         match legacy {
@@ -193,7 +193,7 @@ async fn run(
     dispatcher_stop.cancel();
     workers.close();
     workers.wait().await;
-    shares.close().await;
+    app.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -203,9 +203,9 @@ async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
 }
 
 /// Removes objects that nobody needs any more.
-async fn sweep(shares: Shares, stop: CancellationToken) {
+async fn sweep(app: App, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        match shares.retention().sweep(&Actor::Server).await {
+        match app.retention().sweep(&Actor::Server).await {
             Ok(swept) if swept.objects == 0 => {}
             Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
@@ -214,9 +214,9 @@ async fn sweep(shares: Shares, stop: CancellationToken) {
 }
 
 /// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once after a start, too.
-async fn expire(shares: Shares, stop: CancellationToken) {
+async fn expire(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let more = match shares.retention().expire().await {
+        let more = match app.retention().expire().await {
             Ok(expired) => {
                 if expired.any() {
                     tracing::info!(
@@ -240,33 +240,33 @@ async fn expire(shares: Shares, stop: CancellationToken) {
 }
 
 fn dispatcher(
-    shares: &Shares,
+    app: &App,
     config: &Config,
     public: &PublicAddress,
     waker: Waker,
-) -> Result<Dispatcher<Notices, AnyCarrier>, Error> {
+) -> Result<Dispatcher<Notices, AnyMailer>, Error> {
     let notify = &config.notify;
-    let (carrier, letterhead, delivery_timeout) = match &notify.smtp {
+    let (mailer, sender, delivery_timeout) = match &notify.smtp {
         Some(smtp) => {
-            let carrier = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
-            let letterhead =
-                Letterhead::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
-            let longest = carrier.longest_delivery();
-            (AnyCarrier::Mail(Box::new(carrier)), letterhead, longest)
+            let mailer = Smtp::new(smtp_settings(smtp)?).map_err(Error::Setting)?;
+            let sender =
+                Sender::new(&smtp.from).map_err(|error| Error::Setting(format!("notify.smtp.from: {error}")))?;
+            let longest = mailer.longest_delivery();
+            (AnyMailer::Mail(Box::new(mailer)), sender, longest)
         }
         None => {
-            let directory = notify.spool.clone().unwrap_or_else(|| shares.data().notices());
-            let letterhead = Letterhead::local(&public.host)
-                .map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
-            (AnyCarrier::Spool(Spool::new(directory)), letterhead, Duration::from_secs(60))
+            let directory = notify.spool.clone().unwrap_or_else(|| app.data().notices());
+            let sender =
+                Sender::local(&public.host).map_err(|error| Error::Setting(format!("server.public_host: {error}")))?;
+            (AnyMailer::Spool(Spool::new(directory)), sender, Duration::from_secs(60))
         }
     };
     let settings = dispatcher::Settings {
-        letterhead,
+        sender,
         give_up_after: Duration::from_secs(notify.give_up_hours.saturating_mul(3600)),
         delivery_timeout,
     };
-    Ok(Dispatcher::new(Arc::clone(shares.notices()), carrier, waker, settings))
+    Ok(Dispatcher::new(Arc::clone(app.notices()), mailer, waker, settings))
 }
 
 fn smtp_settings(smtp: &config::SmtpServer) -> Result<mail::SmtpSettings, Error> {
@@ -329,11 +329,11 @@ fn door_words(config: &Config) -> ssh::Words {
 fn door_limits(config: &Config) -> ssh::Limits {
     let (limits, defaults) = (&config.limits, ssh::Limits::default());
     ssh::Limits {
-        gate: ssh::GateLimits {
+        admissions: ssh::AdmissionLimits {
             unauthenticated: limits.unauthenticated_connections,
             unauthenticated_per_source: limits.unauthenticated_per_source,
             per_source: limits.connections_per_source,
-            ..defaults.gate
+            ..defaults.admissions
         },
         login_grace: Duration::from_secs(limits.login_grace_seconds),
         failures: limits.failures_per_connection,

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tacdrop::model::Word;
+use tacdrop::model::Identifier;
 use tokio::task::JoinSet;
 
 use super::Report;
@@ -28,7 +28,7 @@ pub struct Uploads {
 
 impl Uploads {
     /// Begins one for each ticket.
-    pub fn start(server: &Server, tickets: &[(Word, String)]) -> Outcome<Self> {
+    pub fn start(server: &Server, tickets: &[(Identifier, String)]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe().map_err(text)?);
         command.args(["uploads", &server.address.to_string()]);
         command.args(tickets.iter().map(|(reference, _)| reference.to_string()));

@@ -28,15 +28,15 @@ pub async fn run(quick: bool) -> Outcome<Report> {
     let mut report = Report::new("crowded");
     let ground = Ground::new()?;
     let house = House::new(&ground, "crowded").await?;
-    let shares = house.open().await?;
-    let ticket = house.ticket(&shares, "B-1").await?;
+    let app = house.open().await?;
+    let ticket = house.ticket(&app, "B-1").await?;
     let mut busy = Vec::new();
     for number in 0..UPLOADS {
-        busy.push(house.ticket(&shares, &format!("UP-{number}")).await?);
+        busy.push(house.ticket(&app, &format!("UP-{number}")).await?);
     }
-    shares.seed_files(&ticket.0, 0, 20, 100).await.map_err(|error| error.to_string())?;
-    shares.close().await;
-    drop(shares);
+    app.seed_files(&ticket.0, 0, 20, 100).await.map_err(|error| error.to_string())?;
+    app.close().await;
+    drop(app);
     let server = house.serve()?;
     let (idle, requests) = if quick { (100, 50) } else { (1000, 400) };
     report.figure("idle_sessions", idle);

@@ -112,17 +112,17 @@ async fn files(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()>
     let (mut seeded, mut ticket, mut costs) = (0, None, Costs::default());
     let times = if quick { 20 } else { 600 };
     for size in sizes(quick, 2, 5) {
-        let shares = house.open().await?;
+        let app = house.open().await?;
         let ticket = match &ticket {
             Some(ticket) => Clone::clone(ticket),
-            None => ticket.insert(house.ticket(&shares, "B-1").await?).clone(),
+            None => ticket.insert(house.ticket(&app, "B-1").await?).clone(),
         };
         let begun = Instant::now();
-        shares.seed_files(&ticket.0, seeded, size - seeded, LENGTH).await.map_err(text)?;
+        app.seed_files(&ticket.0, seeded, size - seeded, LENGTH).await.map_err(text)?;
         report.figure(&format!("files_seeded_{}_in_ms", size - seeded), milliseconds(begun.elapsed()));
         seeded = size;
-        shares.close().await;
-        drop(shares);
+        app.close().await;
+        drop(app);
         let server = house.serve()?;
         report.figure(&format!("files_start_{size}_ms"), milliseconds(server.started_in));
         report.figure(&format!("files_settled_{size}_cpu_ms"), milliseconds(server.settle().await));
@@ -170,15 +170,15 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
     let (mut seeded, mut known, mut costs) = (0, Vec::new(), Costs::default());
     let times: u64 = if quick { 10 } else { 300 };
     for size in sizes(quick, 2, 5) {
-        let shares = house.open().await?;
+        let app = house.open().await?;
         let like = House::ticket_like("T-")?;
         let begun = Instant::now();
-        let fresh = shares.seed_tickets(&like, seeded, size - seeded).await.map_err(text)?;
+        let fresh = app.seed_tickets(&like, seeded, size - seeded).await.map_err(text)?;
         report.figure(&format!("tickets_seeded_{}_in_ms", size - seeded), milliseconds(begun.elapsed()));
         known.extend(fresh.into_iter().take(1000).map(|(reference, token)| (reference, token.to_string())));
         seeded = size;
-        shares.close().await;
-        drop(shares);
+        app.close().await;
+        drop(app);
         let server = house.serve()?;
         report.figure(&format!("tickets_start_{size}_ms"), milliseconds(server.started_in));
         report.figure(&format!("tickets_settled_{size}_cpu_ms"), milliseconds(server.settle().await));
@@ -208,8 +208,8 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
             })
             .await?;
         // As the command line does beside the server: this is this program's own time.
-        let shares = house.open().await?;
-        let desk = &shares;
+        let app = house.open().await?;
+        let desk = &app;
         let open = |number: u64| async move {
             let like = House::ticket_like(&format!("NEW-{size}-{number}"))?;
             desk.tickets().open_ticket(like).await.map(|_| ()).map_err(text)
@@ -218,7 +218,7 @@ async fn tickets(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
             open(times + number).await?;
         }
         costs.take_of(std::process::id(), "open", size, times, open).await?;
-        shares.close().await;
+        app.close().await;
     }
     costs.report(report, "tickets");
     Ok(())
@@ -230,22 +230,22 @@ async fn records(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
     let (mut seeded, mut tickets, mut costs) = (0, Vec::new(), Costs::default());
     let times = if quick { 20 } else { 200 };
     for size in sizes(quick, 3, 6) {
-        let shares = house.open().await?;
+        let app = house.open().await?;
         let begun = Instant::now();
         let before = seeded;
         while seeded < size {
             let (number, within) = (seeded / SHARE, seeded % SHARE);
             if within == 0 {
-                tickets.push(house.ticket(&shares, &format!("R-{number}")).await?);
+                tickets.push(house.ticket(&app, &format!("R-{number}")).await?);
             }
             let some = (size - seeded).min(SHARE - within);
             let ticket = tickets.last().ok_or("there is no ticket")?;
-            shares.seed_files(&ticket.0, within, some, LENGTH).await.map_err(text)?;
+            app.seed_files(&ticket.0, within, some, LENGTH).await.map_err(text)?;
             seeded += some;
         }
         report.figure(&format!("records_seeded_{}_in_ms", size - before), milliseconds(begun.elapsed()));
-        shares.close().await;
-        drop(shares);
+        app.close().await;
+        drop(app);
         let server = house.serve()?;
         let cpu = proc::cpu(server.pid());
         // What one record costs at the start.
@@ -280,10 +280,10 @@ async fn records(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<(
 /// Uploads that are open at once, each in a session of its own: 1 MiB each, 512 in all.
 async fn open(ground: &Ground, quick: bool, report: &mut Report) -> Outcome<()> {
     let house = House::new(ground, "open").await?;
-    let shares = house.open().await?;
-    let ticket = house.ticket(&shares, "B-1").await?;
-    shares.close().await;
-    drop(shares);
+    let app = house.open().await?;
+    let ticket = house.ticket(&app, "B-1").await?;
+    app.close().await;
+    drop(app);
     let server = house.serve()?;
     let (all, most) = if quick { (64, 32) } else { (512, 256) };
     let piece = Arc::new(vec![3_u8; 1 << 20]);
@@ -327,19 +327,19 @@ pub async fn seed(words: &[String]) -> Outcome<Report> {
     let mut report = Report::new("seed");
     let ground = Ground::new()?;
     let house = House::at(&ground, std::path::Path::new(directory)).await?;
-    let shares = house.open().await?;
+    let app = house.open().await?;
     let begun = Instant::now();
     let mut seeded = 0;
     while seeded < files {
-        let ticket = house.ticket(&shares, &format!("R-{}", seeded / SHARE)).await?;
+        let ticket = house.ticket(&app, &format!("R-{}", seeded / SHARE)).await?;
         let some = (files - seeded).min(SHARE);
-        shares.seed_files(&ticket.0, 0, some, LENGTH).await.map_err(text)?;
+        app.seed_files(&ticket.0, 0, some, LENGTH).await.map_err(text)?;
         seeded += some;
     }
     report.figure("files_in_ms", milliseconds(begun.elapsed()));
     let begun = Instant::now();
-    shares.seed_tickets(&House::ticket_like("T-")?, 0, tickets).await.map_err(text)?;
+    app.seed_tickets(&House::ticket_like("T-")?, 0, tickets).await.map_err(text)?;
     report.figure("tickets_in_ms", milliseconds(begun.elapsed()));
-    shares.close().await;
+    app.close().await;
     Ok(report)
 }

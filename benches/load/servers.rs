@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
-use tacdrop::app::{DataDirectory, NewTicket, Settings, Shares};
-use tacdrop::model::{Language, Priority, Word};
+use tacdrop::app::{App, DataDirectory, NewTicket, Settings};
+use tacdrop::model::{Identifier, Language, Priority};
 use tempfile::TempDir;
 
 use super::client::{Credential, Door, Outcome};
@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// The door for a ticket's customer.
-    pub fn customer(&self, ticket: &(Word, String)) -> Door {
+    pub fn customer(&self, ticket: &(Identifier, String)) -> Door {
         let credential = Credential::Token(ticket.1.clone());
         Door { address: self.address, user: ticket.0.to_string(), credential }
     }
@@ -149,20 +149,20 @@ impl<'a> House<'a> {
 
     pub async fn at(ground: &'a Ground, data: &Path) -> Outcome<Self> {
         let house = Self { ground, data: data.to_owned() };
-        let shares = house.open().await?;
+        let app = house.open().await?;
         let language = Some(Language::En);
-        shares.tickets().add_organisation(word("BENCH")?, "Bench".to_owned(), None).await.map_err(text)?;
+        app.tickets().add_organisation(word("BENCH")?, "Bench".to_owned(), None).await.map_err(text)?;
         let keys = vec![(ground.fingerprint(), "ssh-ed25519".to_owned())];
         let mail = "bench@example.org".to_owned();
-        shares.tickets().add_engineer(word("bench")?, None, mail, language, keys).await.map_err(text)?;
-        shares.close().await;
+        app.tickets().add_engineer(word("bench")?, None, mail, language, keys).await.map_err(text)?;
+        app.close().await;
         Ok(house)
     }
 
     /// The shares behind it, while no server runs.
-    pub async fn open(&self) -> Outcome<Shares> {
+    pub async fn open(&self) -> Outcome<App> {
         let settings = Settings { names_per_share: 10_000_000, ..Settings::default() };
-        Shares::open(DataDirectory::at(self.data.clone()), settings).await.map_err(text)
+        App::open(DataDirectory::at(self.data.clone()), settings).await.map_err(text)
     }
 
     pub fn ticket_like(reference: &str) -> Outcome<NewTicket> {
@@ -177,8 +177,8 @@ impl<'a> House<'a> {
         })
     }
 
-    pub async fn ticket(&self, shares: &Shares, reference: &str) -> Outcome<(Word, String)> {
-        let (_, token) = shares.tickets().open_ticket(Self::ticket_like(reference)?).await.map_err(text)?;
+    pub async fn ticket(&self, app: &App, reference: &str) -> Outcome<(Identifier, String)> {
+        let (_, token) = app.tickets().open_ticket(Self::ticket_like(reference)?).await.map_err(text)?;
         Ok((word(reference)?, token.to_string()))
     }
 
@@ -204,7 +204,7 @@ impl<'a> House<'a> {
     }
 }
 
-pub fn word(text: &str) -> Outcome<Word> {
+pub fn word(text: &str) -> Outcome<Identifier> {
     text.parse().map_err(|_| format!("{text} is no name"))
 }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sha2::{Digest, Sha256};
-use tacdrop::app::{DataDirectory, NewTicket, Settings, Shares, View, WriteMode};
+use tacdrop::app::{App, DataDirectory, NewTicket, Settings, ShareSession, WriteMode};
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
-    ArtifactId, DirectoryId, FileName, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time, VersionId,
-    Word, alias,
+    ArtifactId, DirectoryId, FileName, Identifier, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time,
+    VersionId, alias,
 };
 use tacdrop::records::{Records, audit, entries, extents, notices, tickets, versions};
 use tacdrop::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
@@ -174,10 +174,10 @@ fn names(c: &mut Criterion) {
 /// A share with some seeded files, in memory where there is a place for it.
 struct Ground {
     runtime: tokio::runtime::Runtime,
-    shares: Shares,
+    app: App,
     /// Where the tasks of the house stand still; none if they run where everything does.
     _still: Option<tokio::runtime::Runtime>,
-    view: View,
+    share: ShareSession,
     records: Records,
     share: ShareId,
     _directory: tempfile::TempDir,
@@ -205,13 +205,12 @@ impl Ground {
         if still.is_some() {
             (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
         }
-        let works = still.as_ref().unwrap_or(&runtime).handle().clone();
-        let (shares, view, records, share) = runtime.block_on(async {
-            let shares = Shares::serve(data.clone(), settings, works, Box::new(|| {})).await.unwrap();
-            let word = |text: &str| text.parse::<Word>().unwrap();
-            shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
-            shares
-                .tickets()
+        let worker_runtime = still.as_ref().unwrap_or(&runtime).handle().clone();
+        let (app, share, records, share) = runtime.block_on(async {
+            let app = App::serve(data.clone(), settings, worker_runtime, Box::new(|| {})).await.unwrap();
+            let word = |text: &str| text.parse::<Identifier>().unwrap();
+            app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
+            app.tickets()
                 .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new())
                 .await
                 .unwrap();
@@ -224,27 +223,27 @@ impl Ground {
                 language: Some(Language::En),
                 device: false,
             };
-            let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-            shares.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
+            let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+            app.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
             let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let login = shares.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
+            let login = app.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
             let records = Records::open(&data.records()).await.unwrap();
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
-            (shares.clone(), shares.view(&login), records, ticket.share)
+            (app.clone(), app.session(&login), records, ticket.share)
         });
-        Self { runtime, shares, _still: still, view, records, share, _directory: directory }
+        Self { runtime, app, _still: still, share, records, share, _directory: directory }
     }
 
     /// Writes down what waits to be told in the audit trail: the share of each work in that is part of what it costs.
     fn tell(&self) {
-        self.runtime.block_on(self.shares.audit().checkpoint()).unwrap();
+        self.runtime.block_on(self.app.audit().checkpoint()).unwrap();
     }
 
     fn put(&self, number: u64, bytes: &[u8]) {
         let path = SharePath::parse(format!("/new-{number}").as_bytes()).unwrap();
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         self.runtime.block_on(async {
-            let mut upload = self.view.open_write(&path, mode).await.unwrap();
+            let mut upload = self.share.open_write(&path, mode).await.unwrap();
             upload.begin_write(0, bytes.len() as u64).await.unwrap();
             upload.write(bytes).await.unwrap();
             upload.close().await.unwrap();
@@ -253,20 +252,20 @@ impl Ground {
 
     fn list(&self) -> usize {
         self.runtime.block_on(async {
-            let mut listing = self.view.list(&SharePath::ROOT).await.unwrap();
+            let mut listing = self.share.list(&SharePath::ROOT).await.unwrap();
             listing.next(128).await.unwrap().len()
         })
     }
 
     fn stat(&self, number: u64) -> u64 {
         let path = SharePath::parse(seeded_name(number).as_bytes()).unwrap();
-        self.runtime.block_on(self.view.attributes(&path)).unwrap().size
+        self.runtime.block_on(self.share.attributes(&path)).unwrap().size
     }
 
     fn get(&self, number: u64) -> usize {
         let path = SharePath::parse(seeded_name(number).as_bytes()).unwrap();
         self.runtime.block_on(async {
-            let download = self.view.open_read(&path).await.unwrap();
+            let download = self.share.open_read(&path).await.unwrap();
             let mut bytes = Vec::new();
             download.read(0, 1000, &mut bytes).await.unwrap()
         })
@@ -277,12 +276,12 @@ impl Drop for Ground {
     fn drop(&mut self) {
         self.runtime.block_on(async {
             self.records.close().await;
-            self.shares.close().await;
+            self.app.close().await;
         });
     }
 }
 
-/// One small file through `Shares`, and the statements on its way, each through sqlx as the server sends it.
+/// One small file through `App`, and the statements on its way, each through sqlx as the server sends it.
 fn small_file(c: &mut Criterion) {
     let ground = Ground::new(10_000);
     let (runtime, records, share) = (&ground.runtime, &ground.records, ground.share);
@@ -312,7 +311,7 @@ fn small_file(c: &mut Criterion) {
     read!("highest_number", |conn| versions::highest_number(conn, artifact));
     read!("extents", |conn| extents::of_version(conn, version));
     read!("audit_tip", |conn| audit::tip(conn));
-    let ticket: Word = "XT-1".parse().unwrap();
+    let ticket: Identifier = "XT-1".parse().unwrap();
     read!("notice_settling", |conn| notices::settling(conn, &ticket));
     read!("children_128", |conn| entries::children(conn, root, None, 128));
     group.bench_function("empty_transaction", |b| {

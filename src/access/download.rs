@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::access::view::OpenForReading;
-use crate::access::{Access, View};
+use crate::access::session::OpenForReading;
+use crate::access::{Access, ShareSession};
 use crate::audit::{Coverage, Kind};
 use crate::content::Content;
 use crate::content::damage::report_damage;
@@ -13,8 +13,8 @@ use crate::content::read_ahead::Reader;
 use crate::digests::{Digest, Digested, Patience};
 use crate::login::Login;
 use crate::login::rights::Grant;
-use crate::model::{Algorithm, ArtifactId, Refusal, ShareId, VersionId, Word};
-use crate::namespace::tree::Reach;
+use crate::model::{Algorithm, ArtifactId, Identifier, Refusal, ShareId, VersionId};
+use crate::namespace::tree::ShareContext;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
 
@@ -47,7 +47,7 @@ struct Reading {
     share: ShareId,
     version: VersionId,
     artifact: ArtifactId,
-    ticket: Word,
+    ticket: Identifier,
     login: Login,
     read: Mutex<Coverage>,
 }
@@ -67,7 +67,7 @@ impl Drop for Reading {
             "bytes": read.bytes,
             "whole": read.is_whole(self.size),
         });
-        self.login.0.jot(Kind::ArtifactRead, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+        self.login.0.enqueue(Kind::ArtifactRead, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
     }
 }
 
@@ -75,38 +75,43 @@ impl Download {
     /// Opens an available version for who looks, and says so in the audit trail; what was read is said there when the last
     /// clone is dropped.
     pub(crate) async fn of_version(
-        view: &View,
-        reach: &Reach,
+        session: &ShareSession,
+        context: &ShareContext,
         version: &VersionRow,
         attributes: Attributes,
     ) -> Result<Self, Error> {
-        let access = view.access();
-        let content = match Content::shared(&access.repo, &access.layouts, &reach.keys, version).await {
+        let access = session.access();
+        let content = match Content::shared(&access.repo, &access.layouts, &context.keys, version).await {
             Ok(content) => content,
             Err(error) => {
-                report_damage(&access.repo, &error, version.id, &reach.ticket).await;
+                report_damage(&access.repo, &error, version.id, &context.ticket).await;
                 return Err(error);
             }
         };
         let detail = json!({ "artifact": version.artifact.to_string(), "size": attributes.size });
-        view.jot(Kind::ArtifactOpened, &reach.ticket, *version.id.as_bytes(), detail);
+        session.enqueue(Kind::ArtifactOpened, &context.ticket, *version.id.as_bytes(), detail);
         let reading = Reading {
             reader: Reader::new(content, attributes.size, &access.read_ahead),
             size: attributes.size,
-            share: reach.share(),
+            share: context.share(),
             version: version.id,
             artifact: version.artifact,
-            ticket: reach.ticket.clone(),
-            login: view.login().clone(),
+            ticket: context.ticket.clone(),
+            login: session.login().clone(),
             read: Mutex::default(),
         };
-        let grant = view.grant(&reach.ticket);
+        let grant = session.grant(&context.ticket);
         Ok(Self::of(State { access: Arc::clone(access), grant, body: Body::Version(Box::new(reading)), attributes }))
     }
 
     /// A text of a few lines; `attributes` tell its size.
-    pub(crate) fn of_text(view: &View, reach: &Reach, text: Vec<u8>, attributes: Attributes) -> Self {
-        let (access, grant) = (Arc::clone(view.access()), view.grant(&reach.ticket));
+    pub(crate) fn of_text(
+        session: &ShareSession,
+        context: &ShareContext,
+        text: Vec<u8>,
+        attributes: Attributes,
+    ) -> Self {
+        let (access, grant) = (Arc::clone(session.access()), session.grant(&context.ticket));
         Self::of(State { access, grant, body: Body::Text(text), attributes })
     }
 
@@ -124,7 +129,7 @@ impl Download {
         self.state.attributes.clone()
     }
 
-    /// The digest of the whole of what was opened; see [`View::digest`].
+    /// The digest of the whole of what was opened; see [`ShareSession::digest`].
     ///
     /// # Errors
     /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found damaged has not.
@@ -164,7 +169,7 @@ impl Download {
         let plan = reading.reader.plan(offset, length);
         if let Some(ahead) = reading.reader.ahead() {
             let state = Arc::clone(&self.state);
-            self.state.access.repo.works.spawn(async move {
+            self.state.access.repo.worker_runtime.spawn(async move {
                 if let Body::Version(reading) = &state.body {
                     reading.reader.open_ahead(ahead).await;
                 }
@@ -176,7 +181,7 @@ impl Download {
         }
         let state = Arc::clone(&self.state);
         let mut buffer = std::mem::take(into);
-        let work = self.state.access.repo.works.spawn(async move {
+        let work = self.state.access.repo.worker_runtime.spawn(async move {
             let Body::Version(reading) = &state.body else { return (buffer, Ok(())) };
             let outcome = reading.reader.read(plan, offset, length, &mut buffer).await;
             match &outcome {

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::access::virtual_places::VirtualListing;
 use crate::login::rights::Grant;
-use crate::model::{DirectoryId, FileName, Refusal, Word, alias};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal, alias};
 use crate::namespace::aliases::{self, Shown};
-use crate::namespace::tree::{FROM_SUPPORT, Spot};
+use crate::namespace::tree::{FROM_SUPPORT, ResolvedPath};
 use crate::records::entries::Page;
 use crate::records::{entries, tickets};
 use crate::repo::Error;
@@ -24,12 +24,12 @@ pub struct Entry {
     /// Whether it is not whole yet.
     pub unfinished: Option<Unfinished>,
     /// Whose it is, for the owner's column of `ls -l`.
-    pub owner: Word,
+    pub owner: Identifier,
 }
 
 /// An open directory.
 pub struct Listing {
-    view: View,
+    session: ShareSession,
     grant: Grant,
     source: Source,
 }
@@ -37,12 +37,12 @@ pub struct Listing {
 enum Source {
     /// An engineer's root: one directory for each assigned ticket, by reference, from behind the last one given.
     Tickets {
-        after: Option<Word>,
+        after: Option<Identifier>,
         ended: bool,
     },
     /// A directory of a share: rows by id, from behind the last one given.
     Directory {
-        spot: Box<Spot>,
+        resolved: Box<ResolvedPath>,
         directory: DirectoryId,
         after: Option<[u8; 16]>,
         /// Uploads that had no row when the directory was opened, and their ids: a row that they get is not listed again.
@@ -54,42 +54,46 @@ enum Source {
 }
 
 impl Listing {
-    pub(crate) fn of_tickets(view: View) -> Self {
+    pub(crate) fn of_tickets(session: ShareSession) -> Self {
         // Each page asks the records which tickets there are.
-        Self { view, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
+        Self { session, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
     }
 
-    pub(crate) async fn of_directory(view: View, spot: Spot, directory: DirectoryId) -> Result<Self, Error> {
-        let owner = owner(&spot);
+    pub(crate) async fn of_directory(
+        session: ShareSession,
+        resolved: ResolvedPath,
+        directory: DirectoryId,
+    ) -> Result<Self, Error> {
+        let owner = owner(&resolved);
         let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
         // Uploads that began a moment ago have no row yet, unless there is an older version.
-        let queues = view.access().uploads.registry.in_directory(directory);
+        let queues = session.access().uploads.registry.in_directory(directory);
         for queue in queues.iter().filter(|queue| !queue.is_recorded()) {
             let (id, name) = (*queue.artifact().as_bytes(), queue.name());
-            let mut conn = view.access().repo.records.read().await?;
+            let mut conn = session.repo().records.read().await?;
             if entries::by_id(&mut conn, &id).await?.is_some() {
                 continue;
             }
             // Engineers see those that need another name when they have their row, in a moment.
-            if spot.shows_aliases() {
+            if resolved.shows_aliases() {
                 let fold = alias::folded(&name);
                 let is_taken = unrecorded.iter().any(|line: &Entry| alias::folded(&line.name) == fold);
-                if is_taken || !aliases::is_free(&mut conn, &spot.reach.keys, directory, &name).await? {
+                if is_taken || !aliases::is_free(&mut conn, &resolved.context.keys, directory, &name).await? {
                     continue;
                 }
             }
             listed.push(id);
-            let (attributes, unfinished) = (view.attributes_of_upload(queue), Some(Unfinished::Receiving));
+            let (attributes, unfinished) = (session.attributes_of_upload(queue), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
-        let (grant, spot) = (view.grant(&spot.reach.ticket), Box::new(spot));
-        let source = Source::Directory { spot, directory, after: None, unrecorded, listed, ended: false };
-        Ok(Self { view, grant, source })
+        let (grant, resolved) = (session.grant(&resolved.context.ticket), Box::new(resolved));
+        let source = Source::Directory { resolved, directory, after: None, unrecorded, listed, ended: false };
+        Ok(Self { session, grant, source })
     }
 
-    pub(crate) fn of_virtual(view: View, ticket: &Word, listing: VirtualListing) -> Self {
-        let grant = view.grant(ticket);
-        Self { view, grant, source: Source::Virtual(Box::new(listing)) }
+    pub(crate) fn of_virtual(session: ShareSession, ticket: &Identifier, listing: VirtualListing) -> Self {
+        let grant = session.grant(ticket);
+        Self { session, grant, source: Source::Virtual(Box::new(listing)) }
     }
 
     /// The next lines, at most `most`; none at the end.
@@ -104,21 +108,21 @@ impl Listing {
                 if *ended {
                     return Ok(Vec::new());
                 }
-                let (rows, last) = assigned(&self.view, after.as_ref(), most).await?;
+                let (rows, last) = assigned(&self.session, after.as_ref(), most).await?;
                 *ended = last;
                 if let Some(last) = rows.last() {
                     *after = Some(last.owner.clone());
                 }
                 Ok(rows)
             }
-            Source::Virtual(listing) => listing.next(&self.view, most).await,
-            Source::Directory { spot, directory, after, unrecorded, listed, ended } => {
+            Source::Virtual(listing) => listing.next(&self.session, most).await,
+            Source::Directory { resolved, directory, after, unrecorded, listed, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {
-                    let page = page(&self.view, spot, *directory, *after, listed, most);
+                    let page = page(&self.session, resolved, *directory, *after, listed, most);
                     (lines, *after, *ended) = match page.await {
                         Err(Error::KeysReplaced) => {
-                            spot.reach.keys = self.view.access().repo.keys.share(spot.reach.share()).await?;
+                            resolved.context.keys = self.session.repo().keys.share(resolved.context.share()).await?;
                             continue;
                         }
                         other => other?,
@@ -131,9 +135,13 @@ impl Listing {
 }
 
 /// One page of the tickets that an engineer works on, from behind `after` on.
-async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<(Vec<Entry>, bool), Error> {
+async fn assigned(
+    session: &ShareSession,
+    after: Option<&Identifier>,
+    most: usize,
+) -> Result<(Vec<Entry>, bool), Error> {
     let (rows, last) =
-        tickets::assigned(&mut *view.access().repo.records.read().await?, view.user(), after, most).await?;
+        tickets::assigned(&mut *session.repo().records.read().await?, session.user(), after, most).await?;
     let line = |ticket: tickets::Ticket| {
         Ok(Entry {
             name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
@@ -148,45 +156,45 @@ async fn assigned(view: &View, after: Option<&Word>, most: usize) -> Result<(Vec
 /// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so
 /// it may be empty before the end is reached.
 async fn page(
-    view: &View,
-    spot: &Spot,
+    session: &ShareSession,
+    resolved: &ResolvedPath,
     directory: DirectoryId,
     after: Option<[u8; 16]>,
     listed: &[[u8; 16]],
     most: usize,
 ) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
-    let mut conn = view.access().repo.records.read().await?;
+    let mut conn = session.repo().records.read().await?;
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
     let shown =
-        if spot.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
-    let queues = view.access().uploads.registry.in_directory(directory);
+        if resolved.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
+    let queues = session.access().uploads.registry.in_directory(directory);
     let held: HashMap<[u8; 16], _> = queues.iter().map(|queue| (*queue.artifact().as_bytes(), queue)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
         // What could not be opened by its name either would only end the work of who copies a whole tree.
-        let opened = spot.reach.keys.open_name(&mut conn, row.id, sealed).await;
+        let opened = resolved.context.keys.open_name(&mut conn, row.id, sealed).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
-        let at_root = spot.names.is_empty();
-        if at_root && name.as_bytes() == FROM_SUPPORT && !view.is_engineer() {
+        let at_root = resolved.names.is_empty();
+        if at_root && name.as_bytes() == FROM_SUPPORT && !session.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
             if entries::is_empty(&mut conn, handed_back).await? {
                 continue;
             }
         }
-        let from_support = spot.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
+        let from_support = resolved.from_support || (at_root && name.as_bytes() == FROM_SUPPORT);
         let held = held.get(&row.id).map(|queue| &***queue);
-        let attributes = view.attributes_of(&row, from_support, held);
-        let unfinished = view.unfinished(&row, from_support, held);
+        let attributes = session.attributes_of(&row, from_support, held);
+        let unfinished = session.unfinished(&row, from_support, held);
         let name = match &shown {
             Some(shown) => shown.name(&row.id, &name),
             None => name,
         };
-        lines.push(Entry { name, attributes, unfinished, owner: owner(spot) });
+        lines.push(Entry { name, attributes, unfinished, owner: owner(resolved) });
     }
     Ok((lines, last, ended))
 }
 
-fn owner(spot: &Spot) -> Word {
-    spot.reach.ticket.clone()
+fn owner(resolved: &ResolvedPath) -> Identifier {
+    resolved.context.ticket.clone()
 }

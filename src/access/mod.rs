@@ -3,11 +3,11 @@
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below.
 
 mod download;
+mod events;
 mod listing;
-mod outlet;
-mod view;
+mod reply_sink;
+mod session;
 mod virtual_places;
-mod witness;
 mod writing;
 
 use std::sync::Arc;
@@ -18,12 +18,12 @@ pub use crate::login::{Login, Logins, Origin};
 pub use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, Unfinished, WriteMode};
 pub use download::Download;
 pub use listing::{Entry, Listing};
-pub use outlet::{Gone, Outlet};
-pub use view::View;
+pub use reply_sink::{Closed, ReplySink};
+pub use session::ShareSession;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 pub use writing::Upload;
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::content::Layouts;
 use crate::content::read_ahead::BlockBudget;
 use crate::digests::Digests;
@@ -37,7 +37,7 @@ use crate::upload::{Registry, Uploads};
 /// What doors ask for logins and their sessions.
 pub struct Access {
     pub(crate) repo: Arc<Repo>,
-    pub(crate) trail: Arc<Trail>,
+    pub(crate) trail: Arc<AuditWriter>,
     pub(crate) logins: Logins,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) digests: Arc<Digests>,
@@ -56,7 +56,7 @@ impl Access {
     /// If the audit trail cannot be opened.
     pub(crate) async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Self>, Error> {
         let repo = Arc::new(repo);
-        let trail = Trail::open(&repo.records, &repo.keys, Arc::clone(&repo.failpoints)).await?;
+        let trail = AuditWriter::open(&repo.records, &repo.keys, Arc::clone(&repo.failpoints)).await?;
         let logins = Logins::of(&repo, &trail);
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);
@@ -87,8 +87,8 @@ impl Access {
     }
 
     /// What this login sees and may do, for one session.
-    pub fn view(self: &Arc<Self>, login: &Login) -> View {
-        View::new(Arc::clone(self), login.clone())
+    pub fn session(self: &Arc<Self>, login: &Login) -> ShareSession {
+        ShareSession::new(Arc::clone(self), login.clone())
     }
 
     /// Whether the server is about to stop: uploads under way may finish, new ones are refused.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::login::rights::Grant;
-use crate::model::{Refusal, SharePath, Word};
+use crate::model::{Identifier, Refusal, SharePath};
 use crate::repo::{Attributes, Changes, WriteMode};
 use crate::upload::{Begun, Buffer, Job, Pending, Phase, Target, WriteQueue};
 
 /// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
 pub struct Upload {
-    view: View,
+    session: ShareSession,
     path: SharePath,
     mode: WriteMode,
     queue: Arc<WriteQueue>,
@@ -34,25 +34,46 @@ struct Write {
 impl Upload {
     /// A second handle of a session on an upload that is under way; none if that is over.
     pub(crate) fn join(
-        view: &View,
-        ticket: &Word,
+        session: &ShareSession,
+        ticket: &Identifier,
         queue: &Arc<WriteQueue>,
         path: &SharePath,
         mode: WriteMode,
     ) -> Option<Self> {
-        queue.join().then(|| Self::with_queue(view, ticket, path, mode, Arc::clone(queue)))
+        queue.join().then(|| Self::with_queue(session, ticket, path, mode, Arc::clone(queue)))
     }
 
     /// The first handle on an upload that was begun.
-    pub(crate) fn of(view: &View, ticket: &Word, begun: Begun, path: &SharePath, mode: WriteMode) -> Self {
-        let mut upload = Self::with_queue(view, ticket, path, mode, begun.queue);
+    pub(crate) fn of(
+        session: &ShareSession,
+        ticket: &Identifier,
+        begun: Begun,
+        path: &SharePath,
+        mode: WriteMode,
+    ) -> Self {
+        let mut upload = Self::with_queue(session, ticket, path, mode, begun.queue);
         upload.continues = begun.continues;
         upload
     }
 
-    fn with_queue(view: &View, ticket: &Word, path: &SharePath, mode: WriteMode, queue: Arc<WriteQueue>) -> Self {
-        let grant = view.grant(ticket);
-        Self { view: view.clone(), path: path.clone(), mode, queue, grant, write: None, spare: None, continues: false }
+    fn with_queue(
+        session: &ShareSession,
+        ticket: &Identifier,
+        path: &SharePath,
+        mode: WriteMode,
+        queue: Arc<WriteQueue>,
+    ) -> Self {
+        let grant = session.grant(ticket);
+        Self {
+            session: session.clone(),
+            path: path.clone(),
+            mode,
+            queue,
+            grant,
+            write: None,
+            spare: None,
+            continues: false,
+        }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -61,7 +82,7 @@ impl Upload {
     /// If the file would become too large, or the upload takes no writes any more.
     pub async fn begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
         let outcome = self.try_begin_write(offset, length).await;
-        self.view.heard(&self.path, outcome).await
+        self.session.record_refusal(&self.path, outcome).await
     }
 
     async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
@@ -70,10 +91,10 @@ impl Upload {
         self.go_on_behind_a_close().await?;
         self.start_over_unless_continued(offset)?;
         let offset = if self.mode.append { self.queue.length() } else { offset };
-        self.view.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
+        self.session.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
         if length > 0 {
             self.queue.wait_for_room().await;
-            let target = self.queue.begin(offset, length, || self.view.buffers().try_early(length))?;
+            let target = self.queue.begin(offset, length, || self.session.buffers().try_early(length))?;
             // What waits counts against a budget, so it takes no more than it says; `begin` has bounded it.
             let early = match &target {
                 Target::Early(_) => Vec::with_capacity(usize::try_from(length).unwrap_or(0)),
@@ -144,12 +165,12 @@ impl Upload {
             if bytes.is_empty() {
                 return Ok(());
             }
-            self.spare = Some(match self.view.buffers().try_buffer() {
+            self.spare = Some(match self.session.buffers().try_buffer() {
                 Some(buffer) => buffer,
                 None => {
                     // The session's other uploads may hold all of its buffers half full.
-                    self.view.access().uploads.registry.settle_session(self.view.session(), &self.queue);
-                    self.view.buffers().buffer().await?
+                    self.session.access().uploads.registry.settle_session(self.session.id(), &self.queue);
+                    self.session.buffers().buffer().await?
                 }
             });
         }
@@ -162,7 +183,7 @@ impl Upload {
         }
         if self.queue.phase() == Phase::Published {
             let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
-            let next = Box::pin(self.view.open_write(&self.path, mode)).await?;
+            let next = Box::pin(self.session.open_write(&self.path, mode)).await?;
             *self = next;
         }
         Ok(())
@@ -187,13 +208,13 @@ impl Upload {
     /// If the file would become too large, or the upload takes no writes any more.
     pub async fn change(&mut self, changes: Changes) -> Result<(), Refusal> {
         let outcome = self.try_change(changes).await;
-        self.view.heard(&self.path, outcome).await
+        self.session.record_refusal(&self.path, outcome).await
     }
 
     async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
         self.grant.check()?;
         if let Some(size) = changes.size {
-            self.view.check_length(size)?;
+            self.session.check_length(size)?;
             self.go_on_behind_a_close().await?;
             self.queue.wait_for_room().await;
             if size != self.queue.length() {
@@ -210,7 +231,7 @@ impl Upload {
     /// # Errors
     /// If the handle was not opened for reading, or reading back fails.
     pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
-        self.view.check_may_see()?;
+        self.session.check_may_see()?;
         self.grant.check()?;
         if !self.mode.read {
             return Err(Refusal::NotOpenForReading);
@@ -237,7 +258,7 @@ impl Upload {
         let began = std::time::Instant::now();
         let outcome = self.try_close().await;
         metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
-        self.view.heard(&self.path, outcome).await
+        self.session.record_refusal(&self.path, outcome).await
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 //! What an operator is told of the load.
 
-use crate::app::Shares;
+use crate::app::App;
 use crate::records::notices;
 use crate::repo::Error;
 
@@ -15,7 +15,7 @@ pub struct Load {
     pub read_ahead: (u64, u64),
 }
 
-impl Shares {
+impl App {
     /// The load at this moment.
     pub fn load(&self) -> Load {
         Load {

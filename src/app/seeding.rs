@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Shares;
+use super::App;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{DirectoryId, FileName, Transport, Word};
+use crate::model::{DirectoryId, FileName, Identifier, Transport};
 use crate::records::entries::{self, NewEntry};
 use crate::records::versions::{self, NewVersion, Publication};
 use crate::records::{extents, objects, tickets};
@@ -39,18 +39,18 @@ pub fn seeded_content(number: u64, length: usize) -> Vec<u8> {
     line.bytes().cycle().take(length).collect()
 }
 
-impl Shares {
+impl App {
     /// Adds the files with the numbers from `first` on, `count` of them, each with `length` bytes (1 to 65,535), to the root
     /// of a ticket's share. For a data directory that no server works on.
     ///
     /// # Errors
     /// If there is no such ticket, a name is taken, or the records fail. What was committed before stays.
-    pub async fn seed_files(&self, ticket: &Word, first: u64, count: u64, length: usize) -> Result<(), Error> {
+    pub async fn seed_files(&self, ticket: &Identifier, first: u64, count: u64, length: usize) -> Result<(), Error> {
         let row = existing_ticket(&mut *self.0.access.repo.records.read().await?, ticket).await?;
         let keys = self.0.access.repo.keys.share(row.share).await?;
         let prepare = |from: u64| {
             let (keys, to) = (Arc::clone(&keys), (from + AT_ONCE).min(first + count));
-            blocking(&self.0.access.repo.works, "the sealing", move || prepared(&keys, from..to, length))
+            blocking(&self.0.access.repo.worker_runtime, "the sealing", move || prepared(&keys, from..to, length))
         };
         let (mut next, end) = (first, first + count);
         let mut coming = prepare(next);
@@ -66,7 +66,7 @@ impl Shares {
 
     async fn enter_files(
         &self,
-        ticket: &Word,
+        ticket: &Identifier,
         keys: &ShareKeys,
         mut files: Vec<(FileName, SealedFile)>,
     ) -> Result<(), Error> {
@@ -152,7 +152,7 @@ impl Shares {
         like: &NewTicket,
         first: u64,
         count: u64,
-    ) -> Result<Vec<(Word, Zeroizing<String>)>, Error> {
+    ) -> Result<Vec<(Identifier, Zeroizing<String>)>, Error> {
         let mut opened = Vec::new();
         let mut next = first;
         while next < first + count {

@@ -43,7 +43,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::*;
-use crate::model::{Language, Priority, Refusal, SharePath, TicketStatus, VersionState, Word};
+use crate::model::{Identifier, Language, Priority, Refusal, SharePath, TicketStatus, VersionState};
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -65,13 +65,13 @@ impl Fixture {
         fixture
     }
 
-    pub(super) async fn open(&self) -> Shares {
+    pub(super) async fn open(&self) -> App {
         let data = DataDirectory::at(self.directory.path().join("data"));
-        Shares::serve(data, self.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap()
+        App::serve(data, self.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap()
     }
 }
 
-pub(super) fn word(text: &str) -> Word {
+pub(super) fn word(text: &str) -> Identifier {
     text.parse().unwrap()
 }
 
@@ -79,15 +79,11 @@ pub(super) fn path(text: &str) -> SharePath {
     SharePath::parse(text.as_bytes()).unwrap()
 }
 
-pub(super) async fn customer(shares: &Shares, reference: &str) -> View {
-    if shares.tickets().organisations().await.unwrap().is_empty() {
-        shares.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
+pub(super) async fn customer(app: &App, reference: &str) -> ShareSession {
+    if app.tickets().organisations().await.unwrap().is_empty() {
+        app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
-        shares
-            .tickets()
-            .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key])
-            .await
-            .unwrap();
+        app.tickets().add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key]).await.unwrap();
     }
     let new = NewTicket {
         reference: word(reference),
@@ -98,14 +94,14 @@ pub(super) async fn customer(shares: &Shares, reference: &str) -> View {
         language: Some(Language::De),
         device: false,
     };
-    let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-    let login = shares.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
-    shares.view(&login)
+    let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+    let login = app.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
+    app.session(&login)
 }
 
-async fn engineer(shares: &Shares) -> View {
-    let login = shares.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
-    shares.view(&login)
+async fn engineer(app: &App) -> ShareSession {
+    let login = app.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
+    app.session(&login)
 }
 
 async fn write(upload: &mut Upload, offset: u64, bytes: &[u8]) {
@@ -116,15 +112,15 @@ async fn write(upload: &mut Upload, offset: u64, bytes: &[u8]) {
     }
 }
 
-async fn put(view: &View, name: &str, bytes: &[u8]) {
+async fn put(session: &ShareSession, name: &str, bytes: &[u8]) {
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path(name), mode).await.unwrap();
+    let mut upload = session.open_write(&path(name), mode).await.unwrap();
     write(&mut upload, 0, bytes).await;
     upload.close().await.unwrap();
 }
 
-pub(super) async fn get(view: &View, name: &str) -> Result<Vec<u8>, Refusal> {
-    let download = view.open_read(&path(name)).await?;
+pub(super) async fn get(session: &ShareSession, name: &str) -> Result<Vec<u8>, Refusal> {
+    let download = session.open_read(&path(name)).await?;
     let (mut bytes, mut at) = (Vec::new(), 0);
     loop {
         let read = download.read(at, 200_000, &mut bytes).await?;
@@ -139,16 +135,16 @@ pub(super) fn pattern(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|i| (i / 7 + i / 4096) as u8 ^ seed).collect()
 }
 
-async fn all_intact(shares: &Shares) {
-    let verified = shares.integrity().verify(None, |_| ()).await.unwrap();
+async fn all_intact(app: &App) {
+    let verified = app.integrity().verify(None, |_| ()).await.unwrap();
     assert!(verified.iter().all(|line| line.intact), "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_sizes_around_every_edge_come_back_as_they_were_sent() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let (segment, chunk, extent) = (65_536, 262_144, 1 << 20);
     for size in [
         0,
@@ -165,143 +161,143 @@ async fn r16_sizes_around_every_edge_come_back_as_they_were_sent() {
         3 * extent + 5,
     ] {
         let bytes = pattern(size, 1);
-        put(&view, &format!("f{size}"), &bytes).await;
-        assert_eq!(get(&view, &format!("f{size}")).await.unwrap(), bytes, "{size}");
+        put(&session, &format!("f{size}"), &bytes).await;
+        assert_eq!(get(&session, &format!("f{size}")).await.unwrap(), bytes, "{size}");
     }
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert_eq!(lines.len(), 12);
     assert!(lines.iter().all(|line| line.state == VersionState::Available && line.version == 1));
-    all_intact(&shares).await;
-    let notices = shares.notices().list(None).await.unwrap();
+    all_intact(&app).await;
+    let notices = app.notices().list(None).await.unwrap();
     assert_eq!((notices.len(), notices[0].artifacts.len()), (1, 12));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r26_a_cut_upload_goes_on_where_stat_says() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let bytes = pattern(2_500_000, 3);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("big"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("big"), mode).await.unwrap();
     write(&mut upload, 0, &bytes[..1_700_001]).await;
     drop(upload);
-    shares.close().await;
-    drop((view, shares));
+    app.close().await;
+    drop((session, app));
 
     // Another server on the same directory, another session of the same login.
-    let shares = fixture.open().await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-    let view = shares.view(&login);
-    let size = view.attributes(&path("big")).await.unwrap().size;
+    let app = fixture.open().await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let session = app.session(&login);
+    let size = session.attributes(&path("big")).await.unwrap().size;
     assert_eq!(size, 1_700_001 / 65_536 * 65_536);
-    let mut upload = view.open_write(&path("big"), WriteMode::default()).await.unwrap();
+    let mut upload = session.open_write(&path("big"), WriteMode::default()).await.unwrap();
     write(&mut upload, size, &bytes[usize::try_from(size).unwrap()..]).await;
     upload.close().await.unwrap();
-    assert_eq!(get(&view, "big").await.unwrap(), bytes);
-    all_intact(&shares).await;
+    assert_eq!(get(&session, "big").await.unwrap(), bytes);
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_a_change_in_the_middle_that_was_cut_and_is_done_again_leaves_the_end_as_it_was() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut bytes = pattern(300_000, 5);
-    put(&view, "a", &bytes).await;
+    put(&session, "a", &bytes).await;
     bytes[100_000..100_500].fill(7);
-    let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
+    let mut upload = session.open_write(&path("a"), WriteMode::default()).await.unwrap();
     write(&mut upload, 100_000, &[7; 500]).await;
     drop(upload);
-    shares.close().await;
-    drop((view, shares));
+    app.close().await;
+    drop((session, app));
 
-    let shares = fixture.open().await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
-    let size = view.attributes(&path("a")).await.unwrap().size;
+    let app = fixture.open().await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let session = app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let size = session.attributes(&path("a")).await.unwrap().size;
     assert_eq!(size, 300_000, "all of what it began with is there");
-    let mut upload = view.open_write(&path("a"), WriteMode::default()).await.unwrap();
+    let mut upload = session.open_write(&path("a"), WriteMode::default()).await.unwrap();
     // STAT and FSTAT agree until something is written: psftp asks the one, others the other.
     assert_eq!(upload.attributes().await.unwrap().size, size);
     write(&mut upload, 100_000, &[7; 500]).await;
     assert_eq!(upload.attributes().await.unwrap().size, 300_000);
     upload.close().await.unwrap();
-    assert_eq!(get(&view, "a").await.unwrap(), bytes);
-    all_intact(&shares).await;
+    assert_eq!(get(&session, "a").await.unwrap(), bytes);
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwriting_makes_a_version_and_open_reads_keep_theirs() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "a", b"first").await;
-    let old = view.open_read(&path("a")).await.unwrap();
-    put(&view, "a", b"second, longer").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "a", b"first").await;
+    let old = session.open_read(&path("a")).await.unwrap();
+    put(&session, "a", b"second, longer").await;
     let mut bytes = Vec::new();
     old.read(0, 100, &mut bytes).await.unwrap();
-    assert_eq!((bytes, get(&view, "a").await.unwrap()), (b"first".to_vec(), b"second, longer".to_vec()));
+    assert_eq!((bytes, get(&session, "a").await.unwrap()), (b"first".to_vec(), b"second, longer".to_vec()));
 
     // Appending begins with what is there and shares its extents.
-    let mut upload = view.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
+    let mut upload = session.open_write(&path("a"), WriteMode { append: true, ..WriteMode::default() }).await.unwrap();
     write(&mut upload, 0, b" and more").await;
     upload.close().await.unwrap();
-    assert_eq!(get(&view, "a").await.unwrap(), b"second, longer and more");
+    assert_eq!(get(&session, "a").await.unwrap(), b"second, longer and more");
 
     // Renamed over: the history goes on under the new name.
-    put(&view, "b.part", b"new").await;
-    view.rename(&path("b.part"), &path("a"), true).await.unwrap();
-    assert_eq!(get(&view, "a").await.unwrap(), b"new");
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    put(&session, "b.part", b"new").await;
+    session.rename(&path("b.part"), &path("a"), true).await.unwrap();
+    assert_eq!(get(&session, "a").await.unwrap(), b"new");
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!((line.path.as_str(), line.version), ("a", 4));
 
     // Deleted and sent again: nothing was lost, the numbers go on.
-    view.remove_file(&path("a")).await.unwrap();
-    assert_eq!(get(&view, "a").await, Err(Refusal::NoSuchFile));
-    put(&view, "a", b"once more").await;
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    session.remove_file(&path("a")).await.unwrap();
+    assert_eq!(get(&session, "a").await, Err(Refusal::NoSuchFile));
+    put(&session, "a", b"once more").await;
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!(line.version, 5);
-    all_intact(&shares).await;
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 5);
+    all_intact(&app).await;
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_is_never_sealed_and_space_made_by_truncating_reads_as_zeros() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("holey"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("holey"), mode).await.unwrap();
     write(&mut upload, 9_000_000, b"end").await;
     write(&mut upload, 0, b"begin").await;
     assert_eq!(upload.close().await, Err(Refusal::Incomplete));
-    assert_eq!(get(&view, "holey").await, Err(Refusal::StillReceiving));
-    let line = &shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
+    assert_eq!(get(&session, "holey").await, Err(Refusal::StillReceiving));
+    let line = &app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap()[0];
     assert_eq!(line.state, VersionState::Incomplete);
 
-    let mut upload = view.open_write(&path("sized"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("sized"), mode).await.unwrap();
     upload.change(Changes { size: Some(3_000_000), ..Changes::default() }).await.unwrap();
     write(&mut upload, 1_000_000, b"middle").await;
     upload.close().await.unwrap();
     let mut expected = vec![0; 3_000_000];
     expected[1_000_000..1_000_006].copy_from_slice(b"middle");
-    assert!(get(&view, "sized").await.unwrap() == expected);
-    all_intact(&shares).await;
+    assert!(get(&session, "sized").await.unwrap() == expected);
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_session_takes_an_upload_over_and_the_older_one_is_fenced() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let one = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let one = customer(&app, "XT-1").await;
     let bytes = pattern(1_000_000, 9);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut stale = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut stale, 0, &bytes[..500_000]).await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let two = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let two = app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
     let size = two.attributes(&path("f")).await.unwrap().size;
     // Not more than what has surely arrived: the rest is sent again.
     assert!(size <= 499_999 && size % 65_536 == 0, "{size}");
@@ -316,15 +312,15 @@ async fn another_session_takes_an_upload_over_and_the_older_one_is_fenced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r56_each_login_sees_its_own_and_may_what_it_may() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, two) = (customer(&shares, "XT-1").await, customer(&shares, "XT-2").await);
+    let app = fixture.open().await;
+    let (one, two) = (customer(&app, "XT-1").await, customer(&app, "XT-2").await);
     put(&one, "/XT-1/dir-less", b"mine").await;
     assert_eq!(get(&one, "/dir-less").await.unwrap(), b"mine");
     for place in ["/XT-1/dir-less", "/XT-1", "/dir-less", "/../XT-1/dir-less"] {
         assert_eq!(two.attributes(&path(place)).await, Err(Refusal::NoSuchFile), "{place}");
     }
     let create = WriteMode { create: true, ..WriteMode::default() };
-    let support = engineer(&shares).await;
+    let support = engineer(&app).await;
     assert_eq!(get(&support, "/XT-1/dir-less").await.unwrap(), b"mine");
     assert_eq!(support.open_write(&path("/XT-1/x"), create).await.err(), Some(Refusal::CustomerOnly));
     assert_eq!(one.open_write(&path("/from-support/x"), create).await.err(), Some(Refusal::FromSupportOnly));
@@ -337,7 +333,7 @@ async fn r56_each_login_sees_its_own_and_may_what_it_may() {
     assert_eq!(names.iter().map(|line| line.name.to_string()).collect::<Vec<_>>(), ["dir-less", "from-support"]);
     assert!(two.list(&path("/")).await.unwrap().next(100).await.unwrap().is_empty());
 
-    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
     assert_eq!(one.open_write(&path("/late"), create).await.err(), Some(Refusal::TicketClosed));
     assert_eq!(one.remove_file(&path("/dir-less")).await, Err(Refusal::TicketClosed));
     assert_eq!(get(&one, "/dir-less").await.unwrap(), b"mine");
@@ -346,16 +342,16 @@ async fn r56_each_login_sees_its_own_and_may_what_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_token_ends_the_sessions_of_the_old_one() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
-    let (watcher, stopped) = (shares.clone(), stop.clone());
+    let (watcher, stopped) = (app.clone(), stop.clone());
     let watch = tokio::spawn(async move { watcher.logins().watch(stopped).await });
-    shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    app.tickets().new_token(&word("XT-1")).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), login.ended().cancelled()).await.unwrap();
-    assert!(shares.logins().by_token("XT-1", &token, FROM).await.unwrap().is_none());
+    assert!(app.logins().by_token("XT-1", &token, FROM).await.unwrap().is_none());
     stop.cancel();
     watch.await.unwrap();
 }
@@ -363,10 +359,10 @@ async fn a_new_token_ends_the_sessions_of_the_old_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_that_was_cut_off_stays_one_when_the_file_grows_again() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("f"), mode).await.unwrap();
     for offset in [1_455_802, 1_000_000] {
         write(&mut upload, offset, b"x").await;
     }
@@ -398,10 +394,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Carries the steps out on a share and on a vector. A byte that the vector never got is `None`.
-async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &[Step]) -> Result<(), TestCaseError> {
+async fn agree(
+    app: &App,
+    session: &ShareSession,
+    login: &Login,
+    name: &str,
+    steps: &[Step],
+) -> Result<(), TestCaseError> {
     let mode = WriteMode { create: true, truncate: true, read: true, ..WriteMode::default() };
-    let mut view = view.clone();
-    let mut upload = view.open_write(&path(name), mode).await.unwrap();
+    let mut session = session.clone();
+    let mut upload = session.open_write(&path(name), mode).await.unwrap();
     let mut model: Vec<Option<u8>> = Vec::new();
     // Whether something was left out, and whether what was left out cannot be zeros.
     let (mut left_out, mut missing) = (false, false);
@@ -436,9 +438,9 @@ async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &
             Step::Reconnect => {
                 // The line is cut; another session continues. Zeros made by truncating are missing then.
                 drop(upload);
-                view = shares.view(login);
+                session = app.session(login);
                 upload = loop {
-                    match view.open_write(&path(name), WriteMode { truncate: false, ..mode }).await {
+                    match session.open_write(&path(name), WriteMode { truncate: false, ..mode }).await {
                         Ok(upload) => break upload,
                         Err(refusal) => prop_assert_eq!(refusal, Refusal::Fenced),
                     }
@@ -458,7 +460,7 @@ async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &
     }
     let whole: Option<Vec<u8>> = model.iter().map(|byte| byte.or((!missing).then_some(0))).collect();
     match (upload.close().await, whole) {
-        (Ok(()), Some(bytes)) => prop_assert!(get(&view, name).await.unwrap() == bytes, "content differs"),
+        (Ok(()), Some(bytes)) => prop_assert!(get(&session, name).await.unwrap() == bytes, "content differs"),
         (Err(Refusal::Incomplete), None) => {}
         // Continued, and nothing sent: a CLOSE cannot know that there was nothing to send.
         (Err(Refusal::Incomplete), Some(_)) if !sent => {}
@@ -471,54 +473,58 @@ async fn agree(shares: &Shares, view: &View, login: &Login, name: &str, steps: &
 fn r27_any_order_of_writes_agrees_with_a_vector_of_bytes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let (shares, view, login) = runtime.block_on(async {
-        let shares = fixture.open().await;
-        customer(&shares, "XT-1").await;
-        let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-        let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-        (shares.clone(), shares.view(&login), login)
+    let (app, session, login) = runtime.block_on(async {
+        let app = fixture.open().await;
+        customer(&app, "XT-1").await;
+        let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+        let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        (app.clone(), app.session(&login), login)
     });
     let count = std::cell::Cell::new(0);
     proptest!(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }, |(steps in steps())| {
         count.set(count.get() + 1);
-        runtime.block_on(agree(&shares, &view, &login, &format!("f{}", count.get()), &steps))?;
+        runtime.block_on(agree(&app, &session, &login, &format!("f{}", count.get()), &steps))?;
     });
-    runtime.block_on(all_intact(&shares));
+    runtime.block_on(all_intact(&app));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r57_a_share_holds_no_more_than_it_may() {
     let mut fixture = Fixture::new();
     (fixture.settings.share_bytes, fixture.settings.names_per_share) = (100_000, 4);
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "a", &pattern(60_000, 1)).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "a", &pattern(60_000, 1)).await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("b"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("b"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(60_000, 1)).await;
     assert_eq!(upload.close().await, Err(Refusal::QuotaExceeded));
-    assert_eq!(view.space(&path("/")).await.unwrap().free, 40_000);
-    put(&view, "c", &pattern(40_000, 1)).await;
-    view.make_directory(&path("d")).await.unwrap();
-    assert_eq!(view.make_directory(&path("e")).await, Err(Refusal::TooManyNames));
-    assert_eq!(view.open_write(&path("e"), mode).await.err(), Some(Refusal::TooManyNames));
-    view.remove_directory(&path("d")).await.unwrap();
-    assert_eq!(view.open_write(&path("e"), mode).await.err(), Some(Refusal::QuotaExceeded), "nothing is left for it");
-    view.make_directory(&path("d")).await.unwrap();
-    view.remove_directory(&path("d")).await.unwrap();
-    view.make_directory(&path("e")).await.unwrap();
+    assert_eq!(session.space(&path("/")).await.unwrap().free, 40_000);
+    put(&session, "c", &pattern(40_000, 1)).await;
+    session.make_directory(&path("d")).await.unwrap();
+    assert_eq!(session.make_directory(&path("e")).await, Err(Refusal::TooManyNames));
+    assert_eq!(session.open_write(&path("e"), mode).await.err(), Some(Refusal::TooManyNames));
+    session.remove_directory(&path("d")).await.unwrap();
+    assert_eq!(
+        session.open_write(&path("e"), mode).await.err(),
+        Some(Refusal::QuotaExceeded),
+        "nothing is left for it"
+    );
+    session.make_directory(&path("d")).await.unwrap();
+    session.remove_directory(&path("d")).await.unwrap();
+    session.make_directory(&path("e")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opening_with_truncate_and_closing_makes_an_empty_version_and_opening_as_it_is_makes_none() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "a", b"something").await;
-    view.open_write(&path("a"), WriteMode::default()).await.unwrap().close().await.unwrap();
-    assert_eq!(get(&view, "a").await.unwrap(), b"something");
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "a", b"something").await;
+    session.open_write(&path("a"), WriteMode::default()).await.unwrap().close().await.unwrap();
+    assert_eq!(get(&session, "a").await.unwrap(), b"something");
     let mode = WriteMode { truncate: true, ..WriteMode::default() };
-    view.open_write(&path("a"), mode).await.unwrap().close().await.unwrap();
-    assert_eq!(get(&view, "a").await.unwrap(), b"");
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 2);
+    session.open_write(&path("a"), mode).await.unwrap().close().await.unwrap();
+    assert_eq!(get(&session, "a").await.unwrap(), b"");
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 2);
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rows::{self, Filter};
-use super::{AuditCheckpoint, AuditVerification, Trail, verify};
-use crate::model::{Time, Word};
+use super::{AuditCheckpoint, AuditVerification, AuditWriter, verify};
+use crate::model::{Identifier, Time};
 use crate::records::Conn;
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
@@ -17,7 +17,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     /// Those of one ticket.
-    pub ticket: Option<Word>,
+    pub ticket: Option<Identifier>,
     /// Those of one kind, such as `artifact.read`.
     pub kind: Option<String>,
     /// Those with this number and later ones.
@@ -45,7 +45,7 @@ pub struct AuditLine {
     pub link: String,
 }
 
-impl Trail {
+impl AuditWriter {
     /// Hands entries to `sink`, page by page, until there are no more.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Trail {
     /// # Errors
     /// If the databases fail.
     pub async fn checkpoint(&self) -> Result<Option<AuditCheckpoint>, Error> {
-        self.flush(super::tally::WINDOW).await?;
+        self.flush(super::aggregate::WINDOW).await?;
         self.sign_now().await
     }
 }

@@ -2,33 +2,33 @@
 //!
 //! What changes something is written in the transaction that changes it ([`write`]). What only happens (logins, reading,
 //! openings) is queued and written many rows at a time, and what can happen at any rate (refusals, listings) is counted
-//! and written once a minute ([`Trail`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
+//! and written once a minute ([`AuditWriter`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
 
+pub(crate) mod aggregate;
 mod checkpoint;
 mod coverage;
 mod list;
-pub(crate) mod tally;
-mod trail;
 mod verify;
+mod writer;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub(crate) use crate::model::audit::{Actor, Kind};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 use crate::records::audit::{self as rows, Event, Fields};
 use crate::records::{Conn, RecordsError};
 
 pub use checkpoint::{AuditCheckpoint, NoCheckpoint};
 pub(crate) use coverage::Coverage;
 pub use list::{AuditFilter, AuditLine};
-pub(crate) use trail::{Note, Trail};
 pub use verify::{AuditFault, AuditVerification, FaultKind};
+pub(crate) use writer::{AuditWriter, Note};
 
 /// Who did something, and to what.
 pub(crate) struct Subject<'a> {
     pub(crate) actor: &'a Actor,
-    pub(crate) ticket: Option<&'a Word>,
+    pub(crate) ticket: Option<&'a Identifier>,
     pub(crate) id: Option<[u8; 16]>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn link_of(event: &Event<'_>, before: &[u8; 32], seq: i64) -> [u8; 32
         at: event.at.millis(),
         kind: event.kind.as_str(),
         actor: event.actor.as_str(),
-        ticket: event.ticket.map_or("", Word::as_str),
+        ticket: event.ticket.map_or("", Identifier::as_str),
         subject: event.subject.as_ref().map_or(&[], |id| &id[..]),
         detail: event.detail,
     };

@@ -189,7 +189,7 @@ impl Backups {
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
             let (from, to) = (self.repo.data.objects(), place.objects());
             let work = move || needed.iter().map(|one| take(&from, &to, one)).collect::<Result<Vec<_>, _>>();
-            for one in blocking(&self.repo.works, "the backup", work).await? {
+            for one in blocking(&self.repo.worker_runtime, "the backup", work).await? {
                 counts.add(one);
             }
             progress(BackupProgress { done: counts.bytes, all: plaintext.max(counts.bytes) });
@@ -228,8 +228,10 @@ impl Backups {
         drop(conn);
         let mut damaged = Vec::new();
         if deep {
-            let (kek, settings, works) = (self.repo.keys.path(), self.repo.settings.clone(), self.repo.works.clone());
-            let copy = Repo::of_copy(&place.root, records.clone(), keyring.clone(), kek, settings, works).await?;
+            let (kek, settings, worker_runtime) =
+                (self.repo.keys.path(), self.repo.settings.clone(), self.repo.worker_runtime.clone());
+            let copy =
+                Repo::of_copy(&place.root, records.clone(), keyring.clone(), kek, settings, worker_runtime).await?;
             damaged = Integrity::of(&Arc::new(copy))
                 .verify_readable(|_| ())
                 .await?

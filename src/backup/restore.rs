@@ -130,8 +130,9 @@ impl BackupPlace {
         fs::remove_file(&mark).map_err(Error::file(&mark))?;
         sync_above(&mark).map_err(Error::file(data.root()))?;
 
-        let works = Handle::current();
-        let Opened { repo, lock } = Repo::open(data.clone(), settings.clone(), works, Occasion::Command, None).await?;
+        let worker_runtime = Handle::current();
+        let Opened { repo, lock } =
+            Repo::open(data.clone(), settings.clone(), worker_runtime, Occasion::Command, None).await?;
         drop(lock);
         let repo = Arc::new(repo);
         let (mut done, all) = (0, plaintext);

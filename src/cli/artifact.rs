@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::size;
 use super::{Desk, lifecycle};
-use crate::app::{Error, Shares, Verification};
-use crate::model::inert;
-use crate::model::{SharePath, Word};
+use crate::app::{App, Error, Verification};
+use crate::model::sanitize;
+use crate::model::{Identifier, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -21,7 +21,7 @@ pub(crate) enum Command {
     List {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// All versions of each file, also those that are withdrawn, shredded or unfinished
         #[arg(long)]
         versions: bool,
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Get {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as the list shows it
         path: OsString,
         /// Where to write it; '-' is standard output; without it, its own name in this directory
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Withdraw {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as the list shows it
         path: OsString,
     },
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Restore {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as 'artifact list REF --versions' shows it
         path: OsString,
     },
@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Shred {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as 'artifact list REF --versions' shows it
         path: OsString,
         /// This version only
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Verify {
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
 }
 
@@ -86,16 +86,16 @@ struct Fetched<'a> {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::List { ticket, versions } => lifecycle::list(shares, desk, &ticket, versions).await,
-            Self::Get { ticket, path, output } => get(shares, desk, &ticket, &path, output).await,
-            Self::Withdraw { ticket, path } => lifecycle::withdraw(shares, desk, &ticket, &parse(&path)?).await,
-            Self::Restore { ticket, path } => lifecycle::restore(shares, desk, &ticket, &parse(&path)?).await,
+            Self::List { ticket, versions } => lifecycle::list(app, desk, &ticket, versions).await,
+            Self::Get { ticket, path, output } => get(app, desk, &ticket, &path, output).await,
+            Self::Withdraw { ticket, path } => lifecycle::withdraw(app, desk, &ticket, &parse(&path)?).await,
+            Self::Restore { ticket, path } => lifecycle::restore(app, desk, &ticket, &parse(&path)?).await,
             Self::Shred { ticket, path, version, yes } => {
-                lifecycle::shred(shares, desk, &ticket, &parse(&path)?, version, yes).await
+                lifecycle::shred(app, desk, &ticket, &parse(&path)?, version, yes).await
             }
-            Self::Verify { ticket } => verify(shares, desk, ticket.as_ref()).await,
+            Self::Verify { ticket } => verify(app, desk, ticket.as_ref()).await,
         }
     }
 }
@@ -105,15 +105,15 @@ fn parse(path: &OsString) -> Result<SharePath, Failure> {
 }
 
 async fn get(
-    shares: &Shares,
+    app: &App,
     desk: &Desk,
-    ticket: &Word,
+    ticket: &Identifier,
     path: &OsString,
     output: Option<PathBuf>,
 ) -> Result<(), Failure> {
     let path = parse(path)?;
     if output.as_deref() == Some(Path::new("-")) {
-        return match shares.artifacts().fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
+        return match app.artifacts().fetch(ticket, &path, |bytes| desk.output.raw(bytes)).await {
             // Whoever reads has read enough.
             Err(Error::File { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other.map(drop)?),
@@ -136,7 +136,7 @@ async fn get(
     }
     // Beside the target, mode 0600, and gone unless everything is right.
     let mut file = tempfile::Builder::new().prefix(".tacdrop-").tempfile_in(directory).map_err(failed)?;
-    let size = match shares.artifacts().fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
+    let size = match app.artifacts().fetch(ticket, &path, |bytes| file.write_all(bytes)).await {
         Err(Error::File { source, .. }) => return Err(failed(source)),
         other => other?,
     };
@@ -145,11 +145,11 @@ async fn get(
         .map_err(|error| if error.error.kind() == ErrorKind::AlreadyExists { taken() } else { failed(error.error) })?;
     let fetched = Fetched { ticket: ticket.as_str(), path: path.to_string(), size, file: &target };
     desk.output.answer(&fetched, || {
-        format!("{}: {}, every byte is what was received", inert::line(&shown), super::output::size(size))
+        format!("{}: {}, every byte is what was received", sanitize::line(&shown), super::output::size(size))
     })
 }
 
-async fn verify(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
+async fn verify(app: &App, desk: &Desk, ticket: Option<&Identifier>) -> Result<(), Failure> {
     let output = desk.output;
     // One line as soon as it is known: this may take hours.
     let mut said = Ok(());
@@ -158,7 +158,7 @@ async fn verify(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(
             said = output.say(&line(one));
         }
     };
-    let all = shares.integrity().verify(ticket, report).await?;
+    let all = app.integrity().verify(ticket, report).await?;
     said?;
     if output.is_json() {
         output.json(&all)?;
@@ -179,10 +179,10 @@ fn line(one: &Verification) -> String {
     let Verification { ticket, path, version, size: bytes, intact, problem } = one;
     let (word, why) = match problem {
         _ if *intact => ("ok     ", String::new()),
-        Some(problem) => ("DAMAGED", format!(": {}", inert::line(problem))),
+        Some(problem) => ("DAMAGED", format!(": {}", sanitize::line(problem))),
         None => ("DAMAGED", String::new()),
     };
-    format!("{word}  {ticket}  {}  version {version}, {}{why}", inert::line(path), size(*bytes))
+    format!("{word}  {ticket}  {}  version {version}, {}{why}", sanitize::line(path), size(*bytes))
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
-use crate::app::{AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Shares};
-use crate::model::inert;
-use crate::model::{Time, Word};
+use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine};
+use crate::model::sanitize;
+use crate::model::{Identifier, Time};
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;
@@ -49,7 +49,7 @@ pub(crate) enum Command {
 pub(crate) struct Wanted {
     /// Only what is about this ticket
     #[arg(value_name = "REF")]
-    ticket: Option<Word>,
+    ticket: Option<Identifier>,
     /// Only from this entry on
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     since: i64,
@@ -81,13 +81,13 @@ struct Verified<'a> {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::List(wanted) => list(shares, output, wanted.into()).await,
-            Self::Verify { checkpoint } => verify(shares, output, checkpoint.as_deref()).await,
-            Self::Checkpoint { output: file } => checkpoint(shares, output, file.as_deref()).await,
-            Self::Export { wanted, output: file } => export(shares, output, wanted.into(), &file).await,
+            Self::List(wanted) => list(app, output, wanted.into()).await,
+            Self::Verify { checkpoint } => verify(app, output, checkpoint.as_deref()).await,
+            Self::Checkpoint { output: file } => checkpoint(app, output, file.as_deref()).await,
+            Self::Export { wanted, output: file } => export(app, output, wanted.into(), &file).await,
         }
     }
 }
@@ -98,9 +98,9 @@ impl From<Wanted> for AuditFilter {
     }
 }
 
-async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<(), Failure> {
+async fn list(app: &App, output: Output, filter: AuditFilter) -> Result<(), Failure> {
     let mut lines = 0usize;
-    let listed = shares.audit().list(&filter, |page| {
+    let listed = app.audit().list(&filter, |page| {
         let mut text = String::new();
         for one in page {
             match (output.is_json(), lines) {
@@ -125,10 +125,10 @@ async fn list(shares: &Shares, output: Output, filter: AuditFilter) -> Result<()
     output.write(ended.as_bytes())
 }
 
-async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Path) -> Result<(), Failure> {
+async fn export(app: &App, output: Output, filter: AuditFilter, file: &Path) -> Result<(), Failure> {
     if file == Path::new("-") {
         let sink = |page: &[AuditLine]| output.raw(objects(page)?.as_bytes()).map_err(Stop::Output);
-        return match shares.audit().list(&filter, sink).await {
+        return match app.audit().list(&filter, sink).await {
             Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         };
@@ -139,17 +139,17 @@ async fn export(shares: &Shares, output: Output, filter: AuditFilter, file: &Pat
         lines += page.len();
         target.write_all(objects(page)?.as_bytes()).map_err(Stop::Output)
     };
-    shares.audit().list(&filter, sink).await?;
+    app.audit().list(&filter, sink).await?;
     target.sync_all()?;
     let shown = file.display().to_string();
     output.answer(&serde_json::json!({ "file": shown, "entries": lines }), || {
-        format!("{}: {lines} entries", inert::line(&shown))
+        format!("{}: {lines} entries", sanitize::line(&shown))
     })
 }
 
-async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
+async fn verify(app: &App, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
     let kept = kept.map(read_checkpoint).transpose()?;
-    let found = shares.audit().verify(kept.as_ref()).await?;
+    let found = app.audit().verify(kept.as_ref()).await?;
     let fault = found.fault.as_ref();
     let verified = Verified {
         intact: fault.is_none(),
@@ -178,8 +178,8 @@ async fn verify(shares: &Shares, output: Output, kept: Option<&Path>) -> Result<
     }
 }
 
-async fn checkpoint(shares: &Shares, output: Output, file: Option<&Path>) -> Result<(), Failure> {
-    let Some(signed) = shares.audit().checkpoint().await? else {
+async fn checkpoint(app: &App, output: Output, file: Option<&Path>) -> Result<(), Failure> {
+    let Some(signed) = app.audit().checkpoint().await? else {
         return Err(Failure::new("the audit trail is empty: nothing has happened in this data directory yet"));
     };
     let text = signed.to_string();
@@ -198,7 +198,7 @@ async fn checkpoint(shares: &Shares, output: Output, file: Option<&Path>) -> Res
     };
     output.answer(&json, || match file {
         None => text,
-        Some(file) => format!("{}: {} entries are signed", inert::line(&file.display().to_string()), signed.seq()),
+        Some(file) => format!("{}: {} entries are signed", sanitize::line(&file.display().to_string()), signed.seq()),
     })
 }
 
@@ -273,7 +273,7 @@ fn show(one: &AuditLine) -> String {
 /// One line; the trail is too long for columns that are as wide as the widest cell. Nothing in it acts on a terminal.
 fn row(seq: &str, at: &str, kind: &str, actor: &str, ticket: &str, subject: &str, detail: &str) -> String {
     let line = format!("{seq:>7}  {at:<20}  {kind:<19}  {actor:<14}  {ticket:<12}  {subject:<32}  {detail}");
-    inert::line(line.trim_end()).into_owned() + "\n"
+    sanitize::line(line.trim_end()).into_owned() + "\n"
 }
 
 #[cfg(test)]

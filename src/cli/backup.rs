@@ -11,7 +11,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use super::progress::{self, Counts};
-use crate::app::{BackupContents, BackupPlace, HostKeys, Shares, Verification};
+use crate::app::{App, BackupContents, BackupPlace, HostKeys, Verification};
 use crate::server;
 use crate::ssh;
 
@@ -58,10 +58,10 @@ struct Taken<'a> {
 }
 
 impl Backup {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let place = BackupPlace::at(&self.directory, self.keyring.as_deref());
         let bar = progress::bar(desk.output, "objects", Counts::Bytes);
-        let taken = shares.backups().back_up(&place, self.deep, |at| progress::set(&bar, at.done, at.all)).await;
+        let taken = app.backups().back_up(&place, self.deep, |at| progress::set(&bar, at.done, at.all)).await;
         bar.finish_and_clear();
         let (contents, damaged) = taken?;
         desk.output.answer(&Taken { directory: &self.directory, contents: &contents, damaged: &damaged }, || {

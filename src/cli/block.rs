@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::devices::Devices;
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{Language, Priority, TicketStatus, Time};
 
 /// A ticket with all that its customer needs, for people and programs.
@@ -98,7 +98,7 @@ impl TicketView<'_> {
 
         let mut block = format!("{} {reference}", words.heading);
         if let Some(title) = &self.title {
-            block = block + ": " + &inert::line(title);
+            block = block + ": " + &sanitize::line(title);
         }
         block.push_str("\n\n");
         if self.status == TicketStatus::Closed {

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{Output, size};
 use super::{Common, Desk};
-use crate::app::{DataDirectory, LEGACY_HOST_KEY, Shares};
+use crate::app::{App, DataDirectory, LEGACY_HOST_KEY};
 use crate::config::Config;
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{NoticeState, Time};
 use crate::server;
 use crate::ssh;
@@ -111,7 +111,7 @@ fn line(check: &Check) -> String {
         Verdict::Warn => "warn",
         Verdict::Todo => "TO DO",
     };
-    format!("{word:<5}  {:<14}  {}", check.check, inert::line(&check.detail.replace('\n', " ")))
+    format!("{word:<5}  {:<14}  {}", check.check, sanitize::line(&check.detail.replace('\n', " ")))
 }
 
 async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
@@ -128,16 +128,16 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
     let served = served(data);
     if there && !data.is_none() {
         kek(report, data, config);
-        match Shares::open(data.clone(), server::share_settings(config)).await {
-            Ok(shares) => {
+        match App::open(data.clone(), server::share_settings(config)).await {
+            Ok(app) => {
                 report.add("records", Ok("open, up to date, and the KEK fits the keyring".to_owned()));
-                host_key(report, &shares).await;
-                legacy(report, config, &shares).await;
-                backup(report, &shares).await;
-                rotation(report, &shares).await;
-                report.add("notices", notices(&shares, served == Ok(true)).await);
-                report.add("clock", clock(newest(&shares).await));
-                shares.close().await;
+                host_key(report, &app).await;
+                legacy(report, config, &app).await;
+                backup(report, &app).await;
+                rotation(report, &app).await;
+                report.add("notices", notices(&app, served == Ok(true)).await);
+                report.add("clock", clock(newest(&app).await));
+                app.close().await;
             }
             Err(error) => {
                 report.add("records", Err(error.to_string()));
@@ -180,8 +180,8 @@ fn clock(newest: Option<Time>) -> Finding {
 }
 
 /// The newest moment in the records.
-async fn newest(shares: &Shares) -> Option<Time> {
-    shares.tickets().list().await.ok()?.into_iter().map(|ticket| ticket.opened_at).max()
+async fn newest(app: &App) -> Option<Time> {
+    app.tickets().list().await.ok()?.into_iter().map(|ticket| ticket.opened_at).max()
 }
 
 fn secrets(config: &Config) -> Finding {
@@ -258,16 +258,16 @@ fn kek(report: &mut Report, data: &DataDirectory, config: &Config) {
     }
 }
 
-async fn host_key(report: &mut Report, shares: &Shares) {
-    if !shares.data().host_key().exists() && matches!(shares.fact("host_key_fingerprint").await, Ok(None)) {
+async fn host_key(report: &mut Report, app: &App) {
+    if !app.data().host_key().exists() && matches!(app.fact("host_key_fingerprint").await, Ok(None)) {
         return report.note("host key", "the first 'tacdrop serve' makes it".to_owned());
     }
-    let finding = server::host_key(shares).await;
+    let finding = server::host_key(app).await;
     report.add("host key", finding.map(|key| ssh::fingerprint(&key)).map_err(|error| error.to_string()));
 }
 
 /// The listener for old devices, if one is set.
-async fn legacy(report: &mut Report, config: &Config, shares: &Shares) {
+async fn legacy(report: &mut Report, config: &Config, app: &App) {
     let Some(legacy) = &config.legacy else { return };
     let until = legacy.until;
     if until.is_over(Time::now()) {
@@ -275,10 +275,10 @@ async fn legacy(report: &mut Report, config: &Config, shares: &Shares) {
         return report
             .add("legacy", Err(format!("the last day of the listener for old devices was {until}: {advice}")));
     }
-    if !shares.data().legacy_host_key().exists() && matches!(shares.fact(LEGACY_HOST_KEY).await, Ok(None)) {
+    if !app.data().legacy_host_key().exists() && matches!(app.fact(LEGACY_HOST_KEY).await, Ok(None)) {
         return report.note("legacy", format!("until {until}; the next 'tacdrop serve' makes its host key"));
     }
-    match server::legacy_host_key(shares).await {
+    match server::legacy_host_key(app).await {
         Err(error) => report.add("legacy", Err(error.to_string())),
         Ok(key) => {
             let detail = format!(
@@ -292,8 +292,8 @@ async fn legacy(report: &mut Report, config: &Config, shares: &Shares) {
 }
 
 /// Whether there is a backup that is not too old.
-async fn backup(report: &mut Report, shares: &Shares) {
-    match shares.backups().last_backup().await {
+async fn backup(report: &mut Report, app: &App) {
+    match app.backups().last_backup().await {
         Err(error) => report.add("backup", Err(error.to_string())),
         Ok(None) => report.warn("backup", "there is none yet; run 'tacdrop backup DIR'".to_owned()),
         Ok(Some(taken)) => match taken.parse::<jiff::Timestamp>() {
@@ -306,8 +306,8 @@ async fn backup(report: &mut Report, shares: &Shares) {
 }
 
 /// Whether a rotation of keys was cut.
-async fn rotation(report: &mut Report, shares: &Shares) {
-    match shares.rotation().key_status(None).await {
+async fn rotation(report: &mut Report, app: &App) {
+    match app.rotation().key_status(None).await {
         Ok(status) if status.left.is_empty() => {}
         Ok(status) => report.add("keys", Err(status.left.join(" "))),
         Err(error) => report.add("keys", Err(error.to_string())),
@@ -336,8 +336,8 @@ async fn address(config: &Config, served: Result<bool, String>) -> Finding {
     }
 }
 
-async fn notices(shares: &Shares, served: bool) -> Finding {
-    let notices = shares.notices().list(None).await.map_err(|error| error.to_string())?;
+async fn notices(app: &App, served: bool) -> Finding {
+    let notices = app.notices().list(None).await.map_err(|error| error.to_string())?;
     let latest = Time::now().minus(OVERDUE);
     let failed = notices.iter().filter(|notice| matches!(notice.state, NoticeState::Failed | NoticeState::Unknown));
     let late = notices.iter().filter(|notice| {

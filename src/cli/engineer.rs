@@ -6,9 +6,9 @@ use clap::Subcommand;
 
 use super::failure::Failure;
 use super::{Begin, Desk};
-use crate::app::{EngineerLine, Shares};
+use crate::app::{App, EngineerLine};
 use crate::mail;
-use crate::model::{Language, Word};
+use crate::model::{Identifier, Language};
 use crate::ssh;
 
 /// The largest file of public keys in bytes: a thousand long keys.
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// Add an engineer
     Add {
         /// The login name: letters, digits, '-' and '_'
-        id: Word,
+        id: Identifier,
         /// Where notices go
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         email: String,
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Change where an engineer's notices go; those that did not arrive are sent there at once
     Set {
         /// The login name
-        id: Word,
+        id: Identifier,
         /// Where notices go from now on
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         email: String,
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     /// End an engineer's logins for good
     Disable {
         /// The login name
-        id: Word,
+        id: Identifier,
     },
 }
 
@@ -58,14 +58,14 @@ pub(crate) enum KeyCommand {
     /// Let an engineer log in with one more key
     Add {
         /// The login name
-        id: Word,
+        id: Identifier,
         /// A file of public keys, one on each line
         file: PathBuf,
     },
     /// Take a key away; sessions that use it end within a second
     Remove {
         /// The login name
-        id: Word,
+        id: Identifier,
         /// 'SHA256:...' as the list shows it, or a file of public keys
         #[arg(value_name = "FINGERPRINT_OR_FILE")]
         key: String,
@@ -77,7 +77,7 @@ impl Command {
         if matches!(self, Self::Add { .. }) { Begin::Yes } else { Begin::No }
     }
 
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Add { id, email, name, language, keys: files } => {
                 let mut keys = Vec::new();
@@ -86,8 +86,8 @@ impl Command {
                 }
                 keys.sort();
                 keys.dedup();
-                shares.tickets().add_engineer(id.clone(), name, email, language, keys).await?;
-                let added = line(shares, &id).await?;
+                app.tickets().add_engineer(id.clone(), name, email, language, keys).await?;
+                let added = line(app, &id).await?;
                 desk.output.answer(&added, || {
                     if added.keys.is_empty() {
                         format!("Engineer {id} was added; to log in they need 'tacdrop engineer key add {id} FILE'.")
@@ -99,7 +99,7 @@ impl Command {
             Self::List => {
                 let nothing = "There is no engineer yet; add one with 'tacdrop engineer add'.";
                 let headings = ["ID", "NAME", "EMAIL", "LANGUAGE", "STATE", "KEYS"];
-                desk.output.list(&shares.tickets().engineers().await?, headings, nothing, |row| {
+                desk.output.list(&app.tickets().engineers().await?, headings, nothing, |row| {
                     [
                         row.id.clone(),
                         row.name.clone(),
@@ -111,8 +111,8 @@ impl Command {
                 })
             }
             Self::Set { id, email } => {
-                let moved = shares.tickets().set_email(&id, &email).await?;
-                let changed = line(shares, &id).await?;
+                let moved = app.tickets().set_email(&id, &email).await?;
+                let changed = line(app, &id).await?;
                 desk.output.answer(&changed, || {
                     let waiting = match moved {
                         0 => String::new(),
@@ -126,9 +126,9 @@ impl Command {
                 let keys = read_keys(&file)?;
                 let count = keys.len();
                 for (fingerprint, algorithm) in keys {
-                    shares.tickets().add_key(&id, fingerprint, algorithm).await?;
+                    app.tickets().add_key(&id, fingerprint, algorithm).await?;
                 }
-                let changed = line(shares, &id).await?;
+                let changed = line(app, &id).await?;
                 desk.output.answer(&changed, || format!("Added to engineer {id}: {}.", counted(count)))
             }
             Self::Key(KeyCommand::Remove { id, key }) => {
@@ -138,15 +138,15 @@ impl Command {
                     read_keys(Path::new(&key))?.into_iter().map(|(fingerprint, _)| fingerprint).collect()
                 };
                 for fingerprint in &fingerprints {
-                    shares.tickets().remove_key(&id, fingerprint).await?;
+                    app.tickets().remove_key(&id, fingerprint).await?;
                 }
-                let changed = line(shares, &id).await?;
+                let changed = line(app, &id).await?;
                 let removed = counted(fingerprints.len());
                 desk.output.answer(&changed, || format!("Removed from engineer {id}: {removed}."))
             }
             Self::Disable { id } => {
-                shares.tickets().disable_engineer(&id).await?;
-                let disabled = line(shares, &id).await?;
+                app.tickets().disable_engineer(&id).await?;
+                let disabled = line(app, &id).await?;
                 desk.output.answer(&disabled, || {
                     format!("Engineer {id} is disabled; give their tickets to others with 'tacdrop ticket assign'.")
                 })
@@ -155,8 +155,8 @@ impl Command {
     }
 }
 
-async fn line(shares: &Shares, id: &Word) -> Result<EngineerLine, Failure> {
-    let lines = shares.tickets().engineers().await?;
+async fn line(app: &App, id: &Identifier) -> Result<EngineerLine, Failure> {
+    let lines = app.tickets().engineers().await?;
     lines
         .into_iter()
         .find(|line| line.id == id.as_str())

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::config::{ConfigError, SecretError};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::server;
 
 /// One sentence that says what happened and what to do.
@@ -25,7 +25,7 @@ impl Failure {
     /// On one line, and nothing in it acts on a terminal: names of files and what other programs said may be part of it.
     pub(crate) fn sentence(&self) -> String {
         let lines: Vec<&str> = self.0.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        inert::line(&lines.join(" ")).into_owned()
+        sanitize::line(&lines.join(" ")).into_owned()
     }
 }
 

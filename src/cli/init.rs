@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Desk;
 use super::failure::Failure;
-use crate::app::Shares;
+use crate::app::App;
 use crate::server;
 
 #[derive(Serialize)]
@@ -19,9 +19,9 @@ struct Begun<'a> {
 pub(crate) fn run(desk: &Desk) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let shares = Shares::init(desk.data.clone(), server::share_settings(&desk.config)).await?;
-        let house = shares.house_id().await;
-        shares.close().await;
+        let app = App::init(desk.data.clone(), server::share_settings(&desk.config)).await?;
+        let house = app.house_id().await;
+        app.close().await;
         let house = house?.map(|house| house.to_string()).unwrap_or_default();
         let directory = desk.data.root();
         desk.output.answer(&Begun { directory, house: house.clone() }, || {

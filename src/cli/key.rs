@@ -8,8 +8,8 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{self, Counts};
-use crate::app::{KeyStatus, Shares};
-use crate::model::Word;
+use crate::app::{App, KeyStatus};
+use crate::model::Identifier;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -17,13 +17,13 @@ pub(crate) enum Command {
     Status {
         /// The share of this ticket in detail
         #[arg(long, value_name = "REF")]
-        share: Option<Word>,
+        share: Option<Identifier>,
     },
     /// Replace the KEK, or the key of one share; run it again if it was cut
     Rotate {
         /// The key of this ticket's share, instead of the KEK
         #[arg(long, value_name = "REF", conflicts_with = "new_kek")]
-        share: Option<Word>,
+        share: Option<Identifier>,
         /// A file with the new KEK (64 hexadecimal digits, mode 0400), instead of one that is made
         #[arg(long, value_name = "FILE")]
         new_kek: Option<PathBuf>,
@@ -31,13 +31,13 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::Status { share } => status(&shares.rotation().key_status(share.as_ref()).await?, output),
+            Self::Status { share } => status(&app.rotation().key_status(share.as_ref()).await?, output),
             Self::Rotate { share: Some(share), .. } => {
                 let bar = progress::bar(output, "names and file keys", Counts::Things);
-                let done = shares.rotation().rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
+                let done = app.rotation().rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
                 bar.finish_and_clear();
                 let done = done?;
                 output.answer(&done, || match (done.continued, done.versions + done.names) {
@@ -57,7 +57,7 @@ impl Command {
             Self::Rotate { share: None, new_kek } => {
                 let bar = progress::bar(output, "keys", Counts::Things);
                 let done =
-                    shares.rotation().rotate_kek(new_kek.as_deref(), |done, all| progress::set(&bar, done, all)).await;
+                    app.rotation().rotate_kek(new_kek.as_deref(), |done, all| progress::set(&bar, done, all)).await;
                 bar.finish_and_clear();
                 let done = done?;
                 output.answer(&done, || {

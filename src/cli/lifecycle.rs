@@ -3,16 +3,16 @@
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::app::{SenderCheck, Shares, ShredPlan};
-use crate::model::inert;
-use crate::model::{SharePath, Time, Transport, Verdict, VersionState, Word};
+use crate::app::{App, SenderCheck, ShredPlan};
+use crate::model::sanitize;
+use crate::model::{Identifier, SharePath, Time, Transport, Verdict, VersionState};
 
 /// `artifact list`: the current version of each file, or all versions.
-pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: bool) -> Result<(), Failure> {
-    let address = desk.address(shares).await?;
+pub(crate) async fn list(app: &App, desk: &Desk, ticket: &Identifier, versions: bool) -> Result<(), Failure> {
+    let address = desk.address(app).await?;
     let nothing = format!("Nothing has come for ticket {ticket} yet.");
     if !versions {
-        let lines = shares.artifacts().list(ticket, &address).await?;
+        let lines = app.artifacts().list(ticket, &address).await?;
         let headings = ["STATE", "SIZE", "VERSION", "RECEIVED", "BY", "SHA-256", "SENDER", "PATH"];
         return desk.output.list(&lines, headings, &nothing, |row| {
             [
@@ -27,7 +27,7 @@ pub(crate) async fn list(shares: &Shares, desk: &Desk, ticket: &Word, versions: 
             ]
         });
     }
-    let lines = shares.retention().versions(ticket, &address).await?;
+    let lines = app.retention().versions(ticket, &address).await?;
     let headings = ["STATE", "SIZE", "VERSION", "OPENED", "RECEIVED", "REMOVED", "BY", "SHA-256", "PATH"];
     desk.output.list(&lines, headings, &nothing, |row| {
         [
@@ -59,10 +59,10 @@ fn sender_checks(checks: &[SenderCheck]) -> String {
 }
 
 /// `artifact withdraw`.
-pub(crate) async fn withdraw(shares: &Shares, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
-    let done = shares.retention().withdraw(ticket, path).await?;
+pub(crate) async fn withdraw(app: &App, desk: &Desk, ticket: &Identifier, path: &SharePath) -> Result<(), Failure> {
+    let done = app.retention().withdraw(ticket, path).await?;
     desk.output.answer(&done, || {
-        let path = inert::line(&done.path);
+        let path = sanitize::line(&done.path);
         if done.versions == 0 {
             return format!("{path} is out of sight; nothing of it can be restored, as no version of it was finished");
         }
@@ -75,27 +75,27 @@ pub(crate) async fn withdraw(shares: &Shares, desk: &Desk, ticket: &Word, path: 
 }
 
 /// `artifact restore`.
-pub(crate) async fn restore(shares: &Shares, desk: &Desk, ticket: &Word, path: &SharePath) -> Result<(), Failure> {
-    let done = shares.retention().restore(ticket, path).await?;
+pub(crate) async fn restore(app: &App, desk: &Desk, ticket: &Identifier, path: &SharePath) -> Result<(), Failure> {
+    let done = app.retention().restore(ticket, path).await?;
     desk.output.answer(&done, || {
         let current = done.current.map_or_else(String::new, |number| format!("; version {number} is the current one"));
-        format!("{} is back, with {}{current}", inert::line(&done.path), count(done.versions))
+        format!("{} is back, with {}{current}", sanitize::line(&done.path), count(done.versions))
     })
 }
 
 /// `artifact shred`: without `yes` nothing is done, and it is said what would be.
 pub(crate) async fn shred(
-    shares: &Shares,
+    app: &App,
     desk: &Desk,
-    ticket: &Word,
+    ticket: &Identifier,
     path: &SharePath,
     version: Option<u64>,
     yes: bool,
 ) -> Result<(), Failure> {
     if !yes {
-        return Err(Failure::new(warning(&shares.retention().plan_shred(ticket, path, version).await?)));
+        return Err(Failure::new(warning(&app.retention().plan_shred(ticket, path, version).await?)));
     }
-    let done = shares.retention().shred(ticket, path, version).await?;
+    let done = app.retention().shred(ticket, path, version).await?;
     desk.output.answer(&done, || {
         let left = match done.current {
             Some(number) => format!("; version {number} is the current one"),
@@ -106,7 +106,7 @@ pub(crate) async fn shred(
         } else {
             ""
         };
-        format!("{}: {} can never be read again{left}{journal}", inert::line(&done.path), numbers(&done.versions))
+        format!("{}: {} can never be read again{left}{journal}", sanitize::line(&done.path), numbers(&done.versions))
     })
 }
 

@@ -36,7 +36,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::app::{DataDirectory, PublicAddress, Shares};
+use crate::app::{App, DataDirectory, PublicAddress};
 use crate::config::Config;
 use crate::model::Time;
 use crate::server;
@@ -169,14 +169,14 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Config(command) => config::run(&command, common, &desk),
         Command::Organisation(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
         Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
-        Command::Ticket(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Artifact(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Receipt(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Audit(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Notice(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Store(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Key(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
-        Command::Backup(command) => desk.work(Begin::No, async |shares| command.run(shares, &desk).await),
+        Command::Ticket(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Artifact(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Receipt(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Audit(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Notice(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Store(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Key(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Backup(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Restore(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(command.run(&desk))
@@ -209,7 +209,7 @@ struct Desk {
 
 impl Desk {
     /// Opens the data directory, works, and closes it again whatever came of the work.
-    fn work(&self, begin: Begin, work: impl AsyncFnOnce(&Shares) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn work(&self, begin: Begin, work: impl AsyncFnOnce(&App) -> Result<(), Failure>) -> Result<(), Failure> {
         let root = self.data.root();
         // A mistyped --data would otherwise become a second, empty house with a key of its own.
         if begin == Begin::No && self.data.is_none() {
@@ -221,27 +221,27 @@ impl Desk {
         show_faults();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let shares = Shares::open(self.data.clone(), server::share_settings(&self.config)).await?;
+            let app = App::open(self.data.clone(), server::share_settings(&self.config)).await?;
             let outcome = tokio::select! {
-                outcome = work(&shares) => outcome,
+                outcome = work(&app) => outcome,
                 // Files that are half written are removed on the way out.
                 _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
             };
-            shares.close().await;
+            app.close().await;
             outcome
         })
     }
 
     /// The address that people reach the server at: what a server wrote down, or what the settings say.
-    async fn address(&self, shares: &Shares) -> Result<PublicAddress, Failure> {
+    async fn address(&self, app: &App) -> Result<PublicAddress, Failure> {
         let server = &self.config.server;
         let (host, port) = server.public_address(server.listen);
-        Ok(shares.public_address().await?.unwrap_or(PublicAddress { host, port }))
+        Ok(app.public_address().await?.unwrap_or(PublicAddress { host, port }))
     }
 
     /// The address that old devices reach the server at, if there is a listener for them: by the same rule.
-    async fn legacy_address(&self, shares: &Shares) -> Result<Option<PublicAddress>, Failure> {
-        if let Some(written) = shares.legacy_address().await? {
+    async fn legacy_address(&self, app: &App) -> Result<Option<PublicAddress>, Failure> {
+        if let Some(written) = app.legacy_address().await? {
             return Ok(written);
         }
         let legacy = self.config.legacy.as_ref().filter(|legacy| !legacy.until.is_over(Time::now()));

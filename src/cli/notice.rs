@@ -4,8 +4,8 @@ use clap::{ArgGroup, Subcommand};
 
 use super::Desk;
 use super::failure::Failure;
-use crate::app::{NewAddress, NoticeArtifact, NoticeChange, NoticeLine, Shares};
-use crate::model::{NoticeId, NoticeState, Word};
+use crate::app::{App, NewAddress, NoticeArtifact, NoticeChange, NoticeLine};
+use crate::model::{Identifier, NoticeId, NoticeState};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -13,7 +13,7 @@ pub(crate) enum Command {
     List {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
     /// Try notices again at once that failed or wait
     #[command(group(ArgGroup::new("which").required(true).args(["ids", "all_failed"])))]
@@ -36,7 +36,7 @@ pub(crate) enum Command {
         address: Option<String>,
         /// The engineer who gets it instead
         #[arg(long, value_name = "ID")]
-        engineer: Option<Word>,
+        engineer: Option<Identifier>,
     },
     /// End a notice that need not be delivered any more
     Dismiss {
@@ -47,11 +47,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::List { ticket } => list(shares, desk, ticket.as_ref()).await,
+            Self::List { ticket } => list(app, desk, ticket.as_ref()).await,
             Self::Retry { ids, all_failed } => {
-                let changes = shares.notices().retry((!all_failed).then_some(&ids[..])).await?;
+                let changes = app.notices().retry((!all_failed).then_some(&ids[..])).await?;
                 desk.output.answer(&changes, || match changes.len() {
                     0 => "No notice has failed.".to_owned(),
                     1 => "1 notice is tried again now.".to_owned(),
@@ -64,9 +64,9 @@ impl Command {
                     (None, Some(engineer)) => NewAddress::Engineer(engineer),
                     (None, None) => return Err(Failure::new("name an address, or an engineer with --engineer")),
                 };
-                say(desk, &shares.notices().readdress(id, &to).await?, "is sent there now")
+                say(desk, &app.notices().readdress(id, &to).await?, "is sent there now")
             }
-            Self::Dismiss { id } => say(desk, &shares.notices().dismiss(id).await?, "is not delivered any more"),
+            Self::Dismiss { id } => say(desk, &app.notices().dismiss(id).await?, "is not delivered any more"),
         }
     }
 }
@@ -75,9 +75,9 @@ fn say(desk: &Desk, change: &NoticeChange, what: &str) -> Result<(), Failure> {
     desk.output.answer(change, || format!("Notice {} of ticket {} {what}.", change.id, change.ticket))
 }
 
-async fn list(shares: &Shares, desk: &Desk, ticket: Option<&Word>) -> Result<(), Failure> {
+async fn list(app: &App, desk: &Desk, ticket: Option<&Identifier>) -> Result<(), Failure> {
     let headings = ["ID", "TICKET", "STATE", "RECIPIENT", "CHANNEL", "TRIES", "NEXT", "ARTIFACTS", "LAST ERROR"];
-    desk.output.list(&shares.notices().list(ticket).await?, headings, "There is no notice yet.", |row| {
+    desk.output.list(&app.notices().list(ticket).await?, headings, "There is no notice yet.", |row| {
         [
             row.id.clone(),
             row.ticket.clone(),

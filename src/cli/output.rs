@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::model::inert;
+use crate::model::sanitize;
 
 /// How a command answers.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +79,8 @@ impl Output {
 /// Columns as wide as they need to be, two blanks apart. Cells come from strangers: nothing in them acts on a terminal.
 fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut widths = headings.map(|heading| heading.chars().count());
-    let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| inert::line(&cell).into_owned())).collect();
+    let rows: Vec<[String; N]> =
+        rows.into_iter().map(|row| row.map(|cell| sanitize::line(&cell).into_owned())).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());

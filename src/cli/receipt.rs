@@ -7,8 +7,8 @@ use clap::Subcommand;
 
 use super::Desk;
 use super::failure::Failure;
-use crate::app::Shares;
-use crate::model::{SharePath, Word};
+use crate::app::App;
+use crate::model::{Identifier, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -16,7 +16,7 @@ pub(crate) enum Command {
     Show {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Word,
+        ticket: Identifier,
         /// The artifact, as 'artifact list' shows it
         path: OsString,
     },
@@ -25,16 +25,16 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Show { ticket, path } => {
                 let path = SharePath::parse(path.as_bytes())
                     .map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))?;
-                let signed = shares.access().receipt(&ticket, &path, &desk.address(shares).await?).await?;
+                let signed = app.access().receipt(&ticket, &path, &desk.address(app).await?).await?;
                 desk.output.answer(&signed, || signed.text.clone())
             }
             Self::Key => {
-                let key = shares.access().receipt_key();
+                let key = app.access().receipt_key();
                 desk.output.answer(&key, || key.allowed_signers.clone())
             }
         }

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::app::{Checked, Finding, Reattached, Shares, Step, Swept};
-use crate::model::Word;
+use crate::app::{App, Checked, Finding, Reattached, Step, Swept};
+use crate::model::Identifier;
 use crate::model::audit::Actor;
-use crate::model::inert;
+use crate::model::sanitize;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -21,7 +21,7 @@ pub(crate) enum Command {
         deep: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
     /// Put what no path leads to at the root of its share; `store check` finds it
     Reattach {
@@ -30,7 +30,7 @@ pub(crate) enum Command {
         dry_run: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
     },
     /// Remove objects that nobody needs any more, as the server does every five minutes
     Sweep {
@@ -64,18 +64,18 @@ struct Reattaching<'a> {
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::Check { deep, ticket } => check(shares, desk, ticket.as_ref(), deep).await,
+            Self::Check { deep, ticket } => check(app, desk, ticket.as_ref(), deep).await,
             Self::Reattach { dry_run, ticket } => {
-                let entries = shares.integrity().reattach(ticket.as_ref(), dry_run).await?;
+                let entries = app.integrity().reattach(ticket.as_ref(), dry_run).await?;
                 desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
             }
             Self::Sweep { dry_run } => {
                 let swept = if dry_run {
-                    shares.retention().due_to_sweep().await?
+                    app.retention().due_to_sweep().await?
                 } else {
-                    shares.retention().sweep(&Actor::Operator).await?
+                    app.retention().sweep(&Actor::Operator).await?
                 };
                 desk.output.answer(&Sweeping { swept, dry_run }, || {
                     let verb = if dry_run { "would be removed" } else { "were removed" };
@@ -87,7 +87,7 @@ impl Command {
     }
 }
 
-async fn check(shares: &Shares, desk: &Desk, ticket: Option<&Word>, deep: bool) -> Result<(), Failure> {
+async fn check(app: &App, desk: &Desk, ticket: Option<&Identifier>, deep: bool) -> Result<(), Failure> {
     let output = desk.output;
     // On a terminal only.
     let bar = if output.is_json() { ProgressBar::hidden() } else { ProgressBar::new(0) };
@@ -109,7 +109,7 @@ async fn check(shares: &Shares, desk: &Desk, ticket: Option<&Word>, deep: bool) 
             said = bar.suspend(|| output.say(&line(finding)));
         }
     };
-    let checked = shares.integrity().check(ticket, deep, progress, report).await?;
+    let checked = app.integrity().check(ticket, deep, progress, report).await?;
     bar.finish_and_clear();
     said?;
     output.answer(&Report { checked, findings: &findings }, || summary(&checked, deep))?;
@@ -126,7 +126,7 @@ fn reattached(entries: &[Reattached], dry_run: bool) -> String {
         format!(
             "{}  {} {verb} at the root of the share, with {} below it.\n",
             it.ticket,
-            inert::quoted(it.path.as_bytes()),
+            sanitize::quoted(it.path.as_bytes()),
             it.below
         )
     };
@@ -149,7 +149,7 @@ fn line(finding: &Finding) -> String {
         (Some(artifact), Some(version)) => format!("  version {version} of artifact {artifact}:"),
         _ => String::new(),
     };
-    format!("{word}{ticket}{version}  {}. To do: {}.", inert::line(&finding.what), finding.advice)
+    format!("{word}{ticket}{version}  {}. To do: {}.", sanitize::line(&finding.what), finding.advice)
 }
 
 fn summary(checked: &Checked, deep: bool) -> String {

@@ -6,8 +6,8 @@ use super::Desk;
 use super::block::TicketView;
 use super::devices::Devices;
 use super::failure::Failure;
-use crate::app::{LEGACY_HOST_KEY, NewTicket, PublicAddress, Shares, TicketLine};
-use crate::model::{Language, Priority, TicketStatus, Word};
+use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PublicAddress, TicketLine};
+use crate::model::{Identifier, Language, Priority, TicketStatus};
 use crate::server;
 use crate::ssh;
 
@@ -17,13 +17,13 @@ pub(crate) enum Command {
     Open {
         /// The reference, which is the customer's user name: letters, digits, '-' and '_'
         #[arg(value_name = "REF")]
-        reference: Word,
+        reference: Identifier,
         /// Whose problem it is
         #[arg(long, value_name = "ID")]
-        organisation: Word,
+        organisation: Identifier,
         /// Who works on it and is told what comes
         #[arg(long, value_name = "ID")]
-        engineer: Word,
+        engineer: Identifier,
         /// What it is about
         #[arg(long)]
         title: Option<String>,
@@ -47,9 +47,9 @@ pub(crate) enum Command {
     Assign {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Word,
+        reference: Identifier,
         /// Who works on it from now on
-        engineer: Word,
+        engineer: Identifier,
     },
     /// Close a ticket: its share can be read, and takes no uploads
     Close(Reference),
@@ -61,26 +61,26 @@ pub(crate) enum Command {
 pub(crate) struct Reference {
     /// The ticket
     #[arg(value_name = "REF")]
-    reference: Word,
+    reference: Identifier,
 }
 
 impl Command {
-    pub(crate) async fn run(self, shares: &Shares, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
             Self::Open { reference, organisation, engineer, title, priority, language, device } => {
                 let new = NewTicket { reference, organisation, engineer, title, priority, language, device };
                 let reference = new.reference.clone();
                 // Whatever can fail comes first: the token is shown this once.
-                let door = Door::find(shares, desk).await?;
-                let (ticket, token) = shares.tickets().open_ticket(new).await?;
+                let door = Door::find(app, desk).await?;
+                let (ticket, token) = app.tickets().open_ticket(new).await?;
                 let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::List => {
                 let headings = ["REF", "KIND", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
                 let nothing = "There is no ticket yet; open one with 'tacdrop ticket open'.";
-                output.list(&shares.tickets().list().await?, headings, nothing, |row| {
+                output.list(&app.tickets().list().await?, headings, nothing, |row| {
                     [
                         row.reference.clone(),
                         if row.device { "device" } else { "ticket" }.to_owned(),
@@ -94,8 +94,8 @@ impl Command {
                 })
             }
             Self::Show(Reference { reference }) => {
-                let ticket = shares.tickets().ticket(&reference).await?;
-                let ticket = Door::find(shares, desk).await?.view(ticket, &reference, None);
+                let ticket = app.tickets().ticket(&reference).await?;
+                let ticket = Door::find(app, desk).await?.view(ticket, &reference, None);
                 output.answer(&ticket, || {
                     let TicketView { priority, status, organisation, engineer, opened_at, device, .. } = &ticket;
                     let kind = if *device { ", for devices, which only send" } else { "" };
@@ -106,32 +106,32 @@ impl Command {
                 })
             }
             Self::Token(Reference { reference }) => {
-                let ticket = shares.tickets().ticket(&reference).await?;
-                let door = Door::find(shares, desk).await?;
-                let token = shares.tickets().new_token(&reference).await?;
+                let ticket = app.tickets().ticket(&reference).await?;
+                let door = Door::find(app, desk).await?;
+                let token = app.tickets().new_token(&reference).await?;
                 let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::Assign { reference, engineer } => {
-                shares.tickets().assign(&reference, &engineer).await?;
-                changed(shares, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
+                app.tickets().assign(&reference, &engineer).await?;
+                changed(app, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
             }
             Self::Close(Reference { reference }) => {
-                shares.tickets().set_status(&reference, TicketStatus::Closed).await?;
+                app.tickets().set_status(&reference, TicketStatus::Closed).await?;
                 let text = format!("Ticket {reference} is closed; 'tacdrop ticket reopen {reference}' opens it again.");
-                changed(shares, desk, &reference, text).await
+                changed(app, desk, &reference, text).await
             }
             Self::Reopen(Reference { reference }) => {
-                shares.tickets().set_status(&reference, TicketStatus::Open).await?;
-                changed(shares, desk, &reference, format!("Ticket {reference} is open again.")).await
+                app.tickets().set_status(&reference, TicketStatus::Open).await?;
+                changed(app, desk, &reference, format!("Ticket {reference} is open again.")).await
             }
         }
     }
 }
 
-async fn changed(shares: &Shares, desk: &Desk, reference: &Word, text: String) -> Result<(), Failure> {
-    let ticket = shares.tickets().ticket(reference).await?;
-    let ticket = Door::find(shares, desk).await?.view(ticket, reference, None);
+async fn changed(app: &App, desk: &Desk, reference: &Identifier, text: String) -> Result<(), Failure> {
+    let ticket = app.tickets().ticket(reference).await?;
+    let ticket = Door::find(app, desk).await?.view(ticket, reference, None);
     desk.output.answer(&ticket, || text)
 }
 
@@ -144,16 +144,16 @@ struct Door {
 }
 
 impl Door {
-    async fn find(shares: &Shares, desk: &Desk) -> Result<Self, Failure> {
-        let fingerprint = ssh::fingerprint(&server::host_key(shares).await?);
-        let legacy = match desk.legacy_address(shares).await? {
-            Some(address) => Some((address, shares.fact(LEGACY_HOST_KEY).await?)),
+    async fn find(app: &App, desk: &Desk) -> Result<Self, Failure> {
+        let fingerprint = ssh::fingerprint(&server::host_key(app).await?);
+        let legacy = match desk.legacy_address(app).await? {
+            Some(address) => Some((address, app.fact(LEGACY_HOST_KEY).await?)),
             None => None,
         };
-        Ok(Self { address: desk.address(shares).await?, fingerprint, legacy })
+        Ok(Self { address: desk.address(app).await?, fingerprint, legacy })
     }
 
-    fn view<'a>(self, ticket: TicketLine, reference: &Word, token: Option<&'a str>) -> TicketView<'a> {
+    fn view<'a>(self, ticket: TicketLine, reference: &Identifier, token: Option<&'a str>) -> TicketView<'a> {
         let devices = ticket.device.then(|| match self.legacy {
             Some((address, key)) => Devices::new(address, true, key, reference.as_str(), token),
             None => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::legacy::Legacy;
 use super::reader::Reader;
 use super::{ConfigError, Secret};
-use crate::mail::Letterhead;
+use crate::mail::Sender;
 use crate::model::{Algorithm, TemporaryNames};
 
 /// All settings.
@@ -257,7 +257,7 @@ pub struct SmtpServer {
     pub user: Option<String>,
     /// Password; needs `user`.
     pub password: Option<Secret>,
-    /// The sender; [`Letterhead::new`] takes it.
+    /// The sender; [`Sender::new`] takes it.
     pub from: String,
     /// The name that is said in EHLO; `None`: an address literal.
     pub helo: Option<String>,
@@ -487,7 +487,7 @@ fn smtp(r: &mut Reader) -> Result<Option<SmtpServer>, ConfigError> {
     let Some(from) = from else {
         return Err(r.refuse("notify.smtp.from", "this is missing; write the address that notices come from"));
     };
-    if let Err(why) = Letterhead::new(&from) {
+    if let Err(why) = Sender::new(&from) {
         return Err(r.refuse("notify.smtp.from", why));
     }
     if user.is_some() != password.is_some() {

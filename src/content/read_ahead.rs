@@ -50,9 +50,9 @@ impl BlockBudget {
         (bytes(self.most - self.blocks.available_permits().min(self.most)), bytes(self.most))
     }
 
-    fn try_room(self: &Arc<Self>) -> Option<Room> {
+    fn try_room(self: &Arc<Self>) -> Option<BlockBuf> {
         let permit = Arc::clone(&self.blocks).try_acquire_owned().ok()?;
-        Some(Room { budget: Arc::clone(self), _permit: permit })
+        Some(BlockBuf { budget: Arc::clone(self), _permit: permit })
     }
 
     /// Whether less than half of it is used.
@@ -67,7 +67,7 @@ impl BlockBudget {
 }
 
 /// Leave to hold one block.
-struct Room {
+struct BlockBuf {
     budget: Arc<BlockBudget>,
     _permit: OwnedSemaphorePermit,
 }
@@ -110,18 +110,18 @@ impl Drop for Block {
 type Place = (ObjectId, u64);
 
 /// A block that somebody opens, or has opened. Who comes while it is opened waits for it.
-struct Slot {
+struct CachedBlock {
     place: Place,
     /// Where in the file that ends for which it was made.
     end: u64,
     block: OnceCell<Block>,
-    room: Room,
+    room: BlockBuf,
 }
 
 /// A part of a block that a read needs.
 struct Part {
     /// None if there was no room for it.
-    slot: Option<Arc<Slot>>,
+    slot: Option<Arc<CachedBlock>>,
     place: Place,
     from: u64,
     to: u64,
@@ -130,9 +130,9 @@ struct Part {
 }
 
 /// How a read is carried out: from these blocks, or past them.
-pub(crate) struct Plan(Option<Vec<Part>>);
+pub(crate) struct ReadPlan(Option<Vec<Part>>);
 
-impl Plan {
+impl ReadPlan {
     /// Appends the bytes if all of them have been opened already; else nothing, and false.
     pub(crate) fn try_copy(&self, into: &mut Vec<u8>) -> bool {
         let before = into.len();
@@ -150,7 +150,7 @@ impl Plan {
 }
 
 /// Blocks that nobody has asked for yet.
-pub(crate) struct Ahead(Vec<Arc<Slot>>);
+pub(crate) struct Prefetch(Vec<Arc<CachedBlock>>);
 
 /// Reads a content for one download.
 pub(crate) struct Reader {
@@ -163,7 +163,7 @@ pub(crate) struct Reader {
 #[derive(Default)]
 struct State {
     /// Oldest first.
-    slots: VecDeque<Arc<Slot>>,
+    slots: VecDeque<Arc<CachedBlock>>,
     /// Where the reads so far have ended.
     front: u64,
     /// How many reads went on with the one before.
@@ -177,13 +177,13 @@ impl Reader {
     }
 
     /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in which they were asked for.
-    pub(crate) fn plan(&self, offset: u64, length: u64) -> Plan {
+    pub(crate) fn plan(&self, offset: u64, length: u64) -> ReadPlan {
         let end = offset.saturating_add(length);
         let mut state = self.state();
         let goes_on = offset <= state.front.saturating_add(NEAR) && end.saturating_add(NEAR) >= state.front;
         if !goes_on {
             (state.front, state.in_a_row) = (end, 0);
-            return Plan(None);
+            return ReadPlan(None);
         }
         (state.front, state.in_a_row) = (state.front.max(end), state.in_a_row + 1);
         let mut parts = self.parts(offset, length);
@@ -192,11 +192,11 @@ impl Reader {
             part.slot = known.or_else(|| state.add(part, &self.budget));
         }
         state.let_go(self.size);
-        Plan(parts)
+        ReadPlan(parts)
     }
 
     /// What somebody who reads on from front to back will ask for next, and nobody has begun to open.
-    pub(crate) fn ahead(&self) -> Option<Ahead> {
+    pub(crate) fn ahead(&self) -> Option<Prefetch> {
         let mut state = self.state();
         let (from, to) = (state.front.min(self.size), state.front.saturating_add(AHEAD).min(self.size));
         if state.in_a_row < 2 || from == to {
@@ -208,11 +208,11 @@ impl Reader {
                 slots.extend(state.add(&part, &self.budget));
             }
         }
-        (!slots.is_empty()).then_some(Ahead(slots))
+        (!slots.is_empty()).then_some(Prefetch(slots))
     }
 
     /// Opens what lies ahead. What fails is tried again, and said, when it is asked for.
-    pub(crate) async fn open_ahead(&self, ahead: Ahead) {
+    pub(crate) async fn open_ahead(&self, ahead: Prefetch) {
         for slot in ahead.0 {
             if self.load(&slot).await.is_err() {
                 return;
@@ -221,7 +221,7 @@ impl Reader {
     }
 
     /// Appends what was planned for `length` bytes from `offset` on. The caller keeps the range inside the version.
-    pub(crate) async fn read(&self, plan: Plan, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) async fn read(&self, plan: ReadPlan, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         let Some(parts) = plan.0 else { return self.content.read(offset, length, into).await };
         for Part { slot, place: (extent, number), from, to, .. } in parts {
             if let Some(slot) = &slot
@@ -236,7 +236,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn load<'a>(&self, slot: &'a Slot) -> Result<&'a Block, Error> {
+    async fn load<'a>(&self, slot: &'a CachedBlock) -> Result<&'a Block, Error> {
         let opened = slot.block.get_or_try_init(async || {
             let (extent, number) = slot.place;
             Block::open(&*self.content.extent(extent).await?, number, &slot.room.budget)
@@ -275,13 +275,17 @@ impl Reader {
 
 impl State {
     /// A slot in the place of the oldest one, if there is room for it.
-    fn add(&mut self, part: &Part, budget: &Arc<BlockBudget>) -> Option<Arc<Slot>> {
+    fn add(&mut self, part: &Part, budget: &Arc<BlockBudget>) -> Option<Arc<CachedBlock>> {
         let most = if budget.is_ample() { KEPT } else { SCARCE };
         while self.slots.len() >= most {
             self.slots.pop_front();
         }
-        let slot =
-            Arc::new(Slot { place: part.place, end: part.end, block: OnceCell::new(), room: budget.try_room()? });
+        let slot = Arc::new(CachedBlock {
+            place: part.place,
+            end: part.end,
+            block: OnceCell::new(),
+            room: budget.try_room()?,
+        });
         self.slots.push_back(Arc::clone(&slot));
         Some(slot)
     }

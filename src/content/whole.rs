@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::damage::report_damage;
 use super::{AccessKey, Content, ExtentAccess};
-use crate::model::{ObjectId, Word};
+use crate::model::{Identifier, ObjectId};
 use crate::records::versions::VersionRow;
 use crate::records::{extents, objects};
 use crate::repo::keys::ShareKeys;
@@ -44,7 +44,7 @@ pub(crate) async fn read_all(
     repo: &Arc<Repo>,
     keys: &ShareKeys,
     version: &VersionRow,
-    ticket: &Word,
+    ticket: &Identifier,
     sink: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let outcome = read_whole(repo, keys, version, sink).await;
@@ -55,7 +55,7 @@ pub(crate) async fn read_all(
 pub(crate) async fn read_pieces(
     repo: &Arc<Repo>,
     keys: &ShareKeys,
-    ticket: &Word,
+    ticket: &Identifier,
     version: &VersionRow,
     mut sink: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
@@ -71,7 +71,12 @@ pub(crate) async fn read_pieces(
     reported(repo, version, ticket, outcome).await
 }
 
-async fn reported(repo: &Repo, version: &VersionRow, ticket: &Word, outcome: Result<(), Error>) -> Result<(), Error> {
+async fn reported(
+    repo: &Repo,
+    version: &VersionRow,
+    ticket: &Identifier,
+    outcome: Result<(), Error>,
+) -> Result<(), Error> {
     if let Err(error) = &outcome {
         report_damage(repo, error, version.id, ticket).await;
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::content::whole::read_pieces;
-use crate::model::{Algorithm, Refusal, ShareId, VersionId, VersionState, Word};
+use crate::model::{Algorithm, Identifier, Refusal, ShareId, VersionId, VersionState};
 use crate::records::digests;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
@@ -81,7 +81,7 @@ pub struct Digest {
 /// What digests are asked of.
 pub(crate) enum Digested {
     /// A version of this share and ticket.
-    Version(ShareId, Word, Box<VersionRow>),
+    Version(ShareId, Identifier, Box<VersionRow>),
     /// Something small that the server itself says.
     Text(Vec<u8>),
 }
@@ -205,7 +205,7 @@ impl Digests {
     async fn try_for_door(
         self: &Arc<Self>,
         share: ShareId,
-        ticket: &Word,
+        ticket: &Identifier,
         version: VersionId,
         algorithm: Algorithm,
     ) -> Result<Vec<u8>, Error> {
@@ -225,7 +225,7 @@ impl Digests {
     pub(crate) async fn of_version(
         self: &Arc<Self>,
         keys: &Arc<ShareKeys>,
-        ticket: &Word,
+        ticket: &Identifier,
         version: &VersionRow,
         algorithm: Algorithm,
         asker: Asker,
@@ -256,7 +256,7 @@ impl Digests {
     fn job_for(
         self: &Arc<Self>,
         keys: &Arc<ShareKeys>,
-        ticket: &Word,
+        ticket: &Identifier,
         version: &VersionRow,
         algorithm: Algorithm,
         asker: Asker,
@@ -290,7 +290,7 @@ impl Digests {
                 Some(Err(error)) => Ended::Refused(error.into()),
             }));
         };
-        self.running.spawn_on(work, &self.repo.works);
+        self.running.spawn_on(work, &self.repo.worker_runtime);
         Ok(job)
     }
 
@@ -298,7 +298,7 @@ impl Digests {
     async fn compute(
         self: &Arc<Self>,
         keys: &ShareKeys,
-        ticket: &Word,
+        ticket: &Identifier,
         version: &VersionRow,
         asked: Algorithm,
     ) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Asker, Digests};
 use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
-use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, ShareId, Time, Verdict, VersionState, Word};
+use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, Identifier, ShareId, Time, Verdict, VersionState};
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets;
@@ -42,7 +42,7 @@ pub(crate) struct Sidecars {
     list: Mutex<List>,
     changed: Notify,
     /// Whether somebody works on the list.
-    works: AtomicBool,
+    worker_runtime: AtomicBool,
 }
 
 #[derive(Default)]
@@ -59,13 +59,13 @@ impl Sidecars {
             digests: Arc::clone(digests),
             list: Mutex::default(),
             changed: Notify::new(),
-            works: AtomicBool::new(false),
+            worker_runtime: AtomicBool::new(false),
         })
     }
 
     /// Asks to look at a file and at what states its digest. Never waits.
     pub(crate) fn look_at(&self, artifact: ArtifactId) {
-        if !self.works.load(Ordering::Relaxed) {
+        if !self.worker_runtime.load(Ordering::Relaxed) {
             return;
         }
         let mut list = self.list();
@@ -98,12 +98,12 @@ impl Sidecars {
 impl Sidecars {
     /// Compares files with their senders' digests until `stop`.
     pub(crate) async fn check_until(self: &Arc<Self>, stop: CancellationToken) {
-        self.works.store(true, Ordering::Relaxed);
+        self.worker_runtime.store(true, Ordering::Relaxed);
         let sidecars = Arc::clone(self);
         // It reads and hashes: that belongs to the runtime for works.
-        let work = self.repo.works.spawn(async move { stop.run_until_cancelled(sidecars.work()).await });
+        let work = self.repo.worker_runtime.spawn(async move { stop.run_until_cancelled(sidecars.work()).await });
         let _ = work.await;
-        self.works.store(false, Ordering::Relaxed);
+        self.worker_runtime.store(false, Ordering::Relaxed);
     }
 
     async fn work(&self) {
@@ -333,7 +333,7 @@ impl Sidecars {
     async fn stated(
         &self,
         keys: &ShareKeys,
-        ticket: &Word,
+        ticket: &Identifier,
         sidecar: &VersionRow,
         pair: &Pair,
     ) -> Result<Option<Vec<u8>>, Error> {
@@ -351,7 +351,7 @@ struct Pair {
     /// The one of the two that was looked at.
     around: ArtifactId,
     keys: Arc<ShareKeys>,
-    ticket: Word,
+    ticket: Identifier,
     target: EntryRow,
     sidecar: EntryRow,
     /// The file's name.

@@ -13,7 +13,7 @@ use super::shelf::{compare_shelves, parts_of_the_store, still_lost};
 use crate::content::Content;
 use crate::content::whole::{read_whole, recorded_extents};
 use crate::integrity::recovery::{Losses, losses};
-use crate::model::{FileName, ObjectId, VersionId, VersionState, Word, alias};
+use crate::model::{FileName, Identifier, ObjectId, VersionId, VersionState, alias};
 use crate::records::consistency::shape;
 use crate::records::consistency::{self, Named, Oddity};
 use crate::records::tickets::{self, Ticket};
@@ -89,7 +89,7 @@ impl Integrity {
     /// If there is no such ticket, or records or store fail. What is wrong with them is no error; it is reported.
     pub async fn check(
         &self,
-        only: Option<&Word>,
+        only: Option<&Identifier>,
         deep: bool,
         mut progress: impl FnMut(Step),
         mut report: impl FnMut(&Finding),
@@ -124,7 +124,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn concerns(&self, ticket: &Word) -> bool {
+    fn concerns(&self, ticket: &Identifier) -> bool {
         self.only.is_none_or(|only| only.reference == *ticket)
     }
 
@@ -147,7 +147,7 @@ impl Check<'_> {
         }
     }
 
-    fn ticket(&mut self, kind: &'static str, ticket: &Word, what: impl Into<String>, advice: &'static str) {
+    fn ticket(&mut self, kind: &'static str, ticket: &Identifier, what: impl Into<String>, advice: &'static str) {
         if self.concerns(ticket) {
             let ticket = Some(ticket.to_string());
             let what = what.into();

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Integrity;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{DirectoryId, FileName, Word};
+use crate::model::{DirectoryId, FileName, Identifier};
 use crate::records::consistency::shape::{self, Unreached};
 use crate::records::{Conn, entries, tickets};
 use crate::repo::Error;
@@ -36,7 +36,7 @@ impl Integrity {
     ///
     /// # Errors
     /// If there is no such ticket, or the records or keys fail.
-    pub async fn reattach(&self, only: Option<&Word>, dry_run: bool) -> Result<Vec<Reattached>, Error> {
+    pub async fn reattach(&self, only: Option<&Identifier>, dry_run: bool) -> Result<Vec<Reattached>, Error> {
         let mut conn = self.repo.records.read().await?;
         let tickets = match only {
             Some(reference) => vec![existing_ticket(&mut conn, reference).await?],
@@ -54,7 +54,7 @@ impl Integrity {
         Ok(all)
     }
 
-    async fn try_reattach(&self, reference: &Word, dry_run: bool) -> Result<Vec<Reattached>, Error> {
+    async fn try_reattach(&self, reference: &Identifier, dry_run: bool) -> Result<Vec<Reattached>, Error> {
         let share = existing_ticket(&mut *self.repo.records.read().await?, reference).await?.share;
         let keys = self.repo.keys.share(share).await?;
         let root = DirectoryId::root_of(share);

@@ -17,7 +17,7 @@ use super::shelf::{Shelves, compare_shelves, parts_of_the_store, still_lost};
 
 use super::Integrity;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{ObjectId, VersionState, Word};
+use crate::model::{Identifier, ObjectId, VersionState};
 use crate::records::consistency::{self, Named, Oddity};
 use crate::records::{Conn, entries, extents, objects, strays, tickets, versions};
 use crate::repo::blocking::blocking;
@@ -80,7 +80,7 @@ pub(crate) async fn recover(repo: &Arc<Repo>) -> Result<Recovered, Error> {
     let mut recovery = Recovery { repo, done: Recovered::default(), told: 0 };
     let store = repo.store.clone();
     recovery.done.unfinished_files =
-        blocking(&repo.works, "the reading", move || store.sweep_unfinished()).await? as u64;
+        blocking(&repo.worker_runtime, "the reading", move || store.sweep_unfinished()).await? as u64;
     recovery.versions().await?;
     recovery.pointers().await?;
     recovery.shelves().await?;
@@ -112,7 +112,7 @@ pub(crate) async fn scan(repo: &Arc<Repo>) -> Result<Recovered, Error> {
 /// An empty store under records that need it is a file system that was not mounted: nothing is marked as damaged for that.
 async fn refuse_empty_store(repo: &Arc<Repo>) -> Result<(), Error> {
     let store = repo.store.clone();
-    let is_empty = blocking(&repo.works, "the reading", move || store.holds_any().map(|any| !any));
+    let is_empty = blocking(&repo.worker_runtime, "the reading", move || store.holds_any().map(|any| !any));
     if is_empty.await? && objects::needs_at_least(&mut *repo.records.read().await?, ENOUGH_TO_TELL).await? {
         return Err(Error::operator(format!(
             "{} holds none of the encrypted objects that the records speak of; mount their file system or restore them. If \
@@ -206,7 +206,7 @@ impl Recovery<'_> {
             }
         }
         let store = self.repo.store.clone();
-        let beside = blocking(&self.repo.works, "the reading", move || store.beside_the_shelves()).await?;
+        let beside = blocking(&self.repo.worker_runtime, "the reading", move || store.beside_the_shelves()).await?;
         self.done.seen.foreign += beside.len() as u64;
         if self.done.seen.foreign > 0 {
             let files = self.done.seen.foreign;
@@ -302,7 +302,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    async fn tell(&mut self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+    async fn tell(&mut self, conn: &mut Conn, kind: Kind, ticket: &Identifier, id: [u8; 16]) -> Result<(), Error> {
         self.told += 1;
         if self.told <= TOLD {
             let subject = Subject { actor: &Actor::Server, ticket: Some(ticket), id: Some(id) };

@@ -72,7 +72,7 @@ pub(super) async fn parts_of_the_store(repo: &Repo) -> Result<Vec<Shelves>, Erro
 /// over by the time it is read: [`still_lost`] and the statements that write look again.
 pub(super) async fn compare_shelves(repo: &Repo, bytes: &Shelves) -> Result<Differences, Error> {
     let (store, all) = (repo.store.clone(), bytes.clone());
-    let listed = blocking(&repo.works, "the reading", move || {
+    let listed = blocking(&repo.worker_runtime, "the reading", move || {
         let mut shelf = Shelf::default();
         for first in all {
             let mut next = store.shelf(first)?;

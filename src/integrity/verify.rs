@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Integrity;
 use crate::content::whole::read_all;
-use crate::model::{ShareId, VersionState, Word};
+use crate::model::{Identifier, ShareId, VersionState};
 use crate::namespace::tree::path_of;
 use crate::records::{Keyring, Records, entries, tickets, versions};
 use crate::repo::Error;
@@ -35,7 +35,7 @@ impl Integrity {
     /// If there is no such ticket, or the records fail. A damaged artifact is no error here; it is reported.
     pub async fn verify(
         &self,
-        only: Option<&Word>,
+        only: Option<&Identifier>,
         mut report: impl FnMut(&Verification),
     ) -> Result<Vec<Verification>, Error> {
         let mut conn = self.repo.records.read().await?;

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::rights::Grants;
-use crate::audit::tally::Counted;
-use crate::audit::{Actor, Kind, Note, Trail};
-use crate::model::{Language, Network, Refusal, ShareId, TicketStatus, Transport, Word};
+use crate::audit::aggregate::EventKey;
+use crate::audit::{Actor, AuditWriter, Kind, Note};
+use crate::model::{Identifier, Language, Network, Refusal, ShareId, TicketStatus, Transport};
 use crate::records::people;
 use crate::records::tickets::{self, Ticket};
 use crate::repo::tickets::logins_changed;
@@ -57,20 +57,20 @@ impl From<IpAddr> for Origin {
     }
 }
 
-/// A credential that was checked; opens a [`View`]. Cheap to clone.
+/// A credential that was checked; opens a [`ShareSession`]. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Login(pub(crate) Arc<LoginState>);
 
 #[derive(Debug)]
 pub(crate) struct LoginState {
-    pub(crate) user: Word,
+    pub(crate) user: Identifier,
     pub(crate) who: Who,
     pub(crate) from: IpAddr,
     pub(crate) transport: Transport,
     /// Names this login in the audit trail.
     pub(crate) id: [u8; 16],
     pub(crate) since: Instant,
-    pub(crate) trail: Arc<Trail>,
+    pub(crate) trail: Arc<AuditWriter>,
     language: Language,
     greeting: Option<String>,
     ended: CancellationToken,
@@ -79,7 +79,7 @@ pub(crate) struct LoginState {
 
 impl Login {
     /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
-    pub fn user(&self) -> &Word {
+    pub fn user(&self) -> &Identifier {
         &self.0.user
     }
 
@@ -115,12 +115,12 @@ const REMEMBERED: usize = 64;
 /// The logins that are open, and some that are over: at most as many as are open, and [`REMEMBERED`].
 pub struct Logins {
     repo: Arc<Repo>,
-    trail: Arc<Trail>,
+    trail: Arc<AuditWriter>,
     open: Mutex<Vec<Weak<LoginState>>>,
 }
 
 impl Logins {
-    pub(crate) fn of(repo: &Arc<Repo>, trail: &Arc<Trail>) -> Self {
+    pub(crate) fn of(repo: &Arc<Repo>, trail: &Arc<AuditWriter>) -> Self {
         Self { repo: Arc::clone(repo), trail: Arc::clone(trail), open: Mutex::default() }
     }
 
@@ -215,7 +215,7 @@ impl Logins {
 
     async fn admit(
         &self,
-        user: Word,
+        user: Identifier,
         who: Who,
         language: Language,
         greeting: Option<String>,
@@ -232,7 +232,7 @@ impl Logins {
         let grants = Grants::default();
         let login =
             Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended, grants });
-        login.jot(Kind::LoginAccepted, login.ticket(), Some(id), detail);
+        login.enqueue(Kind::LoginAccepted, login.ticket(), Some(id), detail);
         self.add(&login);
         Ok(Login(login))
     }
@@ -271,12 +271,12 @@ impl Logins {
     async fn refuse(&self, user: &str, by: &'static str, from: IpAddr) {
         let kind = async { people::login_kind(&mut *self.repo.records.read().await?, user).await }.await;
         let kind = kind.ok().flatten();
-        let known: Option<Word> = kind.as_ref().and_then(|_| user.parse().ok());
+        let known: Option<Identifier> = kind.as_ref().and_then(|_| user.parse().ok());
         let ticket = known.clone().filter(|_| kind.as_deref() == Some("ticket"));
         let actor = known.map_or(Actor::Unknown, Actor::Login);
         let more = Some(("by", by.to_owned()));
         let from = Network::source(from).to_string();
-        self.trail.count_refusal(Counted { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
+        self.trail.count_refusal(EventKey { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
     }
 
     async fn changed(&self) -> Result<Option<String>, Error> {
@@ -293,7 +293,7 @@ impl Logins {
 
 impl LoginState {
     /// Says in an event where it came from, and by which listener if that is the one with weak encryption.
-    pub(crate) fn sign(&self, detail: &mut Value) {
+    pub(crate) fn add_origin(&self, detail: &mut Value) {
         detail["from"] = Value::String(self.from.to_string());
         if self.transport.is_weak() {
             detail["transport"] = Value::String(self.transport.to_string());
@@ -301,13 +301,13 @@ impl LoginState {
     }
 
     /// An event of this login that waits to be written.
-    pub(crate) fn jot(&self, kind: Kind, ticket: Option<&Word>, id: Option<[u8; 16]>, mut detail: Value) {
-        self.sign(&mut detail);
-        self.trail.jot(Note::new(kind, Actor::Login(self.user.clone()), ticket, id, detail));
+    pub(crate) fn enqueue(&self, kind: Kind, ticket: Option<&Identifier>, id: Option<[u8; 16]>, mut detail: Value) {
+        self.add_origin(&mut detail);
+        self.trail.enqueue(Note::new(kind, Actor::Login(self.user.clone()), ticket, id, detail));
     }
 
     /// The ticket that it is about, if it is about one only.
-    pub(crate) fn ticket(&self) -> Option<&Word> {
+    pub(crate) fn ticket(&self) -> Option<&Identifier> {
         matches!(self.who, crate::login::Who::Ticket { .. }).then_some(&self.user)
     }
 }
@@ -315,7 +315,7 @@ impl LoginState {
 impl Drop for LoginState {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
-        self.jot(Kind::LoginEnded, self.ticket(), Some(self.id), json!({ "seconds": seconds }));
+        self.enqueue(Kind::LoginEnded, self.ticket(), Some(self.id), json!({ "seconds": seconds }));
     }
 }
 

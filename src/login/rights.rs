@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::login::Login;
 use crate::login::{LoginState, Who};
-use crate::model::{Refusal, TicketStatus, Word};
+use crate::model::{Identifier, Refusal, TicketStatus};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::repo::Error;
@@ -19,7 +19,7 @@ use crate::repo::Error;
 ///
 /// # Errors
 /// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
-pub(crate) async fn may_change(conn: &mut Conn, ticket: &Word, login: &Login) -> Result<u32, Error> {
+pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
     let row = existing(conn, ticket).await?;
     check_reach(&row, &login.0)?;
     check_open(&row)
@@ -30,7 +30,7 @@ pub(crate) async fn may_change(conn: &mut Conn, ticket: &Word, login: &Login) ->
 ///
 /// # Errors
 /// [`Refusal::TicketClosed`] or [`Refusal::NotAssigned`].
-pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Word, login: &Login) -> Result<u32, Error> {
+pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
     let row = existing(conn, ticket).await?;
     match check_reach(&row, &login.0) {
         Ok(()) | Err(Refusal::LoginEnded) => check_open(&row),
@@ -38,7 +38,7 @@ pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Word, login: &Login) -> R
     }
 }
 
-async fn existing(conn: &mut Conn, ticket: &Word) -> Result<Ticket, Error> {
+async fn existing(conn: &mut Conn, ticket: &Identifier) -> Result<Ticket, Error> {
     tickets::by_reference(conn, ticket.as_str()).await?.ok_or(Error::Refused(Refusal::LoginEnded))
 }
 
@@ -89,11 +89,11 @@ impl Grant {
 
 /// The grants of one login, by ticket; no more of them than it has handles open.
 #[derive(Debug, Default)]
-pub(crate) struct Grants(Mutex<HashMap<Word, Grant>>);
+pub(crate) struct Grants(Mutex<HashMap<Identifier, Grant>>);
 
 impl Grants {
     /// The grant for something that is opened in a ticket's share now.
-    pub(crate) fn of(&self, ticket: &Word) -> Grant {
+    pub(crate) fn of(&self, ticket: &Identifier) -> Grant {
         let mut grants = self.lock();
         grants.retain(|of, grant| of == ticket || grant.is_held());
         match grants.get(ticket) {
@@ -106,13 +106,13 @@ impl Grants {
         }
     }
 
-    fn held(&self) -> Vec<(Word, Grant)> {
+    fn held(&self) -> Vec<(Identifier, Grant)> {
         let mut grants = self.lock();
         grants.retain(|_, grant| grant.is_held());
         grants.iter().map(|(ticket, grant)| (ticket.clone(), grant.clone())).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Word, Grant>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Identifier, Grant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

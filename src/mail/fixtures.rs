@@ -1,6 +1,6 @@
 //! A notice to test with.
 
-use crate::mail::carrier::{DeliveryError, Permission};
+use crate::mail::mailer::{DeliveryError, Permission};
 use crate::mail::notice::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
 use crate::model::{Language, NoticeId, Priority, SharePath, Time};
 

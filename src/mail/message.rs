@@ -8,10 +8,10 @@ use lettre::message::header::{self, ContentTransferEncoding, ContentType, Header
 use lettre::message::{Body, Mailbox, MessageBuilder};
 use lettre::{Address, Message};
 
-use crate::mail::carrier::DeliveryError;
+use crate::mail::mailer::DeliveryError;
 use crate::mail::notice::DueNotice;
 use crate::mail::text;
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{NoticeId, Time};
 
 /// The longest line of a mail in octets, without its CRLF (RFC 5322, section 2.1.1).
@@ -23,7 +23,7 @@ const LONGEST_NAME: usize = 100;
 
 /// Who writes: the `From` of each mail and the domain of each `Message-ID`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letterhead {
+pub struct Sender {
     from: Mailbox,
     domain: String,
 }
@@ -33,20 +33,20 @@ pub struct Letterhead {
 #[error(
     "a sender is written 'name@domain' or 'Some Name <name@domain>', the address in ASCII (a domain with umlauts as xn--...)"
 )]
-pub struct LetterheadError;
+pub struct SenderError;
 
-impl Letterhead {
+impl Sender {
     /// Takes a sender: `tacdrop@example.org` or `Support <support@example.org>`.
     ///
     /// # Errors
-    /// [`LetterheadError`] when the text is no such thing.
-    pub fn new(from: &str) -> Result<Self, LetterheadError> {
+    /// [`SenderError`] when the text is no such thing.
+    pub fn new(from: &str) -> Result<Self, SenderError> {
         let from = from.trim();
         let (name, address) = match from.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
             Some((name, address)) => (header_name(name.trim().trim_matches('"')), address),
             None => (None, from),
         };
-        let address = self::address(address).filter(|_| address.is_ascii()).ok_or(LetterheadError)?;
+        let address = self::address(address).filter(|_| address.is_ascii()).ok_or(SenderError)?;
         // An address literal like `[192.0.2.1]` cannot stand behind `tacdrop.`.
         let domain = Some(address.domain()).filter(|domain| !domain.starts_with('[')).unwrap_or("localhost");
         Ok(Self { domain: format!("tacdrop.{domain}"), from: Mailbox::new(name, address) })
@@ -57,7 +57,7 @@ impl Letterhead {
     ///
     /// # Errors
     /// None that a host could cause; the type only says that addresses are parsed.
-    pub fn local(host: &str) -> Result<Self, LetterheadError> {
+    pub fn local(host: &str) -> Result<Self, SenderError> {
         Self::new(&format!("tacdrop@{host}")).or_else(|_| Self::new("tacdrop@localhost"))
     }
 
@@ -81,24 +81,23 @@ impl Mail {
     ///
     /// # Errors
     /// A permanent error when the recipient's address is none.
-    pub fn of(notice: &DueNotice, letterhead: &Letterhead) -> Result<Self, DeliveryError> {
+    pub fn of(notice: &DueNotice, sender: &Sender) -> Result<Self, DeliveryError> {
         let to = address(&notice.recipient.address).ok_or_else(|| {
             let advice = "send it elsewhere with 'tacdrop notice readdress', or assign the ticket to another engineer";
             DeliveryError::Permanent(format!("The address that the notice goes to is not one; {advice}."))
         })?;
         let unwritable = |_: &dyn std::error::Error| DeliveryError::Permanent("The mail cannot be written.".to_owned());
-        let envelope =
-            Envelope::new(Some(letterhead.from.email.clone()), vec![to.clone()]).map_err(|e| unwritable(&e))?;
+        let envelope = Envelope::new(Some(sender.from.email.clone()), vec![to.clone()]).map_err(|e| unwritable(&e))?;
         let text = text::write(notice).map_err(|e| unwritable(&e))?;
 
         let mut head = Message::builder()
             .date(calendar_date(notice.created_at))
-            .from(letterhead.from.clone())
+            .from(sender.from.clone())
             .to(Mailbox::new(header_name(&notice.recipient.name), to))
             .subject(text.subject)
-            .message_id(Some(letterhead.message_id(notice.id)));
+            .message_id(Some(sender.message_id(notice.id)));
         if let Some(first) = notice.first_of_ticket.filter(|first| *first != notice.id) {
-            let first = letterhead.message_id(first);
+            let first = sender.message_id(first);
             head = head.in_reply_to(first.clone()).references(first);
         }
         // RFC 3834, section 5: so that no holiday reply comes back.
@@ -118,7 +117,7 @@ impl Mail {
         let (bytes, seven_bit) = if plain {
             let ascii = text.body.is_ascii();
             let encoding = if ascii { ContentTransferEncoding::SevenBit } else { ContentTransferEncoding::EightBit };
-            // What it warns of cannot be: no line is too long, and `inert` left no control character.
+            // What it warns of cannot be: no line is too long, and `sanitize` left no control character.
             let body = Body::dangerous_pre_encoded(text.body.replace('\n', "\r\n").into_bytes(), encoding);
             let bytes = head.clone().body(body).map_err(|e| unwritable(&e))?.formatted();
             (bytes, if ascii { None } else { Some(quoted(head)?) })
@@ -171,7 +170,7 @@ fn address(text: &str) -> Option<Address> {
 
 /// A person's name for a header; none when nothing is left of it.
 fn header_name(name: &str) -> Option<String> {
-    let name = inert::short_line(name.trim(), LONGEST_NAME).replace("=?", "= ?");
+    let name = sanitize::short_line(name.trim(), LONGEST_NAME).replace("=?", "= ?");
     Some(name).filter(|name| !name.is_empty())
 }
 
@@ -188,8 +187,8 @@ mod tests {
     use crate::mail::fixtures::{arrival, file, notice};
     use crate::model::Language;
 
-    fn letterhead() -> Letterhead {
-        Letterhead::new("tacdrop <support@example.org>").unwrap()
+    fn sender() -> Sender {
+        Sender::new("tacdrop <support@example.org>").unwrap()
     }
 
     fn head_and_body(bytes: &[u8]) -> (String, String) {
@@ -200,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_whole_head_and_a_body_that_grep_can_read() {
-        let mail = Mail::of(&notice(Language::De), &letterhead()).unwrap();
+        let mail = Mail::of(&notice(Language::De), &sender()).unwrap();
         let (head, body) = head_and_body(mail.bytes());
         assert_eq!(
             head,
@@ -231,9 +230,9 @@ mod tests {
     #[test]
     fn r24_a_repeat_is_the_same_mail() {
         let mut notice = notice(Language::En);
-        let first = Mail::of(&notice, &letterhead()).unwrap();
+        let first = Mail::of(&notice, &sender()).unwrap();
         notice.attempts = 7;
-        assert!(Mail::of(&notice, &letterhead()).unwrap().bytes() == first.bytes());
+        assert!(Mail::of(&notice, &sender()).unwrap().bytes() == first.bytes());
     }
 
     #[test]
@@ -243,7 +242,7 @@ mod tests {
         notice.ticket.organisation = "Example".into();
         for first in [None, Some(notice.id)] {
             notice.first_of_ticket = first;
-            let mail = Mail::of(&notice, &letterhead()).unwrap();
+            let mail = Mail::of(&notice, &sender()).unwrap();
             let (head, _) = head_and_body(mail.bytes());
             assert!(head.contains("Content-Transfer-Encoding: 7bit\r\n"));
             assert!(!head.contains("In-Reply-To") && !head.contains("References"));
@@ -257,7 +256,7 @@ mod tests {
         notice.files = vec![file("core.gz", 1)];
         for (length, encoding) in [(998, "8bit"), (999, "quoted-printable")] {
             arrival(&mut notice.files[0]).location = "x".repeat(length);
-            let mail = Mail::of(&notice, &letterhead()).unwrap();
+            let mail = Mail::of(&notice, &sender()).unwrap();
             let (head, body) = head_and_body(mail.bytes());
             assert!(head.contains(&format!("Content-Transfer-Encoding: {encoding}\r\n")), "{head}");
             assert!(body.lines().all(|line| line.len() <= LONGEST_LINE));
@@ -270,11 +269,11 @@ mod tests {
     fn r60_no_text_becomes_a_header() {
         let evil = "x\r\nBcc: a@b\r\n\r\nbody\x1b[31m \u{202e}=?utf-8?b?DQpCY2M6IGFAYg==?= ";
         let mut notice = notice(Language::En);
-        let (sane, _) = head_and_body(Mail::of(&notice, &letterhead()).unwrap().bytes());
+        let (sane, _) = head_and_body(Mail::of(&notice, &sender()).unwrap().bytes());
         for title in [evil.to_owned(), format!("{evil} ").repeat(40), "ä".repeat(5000), "x".repeat(5000)] {
             notice.ticket.title = Some(title.clone());
             notice.recipient.name = title;
-            let (head, _) = head_and_body(Mail::of(&notice, &letterhead()).unwrap().bytes());
+            let (head, _) = head_and_body(Mail::of(&notice, &sender()).unwrap().bytes());
             let fields = |head: &str| -> Vec<String> {
                 head.split("\r\n")
                     .filter(|line| !line.starts_with(' '))
@@ -290,7 +289,7 @@ mod tests {
         for bad in ["a@b\r\nBcc: c@d", "a@b,c@d", "a@192.0.2.1", "", &format!("a@{}.org", "x.".repeat(130))] {
             notice.recipient.address = bad.to_owned();
             assert!(!is_address(bad), "{bad:?}");
-            assert!(matches!(Mail::of(&notice, &letterhead()), Err(DeliveryError::Permanent(_))));
+            assert!(matches!(Mail::of(&notice, &sender()), Err(DeliveryError::Permanent(_))));
         }
         assert!(is_address("anna@example.org"));
     }
@@ -300,7 +299,7 @@ mod tests {
         let mut notice = notice(Language::En);
         for (millis, year) in [(i64::MIN, "1970"), (i64::MAX, "9999")] {
             notice.created_at = Time::from_millis(millis);
-            let (head, _) = head_and_body(Mail::of(&notice, &letterhead()).unwrap().bytes());
+            let (head, _) = head_and_body(Mail::of(&notice, &sender()).unwrap().bytes());
             assert!(head.lines().next().unwrap().contains(year), "{head}");
         }
     }
@@ -314,20 +313,20 @@ mod tests {
             ("tacdrop@localhost", "tacdrop.localhost"),
             ("tacdrop@[192.0.2.1]", "tacdrop.localhost"),
         ] {
-            let letterhead = Letterhead::new(from).unwrap();
-            assert_eq!(letterhead.message_id(id), format!("<{id}@{domain}>"));
+            let sender = Sender::new(from).unwrap();
+            assert_eq!(sender.message_id(id), format!("<{id}@{domain}>"));
         }
         for bad in ["", "nobody", "a@b\r\nBcc: c@d", "a@müller.example", "a@b, c@d", "a@192.0.2.1", "<>"] {
-            assert_eq!(Letterhead::new(bad), Err(LetterheadError), "{bad:?}");
+            assert_eq!(Sender::new(bad), Err(SenderError), "{bad:?}");
         }
-        assert_eq!(Letterhead::local("files.example.org"), Letterhead::new("tacdrop@files.example.org"));
-        assert_eq!(Letterhead::local("two words"), Letterhead::new("tacdrop@localhost"));
-        assert_eq!(Letterhead::local("::1"), Letterhead::new("tacdrop@localhost"));
+        assert_eq!(Sender::local("files.example.org"), Sender::new("tacdrop@files.example.org"));
+        assert_eq!(Sender::local("two words"), Sender::new("tacdrop@localhost"));
+        assert_eq!(Sender::local("::1"), Sender::new("tacdrop@localhost"));
     }
 
     #[test]
     fn a_text_that_names_a_file_is_known() {
-        let mail = Mail::of(&notice(Language::En), &letterhead()).unwrap();
+        let mail = Mail::of(&notice(Language::En), &sender()).unwrap();
         assert!(mail.is_named_in("550 spam: see core.gz"));
         assert!(mail.is_named_in("550 spam: logs/show%20tech%20Gr%C3%B6%C3%9Fe.txt"));
         assert!(!mail.is_named_in("550 no such user"));

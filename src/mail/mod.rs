@@ -4,7 +4,7 @@
 //! delivers. A repeat carries the same `Message-ID` and, in the spool, the same file name, so that it never looks like a
 //! second delivery. Text is made here, at the last moment.
 
-pub mod carrier;
+pub mod mailer;
 pub mod message;
 pub mod notice;
 pub mod smtp;
@@ -16,8 +16,8 @@ pub(crate) mod fixtures;
 #[cfg(test)]
 mod read_back;
 
-pub use carrier::{AnyCarrier, Carrier, DeliveryError, Permission};
-pub use message::{Letterhead, LetterheadError, Mail, is_address};
+pub use mailer::{AnyMailer, DeliveryError, Mailer, Permission};
+pub use message::{Mail, Sender, SenderError, is_address};
 pub use notice::{Channel, DueNotice, Earlier, FileLine, News, Recipient, TicketLine};
 pub use smtp::{Login, Smtp, SmtpSettings, Tls};
 pub use spool::Spool;

@@ -3,7 +3,7 @@
 
 use super::{exact, moment, size};
 use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{Language, Verdict};
 
 /// The lines about a file that stand below its name, each with no character that acts.
@@ -131,7 +131,7 @@ fn of_check(check: &Check, language: Language) -> String {
             }
         },
         Some(name) => {
-            let name = inert::quoted(name.as_bytes());
+            let name = sanitize::quoted(name.as_bytes());
             match (language, check.verdict) {
                 (Language::En, Verdict::Matches) => format!("{digest} of {name}: matches."),
                 (Language::En, Verdict::Differs) => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::model::{
-    Algorithm, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, Word, missing_percent,
+    Algorithm, Identifier, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, missing_percent,
 };
 
 /// What was tried for a notice so far.
@@ -107,7 +107,7 @@ pub struct Recipient {
 #[derive(Clone)]
 pub struct TicketLine {
     /// Its reference.
-    pub reference: Word,
+    pub reference: Identifier,
     /// Its title, as the operator typed it.
     pub title: Option<String>,
     /// Its priority.

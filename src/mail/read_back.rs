@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use crate::mail::fixtures::{arrival, file, notice};
-use crate::mail::message::{Letterhead, Mail};
+use crate::mail::message::{Mail, Sender};
 use crate::mail::notice::{Check, DueNotice, News, Standing, Unfinished};
 use crate::model::{FileName, Language, SharePath, Verdict};
 
@@ -268,9 +268,9 @@ proptest! {
     #[test]
     fn r60_r83_a_notice_tells_its_files_and_no_others_whatever_people_type(typed in anything()) {
         let due = notice_of(typed);
-        let letterhead = Letterhead::new("tacdrop@example.org").unwrap();
-        let (usual, _) = parts(Mail::of(&notice(Language::En), &letterhead).unwrap().bytes());
-        let mail = Mail::of(&due, &letterhead).unwrap();
+        let sender = Sender::new("tacdrop@example.org").unwrap();
+        let (usual, _) = parts(Mail::of(&notice(Language::En), &sender).unwrap().bytes());
+        let mail = Mail::of(&due, &sender).unwrap();
         for bytes in [mail.bytes(), mail.seven_bit()] {
             let (fields, body) = parts(bytes);
             prop_assert_eq!(&fields, &usual);

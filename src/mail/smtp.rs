@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::mail::carrier::{Carrier, DeliveryError, Permission};
+use crate::mail::mailer::{DeliveryError, Mailer, Permission};
 use crate::mail::message::Mail;
 use crate::mail::notice::Channel;
 use reply::{NoReply, Reply};
@@ -188,7 +188,7 @@ impl Smtp {
         let ascii = from.is_ascii() && to.iter().all(|address| address.is_ascii());
         if !ascii && !session.knows("SMTPUTF8") {
             return Err(DeliveryError::Permanent(format!(
-                "{} does not know SMTPUTF8, so it cannot reach an address that is not ASCII; send the notice to \
+                "{} does not know SMTPUTF8, so it cannot context an address that is not ASCII; send the notice to \
                  another one with 'tacdrop notice readdress'.",
                 self.name()
             )));
@@ -260,7 +260,7 @@ impl Smtp {
                 self.name()
             )),
             NoReply::Distrusted(why) => self.distrusted(*why),
-            why @ NoReply::Gone(_) => {
+            why @ NoReply::Closed(_) => {
                 DeliveryError::Temporary(format!("{} did not take the mail ({why}).", self.name()))
             }
         }
@@ -362,12 +362,12 @@ fn fault(step: Step, reply: &Reply) -> Fault {
     }
 }
 
-impl Carrier for Smtp {
+impl Mailer for Smtp {
     fn channel(&self) -> Channel {
         Channel::Mail
     }
 
-    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
+    async fn send(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let mut session = self.connect().await?;
         let outcome = self.hand_over(&mut session, mail, permission).await;
         // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again. In the middle of a mail there is

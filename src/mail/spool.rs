@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::mail::carrier::{Carrier, DeliveryError, Permission};
+use crate::mail::mailer::{DeliveryError, Mailer, Permission};
 use crate::mail::message::Mail;
 use crate::mail::notice::Channel;
 
@@ -28,12 +28,12 @@ impl Spool {
     }
 }
 
-impl Carrier for Spool {
+impl Mailer for Spool {
     fn channel(&self) -> Channel {
         Channel::Spool
     }
 
-    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
+    async fn send(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         permission.ask().await?;
         let (directory, name, bytes) = (self.directory.clone(), mail.id().to_string(), mail.bytes().to_vec());
@@ -79,11 +79,11 @@ mod tests {
 
     use super::*;
     use crate::mail::fixtures::{Always, notice};
-    use crate::mail::message::Letterhead;
+    use crate::mail::message::Sender;
     use crate::model::Language;
 
     fn mail() -> Mail {
-        Mail::of(&notice(Language::En), &Letterhead::new("a@example.org").unwrap()).unwrap()
+        Mail::of(&notice(Language::En), &Sender::new("a@example.org").unwrap()).unwrap()
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -102,7 +102,7 @@ mod tests {
         let mail = mail();
         let name = format!("{}.eml", mail.id());
         for _ in 0..3 {
-            spool.carry(&mail, &Always).await.unwrap();
+            spool.send(&mail, &Always).await.unwrap();
             assert_eq!(names(&directory), [name.as_str()]);
             assert!(fs::read(directory.join(&name)).unwrap() == mail.bytes());
             assert_eq!(mode(&directory.join(&name)), 0o600);
@@ -119,7 +119,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let occupied = place.path().join("file");
         fs::write(&occupied, "").unwrap();
-        let error = Spool::new(occupied.join("notices")).carry(&mail(), &Always).await.unwrap_err();
+        let error = Spool::new(occupied.join("notices")).send(&mail(), &Always).await.unwrap_err();
         assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("notify.spool")), "{error}");
     }
 }

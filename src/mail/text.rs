@@ -7,8 +7,8 @@ mod notes;
 use askama::Template;
 
 use crate::mail::notice::{DueNotice, FileLine, News, Standing};
-use crate::model::inert;
-use crate::model::{Language, Priority, Time, Word};
+use crate::model::sanitize;
+use crate::model::{Identifier, Language, Priority, Time};
 
 /// How many files a notice shows in full. Of more it gives the number and the command that lists them.
 pub const FILES_SHOWN: usize = 50;
@@ -43,7 +43,7 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
     let subject = match title {
         // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other text.
         Some(title) => {
-            let title = inert::short_line(title, SUBJECT_TITLE).replace("=?", "= ?");
+            let title = sanitize::short_line(title, SUBJECT_TITLE).replace("=?", "= ?");
             format!("[{}] {summary}: {title}", ticket.reference)
         }
         None => format!("[{}] {summary}", ticket.reference),
@@ -53,9 +53,9 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
             Language::En => format!("{summary} for ticket {}", ticket.reference),
             Language::De => format!("{summary} für Ticket {}", ticket.reference),
         },
-        title: title.map(|title| inert::short_line(title, BODY_TEXT)),
+        title: title.map(|title| sanitize::short_line(title, BODY_TEXT)),
         priority: priority(ticket.priority, language),
-        organisation: inert::short_line(&ticket.organisation, BODY_TEXT),
+        organisation: sanitize::short_line(&ticket.organisation, BODY_TEXT),
         total: news.total(),
         more: news.total().saturating_sub(count(files.len())).saturating_sub(count(notice.unreadable.len())),
         files,
@@ -81,7 +81,7 @@ struct Letter<'a> {
     total: u64,
     more: u64,
     unreadable: &'a [String],
-    reference: &'a Word,
+    reference: &'a Identifier,
     notice: String,
 }
 
@@ -181,17 +181,17 @@ impl Block {
         Self {
             number,
             // A path has at most 1024 bytes: it is never cut.
-            name: inert::quoted(file.path.to_bytes().strip_prefix(b"/").unwrap_or_default()),
+            name: sanitize::quoted(file.path.to_bytes().strip_prefix(b"/").unwrap_or_default()),
             notes: notes::of(file, language),
-            uploaded_by: inert::short_line(&file.uploaded_by, BODY_TEXT),
+            uploaded_by: sanitize::short_line(&file.uploaded_by, BODY_TEXT),
             whole: match &file.news {
                 News::Arrived(arrival) => Some(Whole {
                     size: size(arrival.size, language),
                     received: moment(arrival.received_at),
                     sha256: hex::encode(arrival.sha256),
                     place: (arrival.standing == Standing::Available).then(|| Place {
-                        location: inert::line(&arrival.location).into_owned(),
-                        fetch: inert::line(&arrival.fetch).into_owned(),
+                        location: sanitize::line(&arrival.location).into_owned(),
+                        fetch: sanitize::line(&arrival.fetch).into_owned(),
                     }),
                 }),
                 News::Incomplete(_) | News::Expiring { .. } => None,

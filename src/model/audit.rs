@@ -1,7 +1,7 @@
 //! What the audit trail can tell of, and who did it. The texts stand in the records and in the chain of the trail
 //! (`docs/audit.md`): a text that has been written once never changes.
 
-use super::Word;
+use super::Identifier;
 use super::state::words;
 
 words!(
@@ -118,14 +118,14 @@ pub enum Actor {
     /// Whoever uses the command line: the shell account.
     Operator,
     /// Who logged in under this name: with a ticket's token, or with an engineer's key.
-    Login(Word),
+    Login(Identifier),
     /// Nobody whom the records know.
     Unknown,
 }
 
 impl Actor {
     /// Whether a name, written in whatever case, would stand in the trail for somebody else than the login.
-    pub fn is_reserved(name: &Word) -> bool {
+    pub fn is_reserved(name: &Identifier) -> bool {
         [Self::Server, Self::Operator].iter().any(|other| other.as_str().eq_ignore_ascii_case(name.as_str()))
     }
 
@@ -178,7 +178,7 @@ mod tests {
             assert_eq!(Actor::is_reserved(&name.parse().unwrap()), reserved, "{name}");
         }
         // No name can be the word for nobody.
-        assert!(Actor::Unknown.as_str().parse::<Word>().is_err());
+        assert!(Actor::Unknown.as_str().parse::<Identifier>().is_err());
     }
 
     /// Programs and people split these texts, and print them without quotes.

@@ -55,11 +55,11 @@ impl FileName {
         if bytes.len() > MAX_GIVEN_NAME {
             return Err(NameError::TooLong);
         }
-        let inert = match str::from_utf8(bytes) {
+        let sanitize = match str::from_utf8(bytes) {
             Ok(text) => !text.chars().any(|c| c == '/' || c.is_control() || reverses_text(c)),
             Err(_) => !bytes.iter().any(|b| *b == b'/' || b.is_ascii_control()),
         };
-        if inert { Ok(Self(bytes.to_vec())) } else { Err(NameError::Character) }
+        if sanitize { Ok(Self(bytes.to_vec())) } else { Err(NameError::Character) }
     }
 
     /// The bytes as they came.

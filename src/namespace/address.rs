@@ -1,7 +1,7 @@
 //! The addresses that people reach the server at, as the server last wrote them down.
 
 use super::location::{glob_escaped, shell_word};
-use crate::model::{SharePath, Word};
+use crate::model::{Identifier, SharePath};
 use crate::records::{Conn, facts};
 use crate::repo::{Error, Repo};
 
@@ -35,17 +35,17 @@ impl PublicAddress {
     }
 
     /// `sftp://HOST:PORT/REF/PATH`: what an engineer opens.
-    pub fn location(&self, ticket: &Word, path: &SharePath) -> String {
+    pub fn location(&self, ticket: &Identifier, path: &SharePath) -> String {
         format!("sftp://{}/{ticket}/{}", self.authority(), path.url_encoded())
     }
 
     /// `sftp://USER@HOST:PORT/`: what a customer opens.
-    pub fn url(&self, user: &Word) -> String {
+    pub fn url(&self, user: &Identifier) -> String {
         format!("sftp://{user}@{}/", self.authority())
     }
 
     /// The one line that fetches an artifact with OpenSSH, for a POSIX shell. The path should be [`typeable`].
-    pub fn fetch_command(&self, engineer: &Word, ticket: &Word, path: &SharePath) -> String {
+    pub fn fetch_command(&self, engineer: &Identifier, ticket: &Identifier, path: &SharePath) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let remote = String::from_utf8_lossy(&glob_escaped(path)).into_owned();
         format!("scp -P {} {} .", self.port, shell_word(&format!("{engineer}@{host}:/{ticket}{remote}")))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::model::alias::{alias, id_in, with_id};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{FileName, SharePath};
 use crate::namespace::tree::{Way, is_from_support};
 
@@ -17,7 +17,7 @@ pub(crate) fn openable(way: &Way) -> SharePath {
 /// that nobody else in its directory can have, today or later.
 pub(crate) fn typeable(way: &Way) -> SharePath {
     let is_text = |name: &FileName| {
-        str::from_utf8(name.as_bytes()).is_ok_and(|text| matches!(inert::line(text), Cow::Borrowed(_)))
+        str::from_utf8(name.as_bytes()).is_ok_and(|text| matches!(sanitize::line(text), Cow::Borrowed(_)))
     };
     with_aliases(way, |name| id_in(name).is_some() || !is_text(name))
 }
@@ -53,7 +53,7 @@ pub(super) fn shell_word(text: &str) -> String {
     }
     let mut word = String::from("'");
     for c in text.chars() {
-        match inert::line(c.encode_utf8(&mut [0; 4])) {
+        match sanitize::line(c.encode_utf8(&mut [0; 4])) {
             _ if c == '\'' => word.push_str("'\\''"),
             Cow::Borrowed(_) => word.push(c),
             Cow::Owned(_) => {

@@ -6,7 +6,7 @@
 use crate::model::name::MAX_NAME;
 use crate::model::path::{MAX_DEPTH, MAX_LOOKED_UP, MAX_PATH};
 use crate::model::{DirectoryId, FileName, Refusal};
-use crate::namespace::tree::Reach;
+use crate::namespace::tree::ShareContext;
 use crate::records::consistency::shape::{self, Extent};
 use crate::records::entries::EntryRow;
 use crate::records::{Conn, entries};
@@ -26,13 +26,17 @@ impl Way {
     ///
     /// # Errors
     /// [`Refusal::NoSuchFile`] if the root is not reached.
-    pub(crate) async fn up_from(conn: &mut Conn, reach: &Reach, directory: DirectoryId) -> Result<Self, Error> {
+    pub(crate) async fn up_from(
+        conn: &mut Conn,
+        context: &ShareContext,
+        directory: DirectoryId,
+    ) -> Result<Self, Error> {
         let mut way = Self { passed: Vec::new(), extent: Extent::default() };
         let mut next = directory;
         // More is a circle in damaged records.
         for _ in 0..=MAX_LOOKED_UP {
             let row = entries::by_id(conn, next.as_bytes()).await?;
-            let Some(row) = row.filter(|row| row.is_directory && row.in_sight && row.share == reach.share()) else {
+            let Some(row) = row.filter(|row| row.is_directory && row.in_sight && row.share == context.share()) else {
                 break;
             };
             let (Some(parent), Some(name)) = (row.parent, &row.name) else { return Ok(way) };
@@ -62,7 +66,7 @@ impl Way {
     pub(crate) async fn check_move(
         &self,
         conn: &mut Conn,
-        reach: &Reach,
+        context: &ShareContext,
         moved: &EntryRow,
         name: &FileName,
     ) -> Result<(), Error> {
@@ -72,7 +76,7 @@ impl Way {
         check_name(name)?;
         let after = self.with(name, Extent::default());
         if let (Some(parent), Some(old_name)) = (moved.parent, &moved.name) {
-            let before = Self::up_from(conn, reach, parent).await?.extent;
+            let before = Self::up_from(conn, context, parent).await?.extent;
             let old_length = before.length + bytes_of(old_name.len().saturating_sub(NAME_OVERHEAD));
             if after.depth <= before.depth + 1 && after.length <= old_length {
                 return Ok(());

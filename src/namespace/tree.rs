@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{DirectoryId, FileName, Refusal, ShareId, SharePath, Word, alias};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal, ShareId, SharePath, alias};
 use crate::namespace::aliases;
 use crate::records::Conn;
 use crate::records::entries::{self, EntryRow};
@@ -17,14 +17,14 @@ pub(crate) const VIRTUAL: [&[u8]; 2] = [b".versions", b".receipts"];
 
 /// A share as somebody has reached it.
 #[derive(Clone)]
-pub(crate) struct Reach {
-    pub(crate) ticket: Word,
+pub(crate) struct ShareContext {
+    pub(crate) ticket: Identifier,
     pub(crate) keys: Arc<ShareKeys>,
     /// Whether names may be given by the aliases that engineers are shown.
     pub(crate) aliases: bool,
 }
 
-impl Reach {
+impl ShareContext {
     pub(crate) fn share(&self) -> ShareId {
         self.keys.share
     }
@@ -35,8 +35,8 @@ impl Reach {
 }
 
 /// A place in a share, whether something stands there or not. The directory it would lie in exists.
-pub(crate) struct Spot {
-    pub(crate) reach: Reach,
+pub(crate) struct ResolvedPath {
+    pub(crate) context: ShareContext,
     /// Directory, name and the name's index in it; none for the root.
     pub(crate) at: Option<(DirectoryId, FileName, [u8; 32])>,
     /// What stands there.
@@ -49,34 +49,34 @@ pub(crate) struct Spot {
     pub(crate) standing: Option<Standing>,
 }
 
-impl Spot {
+impl ResolvedPath {
     /// Walks down to `names`. Where they are aliases, the spot has the names themselves.
-    pub(crate) async fn find(conn: &mut Conn, reach: Reach, names: &[FileName]) -> Result<Self, Error> {
-        let root = reach.root();
-        let mut spot = Self {
+    pub(crate) async fn find(conn: &mut Conn, context: ShareContext, names: &[FileName]) -> Result<Self, Error> {
+        let root = context.root();
+        let mut resolved = Self {
             at: None,
             entry: None,
             from_support: names.first().is_some_and(is_from_support),
             names: Vec::with_capacity(names.len()),
             standing: None,
-            reach,
+            context,
         };
         if names.is_empty() {
-            spot.entry = entries::by_id(conn, root.as_bytes()).await?;
+            resolved.entry = entries::by_id(conn, root.as_bytes()).await?;
         }
         for name in names {
-            let directory = match &spot.entry {
-                _ if spot.at.is_none() => root,
+            let directory = match &resolved.entry {
+                _ if resolved.at.is_none() => root,
                 Some(entry) if entry.is_directory => DirectoryId::from_bytes(entry.id),
                 Some(_) => return Err(Refusal::NotDirectory.into()),
                 None => return Err(Refusal::NoSuchFile.into()),
             };
-            let (entry, name, index) = spot.step(conn, directory, name).await?;
-            spot.entry = entry;
-            spot.names.push(name.clone());
-            spot.at = Some((directory, name, index));
+            let (entry, name, index) = resolved.step(conn, directory, name).await?;
+            resolved.entry = entry;
+            resolved.names.push(name.clone());
+            resolved.at = Some((directory, name, index));
         }
-        Ok(spot)
+        Ok(resolved)
     }
 
     /// What is meant by `given` in a directory, its own name, and that name's index.
@@ -86,15 +86,15 @@ impl Spot {
         directory: DirectoryId,
         given: &FileName,
     ) -> Result<(Option<EntryRow>, FileName, [u8; 32]), Error> {
-        let index = self.reach.keys.names.index(directory, given);
-        let found = entries::look(conn, self.reach.share(), directory, &index).await?;
+        let index = self.context.keys.names.index(directory, given);
+        let found = entries::look(conn, self.context.share(), directory, &index).await?;
         match found.directory {
             Some(there) if there.is_directory => {}
             Some(_) => return Err(Refusal::NotDirectory.into()),
             None => return Err(Refusal::NoSuchFile.into()),
         }
         self.standing = found.standing;
-        let keys = &self.reach.keys;
+        let keys = &self.context.keys;
         // What was shown so leads there whatever customers upload later: a name that itself has the form of an alias with an
         // id in it is always shown otherwise. All other names are first of all what they are.
         let alias_first = self.shows_aliases() && alias::id_in(given).is_some();
@@ -137,7 +137,7 @@ impl Spot {
 
     /// Whether names below are shown by their aliases: to engineers, but not what engineers have put there themselves.
     pub(crate) fn shows_aliases(&self) -> bool {
-        self.reach.aliases && !self.from_support
+        self.context.aliases && !self.from_support
     }
 
     fn is_fixed(&self) -> bool {
@@ -153,11 +153,11 @@ impl Spot {
 pub(crate) async fn find(
     repo: &Repo,
     conn: &mut Conn,
-    ticket: &Word,
+    ticket: &Identifier,
     share: ShareId,
     names: &[FileName],
     aliases: bool,
-) -> Result<Spot, Error> {
+) -> Result<ResolvedPath, Error> {
     let mut at_hand = repo.keys.at_hand(share);
     for _ in 0..ROUNDS {
         // Which keys are in force is asked behind the names: if these are, they were all the time, as generations only
@@ -166,9 +166,9 @@ pub(crate) async fn find(
             Some(keys) => keys,
             None => repo.keys.share(share).await?,
         };
-        let reach = Reach { ticket: ticket.clone(), keys: Arc::clone(&keys), aliases };
-        let found = Spot::find(conn, reach, names).await;
-        let is_in_force = match found.as_ref().ok().and_then(|spot| spot.standing) {
+        let context = ShareContext { ticket: ticket.clone(), keys: Arc::clone(&keys), aliases };
+        let found = ResolvedPath::find(conn, context, names).await;
+        let is_in_force = match found.as_ref().ok().and_then(|resolved| resolved.standing) {
             Some(standing) => standing.key_generation == keys.generation,
             None => repo.check_in_force(&keys).await.is_ok(),
         };

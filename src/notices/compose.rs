@@ -19,7 +19,7 @@ use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::{openable, typeable};
 use crate::namespace::tree::{path_of, way_of};
-use crate::records::notices::{self, About, NoticeRow, Told, ToldRow};
+use crate::records::notices::{self, About, NoticeItem, NoticeRow, Told};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, checks, entries, version_chain};
 use crate::repo::keys::ShareKeys;
@@ -29,7 +29,7 @@ use crate::repo::{Error, Repo};
 const VERSIONS: &[u8] = b".versions";
 
 /// What a notice says of files.
-pub(crate) struct Telling {
+pub(crate) struct Composed {
     pub(crate) files: Vec<FileLine>,
     pub(crate) more_files: u64,
     pub(crate) more_unfinished: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Telling {
     pub(crate) unreadable: Vec<String>,
 }
 
-impl Telling {
+impl Composed {
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.more_files == 0 && self.more_unfinished == 0 && self.unreadable.is_empty()
     }
@@ -49,22 +49,22 @@ pub(crate) async fn of(
     keys: &ShareKeys,
     notice: &NoticeRow,
     address: &PublicAddress,
-) -> Result<Telling, Error> {
+) -> Result<Composed, Error> {
     let mut conn = repo.records.read().await?;
     let Told { rows: told, unreadable } = notices::told(&mut conn, notice.id).await?;
     let all: HashSet<VersionId> = told.iter().map(|row| row.version).collect();
-    let told: Vec<ToldRow> = told.into_iter().filter(has_news).collect();
+    let told: Vec<NoticeItem> = told.into_iter().filter(has_news).collect();
     let (shown, rest) = told.split_at(told.len().min(FILES_SHOWN));
     let more_unfinished = rest.iter().filter(|row| row.about != About::Available).count() as u64;
     let more_files = rest.len() as u64 - more_unfinished;
-    let mut telling = Telling { files: Vec::new(), more_files, more_unfinished, unreadable };
+    let mut telling = Composed { files: Vec::new(), more_files, more_unfinished, unreadable };
     let mut longer = Vec::new();
     for row in shown {
-        let teller = Teller { repo, keys, notice, address, in_this: &all };
+        let composer = Composer { repo, keys, notice, address, in_this: &all };
         let told = async {
             let version =
                 versions::by_id(&mut conn, row.version).await?.ok_or_else(|| Error::operator("it is gone"))?;
-            let (line, before) = teller.line(&mut conn, row, &version).await?;
+            let (line, before) = composer.line(&mut conn, row, &version).await?;
             Ok::<_, Error>((line, before, version))
         };
         let (line, before, version) = match told.await {
@@ -95,7 +95,7 @@ pub(crate) async fn of(
     Ok(telling)
 }
 
-fn has_news(row: &ToldRow) -> bool {
+fn has_news(row: &NoticeItem) -> bool {
     use VersionState::{Available, Damaged, Incomplete, Receiving, Withdrawn};
     match row.about {
         About::Available => matches!(row.state, Available | Withdrawn | Damaged),
@@ -103,7 +103,7 @@ fn has_news(row: &ToldRow) -> bool {
     }
 }
 
-struct Teller<'a> {
+struct Composer<'a> {
     repo: &'a Repo,
     keys: &'a ShareKeys,
     notice: &'a NoticeRow,
@@ -112,12 +112,12 @@ struct Teller<'a> {
     in_this: &'a HashSet<VersionId>,
 }
 
-impl Teller<'_> {
+impl Composer<'_> {
     /// The line of a version. If it took the place of a shorter one, which one: it may continue that.
     async fn line(
         &self,
         conn: &mut Conn,
-        row: &ToldRow,
+        row: &NoticeItem,
         version: &VersionRow,
     ) -> Result<(FileLine, Option<VersionId>), Error> {
         let entry = *version.artifact.as_bytes();

@@ -10,10 +10,10 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::mail::carrier::{Carrier, DeliveryError, Permission};
-use crate::mail::message::{Letterhead, Mail};
+use crate::mail::mailer::{DeliveryError, Mailer, Permission};
+use crate::mail::message::{Mail, Sender};
 use crate::mail::notice::{Channel, DueNotice, Earlier};
-use crate::model::inert;
+use crate::model::sanitize;
 use crate::model::{NoticeId, Time};
 use crate::notices::clock::{Clock, WallClock};
 use crate::notices::outbox::{Attempt, Outbox, OutboxError};
@@ -62,7 +62,7 @@ impl Waker {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Who writes.
-    pub letterhead: Letterhead,
+    pub sender: Sender,
     /// The age at which a notice that cannot be delivered is given up, counted from [`DueNotice::created_at`].
     pub give_up_after: Duration,
     /// The longest that one delivery may take, whatever the carrier does. At least twice a mail server's time-out.
@@ -72,16 +72,16 @@ pub struct Settings {
 /// Delivers the notices of one outbox by one carrier.
 pub struct Dispatcher<O, C> {
     outbox: Arc<O>,
-    carrier: Arc<C>,
+    mailer: Arc<C>,
     waker: Waker,
     settings: Arc<Settings>,
     clock: Clock,
 }
 
-impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
+impl<O: Outbox, C: Mailer> Dispatcher<O, C> {
     /// A dispatcher that `waker` wakes. There must be one only for an outbox.
-    pub fn new(outbox: Arc<O>, carrier: C, waker: Waker, settings: Settings) -> Self {
-        Self { outbox, carrier: Arc::new(carrier), waker, settings: Arc::new(settings), clock: Clock::Machine }
+    pub fn new(outbox: Arc<O>, mailer: C, waker: Waker, settings: Settings) -> Self {
+        Self { outbox, mailer: Arc::new(mailer), waker, settings: Arc::new(settings), clock: Clock::Machine }
     }
 
     /// Delivers until `shutdown`; then lets deliveries under way end, for ten seconds at most. What was not recorded by
@@ -143,7 +143,7 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
             for cut in self.outbox.begins(now, LONGEST_WAIT).await? {
                 let what = "The server stopped before the mail server said whether it took the mail.";
                 let why = DeliveryError::Unknown(what.to_owned());
-                let attempt = self.settings.attempt(&why, now, self.carrier.channel(), cut.before);
+                let attempt = self.settings.attempt(&why, now, self.mailer.channel(), cut.before);
                 let retry_at = attempt.retry_at.map(|at| at.to_string());
                 tracing::warn!(notice = %cut.id, retry_at, "a notice was being handed over when the server stopped");
                 self.outbox.failed(cut.id, &cut.address, attempt).await?;
@@ -186,7 +186,7 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
             if deliveries.len() < AT_ONCE && !under_way.values().any(|other| *other == this) {
                 let delivery = Delivery {
                     outbox: Arc::clone(&self.outbox),
-                    carrier: Arc::clone(&self.carrier),
+                    mailer: Arc::clone(&self.mailer),
                     settings: Arc::clone(&self.settings),
                     clock: self.clock.clone(),
                 };
@@ -200,17 +200,17 @@ impl<O: Outbox, C: Carrier> Dispatcher<O, C> {
 /// One try for one notice.
 struct Delivery<O, C> {
     outbox: Arc<O>,
-    carrier: Arc<C>,
+    mailer: Arc<C>,
     settings: Arc<Settings>,
     clock: Clock,
 }
 
-impl<O: Outbox, C: Carrier> Delivery<O, C> {
+impl<O: Outbox, C: Mailer> Delivery<O, C> {
     async fn run(self, notice: DueNotice) {
         let (id, address) = (notice.id, notice.recipient.address.clone());
         let before = notice.earlier();
-        let channel = self.carrier.channel();
-        let outcome = self.carry(notice).await;
+        let channel = self.mailer.channel();
+        let outcome = self.send(notice).await;
         let at = self.clock.now();
         let count = |how: &'static str| metrics::counter!("tacdrop_notice_tries_total", "how" => how).increment(1);
         // It stays under way until the outbox knows the outcome: else it would be delivered again and again.
@@ -240,25 +240,25 @@ impl<O: Outbox, C: Carrier> Delivery<O, C> {
         }
     }
 
-    async fn carry(&self, notice: DueNotice) -> Result<(), DeliveryError> {
-        let mail = Mail::of(&notice, &self.settings.letterhead)?;
-        let carrier = Arc::clone(&self.carrier);
+    async fn send(&self, notice: DueNotice) -> Result<(), DeliveryError> {
+        let mail = Mail::of(&notice, &self.settings.sender)?;
+        let mailer = Arc::clone(&self.mailer);
         let handed_over = Arc::new(AtomicBool::new(false));
         let permission = AtLast {
             outbox: Arc::clone(&self.outbox),
             id: notice.id,
             address: notice.recipient.address,
-            channel: self.carrier.channel(),
+            channel: self.mailer.channel(),
             given: Arc::clone(&handed_over),
         };
         // In a task of its own, so that a panic in a carrier costs one try and not the notice.
-        let carrying = AbortOnDropHandle::new(tokio::spawn(async move { carrier.carry(&mail, &permission).await }));
+        let carrying = AbortOnDropHandle::new(tokio::spawn(async move { mailer.send(&mail, &permission).await }));
         let cut_off = match self.clock.limit(self.settings.delivery_timeout, carrying).await {
             Some(Ok(outcome)) => return outcome,
             Some(Err(_)) => "The delivery ended by a fault of tacdrop itself.".to_owned(),
             None => format!("The delivery did not end within {} s.", self.settings.delivery_timeout.as_secs()),
         };
-        let may_have_come = handed_over.load(Ordering::SeqCst) && self.carrier.channel() == Channel::Mail;
+        let may_have_come = handed_over.load(Ordering::SeqCst) && self.mailer.channel() == Channel::Mail;
         Err(if may_have_come { DeliveryError::Unknown(cut_off) } else { DeliveryError::Temporary(cut_off) })
     }
 
@@ -299,7 +299,7 @@ impl Settings {
             ),
             (why, _) => why.to_string(),
         };
-        Attempt { at, channel, sentence: inert::short_line(&sentence, SENTENCE), retry_at, lost_answer }
+        Attempt { at, channel, sentence: sanitize::short_line(&sentence, SENTENCE), retry_at, lost_answer }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
-use crate::mail::{AnyCarrier, Spool, fixtures};
+use crate::mail::{AnyMailer, Spool, fixtures};
 use crate::model::Language;
 use crate::notices::clock::virtual_clock::{Virtual, settle};
 use crate::notices::outbox::Interrupted;
@@ -206,12 +206,12 @@ impl Script {
     }
 }
 
-impl Carrier for Script {
+impl Mailer for Script {
     fn channel(&self) -> Channel {
         Channel::Mail
     }
 
-    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
+    async fn send(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let act = self.0.acts.lock().unwrap().pop_front();
         match act {
             Some(Act::Dawdle(time)) => self::time().sleep(time).await,
@@ -253,14 +253,14 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn start(outbox: &Arc<Memory>, carrier: &Script) -> Running {
+fn start(outbox: &Arc<Memory>, mailer: &Script) -> Running {
     let (waker, shutdown) = (Waker::new(), CancellationToken::new());
     let settings = Settings {
-        letterhead: Letterhead::new("tacdrop@example.org").unwrap(),
+        sender: Sender::new("tacdrop@example.org").unwrap(),
         give_up_after: Duration::from_secs(72 * 3600),
         delivery_timeout: Duration::from_secs(60),
     };
-    let mut dispatcher = Dispatcher::new(Arc::clone(outbox), carrier.clone(), waker.clone(), settings);
+    let mut dispatcher = Dispatcher::new(Arc::clone(outbox), mailer.clone(), waker.clone(), settings);
     dispatcher.clock = Clock::Virtual(time());
     let task = tokio::spawn(dispatcher.run(shutdown.clone()));
     Running { waker, shutdown, task }
@@ -294,11 +294,11 @@ async fn r82_a_wall_clock_that_goes_back_holds_nothing_up() {
 #[tokio::test]
 async fn r24_a_failed_notice_is_tried_again_with_the_same_message_id_until_it_arrives() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of((0..3).map(|_| Act::Refuse(temporary())));
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of((0..3).map(|_| Act::Refuse(temporary())));
+    let _running = start(&outbox, &mailer);
     pass(40.0).await;
     assert!(matches!(outbox.state(1), State::Delivered(_, Channel::Mail)));
-    let carried = carrier.carried();
+    let carried = mailer.carried();
     assert_eq!(carried.len(), 4);
     assert!(carried.windows(2).all(|pair| pair[0] == pair[1]));
     let text = String::from_utf8_lossy(&carried[0].1).into_owned();
@@ -313,9 +313,9 @@ async fn r24_a_failed_notice_is_tried_again_with_the_same_message_id_until_it_ar
 #[tokio::test]
 async fn a_notice_is_given_up_at_its_age_after_pauses_of_a_quarter_of_an_hour_at_most() {
     let outbox = Memory::with([1]);
-    let carrier = Script::default();
-    *carrier.0.usual.lock().unwrap() = Some(temporary());
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::default();
+    *mailer.0.usual.lock().unwrap() = Some(temporary());
+    let _running = start(&outbox, &mailer);
     pass(72.0 * 3600.0 - 1.0).await;
     assert!(matches!(outbox.state(1), State::Due(_)));
     pass(3.0).await;
@@ -324,22 +324,22 @@ async fn a_notice_is_given_up_at_its_age_after_pauses_of_a_quarter_of_an_hour_at
     let attempts = outbox.attempts.lock().unwrap().clone();
     assert!(attempts.windows(2).all(|pair| pair[1].at.millis() - pair[0].at.millis() <= 15 * 60_000 + 1_000));
     assert!(attempts.len() > 72 * 4);
-    let tries = carrier.carried().len();
+    let tries = mailer.carried().len();
     pass(3600.0).await;
-    assert_eq!(carrier.carried().len(), tries);
+    assert_eq!(mailer.carried().len(), tries);
 }
 
 #[tokio::test]
 async fn a_notice_that_grew_old_while_the_server_was_down_still_gets_its_tries() {
     let outbox = Memory::with([]);
     outbox.add(1, Time::from_seconds(EPOCH.seconds() - 100 * 3600));
-    let carrier = Script::of((0..7).map(|_| Act::Refuse(temporary())));
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of((0..7).map(|_| Act::Refuse(temporary())));
+    let _running = start(&outbox, &mailer);
     pass(700.0).await;
     assert!(outbox.all_delivered());
 
     outbox.add(2, Time::from_seconds(EPOCH.seconds() - 100 * 3600));
-    carrier.0.acts.lock().unwrap().extend((0..8).map(|_| Act::Refuse(temporary())));
+    mailer.0.acts.lock().unwrap().extend((0..8).map(|_| Act::Refuse(temporary())));
     pass(700.0).await;
     assert!(matches!(outbox.state(2), State::GivenUp(_)));
 }
@@ -347,34 +347,34 @@ async fn a_notice_that_grew_old_while_the_server_was_down_still_gets_its_tries()
 #[tokio::test]
 async fn a_refusal_for_good_is_not_tried_again_and_holds_nobody_up() {
     let outbox = Memory::with([1, 2]);
-    let carrier = Script::of([Act::Refuse(DeliveryError::Permanent("No such user.\r\n\x1b".into()))]);
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of([Act::Refuse(DeliveryError::Permanent("No such user.\r\n\x1b".into()))]);
+    let _running = start(&outbox, &mailer);
     pass(60.0).await;
     let State::GivenUp(attempt) = outbox.state(1) else { panic!("not given up") };
     assert_eq!(attempt.sentence, "No such user.\u{fffd}\u{fffd}\u{fffd}");
     assert!(matches!(outbox.state(2), State::Delivered(..)));
-    assert_eq!(carrier.carried().len(), 2);
+    assert_eq!(mailer.carried().len(), 2);
 }
 
 #[tokio::test]
 async fn at_most_four_are_under_way_and_none_twice() {
     let outbox = Memory::with(0..20);
-    let carrier = Script::of((0..20).map(|_| Act::Take(Duration::from_secs(7))));
-    let running = start(&outbox, &carrier);
+    let mailer = Script::of((0..20).map(|_| Act::Take(Duration::from_secs(7))));
+    let running = start(&outbox, &mailer);
     for _ in 0..200 {
         pass(0.25).await;
         running.waker.wake();
     }
     assert!(outbox.all_delivered());
-    assert_eq!(carrier.carried().len(), 20);
-    assert_eq!(*carrier.0.busiest.lock().unwrap(), AT_ONCE);
+    assert_eq!(mailer.carried().len(), 20);
+    assert_eq!(*mailer.0.busiest.lock().unwrap(), AT_ONCE);
 }
 
 #[tokio::test]
 async fn a_wake_is_prompt_and_without_one_it_looks_every_second() {
     let outbox = Memory::with([]);
-    let carrier = Script::default();
-    let running = start(&outbox, &carrier);
+    let mailer = Script::default();
+    let running = start(&outbox, &mailer);
     pass(10.3).await;
     assert!((10..=12).contains(&*outbox.looks.lock().unwrap()), "{}", outbox.looks.lock().unwrap());
     let queued_at = time().now();
@@ -395,21 +395,21 @@ async fn a_wake_is_prompt_and_without_one_it_looks_every_second() {
 #[tokio::test]
 async fn r24_an_outcome_that_cannot_be_recorded_is_not_delivered_again() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of([Act::Take(Duration::from_secs(1))]);
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of([Act::Take(Duration::from_secs(1))]);
+    let _running = start(&outbox, &mailer);
     pass(0.5).await;
     *outbox.broken.lock().unwrap() = 20;
     pass(200.0).await;
     assert!(outbox.all_delivered());
-    assert_eq!(carrier.carried().len(), 1);
+    assert_eq!(mailer.carried().len(), 1);
 }
 
 #[tokio::test]
 async fn r23_an_outbox_that_fails_is_asked_again_ever_more_rarely() {
     let outbox = Memory::with([1]);
     *outbox.broken.lock().unwrap() = u32::MAX;
-    let carrier = Script::default();
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::default();
+    let _running = start(&outbox, &mailer);
     pass(3600.0).await;
     assert!(*outbox.looks.lock().unwrap() < 130);
     *outbox.broken.lock().unwrap() = 0;
@@ -420,11 +420,11 @@ async fn r23_an_outbox_that_fails_is_asked_again_ever_more_rarely() {
 #[tokio::test]
 async fn a_carrier_that_hangs_or_panics_costs_one_try() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of([Act::Dawdle(Duration::from_secs(3600)), Act::Panic]);
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of([Act::Dawdle(Duration::from_secs(3600)), Act::Panic]);
+    let _running = start(&outbox, &mailer);
     pass(100.0).await;
     assert!(outbox.all_delivered());
-    assert_eq!(carrier.carried().len(), 1);
+    assert_eq!(mailer.carried().len(), 1);
     let attempts = outbox.attempts.lock().unwrap();
     assert_eq!(attempts[0].sentence, "The delivery did not end within 60 s.");
     assert_eq!(attempts[1].sentence, "The delivery ended by a fault of tacdrop itself.");
@@ -434,37 +434,37 @@ async fn a_carrier_that_hangs_or_panics_costs_one_try() {
 #[tokio::test]
 async fn a_carrier_that_hangs_or_panics_behind_the_final_dot_has_lost_an_answer() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of([Act::Take(Duration::from_secs(3600)), Act::PanicLate]);
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of([Act::Take(Duration::from_secs(3600)), Act::PanicLate]);
+    let _running = start(&outbox, &mailer);
     pass(3600.0).await;
     assert!(outbox.all_delivered());
-    assert_eq!(carrier.carried().len(), 3);
+    assert_eq!(mailer.carried().len(), 3);
     let attempts = outbox.attempts.lock().unwrap();
     assert!(attempts.iter().all(|attempt| attempt.lost_answer), "{attempts:?}");
     assert!(attempts[0].sentence.contains("It is repeated under the same Message-ID."), "{attempts:?}");
 }
 
 /// What was carried, by the addresses in the mails.
-fn addressees(carrier: &Script) -> Vec<String> {
+fn addressees(mailer: &Script) -> Vec<String> {
     let to = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let line = text.lines().find(|line| line.starts_with("To: ")).unwrap_or_default();
         line.split(['<', '>']).nth(1).unwrap_or_default().to_owned()
     };
-    carrier.carried().iter().map(|(_, bytes)| to(bytes)).collect()
+    mailer.carried().iter().map(|(_, bytes)| to(bytes)).collect()
 }
 
 #[tokio::test]
 async fn sent_elsewhere_while_a_try_is_under_way_a_notice_goes_there_only() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of([Act::Dawdle(Duration::from_secs(30))]);
-    let _running = start(&outbox, &carrier);
+    let mailer = Script::of([Act::Dawdle(Duration::from_secs(30))]);
+    let _running = start(&outbox, &mailer);
     pass(5.0).await;
     outbox.readdress(1, "bob@example.org");
     pass(2.0).await;
     assert!(outbox.all_delivered(), "it does not wait for the older try");
     pass(60.0).await;
-    assert_eq!(addressees(&carrier), ["bob@example.org"]);
+    assert_eq!(addressees(&mailer), ["bob@example.org"]);
     assert!(outbox.attempts.lock().unwrap().is_empty(), "and the older try counts for nothing");
 }
 
@@ -472,30 +472,30 @@ async fn sent_elsewhere_while_a_try_is_under_way_a_notice_goes_there_only() {
 async fn sent_elsewhere_behind_the_final_dot_a_notice_goes_there_as_well() {
     for answer in [Act::Take(Duration::from_secs(30)), Act::Take(Duration::from_secs(3600))] {
         let outbox = Memory::with([1]);
-        let carrier = Script::of([answer, Act::Take(Duration::from_secs(50))]);
-        let _running = start(&outbox, &carrier);
+        let mailer = Script::of([answer, Act::Take(Duration::from_secs(50))]);
+        let _running = start(&outbox, &mailer);
         pass(5.0).await;
         outbox.readdress(1, "bob@example.org");
         pass(45.0).await;
         assert!(matches!(outbox.state(1), State::Due(_)), "what the old address got does not end it");
         pass(20.0).await;
         assert!(outbox.all_delivered());
-        assert_eq!(addressees(&carrier), ["anna@example.org", "bob@example.org"]);
+        assert_eq!(addressees(&mailer), ["anna@example.org", "bob@example.org"]);
     }
 }
 
 #[tokio::test]
 async fn r24_a_server_that_dies_behind_the_final_dot_repeats_the_mail_seldom_and_not_for_ever() {
     let outbox = Memory::with([1]);
-    let carrier = Script::of((0..100).map(|_| Act::Take(Duration::from_secs(3600))));
+    let mailer = Script::of((0..100).map(|_| Act::Take(Duration::from_secs(3600))));
     for start_number in 0..60 {
-        let running = start(&outbox, &carrier);
+        let running = start(&outbox, &mailer);
         // As long as it takes to be on its way again, and most of the time much shorter.
         pass(if start_number % 10 == 9 { 3.0 * 3600.0 } else { 8.0 }).await;
         running.task.abort();
         settle().await;
     }
-    assert_eq!(carrier.carried().len(), 1 + LOST_ANSWER_PAUSES.len());
+    assert_eq!(mailer.carried().len(), 1 + LOST_ANSWER_PAUSES.len());
     assert!(matches!(outbox.state(1), State::GivenUp(Attempt { lost_answer: true, .. })), "{:?}", outbox.state(1));
     assert!(outbox.attempts.lock().unwrap()[0].sentence.contains("The server stopped"));
 }
@@ -504,8 +504,8 @@ async fn r24_a_server_that_dies_behind_the_final_dot_repeats_the_mail_seldom_and
 async fn on_shutdown_what_is_under_way_may_end_within_ten_seconds() {
     let outbox = Memory::with([1, 2, 3, 4, 5]);
     let times = [9, 9, 9, 30].map(|seconds| Act::Take(Duration::from_secs(seconds)));
-    let carrier = Script::of(times);
-    let running = start(&outbox, &carrier);
+    let mailer = Script::of(times);
+    let running = start(&outbox, &mailer);
     pass(0.01).await;
     running.shutdown.cancel();
     settle().await;
@@ -520,7 +520,7 @@ async fn on_shutdown_what_is_under_way_may_end_within_ten_seconds() {
     for id in [4, 5] {
         assert!(matches!(outbox.state(id), State::Due(_)), "{id}");
     }
-    assert_eq!(carrier.carried().len(), 4);
+    assert_eq!(mailer.carried().len(), 4);
 }
 
 #[tokio::test]
@@ -528,14 +528,13 @@ async fn with_the_machines_clock_and_a_real_spool_each_notice_becomes_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let outbox = Memory::with([1, 2, 3]);
     let settings = Settings {
-        letterhead: Letterhead::new("tacdrop@example.org").unwrap(),
+        sender: Sender::new("tacdrop@example.org").unwrap(),
         give_up_after: Duration::from_secs(3600),
         delivery_timeout: Duration::from_secs(60),
     };
-    let carrier = AnyCarrier::Spool(Spool::new(directory.path().join("notices")));
+    let mailer = AnyMailer::Spool(Spool::new(directory.path().join("notices")));
     let shutdown = CancellationToken::new();
-    let task =
-        tokio::spawn(Dispatcher::new(Arc::clone(&outbox), carrier, Waker::new(), settings).run(shutdown.clone()));
+    let task = tokio::spawn(Dispatcher::new(Arc::clone(&outbox), mailer, Waker::new(), settings).run(shutdown.clone()));
     let all = async {
         while !outbox.all_delivered() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Notices;
-use crate::model::{NoticeState, Time, Word};
+use crate::model::{Identifier, NoticeState, Time};
 use crate::namespace::tree::path_of;
 use crate::records::{entries, notices, versions};
 use crate::repo::Error;
@@ -55,7 +55,7 @@ impl Notices {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn list(&self, only: Option<&Word>) -> Result<Vec<NoticeLine>, Error> {
+    pub async fn list(&self, only: Option<&Identifier>) -> Result<Vec<NoticeLine>, Error> {
         let mut conn = self.repo.records.read().await?;
         if let Some(reference) = only {
             existing_ticket(&mut conn, reference).await?;

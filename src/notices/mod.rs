@@ -20,7 +20,7 @@ use crate::audit::{self, Actor, Kind, Subject};
 use crate::digests::sidecars::Sidecars;
 use crate::mail::notice as mail;
 use crate::mail::{Channel, DueNotice, Earlier};
-use crate::model::{ArtifactId, FileName, Language, NoticeId, NoticeState, Time, VersionId, Word};
+use crate::model::{ArtifactId, FileName, Identifier, Language, NoticeId, NoticeState, Time, VersionId};
 use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
@@ -60,7 +60,7 @@ pub(crate) async fn announce(
     conn: &mut Conn,
     repo: &Repo,
     keys: &ShareKeys,
-    ticket: &Word,
+    ticket: &Identifier,
     artifact: ArtifactId,
     version: VersionId,
     now: Time,
@@ -82,7 +82,7 @@ pub(crate) async fn announce(
 pub(crate) async fn renamed(
     conn: &mut Conn,
     repo: &Repo,
-    ticket: &Word,
+    ticket: &Identifier,
     entry: [u8; 16],
     name: &FileName,
     now: Time,
@@ -105,7 +105,7 @@ pub(crate) async fn renamed(
 pub(crate) async fn queue(
     conn: &mut Conn,
     repo: &Repo,
-    ticket: &Word,
+    ticket: &Identifier,
     version: VersionId,
     about: About,
     now: Time,

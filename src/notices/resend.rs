@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Notices;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{NoticeId, NoticeState, Time, Word};
+use crate::model::{Identifier, NoticeId, NoticeState, Time};
 use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
 use crate::repo::Error;
@@ -28,7 +28,7 @@ pub enum NewAddress {
     /// To a mail address, for the same engineer.
     Mail(String),
     /// To another engineer.
-    Engineer(Word),
+    Engineer(Identifier),
 }
 
 impl Notices {

@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
 use super::readable::readable;
 use super::{Conn, RecordsError};
-use crate::model::{ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ShareId, Time, VersionId, Word};
+use crate::model::{ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ShareId, Time, VersionId};
 
 /// A statement with its parameters, in the order of their numbers: `ask!("SELECT ... $1 ... $2", share, now)`.
 macro_rules! ask {
@@ -56,7 +56,7 @@ parameters! {
     &Vec<u8>, bytes => bytes.as_slice();
     &str, text => text;
     &String, text => text.as_str();
-    &Word, word => word.as_str();
+    &Identifier, word => word.as_str();
 }
 
 impl<T: Parameter> Parameter for Option<T> {

@@ -13,7 +13,7 @@ use super::ask::{Question, ask};
 use super::many::rows;
 use super::{Conn, RecordsError, bytes_as};
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 
 /// What happened, who did it, to what.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Event<'a> {
     /// Who.
     pub actor: &'a Actor,
     /// The ticket it is about.
-    pub ticket: Option<&'a Word>,
+    pub ticket: Option<&'a Identifier>,
     /// The artifact, version or other thing, by id.
     pub subject: Option<[u8; 16]>,
     /// More, as the text of a JSON object.
@@ -77,7 +77,7 @@ pub struct CheckpointRow {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
     /// Those of this ticket.
-    pub ticket: Option<&'a Word>,
+    pub ticket: Option<&'a Identifier>,
     /// Those of this kind.
     pub kind: Option<&'a str>,
 }

@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::ask::ask;
 use super::{Conn, RecordsError, bytes_as, text_as};
-use crate::model::{Time, VersionId, Word};
+use crate::model::{Identifier, Time, VersionId};
 
 /// Holds the notice of a version back until `due`.
 pub async fn hold(conn: &mut Conn, version: VersionId, due: Time) -> Result<(), RecordsError> {
@@ -30,7 +30,7 @@ pub async fn take_of_entry(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<Vers
 
 /// The held versions whose time has come, each with its ticket, oldest first, at most `most`. Rows of versions that were
 /// shredded go.
-pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(VersionId, Word)>, RecordsError> {
+pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(VersionId, Identifier)>, RecordsError> {
     let text =
         "DELETE FROM held_notice WHERE due <= $1 AND version_id IN (SELECT id FROM version WHERE state = 'shredded')";
     ask!(text, now).run(conn).await?;

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::readable::{name, say};
 use super::{Conn, RecordsError, bytes_as, text_as, unsigned};
-use crate::model::{ArtifactId, NoticeId, NoticeState, Time, VersionId, VersionState, Word};
+use crate::model::{ArtifactId, Identifier, NoticeId, NoticeState, Time, VersionId, VersionState};
 
 /// One message to one person about one ticket.
 #[derive(Debug, Clone)]
@@ -16,9 +16,9 @@ pub struct NoticeRow {
     /// Its id, which becomes the mail's Message-ID.
     pub id: NoticeId,
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
     /// The engineer it goes to.
-    pub recipient: Word,
+    pub recipient: Identifier,
     /// Where it stands.
     pub state: NoticeState,
     /// `mail` or `spool`, once tried; `none`: it had nothing left to say.
@@ -82,7 +82,7 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
 }
 
 /// The notice of a ticket that still gathers uploads.
-pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow>, RecordsError> {
+pub async fn settling(conn: &mut Conn, ticket: &Identifier) -> Result<Option<NoticeRow>, RecordsError> {
     ask!(select!("WHERE ticket = $1 AND state = 'settling' ORDER BY created_at LIMIT 1"), ticket.as_str())
         .maybe(conn, notice)
         .await
@@ -92,8 +92,8 @@ pub async fn settling(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeRow
 pub async fn begin(
     conn: &mut Conn,
     id: NoticeId,
-    ticket: &Word,
-    recipient: &Word,
+    ticket: &Identifier,
+    recipient: &Identifier,
     now: Time,
     due: Time,
 ) -> Result<(), RecordsError> {
@@ -284,7 +284,7 @@ pub async fn wait_at_most(conn: &mut Conn, now: Time, longest: Duration) -> Resu
 
 /// A version that a notice speaks of.
 #[derive(Debug, Clone, Copy)]
-pub struct ToldRow {
+pub struct NoticeItem {
     /// The version.
     pub version: VersionId,
     /// Its file.
@@ -299,7 +299,7 @@ pub struct ToldRow {
 #[derive(Debug, Default)]
 pub struct Told {
     /// The versions, in the order in which they became available.
-    pub rows: Vec<ToldRow>,
+    pub rows: Vec<NoticeItem>,
     /// The ids of artifacts, or where these are not known of versions, whose rows cannot be read or are missing.
     pub unreadable: Vec<String>,
 }
@@ -323,8 +323,8 @@ pub async fn told(conn: &mut Conn, id: NoticeId) -> Result<Told, RecordsError> {
     Ok(told)
 }
 
-fn told_row(row: &SqliteRow) -> Result<ToldRow, RecordsError> {
-    Ok(ToldRow {
+fn told_row(row: &SqliteRow) -> Result<NoticeItem, RecordsError> {
+    Ok(NoticeItem {
         version: bytes_as(row, "notice_version", "version_id")?,
         artifact: bytes_as(row, "version", "entry_id")?,
         about: text_as(row, "notice_version", "about")?,
@@ -348,14 +348,14 @@ pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<bool, Reco
 }
 
 /// All notices, or those of one ticket, oldest first.
-pub async fn list(conn: &mut Conn, ticket: Option<&Word>) -> Result<Vec<NoticeRow>, RecordsError> {
+pub async fn list(conn: &mut Conn, ticket: Option<&Identifier>) -> Result<Vec<NoticeRow>, RecordsError> {
     ask!(select!("WHERE ticket = COALESCE($1, ticket) ORDER BY created_at, notice.id"), ticket)
         .readable(conn, "notice", notice)
         .await
 }
 
 /// The first notice of a ticket: later ones refer to it, so that mail programs show one thread.
-pub async fn first_of(conn: &mut Conn, ticket: &Word) -> Result<Option<NoticeId>, RecordsError> {
+pub async fn first_of(conn: &mut Conn, ticket: &Identifier) -> Result<Option<NoticeId>, RecordsError> {
     ask!("SELECT id FROM notice WHERE ticket = $1 ORDER BY created_at, id LIMIT 1", ticket.as_str())
         .maybe(conn, |row| bytes_as(row, "notice", "id"))
         .await
@@ -377,7 +377,12 @@ macro_rules! again {
 
 /// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may have come (but not what was
 /// dismissed), as if it had never been tried.
-pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Time) -> Result<(), RecordsError> {
+pub async fn redirect(
+    conn: &mut Conn,
+    ticket: &Identifier,
+    recipient: &Identifier,
+    now: Time,
+) -> Result<(), RecordsError> {
     ask!(again!(", recipient = $3, address = NULL WHERE ticket = $2"), now, ticket.as_str(), recipient.as_str())
         .run(conn)
         .await
@@ -385,7 +390,7 @@ pub async fn redirect(conn: &mut Conn, ticket: &Word, recipient: &Word, now: Tim
 
 /// The same with what an engineer was not told at the address that the engineer had, and not with what goes to another one.
 /// How many notices these are.
-pub async fn moved(conn: &mut Conn, engineer: &Word, now: Time) -> Result<u64, RecordsError> {
+pub async fn moved(conn: &mut Conn, engineer: &Identifier, now: Time) -> Result<u64, RecordsError> {
     ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer).changes(conn).await
 }
 
@@ -401,7 +406,7 @@ pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), Recor
 pub async fn readdress(
     conn: &mut Conn,
     id: NoticeId,
-    recipient: &Word,
+    recipient: &Identifier,
     address: Option<&str>,
 ) -> Result<(), RecordsError> {
     let text = "UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'";

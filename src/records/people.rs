@@ -6,13 +6,13 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::readable::{all_of, readable};
 use super::{Conn, RecordsError, text_as, text_as_option};
-use crate::model::{Language, Time, Word};
+use crate::model::{Identifier, Language, Time};
 
 /// A customer with a maintenance contract.
 #[derive(Debug, Clone)]
 pub struct Organisation {
     /// Its id.
-    pub id: Word,
+    pub id: Identifier,
     /// Its name, for people.
     pub name: String,
     /// The number of its contract.
@@ -23,7 +23,7 @@ pub struct Organisation {
 #[derive(Debug, Clone)]
 pub struct Engineer {
     /// The id, which is the login name too.
-    pub id: Word,
+    pub id: Identifier,
     /// The person's name.
     pub name: String,
     /// Where notices go.
@@ -48,7 +48,7 @@ pub struct EngineerKey {
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if anything had this name.
-pub async fn claim_login_name(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), RecordsError> {
+pub async fn claim_login_name(conn: &mut Conn, name: &Identifier, kind: &'static str) -> Result<(), RecordsError> {
     let text = "INSERT INTO login_name (name, kind) SELECT $1, $2 \
          WHERE NOT EXISTS (SELECT 1 FROM login_name WHERE lower(name) = lower($1))";
     if ask!(text, name, kind).changed(conn).await? { Ok(()) } else { Err(RecordsError::Exists) }
@@ -66,7 +66,7 @@ pub async fn add_organisation(conn: &mut Conn, new: &Organisation, now: Time) ->
 }
 
 /// All organisations, or the one with this id.
-pub async fn organisations(conn: &mut Conn, only: Option<&Word>) -> Result<Vec<Organisation>, RecordsError> {
+pub async fn organisations(conn: &mut Conn, only: Option<&Identifier>) -> Result<Vec<Organisation>, RecordsError> {
     let rows = ask!("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id", only)
         .rows(conn)
         .await?;
@@ -108,12 +108,12 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
 }
 
 /// Gives an engineer another mail address.
-pub async fn set_email(conn: &mut Conn, id: &Word, email: &str) -> Result<(), RecordsError> {
+pub async fn set_email(conn: &mut Conn, id: &Identifier, email: &str) -> Result<(), RecordsError> {
     ask!("UPDATE engineer SET email = $2 WHERE id = $1", id.as_str(), email).run(conn).await
 }
 
 /// Ends an engineer's logins. Whether there was such an engineer.
-pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<bool, RecordsError> {
+pub async fn disable_engineer(conn: &mut Conn, id: &Identifier, now: Time) -> Result<bool, RecordsError> {
     ask!("UPDATE engineer SET disabled_at = COALESCE(disabled_at, $2) WHERE id = $1", id.as_str(), now)
         .changed(conn)
         .await
@@ -123,20 +123,20 @@ pub async fn disable_engineer(conn: &mut Conn, id: &Word, now: Time) -> Result<b
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if the key is there already.
-pub async fn add_key(conn: &mut Conn, engineer: &Word, key: &EngineerKey, now: Time) -> Result<(), RecordsError> {
+pub async fn add_key(conn: &mut Conn, engineer: &Identifier, key: &EngineerKey, now: Time) -> Result<(), RecordsError> {
     let text = "INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES ($1, $2, $3, $4)";
     ask!(text, engineer.as_str(), &key.fingerprint, &key.algorithm, now).run(conn).await
 }
 
 /// Takes a key away. Whether it was there.
-pub async fn remove_key(conn: &mut Conn, engineer: &Word, fingerprint: &str) -> Result<bool, RecordsError> {
+pub async fn remove_key(conn: &mut Conn, engineer: &Identifier, fingerprint: &str) -> Result<bool, RecordsError> {
     ask!("DELETE FROM engineer_key WHERE engineer = $1 AND fingerprint = $2", engineer.as_str(), fingerprint)
         .changed(conn)
         .await
 }
 
 /// The keys of an engineer.
-pub async fn keys(conn: &mut Conn, engineer: &Word) -> Result<Vec<EngineerKey>, RecordsError> {
+pub async fn keys(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<EngineerKey>, RecordsError> {
     let text = "SELECT fingerprint, algorithm FROM engineer_key WHERE engineer = $1 ORDER BY added_at, fingerprint";
     ask!(text, engineer.as_str())
         .readable(conn, "engineer_key", |row| {

@@ -6,19 +6,19 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::readable::{all_of, readable};
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
-use crate::model::{Language, ObjectId, Priority, ShareId, TicketStatus, Time, Word};
+use crate::model::{Identifier, Language, ObjectId, Priority, ShareId, TicketStatus, Time};
 
 /// One support problem and its share.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     /// Its reference, which is the login name too.
-    pub reference: Word,
+    pub reference: Identifier,
     /// Its share.
     pub share: ShareId,
     /// Whose problem it is.
-    pub organisation: Word,
+    pub organisation: Identifier,
     /// Who works on it.
-    pub engineer: Word,
+    pub engineer: Identifier,
     /// What it is about.
     pub title: Option<String>,
     /// How urgent it is.
@@ -152,11 +152,11 @@ pub(super) const ASSIGNED: &str =
 /// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and whether these were the last ones.
 pub async fn assigned(
     conn: &mut Conn,
-    engineer: &Word,
-    after: Option<&Word>,
+    engineer: &Identifier,
+    after: Option<&Identifier>,
     most: usize,
 ) -> Result<(Vec<Ticket>, bool), RecordsError> {
-    let rows = ask!(ASSIGNED, engineer.as_str(), after.map_or("", Word::as_str), most).rows(conn).await?;
+    let rows = ask!(ASSIGNED, engineer.as_str(), after.map_or("", Identifier::as_str), most).rows(conn).await?;
     let tickets = readable("ticket", &rows, ticket);
     // Where nothing of a page can be read there is nothing to go on behind.
     let ended = rows.len() < most || tickets.is_empty();
@@ -164,20 +164,20 @@ pub async fn assigned(
 }
 
 /// Replaces the token: the generation goes up, by which sessions of the old one are found and ended.
-pub async fn set_token(conn: &mut Conn, reference: &Word, hash: &[u8; 32]) -> Result<(), RecordsError> {
+pub async fn set_token(conn: &mut Conn, reference: &Identifier, hash: &[u8; 32]) -> Result<(), RecordsError> {
     let text = "UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1";
     ask!(text, reference.as_str(), hash).run(conn).await
 }
 
 /// Gives the ticket to another engineer.
-pub async fn assign(conn: &mut Conn, reference: &Word, engineer: &Word) -> Result<(), RecordsError> {
+pub async fn assign(conn: &mut Conn, reference: &Identifier, engineer: &Identifier) -> Result<(), RecordsError> {
     ask!("UPDATE ticket SET engineer = $2 WHERE reference = $1", reference.as_str(), engineer.as_str()).run(conn).await
 }
 
 /// Closes or reopens it.
 pub async fn set_status(
     conn: &mut Conn,
-    reference: &Word,
+    reference: &Identifier,
     status: TicketStatus,
     now: Time,
 ) -> Result<(), RecordsError> {

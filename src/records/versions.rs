@@ -10,7 +10,7 @@ use super::version_chain::chain;
 use super::{
     Conn, RecordsError, bytes_as, bytes_as_option, digests, extents, facts, number_as, objects, text_as, unsigned,
 };
-use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState, Word};
+use crate::model::{ArtifactId, HouseTime, Identifier, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
 
 /// One version of an artifact.
 #[derive(Debug, Clone)]
@@ -308,7 +308,7 @@ pub struct UnfinishedRow {
     /// Its artifact.
     pub artifact: ArtifactId,
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
 }
 
 fn unfinished_row(row: &SqliteRow) -> Result<UnfinishedRow, RecordsError> {

@@ -7,7 +7,7 @@ use super::ask::ask;
 use super::entries::remove_directory;
 use super::versions::move_versions;
 use super::{Conn, RecordsError, bytes_as, text_as, tickets};
-use crate::model::{DirectoryId, HouseTime, Time, VersionState, Word};
+use crate::model::{DirectoryId, HouseTime, Identifier, Time, VersionState};
 
 /// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was out of sight already.
 pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTime) -> Result<bool, RecordsError> {
@@ -50,7 +50,11 @@ pub async fn mark_shredded(conn: &mut Conn, file: &[u8; 16], now: Time) -> Resul
 }
 
 /// Files that were withdrawn before `before` and still have keys, oldest first, at most `most`, with their tickets.
-pub async fn past_grace(conn: &mut Conn, before: HouseTime, most: u32) -> Result<Vec<([u8; 16], Word)>, RecordsError> {
+pub async fn past_grace(
+    conn: &mut Conn,
+    before: HouseTime,
+    most: u32,
+) -> Result<Vec<([u8; 16], Identifier)>, RecordsError> {
     let text = "SELECT e.id, t.reference FROM entry e JOIN ticket t ON t.share_id = e.share_id WHERE e.kind = 'file' \
          AND e.withdrawn_house <= $1 AND e.withdrawn_at IS NOT NULL AND e.replaced_at IS NULL \
          AND e.shredded_at IS NULL ORDER BY e.withdrawn_house LIMIT $2 + 0";

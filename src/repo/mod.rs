@@ -49,7 +49,7 @@ pub(crate) struct Repo {
     pub(crate) failpoints: Arc<Failpoints>,
     pub(crate) disk_space: DiskSpace,
     /// The runtime for hashing, sealing, writing and reading objects, away from the connections' runtimes.
-    pub(crate) works: Handle,
+    pub(crate) worker_runtime: Handle,
     /// The lock of the one process that serves.
     serving: Option<File>,
 }
@@ -70,7 +70,7 @@ impl Repo {
     pub(crate) async fn open(
         data: DataDirectory,
         settings: Settings,
-        works: Handle,
+        worker_runtime: Handle,
         occasion: Occasion,
         store: Option<Disk>,
     ) -> Result<Opened, Error> {
@@ -108,7 +108,7 @@ impl Repo {
             records,
             store,
             keys,
-            works,
+            worker_runtime,
             serving,
         };
         Ok(Opened { repo, lock })
@@ -125,7 +125,7 @@ impl Repo {
         keyring: Keyring,
         kek: &Path,
         settings: Settings,
-        works: Handle,
+        worker_runtime: Handle,
     ) -> Result<Self, Error> {
         let data = DataDirectory::at(root);
         Ok(Self {
@@ -137,7 +137,7 @@ impl Repo {
             data,
             settings,
             records,
-            works,
+            worker_runtime,
             serving: None,
         })
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::{Refusal, Word};
+use crate::model::{Identifier, Refusal};
 use crate::repo::{Error, Settings};
 
 /// Nobody begins where less than this is free: it would be used up at once.
@@ -62,7 +62,7 @@ impl DiskSpace {
     ///
     /// # Errors
     /// [`Refusal::DiskFull`] if there is none left.
-    pub(crate) fn promise(&self, login: &Word) -> Result<Reservation, Error> {
+    pub(crate) fn promise(&self, login: &Identifier) -> Result<Reservation, Error> {
         self.0.told_if_full(self.0.promises().open(login, || self.0.disk()))?;
         Ok(Reservation { disk: self.clone(), login: login.clone(), part: Part::default() })
     }
@@ -103,7 +103,7 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Reservation {
     disk: DiskSpace,
-    login: Word,
+    login: Identifier,
     part: Part,
 }
 
@@ -152,7 +152,7 @@ struct Promises {
     most: u64,
     /// What was promised in all and is not used yet.
     all: u64,
-    logins: HashMap<Word, Account>,
+    logins: HashMap<Identifier, Account>,
 }
 
 /// What came of asking for room.
@@ -172,7 +172,7 @@ impl Promises {
     }
 
     /// One more upload of a login, which has no byte yet. `disk` says how much is free there, promised or not.
-    fn open(&mut self, login: &Word, disk: impl FnOnce() -> Result<u64, Error>) -> Result<Asked, Error> {
+    fn open(&mut self, login: &Identifier, disk: impl FnOnce() -> Result<u64, Error>) -> Result<Asked, Error> {
         let mut asked = Asked::Had;
         if self.logins.get(login).is_none_or(|account| account.shared == 0) {
             let free = disk()?.saturating_sub(self.all);
@@ -193,7 +193,7 @@ impl Promises {
     /// Uses so many bytes of an upload's promise, and promises more if it has not got them.
     fn spend(
         &mut self,
-        login: &Word,
+        login: &Identifier,
         part: &mut Part,
         bytes: u64,
         disk: impl FnOnce() -> Result<u64, Error>,
@@ -232,7 +232,7 @@ impl Promises {
     }
 
     /// An upload is over: what it has not used is free again.
-    fn end(&mut self, login: &Word, part: &Part) {
+    fn end(&mut self, login: &Identifier, part: &Part) {
         let Some(account) = self.logins.get_mut(login) else { return };
         let mut back = part.left;
         account.uploads = account.uploads.saturating_sub(1);
@@ -247,7 +247,7 @@ impl Promises {
         self.forget_if_idle(login);
     }
 
-    fn forget_if_idle(&mut self, login: &Word) {
+    fn forget_if_idle(&mut self, login: &Identifier) {
         if self.logins.get(login).is_some_and(|account| account.uploads == 0) {
             self.logins.remove(login);
         }
@@ -273,7 +273,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings { reserve_percent: 0, extent_bytes: MOST, ..Settings::default() };
         let room = DiskSpace::of(directory.path().to_owned(), &settings);
-        let login: Word = "XT-1".parse().unwrap();
+        let login: Identifier = "XT-1".parse().unwrap();
         let promised = || room.0.promises().all;
         let mut one = room.promise(&login).unwrap();
         let first = promised();
@@ -292,7 +292,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let settings = Settings { reserve_percent: 100, reserve_bytes: u64::MAX, ..Settings::default() };
         let room = DiskSpace::of(directory.path().to_owned(), &settings);
-        let login: Word = "XT-1".parse().unwrap();
+        let login: Identifier = "XT-1".parse().unwrap();
         assert!(matches!(room.promise(&login), Err(Error::Refused(Refusal::DiskFull))));
         assert_eq!(room.free().unwrap(), 0);
     }
@@ -319,7 +319,7 @@ mod tests {
         /// counted once, and no login is promised more than its part ahead of what it sends.
         #[test]
         fn r21_promises_are_kept_and_bounded(acts in acts(), disk in (1u64 << 20)..(600 << 20)) {
-            let logins: Vec<Word> = ["XT-1", "XT-2", "XT-3"].map(|name| name.parse().unwrap()).into();
+            let logins: Vec<Identifier> = ["XT-1", "XT-2", "XT-3"].map(|name| name.parse().unwrap()).into();
             let mut promises = Promises::of_at_most(MOST);
             let mut free = disk;
             let mut uploads: Vec<(usize, Part)> = Vec::new();
@@ -378,7 +378,7 @@ mod tests {
             begins in prop::collection::vec(any::<bool>(), 1..3000),
             disk in (64u64 << 20)..(200 << 30),
         ) {
-            let (login, other): (Word, Word) = ("XT-1".parse().unwrap(), "XT-2".parse().unwrap());
+            let (login, other): (Identifier, Identifier) = ("XT-1".parse().unwrap(), "XT-2".parse().unwrap());
             let (mut promises, mut parts) = (Promises::of_at_most(32 << 20), Vec::new());
             for begins in begins {
                 let opened = promises.open(&login, || Ok(disk)).unwrap();

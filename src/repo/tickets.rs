@@ -1,7 +1,7 @@
 //! What is asked of tickets and people before something is done for them.
 
 use crate::mail::is_address;
-use crate::model::{Refusal, Word};
+use crate::model::{Identifier, Refusal};
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, facts};
@@ -12,7 +12,7 @@ use crate::vault;
 ///
 /// # Errors
 /// [`Error::Operator`] if there is none; and if the records fail.
-pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Word) -> Result<Ticket, Error> {
+pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Identifier) -> Result<Ticket, Error> {
     tickets::by_reference(conn, reference.as_str())
         .await?
         .ok_or_else(|| Error::operator(format!("there is no ticket {reference}; 'tacdrop ticket list' shows them")))
@@ -22,7 +22,7 @@ pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Word) -> Result
 ///
 /// # Errors
 /// [`Error::Operator`] if there is none; and if the records fail.
-pub(crate) async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engineer, Error> {
+pub(crate) async fn existing_engineer(conn: &mut Conn, id: &Identifier) -> Result<Engineer, Error> {
     people::engineers(conn, Some(id.as_str()))
         .await?
         .into_iter()
@@ -34,7 +34,7 @@ pub(crate) async fn existing_engineer(conn: &mut Conn, id: &Word) -> Result<Engi
 ///
 /// # Errors
 /// [`Error::Operator`] if there is no such engineer or the engineer is disabled; and if the records fail.
-pub(crate) async fn check_enabled(conn: &mut Conn, id: &Word) -> Result<(), Error> {
+pub(crate) async fn check_enabled(conn: &mut Conn, id: &Identifier) -> Result<(), Error> {
     match existing_engineer(conn, id).await?.disabled_at {
         Some(_) => Err(Error::operator(format!("engineer {id} is disabled"))),
         None => Ok(()),
@@ -73,7 +73,11 @@ pub(crate) async fn logins_changed(conn: &mut Conn) -> Result<Option<String>, Er
 ///
 /// # Errors
 /// [`Refusal::TooManyNames`] if it has as many as it may have; and if the records fail.
-pub(crate) async fn check_room_for_name(conn: &mut Conn, ticket: &Word, settings: &Settings) -> Result<(), Error> {
+pub(crate) async fn check_room_for_name(
+    conn: &mut Conn,
+    ticket: &Identifier,
+    settings: &Settings,
+) -> Result<(), Error> {
     match tickets::by_reference(conn, ticket.as_str()).await? {
         Some(ticket) if ticket.names >= settings.names_per_share => Err(Refusal::TooManyNames.into()),
         _ => Ok(()),

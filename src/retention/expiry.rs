@@ -3,7 +3,7 @@
 //! A step does a bounded piece of work, each file in a transaction of its own, and leaves nothing behind that the next
 //! step, or the next server, would not find in the records.
 
-use crate::model::{HouseTime, Time, Word};
+use crate::model::{HouseTime, Identifier, Time};
 use crate::notices;
 use crate::records::notices::About;
 use crate::records::versions::{self, UnfinishedRow};
@@ -157,7 +157,7 @@ impl Retention {
     async fn shred_file(
         &self,
         file: &[u8; 16],
-        ticket: &Word,
+        ticket: &Identifier,
         before: HouseTime,
         done: &mut Expired,
     ) -> Result<(), Error> {

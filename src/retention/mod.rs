@@ -13,12 +13,12 @@ use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{
-    ArtifactId, DirectoryId, FileName, HouseTime, ObjectId, Refusal, SharePath, Time, Transport, VersionId,
-    VersionState, Word, missing_percent,
+    ArtifactId, DirectoryId, FileName, HouseTime, Identifier, ObjectId, Refusal, SharePath, Time, Transport, VersionId,
+    VersionState, missing_percent,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
-use crate::namespace::tree::{Reach, Spot, way_of};
+use crate::namespace::tree::{ResolvedPath, ShareContext, way_of};
 use crate::notices::Notices;
 use crate::records::entries::{self, EntryRow};
 use crate::records::version_chain::{self, ChainVersion};
@@ -174,7 +174,7 @@ pub struct Shredded {
 
 /// A file that a command names.
 struct Named {
-    reach: Reach,
+    context: ShareContext,
     path: SharePath,
     row: EntryRow,
 }
@@ -184,7 +184,7 @@ impl Retention {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn versions(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<VersionLine>, Error> {
+    pub async fn versions(&self, ticket: &Identifier, address: &PublicAddress) -> Result<Vec<VersionLine>, Error> {
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let keys = self.repo.keys.share(share).await?;
@@ -234,7 +234,7 @@ impl Retention {
     ///
     /// # Errors
     /// If there is no such file, or the records fail.
-    pub async fn withdraw(&self, ticket: &Word, path: &SharePath) -> Result<Withdrawn, Error> {
+    pub async fn withdraw(&self, ticket: &Identifier, path: &SharePath) -> Result<Withdrawn, Error> {
         let now = self.repo.clock.not_before_now();
         let mut tx = self.repo.records.begin().await?;
         let named = self.in_sight(tx.conn(), ticket, path).await?.ok_or_else(|| no_artifact(ticket, path))?;
@@ -267,7 +267,7 @@ impl Retention {
     ///
     /// # Errors
     /// A sentence if there is none, its keys are gone, its directory is gone or its name is taken; or if the records fail.
-    pub async fn restore(&self, ticket: &Word, path: &SharePath) -> Result<Restored, Error> {
+    pub async fn restore(&self, ticket: &Identifier, path: &SharePath) -> Result<Restored, Error> {
         let mut tx = self.repo.records.begin().await?;
         match self.in_sight(tx.conn(), ticket, path).await {
             Ok(None) => {}
@@ -299,14 +299,14 @@ impl Retention {
         };
         let names = path.names();
         let above = names.get(..names.len().saturating_sub(1)).unwrap_or_default();
-        let directory = match Spot::find(tx.conn(), named.reach.clone(), above).await {
-            Ok(spot) => spot.directory().map_err(|_| no_directory())?,
+        let directory = match ResolvedPath::find(tx.conn(), named.context.clone(), above).await {
+            Ok(resolved) => resolved.directory().map_err(|_| no_directory())?,
             Err(Error::Refused(_)) => return Err(no_directory()),
             Err(error) => return Err(error),
         };
         check_room_for_name(tx.conn(), ticket, &self.repo.settings).await?;
         // The directory may be another one of the same name: what it lay in can have been removed and made again.
-        let place = named.reach.keys.place(named.row.id, directory, name)?;
+        let place = named.context.keys.place(named.row.id, directory, name)?;
         entries::move_to(tx.conn(), &named.row.id, &place).await?;
         match withdrawn::restore(tx.conn(), &named.row.id).await {
             Ok(true) => {}
@@ -326,7 +326,12 @@ impl Retention {
     ///
     /// # Errors
     /// As there.
-    pub async fn plan_shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<ShredPlan, Error> {
+    pub async fn plan_shred(
+        &self,
+        ticket: &Identifier,
+        path: &SharePath,
+        only: Option<u64>,
+    ) -> Result<ShredPlan, Error> {
         let mut conn = self.repo.records.read().await?;
         let (named, doomed, left) = self.to_shred(&mut conn, ticket, path, only).await?;
         Ok(ShredPlan {
@@ -343,7 +348,7 @@ impl Retention {
     ///
     /// # Errors
     /// A sentence if there is no such file or version, or its key is gone already; or if the records fail.
-    pub async fn shred(&self, ticket: &Word, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
+    pub async fn shred(&self, ticket: &Identifier, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
         let mut tx = self.repo.records.begin().await?;
         let (named, doomed, _) = self.to_shred(tx.conn(), ticket, path, only).await?;
         for row in &doomed {
@@ -368,7 +373,7 @@ impl Retention {
     async fn to_shred(
         &self,
         conn: &mut Conn,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         only: Option<u64>,
     ) -> Result<(Named, Vec<ChainVersion>, u64), Error> {
@@ -401,11 +406,11 @@ impl Retention {
     }
 
     /// The file that stands at a path; an error if it is a directory.
-    async fn in_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
-        let reach = self.reach(conn, ticket).await?;
-        match Spot::find(conn, reach.clone(), path.names()).await {
-            Ok(Spot { entry: Some(row), .. }) if row.is_directory => Err(Refusal::IsDirectory.into()),
-            Ok(Spot { entry: Some(row), .. }) => Ok(Some(Named { reach, path: path.clone(), row })),
+    async fn in_sight(&self, conn: &mut Conn, ticket: &Identifier, path: &SharePath) -> Result<Option<Named>, Error> {
+        let context = self.context(conn, ticket).await?;
+        match ResolvedPath::find(conn, context.clone(), path.names()).await {
+            Ok(ResolvedPath { entry: Some(row), .. }) if row.is_directory => Err(Refusal::IsDirectory.into()),
+            Ok(ResolvedPath { entry: Some(row), .. }) => Ok(Some(Named { context, path: path.clone(), row })),
             Ok(_) | Err(Error::Refused(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -413,31 +418,36 @@ impl Retention {
 
     /// The newest withdrawn file of a path, if possible one that can be restored. Directories on the way may be out of
     /// sight, too.
-    async fn out_of_sight(&self, conn: &mut Conn, ticket: &Word, path: &SharePath) -> Result<Option<Named>, Error> {
-        let reach = self.reach(conn, ticket).await?;
+    async fn out_of_sight(
+        &self,
+        conn: &mut Conn,
+        ticket: &Identifier,
+        path: &SharePath,
+    ) -> Result<Option<Named>, Error> {
+        let context = self.context(conn, ticket).await?;
         let Some((name, above)): Option<(&FileName, &[FileName])> = path.names().split_last() else { return Ok(None) };
-        let mut directories = vec![DirectoryId::root_of(reach.share())];
+        let mut directories = vec![DirectoryId::root_of(context.share())];
         for step in above {
             let mut next = Vec::new();
             for directory in directories {
-                let index = reach.keys.names.index(directory, step);
+                let index = context.keys.names.index(directory, step);
                 next.extend(withdrawn::directories(conn, directory, &index).await?);
             }
             directories = next;
         }
         let mut files = Vec::new();
         for directory in directories {
-            let index = reach.keys.names.index(directory, name);
+            let index = context.keys.names.index(directory, name);
             files.extend(withdrawn::files(conn, directory, &index).await?);
         }
         let Some(newest) = files.into_iter().max_by_key(|row| (!row.shredded, row.since)) else { return Ok(None) };
         let row = entries::by_id(conn, &newest.id).await?;
-        Ok(row.map(|row| Named { reach, path: path.clone(), row }))
+        Ok(row.map(|row| Named { context, path: path.clone(), row }))
     }
 
-    async fn reach(&self, conn: &mut Conn, ticket: &Word) -> Result<Reach, Error> {
+    async fn context(&self, conn: &mut Conn, ticket: &Identifier) -> Result<ShareContext, Error> {
         let share = existing_ticket(conn, ticket).await?.share;
-        Ok(Reach { ticket: ticket.clone(), keys: self.repo.keys.share(share).await?, aliases: false })
+        Ok(ShareContext { ticket: ticket.clone(), keys: self.repo.keys.share(share).await?, aliases: false })
     }
 }
 
@@ -460,7 +470,7 @@ impl Retention {
 pub(crate) async fn shred_version(
     conn: &mut Conn,
     repo: &Repo,
-    ticket: &Word,
+    ticket: &Identifier,
     row: &ChainVersion,
     rule: Rule,
     untouched_since: Option<HouseTime>,
@@ -525,13 +535,13 @@ fn removed_in(row: &ChainVersion, settings: &Settings, now: HouseTime) -> Option
     Some(std::time::Duration::from_millis(left))
 }
 
-fn no_artifact(ticket: &Word, path: &SharePath) -> Error {
+fn no_artifact(ticket: &Identifier, path: &SharePath) -> Error {
     Error::operator(format!(
         "ticket {ticket} has no artifact {path}; 'tacdrop artifact list {ticket} --versions' shows what there is"
     ))
 }
 
-async fn note(conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), RecordsError> {
+async fn note(conn: &mut Conn, kind: Kind, ticket: &Identifier, id: [u8; 16]) -> Result<(), RecordsError> {
     let subject = Subject { actor: &Actor::Operator, ticket: Some(ticket), id: Some(id) };
     audit::write(conn, kind, subject, &json!({})).await
 }
@@ -541,7 +551,7 @@ async fn note(conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Resul
 pub(crate) async fn discard(
     conn: &mut Conn,
     version: VersionId,
-    ticket: &Word,
+    ticket: &Identifier,
     actor: &Actor,
     now: HouseTime,
 ) -> Result<(), Error> {

@@ -131,7 +131,7 @@ impl Retention {
     async fn bytes_in_store(&self, objects: impl Iterator<Item = (ObjectId, ObjectPlace)>) -> Result<u64, Error> {
         let store = self.repo.store.clone();
         let ids: Vec<_> = objects.filter(|(_, place)| *place == ObjectPlace::Store).map(|(id, _)| id).collect();
-        let sum = blocking(&self.repo.works, "the reading", move || {
+        let sum = blocking(&self.repo.worker_runtime, "the reading", move || {
             ids.into_iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + store.length(id)?.unwrap_or(0)))
         });
         sum.await
@@ -163,7 +163,7 @@ impl Retention {
             return Ok(0);
         }
         let store = self.repo.store.clone();
-        let gone = self.repo.works.spawn_blocking(move || {
+        let gone = self.repo.worker_runtime.spawn_blocking(move || {
             // One that cannot be removed stays doomed; the others do not wait for it.
             let mut gone = Vec::with_capacity(objects.len());
             for (object, place) in objects {

@@ -4,7 +4,7 @@
 use super::Argument;
 use super::pattern::Pattern;
 use super::reply::Complaint;
-use crate::access::{PlaceKind, View};
+use crate::access::{PlaceKind, ShareSession};
 use crate::model::path::{MAX_GIVEN, MAX_LOOKED_UP};
 use crate::model::{FileName, Kind, Refusal, SharePath};
 
@@ -40,7 +40,7 @@ impl Expansion {
     }
 
     /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a shell.
-    pub(crate) async fn paths(&mut self, view: &View, word: &Argument) -> Result<Vec<SharePath>, Complaint> {
+    pub(crate) async fn paths(&mut self, share: &ShareSession, word: &Argument) -> Result<Vec<SharePath>, Complaint> {
         if word.wild.is_empty() {
             return Ok(vec![SharePath::parse(&word.bytes)?]);
         }
@@ -64,13 +64,13 @@ impl Expansion {
                 self.step_down(found, segment).await?
             } else {
                 let is_last = end >= word.bytes.len();
-                self.look_up(view, found, &Pattern::new(segment, &wild), is_last).await?
+                self.look_up(share, found, &Pattern::new(segment, &wild), is_last).await?
             };
         }
         // Names behind the last wildcard were only assumed.
         let mut there = Vec::new();
         for path in found {
-            if self.is_there(view, &path).await? {
+            if self.is_there(share, &path).await? {
                 there.push(path);
             }
         }
@@ -122,7 +122,7 @@ impl Expansion {
     /// Every name below these paths that fits; directories only, unless it is the last name.
     async fn look_up(
         &mut self,
-        view: &View,
+        share: &ShareSession,
         paths: Vec<SharePath>,
         pattern: &Pattern,
         is_last: bool,
@@ -130,7 +130,7 @@ impl Expansion {
         let mut found = Vec::new();
         for path in paths {
             self.charge(1).await?;
-            let mut listing = match view.list(&path).await {
+            let mut listing = match share.list(&path).await {
                 Ok(listing) => listing,
                 // A file on the way, or nothing at all: a shell passes over them.
                 Err(refusal) if passes_over(refusal) => continue,
@@ -157,9 +157,9 @@ impl Expansion {
         Ok(found)
     }
 
-    async fn is_there(&mut self, view: &View, path: &SharePath) -> Result<bool, Complaint> {
+    async fn is_there(&mut self, share: &ShareSession, path: &SharePath) -> Result<bool, Complaint> {
         self.charge(cost(path)).await?;
-        match view.attributes(path).await {
+        match share.attributes(path).await {
             Ok(_) => Ok(true),
             Err(refusal) if passes_over(refusal) => Ok(false),
             Err(refusal) => Err(refusal.into()),

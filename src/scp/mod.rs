@@ -35,10 +35,10 @@ use tokio_util::task::TaskTracker;
 pub use request::{Argument, Flags, Request};
 pub use session::{Fatal, Session};
 
-use crate::access::Outlet;
+use crate::access::ReplySink;
 
 /// A channel, as the tasks of a session see it.
-pub trait Channel: Outlet {
+pub trait Channel: ReplySink {
     /// Says `stderr` (text for people, on the channel's second stream; may be empty), then that the command has ended
     /// with this exit code, and closes the channel.
     fn end(&self, code: u32, stderr: Vec<u8>) -> impl Future<Output = ()> + Send;

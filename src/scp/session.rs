@@ -4,7 +4,7 @@ use super::reply::{Complaint, FATAL};
 use super::sink::Sink;
 use super::source::Source;
 use super::{Channel, Common, Request};
-use crate::access::View;
+use crate::access::ShareSession;
 
 /// Why a session cannot go on. Its channel must be closed with exit code 1, and nothing more of it be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ impl<C: Channel> Session<C> {
     /// # Errors
     /// [`Fatal`]: send what `out` holds, then close the channel.
     pub async fn begin(
-        view: View,
+        share: ShareSession,
         common: &Common,
         request: Request,
         channel: C,
@@ -49,12 +49,12 @@ impl<C: Channel> Session<C> {
     ) -> Result<Self, Fatal> {
         match request {
             Request::Sink(flags, target) => {
-                let sink = Sink::begin(view, common, flags, &target, channel, out).await?;
+                let sink = Sink::begin(share, common, flags, &target, channel, out).await?;
                 Ok(Self(Way::Sink(Box::new(sink))))
             }
-            Request::Source(flags, names) => Ok(Self(Way::Source(Source::begin(view, common, flags, names, channel)))),
+            Request::Source(flags, names) => Ok(Self(Way::Source(Source::begin(share, common, flags, names, channel)))),
             Request::Wrong => {
-                out.extend(Complaint::Usage.message(FATAL, None, view.language()));
+                out.extend(Complaint::Usage.message(FATAL, None, share.language()));
                 Err(Fatal::Usage)
             }
         }

@@ -12,14 +12,14 @@ use super::record::{self, MAX_LINE, Named, Record};
 use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
-use crate::access::{Changes, PlaceKind, Upload, View, WriteMode};
+use crate::access::{Changes, PlaceKind, ShareSession, Upload, WriteMode};
 use crate::model::{Kind, Language, Refusal, SharePath, Time};
 
 /// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one at a time.
 const REPLIES: usize = 64 * 1024;
 
 pub(super) struct Sink<C> {
-    view: View,
+    share: ShareSession,
     language: Language,
     flags: Flags,
     channel: C,
@@ -60,7 +60,7 @@ enum State {
     /// In the bytes of a file.
     Data { file: File, left: u64 },
     /// All bytes were there; the client says next whether they are right.
-    Word(File),
+    Identifier(File),
     /// It says why they are not.
     WordMessage { file: File, grade: u8 },
     /// A task closes the file.
@@ -93,17 +93,17 @@ enum Teller {
 
 impl<C: Channel> Sink<C> {
     pub(super) async fn begin(
-        view: View,
+        share: ShareSession,
         common: &Common,
         flags: Flags,
         target: &Argument,
         channel: C,
         out: &mut Vec<u8>,
     ) -> Result<Self, Fatal> {
-        let language = view.language();
+        let language = share.language();
         let target = target.below_home().bytes;
         let found = match SharePath::parse(&target) {
-            Ok(path) => match view.attributes(&path).await {
+            Ok(path) => match share.attributes(&path).await {
                 Ok(there) => Ok((path, Some(there.kind))),
                 Err(refusal) if refusal.kind() == Kind::NotFound => Ok((path, None)),
                 Err(refusal) => Err(refusal),
@@ -124,7 +124,7 @@ impl<C: Channel> Sink<C> {
         })?;
         out.push(OK);
         Ok(Self {
-            view,
+            share,
             language,
             flags,
             channel,
@@ -171,9 +171,9 @@ impl<C: Channel> Sink<C> {
                     file.write(bytes).await;
                     data = rest;
                     let left = left.saturating_sub(length as u64);
-                    self.state = if left > 0 { State::Data { file, left } } else { State::Word(file) };
+                    self.state = if left > 0 { State::Data { file, left } } else { State::Identifier(file) };
                 }
-                State::Word(file) => {
+                State::Identifier(file) => {
                     data = rest;
                     match *first {
                         OK => self.close(file, out).await,
@@ -261,8 +261,8 @@ impl<C: Channel> Sink<C> {
         let open = self.uploads.token();
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         // Opening empties an unfinished file of this name, which one that is refused must not do.
-        let upload = match self.view.check_length(size) {
-            Ok(()) => self.view.open_write(&path, mode).await,
+        let upload = match self.share.check_length(size) {
+            Ok(()) => self.share.open_write(&path, mode).await,
             Err(refusal) => Err(refusal),
         };
         match upload {
@@ -270,7 +270,7 @@ impl<C: Channel> Sink<C> {
             Ok(upload) => {
                 out.push(OK);
                 let file = File { path, upload: Ok(upload), written: 0, changes, open };
-                self.state = if size > 0 { State::Data { file, left: size } } else { State::Word(file) };
+                self.state = if size > 0 { State::Data { file, left: size } } else { State::Identifier(file) };
             }
         }
     }
@@ -314,10 +314,10 @@ impl<C: Channel> Sink<C> {
             Ok((path, _)) => path,
             Err((refusal, shown)) => return self.refuse_name(&shown, refusal, out),
         };
-        let made = match self.view.attributes(&path).await {
+        let made = match self.share.attributes(&path).await {
             Ok(there) if there.kind == PlaceKind::Directory => Ok(false),
             Ok(_) => Err(Refusal::NotDirectory),
-            Err(refusal) if refusal.kind() == Kind::NotFound => match self.view.make_directory(&path).await {
+            Err(refusal) if refusal.kind() == Kind::NotFound => match self.share.make_directory(&path).await {
                 Ok(()) => Ok(true),
                 // Somebody else was quicker.
                 Err(Refusal::AlreadyExists) => Ok(false),
@@ -340,7 +340,7 @@ impl<C: Channel> Sink<C> {
 
     async fn leave(&mut self, place: Place, out: &mut Vec<u8>) {
         let outcome = match place.changes {
-            Some(changes) => self.view.change(&place.path, changes).await,
+            Some(changes) => self.share.change(&place.path, changes).await,
             None => Ok(()),
         };
         match outcome {
@@ -356,7 +356,7 @@ impl<C: Channel> Sink<C> {
         match std::mem::replace(&mut self.state, State::START) {
             // libssh2 (curl) ends here: it sends as many bytes as it has announced, then the channel's EOF, and never
             // the octet that says that they are right.
-            State::Word(file) => self.close(file, &mut out).await,
+            State::Identifier(file) => self.close(file, &mut out).await,
             State::Line(line) if line.is_empty() => {}
             State::Closing(_) => {}
             // Cut: what is durable of a file stays, unfinished.

@@ -11,7 +11,7 @@ use super::expand::Expansion;
 use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
-use crate::access::{Attributes, Download, Entry, Gone, Listing, PlaceKind, View};
+use crate::access::{Attributes, Closed, Download, Entry, Listing, PlaceKind, ShareSession};
 use crate::model::{Language, Refusal, SharePath};
 
 /// Bytes that are read and sent at once: a multiple of what the share deciphers at once.
@@ -78,16 +78,16 @@ impl Parser {
 
 impl Source {
     pub(super) fn begin<C: Channel>(
-        view: View,
+        share: ShareSession,
         common: &Common,
         flags: Flags,
         names: Vec<Argument>,
         channel: C,
     ) -> Self {
         let (replies, words) = mpsc::channel(REPLIES);
-        let language = view.language();
+        let language = share.language();
         let sender = Sender {
-            view,
+            share,
             language,
             flags,
             channel: channel.clone(),
@@ -100,7 +100,7 @@ impl Source {
             let sending = AbortOnDropHandle::new(tokio::spawn(sender.run(names)));
             let (code, stderr) = match sending.await {
                 Ok(Ok(failed)) => (u32::from(failed), Vec::new()),
-                Ok(Err(Stop::Said | Stop::Gone)) => (1, Vec::new()),
+                Ok(Err(Stop::Said | Stop::Closed)) => (1, Vec::new()),
                 Ok(Err(Stop::Cut(message))) => (1, message),
                 Err(_) => (1, Complaint::from(Refusal::Storage).message(FAILED, None, language).split_off(1)),
             };
@@ -133,20 +133,20 @@ enum Stop {
     /// The client was told why, or told us.
     Said,
     /// Nobody is there any more.
-    Gone,
+    Closed,
     /// A file ended in the middle. The client takes whatever comes for its bytes, and zeros for the rest of it would leave it with a
     /// file of the right size; so the channel ends, and the reason goes to its stderr.
     Cut(Vec<u8>),
 }
 
-impl From<Gone> for Stop {
-    fn from(Gone: Gone) -> Self {
-        Self::Gone
+impl From<Closed> for Stop {
+    fn from(Closed: Closed) -> Self {
+        Self::Closed
     }
 }
 
 struct Sender<C> {
-    view: View,
+    share: ShareSession,
     language: Language,
     flags: Flags,
     channel: C,
@@ -172,7 +172,7 @@ impl<C: Channel> Sender<C> {
         let mut expansion = Expansion::new();
         for word in names {
             let word = word.below_home();
-            match expansion.paths(&self.view, &word).await {
+            match expansion.paths(&self.share, &word).await {
                 Ok(paths) => {
                     for path in paths {
                         self.send_path(path).await?;
@@ -185,7 +185,7 @@ impl<C: Channel> Sender<C> {
     }
 
     async fn send_path(&mut self, path: SharePath) -> Result<(), Stop> {
-        match self.view.attributes(&path).await {
+        match self.share.attributes(&path).await {
             Err(refusal) => self.complain(refusal.into(), &path.to_bytes()).await,
             Ok(there) if there.kind == PlaceKind::File => self.send_file(&path).await,
             Ok(_) if !self.flags.recursive => self.complain(Complaint::IsDirectory, &path.to_bytes()).await,
@@ -225,7 +225,7 @@ impl<C: Channel> Sender<C> {
 
     /// Announces a directory; none if it cannot be read or the client does not want it.
     async fn enter(&mut self, path: SharePath, attributes: &Attributes) -> Result<Option<Level>, Stop> {
-        let listing = match self.view.list(&path).await {
+        let listing = match self.share.list(&path).await {
             Ok(listing) => listing,
             Err(refusal) => {
                 self.complain(refusal.into(), &path.to_bytes()).await?;
@@ -239,7 +239,7 @@ impl<C: Channel> Sender<C> {
     }
 
     async fn send_file(&mut self, path: &SharePath) -> Result<(), Stop> {
-        let download = match self.view.open_read(path).await {
+        let download = match self.share.open_read(path).await {
             Ok(download) => download,
             Err(refusal) => return self.complain(refusal.into(), &path.to_bytes()).await,
         };
@@ -264,7 +264,7 @@ impl<C: Channel> Sender<C> {
         // The root has no name; a client refuses a directory without one.
         let name = match path.names().last() {
             Some(name) => name.as_bytes(),
-            None => self.view.user().as_str().as_bytes(),
+            None => self.share.user().as_str().as_bytes(),
         };
         let mut line = vec![kind];
         line.extend(format!("{:04o} {size} ", attributes.mode & 0o777).into_bytes());
@@ -295,7 +295,7 @@ impl<C: Channel> Sender<C> {
                 in_work.push_back(InWork { length, block: AbortOnDropHandle::new(block), budget });
                 asked += length as u64;
             }
-            let Some(InWork { length, block, budget }) = in_work.pop_front() else { return Err(Stop::Gone) };
+            let Some(InWork { length, block, budget }) = in_work.pop_front() else { return Err(Stop::Closed) };
             let block = match block.await.unwrap_or(Err(Refusal::Storage)) {
                 Ok(block) => block,
                 Err(refusal) => {
@@ -326,7 +326,7 @@ impl<C: Channel> Sender<C> {
                 Ok(false)
             }
             Some(Word::Fatal) => Err(Stop::Said),
-            None => Err(Stop::Gone),
+            None => Err(Stop::Closed),
         }
     }
 

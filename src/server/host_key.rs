@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use russh::keys::PrivateKey;
 
 use super::Error;
-use crate::app::{DataDirectory, Shares};
+use crate::app::{App, DataDirectory};
 use crate::ssh;
 
 /// A host key: where it lies, and how it is made and known again.
@@ -38,21 +38,21 @@ const LEGACY_KEY: KeyKind = KeyKind {
 ///
 /// # Errors
 /// [`Error::HostKey`] with what to do.
-pub async fn host_key(shares: &Shares) -> Result<PrivateKey, Error> {
-    key_of(shares, &MAIN_KEY).await
+pub async fn host_key(app: &App) -> Result<PrivateKey, Error> {
+    key_of(app, &MAIN_KEY).await
 }
 
 /// The SSH host key of the listener for old devices, by the same rules.
 ///
 /// # Errors
 /// [`Error::HostKey`] with what to do.
-pub async fn legacy_host_key(shares: &Shares) -> Result<PrivateKey, Error> {
-    key_of(shares, &LEGACY_KEY).await
+pub async fn legacy_host_key(app: &App) -> Result<PrivateKey, Error> {
+    key_of(app, &LEGACY_KEY).await
 }
 
-async fn key_of(shares: &Shares, kind: &KeyKind) -> Result<PrivateKey, Error> {
-    let path = (kind.path)(shares.data());
-    let known = shares.fact(kind.fact).await?;
+async fn key_of(app: &App, kind: &KeyKind) -> Result<PrivateKey, Error> {
+    let path = (kind.path)(app.data());
+    let known = app.fact(kind.fact).await?;
     if !path.exists() {
         if known.is_some() {
             return Err(Error::HostKey(format!(
@@ -77,7 +77,7 @@ async fn key_of(shares: &Shares, kind: &KeyKind) -> Result<PrivateKey, Error> {
                 path.display()
             )));
         }
-        None => shares.set_fact(kind.fact, &fingerprint).await?,
+        None => app.set_fact(kind.fact, &fingerprint).await?,
     }
     Ok(key)
 }

@@ -1,4 +1,4 @@
-//! The figures that operators watch, as Prometheus' text over HTTP (`[metrics]`). Runs on `office`, away from the
+//! The figures that operators watch, as Prometheus' text over HTTP (`[metrics]`). Runs on `control_runtime`, away from the
 //! connections. Counters are counted where things happen; what is a state is read when somebody asks.
 //!
 //! No label holds a name, a reference or an address: who reads this learns nothing about customers.
@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::recorder::Book;
-use crate::app::Shares;
+use super::recorder::PrometheusRecorder;
+use crate::app::App;
 use crate::ssh;
 
 /// Questions that are answered at once; more wait in the system's queue.
@@ -30,12 +30,12 @@ const REST: Duration = Duration::from_millis(200);
 /// The listener, and what it tells.
 pub(super) struct Metrics {
     listener: TcpListener,
-    book: Book,
+    recorder: PrometheusRecorder,
 }
 
 /// Where the figures come from that are read when somebody asks.
 pub(super) struct Sources {
-    pub(super) shares: Shares,
+    pub(super) app: App,
     pub(super) main: ssh::Gauge,
 }
 
@@ -44,18 +44,18 @@ impl Metrics {
     pub(super) async fn open(address: SocketAddr) -> Result<Self, Error> {
         let setting = "metrics.listen";
         let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, setting, source })?;
-        let book = Book::default();
-        if metrics::set_global_recorder(book.clone()).is_err() {
+        let recorder = PrometheusRecorder::default();
+        if metrics::set_global_recorder(recorder.clone()).is_err() {
             return Err(Error::Setting("metrics are counted once in a process only".to_owned()));
         }
         describe();
         tracing::info!("metrics on {}", listener.local_addr()?);
-        Ok(Self { listener, book })
+        Ok(Self { listener, recorder })
     }
 
     /// Answers until `stop`.
     pub(super) async fn serve(self, sources: Sources, stop: CancellationToken) {
-        let Self { listener, book } = self;
+        let Self { listener, recorder } = self;
         let (sources, places) = (Arc::new(sources), Arc::new(Semaphore::new(AT_ONCE)));
         loop {
             let place = tokio::select! {
@@ -72,17 +72,17 @@ impl Metrics {
                     }
                 },
             };
-            let (book, sources) = (book.clone(), Arc::clone(&sources));
+            let (recorder, sources) = (recorder.clone(), Arc::clone(&sources));
             tokio::spawn(async move {
                 // Who does not ask, or does not listen, is let go.
-                let _ = timeout(PATIENCE, answer(socket, &book, &sources)).await;
+                let _ = timeout(PATIENCE, answer(socket, &recorder, &sources)).await;
                 drop(place);
             });
         }
     }
 }
 
-async fn answer(mut socket: TcpStream, book: &Book, sources: &Sources) -> std::io::Result<()> {
+async fn answer(mut socket: TcpStream, recorder: &PrometheusRecorder, sources: &Sources) -> std::io::Result<()> {
     let mut question = Vec::new();
     while !question.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut part = [0; 1024];
@@ -97,7 +97,7 @@ async fn answer(mut socket: TcpStream, book: &Book, sources: &Sources) -> std::i
     let (status, text) = match (words.next(), words.next()) {
         (Some(b"GET"), Some(b"/metrics")) => {
             look(sources).await;
-            ("200 OK", book.text())
+            ("200 OK", recorder.text())
         }
         (Some(b"GET"), Some(_)) => ("404 Not Found", "There is nothing but /metrics.\n".to_owned()),
         _ => ("405 Method Not Allowed", "Only GET is understood.\n".to_owned()),
@@ -114,7 +114,7 @@ async fn answer(mut socket: TcpStream, book: &Book, sources: &Sources) -> std::i
 
 /// Reads what is a state.
 async fn look(sources: &Sources) {
-    let load = sources.shares.load();
+    let load = sources.app.load();
     gauge!("tacdrop_uploads_open").set(figure(load.uploads as u64));
     let door = sources.main.read();
     let uses = [
@@ -128,7 +128,7 @@ async fn look(sources: &Sources) {
         gauge!("tacdrop_budget_limit_bytes", "budget" => what).set(figure(most));
     }
     // Without the records the rest is told all the same.
-    if let Ok(waiting) = sources.shares.waiting_notices().await {
+    if let Ok(waiting) = sources.app.waiting_notices().await {
         gauge!("tacdrop_notices_waiting").set(figure(waiting));
     }
 }

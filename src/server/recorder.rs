@@ -15,10 +15,10 @@ const STEPS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// All that is counted. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Book(Arc<Mutex<Pages>>);
+pub(super) struct PrometheusRecorder(Arc<Mutex<Registry>>);
 
 #[derive(Default)]
-struct Pages {
+struct Registry {
     helps: BTreeMap<String, SharedString>,
     /// By name, so that what belongs together stands together, then by labels.
     lines: BTreeMap<(String, String), Line>,
@@ -28,19 +28,19 @@ enum Line {
     Counter(Arc<AtomicU64>),
     /// The bits of a 64-bit floating point number.
     Gauge(Arc<AtomicU64>),
-    Times(Arc<Times>),
+    HistogramCells(Arc<HistogramCells>),
 }
 
 /// How often something took how long.
 #[derive(Default)]
-struct Times {
+struct HistogramCells {
     steps: [AtomicU64; STEPS.len()],
     longer: AtomicU64,
     /// In microseconds: 500,000 years of them can be added up.
     sum: AtomicU64,
 }
 
-impl HistogramFn for Times {
+impl HistogramFn for HistogramCells {
     fn record(&self, seconds: f64) {
         let step = STEPS.iter().position(|step| seconds <= *step).and_then(|at| self.steps.get(at));
         step.unwrap_or(&self.longer).fetch_add(1, Relaxed);
@@ -48,26 +48,26 @@ impl HistogramFn for Times {
     }
 }
 
-impl Book {
-    fn pages(&self) -> MutexGuard<'_, Pages> {
+impl PrometheusRecorder {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn describe(&self, name: KeyName, help: SharedString) {
-        self.pages().helps.insert(name.as_str().to_owned(), help);
+        self.registry().helps.insert(name.as_str().to_owned(), help);
     }
 
     /// Everything, one line each.
     pub(super) fn text(&self) -> String {
-        let (pages, mut out, mut last) = (self.pages(), String::new(), "");
-        for ((name, labels), line) in &pages.lines {
+        let (registry, mut out, mut last) = (self.registry(), String::new(), "");
+        for ((name, labels), line) in &registry.lines {
             if name != last {
                 let kind = match line {
                     Line::Counter(_) => "counter",
                     Line::Gauge(_) => "gauge",
-                    Line::Times(_) => "histogram",
+                    Line::HistogramCells(_) => "histogram",
                 };
-                if let Some(help) = pages.helps.get(name) {
+                if let Some(help) = registry.helps.get(name) {
                     let _ = writeln!(out, "# HELP {name} {help}");
                 }
                 let _ = writeln!(out, "# TYPE {name} {kind}");
@@ -78,7 +78,7 @@ impl Book {
             let _ = match line {
                 Line::Counter(count) => writeln!(out, "{name}{whole} {}", count.load(Relaxed)),
                 Line::Gauge(bits) => writeln!(out, "{name}{whole} {}", f64::from_bits(bits.load(Relaxed))),
-                Line::Times(times) => {
+                Line::HistogramCells(times) => {
                     let (mut all, comma) = (0, if labels.is_empty() { "" } else { "," });
                     for (step, count) in STEPS.iter().zip(&times.steps) {
                         all += count.load(Relaxed);
@@ -95,10 +95,10 @@ impl Book {
     }
 
     fn number(&self, key: &Key, line: fn(Arc<AtomicU64>) -> Line) -> Arc<AtomicU64> {
-        match self.pages().lines.entry(place(key)).or_insert_with(|| line(Arc::default())) {
+        match self.registry().lines.entry(place(key)).or_insert_with(|| line(Arc::default())) {
             Line::Counter(number) | Line::Gauge(number) => Arc::clone(number),
             // Two things of one name: the second one counts nowhere.
-            Line::Times(_) => Arc::default(),
+            Line::HistogramCells(_) => Arc::default(),
         }
     }
 }
@@ -109,7 +109,7 @@ fn place(key: &Key) -> (String, String) {
     (key.name().to_owned(), labels.join(","))
 }
 
-impl Recorder for Book {
+impl Recorder for PrometheusRecorder {
     fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
         self.describe(name, help);
     }
@@ -131,8 +131,8 @@ impl Recorder for Book {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        match self.pages().lines.entry(place(key)).or_insert_with(|| Line::Times(Arc::default())) {
-            Line::Times(times) => Histogram::from_arc(Arc::clone(times)),
+        match self.registry().lines.entry(place(key)).or_insert_with(|| Line::HistogramCells(Arc::default())) {
+            Line::HistogramCells(times) => Histogram::from_arc(Arc::clone(times)),
             Line::Counter(_) | Line::Gauge(_) => Histogram::noop(),
         }
     }
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn what_is_counted_reads_as_prometheus_wants_it() {
-        let book = Book::default();
-        with_local_recorder(&book, || {
+        let recorder = PrometheusRecorder::default();
+        with_local_recorder(&recorder, || {
             describe_counter!("bytes_total", "Bytes.");
             counter!("bytes_total", "by" => "b").increment(5);
             counter!("bytes_total", "by" => "a").increment(2);
@@ -160,7 +160,7 @@ mod tests {
             histogram!("open").record(1.0);
             counter!("close_seconds").increment(1);
         });
-        let text = book.text();
+        let text = recorder.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[..3], ["# HELP bytes_total Bytes.", "# TYPE bytes_total counter", "bytes_total{by=\"a\"} 2"]);
         assert_eq!(lines[3], "bytes_total{by=\"b\"} 6");

@@ -8,31 +8,31 @@ use bytes::Bytes;
 use super::frame::{CheckFile, CheckedFile};
 use super::reply;
 use super::session::{Open, Session};
-use crate::access::{Digest, Download, Outlet, View};
+use crate::access::{Digest, Download, ReplySink, ShareSession};
 use crate::model::{Algorithm, Refusal, SharePath};
 
 /// What is to be digested.
 enum Source {
-    Path(View, SharePath),
+    Path(ShareSession, SharePath),
     Download(Download),
 }
 
 impl Source {
     async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
         match self {
-            Self::Path(view, path) => view.digest(path, algorithm).await,
+            Self::Path(share, path) => share.digest(path, algorithm).await,
             Self::Download(download) => download.digest(algorithm).await,
         }
     }
 }
 
-impl<O: Outlet> Session<O> {
+impl<O: ReplySink> Session<O> {
     /// Has a digest answered by a task.
     pub(super) fn check_file(&mut self, id: u32, asked: CheckFile) -> Result<(), Refusal> {
         while self.checks.try_join_next().is_some() {}
-        let algorithm = choose(&asked.algorithms, &self.view.algorithms()).ok_or(Refusal::UnknownDigest)?;
+        let algorithm = choose(&asked.algorithms, &self.share.algorithms()).ok_or(Refusal::UnknownDigest)?;
         let source = match &asked.of {
-            CheckedFile::Path(path) => Source::Path(self.view.clone(), SharePath::parse(path)?),
+            CheckedFile::Path(path) => Source::Path(self.share.clone(), SharePath::parse(path)?),
             CheckedFile::Handle(handle) => match self.handles.get(handle)? {
                 Open::Download(download) => Source::Download(download.clone()),
                 Open::Upload(_) => return Err(Refusal::StillReceiving),
@@ -43,9 +43,9 @@ impl<O: Outlet> Session<O> {
             return Err(Refusal::DigestOfPart);
         }
         let place = self.handles.reserve()?;
-        let (outlet, language) = (self.outlet.clone(), self.language);
+        let (sink, language) = (self.sink.clone(), self.language);
         self.checks.spawn(async move {
-            let outcome = outlet.at_work(source.digest(algorithm)).await.and_then(|digest| {
+            let outcome = sink.keep_alive_while(source.digest(algorithm)).await.and_then(|digest| {
                 if asks_for_all(&asked, digest.size) { Ok(digest) } else { Err(Refusal::DigestOfPart) }
             });
             let mut out = Vec::new();
@@ -54,7 +54,7 @@ impl<O: Outlet> Session<O> {
                 Err(refusal) => reply::refused(&mut out, id, refusal, language),
             }
             // If the client is gone, nobody waits for it.
-            let _ = outlet.send(Bytes::from(out)).await;
+            let _ = sink.send(Bytes::from(out)).await;
             drop(place);
         });
         Ok(())

@@ -10,7 +10,7 @@
 //! [`Session::feed`] runs inside the connection's own task, which is also the one that reads the client's
 //! WINDOW_ADJUST. So `feed` may wait for the share (bounded buffers, the database), and never for the client. What it
 //! has to say at once (statuses, attributes, pages of names) it appends to the caller's buffer. READs and CLOSEs of
-//! uploads are answered by tasks through the [`Outlet`](crate::access::Outlet), which waits while the client's window is shut.
+//! uploads are answered by tasks through the [`ReplySink`](crate::access::ReplySink), which waits while the client's window is shut.
 //!
 //! # Order
 //! A write handle is behind a fair lock. WRITE, FSETSTAT, FSTAT and fsync take it inside `feed`, one after the other as

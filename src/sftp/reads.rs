@@ -3,7 +3,7 @@
 //! A READ must never be answered from within `Session::feed`: its reply may have to wait until the client opens its
 //! window, and the client's message that opens it is read by the very task that runs `feed`. So READs are queued, and
 //! a task beside the connection carries them out, some at once, and sends the replies in the order of the requests. The
-//! outlet that it sends into is bounded; while that is full nothing more is read.
+//! reply sink that it sends into is bounded; while that is full nothing more is read.
 //!
 //! Clients may ask for a whole file before they read the first reply (paramiko does). Equal READs in a row wait as one
 //! run of a few words, so that a file of many gigabytes needs one entry.
@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::handles::Handle;
 use super::reply;
 use super::{Limits, MAX_READ};
-use crate::access::{Download, Outlet, Upload};
+use crate::access::{Download, ReplySink, Upload};
 use crate::model::{Language, Refusal};
 
 /// Where the bytes come from.
@@ -51,17 +51,17 @@ pub(crate) struct Reads<O> {
 
 struct Shared<O> {
     queue: Mutex<Queue<Source>>,
-    outlet: O,
+    sink: O,
     limits: Limits,
     language: Language,
     /// Plaintext that all sessions together may hold for READs, in KiB.
     budget: Arc<Semaphore>,
 }
 
-impl<O: Outlet> Reads<O> {
-    pub(crate) fn new(outlet: O, limits: Limits, language: Language, budget: Arc<Semaphore>) -> Self {
+impl<O: ReplySink> Reads<O> {
+    pub(crate) fn new(sink: O, limits: Limits, language: Language, budget: Arc<Semaphore>) -> Self {
         let queue = Mutex::new(Queue::new(limits.waiting_runs));
-        Self { shared: Arc::new(Shared { queue, outlet, limits, language, budget }), pump: None }
+        Self { shared: Arc::new(Shared { queue, sink, limits, language, budget }), pump: None }
     }
 
     /// Queues a READ, or refuses it if too many different ones wait.
@@ -97,7 +97,7 @@ struct InWork {
     budget: OwnedSemaphorePermit,
 }
 
-async fn pump<O: Outlet>(shared: Arc<Shared<O>>) {
+async fn pump<O: ReplySink>(shared: Arc<Shared<O>>) {
     let mut in_work: VecDeque<InWork> = VecDeque::new();
     let mut bytes = 0usize;
     loop {
@@ -119,13 +119,13 @@ async fn pump<O: Outlet>(shared: Arc<Shared<O>>) {
         let Some(InWork { id, length, reply, budget }) = in_work.pop_front() else { return };
         // A panic in the read: its client gets an answer all the same.
         let reply = reply.await.unwrap_or(Err(Refusal::Storage)).unwrap_or_else(|refusal| {
-            shared.outlet.refused(refusal);
+            shared.sink.refused(refusal);
             let mut out = Vec::new();
             reply::refused(&mut out, id, refusal, shared.language);
             out
         });
         bytes = bytes.saturating_sub(length as usize);
-        if shared.outlet.send(Bytes::from(reply)).await.is_err() {
+        if shared.sink.send(Bytes::from(reply)).await.is_err() {
             shared.queue().clear();
             return;
         }

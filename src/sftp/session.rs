@@ -12,7 +12,7 @@ use super::frame::{BadLength, Event, Parser};
 use super::handles::{Handle, Place, Table};
 use super::reads::{Reads, Source};
 use super::{Common, Limits, reply};
-use crate::access::{Attributes, Download, Listing, Outlet, Upload, View};
+use crate::access::{Attributes, Download, Listing, ReplySink, ShareSession, Upload};
 use crate::model::{Language, Refusal, SharePath};
 
 /// Why a session cannot go on. Its channel must be closed, and nothing more of it be fed.
@@ -45,7 +45,7 @@ pub struct Session<O> {
     greeted: bool,
     malformed: u32,
     writing: Writing,
-    pub(super) view: View,
+    pub(super) share: ShareSession,
     pub(super) language: Language,
     pub(super) limits: Limits,
     pub(super) handles: Table<Open>,
@@ -54,7 +54,7 @@ pub struct Session<O> {
     /// Digests that were asked for; each holds a place among the handles.
     pub(super) checks: JoinSet<()>,
     pub(super) uploads: TaskTracker,
-    pub(super) outlet: O,
+    pub(super) sink: O,
 }
 
 /// What a handle stands for.
@@ -82,24 +82,24 @@ enum Writing {
     Refused { id: u32, refusal: Refusal },
 }
 
-impl<O: Outlet> Session<O> {
-    /// A session of `view`, whose later replies go to `outlet`. Must be made and fed inside a Tokio runtime.
-    pub fn new(view: View, common: &Common, outlet: O) -> Self {
-        let (limits, language) = (common.limits, view.language());
+impl<O: ReplySink> Session<O> {
+    /// A session of `share`, whose later replies go to `sink`. Must be made and fed inside a Tokio runtime.
+    pub fn new(share: ShareSession, common: &Common, sink: O) -> Self {
+        let (limits, language) = (common.limits, share.language());
         Self {
             parser: Parser::default(),
             greeted: false,
             malformed: 0,
             writing: Writing::Idle,
-            view,
+            share,
             language,
             limits,
             handles: Table::new(limits.handles),
-            reads: Reads::new(outlet.clone(), limits, language, Arc::clone(&common.read_budget)),
+            reads: Reads::new(sink.clone(), limits, language, Arc::clone(&common.read_budget)),
             closes: TaskTracker::new(),
             checks: JoinSet::new(),
             uploads: common.uploads.clone(),
-            outlet,
+            sink,
         }
     }
 
@@ -129,7 +129,7 @@ impl<O: Outlet> Session<O> {
                 }
                 Event::Init { version: 3.. } if !self.greeted => {
                     self.greeted = true;
-                    reply::version(out, &self.view.algorithms());
+                    reply::version(out, &self.share.algorithms());
                 }
                 Event::Init { .. }
                 | Event::WriteBegin { .. }
@@ -156,7 +156,7 @@ impl<O: Outlet> Session<O> {
     }
 
     pub(super) fn refuse(&self, out: &mut Vec<u8>, id: u32, refusal: Refusal) {
-        self.outlet.refused(refusal);
+        self.sink.refused(refusal);
         reply::refused(out, id, refusal, self.language);
     }
 
@@ -220,7 +220,7 @@ impl<O: Outlet> Session<O> {
         let Some(upload) = open.slot.lock().await.take() else {
             return self.refuse(out, id, Refusal::BadHandle);
         };
-        let (outlet, language) = (self.outlet.clone(), self.language);
+        let (sink, language) = (self.sink.clone(), self.language);
         self.closes.spawn(async move {
             // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
             let outcome = tokio::spawn(upload.close()).await.unwrap_or(Err(Refusal::Storage));
@@ -228,12 +228,12 @@ impl<O: Outlet> Session<O> {
             match outcome {
                 Ok(()) => reply::ok(&mut out, id),
                 Err(refusal) => {
-                    outlet.refused(refusal);
+                    sink.refused(refusal);
                     reply::refused(&mut out, id, refusal, language);
                 }
             }
             // If the client is gone, its upload is finished all the same.
-            let _ = outlet.send(Bytes::from(out)).await;
+            let _ = sink.send(Bytes::from(out)).await;
             // Only now: a server that drains waits until the answer is on its way.
             drop((open, place));
         });

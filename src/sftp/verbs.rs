@@ -9,7 +9,7 @@ use super::handles::Handle;
 use super::reads::Read;
 use super::session::{Open, OpenUpload, Session};
 use super::{MAX_PACKET, MAX_READ, reply};
-use crate::access::{Attributes, Download, Outlet, Space, Upload, WriteMode};
+use crate::access::{Attributes, Download, ReplySink, Space, Upload, WriteMode};
 use crate::model::{Kind, Refusal, SharePath, Time};
 
 /// The block that statvfs counts in, in bytes.
@@ -24,11 +24,11 @@ enum Answer {
     Path(Vec<u8>),
     Numbers(Vec<u64>),
     EndOfFile,
-    /// Stands in `out` already, or will come through the outlet.
+    /// Stands in `out` already, or will come through the reply sink.
     Given,
 }
 
-impl<O: Outlet> Session<O> {
+impl<O: ReplySink> Session<O> {
     /// Serves one request, and appends its answer to `out` unless a task will give it.
     pub(super) async fn serve(&mut self, id: u32, request: Request, out: &mut Vec<u8>) {
         match self.carry_out(id, request, out).await {
@@ -60,16 +60,16 @@ impl<O: Outlet> Session<O> {
             }
             // There are no links, so there is nothing that the two could differ in.
             Request::Lstat { path } | Request::Stat { path } => {
-                self.view.attributes(&SharePath::parse(&path)?).await.map(Answer::Attributes)
+                self.share.attributes(&SharePath::parse(&path)?).await.map(Answer::Attributes)
             }
             Request::Fstat { handle } => self.attributes(&handle).await.map(Answer::Attributes),
             Request::SetStat { path, wanted } => {
                 let path = SharePath::parse(&path)?;
                 match wanted.changes() {
-                    Some(changes) => self.view.change(&path, changes).await?,
+                    Some(changes) => self.share.change(&path, changes).await?,
                     None => {
                         // Owner and group only: ignored with OK, if there is something to ignore it for.
-                        self.view.attributes(&path).await?;
+                        self.share.attributes(&path).await?;
                     }
                 }
                 Ok(Answer::Ok)
@@ -78,24 +78,24 @@ impl<O: Outlet> Session<O> {
             Request::OpenDir { path } => self.open_directory(SharePath::parse(&path)?).await,
             Request::ReadDir { handle } => self.read_directory(id, &handle, out).await,
             Request::Remove { path } => {
-                self.view.remove_file(&SharePath::parse(&path)?).await?;
+                self.share.remove_file(&SharePath::parse(&path)?).await?;
                 Ok(Answer::Ok)
             }
             Request::MakeDir { path } => {
-                self.view.make_directory(&SharePath::parse(&path)?).await?;
+                self.share.make_directory(&SharePath::parse(&path)?).await?;
                 Ok(Answer::Ok)
             }
             Request::RemoveDir { path } => {
-                self.view.remove_directory(&SharePath::parse(&path)?).await?;
+                self.share.remove_directory(&SharePath::parse(&path)?).await?;
                 Ok(Answer::Ok)
             }
-            Request::RealPath { path } => Ok(Answer::Path(self.view.real_path(&SharePath::parse(&path)?).await?)),
+            Request::RealPath { path } => Ok(Answer::Path(self.share.real_path(&SharePath::parse(&path)?).await?)),
             Request::Rename { from, to } => {
-                self.view.rename(&SharePath::parse(&from)?, &SharePath::parse(&to)?, false).await?;
+                self.share.rename(&SharePath::parse(&from)?, &SharePath::parse(&to)?, false).await?;
                 Ok(Answer::Ok)
             }
             Request::PosixRename { from, to } => {
-                self.view.rename(&SharePath::parse(&from)?, &SharePath::parse(&to)?, true).await?;
+                self.share.rename(&SharePath::parse(&from)?, &SharePath::parse(&to)?, true).await?;
                 Ok(Answer::Ok)
             }
             Request::Links => Err(Refusal::NoLinks),
@@ -140,7 +140,7 @@ impl<O: Outlet> Session<O> {
                     read: flags.read,
                 };
                 let token = self.uploads.token();
-                let mut upload = self.view.open_write(path, mode).await?;
+                let mut upload = self.share.open_write(path, mode).await?;
                 // The attributes are those of a file that is made (draft, section 6.3).
                 if let Some(changes) = wanted.changes().filter(|_| flags.create) {
                     upload.change(changes).await?;
@@ -148,7 +148,7 @@ impl<O: Outlet> Session<O> {
                 Open::Upload(OpenUpload { slot: Arc::new(Some(upload).into()), append: flags.append, _open: token })
             }
             Flags { read: true, create: true, .. } => Open::Download(self.make_to_read(path, flags.exclusive).await?),
-            Flags { read: true, .. } => Open::Download(self.view.open_read(path).await?),
+            Flags { read: true, .. } => Open::Download(self.share.open_read(path).await?),
             Flags { .. } => return Err(Refusal::BadRequest),
         };
         self.handles.insert(place, open).map(Answer::Handle)
@@ -158,16 +158,16 @@ impl<O: Outlet> Session<O> {
     /// opens its lock so.
     async fn make_to_read(&self, path: &SharePath, exclusive: bool) -> Result<Download, Refusal> {
         if !exclusive {
-            match self.view.open_read(path).await {
+            match self.share.open_read(path).await {
                 Err(refusal) if refusal.kind() == Kind::NotFound => {}
                 other => return other,
             }
         }
         let mode = WriteMode { create: true, exclusive, ..WriteMode::default() };
         let token = self.uploads.token();
-        self.view.open_write(path, mode).await?.close().await?;
+        self.share.open_write(path, mode).await?.close().await?;
         drop(token);
-        self.view.open_read(path).await
+        self.share.open_read(path).await
     }
 
     async fn attributes(&self, handle: &Handle) -> Result<Attributes, Refusal> {
@@ -184,15 +184,15 @@ impl<O: Outlet> Session<O> {
         match open {
             Open::Upload(open) => lock(open).await.as_mut().ok_or(Refusal::BadHandle)?.change(changes).await?,
             Open::Download(_) => return Err(Refusal::ReadOnly),
-            Open::Directory { path, .. } => self.view.change(path, changes).await?,
+            Open::Directory { path, .. } => self.share.change(path, changes).await?,
         }
         Ok(Answer::Ok)
     }
 
     async fn open_directory(&mut self, path: SharePath) -> Result<Answer, Refusal> {
         let place = self.handles.reserve()?;
-        let listing = Box::new(self.view.list(&path).await?);
-        let attributes = self.view.attributes(&path).await?;
+        let listing = Box::new(self.share.list(&path).await?);
+        let attributes = self.share.attributes(&path).await?;
         let open = Open::Directory { path, attributes, listing, greeted: false };
         self.handles.insert(place, open).map(Answer::Handle)
     }
@@ -230,7 +230,7 @@ impl<O: Outlet> Session<O> {
     }
 
     async fn space(&self, path: &SharePath) -> Result<Answer, Refusal> {
-        self.view.space(path).await.map(|space| Answer::Numbers(statvfs(&space).to_vec()))
+        self.share.space(path).await.map(|space| Answer::Numbers(statvfs(&space).to_vec()))
     }
 }
 

@@ -10,15 +10,15 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::doorstep::{GREETING, Guest, Turn, Way};
-use super::gate::{Admission, Turned};
-use super::ledger::Ledger;
-use super::link::Link;
-use super::places::Stage;
-use super::pulse::Pulse;
-use super::session::Visitor;
+use super::activity::Activity;
+use super::admission::{Admission, Rejected};
+use super::greeter::{Arrival, GREETING, KexCost, KexPermit};
+use super::handler::ConnectionHandler;
+use super::shared::ConnectionShared;
+use super::stranger_log::StrangerLog;
 use super::stream::Stream;
 use super::traffic::{self, Traffic};
+use super::unauthenticated::Stage;
 use super::window::Pool;
 use super::{Limits, Words};
 use crate::access::{Access, Login};
@@ -26,10 +26,10 @@ use crate::model::Transport;
 use crate::sftp;
 
 /// What every connection of a door is given.
-pub(crate) struct House {
+pub(crate) struct DoorContext {
     pub(crate) config: Arc<Config>,
     /// Of the thread for key exchanges that cost much.
-    pub(crate) dear: Arc<Config>,
+    pub(crate) costly: Arc<Config>,
     pub(crate) access: Arc<Access>,
     pub(crate) common: sftp::Common,
     pub(crate) limits: Limits,
@@ -37,24 +37,24 @@ pub(crate) struct House {
     pub(crate) windows: Pool,
     pub(crate) words: Words,
     pub(crate) traffic: Traffic,
-    pub(crate) ledger: Ledger,
+    pub(crate) strangers: StrangerLog,
     /// Of the listener that takes the connections.
     pub(crate) transport: Transport,
     /// Cancelled when every connection is to end.
     pub(crate) closing: CancellationToken,
 }
 
-impl House {
+impl DoorContext {
     /// A connection is not taken: for metrics and for the log.
-    pub(super) fn turned_away(&self, address: IpAddr, why: Turned) {
-        traffic::turned_away(self.transport, why);
-        self.ledger.turned_away(address, why);
+    pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
+        traffic::rejected(self.transport, why);
+        self.strangers.rejected(address, why);
     }
 }
 
 /// Why this side ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Parting {
+enum EndReason {
     #[error("no login in time")]
     Grace,
     #[error("another connection needs its place")]
@@ -64,30 +64,30 @@ enum Parting {
     #[error("the server shuts down")]
     Closing,
     #[error(transparent)]
-    Still(#[from] super::pulse::Still),
+    TimeoutReason(#[from] super::activity::TimeoutReason),
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
-    let Guest { address, admission, mut turn, ahead, way, counted: _counted } = guest;
-    turn.iter_mut().for_each(|turn| turn.is_used(true));
-    let pulse = Arc::new(Pulse::new(house.traffic.clone()));
-    let link = Arc::new(Link::new(address, house.transport, Arc::clone(&pulse)));
+pub(super) async fn serve(socket: TcpStream, arrival: Arrival, context: Arc<DoorContext>) {
+    let Arrival { address, admission, mut permit, ahead, way, counted: _counted } = arrival;
+    permit.iter_mut().for_each(|permit| permit.is_used(true));
+    let activity = Arc::new(Activity::new(context.traffic.clone()));
+    let shared = Arc::new(ConnectionShared::new(address, context.transport, Arc::clone(&activity)));
 
-    let stream = Stream::new(socket, Arc::clone(&pulse), &link.end).greeted(
+    let stream = Stream::new(socket, Arc::clone(&activity), &shared.end).greeted(
         GREETING.len(),
         ahead,
         Arc::clone(&admission),
-        said_before_login(&house),
+        said_before_login(&context),
     );
-    let visitor = Visitor::new(&house, Arc::clone(&link), Arc::clone(&admission));
+    let handler = ConnectionHandler::new(&context, Arc::clone(&shared), Arc::clone(&admission));
     let config = match way {
-        Way::Usual => Arc::clone(&house.config),
-        Way::Dear => Arc::clone(&house.dear),
+        KexCost::Usual => Arc::clone(&context.config),
+        KexCost::Costly => Arc::clone(&context.costly),
     };
-    let outcome = run(stream, visitor, config, &link, &admission, turn, &house).await;
+    let outcome = run(stream, handler, config, &shared, &admission, permit, &context).await;
     // Whatever still waits for the stream must not.
-    link.end.cancel();
+    shared.end.cancel();
 
     match outcome {
         Ok(()) | Err(Error::Disconnect | Error::HUP) => {}
@@ -96,75 +96,82 @@ pub(super) async fn serve(socket: TcpStream, guest: Guest, house: Arc<House>) {
         // Shown as Debug: some of these hold text from the client, which is escaped that way.
         Err(error) => tracing::debug!(from = %address, ?error, "the session failed"),
     }
-    let (received, sent) = pulse.totals();
-    let user = link.login.get().map(|login| login.user().as_str());
-    if link.is_introduced() {
-        tracing::info!(from = %address, user, received, sent, seconds = pulse.age().as_secs(), "connection closed");
+    let (received, sent) = activity.totals();
+    let user = shared.login.get().map(|login| login.user().as_str());
+    if shared.is_logged() {
+        tracing::info!(from = %address, user, received, sent, seconds = activity.age().as_secs(), "connection closed");
     } else {
-        house.ledger.went(address.ip());
+        context.strangers.went(address.ip());
     }
 }
 
 async fn run(
     stream: Stream<TcpStream>,
-    visitor: Visitor,
+    handler: ConnectionHandler,
     config: Arc<Config>,
-    link: &Arc<Link>,
+    shared: &Arc<ConnectionShared>,
     admission: &Admission,
-    turn: Option<Turn>,
-    house: &House,
+    permit: Option<KexPermit>,
+    context: &DoorContext,
 ) -> Result<(), Error> {
-    let watching = watch(link, admission, turn, house);
+    let watching = watch(shared, admission, permit, context);
     tokio::pin!(watching);
     let mut session = tokio::select! {
-        session = run_stream(config, stream, visitor) => session?,
-        parting = &mut watching => {
-            tracing::debug!(from = %link.from, %parting, "ended before the first packet");
+        session = run_stream(config, stream, handler) => session?,
+        ending = &mut watching => {
+            tracing::debug!(from = %shared.from, %ending, "ended before the first packet");
             return Ok(());
         }
     };
     // Nothing was awaited since russh spawned the session on this very thread: it has not run yet.
-    let _ = link.handle.set(session.handle());
-    let parting = tokio::select! {
+    let _ = shared.handle.set(session.handle());
+    let ending = tokio::select! {
         outcome = &mut session => return outcome,
-        parting = &mut watching => parting,
+        ending = &mut watching => ending,
     };
     // A stranger's end is one of many.
-    if link.is_introduced() {
-        tracing::info!(from = %link.from, %parting, "disconnecting");
+    if shared.is_logged() {
+        tracing::info!(from = %shared.from, %ending, "disconnecting");
     }
-    match parting {
-        Parting::Grace | Parting::Displaced => link.end.cancel(),
-        Parting::LoginEnded => link.part(Disconnect::ByApplication, "This login is no longer valid."),
-        Parting::Closing => link.part(Disconnect::ByApplication, "The server restarts. Connect again in a minute."),
-        Parting::Still(_) => link.part(Disconnect::ByApplication, "Nothing happened for too long."),
+    match ending {
+        EndReason::Grace | EndReason::Displaced => shared.end.cancel(),
+        EndReason::LoginEnded => shared.disconnect(Disconnect::ByApplication, "This login is no longer valid."),
+        EndReason::Closing => {
+            shared.disconnect(Disconnect::ByApplication, "The server restarts. Connect again in a minute.")
+        }
+        EndReason::TimeoutReason(_) => shared.disconnect(Disconnect::ByApplication, "Nothing happened for too long."),
     }
     session.await
 }
 
 /// Waits until there is a reason to end the connection.
-async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &House) -> Parting {
-    let limits = &house.limits;
+async fn watch(
+    shared: &ConnectionShared,
+    admission: &Admission,
+    permit: Option<KexPermit>,
+    context: &DoorContext,
+) -> EndReason {
+    let limits = &context.limits;
     tokio::select! {
-        () = link.logged_in.cancelled() => {}
-        () = out_of_time(link, admission, limits.login_grace) => return Parting::Grace,
-        () = admission.displaced() => return Parting::Displaced,
-        () = house.closing.cancelled() => return Parting::Closing,
+        () = shared.logged_in.cancelled() => {}
+        () = out_of_time(shared, admission, limits.login_grace) => return EndReason::Grace,
+        () = admission.displaced() => return EndReason::Displaced,
+        () = context.closing.cancelled() => return EndReason::Closing,
     }
-    // A login gives the turn back.
-    if let Some(mut turn) = turn {
-        turn.is_used(false);
+    // A login gives the permit back.
+    if let Some(mut permit) = permit {
+        permit.is_used(false);
     }
     // A login is there, or `logged_in` were not cancelled.
-    let ended = link.login.get().map(Login::ended).unwrap_or_default();
+    let ended = shared.login.get().map(Login::ended).unwrap_or_default();
     let mut looking = interval((limits.stall.min(limits.idle) / 8).clamp(MIN_LOOK, MAX_LOOK));
     looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = ended.cancelled() => return Parting::LoginEnded,
-            () = house.closing.cancelled() => return Parting::Closing,
+            () = ended.cancelled() => return EndReason::LoginEnded,
+            () = context.closing.cancelled() => return EndReason::Closing,
             _ = looking.tick() => {
-                if let Some(still) = link.pulse.still(limits.stall, limits.idle) {
+                if let Some(still) = shared.activity.timed_out(limits.stall, limits.idle) {
                     return still.into();
                 }
             }
@@ -173,12 +180,12 @@ async fn watch(link: &Link, admission: &Admission, turn: Option<Turn>, house: &H
 }
 
 /// Waits until a client has had its time to log in. Programs have to go on by themselves sooner than people.
-async fn out_of_time(link: &Link, admission: &Admission, grace: Duration) {
-    sleep((grace / 2).saturating_sub(link.pulse.age())).await;
+async fn out_of_time(shared: &ConnectionShared, admission: &Admission, grace: Duration) {
+    sleep((grace / 2).saturating_sub(shared.activity.age())).await;
     if !admission.has_reached(Stage::Answering) {
         return;
     }
-    sleep(grace.saturating_sub(link.pulse.age())).await;
+    sleep(grace.saturating_sub(shared.activity.age())).await;
 }
 
 /// How long a client has for its version line.
@@ -188,8 +195,8 @@ pub(super) fn time_for_version(grace: Duration) -> Duration {
 
 /// What this side says at most before a login, in bytes: keys are agreed on once and refusals are short. A client could ask
 /// for new keys over and over, which cost this side more than it.
-fn said_before_login(house: &House) -> u64 {
-    (8 << 10) + house.words.banner.as_ref().map_or(0, |banner| banner.len() as u64)
+fn said_before_login(context: &DoorContext) -> u64 {
+    (8 << 10) + context.words.banner.as_ref().map_or(0, |banner| banner.len() as u64)
 }
 
 const SHORTEST_GRACE: Duration = Duration::from_secs(10);

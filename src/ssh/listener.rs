@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LegacyRules;
-use super::connection::{self, House};
-use super::doorstep::{Doorstep, Newcomer, Way};
-use super::gate::{Admission, Gate, Turned};
-use super::ledger;
+use super::admission::{Admission, AdmissionControl, Rejected};
+use super::connection::{self, DoorContext};
+use super::greeter::{GreetedConnection, Greeter, KexCost};
+use super::stranger_log;
 use crate::model::{Time, Transport};
 
 /// Connections on their way to a shard. More: closed at once.
@@ -37,23 +37,23 @@ const LAST_UPLOADS: Duration = Duration::from_secs(30);
 const LOOK_AT_DATE: Duration = Duration::from_secs(10);
 
 /// Who comes in.
-pub(crate) struct Entrance {
-    pub(crate) gate: Gate,
+pub(crate) struct AcceptRules {
+    pub(crate) admissions: AdmissionControl,
     /// Of the door for old devices.
     pub(crate) rules: Option<LegacyRules>,
 }
 
-impl Entrance {
-    fn admit(&self, address: std::net::IpAddr) -> Result<Admission, Turned> {
+impl AcceptRules {
+    fn admit(&self, address: std::net::IpAddr) -> Result<Admission, Rejected> {
         if let Some(rules) = &self.rules
             && !rules.allow.iter().any(|network| network.contains(address))
         {
-            return Err(Turned::NotAllowed);
+            return Err(Rejected::NotAllowed);
         }
         if self.rules.as_ref().is_some_and(|rules| rules.until.is_over(Time::now())) {
-            return Err(Turned::Over);
+            return Err(Rejected::GreetingError);
         }
-        self.gate.admit(address, Instant::now(), chance())
+        self.admissions.admit(address, Instant::now(), chance())
     }
 
     /// Waits until nobody may come in any more. For the main door that is never.
@@ -69,14 +69,14 @@ impl Entrance {
     }
 }
 
-/// A number that strangers cannot foresee. Without one nobody is turned away by chance.
+/// A number that strangers cannot foresee. Without one nobody is rejected by chance.
 fn chance() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)
 }
 
 /// A thread that serves connections.
 struct Shard {
-    newcomers: mpsc::Sender<Newcomer>,
+    connections: mpsc::Sender<GreetedConnection>,
     load: Arc<AtomicUsize>,
 }
 
@@ -84,7 +84,7 @@ struct Shard {
 struct Shards {
     usual: Vec<Shard>,
     /// For key exchanges that cost much.
-    dear: Option<Shard>,
+    costly: Option<Shard>,
 }
 
 /// How far the thread for key exchanges that cost much stands behind all others: as far as those that hash and seal.
@@ -93,28 +93,28 @@ const BEHIND: i32 = 5;
 /// Starts the threads. They end when `stop` is cancelled and every connection is over.
 pub(crate) fn spawn(
     listener: std::net::TcpListener,
-    entrance: Entrance,
-    house: Arc<House>,
+    accept_rules: AcceptRules,
+    context: Arc<DoorContext>,
     stop: CancellationToken,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     listener.set_nonblocking(true)?;
     let mut threads = Vec::new();
-    let usual: io::Result<Vec<Shard>> = (0..house.limits.shards.max(1))
-        .map(|number| Shard::start(format!("ssh-{number}"), &house, &mut threads, || {}))
+    let usual: io::Result<Vec<Shard>> = (0..context.limits.shards.max(1))
+        .map(|number| Shard::start(format!("ssh-{number}"), &context, &mut threads, || {}))
         .collect();
-    let dear = match house.transport {
-        Transport::Modern => Some(Shard::start("ssh-dear".to_owned(), &house, &mut threads, step_back)?),
+    let costly = match context.transport {
+        Transport::Modern => Some(Shard::start("ssh-dear".to_owned(), &context, &mut threads, step_back)?),
         // It has one thread, which is nobody else's, and takes whom its operator lists.
         Transport::Legacy => None,
     };
-    let shards = Arc::new(Shards { usual: usual?, dear });
+    let shards = Arc::new(Shards { usual: usual?, costly });
     let runtime = runtime()?;
     let listener = {
         let _inside = runtime.enter();
         TcpListener::from_std(listener)?
     };
     let thread = thread::Builder::new().name("ssh-listener".to_owned());
-    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &entrance, shards, &house, &stop)))?);
+    threads.push(thread.spawn(move || runtime.block_on(accept(listener, &accept_rules, shards, &context, &stop)))?);
     Ok(threads)
 }
 
@@ -126,26 +126,31 @@ fn step_back() {
 }
 
 impl Shard {
-    fn start(name: String, house: &Arc<House>, threads: &mut Vec<JoinHandle<()>>, prepare: fn()) -> io::Result<Self> {
-        let (newcomers, arrivals) = mpsc::channel(ON_THE_WAY);
+    fn start(
+        name: String,
+        context: &Arc<DoorContext>,
+        threads: &mut Vec<JoinHandle<()>>,
+        prepare: fn(),
+    ) -> io::Result<Self> {
+        let (connections, arrivals) = mpsc::channel(ON_THE_WAY);
         let load = Arc::new(AtomicUsize::new(0));
-        let (runtime, house, shard_load) = (runtime()?, Arc::clone(house), Arc::clone(&load));
+        let (runtime, context, shard_load) = (runtime()?, Arc::clone(context), Arc::clone(&load));
         threads.push(thread::Builder::new().name(name).spawn(move || {
             prepare();
-            runtime.block_on(shard(arrivals, shard_load, house));
+            runtime.block_on(shard(arrivals, shard_load, context));
         })?);
-        Ok(Self { newcomers, load })
+        Ok(Self { connections, load })
     }
 }
 
 impl Shards {
     /// Gives a connection to the thread that serves it.
-    fn take(&self, newcomer: Newcomer) -> Result<(), &'static str> {
-        let shard = match (newcomer.guest.way, &self.dear) {
-            (Way::Dear, Some(dear)) => dear,
+    fn take(&self, connection: GreetedConnection) -> Result<(), &'static str> {
+        let shard = match (connection.arrival.way, &self.costly) {
+            (KexCost::Costly, Some(costly)) => costly,
             _ => self.usual.iter().min_by_key(|shard| shard.load.load(Relaxed)).ok_or("there is no shard")?,
         };
-        shard.newcomers.try_send(newcomer).map_err(|_| "the shard is busy")?;
+        shard.connections.try_send(connection).map_err(|_| "the shard is busy")?;
         shard.load.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -160,23 +165,23 @@ fn runtime() -> io::Result<Runtime> {
 
 async fn accept(
     listener: TcpListener,
-    entrance: &Entrance,
+    accept_rules: &AcceptRules,
     shards: Arc<Shards>,
-    house: &Arc<House>,
+    context: &Arc<DoorContext>,
     stop: &CancellationToken,
 ) {
-    let doorstep = Arc::new(Doorstep::new(Arc::clone(house), shards.dear.is_some()));
-    let over = entrance.over();
+    let greeter = Arc::new(Greeter::new(Arc::clone(context), shards.costly.is_some()));
+    let over = accept_rules.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
-    let mut telling = interval(ledger::EVERY);
+    let mut telling = interval(stranger_log::EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return house.ledger.tell(),
-            () = &mut over => return wind_up(house).await,
+            () = stop.cancelled() => return context.strangers.tell(),
+            () = &mut over => return wind_up(context).await,
             _ = telling.tick() => {
-                house.ledger.tell();
+                context.strangers.tell();
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -184,7 +189,7 @@ async fn accept(
         match accepted {
             Ok((socket, address)) => {
                 rest = FIRST_REST;
-                admit(socket, address, entrance, &doorstep, &shards, house);
+                admit(socket, address, accept_rules, &greeter, &shards, context);
             }
             // The client has gone again before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -202,49 +207,49 @@ async fn accept(
 }
 
 /// Behind the last day: what is under way may end within a moment, then every connection is ended.
-async fn wind_up(house: &House) {
-    house.common.uploads.close();
+async fn wind_up(context: &DoorContext) {
+    context.common.uploads.close();
     // What is cut then can be continued by another way in.
-    let _ = tokio::time::timeout(LAST_UPLOADS, house.common.uploads.wait()).await;
-    house.closing.cancel();
+    let _ = tokio::time::timeout(LAST_UPLOADS, context.common.uploads.wait()).await;
+    context.closing.cancel();
 }
 
 /// Lets a connection come in, or closes it. Those that do are greeted in a task of their own, as many as there are places.
 fn admit(
     socket: TcpStream,
     address: SocketAddr,
-    entrance: &Entrance,
-    doorstep: &Arc<Doorstep>,
+    accept_rules: &AcceptRules,
+    greeter: &Arc<Greeter>,
     shards: &Arc<Shards>,
-    house: &House,
+    context: &DoorContext,
 ) {
-    let admission = match entrance.admit(address.ip()) {
+    let admission = match accept_rules.admit(address.ip()) {
         Ok(admission) => admission,
-        Err(turned) => return house.turned_away(address.ip(), turned),
+        Err(rejected) => return context.rejected(address.ip(), rejected),
     };
     // Nagle's algorithm would hold small replies back: uploads were three times slower with it.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(from = %address, %error, "the client has gone again");
-        return house.ledger.went(address.ip());
+        return context.strangers.went(address.ip());
     }
-    let (doorstep, shards, counted) = (Arc::clone(doorstep), Arc::clone(shards), house.traffic.connection());
+    let (greeter, shards, counted) = (Arc::clone(greeter), Arc::clone(shards), context.traffic.connection());
     tokio::spawn(async move {
-        let Some(newcomer) = doorstep.receive(socket, address, Arc::new(admission), counted).await else { return };
-        if let Err(why) = shards.take(newcomer) {
+        let Some(connection) = greeter.receive(socket, address, Arc::new(admission), counted).await else { return };
+        if let Err(why) = shards.take(connection) {
             tracing::debug!(from = %address, why, "a connection was not served");
         }
     });
 }
 
-async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, house: Arc<House>) {
+async fn shard(mut arrivals: mpsc::Receiver<GreetedConnection>, load: Arc<AtomicUsize>, context: Arc<DoorContext>) {
     let connections = TaskTracker::new();
-    while let Some(Newcomer { socket, guest }) = arrivals.recv().await {
+    while let Some(GreetedConnection { socket, arrival }) = arrivals.recv().await {
         let leaving = Leaving(Arc::clone(&load));
-        let house = Arc::clone(&house);
+        let context = Arc::clone(&context);
         match TcpStream::from_std(socket) {
             Ok(socket) => {
                 connections.spawn(async move {
-                    connection::serve(socket, guest, house).await;
+                    connection::serve(socket, arrival, context).await;
                     drop(leaving);
                 });
             }
@@ -254,7 +259,7 @@ async fn shard(mut arrivals: mpsc::Receiver<Newcomer>, load: Arc<AtomicUsize>, h
     connections.close();
     connections.wait().await;
     // CLOSEs go on when their connection is gone, in tasks of this runtime.
-    if tokio::time::timeout(LAST_UPLOADS, house.common.uploads.wait()).await.is_err() {
+    if tokio::time::timeout(LAST_UPLOADS, context.common.uploads.wait()).await.is_err() {
         tracing::warn!("uploads were still being closed when the server stopped; they can be continued");
     }
 }

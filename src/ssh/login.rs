@@ -12,12 +12,12 @@ use russh::keys::PublicKey;
 use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
 
-use super::connection::House;
-use super::gate::Admission;
-use super::ledger::Ledger;
-use super::link::Link;
-use super::places::Stage;
-use super::pulse::Client;
+use super::activity::Client;
+use super::admission::Admission;
+use super::connection::DoorContext;
+use super::shared::ConnectionShared;
+use super::stranger_log::StrangerLog;
+use super::unauthenticated::Stage;
 use super::{Limits, algorithms, keys};
 use crate::access::{Access, Login};
 use crate::model::{Refusal, Transport};
@@ -28,9 +28,9 @@ const MOMENT: Duration = Duration::from_millis(500);
 /// The attempts of one connection.
 pub(crate) struct Attempts {
     access: Arc<Access>,
-    link: Arc<Link>,
+    shared: Arc<ConnectionShared>,
     admission: Arc<Admission>,
-    ledger: Ledger,
+    strangers: StrangerLog,
     failures_left: u32,
     probes_left: u32,
     rejection_delay: Duration,
@@ -46,21 +46,21 @@ pub(crate) fn methods(transport: Transport) -> MethodSet {
 }
 
 impl Attempts {
-    pub(crate) fn new(link: Arc<Link>, admission: Arc<Admission>, house: &House) -> Self {
-        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &house.limits;
-        let (access, ledger) = (house.access.clone(), house.ledger.clone());
-        Self { access, link, admission, ledger, failures_left, probes_left, rejection_delay }
+    pub(crate) fn new(shared: Arc<ConnectionShared>, admission: Arc<Admission>, context: &DoorContext) -> Self {
+        let &Limits { failures: failures_left, key_probes: probes_left, rejection_delay, .. } = &context.limits;
+        let (access, strangers) = (context.access.clone(), context.strangers.clone());
+        Self { access, shared, admission, strangers, failures_left, probes_left, rejection_delay }
     }
 
     pub(crate) fn rejection(&self) -> Auth {
-        Auth::Reject { proceed_with_methods: Some(methods(self.link.transport)), partial_success: false }
+        Auth::Reject { proceed_with_methods: Some(methods(self.shared.transport)), partial_success: false }
     }
 
     pub(crate) async fn password(&mut self, user: &str, secret: &str) -> Auth {
         if self.are_spent() {
             return self.rejection();
         }
-        let checked = self.access.logins().by_token(user, secret, self.link.origin()).await;
+        let checked = self.access.logins().by_token(user, secret, self.shared.origin()).await;
         self.conclude(checked)
     }
 
@@ -105,8 +105,8 @@ impl Attempts {
     }
 
     async fn known(&self, user: &str, fingerprint: &str) -> bool {
-        self.access.logins().is_known_key(user, fingerprint, self.link.from).await.unwrap_or_else(|refusal| {
-            tracing::warn!(from = %self.link.from, %refusal, "a key could not be looked up");
+        self.access.logins().is_known_key(user, fingerprint, self.shared.from).await.unwrap_or_else(|refusal| {
+            tracing::warn!(from = %self.shared.from, %refusal, "a key could not be looked up");
             false
         })
     }
@@ -115,25 +115,25 @@ impl Attempts {
         if !keys::is_strong(key) {
             return Ok(None);
         }
-        self.access.logins().by_key(user, &keys::fingerprint_of(key), self.link.from).await
+        self.access.logins().by_key(user, &keys::fingerprint_of(key), self.shared.from).await
     }
 
     fn conclude(&mut self, checked: Result<Option<Login>, Refusal>) -> Auth {
         match checked {
             Ok(Some(login)) => {
                 // The first one stays; russh asks for no other after a success.
-                let _ = self.link.login.set(login);
+                let _ = self.shared.login.set(login);
                 return Auth::Accept;
             }
             Ok(None) => {
                 // No user name: people type their passwords there.
-                if self.ledger.failed(self.link.from) {
-                    self.link.introduce();
-                    tracing::info!(from = %self.link.from, "login failed");
+                if self.strangers.failed(self.shared.from) {
+                    self.shared.log_opened();
+                    tracing::info!(from = %self.shared.from, "login failed");
                 }
                 self.admission.failed(std::time::Instant::now());
             }
-            Err(refusal) => tracing::warn!(from = %self.link.from, %refusal, "a login could not be checked"),
+            Err(refusal) => tracing::warn!(from = %self.shared.from, %refusal, "a login could not be checked"),
         }
         self.failures_left = self.failures_left.saturating_sub(1);
         self.part_if_spent();
@@ -142,7 +142,7 @@ impl Attempts {
 
     /// A client may try what it was not offered.
     fn takes_keys(&self) -> bool {
-        !self.link.transport.is_weak()
+        !self.shared.transport.is_weak()
     }
 
     fn are_spent(&self) -> bool {
@@ -153,12 +153,12 @@ impl Attempts {
     /// before each attempt, russh answers that only once, and paramiko would wait for ever. It gets a moment more, as it
     /// reports an end that comes right behind a rejection instead of the rejection.
     fn part_if_spent(&self) {
-        let moment = match self.link.pulse.client() {
+        let moment = match self.shared.activity.client() {
             _ if self.are_spent() => Duration::ZERO,
             Client::Paramiko => self.rejection_delay + MOMENT,
             _ => return,
         };
         let sentence = "Login failed. Connect again to try again.";
-        self.link.part_after(moment, Disconnect::NoMoreAuthMethodsAvailable, sentence);
+        self.shared.disconnect_after(moment, Disconnect::NoMoreAuthMethodsAvailable, sentence);
     }
 }

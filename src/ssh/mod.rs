@@ -1,12 +1,12 @@
 //! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel that asks for one. Built on
 //! russh; `server` starts it, the command line uses its functions about keys.
 //!
-//! - `listener` accepts and spreads connections over threads, `gate` says who may come in, `places` who may stay there when
+//! - `listener` accepts and spreads connections over threads, `admission` says who may come in, `unauthenticated` who may stay there when
 //!   not all can.
-//! - `doorstep` greets newcomers and hears their first words (`opening`); those who need a key exchange that costs much wait
-//!   for a turn there (`turnstile`).
-//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `pulse`
-//!   what is known of its life, `link` what its parts share.
+//! - `greeter` greets new connections and hears their first words (`opening`); those who need a key exchange that costs much wait
+//!   for a permit there (`kex_limiter`).
+//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `activity`
+//!   what is known of its life, `shared` what its parts share.
 //! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
 //! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
 //!   is what people read on a channel's stderr. `login` decides who gets in.
@@ -14,29 +14,29 @@
 //!
 //! # Logs
 //! One line when somebody logs in or fails to, before it one that the connection has opened, and one when it closes. Those
-//! who do neither are told of by network, once a minute (`ledger`). russh writes to the same log
+//! who do neither are told of by network, once a minute (`stranger_log`). russh writes to the same log
 //! by the `log` crate: at `debug` it names users as they were typed, and at `warn` it quotes requests that it does not
 //! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
 
+mod activity;
+mod admission;
 mod algorithms;
 mod connection;
-mod doorstep;
 mod exec;
-mod gate;
+mod greeter;
+mod handler;
+mod kex_limiter;
 mod keys;
-mod ledger;
-mod link;
 mod listener;
 mod login;
 mod opening;
-mod places;
-mod pulse;
 mod rekeying;
 mod remarks;
-mod session;
+mod shared;
+mod stranger_log;
 mod stream;
 mod traffic;
-mod turnstile;
+mod unauthenticated;
 mod window;
 
 use std::io;
@@ -49,8 +49,8 @@ use russh::keys::PrivateKey;
 use russh::server::Config;
 use tokio_util::sync::CancellationToken;
 
-use doorstep::Way;
-pub use gate::GateLimits;
+pub use admission::AdmissionLimits;
+use greeter::KexCost;
 pub use keys::{
     KeyError, fingerprint, generate_host_key, generate_legacy_host_key, key_fingerprint, parse_host_key,
     parse_legacy_host_key,
@@ -131,7 +131,7 @@ pub struct Words {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections, and penalties for failed logins.
-    pub gate: GateLimits,
+    pub admissions: AdmissionLimits,
     /// The time to log in (people confirm fingerprints). Beyond: the connection is closed.
     pub login_grace: Duration,
     /// Failed logins of one connection. This many: the connection is closed.
@@ -186,7 +186,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            gate: GateLimits::default(),
+            admissions: AdmissionLimits::default(),
             login_grace: Duration::from_secs(120),
             failures: 4,
             key_probes: 20,
@@ -246,16 +246,16 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
     let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
     let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
-    let house = connection::House {
-        dear: Arc::new(config(&profile, host_keys.clone(), &limits, Way::Dear)),
-        config: Arc::new(config(&profile, host_keys, &limits, Way::Usual)),
+    let context = connection::DoorContext {
+        costly: Arc::new(config(&profile, host_keys.clone(), &limits, KexCost::Costly)),
+        config: Arc::new(config(&profile, host_keys, &limits, KexCost::Usual)),
         access,
         common: common.clone(),
         limits,
         windows: windows.clone(),
         words,
         traffic: traffic::Traffic::of(profile.transport()),
-        ledger: ledger::Ledger::default(),
+        strangers: stranger_log::StrangerLog::default(),
         transport: profile.transport(),
         closing: closing.clone(),
     };
@@ -263,15 +263,15 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         Profile::Modern => None,
         Profile::Legacy(rules) => Some(rules),
     };
-    let entrance = listener::Entrance { gate: gate::Gate::new(limits.gate), rules };
-    let threads = listener::spawn(listener, entrance, Arc::new(house), accepting.clone())?;
+    let accept_rules = listener::AcceptRules { admissions: admission::AdmissionControl::new(limits.admissions), rules };
+    let threads = listener::spawn(listener, accept_rules, Arc::new(context), accepting.clone())?;
     let read_budget = sftp::Common::permits(limits.read_budget);
     Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
 }
 
-fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: Way) -> Config {
+fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: KexCost) -> Config {
     Config {
-        server_id: russh::SshId::Standard(String::from_utf8_lossy(doorstep::GREETING.trim_ascii_end())),
+        server_id: russh::SshId::Standard(String::from_utf8_lossy(greeter::GREETING.trim_ascii_end())),
         methods: login::methods(profile.transport()),
         auth_rejection_time: limits.rejection_delay,
         auth_rejection_time_initial: Some(Duration::ZERO),
@@ -284,8 +284,8 @@ fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: Way) -
         channel_buffer_size: 1,
         event_buffer_size: REPLIES_ON_THE_WAY,
         preferred: match (profile, way) {
-            (Profile::Modern, Way::Usual) => algorithms::usual(),
-            (Profile::Modern, Way::Dear) => algorithms::modern(),
+            (Profile::Modern, KexCost::Usual) => algorithms::usual(),
+            (Profile::Modern, KexCost::Costly) => algorithms::modern(),
             (Profile::Legacy(_), _) => algorithms::legacy(),
         },
         // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and is stricter.
@@ -398,7 +398,11 @@ mod tests {
     fn the_defaults_are_those_of_the_design() {
         let limits = Limits::default();
         assert_eq!(
-            (limits.gate.unauthenticated, limits.gate.unauthenticated_per_source, limits.gate.per_source),
+            (
+                limits.admissions.unauthenticated,
+                limits.admissions.unauthenticated_per_source,
+                limits.admissions.per_source
+            ),
             (64, 32, 100)
         );
         assert_eq!((limits.login_grace.as_secs(), limits.failures, limits.key_probes), (120, 4, 20));

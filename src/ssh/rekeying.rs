@@ -36,17 +36,17 @@ impl Rekeying {
         self.count = self.count.saturating_add(bytes).saturating_add(OVERHEAD);
     }
 
-    /// The largest window at which a channel may be topped up next, if it has just been topped up to `told` and began with
-    /// `start`. By then all but half of the next window has come, so the client may send `told` and half of the next one
+    /// The largest window at which a channel may be topped up next, if it has just been topped up to `replied_at` and began with
+    /// `start`. By then all but half of the next window has come, so the client may send `replied_at` and half of the next one
     /// from here on.
-    pub(super) fn most_next(&mut self, start: u32, told: u32, at: Duration) -> u32 {
+    pub(super) fn most_next(&mut self, start: u32, replied_at: u32, at: Duration) -> u32 {
         let due = self.since.saturating_add(self.after);
         if at >= due.saturating_add(LATE) {
             self.since = at;
         } else if at.saturating_add(EARLY) >= due {
             return start;
         }
-        let left = self.limit.saturating_sub(self.count).saturating_sub(u64::from(told));
+        let left = self.limit.saturating_sub(self.count).saturating_sub(u64::from(replied_at));
         u32::try_from(left.saturating_mul(2)).unwrap_or(u32::MAX).max(start)
     }
 
@@ -73,7 +73,7 @@ mod tests {
         let mut rekeying = Rekeying::new(limit, Duration::from_secs(3600));
         let (start, wished) = (2 * MIB, 64 * MIB);
         // As russh does it: topped up when less than half of the window is left.
-        let (mut received, mut left, mut told, mut next) = (0u64, start, start, wished);
+        let (mut received, mut left, mut replied_at, mut next) = (0u64, start, start, wished);
         let mut small = 0;
         for change in 0..5 {
             while received < limit {
@@ -82,9 +82,9 @@ mod tests {
                 left -= 32 * 1024;
                 if left < next / 2 {
                     left = next;
-                    told = next;
-                    next = rekeying.most_next(start, told, Duration::ZERO).min(wished);
-                    small += u64::from(told == start);
+                    replied_at = next;
+                    next = rekeying.most_next(start, replied_at, Duration::ZERO).min(wished);
+                    small += u64::from(replied_at == start);
                 }
                 let in_flight_at_limit = u64::from(left) + received;
                 assert!(received < limit || left <= 2 * start, "{change}: {in_flight_at_limit}");
@@ -92,10 +92,10 @@ mod tests {
             rekeying.holds_back(true, start, Duration::ZERO);
             rekeying.holds_back(false, start, Duration::ZERO);
             received = 0;
-            next = rekeying.most_next(start, told, Duration::ZERO).min(wished);
+            next = rekeying.most_next(start, replied_at, Duration::ZERO).min(wished);
             assert_eq!(next, wished);
         }
-        assert!(small < 5 * 12, "{small} top-ups with the small window in {}", told);
+        assert!(small < 5 * 12, "{small} top-ups with the small window in {}", replied_at);
     }
 
     #[test]

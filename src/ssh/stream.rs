@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::gate::Admission;
-use super::places::Stage;
-use super::pulse::{Client, Pulse};
+use super::activity::{Activity, Client};
+use super::admission::Admission;
+use super::unauthenticated::Stage;
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;
@@ -41,7 +41,7 @@ impl Socket for TcpStream {
 
 pub(crate) struct Stream<S> {
     inner: S,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     /// Where it is said how far the client has come.
     admission: Option<Arc<Admission>>,
     /// What the client has said before this was made; it is read first.
@@ -63,10 +63,10 @@ pub(crate) struct Stream<S> {
 
 impl<S> Stream<S> {
     /// Ends when `end` is cancelled: reads then find the end of the stream, writes fail.
-    pub(crate) fn new(inner: S, pulse: Arc<Pulse>, end: &CancellationToken) -> Self {
+    pub(crate) fn new(inner: S, activity: Arc<Activity>, end: &CancellationToken) -> Self {
         Self {
             inner,
-            pulse,
+            activity,
             admission: None,
             ahead: Vec::new(),
             said: 0,
@@ -79,7 +79,7 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Of a client that has been sent the first `said` bytes and has said `ahead`. The gate hears how far it comes.
+    /// Of a client that has been sent the first `said` bytes and has said `ahead`. Admission control hears how far it comes.
     pub(crate) fn greeted(self, said: usize, ahead: Vec<u8>, admission: Arc<Admission>, before_login: u64) -> Self {
         Self { said, ahead, admission: Some(admission), before_login, ..self }
     }
@@ -87,7 +87,7 @@ impl<S> Stream<S> {
     /// Whether all has been sent that may be before a login.
     fn has_said_enough(&self) -> bool {
         let is_stranger = self.admission.as_ref().is_some_and(|admission| !admission.is_authenticated());
-        is_stranger && self.pulse.totals().1 >= self.before_login
+        is_stranger && self.activity.totals().1 >= self.before_login
     }
 
     fn reached(&self, stage: Stage) {
@@ -109,11 +109,11 @@ impl<S> Stream<S> {
     fn look_for_version(&mut self, bytes: &[u8]) {
         let Some(line) = &mut self.version else { return };
         let end = bytes.iter().position(|byte| *byte == b'\n');
-        let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        let disconnect = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
         let room = VERSION_LINE.saturating_sub(line.len());
-        line.extend_from_slice(part.get(..room).unwrap_or(part));
+        line.extend_from_slice(disconnect.get(..room).unwrap_or(disconnect));
         if end.is_some() || line.len() >= VERSION_LINE {
-            self.pulse.learn_client(Client::of(line));
+            self.activity.learn_client(Client::of(line));
             self.version = None;
             self.reached(Stage::Named);
         }
@@ -140,8 +140,8 @@ impl<S: Socket> AsyncRead for Stream<S> {
         match &outcome {
             Poll::Ready(Ok(())) => {
                 let new = buf.filled().get(before..).unwrap_or_default();
-                this.pulse.is_wet();
-                this.pulse.received(new.len());
+                this.activity.read_ready();
+                this.activity.received(new.len());
                 this.in_turn += new.len();
                 this.ask_after = this.ask_after.saturating_sub(new.len());
                 this.look_for_version(new);
@@ -150,12 +150,12 @@ impl<S: Socket> AsyncRead for Stream<S> {
                 }
                 if this.ask_after == 0 {
                     this.ask_after = ASK_AGAIN;
-                    this.inner.receive_buffer().into_iter().for_each(|bytes| this.pulse.tcp_holds(bytes));
+                    this.inner.receive_buffer().into_iter().for_each(|bytes| this.activity.tcp_holds(bytes));
                 }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
-                this.pulse.is_dry();
+                this.activity.read_blocked();
                 this.in_turn = 0;
             }
         }
@@ -183,11 +183,11 @@ impl<S: Socket> AsyncWrite for Stream<S> {
         let outcome = Pin::new(&mut this.inner).poll_write(cx, buf);
         match &outcome {
             Poll::Ready(Ok(sent)) => {
-                this.pulse.sent(*sent);
+                this.activity.sent(*sent);
                 this.in_turn += sent;
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => this.pulse.write_waits(),
+            Poll::Pending => this.activity.write_waits(),
         }
         outcome
     }
@@ -224,20 +224,21 @@ mod tests {
 
     fn stream(
         size: usize,
-    ) -> (Stream<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Pulse>, CancellationToken) {
+    ) -> (Stream<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Activity>, CancellationToken) {
         let (inner, peer) = duplex(size);
-        let (pulse, end) = (Arc::new(Pulse::new(crate::ssh::traffic::Traffic::nowhere())), CancellationToken::new());
-        (Stream::new(inner, Arc::clone(&pulse), &end), peer, pulse, end)
+        let (activity, end) =
+            (Arc::new(Activity::new(crate::ssh::traffic::Traffic::nowhere())), CancellationToken::new());
+        (Stream::new(inner, Arc::clone(&activity), &end), peer, activity, end)
     }
 
     #[tokio::test]
     async fn what_tcp_holds_is_asked_again_while_much_comes() {
-        let (mut stream, mut peer, pulse, _end) = stream(4 << 20);
-        let mut seen = vec![pulse.moment().tcp_buffer];
+        let (mut stream, mut peer, activity, _end) = stream(4 << 20);
+        let mut seen = vec![activity.moment().tcp_buffer];
         for _ in 0..4 {
             peer.write_all(&vec![1; ASK_AGAIN]).await.unwrap();
             stream.read_exact(&mut vec![0; ASK_AGAIN]).await.unwrap();
-            seen.push(pulse.moment().tcp_buffer);
+            seen.push(activity.moment().tcp_buffer);
         }
         assert!(seen[0] == u32::MAX && seen[1..].is_sorted_by(|one, next| one < next), "{seen:?}");
     }
@@ -252,23 +253,23 @@ mod tests {
             (b"SSH-2.0-dropbear_2022.83\r\n", Client::Dropbear),
             (b"SSH-2.0-libssh2_1.10.0\r\n", Client::Other),
         ] {
-            let (mut stream, mut peer, pulse, _end) = stream(1000);
+            let (mut stream, mut peer, activity, _end) = stream(1000);
             for byte in line {
                 peer.write_all(&[*byte]).await.unwrap();
                 stream.read_u8().await.unwrap();
             }
-            assert_eq!(pulse.client(), expected, "{line:?}");
-            assert_eq!(pulse.totals().0, line.len() as u64);
+            assert_eq!(activity.client(), expected, "{line:?}");
+            assert_eq!(activity.totals().0, line.len() as u64);
         }
-        let (mut stream, mut peer, pulse, _end) = stream(2000);
+        let (mut stream, mut peer, activity, _end) = stream(2000);
         peer.write_all(&[&[b'x'; 255][..], b"paramiko\n"].concat()).await.unwrap();
         stream.read_exact(&mut [0; 264]).await.unwrap();
-        assert!(pulse.client() == Client::Other && stream.version.is_none());
+        assert!(activity.client() == Client::Other && stream.version.is_none());
     }
 
     #[tokio::test]
     async fn a_connection_that_always_has_something_to_do_gives_others_a_turn() {
-        let (mut stream, mut peer, pulse, _end) = stream(4 << 20);
+        let (mut stream, mut peer, activity, _end) = stream(4 << 20);
         peer.write_all(&vec![1; 1 << 20]).await.unwrap();
         let wakes = Arc::new(Wakes::default());
         let waker = Arc::clone(&wakes).into();
@@ -277,41 +278,41 @@ mod tests {
             let mut bytes = vec![0; 32 << 10];
             Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes)).is_ready()
         };
-        for turn in 1..=8 {
+        for permit in 1..=8 {
             for _ in 0..TURN / (32 << 10) {
                 assert!(read(&mut stream));
             }
             assert!(!read(&mut stream));
-            assert_eq!(wakes.0.load(Relaxed), turn, "it is called again");
+            assert_eq!(wakes.0.load(Relaxed), permit, "it is called again");
         }
         assert!(!read(&mut stream) && wakes.0.load(Relaxed) == 8, "nobody calls a task that has nothing to read");
-        assert_eq!(pulse.totals().0, 1 << 20);
+        assert_eq!(activity.totals().0, 1 << 20);
 
         let mut cx = Context::from_waker(&waker);
         let mut sent = 0;
         while sent < 1 << 20 {
             match Pin::new(&mut stream).poll_write(&mut cx, &[2; 32 << 10]) {
                 Poll::Ready(written) => sent += written.unwrap(),
-                Poll::Pending => assert!(!pulse.waits_for_peer(), "it was not the peer that it waited for"),
+                Poll::Pending => assert!(!activity.waits_for_peer(), "it was not the peer that it waited for"),
             }
         }
         assert_eq!(wakes.0.load(Relaxed), 8 + 7);
     }
 
     fn admission() -> Arc<Admission> {
-        let gate = crate::ssh::gate::Gate::new(crate::ssh::GateLimits::default());
-        Arc::new(gate.admit(std::net::Ipv4Addr::LOCALHOST.into(), std::time::Instant::now(), 0).unwrap())
+        let admissions = crate::ssh::admission::AdmissionControl::new(crate::ssh::AdmissionLimits::default());
+        Arc::new(admissions.admit(std::net::Ipv4Addr::LOCALHOST.into(), std::time::Instant::now(), 0).unwrap())
     }
 
     #[tokio::test]
     async fn what_was_said_before_is_read_first_and_what_was_sent_is_not_sent_again() {
-        let (stream, mut peer, pulse, _end) = stream(1000);
+        let (stream, mut peer, activity, _end) = stream(1000);
         let (admission, ahead) = (admission(), b"SSH-2.0-OpenSSH_9.2p1\r\nand".to_vec());
         let mut stream = stream.greeted(4, ahead, Arc::clone(&admission), u64::MAX);
         peer.write_all(b" more").await.unwrap();
         let mut said = [0; 26];
         stream.read_exact(&mut said).await.unwrap();
-        assert!(said.ends_with(b"and") && pulse.client() == Client::OpenSsh);
+        assert!(said.ends_with(b"and") && activity.client() == Client::OpenSsh);
         assert!(admission.has_reached(Stage::Named) && !admission.has_reached(Stage::Answering));
         stream.read_exact(&mut said[..5]).await.unwrap();
         assert!(said.starts_with(b" more") && admission.has_reached(Stage::Answering));
@@ -320,7 +321,7 @@ mod tests {
         stream.write_all(b"b\r\nfirst").await.unwrap();
         peer.read_exact(&mut said[..5]).await.unwrap();
         assert!(said.starts_with(b"first"));
-        assert_eq!(pulse.totals(), (26 + 5, 5));
+        assert_eq!(activity.totals(), (26 + 5, 5));
     }
 
     #[tokio::test]
@@ -346,11 +347,11 @@ mod tests {
 
     #[tokio::test]
     async fn r51_a_waiting_read_and_a_waiting_write_end_when_told() {
-        let (stream, _peer, pulse, end) = stream(4);
+        let (stream, _peer, activity, end) = stream(4);
         let (mut read, mut write) = tokio::io::split(stream);
         let reading = tokio::spawn(async move { read.read(&mut [0; 9]).await });
         let writing = tokio::spawn(async move { write.write_all(&[0; 9]).await });
-        while !pulse.waits_for_peer() {
+        while !activity.waits_for_peer() {
             tokio::task::yield_now().await;
         }
         end.cancel();

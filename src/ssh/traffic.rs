@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::gate::Turned;
+use super::admission::Rejected;
 use crate::model::Transport;
 
 /// The counters of one door that are used often, or from more than one place.
@@ -66,16 +66,16 @@ impl Drop for Counted {
 }
 
 /// A connection that is not taken.
-pub(crate) fn turned_away(transport: Transport, why: Turned) {
+pub(crate) fn rejected(transport: Transport, why: Rejected) {
     let reason = match why {
-        Turned::NotAllowed => "not_allowed",
-        Turned::Over => "listener_over",
-        Turned::Full => "full",
-        Turned::UnauthenticatedFull => "not_logged_in_full",
-        Turned::SourceFull => "source_full",
-        Turned::SourceUnauthenticatedFull => "source_not_logged_in_full",
-        Turned::KeyExchanges => "key_exchanges",
-        Turned::Penalty => "failed_logins",
+        Rejected::NotAllowed => "not_allowed",
+        Rejected::GreetingError => "listener_over",
+        Rejected::Full => "full",
+        Rejected::UnauthenticatedFull => "not_logged_in_full",
+        Rejected::SourceFull => "source_full",
+        Rejected::SourceUnauthenticatedFull => "source_not_logged_in_full",
+        Rejected::KeyExchanges => "key_exchanges",
+        Rejected::Penalty => "failed_logins",
     };
     counter!("tacdrop_connections_refused_total", "transport" => transport.as_str(), "reason" => reason).increment(1);
 }

@@ -136,7 +136,7 @@ pub(crate) struct Moment {
     /// Since the connection began.
     pub(crate) at: Duration,
     /// For how much of that time the socket was empty.
-    pub(crate) dry: Duration,
+    pub(crate) blocked: Duration,
     /// Bytes that TCP holds for the server at most, and with them what goes with them in the kernel.
     pub(crate) tcp_buffer: u32,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Window<K> {
     most: u32,
     target: u32,
     /// What russh was told last, and tops channels up to: less than the target before a change of keys.
-    told: u32,
+    replied_at: u32,
     rekeying: Rekeying,
     flows: Vec<(K, Flow)>,
     grant: Grant,
@@ -179,7 +179,7 @@ struct Flow {
     /// The first top-up that nothing has come for: what was allowed before, and when it was.
     open: Option<(u64, Duration)>,
     /// For how long the socket had been empty when its last packet came.
-    dry: Duration,
+    blocked: Duration,
     /// When its last trip ended, and what has come since.
     round: (Duration, u64),
 }
@@ -218,7 +218,7 @@ impl<K: Copy + Eq> Window<K> {
             start,
             most: most.max(start),
             target: start,
-            told: start,
+            replied_at: start,
             rekeying: Rekeying::new(rekey_bytes, rekey_after),
             flows: Vec::new(),
             grant: pool.grant(),
@@ -250,17 +250,17 @@ impl<K: Copy + Eq> Window<K> {
     /// The channel was topped up to what was returned last, because of a packet that [`Self::received`] is told of next.
     /// Returns the window from now on.
     pub(crate) fn topped_up(&mut self, channel: K, now: Moment) -> u32 {
-        let told = self.told;
+        let replied_at = self.replied_at;
         let flow = self.flow(channel, now);
-        flow.promised = told;
+        flow.promised = replied_at;
         if flow.open.is_some_and(|(before, _)| flow.received >= before) {
             self.trip_is_over(channel, now, true);
         }
-        self.flow(channel, now).fresh = Some((told, now.at));
+        self.flow(channel, now).fresh = Some((replied_at, now.at));
         self.settle_grant();
         let most = self.rekeying.most_next(self.start, self.promised(), now.at);
-        self.told = self.target.min(most);
-        self.told
+        self.replied_at = self.target.min(most);
+        self.replied_at
     }
 
     /// A packet has come.
@@ -284,7 +284,7 @@ impl<K: Copy + Eq> Window<K> {
             let used_up = flow.open.is_some_and(|(before, _)| flow.received - bytes == before);
             self.trip_is_over(channel, now, used_up);
         }
-        self.flow(channel, now).dry = now.dry;
+        self.flow(channel, now).blocked = now.blocked;
     }
 
     /// The channel is gone.
@@ -296,7 +296,7 @@ impl<K: Copy + Eq> Window<K> {
     fn flow(&mut self, channel: K, now: Moment) -> &mut Flow {
         let index = self.flows.iter().position(|(known, _)| *known == channel).unwrap_or_else(|| {
             let allowed = u64::from(self.start);
-            self.flows.push((channel, Flow { allowed, dry: now.dry, round: (now.at, 0), ..Flow::default() }));
+            self.flows.push((channel, Flow { allowed, blocked: now.blocked, round: (now.at, 0), ..Flow::default() }));
             self.flows.len() - 1
         });
         &mut self.flows[index].1
@@ -307,9 +307,9 @@ impl<K: Copy + Eq> Window<K> {
         let flow = self.flow(channel, now);
         let Some((_, topped_up)) = flow.open.take() else { return };
         let trip = now.at.saturating_sub(topped_up);
-        let waited = now.dry.saturating_sub(flow.dry);
+        let waited = now.blocked.saturating_sub(flow.blocked);
         // Both are told once for each packet.
-        flow.dry = now.dry;
+        flow.blocked = now.blocked;
         let (began, bytes) = std::mem::replace(&mut flow.round, (now.at, 0));
         let round = now.at.saturating_sub(began);
         let rate = rate(bytes, round.max(trip));
@@ -321,7 +321,7 @@ impl<K: Copy + Eq> Window<K> {
             self.review.starved = true;
             self.floor = self.usual.get();
         }
-        if self.told < self.target {
+        if self.replied_at < self.target {
             // The keys are about to be changed: what comes now says nothing about the line.
             self.trials.clear();
             (self.in_a_row, self.review) = (0, Review { since: now.at, ..Review::default() });

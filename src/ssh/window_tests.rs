@@ -6,7 +6,7 @@ const MIB: u32 = 1 << 20;
 const PACKET: u64 = 32 * 1024;
 const START: u32 = 2 * MIB;
 const MOST: u32 = 64 * MIB;
-const BEGIN: Moment = Moment { at: Duration::ZERO, dry: Duration::ZERO, tcp_buffer: u32::MAX };
+const BEGIN: Moment = Moment { at: Duration::ZERO, blocked: Duration::ZERO, tcp_buffer: u32::MAX };
 /// Keys that are not changed.
 const NEVER: (u64, Duration) = (u64::MAX, Duration::MAX);
 
@@ -39,7 +39,7 @@ struct Simulation {
     window: Window<u32>,
     channels: Vec<Channel>,
     now: f64,
-    dry: f64,
+    blocked: f64,
     /// When the line is free again, and the disk.
     line_free: f64,
     disk_free: f64,
@@ -74,7 +74,7 @@ impl Simulation {
             window: Window::new(start, most, pool, NEVER),
             channels: (0..channels).map(|_| channel()).collect(),
             now: 0.0,
-            dry: 0.0,
+            blocked: 0.0,
             line_free: 0.0,
             disk_free: 0.0,
             unacknowledged: VecDeque::new(),
@@ -142,12 +142,12 @@ impl Simulation {
         let Some((arrives, index)) = next.min_by(|(a, _), (b, _)| a.total_cmp(b)) else { return false };
         let (_, size) = self.channels[index].packets.pop_front().unwrap();
         if arrives > self.now {
-            self.dry += arrives - self.now;
+            self.blocked += arrives - self.now;
             self.now = arrives;
         }
-        let (at, dry) = (Duration::from_secs_f64(self.now), Duration::from_secs_f64(self.dry));
-        let moment = Moment { at, dry, tcp_buffer: line.buffer };
-        let target = self.window.told;
+        let (at, blocked) = (Duration::from_secs_f64(self.now), Duration::from_secs_f64(self.blocked));
+        let moment = Moment { at, blocked, tcp_buffer: line.buffer };
+        let target = self.window.replied_at;
         let channel = &mut self.channels[index];
         // As russh does it.
         channel.left = channel.left.saturating_sub(u32::try_from(size).unwrap());
@@ -399,7 +399,7 @@ fn a_peer_beyond_its_window_gets_none() {
         }
         window.received(0, 1 << 18, Moment { at, ..BEGIN });
     }
-    window.received(0, usize::MAX, Moment { at, dry: at, ..BEGIN });
+    window.received(0, usize::MAX, Moment { at, blocked: at, ..BEGIN });
     assert_eq!(pool.granted(), 0);
 }
 
@@ -425,7 +425,7 @@ proptest::proptest! {
         for (channel, bytes, micros, what) in events {
             let passed = Duration::from_micros(micros);
             now.at += passed;
-            now.dry += passed / 2;
+            now.blocked += passed / 2;
             match what {
                 0 => {
                     window.closed(channel);

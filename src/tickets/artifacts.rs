@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::content::whole::read_all;
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, FileName, ShareId, SharePath, Time, Transport, Verdict, VersionState, Word,
-    missing_percent,
+    Algorithm, ArtifactId, DirectoryId, FileName, Identifier, ShareId, SharePath, Time, Transport, Verdict,
+    VersionState, missing_percent,
 };
 use crate::namespace::PublicAddress;
 use crate::namespace::history::number_for_people;
@@ -82,7 +82,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn list(&self, ticket: &Word, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
+    pub async fn list(&self, ticket: &Identifier, address: &PublicAddress) -> Result<Vec<ArtifactLine>, Error> {
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let versions: HashMap<_, _> =
@@ -173,16 +173,16 @@ impl Artifacts {
     /// If there is no such artifact, it is not available or damaged, or `sink` fails.
     pub async fn fetch(
         &self,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<u64, Error> {
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
-        let spot =
+        let resolved =
             tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
-        let current = spot.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
+        let current = resolved.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         drop(conn);
         if version.state != VersionState::Available {
@@ -205,7 +205,7 @@ impl Artifacts {
             bytes += piece.len() as u64;
             sink(piece)
         };
-        let digest = read_all(&self.repo, &spot.reach.keys, &version, ticket, |bytes| {
+        let digest = read_all(&self.repo, &resolved.context.keys, &version, ticket, |bytes| {
             sink(bytes).map_err(Error::file("output"))
         });
         let outcome = digest.await;

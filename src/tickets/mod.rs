@@ -10,7 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{DirectoryId, FileName, Language, Priority, ShareId, TicketStatus, Time, Word};
+use crate::model::{DirectoryId, FileName, Identifier, Language, Priority, ShareId, TicketStatus, Time};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, EngineerKey, Organisation};
@@ -54,11 +54,11 @@ pub struct EngineerLine {
 #[derive(Debug, Clone)]
 pub struct NewTicket {
     /// Its reference.
-    pub reference: Word,
+    pub reference: Identifier,
     /// Whose problem it is.
-    pub organisation: Word,
+    pub organisation: Identifier,
     /// Who works on it.
-    pub engineer: Word,
+    pub engineer: Identifier,
     /// What it is about.
     pub title: Option<String>,
     /// How urgent it is.
@@ -122,7 +122,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If the id is taken, or the records fail.
-    pub async fn add_organisation(&self, id: Word, name: String, contract: Option<String>) -> Result<(), Error> {
+    pub async fn add_organisation(&self, id: Identifier, name: String, contract: Option<String>) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         claim(tx.conn(), &id, "organisation").await?;
         let new = Organisation { id, name: line("name", name)?, contract };
@@ -149,7 +149,7 @@ impl Tickets {
     /// If the id is taken, the address is none, or the records fail.
     pub async fn add_engineer(
         &self,
-        id: Word,
+        id: Identifier,
         name: Option<String>,
         email: String,
         language: Option<Language>,
@@ -196,7 +196,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such engineer, the address is none, or is the engineer's already, or the records fail.
-    pub async fn set_email(&self, engineer: &Word, email: &str) -> Result<u64, Error> {
+    pub async fn set_email(&self, engineer: &Identifier, email: &str) -> Result<u64, Error> {
         check_address(email)?;
         let mut tx = self.repo.records.begin().await?;
         let row = existing_engineer(tx.conn(), engineer).await?;
@@ -216,7 +216,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such engineer, the key is there already, or the records fail.
-    pub async fn add_key(&self, engineer: &Word, fingerprint: String, algorithm: String) -> Result<(), Error> {
+    pub async fn add_key(&self, engineer: &Identifier, fingerprint: String, algorithm: String) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
@@ -234,7 +234,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If the engineer has no such key, or the records fail.
-    pub async fn remove_key(&self, engineer: &Word, fingerprint: &str) -> Result<(), Error> {
+    pub async fn remove_key(&self, engineer: &Identifier, fingerprint: &str) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         if !people::remove_key(tx.conn(), engineer, fingerprint).await? {
@@ -252,7 +252,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such engineer, or the records fail.
-    pub async fn disable_engineer(&self, engineer: &Word) -> Result<(), Error> {
+    pub async fn disable_engineer(&self, engineer: &Identifier) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
@@ -327,7 +327,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn ticket(&self, reference: &Word) -> Result<TicketLine, Error> {
+    pub async fn ticket(&self, reference: &Identifier) -> Result<TicketLine, Error> {
         Ok(existing_ticket(&mut *self.repo.records.read().await?, reference).await?.into())
     }
 
@@ -335,7 +335,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn new_token(&self, reference: &Word) -> Result<Zeroizing<String>, Error> {
+    pub async fn new_token(&self, reference: &Identifier) -> Result<Zeroizing<String>, Error> {
         let token = vault::token::new_token()?;
         let hash = self.repo.keys.token().hash(reference.as_str(), &token);
         let mut tx = self.repo.records.begin().await?;
@@ -352,7 +352,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such ticket or engineer, or the records fail.
-    pub async fn assign(&self, reference: &Word, engineer: &Word) -> Result<(), Error> {
+    pub async fn assign(&self, reference: &Identifier, engineer: &Identifier) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
         check_enabled(tx.conn(), engineer).await?;
@@ -367,7 +367,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
-    pub async fn set_status(&self, reference: &Word, status: TicketStatus) -> Result<(), Error> {
+    pub async fn set_status(&self, reference: &Identifier, status: TicketStatus) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         let ticket = existing_ticket(tx.conn(), reference).await?;
         if ticket.status == status {
@@ -418,7 +418,7 @@ impl FreshTicket {
     }
 }
 
-async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), Error> {
+async fn claim(conn: &mut Conn, name: &Identifier, kind: &'static str) -> Result<(), Error> {
     if Actor::is_reserved(name) {
         return Err(Error::operator(format!(
             "{name} is what the audit trail calls tacdrop itself; choose another name"
@@ -433,7 +433,12 @@ async fn claim(conn: &mut Conn, name: &Word, kind: &'static str) -> Result<(), E
     }
 }
 
-async fn note(conn: &mut Conn, kind: Kind, ticket: Option<&Word>, detail: serde_json::Value) -> Result<(), Error> {
+async fn note(
+    conn: &mut Conn,
+    kind: Kind,
+    ticket: Option<&Identifier>,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
     Ok(audit::write(conn, kind, Subject { actor: &Actor::Operator, ticket, id: None }, &detail).await?)
 }
 

@@ -47,7 +47,7 @@ impl ExtentWriter {
         self.length += buffer.filled() as u64;
         if aside {
             let for_task = Arc::clone(repo);
-            let task = repo.works.spawn(async move {
+            let task = repo.worker_runtime.spawn(async move {
                 extent.take(&for_task, &mut buffer, ends)?;
                 Ok(extent)
             });

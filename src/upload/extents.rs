@@ -123,7 +123,7 @@ impl OpenExtent {
         }
         let home = match self.sink {
             Sink::Memory(bytes) => Home::Memory(bytes),
-            Sink::Store(object) => Home::Syncing(repo.works.spawn_blocking(move || object.finish())),
+            Sink::Store(object) => Home::Syncing(repo.worker_runtime.spawn_blocking(move || object.finish())),
         };
         Ok(EndedExtent {
             id: self.id,

@@ -24,16 +24,16 @@ const SLEEP: Duration = Duration::from_millis(500);
 pub(crate) struct LazyWorker(Mutex<Option<(Worker, Handle)>>);
 
 impl LazyWorker {
-    /// Parks the worker; it is started on `works`.
-    pub(super) fn park(&self, worker: Worker, works: Handle) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((worker, works));
+    /// Parks the worker; it is started on `worker_runtime`.
+    pub(super) fn park(&self, worker: Worker, worker_runtime: Handle) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((worker, worker_runtime));
     }
 
     /// Starts the worker if it is parked.
     pub(crate) fn start(&self) {
         let parked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((worker, works)) = parked {
-            works.spawn(worker.run());
+        if let Some((worker, worker_runtime)) = parked {
+            worker_runtime.spawn(worker.run());
         }
     }
 
@@ -41,9 +41,9 @@ impl LazyWorker {
     /// its limit.
     pub(crate) fn start_inline(&self, bytes: u64) -> Option<InlineRun> {
         let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (worker, works) = parked.take_if(|(worker, _)| bytes <= worker.inline_limit())?;
+        let (worker, worker_runtime) = parked.take_if(|(worker, _)| bytes <= worker.inline_limit())?;
         drop(parked);
-        Some(InlineRun { work: Some(Box::pin(worker.run())), works })
+        Some(InlineRun { work: Some(Box::pin(worker.run())), worker_runtime })
     }
 }
 
@@ -51,7 +51,7 @@ impl LazyWorker {
 /// wait any more cuts nothing short.
 pub(crate) struct InlineRun {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    works: Handle,
+    worker_runtime: Handle,
 }
 
 impl Future for InlineRun {
@@ -60,7 +60,7 @@ impl Future for InlineRun {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         // Whatever it begins, a timer or a task, belongs to the runtime that it may have to go on on.
-        let _inside = this.works.enter();
+        let _inside = this.worker_runtime.enter();
         let polled = this.work.as_mut().map_or(Poll::Ready(()), |work| work.as_mut().poll(cx));
         if polled.is_ready() {
             this.work = None;
@@ -73,7 +73,7 @@ impl Drop for InlineRun {
     fn drop(&mut self) {
         // What panicked is over.
         if let Some(work) = self.work.take().filter(|_| !std::thread::panicking()) {
-            self.works.spawn(work);
+            self.worker_runtime.spawn(work);
         }
     }
 }
@@ -91,7 +91,7 @@ impl StartDeadline {
         // A task must not keep a uploads that is closed and opened anew.
         let weak = Arc::downgrade(uploads);
         let sleep = SLEEP.min(uploads.repo.settings.checkpoint);
-        uploads.repo.works.spawn(async move {
+        uploads.repo.worker_runtime.spawn(async move {
             tokio::time::sleep(sleep).await;
             if let Some(uploads) = weak.upgrade() {
                 // A worker that is parked from now on needs another round.

@@ -49,7 +49,7 @@ use crate::content::Content;
 use crate::digests::sidecars::Sidecars;
 use crate::login::Login;
 use crate::model::{ArtifactId, ObjectId, Refusal, Time, VersionId};
-use crate::namespace::tree::Spot;
+use crate::namespace::tree::ResolvedPath;
 use crate::notices::Notices;
 use crate::records;
 use crate::records::entries::EntryRow;
@@ -108,20 +108,20 @@ pub(crate) struct Begun {
 /// Permission bits of a new file.
 const FILE_MODE: u32 = 0o640;
 
-/// Begins an upload of what `spot` names: new, or the next version, or the continuation of an unfinished one. None if
+/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. None if
 /// another one of this name began or ended after the spot was found, which `ended` tells.
 pub(crate) async fn open(
     uploads: &Arc<Uploads>,
     opener: &Opener<'_>,
-    spot: &Spot,
+    resolved: &ResolvedPath,
     mode: WriteMode,
     ended: u64,
 ) -> Result<Option<Begun>, Error> {
-    let (place, login) = (spot.place()?, opener.login);
+    let (place, login) = (resolved.place()?, opener.login);
     let room = uploads.repo.disk_space.promise(login.user())?;
-    let start = InitialState::of(&uploads.repo, opener, spot, mode).await?;
+    let start = InitialState::of(&uploads.repo, opener, resolved, mode).await?;
     let artifact = start.upload_rows.artifact;
-    let file_mode = spot.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
+    let file_mode = resolved.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
     let continues = start.holds == Holds::Unfinished;
     let ids = (artifact, start.upload_rows.version);
     let queue =
@@ -130,7 +130,7 @@ pub(crate) async fn open(
         return Ok(None);
     }
     let (version, detail) = (start.upload_rows.version, json!({ "artifact": artifact.to_string() }));
-    login.0.jot(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
+    login.0.enqueue(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
     if let Some(length) = start.shown {
         queue.show(length);
     }
@@ -139,7 +139,7 @@ pub(crate) async fn open(
     }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
     let worker = Worker::new(Arc::clone(uploads), Arc::clone(&queue), start, room);
-    queue.lazy_worker.park(worker, uploads.repo.works.clone());
+    queue.lazy_worker.park(worker, uploads.repo.worker_runtime.clone());
     uploads.registry.watch.keep(uploads);
     Ok(Some(Begun { queue, continues }))
 }
@@ -173,21 +173,26 @@ impl InitialState {
         self.copy_base.as_ref().map_or(self.map.end(), |copy_base| copy_base.length)
     }
 
-    async fn of(repo: &Arc<Repo>, opener: &Opener<'_>, spot: &Spot, mode: WriteMode) -> Result<Self, Error> {
-        if let Some(row) = &spot.entry
+    async fn of(
+        repo: &Arc<Repo>,
+        opener: &Opener<'_>,
+        resolved: &ResolvedPath,
+        mode: WriteMode,
+    ) -> Result<Self, Error> {
+        if let Some(row) = &resolved.entry
             && !mode.truncate
         {
             if let Some(receiving) = row.receiving {
-                return Self::resumed(repo, opener, spot, &version(repo, receiving.id).await?, mode).await;
+                return Self::resumed(repo, opener, resolved, &version(repo, receiving.id).await?, mode).await;
             }
             // What a device sends is whole in itself: it never begins with what was there.
             if let Some(current) = row.current
                 && !opener.login.is_upload_only()
             {
-                return Self::copied(repo, opener, spot, row, &version(repo, current.id).await?).await;
+                return Self::copied(repo, opener, resolved, row, &version(repo, current.id).await?).await;
             }
         }
-        let upload_rows = new_upload_rows(opener, spot)?;
+        let upload_rows = new_upload_rows(opener, resolved)?;
         Ok(Self {
             upload_rows,
             map: SliceMap::new(),
@@ -205,11 +210,11 @@ impl InitialState {
     async fn resumed(
         repo: &Arc<Repo>,
         opener: &Opener<'_>,
-        spot: &Spot,
+        resolved: &ResolvedPath,
         version: &VersionRow,
         mode: WriteMode,
     ) -> Result<Self, Error> {
-        let keys = Arc::clone(&spot.reach.keys);
+        let keys = Arc::clone(&resolved.context.keys);
         let file_key = Arc::new(repo.file_key(&keys, version).await?);
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
         let wrapped = WrappedKey::try_from(&wrapped[..])?;
@@ -239,11 +244,11 @@ impl InitialState {
         let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let upload_rows = UploadRecords {
-            ticket: spot.reach.ticket.clone(),
+            ticket: resolved.context.ticket.clone(),
             login: opener.login.clone(),
             transport: opener.login.0.transport.or_weaker(version.transport),
             told: false,
-            from_support: spot.from_support,
+            from_support: resolved.from_support,
             artifact: version.artifact,
             version: version.id,
             file_key,
@@ -265,12 +270,12 @@ impl InitialState {
     async fn copied(
         repo: &Arc<Repo>,
         opener: &Opener<'_>,
-        spot: &Spot,
+        resolved: &ResolvedPath,
         row: &EntryRow,
         version: &VersionRow,
     ) -> Result<Self, Error> {
-        let (content, manifest, old_key) = Content::of_version(repo, &spot.reach.keys, version).await?;
-        let mut upload_rows = new_upload_rows(opener, spot)?;
+        let (content, manifest, old_key) = Content::of_version(repo, &resolved.context.keys, version).await?;
+        let mut upload_rows = new_upload_rows(opener, resolved)?;
         upload_rows.discards = row.receiving.map(|receiving| receiving.id);
         upload_rows.transport = upload_rows.transport.or_weaker(version.transport);
         let shared = version.artifact == upload_rows.artifact;
@@ -299,28 +304,28 @@ async fn version(repo: &Repo, id: VersionId) -> Result<VersionRow, Error> {
     versions::by_id(&mut *repo.records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
 }
 
-fn new_upload_rows(opener: &Opener<'_>, spot: &Spot) -> Result<UploadRecords, Error> {
-    let keys = Arc::clone(&spot.reach.keys);
+fn new_upload_rows(opener: &Opener<'_>, resolved: &ResolvedPath) -> Result<UploadRecords, Error> {
+    let keys = Arc::clone(&resolved.context.keys);
     let version = VersionId::from_bytes(vault::random::array()?);
     let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;
-    let artifact = match &spot.entry {
+    let artifact = match &resolved.entry {
         Some(row) => ArtifactId::from_bytes(row.id),
         None => ArtifactId::from_bytes(vault::random::array()?),
     };
     Ok(UploadRecords {
-        ticket: spot.reach.ticket.clone(),
+        ticket: resolved.context.ticket.clone(),
         login: opener.login.clone(),
         transport: opener.login.0.transport,
         told: false,
-        from_support: spot.from_support,
+        from_support: resolved.from_support,
         artifact,
         version,
         file_key: Arc::new(file_key),
         wrapped,
         opened_at: Time::now(),
-        has_entry: spot.entry.is_some(),
+        has_entry: resolved.entry.is_some(),
         number: None,
-        discards: spot.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
+        discards: resolved.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
         zeros: 0,
         stored_manifests: Vec::new(),
         keys,

@@ -13,8 +13,8 @@ use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{may_change, may_keep};
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport, VersionId,
-    VersionState, Word,
+    ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ObjectPlace, Refusal, ShareId, Time, Transport,
+    VersionId, VersionState,
 };
 use crate::notices;
 use crate::records::audit::Event;
@@ -36,7 +36,7 @@ use crate::vault::{self, ExtentEntry, FileKey, HashOrigin, Manifest, SliceMap, W
 /// What is known of an upload's rows.
 pub(super) struct UploadRecords {
     pub(super) keys: Arc<ShareKeys>,
-    pub(super) ticket: Word,
+    pub(super) ticket: Identifier,
     /// Who sends it.
     pub(super) login: Login,
     /// The weakest transport that anything of it came by, what it begins with included.
@@ -95,7 +95,7 @@ impl UploadRecords {
     /// What an event of this upload says, with where it came from.
     fn signed(&self, mut detail: Value) -> Value {
         detail["artifact"] = Value::String(self.artifact.to_string());
-        self.login.0.sign(&mut detail);
+        self.login.0.add_origin(&mut detail);
         if self.transport.is_weak() {
             detail["transport"] = Value::String(self.transport.to_string());
         }
@@ -106,7 +106,7 @@ impl UploadRecords {
     pub(super) fn jot_end(&self, kind: Kind, bytes: u64) {
         if !self.told {
             let detail = json!({ "artifact": self.artifact.to_string(), "bytes": bytes });
-            self.login.0.jot(kind, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
+            self.login.0.enqueue(kind, Some(&self.ticket), Some(*self.version.as_bytes()), detail);
         }
     }
 
@@ -319,7 +319,7 @@ impl UploadRecords {
         if !in_records {
             self.stored_manifests.push(object);
             let (store, bytes) = (uploads.repo.store.clone(), manifest.clone());
-            blocking(&uploads.repo.works, "the write", move || store.put(object, &bytes)).await?;
+            blocking(&uploads.repo.worker_runtime, "the write", move || store.put(object, &bytes)).await?;
         }
         uploads.repo.failpoints.hit("publish.manifest-stored");
 

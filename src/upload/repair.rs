@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::content::Content;
 use crate::content::whole::recorded_extents;
-use crate::model::{ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::model::{Identifier, ObjectId, ShareId, VersionId, VersionState};
 use crate::records::extents;
 use crate::records::versions::{self, ProgressRow, VersionRow};
 use crate::records::{entries, extents::ExtentRow};
@@ -35,7 +35,7 @@ pub(crate) enum Repair {
 pub(crate) async fn repair(
     repo: &Arc<Repo>,
     share: ShareId,
-    ticket: &Word,
+    ticket: &Identifier,
     id: VersionId,
     lost: &BTreeSet<ObjectId>,
 ) -> Result<Repair, Error> {

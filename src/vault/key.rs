@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::aead::SegmentKey;
 use super::derive::{hmac_sha256, subkey};
-use super::secret::{Bond, Purpose};
+use super::secret::{AadContext, Purpose};
 use super::{VaultError, random};
 use crate::model::{DirectoryId, FileName, ObjectId, ShareId, VersionId, alias};
 
@@ -344,8 +344,8 @@ impl NameKeys {
         })
     }
 
-    fn bond<'a>(&self, purpose: Purpose, id: [u8; 16], tail: &'a [u8]) -> Bond<'a> {
-        Bond { purpose, generation: 0, parent: *self.share.as_bytes(), id, tail }
+    fn bond<'a>(&self, purpose: Purpose, id: [u8; 16], tail: &'a [u8]) -> AadContext<'a> {
+        AadContext { purpose, generation: 0, parent: *self.share.as_bytes(), id, tail }
     }
 }
 
@@ -355,11 +355,11 @@ impl WrappedKey {
         &self.0
     }
 
-    fn wrap(bond: &Bond<'_>, under: &[u8; 32], key: &[u8; 32]) -> Result<Self, VaultError> {
+    fn wrap(bond: &AadContext<'_>, under: &[u8; 32], key: &[u8; 32]) -> Result<Self, VaultError> {
         bond.seal(&bond.purpose.key_from(under), key)?.as_slice().try_into()
     }
 
-    fn unwrap_with(&self, bond: &Bond<'_>, under: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    fn unwrap_with(&self, bond: &AadContext<'_>, under: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, VaultError> {
         let opened = bond.open(&bond.purpose.key_from(under), &self.0)?;
         let mut key = Zeroizing::new([0; 32]);
         key.copy_from_slice(opened.first_chunk::<32>().ok_or_else(|| bond.malformed())?);
@@ -381,29 +381,29 @@ impl fmt::Debug for WrappedKey {
     }
 }
 
-fn canary(generation: u32) -> Bond<'static> {
-    Bond { purpose: Purpose::Canary, generation, parent: NONE, id: NONE, tail: &[] }
+fn canary(generation: u32) -> AadContext<'static> {
+    AadContext { purpose: Purpose::Canary, generation, parent: NONE, id: NONE, tail: &[] }
 }
 
-fn secret_bond(generation: u32, purpose: &str) -> Bond<'_> {
-    Bond { purpose: Purpose::Secret, generation, parent: NONE, id: NONE, tail: purpose.as_bytes() }
+fn secret_bond(generation: u32, purpose: &str) -> AadContext<'_> {
+    AadContext { purpose: Purpose::Secret, generation, parent: NONE, id: NONE, tail: purpose.as_bytes() }
 }
 
-fn share_key_bond(generation: u32, share: ShareId) -> Bond<'static> {
-    Bond { purpose: Purpose::ShareKey, generation, parent: NONE, id: *share.as_bytes(), tail: &[] }
+fn share_key_bond(generation: u32, share: ShareId) -> AadContext<'static> {
+    AadContext { purpose: Purpose::ShareKey, generation, parent: NONE, id: *share.as_bytes(), tail: &[] }
 }
 
-fn file_key_bond(generation: u32, share: ShareId, version: VersionId) -> Bond<'static> {
-    Bond { purpose: Purpose::FileKey, generation, parent: *share.as_bytes(), id: *version.as_bytes(), tail: &[] }
+fn file_key_bond(generation: u32, share: ShareId, version: VersionId) -> AadContext<'static> {
+    AadContext { purpose: Purpose::FileKey, generation, parent: *share.as_bytes(), id: *version.as_bytes(), tail: &[] }
 }
 
-fn extent_key_bond(version: VersionId, extent: ObjectId) -> Bond<'static> {
+fn extent_key_bond(version: VersionId, extent: ObjectId) -> AadContext<'static> {
     let (parent, id) = (*version.as_bytes(), *extent.as_bytes());
-    Bond { purpose: Purpose::ExtentKey, generation: 0, parent, id, tail: &[] }
+    AadContext { purpose: Purpose::ExtentKey, generation: 0, parent, id, tail: &[] }
 }
 
-fn state_bond(version: VersionId, hashed: &[u8; 8]) -> Bond<'_> {
-    Bond { purpose: Purpose::State, generation: 0, parent: NONE, id: *version.as_bytes(), tail: hashed }
+fn state_bond(version: VersionId, hashed: &[u8; 8]) -> AadContext<'_> {
+    AadContext { purpose: Purpose::State, generation: 0, parent: NONE, id: *version.as_bytes(), tail: hashed }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Purpose {
 }
 
 /// What a sealed thing is bound to.
-pub(super) struct Bond<'a> {
+pub(super) struct AadContext<'a> {
     pub(super) purpose: Purpose,
     /// Of the key that seals; 0 where that key has no generations.
     pub(super) generation: u32,
@@ -70,7 +70,7 @@ pub(super) struct Bond<'a> {
     pub(super) tail: &'a [u8],
 }
 
-impl Bond<'_> {
+impl AadContext<'_> {
     /// `label (16) ‖ generation (4) ‖ parent (16) ‖ id (16) ‖ tail`.
     fn associated_data(&self) -> Vec<u8> {
         let mut data = Vec::with_capacity(BOND + self.tail.len());

@@ -62,7 +62,7 @@ const LONGEST_FILE: usize = 600;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
-    Word(String),
+    Identifier(String),
     Sign(char),
     /// `::`
     Path,
@@ -117,7 +117,7 @@ fn tokens(source: &str) -> Vec<Token> {
                     continue;
                 }
             } else {
-                found.push(Token::Word(word));
+                found.push(Token::Identifier(word));
             }
         } else if c == '"' {
             at += 1;
@@ -175,7 +175,7 @@ fn uses(file: &str, source: &str) -> Vec<String> {
     while at < tokens.len() {
         match &tokens[at] {
             Token::Sign('{') => {
-                if at >= 2 && tokens[at - 2] == Token::Word("mod".into()) {
+                if at >= 2 && tokens[at - 2] == Token::Identifier("mod".into()) {
                     inline.push(depth);
                 }
                 depth += 1;
@@ -186,15 +186,15 @@ fn uses(file: &str, source: &str) -> Vec<String> {
                     inline.pop();
                 }
             }
-            Token::Word(word)
+            Token::Identifier(word)
                 if (word == "crate" || (word == "tacdrop" && module == ["main"]))
                     && tokens.get(at + 1) == Some(&Token::Path) =>
             {
                 heads(&tokens[at + 2..], &mut found);
             }
-            Token::Word(word) if word == "super" && (at == 0 || tokens[at - 1] != Token::Path) => {
+            Token::Identifier(word) if word == "super" && (at == 0 || tokens[at - 1] != Token::Path) => {
                 let mut supers = 1;
-                while tokens.get(at + 1..at + 3) == Some(&[Token::Path, Token::Word("super".into())]) {
+                while tokens.get(at + 1..at + 3) == Some(&[Token::Path, Token::Identifier("super".into())]) {
                     (supers, at) = (supers + 1, at + 2);
                 }
                 if supers >= module.len() + inline.len() && tokens.get(at + 1) == Some(&Token::Path) {
@@ -213,7 +213,7 @@ fn uses(file: &str, source: &str) -> Vec<String> {
 /// The first names of a path or of each path of a group.
 fn heads(tokens: &[Token], found: &mut Vec<String>) {
     match tokens.first() {
-        Some(Token::Word(word)) => found.push(word.clone()),
+        Some(Token::Identifier(word)) => found.push(word.clone()),
         Some(Token::Sign('{')) => {
             let (mut depth, mut first) = (0, false);
             for token in tokens {
@@ -221,7 +221,7 @@ fn heads(tokens: &[Token], found: &mut Vec<String>) {
                     Token::Sign('{') => (depth, first) = (depth + 1, depth == 0),
                     Token::Sign('}') => depth -= 1,
                     Token::Sign(',') => first = depth == 1,
-                    Token::Word(word) if first => {
+                    Token::Identifier(word) if first => {
                         found.push(word.clone());
                         first = false;
                     }
@@ -305,7 +305,7 @@ fn no_file_is_too_long() {
 
 #[test]
 fn unsafe_stands_in_one_place() {
-    let word = Token::Word("unsafe".to_owned());
+    let word = Token::Identifier("unsafe".to_owned());
     let there: Vec<_> = sources().into_iter().filter(|(_, source)| tokens(source).contains(&word)).collect();
     assert_eq!(there.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>(), ["src/vault/sha256_blocks.rs"]);
 }

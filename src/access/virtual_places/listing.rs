@@ -6,11 +6,11 @@ use super::{
     CHECKSUM, DIRECTORY_MODE, RECEIPT, SIGNERS, Text, Texts, Tree, address, described, file_attributes, received,
     texts_at,
 };
-use crate::access::{Entry, View};
-use crate::model::{DirectoryId, FileName, Refusal, Word};
+use crate::access::{Entry, ShareSession};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal};
 use crate::namespace::PublicAddress;
 use crate::namespace::aliases::Shown;
-use crate::namespace::tree::{Reach, Way, is_from_support, way_of};
+use crate::namespace::tree::{ShareContext, Way, is_from_support, way_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, version_chain};
 use crate::repo::set_aside::or_left_out;
@@ -18,7 +18,7 @@ use crate::repo::{Attributes, Error};
 
 /// An open directory of a virtual place.
 pub(crate) struct VirtualListing {
-    owner: Word,
+    owner: Identifier,
     source: Source,
     /// Lines that did not fit onto the last page.
     ready: VecDeque<Entry>,
@@ -36,7 +36,7 @@ enum Source {
 
 /// A directory of the share that is shown again: rows by id, from behind the last one given.
 struct Mirror {
-    reach: Reach,
+    context: ShareContext,
     tree: Tree,
     directory: DirectoryId,
     at_root: bool,
@@ -47,37 +47,37 @@ struct Mirror {
 impl VirtualListing {
     /// `signers`: what STAT says of `allowed_signers`, where it lies here.
     pub(super) fn of_directory(
-        reach: Reach,
+        context: ShareContext,
         tree: Tree,
         directory: DirectoryId,
         names: &[FileName],
         signers: Option<Attributes>,
     ) -> Self {
-        let owner = reach.ticket.clone();
+        let owner = context.ticket.clone();
         let line = |attributes| {
             Some(Entry { name: FileName::new(SIGNERS).ok()?, attributes, owner: owner.clone(), unfinished: None })
         };
         let ready = signers.and_then(line).into_iter().collect();
-        let aliases = reach.aliases && !names.first().is_some_and(is_from_support);
-        let mirror = Mirror { reach, tree, directory, at_root: names.is_empty(), aliases, after: None };
+        let aliases = context.aliases && !names.first().is_some_and(is_from_support);
+        let mirror = Mirror { context, tree, directory, at_root: names.is_empty(), aliases, after: None };
         Self { owner, source: Source::Directory(Box::new(mirror)), ready, ended: false }
     }
 
-    pub(super) fn of_versions(owner: Word, file: [u8; 16]) -> Self {
+    pub(super) fn of_versions(owner: Identifier, file: [u8; 16]) -> Self {
         Self { owner, source: Source::Versions { file, after: 0 }, ready: VecDeque::new(), ended: false }
     }
 
     /// The next lines, at most `most`; none at the end.
-    pub(crate) async fn next(&mut self, view: &View, most: usize) -> Result<Vec<Entry>, Refusal> {
+    pub(crate) async fn next(&mut self, session: &ShareSession, most: usize) -> Result<Vec<Entry>, Refusal> {
         while self.ready.is_empty() && !self.ended {
-            self.read(view, most).await?;
+            self.read(session, most).await?;
         }
         Ok(self.ready.drain(..most.min(self.ready.len())).collect())
     }
 
     /// Reads one page of rows. Many of them can have no line here, and some have two.
-    async fn read(&mut self, view: &View, most: usize) -> Result<(), Error> {
-        let mut conn = view.access().repo.records.read().await?;
+    async fn read(&mut self, session: &ShareSession, most: usize) -> Result<(), Error> {
+        let mut conn = session.repo().records.read().await?;
         match &mut self.source {
             Source::Versions { file, after } => {
                 // A page that is short because of a row that cannot be read is not the last one; an empty one is.
@@ -99,16 +99,16 @@ impl VirtualListing {
                     None
                 };
                 self.ended = page.ended;
-                let way = way_of(&mut conn, &mirror.reach.keys, mirror.directory.as_bytes()).await?;
+                let way = way_of(&mut conn, &mirror.context.keys, mirror.directory.as_bytes()).await?;
                 let address = address(&mut conn).await?;
                 mirror.after = page.last;
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
-                    let opened = mirror.reach.keys.open_name(&mut conn, row.id, sealed).await;
+                    let opened = mirror.context.keys.open_name(&mut conn, row.id, sealed).await;
                     let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {
-                        mirror.directory(view, &mut conn, &way, &row, (name, shown)).await
+                        mirror.directory(session, &mut conn, &way, &row, (name, shown)).await
                     } else {
                         mirror.file(&mut conn, &way, &row, (name, shown), &address).await
                     };
@@ -130,13 +130,13 @@ impl VirtualListing {
 impl Mirror {
     async fn directory(
         &self,
-        view: &View,
+        session: &ShareSession,
         conn: &mut Conn,
         way: &Way,
         row: &EntryRow,
         (name, shown): (FileName, FileName),
     ) -> Result<Vec<(FileName, Attributes)>, Error> {
-        if self.at_root && is_from_support(&name) && !view.is_engineer() {
+        if self.at_root && is_from_support(&name) && !session.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
             if entries::is_empty(conn, handed_back).await? {
                 return Ok(Vec::new());
@@ -148,7 +148,7 @@ impl Mirror {
                 return Ok(Vec::new());
             }
             if let Some((file, _)) = described(&shown)
-                && texts_at(conn, &self.reach, way.path().join(file).names()).await?.is_some()
+                && texts_at(conn, &self.context, way.path().join(file).names()).await?.is_some()
             {
                 return Ok(Vec::new());
             }
@@ -170,7 +170,8 @@ impl Mirror {
             return Ok(attributes.map(|attributes| (shown, attributes)).into_iter().collect());
         }
         let way = way.join(name, row.id);
-        let Some(Texts { receipt, checksum, version }) = Texts::of_file(conn, &self.reach, &way, row, address).await?
+        let Some(Texts { receipt, checksum, version }) =
+            Texts::of_file(conn, &self.context, &way, row, address).await?
         else {
             return Ok(Vec::new());
         };

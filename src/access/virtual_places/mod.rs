@@ -20,12 +20,12 @@ pub(crate) use listing::VirtualListing;
 
 use serde_json::json;
 
-use crate::access::{Download, Listing, View};
+use crate::access::{Download, Listing, ShareSession};
 use crate::audit;
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, Time};
 use crate::namespace::history::number_for_people;
-use crate::namespace::tree::{Reach, Spot, VIRTUAL, Way, way_of};
+use crate::namespace::tree::{ResolvedPath, ShareContext, VIRTUAL, Way, way_of};
 use crate::namespace::{PublicAddress, address};
 use crate::records::entries::EntryRow;
 use crate::records::version_chain::{self, ChainVersion};
@@ -67,7 +67,7 @@ impl Tree {
 
 /// What stands in one of the places.
 pub(crate) struct VirtualPlace {
-    reach: Reach,
+    context: ShareContext,
     tree: Tree,
     thing: Thing,
 }
@@ -118,7 +118,7 @@ impl Texts {
     /// About the current version of the file `row`, to which `way` leads.
     async fn of_file(
         conn: &mut Conn,
-        reach: &Reach,
+        context: &ShareContext,
         way: &Way,
         row: &EntryRow,
         address: &PublicAddress,
@@ -128,7 +128,7 @@ impl Texts {
         };
         let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
         let number = number_for_people(conn, row, &version).await?;
-        let Some(receipt) = Receipt::of(&reach.ticket, way, number, &version, address) else {
+        let Some(receipt) = Receipt::of(&context.ticket, way, number, &version, address) else {
             return Ok(None);
         };
         let checksum = Text::Checksum(receipt.checksum_line(name));
@@ -139,26 +139,26 @@ impl Texts {
 impl VirtualPlace {
     /// What stands at `names` below the place; what this login may not know of does not exist.
     pub(crate) async fn find(
-        view: &View,
+        session: &ShareSession,
         conn: &mut Conn,
-        reach: Reach,
+        context: ShareContext,
         tree: Tree,
         names: &[FileName],
     ) -> Result<Self, Error> {
         let found = match tree {
-            Tree::Versions => find_version(conn, &reach, names).await,
-            Tree::Receipts => find_receipt(view, conn, &reach, names).await,
+            Tree::Versions => find_version(conn, &context, names).await,
+            Tree::Receipts => find_receipt(session, conn, &context, names).await,
         };
         let thing = found.map_err(|error| match error {
             // A file above other names: not worth a sentence of its own where nothing can be made anyway.
             Error::Refused(Refusal::NotDirectory) => Refusal::NoSuchFile.into(),
             other => other,
         })?;
-        Ok(Self { reach, tree, thing })
+        Ok(Self { context, tree, thing })
     }
 
-    pub(crate) fn reach(&self) -> &Reach {
-        &self.reach
+    pub(crate) fn context(&self) -> &ShareContext {
+        &self.context
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
@@ -172,53 +172,55 @@ impl VirtualPlace {
     }
 
     /// Opens a directory.
-    pub(crate) fn list(self, view: &View) -> Result<Listing, Error> {
-        let owner = self.reach.ticket.clone();
+    pub(crate) fn list(self, session: &ShareSession) -> Result<Listing, Error> {
+        let owner = self.context.ticket.clone();
         let listing = match self.thing {
             Thing::Directory { id, names, modified } => {
-                let signers = (self.tree == Tree::Receipts && names.is_empty()).then(|| signers_line(view));
+                let signers = (self.tree == Tree::Receipts && names.is_empty()).then(|| signers_line(session));
                 let signers = signers.map(|line| file_attributes(line.len() as u64, modified));
-                VirtualListing::of_directory(self.reach, self.tree, id, &names, signers)
+                VirtualListing::of_directory(self.context, self.tree, id, &names, signers)
             }
             Thing::Versions { file, .. } => VirtualListing::of_versions(owner.clone(), file),
             Thing::Version(_) | Thing::Text { .. } | Thing::Signers { .. } => {
                 return Err(Refusal::NotDirectory.into());
             }
         };
-        Ok(Listing::of_virtual(view.clone(), &owner, listing))
+        Ok(Listing::of_virtual(session.clone(), &owner, listing))
     }
 
     /// Opens a file.
-    pub(crate) async fn open(self, view: &View) -> Result<Download, Error> {
+    pub(crate) async fn open(self, session: &ShareSession) -> Result<Download, Error> {
         let attributes = self.attributes();
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
-            Thing::Version(version) => Download::of_version(view, &self.reach, &version, attributes).await,
+            Thing::Version(version) => Download::of_version(session, &self.context, &version, attributes).await,
             Thing::Text { text, version } => {
-                let bytes = text.into_bytes(view.access().repo.keys.receipts());
-                view.jot(audit::Kind::ReceiptOpened, &self.reach.ticket, *version.id.as_bytes(), json!({}));
-                Ok(Download::of_text(view, &self.reach, bytes, attributes))
+                let bytes = text.into_bytes(session.repo().keys.receipts());
+                session.enqueue(audit::Kind::ReceiptOpened, &self.context.ticket, *version.id.as_bytes(), json!({}));
+                Ok(Download::of_text(session, &self.context, bytes, attributes))
             }
-            Thing::Signers { line, .. } => Ok(Download::of_text(view, &self.reach, line.into_bytes(), attributes)),
+            Thing::Signers { line, .. } => Ok(Download::of_text(session, &self.context, line.into_bytes(), attributes)),
         }
     }
 
     /// What digests of this are digests of.
-    pub(crate) fn digested(self, view: &View) -> Result<Digested, Error> {
+    pub(crate) fn digested(self, session: &ShareSession) -> Result<Digested, Error> {
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
-            Thing::Version(version) => Ok(Digested::Version(self.reach.share(), self.reach.ticket, Box::new(version))),
-            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(view.access().repo.keys.receipts()))),
+            Thing::Version(version) => {
+                Ok(Digested::Version(self.context.share(), self.context.ticket, Box::new(version)))
+            }
+            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(session.repo().keys.receipts()))),
             Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
         }
     }
 }
 
-async fn find_version(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Thing, Error> {
+async fn find_version(conn: &mut Conn, context: &ShareContext, names: &[FileName]) -> Result<Thing, Error> {
     let missing = || Error::Refused(Refusal::NoSuchFile);
-    match Spot::find(conn, reach.clone(), names).await {
-        Ok(spot) => {
-            let row = spot.existing()?;
+    match ResolvedPath::find(conn, context.clone(), names).await {
+        Ok(resolved) => {
+            let row = resolved.existing()?;
             if row.is_directory {
                 return directory(row, names);
             }
@@ -229,46 +231,51 @@ async fn find_version(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Res
         Err(Error::Refused(Refusal::NotDirectory)) => {
             let (last, above) = names.split_last().ok_or_else(missing)?;
             let number = version_number(last).ok_or_else(missing)?;
-            let spot = Spot::find(conn, reach.clone(), above).await?;
-            let past = version_chain::numbered(conn, &spot.existing()?.id, number).await?.ok_or_else(missing)?;
+            let resolved = ResolvedPath::find(conn, context.clone(), above).await?;
+            let past = version_chain::numbered(conn, &resolved.existing()?.id, number).await?.ok_or_else(missing)?;
             Ok(Thing::Version(versions::by_id(conn, past.id).await?.ok_or_else(missing)?))
         }
         Err(other) => Err(other),
     }
 }
 
-async fn find_receipt(view: &View, conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Thing, Error> {
+async fn find_receipt(
+    session: &ShareSession,
+    conn: &mut Conn,
+    context: &ShareContext,
+    names: &[FileName],
+) -> Result<Thing, Error> {
     if let [only] = names
         && only.as_bytes() == SIGNERS
     {
-        let root = Spot::find(conn, reach.clone(), &[]).await?;
-        return Ok(Thing::Signers { line: signers_line(view), modified: root.existing()?.modified_at });
+        let root = ResolvedPath::find(conn, context.clone(), &[]).await?;
+        return Ok(Thing::Signers { line: signers_line(session), modified: root.existing()?.modified_at });
     }
     if let Some((last, above)) = names.split_last()
         && let Some((file, suffix)) = described(last)
     {
         let path = [above, &[file]].concat();
-        if let Some(texts) = texts_at(conn, reach, &path).await? {
+        if let Some(texts) = texts_at(conn, context, &path).await? {
             let text = if suffix == RECEIPT { texts.receipt } else { texts.checksum };
             return Ok(Thing::Text { text, version: texts.version });
         }
     }
-    let spot = Spot::find(conn, reach.clone(), names).await?;
-    let row = spot.existing()?;
+    let resolved = ResolvedPath::find(conn, context.clone(), names).await?;
+    let row = resolved.existing()?;
     if row.is_directory { directory(row, names) } else { Err(Refusal::NoSuchFile.into()) }
 }
 
 /// The texts about the file at `names`, if there is one with an available version.
-async fn texts_at(conn: &mut Conn, reach: &Reach, names: &[FileName]) -> Result<Option<Texts>, Error> {
-    let spot = match Spot::find(conn, reach.clone(), names).await {
+async fn texts_at(conn: &mut Conn, context: &ShareContext, names: &[FileName]) -> Result<Option<Texts>, Error> {
+    let resolved = match ResolvedPath::find(conn, context.clone(), names).await {
         Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Ok(None),
         other => other?,
     };
-    let Some(row) = spot.entry.filter(|row| !row.is_directory) else { return Ok(None) };
+    let Some(row) = resolved.entry.filter(|row| !row.is_directory) else { return Ok(None) };
     // The names as they are recorded: what a client typed may be composed otherwise.
-    let way = way_of(conn, &reach.keys, &row.id).await?;
+    let way = way_of(conn, &context.keys, &row.id).await?;
     let address = address(conn).await?;
-    Texts::of_file(conn, reach, &way, &row, &address).await
+    Texts::of_file(conn, context, &way, &row, &address).await
 }
 
 /// The address that receipts name.
@@ -302,8 +309,8 @@ fn received(version: &VersionRow) -> Time {
     version.received_at.unwrap_or(Time::from_millis(0))
 }
 
-fn signers_line(view: &View) -> String {
-    ReceiptKey::new(&view.access().repo.keys.receipts().public()).allowed_signers + "\n"
+fn signers_line(session: &ShareSession) -> String {
+    ReceiptKey::new(&session.repo().keys.receipts().public()).allowed_signers + "\n"
 }
 
 #[cfg(test)]

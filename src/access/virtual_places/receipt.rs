@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::access::Access;
 use crate::model::sidecar::checksum_line;
-use crate::model::{FileName, Refusal, SharePath, Time, Transport, VersionState, Word};
+use crate::model::{FileName, Identifier, Refusal, SharePath, Time, Transport, VersionState};
 use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
@@ -86,7 +86,7 @@ impl Receipt {
     /// The receipt of a version of the file that `way` leads to, with its number for people; none if the version is not
     /// available.
     pub(super) fn of(
-        ticket: &Word,
+        ticket: &Identifier,
         way: &Way,
         number: u64,
         version: &VersionRow,
@@ -162,21 +162,21 @@ impl Access {
     /// If there is no such ticket or artifact, nothing of it is available, or the records fail.
     pub async fn receipt(
         &self,
-        ticket: &Word,
+        ticket: &Identifier,
         path: &SharePath,
         address: &PublicAddress,
     ) -> Result<SignedReceipt, Error> {
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
         let mut conn = self.repo.records.read().await?;
         let share = existing_ticket(&mut conn, ticket).await?.share;
-        let spot = match tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await {
+        let resolved = match tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await {
             Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
             other => other?,
         };
-        let row = spot.entry.as_ref().ok_or_else(missing)?;
+        let row = resolved.entry.as_ref().ok_or_else(missing)?;
         let current = row.current.ok_or_else(missing)?;
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
-        let way = way_of(&mut conn, &spot.reach.keys, &row.id).await?;
+        let way = way_of(&mut conn, &resolved.context.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
         let receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
         let text = receipt.signed(self.repo.keys.receipts());

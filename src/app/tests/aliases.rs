@@ -12,21 +12,21 @@ fn raw(bytes: &[u8]) -> SharePath {
     SharePath::parse(bytes).unwrap()
 }
 
-async fn put_raw(view: &View, name: &[u8], bytes: &[u8]) {
-    let mut upload = view.open_write(&raw(name), CREATE).await.unwrap();
+async fn put_raw(session: &ShareSession, name: &[u8], bytes: &[u8]) {
+    let mut upload = session.open_write(&raw(name), CREATE).await.unwrap();
     write(&mut upload, 0, bytes).await;
     upload.close().await.unwrap();
 }
 
-async fn get_raw(view: &View, name: &[u8]) -> Result<Vec<u8>, Refusal> {
+async fn get_raw(session: &ShareSession, name: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
-    view.open_read(&raw(name)).await?.read(0, 200_000, &mut bytes).await?;
+    session.open_read(&raw(name)).await?.read(0, 200_000, &mut bytes).await?;
     Ok(bytes)
 }
 
 /// The names of a listing in pages of `page`, none twice.
-async fn names(view: &View, directory: &[u8], page: usize) -> BTreeSet<Vec<u8>> {
-    let mut listing = view.list(&raw(directory)).await.unwrap();
+async fn names(session: &ShareSession, directory: &[u8], page: usize) -> BTreeSet<Vec<u8>> {
+    let mut listing = session.list(&raw(directory)).await.unwrap();
     let mut names = BTreeSet::new();
     loop {
         let lines = listing.next(page).await.unwrap();
@@ -40,12 +40,12 @@ async fn names(view: &View, directory: &[u8], page: usize) -> BTreeSet<Vec<u8>> 
 }
 
 /// What an engineer finds behind each name that is shown: the content, which tells the file.
-async fn shown(view: &View, directory: &str) -> BTreeMap<String, String> {
+async fn shown(session: &ShareSession, directory: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for name in names(view, directory.as_bytes(), 2).await {
+    for name in names(session, directory.as_bytes(), 2).await {
         let path = [directory.as_bytes(), b"/", &name].concat();
-        if view.attributes(&raw(&path)).await.unwrap().kind == PlaceKind::File {
-            let content = get_raw(view, &path).await.unwrap();
+        if session.attributes(&raw(&path)).await.unwrap().kind == PlaceKind::File {
+            let content = get_raw(session, &path).await.unwrap();
             found.insert(String::from_utf8(name).unwrap(), String::from_utf8(content).unwrap());
         }
     }
@@ -75,9 +75,9 @@ fn expected<'a>(pairs: &[(&str, &'a str)]) -> Vec<(String, &'a str)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_engineers_are_shown_names_that_windows_can_hold_and_customers_their_own() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     let files: &[(&[u8], &str)] = &[
         (b"plain.txt", "plain.txt"),
         (b"a:b", "a%3Ab"),
@@ -89,17 +89,17 @@ async fn r54_engineers_are_shown_names_that_windows_can_hold_and_customers_their
         (" Grö\u{df}e?".as_bytes(), " Grö\u{df}e%3F"),
     ];
     for (name, _) in files {
-        put_raw(&view, name, name.escape_ascii().to_string().as_bytes()).await;
+        put_raw(&session, name, name.escape_ascii().to_string().as_bytes()).await;
     }
     // An alias can stand at any level.
     for directory in [&b"con"[..], b"con/what?", b"con/what?/y "] {
-        view.make_directory(&raw(directory)).await.unwrap();
+        session.make_directory(&raw(directory)).await.unwrap();
     }
-    put_raw(&view, b"con/what?/y /z|", b"deep").await;
+    put_raw(&session, b"con/what?/y /z|", b"deep").await;
 
     let own: BTreeSet<Vec<u8>> = files.iter().map(|(name, _)| name.to_vec()).chain([b"con".to_vec()]).collect();
-    assert_eq!(names(&view, b"/", 3).await, own);
-    assert_eq!(view.attributes(&raw(b"a%3Ab")).await, Err(Refusal::NoSuchFile), "customers have no aliases");
+    assert_eq!(names(&session, b"/", 3).await, own);
+    assert_eq!(session.attributes(&raw(b"a%3Ab")).await, Err(Refusal::NoSuchFile), "customers have no aliases");
     let aliases: BTreeSet<_> =
         files.iter().map(|(_, alias)| *alias).chain(["%63on", "from-support"]).map(|a| a.as_bytes().to_vec()).collect();
     for page in [1, 3, 100] {
@@ -132,25 +132,25 @@ async fn r54_engineers_are_shown_names_that_windows_can_hold_and_customers_their
         receipt.unwrap().contains("Path: con/what%3F/y%20/z%7C\n"),
         "the path is the customer's, encoded for a URL"
     );
-    assert!(names(&view, b"/.receipts", 2).await.contains(&b"a\xff.receipt"[..]));
+    assert!(names(&session, b"/.receipts", 2).await.contains(&b"a\xff.receipt"[..]));
     // What engineers hand back is theirs: nothing is shown otherwise.
     put_raw(&support, b"/XT-1/from-support/fix:1", b"fix").await;
     assert_eq!(names(&support, b"/XT-1/from-support", 9).await, BTreeSet::from([b"fix:1".to_vec()]));
     assert_eq!(support.attributes(&path("/XT-1/from-support/fix%3A1")).await, Err(Refusal::NoSuchFile));
-    assert_eq!(names(&view, b"/from-support", 9).await, BTreeSet::from([b"fix:1".to_vec()]));
+    assert_eq!(names(&session, b"/from-support", 9).await, BTreeSet::from([b"fix:1".to_vec()]));
     // An alias is no way around a rule.
     assert_eq!(support.remove_file(&path("/XT-1/a%3Ab")).await, Err(Refusal::CustomerOnly));
-    assert!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
+    assert!(app.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     for name in ["show.txt", "SHOW.txt", "Show.TXT", "a:b", "x?", "X?"] {
-        put(&view, name, name.as_bytes()).await;
+        put(&session, name, name.as_bytes()).await;
     }
     let first = expected(&[
         ("show.txt", "show.txt"),
@@ -164,7 +164,7 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     assert_eq!(pairs(&before), first);
     // Many more come; who had an alias has it.
     for number in 0..30 {
-        put(&view, &format!("more-{number}"), b"more").await;
+        put(&session, &format!("more-{number}"), b"more").await;
     }
     let mut after = shown(&support, "/XT-1").await;
     after.retain(|_, content| content != "more");
@@ -174,7 +174,7 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
         assert_eq!(get(&support, &format!("/XT-1/{name}")).await.unwrap(), name.as_bytes());
     }
     // A name that is its own alias goes before one that is encoded so.
-    put(&view, "a%3Ab", b"a%3Ab").await;
+    put(&session, "a%3Ab", b"a%3Ab").await;
     let now = shown(&support, "/XT-1").await;
     assert_eq!(now["a%3Ab"], "a%3Ab");
     assert_eq!(
@@ -182,41 +182,41 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
         ["a:b"]
     );
     // Keys are replaced: all is shown as before.
-    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await, now);
     // The one that has it goes: the next in line gets it, and what was shown before still leads there.
     let with_id = now.iter().find(|(_, content)| *content == "SHOW.txt").unwrap().0.clone();
-    view.remove_file(&path("show.txt")).await.unwrap();
+    session.remove_file(&path("show.txt")).await.unwrap();
     let then = shown(&support, "/XT-1").await;
     assert_eq!(then["SHOW.txt"], "SHOW.txt");
     assert_eq!(get(&support, &format!("/XT-1/{with_id}")).await.unwrap(), b"SHOW.txt");
     assert_eq!(support.attributes(&path("/XT-1/show.txt")).await, Err(Refusal::NoSuchFile));
     // Renamed within its kind, and brought back.
-    view.rename(&path("SHOW.txt"), &path("shoW.txt"), false).await.unwrap();
+    session.rename(&path("SHOW.txt"), &path("shoW.txt"), false).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await["Show.TXT"], "Show.TXT");
-    shares.retention().restore(&word("XT-1"), &path("show.txt")).await.unwrap();
+    app.retention().restore(&word("XT-1"), &path("show.txt")).await.unwrap();
     let last = shown(&support, "/XT-1").await;
     assert_eq!(pairs(&last).iter().filter(|(name, _)| name.to_lowercase().starts_with("show")).count(), 3);
     assert_eq!(last["Show.TXT"], "Show.TXT");
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
-    view.make_directory(&path("d")).await.unwrap();
-    put(&view, "d/Show.txt", b"Show.txt").await;
-    put(&view, "d/show.txt", b"show.txt").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
+    session.make_directory(&path("d")).await.unwrap();
+    put(&session, "d/Show.txt", b"Show.txt").await;
+    put(&session, "d/show.txt", b"show.txt").await;
     let before = shown(&support, "/XT-1/d").await;
     let alias = before.iter().find(|(_, content)| *content == "show.txt").unwrap().0.clone();
     assert_eq!(without_id(&alias), "show~ID.txt");
     // Another file whose own name is what was shown, and one whose name only has the form.
     let (namesake, stranger) = (format!("d/{alias}"), "d/show~000000000000.txt");
-    put(&view, &namesake, b"namesake").await;
-    put(&view, stranger, b"stranger").await;
+    put(&session, &namesake, b"namesake").await;
+    put(&session, stranger, b"stranger").await;
     let after = shown(&support, "/XT-1/d").await;
     let mut expected = before.clone();
     expected.insert(alias.replace('~', "%7E"), "namesake".to_owned());
@@ -237,9 +237,9 @@ async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
     }
     // Who has a name of this form that was never shown as anything else can still say it; customers say what they mean.
     assert_eq!(get(&support, &format!("/XT-1/{stranger}")).await.unwrap(), b"stranger");
-    assert_eq!(get(&view, &namesake).await.unwrap(), b"namesake");
+    assert_eq!(get(&session, &namesake).await.unwrap(), b"namesake");
     // What the alias meant is gone: the name is free for its own.
-    view.remove_file(&path("d/show.txt")).await.unwrap();
+    session.remove_file(&path("d/show.txt")).await.unwrap();
     assert_eq!(get(&support, &format!("/XT-1/{namesake}")).await.unwrap(), b"namesake");
     // What engineers hand back has no aliases.
     put(&support, &format!("/XT-1/from-support/{alias}"), b"fix").await;
@@ -249,25 +249,25 @@ async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r54_rows_from_before_there_were_aliases_get_theirs_at_the_next_start() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     for name in ["a:b", "show", "SHOW"] {
-        put(&view, name, name.as_bytes()).await;
+        put(&session, name, name.as_bytes()).await;
     }
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     execute(tx.conn(), "UPDATE entry SET alias_index = NULL, alias_rank = 0").await.unwrap();
     tx.commit().await.unwrap();
-    shares.close().await;
-    drop((view, shares));
-    let shares = fixture.open().await;
-    let support = engineer(&shares).await;
+    app.close().await;
+    drop((session, app));
+    let app = fixture.open().await;
+    let support = engineer(&app).await;
     let found = shown(&support, "/XT-1").await;
     assert_eq!(found["a%3Ab"], "a:b");
     assert_eq!(found.len(), 3);
     assert_eq!(found.keys().filter(|name| name.contains('~')).count(), 1, "{found:?}");
-    assert!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
+    assert!(app.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems == 0);
     // Nothing is left to do, and a wrong one is told.
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     assert_eq!(
         execute(tx.conn(), "UPDATE entry SET mode = mode WHERE alias_index IS NULL").await.unwrap(),
         1,
@@ -275,28 +275,28 @@ async fn r54_rows_from_before_there_were_aliases_get_theirs_at_the_next_start() 
     );
     execute(tx.conn(), "UPDATE entry SET alias_index = zeroblob(32) WHERE alias_rank > 1000").await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(shares.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems, 1);
+    assert_eq!(app.integrity().check(None, true, |_| (), |_| ()).await.unwrap().problems, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r50_what_is_uploaded_while_a_directory_is_read_is_listed_once_at_most() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let support = engineer(&shares).await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let support = engineer(&app).await;
     for number in 0..40 {
-        put(&view, &format!("f{number:02}"), b"f").await;
+        put(&session, &format!("f{number:02}"), b"f").await;
     }
     // A new version that has no row yet, of a file that has one.
-    let version = view.open_write(&path("f07"), CREATE).await.unwrap();
+    let version = session.open_write(&path("f07"), CREATE).await.unwrap();
     // New files without a row; one needs an alias, two are twins.
     let mut new = Vec::new();
     for name in ["new", "new:1", "twin", "TWIN"] {
-        let mut upload = view.open_write(&path(name), CREATE).await.unwrap();
+        let mut upload = session.open_write(&path(name), CREATE).await.unwrap();
         write(&mut upload, 0, b"n").await;
         new.push(upload);
     }
-    for reader in [&view, &support] {
+    for reader in [&session, &support] {
         let directory = if reader.is_engineer() { "/XT-1" } else { "/" };
         let mut listing = reader.list(&path(directory)).await.unwrap();
         let mut seen: Vec<String> = listing.next(3).await.unwrap().iter().map(|line| line.name.to_string()).collect();

@@ -9,25 +9,24 @@ use crate::model::audit::{Actor, Kind};
 use crate::records::WriteTx;
 
 /// A trail with a customer, an engineer, uploads, readings, refusals, and several checkpoints.
-async fn a_trail(shares: &Shares) -> Vec<i64> {
+async fn a_trail(app: &App) -> Vec<i64> {
     let mut signed = Vec::new();
-    let view = customer(shares, "XT-1").await;
+    let session = customer(app, "XT-1").await;
     for round in 0..4 {
-        put(&view, &format!("f{round}"), &pattern(1000, round)).await;
-        get(&view, &format!("f{round}")).await.unwrap();
-        view.make_directory(&path("from-support/no")).await.unwrap_err();
-        view.list(&path("/")).await.unwrap();
-        shares.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
-        shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
-        signed.push(shares.audit().checkpoint().await.unwrap().unwrap().seq());
+        put(&session, &format!("f{round}"), &pattern(1000, round)).await;
+        get(&session, &format!("f{round}")).await.unwrap();
+        session.make_directory(&path("from-support/no")).await.unwrap_err();
+        session.list(&path("/")).await.unwrap();
+        app.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
+        app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+        signed.push(app.audit().checkpoint().await.unwrap().unwrap().seq());
     }
     signed
 }
 
-async fn lines(shares: &Shares) -> Vec<AuditLine> {
+async fn lines(app: &App) -> Vec<AuditLine> {
     let mut lines = Vec::new();
-    shares
-        .audit()
+    app.audit()
         .list::<Error>(&AuditFilter::default(), |page| {
             lines.extend_from_slice(page);
             Ok(())
@@ -216,29 +215,29 @@ fn link(line: &AuditLine) -> [u8; 32] {
 fn r66_every_change_is_found_and_the_first_entry_named() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let (shares, signed, entries) = runtime.block_on(async {
-        let shares = fixture.open().await;
-        a_trail(&shares).await;
+    let (app, signed, entries) = runtime.block_on(async {
+        let app = fixture.open().await;
+        a_trail(&app).await;
         // No task writes while this test has the database in hand; some entries are not signed yet.
-        shares.close().await;
-        let shares = Shares::open(shares.data().clone(), fixture.settings.clone()).await.unwrap();
+        app.close().await;
+        let app = App::open(app.data().clone(), fixture.settings.clone()).await.unwrap();
         let signed =
-            crate::records::audit::checkpoints(&mut shares.0.access.repo.records.read().await.unwrap(), 0, 100).await;
+            crate::records::audit::checkpoints(&mut app.0.access.repo.records.read().await.unwrap(), 0, 100).await;
         let signed: Vec<i64> = signed.unwrap().into_iter().map(|(seq, _)| seq).collect();
-        shares.tickets().add_organisation(word("LATE"), "Late".to_owned(), None).await.unwrap();
-        shares.tickets().add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
-        let entries = lines(&shares).await;
-        (shares, signed, entries)
+        app.tickets().add_organisation(word("LATE"), "Late".to_owned(), None).await.unwrap();
+        app.tickets().add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
+        let entries = lines(&app).await;
+        (app, signed, entries)
     });
     assert!(entries.len() > 30 && signed.len() == 6, "{signed:?} {entries:#?}");
-    let clean = runtime.block_on(shares.audit().verify(None)).unwrap();
+    let clean = runtime.block_on(app.audit().verify(None)).unwrap();
     assert_eq!((clean.fault, clean.entries, clean.checkpoints), (None, entries.len() as i64, 12));
 
     proptest!(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }, |(deed in deeds())| {
         runtime.block_on(async {
-            let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+            let mut tx = app.0.access.repo.records.begin().await.unwrap();
             let wanted = deed.carry_out(&mut tx, &entries, &signed).await;
-            let found = shares.0.access.trail.verify_over(tx.conn(), None).await.unwrap();
+            let found = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap();
             prop_assert_eq!(found.fault.as_ref().map(|fault| fault.seq), wanted, "{:?}", found);
             if let (Some(fault), Deed::Insert { .. }) = (&found.fault, &deed) {
                 prop_assert_eq!(fault.what, FaultKind::Inserted);
@@ -247,17 +246,17 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
             Ok::<_, TestCaseError>(())
         })?;
     });
-    let clean = runtime.block_on(shares.audit().verify(None)).unwrap();
+    let clean = runtime.block_on(app.audit().verify(None)).unwrap();
     assert_eq!(clean.fault, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_elsewhere() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    a_trail(&shares).await;
-    shares.close().await;
-    drop(shares);
+    let app = fixture.open().await;
+    a_trail(&app).await;
+    app.close().await;
+    drop(app);
     let (data, old) = (fixture.directory.path().join("data"), fixture.directory.path().join("old"));
     let copy = |from: &std::path::Path, to: &std::path::Path, names: &[&str]| {
         std::fs::create_dir_all(to).unwrap();
@@ -270,38 +269,38 @@ async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_el
     };
     copy(&data, &old, &["records.sqlite", "keyring.sqlite"]);
     let entries = {
-        let shares = fixture.open().await;
-        let entries = shares.audit().verify(None).await.unwrap().entries;
-        put(&customer(&shares, "XT-2").await, "f", b"later").await;
-        shares.close().await;
+        let app = fixture.open().await;
+        let entries = app.audit().verify(None).await.unwrap().entries;
+        put(&customer(&app, "XT-2").await, "f", b"later").await;
+        app.close().await;
         entries
     };
     let kept = {
-        let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
-        let kept: AuditCheckpoint = shares.audit().checkpoint().await.unwrap().unwrap().to_string().parse().unwrap();
-        assert_eq!(shares.audit().verify(Some(&kept)).await.unwrap().fault, None);
-        shares.close().await;
+        let app = App::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
+        let kept: AuditCheckpoint = app.audit().checkpoint().await.unwrap().unwrap().to_string().parse().unwrap();
+        assert_eq!(app.audit().verify(Some(&kept)).await.unwrap().fault, None);
+        app.close().await;
         kept
     };
     for names in [&["records.sqlite"][..], &["records.sqlite", "keyring.sqlite"]] {
         copy(&old, &data, names);
-        let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
+        let app = App::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
         for (kept, found) in [(None, names.len() == 1), (Some(&kept), true)] {
-            let fault = shares.audit().verify(kept).await.unwrap().fault;
+            let fault = app.audit().verify(kept).await.unwrap().fault;
             // The old copy ended where the later server's first entry was.
             let wanted = found.then_some((entries, FaultKind::Missing));
             assert_eq!(fault.map(|fault| (fault.seq, fault.what)), wanted, "{names:?} {kept:?}");
         }
-        shares.close().await;
+        app.close().await;
     }
     // What goes on behind it does not heal it.
-    let shares = fixture.open().await;
+    let app = fixture.open().await;
     for round in 0..10 {
-        shares.tickets().add_organisation(word(&format!("O{round}")), "Another".to_owned(), None).await.unwrap();
+        app.tickets().add_organisation(word(&format!("O{round}")), "Another".to_owned(), None).await.unwrap();
     }
-    shares.close().await;
-    let shares = Shares::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
-    let fault = shares.audit().verify(Some(&kept)).await.unwrap().fault.unwrap();
+    app.close().await;
+    let app = App::open(DataDirectory::at(&data), fixture.settings.clone()).await.unwrap();
+    let fault = app.audit().verify(Some(&kept)).await.unwrap().fault.unwrap();
     assert!(fault.seq <= kept.seq() && fault.to == kept.seq(), "{fault:?} {kept:?}");
     assert_eq!(fault.what, FaultKind::Rewritten);
 }
@@ -309,77 +308,77 @@ async fn r66_a_rolled_back_house_shows_by_the_keyring_or_by_a_checkpoint_kept_el
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r66_checkpoints_are_checked_in_both_databases() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let signed = a_trail(&shares).await;
-    shares.close().await;
-    let shares = Shares::open(DataDirectory::at(fixture.directory.path().join("data")), fixture.settings.clone());
-    let shares = shares.await.unwrap();
+    let app = fixture.open().await;
+    let signed = a_trail(&app).await;
+    app.close().await;
+    let app = App::open(DataDirectory::at(fixture.directory.path().join("data")), fixture.settings.clone());
+    let app = app.await.unwrap();
     for edit in ["signature = zeroblob(64)", "link = zeroblob(32)", "at = at + 1", "link = x'00'", "signature = 'x'"] {
-        let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+        let mut tx = app.0.access.repo.records.begin().await.unwrap();
         run(&mut tx, format!("UPDATE audit_checkpoint SET {edit} WHERE seq = {}", signed[2])).await;
-        let fault = shares.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
+        let fault = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
         assert_eq!((fault.seq, fault.what), (signed[2], FaultKind::Checkpoint), "{edit}");
     }
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     run(
         &mut tx,
         "INSERT INTO audit_checkpoint SELECT -3, at, link, signature FROM audit_checkpoint LIMIT 1".to_owned(),
     )
     .await;
-    let fault = shares.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
+    let fault = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
     assert_eq!((fault.seq, fault.what), (-3, FaultKind::Checkpoint));
     drop(tx);
     // The keyring's copy alone is enough.
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     run(&mut tx, "DELETE FROM audit_checkpoint".to_owned()).await;
-    assert_eq!(shares.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault, None);
+    assert_eq!(app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault, None);
     run(&mut tx, format!("DELETE FROM audit_event WHERE seq >= {}", signed[1])).await;
-    let fault = shares.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
+    let fault = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
     assert_eq!((fault.seq, fault.what), (signed[1], FaultKind::Missing));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
+    let app = fixture.open().await;
     {
-        let view = customer(&shares, "XT-1").await;
-        put(&view, "secret-name.txt", &pattern(70_000, 1)).await;
-        get(&view, "secret-name.txt").await.unwrap();
-        let download = view.open_read(&path("secret-name.txt")).await.unwrap();
+        let session = customer(&app, "XT-1").await;
+        put(&session, "secret-name.txt", &pattern(70_000, 1)).await;
+        get(&session, "secret-name.txt").await.unwrap();
+        let download = session.open_read(&path("secret-name.txt")).await.unwrap();
         download.read(10, 1000, &mut Vec::new()).await.unwrap();
         drop(download);
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let mut holey = view.open_write(&path("holey"), mode).await.unwrap();
+        let mut holey = session.open_write(&path("holey"), mode).await.unwrap();
         write(&mut holey, 9_000_000, b"far").await;
         write(&mut holey, 5_000_000, b"near").await;
         assert_eq!(holey.close().await, Err(Refusal::Incomplete));
-        let mut cut = view.open_write(&path("cut"), mode).await.unwrap();
+        let mut cut = session.open_write(&path("cut"), mode).await.unwrap();
         write(&mut cut, 0, &pattern(1000, 1)).await;
         drop(cut);
-        while shares.open_uploads() > 0 {
+        while app.open_uploads() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         for _ in 0..50 {
-            view.list(&path("/")).await.unwrap();
+            session.list(&path("/")).await.unwrap();
         }
-        view.remove_file(&path("secret-name.txt")).await.unwrap();
-        shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+        session.remove_file(&path("secret-name.txt")).await.unwrap();
+        app.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
         for _ in 0..50 {
-            assert_eq!(view.make_directory(&path("secret-dir")).await, Err(Refusal::TicketClosed));
+            assert_eq!(session.make_directory(&path("secret-dir")).await, Err(Refusal::TicketClosed));
         }
-        let anna = engineer(&shares).await;
+        let anna = engineer(&app).await;
         assert_eq!(anna.make_directory(&path("XT-1/x")).await, Err(Refusal::CustomerOnly));
         assert_eq!(anna.make_directory(&path("XT-9/x")).await, Err(Refusal::NoSuchFile));
         for n in 0..100 {
-            shares.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
-            shares.logins().by_token(&format!("my password {n}"), "wrong", FROM).await.unwrap();
-            shares.logins().by_key("anna", "SHA256:other", FROM).await.unwrap();
+            app.logins().by_token("XT-1", "wrong", FROM).await.unwrap();
+            app.logins().by_token(&format!("my password {n}"), "wrong", FROM).await.unwrap();
+            app.logins().by_key("anna", "SHA256:other", FROM).await.unwrap();
         }
     }
-    shares.close().await;
-    let shares = Shares::open(shares.data().clone(), fixture.settings.clone()).await.unwrap();
-    let lines = lines(&shares).await;
+    app.close().await;
+    let app = App::open(app.data().clone(), fixture.settings.clone()).await.unwrap();
+    let lines = lines(&app).await;
     let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
     for canary in ["secret", "holey", "\"cut\"", "password"] {
         assert!(!text.contains(canary), "{canary} in {text}");
@@ -420,32 +419,32 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
     assert_eq!((logins.len(), of("login.accepted").len(), of("login.ended").len()), (3, 2, 2));
     assert_eq!(of("server.started").len() + of("server.stopped").len(), 2);
     assert!(lines.iter().all(|line| line.detail != Value::Null));
-    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
+    assert_eq!(app.audit().verify(None).await.unwrap().fault, None);
 }
 
 /// R29: the clock of the machine may be set back; the order is that of the numbers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r29_a_clock_that_was_set_back_breaks_no_chain() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
+    let app = fixture.open().await;
     for at in [5, 3, i64::MAX, i64::MIN, 0] {
         let note =
             crate::audit::Note::new(Kind::UploadCut, Actor::Login(word("XT-1")), None, None, serde_json::json!({}));
-        shares.0.access.trail.jot(crate::audit::Note { at: crate::model::Time::from_millis(at), ..note });
-        shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
+        app.0.access.trail.enqueue(crate::audit::Note { at: crate::model::Time::from_millis(at), ..note });
+        app.0.access.trail.flush(Duration::ZERO).await.unwrap();
     }
-    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
-    assert!(lines(&shares).await.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
+    assert_eq!(app.audit().verify(None).await.unwrap().fault, None);
+    assert!(lines(&app).await.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
 }
 
 /// Several processes write at once: the numbers have no gaps, and each link fits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r66_writers_in_several_processes_make_one_chain() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
+    let app = fixture.open().await;
     let mut tasks = Vec::new();
     for desk in 0..4 {
-        let other = Shares::open(shares.data().clone(), fixture.settings.clone()).await.unwrap();
+        let other = App::open(app.data().clone(), fixture.settings.clone()).await.unwrap();
         tasks.push(tokio::spawn(async move {
             for n in 0..10 {
                 other.tickets().add_organisation(word(&format!("O{desk}-{n}")), "One".to_owned(), None).await.unwrap();
@@ -457,7 +456,7 @@ async fn r66_writers_in_several_processes_make_one_chain() {
     for task in tasks {
         task.await.unwrap();
     }
-    let found = shares.audit().verify(None).await.unwrap();
+    let found = app.audit().verify(None).await.unwrap();
     assert_eq!((found.fault, found.entries), (None, 41));
 }
 
@@ -465,12 +464,12 @@ async fn r66_writers_in_several_processes_make_one_chain() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    a_trail(&shares).await;
-    let before = shares.audit().verify(None).await.unwrap().entries;
+    let app = fixture.open().await;
+    a_trail(&app).await;
+    let before = app.audit().verify(None).await.unwrap().entries;
     let (data, images) = (fixture.directory.path().join("data"), fixture.directory.path().join("images"));
     let target = images.clone();
-    shares.0.access.repo.failpoints.watch(move |point| {
+    app.0.access.repo.failpoints.watch(move |point| {
         let image = target.join(point);
         if point.starts_with("audit.") && !image.exists() {
             std::fs::create_dir_all(image.join("keys")).unwrap();
@@ -479,19 +478,19 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
             }
         }
     });
-    shares.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
-    shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
-    shares.0.access.repo.failpoints.watch(|_| ());
+    app.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
+    app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+    app.0.access.repo.failpoints.watch(|_| ());
     for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)] {
         let image = DataDirectory::at(images.join(point));
-        let left = Shares::open(image.clone(), fixture.settings.clone()).await.unwrap();
+        let left = App::open(image.clone(), fixture.settings.clone()).await.unwrap();
         let found = left.audit().verify(None).await.unwrap();
         assert!(found.fault.is_none() && found.entries >= before + more, "{point}: {found:?}");
         left.close().await;
-        let again = Shares::serve(image, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
+        let again = App::serve(image, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
         again.tickets().add_organisation(word("LATER"), "Later".to_owned(), None).await.unwrap();
         again.close().await;
-        let found = Shares::open(again.data().clone(), fixture.settings.clone()).await.unwrap();
+        let found = App::open(again.data().clone(), fixture.settings.clone()).await.unwrap();
         assert_eq!(found.audit().verify(None).await.unwrap().fault, None, "{point}");
     }
 }

@@ -84,9 +84,9 @@ fn r66_the_texts_of_kinds_and_actors_and_their_links_are_those_of_all_versions()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r66_nobody_is_called_as_the_trail_calls_tacdrop_itself() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let before = shares.audit().verify(None).await.unwrap().entries;
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let before = app.audit().verify(None).await.unwrap().entries;
     for name in ["server", "OPERATOR"] {
         let ticket = NewTicket {
             reference: word(name),
@@ -98,13 +98,13 @@ async fn r66_nobody_is_called_as_the_trail_calls_tacdrop_itself() {
             device: false,
         };
         let refused = [
-            shares.tickets().add_organisation(word(name), "Another".to_owned(), None).await.err(),
-            shares.tickets().add_engineer(word(name), None, "a@example.net".to_owned(), None, Vec::new()).await.err(),
-            shares.tickets().open_ticket(ticket).await.err(),
+            app.tickets().add_organisation(word(name), "Another".to_owned(), None).await.err(),
+            app.tickets().add_engineer(word(name), None, "a@example.net".to_owned(), None, Vec::new()).await.err(),
+            app.tickets().open_ticket(ticket).await.err(),
         ];
         for error in refused {
             assert!(error.unwrap().to_string().contains("choose another name"), "{name}");
         }
     }
-    assert_eq!(shares.audit().verify(None).await.unwrap().entries, before);
+    assert_eq!(app.audit().verify(None).await.unwrap().entries, before);
 }

@@ -8,8 +8,8 @@ use super::recovery::objects;
 use super::rotation::{check, copy_of, furnished};
 use super::*;
 
-async fn back_up(shares: &Shares, to: &Path, deep: bool) -> BackupContents {
-    let (contents, damaged) = shares.backups().back_up(&BackupPlace::at(to, None), deep, |_| ()).await.unwrap();
+async fn back_up(app: &App, to: &Path, deep: bool) -> BackupContents {
+    let (contents, damaged) = app.backups().back_up(&BackupPlace::at(to, None), deep, |_| ()).await.unwrap();
     assert!(damaged.is_empty() && contents.missing == 0, "{contents:?} {damaged:?}");
     contents
 }
@@ -20,49 +20,49 @@ async fn restore(from: &Path, to: &Path, kek: &Path) -> Result<crate::app::Resto
     BackupPlace::at(from, None).restore(&data, &settings, Some(kek), HostKeys::default(), |_| ()).await
 }
 
-async fn serve(directory: &Path) -> Shares {
+async fn serve(directory: &Path) -> App {
     let settings = Settings { extent_bytes: 1 << 20, ..Settings::default() };
     let data = DataDirectory::at(directory.join("data"));
-    Shares::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap()
+    App::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_continued() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = furnished(&shares).await;
+    let app = fixture.open().await;
+    let session = furnished(&app).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let busy = (view.clone(), Arc::clone(&stop));
+    let busy = (session.clone(), Arc::clone(&stop));
     let task = tokio::spawn(async move {
-        let (view, stop) = busy;
-        view.make_directory(&path("busy")).await.unwrap();
+        let (session, stop) = busy;
+        session.make_directory(&path("busy")).await.unwrap();
         let mut rounds = 0;
         while !stop.load(Ordering::Relaxed) {
             let name = format!("busy/f{}", rounds % 5);
-            put(&view, &name, &pattern(90_000 * (rounds % 4), 1)).await;
+            put(&session, &name, &pattern(90_000 * (rounds % 4), 1)).await;
             if rounds % 3 == 0 {
-                view.remove_file(&path(&name)).await.unwrap();
+                session.remove_file(&path(&name)).await.unwrap();
             }
             rounds += 1;
         }
     });
     let place = tempfile::tempdir().unwrap();
     for (name, deep) in [("one", false), ("two", true)] {
-        let contents = back_up(&shares, &place.path().join(name), deep).await;
+        let contents = back_up(&app, &place.path().join(name), deep).await;
         assert_eq!((contents.tickets, contents.linked), (1, contents.objects));
         // What is in a backup already is not written over.
         let again = BackupPlace::at(&place.path().join(name), None);
-        assert!(shares.backups().back_up(&again, false, |_| ()).await.is_err());
+        assert!(app.backups().back_up(&again, false, |_| ()).await.is_err());
     }
     stop.store(true, Ordering::Relaxed);
     task.await.unwrap();
-    assert!(shares.backups().last_backup().await.unwrap().is_some());
+    assert!(app.backups().last_backup().await.unwrap().is_some());
     // A backup outlives keys that are replaced later, with the KEK of its time.
     let kek = place.path().join("kek");
-    std::fs::copy(shares.data().kek(), &kek).unwrap();
-    shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
-    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
-    let new_kek = shares.data().kek();
+    std::fs::copy(app.data().kek(), &kek).unwrap();
+    app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    let new_kek = app.data().kek();
     for name in ["one", "two"] {
         let to = place.path().join(format!("to-{name}"));
         let refused = restore(&place.path().join(name), &to, &new_kek).await.unwrap_err();
@@ -71,11 +71,11 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
         assert!(done.damaged.is_empty() && done.missing == 0 && done.verified >= 4, "{done:?}");
         let restored = serve(&to).await;
         let token = restored.tickets().new_token(&word("XT-1")).await.unwrap();
-        let view = restored.view(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
-        assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
-        let size = view.attributes(&path("cut")).await.unwrap().size;
+        let session = restored.session(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+        assert!(get(&session, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
+        let size = session.attributes(&path("cut")).await.unwrap().size;
         assert_eq!(size, 196_608, "an unfinished upload is part of a backup");
-        let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+        let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
         write(&mut upload, size, &pattern(200_000, 3)[196_608..]).await;
         upload.close().await.unwrap();
         all_intact(&restored).await;
@@ -89,19 +89,19 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
+    let app = fixture.open().await;
+    furnished(&app).await;
     let place = tempfile::tempdir().unwrap();
     let backup = place.path().join("backup");
     let copies = Arc::new(Mutex::new(Vec::new()));
     let (kept, root) = (Arc::clone(&copies), backup.clone());
-    shares.0.access.repo.failpoints.watch(move |name| {
+    app.0.access.repo.failpoints.watch(move |name| {
         if name.starts_with("backup.") {
             kept.lock().unwrap().push((name, copy_of(&root)));
         }
     });
-    back_up(&shares, &backup, false).await;
-    let kek = shares.data().kek();
+    back_up(&app, &backup, false).await;
+    let kek = app.data().kek();
     let copies = std::mem::take(&mut *copies.lock().unwrap());
     assert_eq!(copies.len(), 3);
     for (point, copy) in copies {
@@ -122,7 +122,7 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
     std::fs::remove_file(to.join("data/something")).unwrap();
     // A restore that was cut keeps everybody out, and the next one too.
     std::fs::write(to.join("data/restoring"), b"").unwrap();
-    let refused = Shares::open(DataDirectory::at(to.join("data")), Settings::default()).await.err().unwrap();
+    let refused = App::open(DataDirectory::at(to.join("data")), Settings::default()).await.err().unwrap();
     assert!(refused.to_string().contains("not finished"), "{refused}");
     assert!(restore(&backup, &to, &kek).await.is_err());
     std::fs::remove_file(to.join("data/restoring")).unwrap();
@@ -137,7 +137,7 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
     std::fs::rename(place.path().join("apart"), &keyring).unwrap();
 
     // An object of an available version that is not what it was shows at once.
-    let id = objects(&shares, "a", false).await.remove(0).to_string();
+    let id = objects(&app, "a", false).await.remove(0).to_string();
     let object = backup.join("objects").join(&id[..2]).join(&id);
     let bytes = std::fs::read(&object).unwrap();
     std::fs::remove_file(&object).unwrap();
@@ -152,42 +152,42 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_backup_needs_is_removed_while_it_is_taken() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(1_500_000, 1)).await;
     upload.sync().await.unwrap();
     drop(upload);
-    while shares.open_uploads() > 0 {
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let lease = shares.data().lease_for_backup().unwrap();
-    view.remove_file(&path("f")).await.unwrap();
-    assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 0);
+    let lease = app.data().lease_for_backup().unwrap();
+    session.remove_file(&path("f")).await.unwrap();
+    assert_eq!(app.retention().remove_doomed(Duration::ZERO).await.unwrap(), 0);
     drop(lease);
-    assert!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap() > 0);
+    assert!(app.retention().remove_doomed(Duration::ZERO).await.unwrap() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r12_what_was_shredded_cannot_be_read_from_a_backup_with_a_newer_keyring() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
-    put(&customer(&shares, "XT-2").await, "kept", b"kept").await;
+    let app = fixture.open().await;
+    furnished(&app).await;
+    put(&customer(&app, "XT-2").await, "kept", b"kept").await;
     let place = tempfile::tempdir().unwrap();
-    back_up(&shares, &place.path().join("old"), false).await;
+    back_up(&app, &place.path().join("old"), false).await;
     let share =
-        crate::repo::tickets::existing_ticket(&mut shares.0.access.repo.records.read().await.unwrap(), &word("XT-1"))
+        crate::repo::tickets::existing_ticket(&mut app.0.access.repo.records.read().await.unwrap(), &word("XT-1"))
             .await;
-    shares.0.access.repo.keys.keyring().delete_share_keys(share.unwrap().share, u32::MAX).await.unwrap();
-    let contents = back_up(&shares, &place.path().join("new"), false).await;
+    app.0.access.repo.keys.keyring().delete_share_keys(share.unwrap().share, u32::MAX).await.unwrap();
+    let contents = back_up(&app, &place.path().join("new"), false).await;
     assert_eq!(contents.shares_without_key, 1);
     let data = DataDirectory::at(place.path().join("data"));
     let from = BackupPlace::at(&place.path().join("old"), Some(&place.path().join("new/keyring")));
     let done =
-        from.restore(&data, &fixture.settings, Some(&shares.data().kek()), HostKeys::default(), |_| ()).await.unwrap();
+        from.restore(&data, &fixture.settings, Some(&app.data().kek()), HostKeys::default(), |_| ()).await.unwrap();
     assert_eq!((done.shares_without_key, done.verified, done.damaged.len()), (1, 1, 0));
-    let restored = Shares::open(data, fixture.settings.clone()).await.unwrap();
+    let restored = App::open(data, fixture.settings.clone()).await.unwrap();
     assert!(restored.integrity().verify(Some(&word("XT-1")), |_| ()).await.is_err());
 }

@@ -136,7 +136,7 @@ enum Began {
 struct Server {
     fixture: Fixture,
     /// None between two servers.
-    shares: Option<Shares>,
+    app: Option<App>,
     sequences: u32,
 }
 
@@ -147,7 +147,7 @@ impl Server {
     async fn begin() -> Self {
         let mut fixture = Fixture::new();
         fixture.settings.checkpoint = CHECKPOINT;
-        Self { shares: Some(fixture.open().await), fixture, sequences: 0 }
+        Self { app: Some(fixture.open().await), fixture, sequences: 0 }
     }
 
     /// This server for one more sequence, or none if it has seen enough.
@@ -155,7 +155,7 @@ impl Server {
         if self.sequences < Self::SEQUENCES {
             return Some(self);
         }
-        self.shares.unwrap().close().await;
+        self.app.unwrap().close().await;
         None
     }
 }
@@ -169,7 +169,7 @@ struct Run {
     server: Server,
     ticket: String,
     token: zeroize::Zeroizing<String>,
-    views: Vec<View>,
+    sessions: Vec<ShareSession>,
     name: &'static str,
     /// What the last CLOSE acknowledged.
     whole: Vec<u8>,
@@ -188,41 +188,41 @@ impl Run {
             None => Server::begin().await,
         };
         server.sequences += 1;
-        let shares = server.shares.as_ref().unwrap();
+        let app = server.app.as_ref().unwrap();
         let ticket = format!("XT-{}", server.sequences);
-        drop(customer(shares, &ticket).await);
-        let token = shares.tickets().new_token(&word(&ticket)).await.unwrap();
+        drop(customer(app, &ticket).await);
+        let token = app.tickets().new_token(&word(&ticket)).await.unwrap();
         let mut run = Self {
             server,
             ticket,
             token,
-            views: Vec::new(),
+            sessions: Vec::new(),
             name: "a",
             whole: pattern(length, 1),
             left: None,
             held: None,
         };
         run.log_in().await;
-        put(&run.views[0], run.name, &run.whole).await;
+        put(&run.sessions[0], run.name, &run.whole).await;
         run
     }
 
-    fn shares(&self) -> &Shares {
-        self.server.shares.as_ref().unwrap()
+    fn app(&self) -> &App {
+        self.server.app.as_ref().unwrap()
     }
 
     async fn stop(&mut self) {
-        self.views.clear();
-        if let Some(shares) = self.server.shares.take() {
-            shares.close().await;
+        self.sessions.clear();
+        if let Some(app) = self.server.app.take() {
+            app.close().await;
         }
     }
 
     async fn log_in(&mut self) {
-        self.views.clear();
+        self.sessions.clear();
         for _ in 0..2 {
-            let login = self.shares().logins().by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
-            self.views.push(self.shares().view(&login));
+            let login = self.app().logins().by_token(&self.ticket, &self.token, FROM).await.unwrap().unwrap();
+            self.sessions.push(self.app().session(&login));
         }
     }
 
@@ -281,7 +281,7 @@ impl Run {
             Act::Join { length, seed } => {
                 if let Some(held) = self.held.as_mut().filter(|held| !held.has_gap) {
                     let mode = WriteMode { append: held.append, read: true, ..WriteMode::default() };
-                    let mut second = self.views[held.by].open_write(&path(self.name), mode).await.unwrap();
+                    let mut second = self.sessions[held.by].open_write(&path(self.name), mode).await.unwrap();
                     let bytes = pattern(*length, *seed);
                     write(&mut second, held.bytes.len() as u64, &bytes).await;
                     held.bytes.extend(bytes);
@@ -291,19 +291,19 @@ impl Run {
             Act::Resize { by, to } => self.resize(*by, *to).await,
             Act::Touch => {
                 let changes = Changes { modified: Some(Time::from_millis(1_700_000_000_000)), ..Changes::default() };
-                self.views[0].change(&path(self.name), changes).await.unwrap();
+                self.sessions[0].change(&path(self.name), changes).await.unwrap();
             }
             Act::Cut => self.cut().await,
             Act::Close => self.close().await?,
             Act::Rename => {
                 let to = if self.name == "a" { "b" } else { "a" };
-                self.views[0].rename(&path(self.name), &path(to), false).await.unwrap();
+                self.sessions[0].rename(&path(self.name), &path(to), false).await.unwrap();
                 self.name = to;
             }
             Act::Restart => {
                 self.cut().await;
                 self.stop().await;
-                self.server.shares = Some(self.server.fixture.open().await);
+                self.server.app = Some(self.server.fixture.open().await);
                 self.log_in().await;
             }
             Act::LookIn { by } => {
@@ -327,10 +327,10 @@ impl Run {
         let how = if self.left.as_ref().is_some_and(|left| left.has_gap) { How::Truncate } else { how };
         let (truncate, append) = (matches!(how, How::Truncate), matches!(how, How::Append));
         // Who appends asks first where the end is, as clients do.
-        let view = &self.views[by];
-        let told = usize::try_from(view.attributes(&path(self.name)).await.unwrap().size).unwrap();
+        let session = &self.sessions[by];
+        let told = usize::try_from(session.attributes(&path(self.name)).await.unwrap().size).unwrap();
         let mode = WriteMode { create: true, truncate, append, read: true, ..WriteMode::default() };
-        let upload = view.open_write(&path(self.name), mode).await.unwrap();
+        let upload = session.open_write(&path(self.name), mode).await.unwrap();
         let (began, mut bytes, floor) = match (truncate, &self.left) {
             (true, _) => (Began::Empty, Vec::new(), 0),
             (false, Some(left)) => (Began::Resumed, left.bytes.clone(), left.floor),
@@ -366,7 +366,7 @@ impl Run {
         let id = self.id().await;
         drop(held.upload);
         // Until it is written down.
-        while self.shares().0.access.uploads.registry.of_artifact(*id.as_bytes()).is_some() {
+        while self.app().0.access.uploads.registry.of_artifact(*id.as_bytes()).is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if changed {
@@ -392,11 +392,11 @@ impl Run {
             held.floor = held.floor.min(size);
         }
         let changes = Changes { size: Some(size as u64), ..Changes::default() };
-        self.views[by].change(&path(self.name), changes).await.unwrap();
+        self.sessions[by].change(&path(self.name), changes).await.unwrap();
     }
 
     async fn id(&self) -> ArtifactId {
-        let lines = self.shares().artifacts().list(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
+        let lines = self.app().artifacts().list(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
         lines[0].id.parse().unwrap()
     }
 
@@ -415,7 +415,7 @@ impl Run {
     }
 
     async fn agrees(&self) -> Result<(), TestCaseError> {
-        let support = engineer(self.shares()).await;
+        let support = engineer(self.app()).await;
         let found = get(&support, &format!("{}/{}", self.ticket, self.name)).await;
         prop_assert!(found.as_ref() == Ok(&self.whole), "what was acknowledged is not there");
         let is_newer = match &self.held {
@@ -423,15 +423,14 @@ impl Run {
             None => self.left.is_some(),
         };
         // To a session that does not write it a name has one length, and what that is the length of can be read or not.
-        let reader = &self.views[self.held.as_ref().map_or(0, |held| 1 - held.by)];
+        let reader = &self.sessions[self.held.as_ref().map_or(0, |held| 1 - held.by)];
         let size = reader.attributes(&path(self.name)).await.unwrap().size;
         let read = get(reader, self.name).await;
         if is_newer {
             prop_assert_eq!(read, Err(Refusal::NewerUnfinished));
         } else {
             prop_assert!(size == self.whole.len() as u64 && read.as_ref() == Ok(&self.whole), "{} is not whole", size);
-            let rows =
-                self.shares().retention().versions(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
+            let rows = self.app().retention().versions(&word(&self.ticket), &PublicAddress::unknown()).await.unwrap();
             let unfinished = rows.iter().filter(|row| row.state == VersionState::Receiving).count();
             prop_assert_eq!(unfinished, 0, "an untouched copy has a row");
         }
@@ -468,7 +467,9 @@ fn r16_r26_r72_a_file_that_is_opened_changed_and_cut_in_every_way_agrees_with_a_
 }
 
 fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    // A sequence takes tenths of a second: who waits for the shortest one that fails waits for hours.
+    let config =
+        ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() };
     let lengths = prop_oneof![Just(0usize), 1usize..2000, 60_000usize..70_000, 200_000usize..400_000];
     // A sequence that fails leaves none, so that the next one does not go on with what it broke.
     let server = Cell::new(None);
@@ -479,9 +480,9 @@ fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
                 run.act(act).await?;
             }
             run.cut().await;
-            let verified = run.shares().integrity().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
+            let verified = run.app().integrity().verify(Some(&word(&run.ticket)), |_| ()).await.unwrap();
             prop_assert!(verified.iter().all(|line| line.intact), "{verified:?}");
-            run.views.clear();
+            run.sessions.clear();
             server.set(run.server.again().await);
             Ok::<_, TestCaseError>(())
         })?;

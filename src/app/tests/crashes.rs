@@ -65,7 +65,7 @@ struct Crash {
     promised: BTreeMap<String, [u8; 32]>,
 }
 
-async fn act(view: &View, act: &Act, contents: &mut BTreeMap<u8, Vec<u8>>, crashes: &Mutex<Crashes>) {
+async fn act(session: &ShareSession, act: &Act, contents: &mut BTreeMap<u8, Vec<u8>>, crashes: &Mutex<Crashes>) {
     let name = |name: &u8| path(&format!("f{name}"));
     // From here on until it is acknowledged, nothing is promised of what it changes.
     let forget = |changed: &[u8]| {
@@ -76,41 +76,41 @@ async fn act(view: &View, act: &Act, contents: &mut BTreeMap<u8, Vec<u8>>, crash
     match act {
         Act::Put { name: n, size, seed } => {
             let bytes = pattern(*size, *seed);
-            put(view, &format!("f{n}"), &bytes).await;
+            put(session, &format!("f{n}"), &bytes).await;
             contents.insert(*n, bytes);
         }
         Act::Append { name: n, size, seed } => {
             // A version that was cut has no end that is known here.
             let Some(before) = contents.get_mut(n) else { return };
             let mode = WriteMode { append: true, ..WriteMode::default() };
-            let Ok(mut upload) = view.open_write(&name(n), mode).await else { return };
+            let Ok(mut upload) = session.open_write(&name(n), mode).await else { return };
             let more = pattern(*size + 1, *seed);
             write(&mut upload, 0, &more).await;
             upload.close().await.unwrap();
             before.extend(more);
         }
         Act::Cut { name: n, size, seed } => {
-            let mut upload = view.open_write(&name(n), TRUNCATE).await.unwrap();
+            let mut upload = session.open_write(&name(n), TRUNCATE).await.unwrap();
             write(&mut upload, 0, &pattern(*size, *seed)).await;
             upload.sync().await.unwrap();
             drop(upload);
-            until_no_upload(view.access()).await;
+            until_no_upload(session.access()).await;
             // Gone on with from its beginning.
             let bytes = pattern(*size + 1, *seed);
-            let mut upload = view.open_write(&name(n), WriteMode::default()).await.unwrap();
+            let mut upload = session.open_write(&name(n), WriteMode::default()).await.unwrap();
             write(&mut upload, 0, &bytes).await;
             upload.close().await.unwrap();
             contents.insert(*n, bytes);
         }
         Act::Remove { name: n } => {
             forget(&[*n]);
-            if view.remove_file(&name(n)).await.is_ok() {
+            if session.remove_file(&name(n)).await.is_ok() {
                 contents.remove(n);
             }
         }
         Act::Rename { from, to } => {
             forget(&[*from, *to]);
-            if view.rename(&name(from), &name(to), true).await.is_ok() && from != to {
+            if session.rename(&name(from), &name(to), true).await.is_ok() && from != to {
                 let moved = contents.remove(from).unwrap();
                 contents.insert(*to, moved);
             }
@@ -122,11 +122,11 @@ async fn act(view: &View, act: &Act, contents: &mut BTreeMap<u8, Vec<u8>>, crash
 
 async fn crash_at_every_point(acts: &[Act]) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let crashes = Arc::new(Mutex::new(Crashes::default()));
-    let (root, seen) = (shares.data().root().to_owned(), Arc::clone(&crashes));
-    shares.0.access.repo.failpoints.watch(move |point| {
+    let (root, seen) = (app.data().root().to_owned(), Arc::clone(&crashes));
+    app.0.access.repo.failpoints.watch(move |point| {
         let house = tempfile::tempdir().unwrap();
         copy(&root, &house.path().join("data"));
         let mut crashes = seen.lock().unwrap();
@@ -135,12 +135,12 @@ async fn crash_at_every_point(acts: &[Act]) {
     });
     let mut contents = BTreeMap::new();
     for one in acts {
-        act(&view, one, &mut contents, &crashes).await;
+        act(&session, one, &mut contents, &crashes).await;
     }
     let copies = std::mem::take(&mut crashes.lock().unwrap().copies);
     for Crash { point, house, promised } in copies {
         let data = DataDirectory::at(house.path().join("data"));
-        let copied = Shares::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
+        let copied = App::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await.unwrap();
         let problems = found(&copied, false).await.0;
         assert_eq!(problems, Vec::<&str>::new(), "{point}");
         assert_eq!(
@@ -152,7 +152,7 @@ async fn crash_at_every_point(acts: &[Act]) {
         copied.close().await;
     }
     let promised = crashes.lock().unwrap().promised.clone();
-    hold(&shares, &promised, &[]).await;
+    hold(&app, &promised, &[]).await;
 }
 
 #[test]

@@ -11,21 +11,21 @@ const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: t
 
 /// Two tickets, each of its own organisation and engineer: whatever is damaged is the first one's.
 struct Ground {
-    shares: Shares,
-    customer: View,
-    engineer: View,
-    other_customer: View,
-    other_engineer: View,
+    app: App,
+    customer: ShareSession,
+    engineer: ShareSession,
+    other_customer: ShareSession,
+    other_engineer: ShareSession,
     /// When what was queued at the beginning has settled.
     later: Time,
 }
 
 async fn ground(fixture: &Fixture) -> Ground {
-    let shares = fixture.open().await;
-    let customer = customer(&shares, "XT-1").await;
-    shares.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
+    let app = fixture.open().await;
+    let customer = customer(&app, "XT-1").await;
+    app.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
     let key = ("SHA256:bob".to_owned(), "ssh-ed25519".to_owned());
-    shares.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
+    app.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
     let new = NewTicket {
         reference: word("XT-2"),
         organisation: word("OTHER"),
@@ -35,32 +35,32 @@ async fn ground(fixture: &Fixture) -> Ground {
         language: None,
         device: false,
     };
-    let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-    let login = shares.logins().by_token("XT-2", &token, FROM).await.unwrap().unwrap();
-    let other_customer = shares.view(&login);
-    let login = shares.logins().by_key("bob", "SHA256:bob", FROM).await.unwrap().unwrap();
-    let other_engineer = shares.view(&login);
-    for view in [&customer, &other_customer] {
+    let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+    let login = app.logins().by_token("XT-2", &token, FROM).await.unwrap().unwrap();
+    let other_customer = app.session(&login);
+    let login = app.logins().by_key("bob", "SHA256:bob", FROM).await.unwrap().unwrap();
+    let other_engineer = app.session(&login);
+    for session in [&customer, &other_customer] {
         for name in ["victim", "healthy"] {
-            put(view, name, b"abc").await;
+            put(session, name, b"abc").await;
         }
-        put(view, "victim.sha256", b"gibberish").await;
-        put(view, "held.part", b"held").await;
+        put(session, "victim.sha256", b"gibberish").await;
+        put(session, "held.part", b"held").await;
         // Unfinished: one write and no CLOSE.
-        let mut upload = view.open_write(&path("unfinished"), WHOLE).await.unwrap();
+        let mut upload = session.open_write(&path("unfinished"), WHOLE).await.unwrap();
         write(&mut upload, 0, b"begun").await;
         upload.sync().await.unwrap();
     }
-    while shares.open_uploads() > 0 {
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    shares.0.access.sidecars.check_all().await.unwrap();
-    let (engineer, later) = (engineer(&shares).await, Time::now().plus(Duration::from_secs(100)));
-    Ground { shares, customer, engineer, other_customer, other_engineer, later }
+    app.0.access.sidecars.check_all().await.unwrap();
+    let (engineer, later) = (engineer(&app).await, Time::now().plus(Duration::from_secs(100)));
+    Ground { app, customer, engineer, other_customer, other_engineer, later }
 }
 
-async fn listed(view: &View, place: &str) -> Result<BTreeSet<String>, Refusal> {
-    let mut listing = view.list(&path(place)).await?;
+async fn listed(session: &ShareSession, place: &str) -> Result<BTreeSet<String>, Refusal> {
+    let mut listing = session.list(&path(place)).await?;
     let mut names = BTreeSet::new();
     loop {
         let lines = listing.next(2).await?;
@@ -73,7 +73,7 @@ async fn listed(view: &View, place: &str) -> Result<BTreeSet<String>, Refusal> {
 
 /// What is wrong; nothing: all that is whole is shown. `ticket_is_whole`: the damage is of one file or notice of `XT-1` only.
 async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
-    let Ground { shares, customer, engineer, other_customer, other_engineer, later } = ground;
+    let Ground { app, customer, engineer, other_customer, other_engineer, later } = ground;
     let mut faults = Vec::new();
     let mut check = |what: &str, right: bool| {
         if !right {
@@ -81,49 +81,49 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
         }
     };
     let address = PublicAddress::unknown();
-    for (reference, view, engineer) in [("XT-1", customer, engineer), ("XT-2", other_customer, other_engineer)] {
+    for (reference, session, engineer) in [("XT-1", customer, engineer), ("XT-2", other_customer, other_engineer)] {
         if reference == "XT-1" && !ticket_is_whole {
             continue;
         }
         let ticket = word(reference);
-        let artifacts = shares.artifacts().list(&ticket, &address).await;
+        let artifacts = app.artifacts().list(&ticket, &address).await;
         check(
             &format!("artifacts {reference}"),
             artifacts.is_ok_and(|all| all.iter().any(|one| one.path == "healthy")),
         );
-        let versions = shares.retention().versions(&ticket, &address).await;
+        let versions = app.retention().versions(&ticket, &address).await;
         check(&format!("versions {reference}"), versions.is_ok_and(|all| all.iter().any(|one| one.path == "healthy")));
         let inner = |place: &str| format!("/{reference}{place}");
-        for (view, place, name) in [
-            (view, "/".to_owned(), "healthy"),
-            (view, "/.receipts".to_owned(), "healthy.receipt"),
+        for (session, place, name) in [
+            (session, "/".to_owned(), "healthy"),
+            (session, "/.receipts".to_owned(), "healthy.receipt"),
             (engineer, inner("/"), "healthy"),
             (engineer, inner("/.versions"), "healthy"),
             (engineer, inner("/.receipts"), "healthy.receipt"),
         ] {
-            let names = listed(view, &place).await;
+            let names = listed(session, &place).await;
             check(&format!("{place} of {reference}: {names:?}"), names.is_ok_and(|names| names.contains(name)));
         }
-        check(&format!("notices of {reference}"), shares.notices().list(Some(&ticket)).await.is_ok());
-        check(&format!("reading in {reference}"), get(view, "healthy").await.is_ok());
+        check(&format!("notices of {reference}"), app.notices().list(Some(&ticket)).await.is_ok());
+        check(&format!("reading in {reference}"), get(session, "healthy").await.is_ok());
     }
     check("an engineer's root", listed(other_engineer, "/").await.is_ok_and(|names| names.contains("XT-2")));
-    let notices = shares.notices().list(None).await;
+    let notices = app.notices().list(None).await;
     let is_there = |all: Vec<NoticeLine>| {
         let paths = |line: &NoticeLine| line.artifacts.iter().filter_map(|one| one.path.clone()).collect::<Vec<_>>();
         all.iter().any(|line| line.ticket == "XT-2" && paths(line).contains(&"healthy".to_owned()))
     };
     check("all notices", notices.is_ok_and(is_there));
-    check("tickets", shares.tickets().list().await.is_ok_and(|all| all.iter().any(|one| one.reference == "XT-2")));
-    check("engineers", shares.tickets().engineers().await.is_ok_and(|all| all.iter().any(|one| one.id == "bob")));
+    check("tickets", app.tickets().list().await.is_ok_and(|all| all.iter().any(|one| one.reference == "XT-2")));
+    check("engineers", app.tickets().engineers().await.is_ok_and(|all| all.iter().any(|one| one.id == "bob")));
     check(
         "organisations",
-        shares.tickets().organisations().await.is_ok_and(|all| all.iter().any(|one| one.id == "OTHER")),
+        app.tickets().organisations().await.is_ok_and(|all| all.iter().any(|one| one.id == "OTHER")),
     );
-    check("expiry", shares.retention().expire().await.is_ok());
-    check("sidecars", shares.0.access.sidecars.check_all().await.is_ok());
+    check("expiry", app.retention().expire().await.is_ok());
+    check("sidecars", app.0.access.sidecars.check_all().await.is_ok());
 
-    let queue = Arc::clone(&shares.0.access.notices);
+    let queue = Arc::clone(&app.0.access.notices);
     check("the queue's next", queue.next_due().await.is_ok_and(|next| next.is_some()));
     match queue.due(*later, 4).await {
         Err(error) => check(&format!("what is due: {error}"), false),
@@ -146,9 +146,9 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
 async fn r75_one_damaged_row_takes_no_other_one_along() {
     let fixture = Fixture::new();
     let ground = ground(&fixture).await;
-    let shares = &ground.shares;
+    let app = &ground.app;
     assert_eq!(faults(&ground, true).await, [""; 0], "before anything is damaged");
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let id = |name: &str| lines.iter().find(|line| line.path == name).unwrap().id.clone();
     let victim = id("victim");
     let versions_of = |id: &str| format!("version_id IN (SELECT id FROM version WHERE entry_id = x'{id}')");
@@ -166,7 +166,7 @@ async fn r75_one_damaged_row_takes_no_other_one_along() {
         ("engineer", "id = 'anna'".to_owned(), false),
         ("organisation", "id = 'ACME'".to_owned(), false),
     ];
-    let mut damager = Damager::of(&shares.0.access.repo.data.records()).await;
+    let mut damager = Damager::of(&app.0.access.repo.data.records()).await;
     let (mut wrong, mut damaged) = (Vec::new(), 0);
     for (table, condition, ticket_is_whole) in cases {
         assert!(damager.remember(table, &condition).await > 0, "{table}: nothing to damage");
@@ -191,8 +191,8 @@ async fn r75_one_damaged_row_takes_no_other_one_along() {
     assert!(damaged > 300, "only {damaged} damages were possible");
     assert_eq!(wrong, [""; 0], "{} of {damaged}", wrong.len());
     assert_eq!(faults(&ground, true).await, [""; 0], "after everything is mended");
-    let line = shares.notices().list(Some(&word("XT-1"))).await.unwrap().remove(0);
+    let line = app.notices().list(Some(&word("XT-1"))).await.unwrap().remove(0);
     assert!(matches!(line.state, NoticeState::Pending | NoticeState::Failed), "{line:?}");
     damager.close().await;
-    shares.close().await;
+    app.close().await;
 }

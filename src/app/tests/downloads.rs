@@ -35,19 +35,19 @@ async fn r16_reads_in_any_order_and_at_once_give_the_bytes_that_were_sent() {
     for read_ahead in [0, 300 << 10, 64 << 20] {
         let mut fixture = Fixture::new();
         fixture.settings.read_ahead = read_ahead;
-        let shares = fixture.open().await;
-        let view = customer(&shares, "XT-1").await;
+        let app = fixture.open().await;
+        let session = customer(&app, "XT-1").await;
         let bytes = pattern(3_500_000, 9);
         // Not all of it in one go, so that extents and blocks lie askew.
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+        let mut upload = session.open_write(&path("f"), mode).await.unwrap();
         write(&mut upload, 0, &bytes[..1_000_000]).await;
         write(&mut upload, 1_700_000, &bytes[1_700_000..]).await;
         write(&mut upload, 1_000_000, &bytes[1_000_000..1_700_000]).await;
         write(&mut upload, 400_000, &bytes[400_000..400_100]).await;
         upload.close().await.unwrap();
 
-        let download = view.open_read(&path("f")).await.unwrap();
+        let download = session.open_read(&path("f")).await.unwrap();
         for seed in 0..20 {
             for (offset, length) in reads(bytes.len(), seed) {
                 compare(&download, &bytes, offset, length).await;
@@ -65,18 +65,18 @@ async fn r16_reads_in_any_order_and_at_once_give_the_bytes_that_were_sent() {
             task.await.unwrap();
         }
         drop(download);
-        assert_eq!(shares.load().read_ahead.0, 0, "every block was given back");
+        assert_eq!(app.load().read_ahead.0, 0, "every block was given back");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_damage_takes_away_its_own_segment_and_nothing_beside_it() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let bytes = pattern(1_000_000, 4);
-    put(&view, "f", &bytes).await;
-    let largest = walk(&shares.data().objects()).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    put(&session, "f", &bytes).await;
+    let largest = walk(&app.data().objects()).into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let mut sealed = std::fs::read(&largest).unwrap();
     // In the third segment of the first block.
     let at = 138 + 2 * 65_568 + 500;
@@ -87,7 +87,7 @@ async fn r17_damage_takes_away_its_own_segment_and_nothing_beside_it() {
     std::fs::set_permissions(&largest, permissions).unwrap();
     std::fs::write(&largest, sealed).unwrap();
 
-    let download = view.open_read(&path("f")).await.unwrap();
+    let download = session.open_read(&path("f")).await.unwrap();
     for (segment, good) in [(0u64, true), (1, true), (2, false), (3, true), (4, true), (5, true)] {
         let mut got = Vec::new();
         let outcome = download.read(segment * 65_536, 65_536, &mut got).await;

@@ -6,8 +6,8 @@ use super::*;
 struct BrokenShelves(std::path::PathBuf);
 
 impl BrokenShelves {
-    fn of(shares: &Shares) -> Self {
-        let objects = shares.data().objects();
+    fn of(app: &App) -> Self {
+        let objects = app.data().objects();
         for shelf in (0..=u8::MAX).map(|shelf| hex::encode([shelf])) {
             std::fs::rename(objects.join(&shelf), objects.join(format!("away-{shelf}"))).unwrap();
             std::fs::write(objects.join(&shelf), b"").unwrap();
@@ -28,52 +28,52 @@ impl Drop for BrokenShelves {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r22_what_could_not_be_written_never_counts_as_durable() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let bytes = pattern(700_000, 5);
     let mode = WriteMode { create: true, truncate: true, read: true, ..WriteMode::default() };
     for by_reading in [false, true] {
         let name = if by_reading { "read" } else { "closed" };
-        let mut upload = view.open_write(&path(name), mode).await.unwrap();
+        let mut upload = session.open_write(&path(name), mode).await.unwrap();
         write(&mut upload, 0, &bytes).await;
-        let broken = BrokenShelves::of(&shares);
+        let broken = BrokenShelves::of(&app);
         if by_reading {
             assert_eq!(upload.read(0, 10, &mut Vec::new()).await, Err(Refusal::Storage));
         }
         assert_eq!(upload.close().await, Err(Refusal::Storage), "{name}");
         drop(broken);
-        let size = view.attributes(&path(name)).await.map_or(0, |attributes| attributes.size);
+        let size = session.attributes(&path(name)).await.map_or(0, |attributes| attributes.size);
         assert_eq!(size, 0, "{name}");
-        put(&view, name, &bytes).await;
-        assert!(get(&view, name).await.unwrap() == bytes);
+        put(&session, name, &bytes).await;
+        assert!(get(&session, name).await.unwrap() == bytes);
     }
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_acknowledged() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let mut tasks = Vec::new();
-    for session in 0..8usize {
-        let (shares, view) = (shares.clone(), shares.view(&login));
+    for writer in 0..8usize {
+        let (app, session) = (app.clone(), app.session(&login));
         tasks.push(tokio::spawn(async move {
             let mut closed = 0;
             for round in 0..30usize {
-                match (session + round) % 8 {
-                    0 => drop(view.remove_file(&path("d/f")).await),
-                    1 => drop(view.remove_file(&path("d/f")).await),
-                    2 => drop(view.rename(&path("d/f"), &path("d/g"), true).await),
-                    3 => drop(view.remove_directory(&path("d")).await),
-                    4 => drop(view.make_directory(&path("d")).await),
+                match (writer + round) % 8 {
+                    0 => drop(session.remove_file(&path("d/f")).await),
+                    1 => drop(session.remove_file(&path("d/f")).await),
+                    2 => drop(session.rename(&path("d/f"), &path("d/g"), true).await),
+                    3 => drop(session.remove_directory(&path("d")).await),
+                    4 => drop(session.make_directory(&path("d")).await),
                     _ => {
                         let truncate = round % 2 == 0;
                         let mode = WriteMode { create: true, truncate, ..WriteMode::default() };
-                        let Ok(mut upload) = view.open_write(&path("d/f"), mode).await else { continue };
-                        let bytes = pattern(1000 * session + round, 3);
+                        let Ok(mut upload) = session.open_write(&path("d/f"), mode).await else { continue };
+                        let bytes = pattern(1000 * writer + round, 3);
                         let sent = async {
                             upload.begin_write(0, bytes.len() as u64).await?;
                             upload.write(&bytes).await?;
@@ -86,7 +86,7 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
                     }
                 }
             }
-            drop(shares);
+            drop(app);
             closed
         }));
     }
@@ -94,15 +94,15 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
     for task in tasks {
         closed += task.await.unwrap();
     }
-    all_intact(&shares).await;
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), closed);
+    all_intact(&app).await;
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), closed);
     // I4: the sums are what is there, and the ticket can still be used.
-    let view = shares.view(&login);
-    let free = view.space(&path("/")).await.unwrap().names_free;
+    let session = app.session(&login);
+    let free = session.space(&path("/")).await.unwrap().names_free;
     let mut seen = 1;
     let mut places = vec![path("/")];
     while let Some(place) = places.pop() {
-        let mut listing = view.list(&place).await.unwrap();
+        let mut listing = session.list(&place).await.unwrap();
         loop {
             let page = listing.next(100).await.unwrap();
             if page.is_empty() {
@@ -122,11 +122,11 @@ async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_ack
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_close_behind_the_last_byte_publishes() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-    let one = shares.view(&login);
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let one = app.session(&login);
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = one.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(300_000, 1)).await;
@@ -135,20 +135,20 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     write(&mut upload, 200_000, b"end").await;
     drop(upload);
 
-    let two = shares.view(&login);
+    let two = app.session(&login);
     let upload = two.open_write(&path("f"), WriteMode::default()).await.unwrap();
     assert_eq!(upload.close().await, Err(Refusal::Incomplete), "nothing was sent through this handle");
 
     // Appending begins where STAT said that the file ends, also over a hole.
-    let three = shares.view(&login);
+    let three = app.session(&login);
     let mut holey = three.open_write(&path("h"), mode).await.unwrap();
     write(&mut holey, 0, &pattern(70_000, 2)).await;
     write(&mut holey, 9_000_000, b"far").await;
     drop(holey);
-    while shares.open_uploads() > 0 {
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let four = shares.view(&login);
+    let four = app.session(&login);
     let size = loop {
         let size = four.attributes(&path("h")).await.unwrap().size;
         let append = WriteMode { append: true, ..WriteMode::default() };
@@ -164,31 +164,31 @@ async fn only_a_close_behind_the_last_byte_publishes() {
     };
     assert_eq!(size, 65_536);
     assert!(get(&four, "h").await.unwrap() == pattern(70_000, 2));
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
     let mut fixture = Fixture::new();
     fixture.settings.share_bytes = 1_000_000;
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     for round in 0..3 {
-        let mut upload = view.open_write(&path(&format!("f{round}")), mode).await.unwrap();
+        let mut upload = session.open_write(&path(&format!("f{round}")), mode).await.unwrap();
         for part in 0..4u64 {
             upload.begin_write(part << 20, 1 << 20).await.ok();
             upload.write(&pattern(1 << 20, 1)).await.ok();
         }
         assert!(upload.close().await.is_err());
     }
-    while shares.open_uploads() > 0 {
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     // What the first ones left has gone for the others' sake.
-    assert!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap() >= 1);
-    let shelves = std::fs::read_dir(shares.data().objects()).unwrap().map(|shelf| shelf.unwrap().path());
+    assert!(app.retention().remove_doomed(Duration::ZERO).await.unwrap() >= 1);
+    let shelves = std::fs::read_dir(app.data().objects()).unwrap().map(|shelf| shelf.unwrap().path());
     let left = shelves
         .filter(|shelf| shelf.is_dir())
         .flat_map(|shelf| std::fs::read_dir(shelf).unwrap().map(|file| file.unwrap().metadata().unwrap().len()));
@@ -196,7 +196,7 @@ async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
 
     // Every second byte, forwards: a sparse copy, whose gaps are zeros. Backwards: nobody can say what is in the gaps.
     for (name, forwards) in [("sparse", true), ("scattered", false)] {
-        let mut upload = view.open_write(&path(name), mode).await.unwrap();
+        let mut upload = session.open_write(&path(name), mode).await.unwrap();
         for at in 0..15_000u64 {
             let at = if forwards { at } else { 15_000 - at };
             if upload.begin_write(at * 2, 1).await.is_err() || upload.write(b"x").await.is_err() {

@@ -79,30 +79,30 @@ fn meant_by(pattern: &[u8]) -> Vec<u8> {
     path
 }
 
-async fn read(view: &View, path: &SharePath) -> Vec<u8> {
+async fn read(session: &ShareSession, path: &SharePath) -> Vec<u8> {
     let mut bytes = Vec::new();
-    view.open_read(path).await.unwrap().read(0, 1000, &mut bytes).await.unwrap();
+    session.open_read(path).await.unwrap().read(0, 1000, &mut bytes).await.unwrap();
     bytes
 }
 
 /// The names, and ids, in the root of a share.
-async fn entries_of(shares: &Shares, share: crate::model::ShareId) -> Vec<(FileName, [u8; 16])> {
-    let keys = shares.0.access.repo.keys.share(share).await.unwrap();
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+async fn entries_of(app: &App, share: crate::model::ShareId) -> Vec<(FileName, [u8; 16])> {
+    let keys = app.0.access.repo.keys.share(share).await.unwrap();
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let page = crate::records::entries::children(&mut conn, DirectoryId::root_of(share), None, 1000).await.unwrap();
     let files = page.rows.into_iter().filter(|row| !row.is_directory);
     files.map(|row| (keys.names.open_name(row.id, row.name.as_ref().unwrap()).unwrap(), row.id)).collect()
 }
 
-async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Given]) -> Result<(), TestCaseError> {
-    let view = customer(shares, reference).await;
+async fn each_line_fetches_its_file(app: &App, reference: &str, all: &[Given]) -> Result<(), TestCaseError> {
+    let session = customer(app, reference).await;
     let ticket = word(reference);
     let share = {
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
         crate::repo::tickets::existing_ticket(&mut conn, &ticket).await.unwrap().share
     };
     for given in all {
-        let there = entries_of(shares, share).await;
+        let there = entries_of(app, share).await;
         let of = |which: &usize| there.get(which % there.len().max(1));
         let bytes = match given {
             Given::Own(bytes) => Some(bytes.clone()),
@@ -117,27 +117,27 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
         };
         // What is no name, or refused, is not there.
         let Some(name) = bytes.and_then(|bytes| FileName::new(&bytes).ok()) else { continue };
-        let Ok(mut upload) = view.open_write(&SharePath::from_names(vec![name.clone()]), CREATE).await else {
+        let Ok(mut upload) = session.open_write(&SharePath::from_names(vec![name.clone()]), CREATE).await else {
             continue;
         };
         write(&mut upload, 0, name.as_bytes()).await;
         upload.close().await.unwrap();
     }
 
-    let there = entries_of(shares, share).await;
+    let there = entries_of(app, share).await;
     let address = PublicAddress { host: "h".to_owned(), port: 2222 };
-    let keys = shares.0.access.repo.keys.share(share).await.unwrap();
+    let keys = app.0.access.repo.keys.share(share).await.unwrap();
     let (mut lines, mut locations) = (Vec::new(), Vec::new());
     for (_, id) in &there {
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
         let way = way_of(&mut conn, &keys, id).await.unwrap();
         drop(conn);
         lines.push(address.fetch_command(&word("anna"), &ticket, &typeable(&way)));
         locations.push(openable(&way));
     }
-    let engineer = engineer(shares).await;
+    let engineer = engineer(app).await;
     for (((line, words), location), (name, _)) in lines.iter().zip(words(&lines)).zip(locations).zip(&there) {
-        prop_assert!(matches!(crate::model::inert::line(line), std::borrow::Cow::Borrowed(_)), "{:?}", line);
+        prop_assert!(matches!(crate::model::sanitize::line(line), std::borrow::Cow::Borrowed(_)), "{:?}", line);
         prop_assert_eq!(words.len(), 5, "{}", line);
         prop_assert_eq!([&words[0][..], &words[1], &words[2], &words[4]], [&b"scp"[..], b"-P", b"2222", b"."]);
         let remote = words[3].strip_prefix(b"anna@h:").unwrap();
@@ -145,7 +145,7 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
         prop_assert_eq!(read(&engineer, &path).await, name.as_bytes(), "{}", line);
         // A receipt says the same place.
         let file = SharePath::from_names(vec![name.clone()]);
-        let receipt = shares.access().receipt(&ticket, &file, &address).await.unwrap().receipt;
+        let receipt = app.access().receipt(&ticket, &file, &address).await.unwrap().receipt;
         prop_assert_eq!((receipt.path, receipt.location), (file.url_encoded(), address.location(&ticket, &location)));
         let place = SharePath::parse(&[b"/", reference.as_bytes(), &location.to_bytes()].concat()).unwrap();
         prop_assert_eq!(read(&engineer, &place).await, name.as_bytes(), "{}", place.url_encoded());
@@ -157,11 +157,11 @@ async fn each_line_fetches_its_file(shares: &Shares, reference: &str, all: &[Giv
 fn r83_a_fetch_line_never_fetches_another_file_of_its_directory() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let shares = runtime.block_on(fixture.open());
+    let app = runtime.block_on(fixture.open());
     let number = std::cell::Cell::new(0u32);
     proptest!(ProptestConfig::with_cases(64), |(all in given())| {
         number.set(number.get() + 1);
-        runtime.block_on(each_line_fetches_its_file(&shares, &format!("XT-{}", number.get()), &all))?;
+        runtime.block_on(each_line_fetches_its_file(&app, &format!("XT-{}", number.get()), &all))?;
     });
-    runtime.block_on(shares.close());
+    runtime.block_on(app.close());
 }

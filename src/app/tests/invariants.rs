@@ -5,9 +5,9 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::app::Shares;
+use crate::app::App;
 use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
-use crate::namespace::tree::{Reach, Spot, is_from_support, path_of};
+use crate::namespace::tree::{ResolvedPath, ShareContext, is_from_support, path_of};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, consistency, tests_only, tickets, version_chain, versions};
 
@@ -18,41 +18,41 @@ use crate::records::{Conn, consistency, tests_only, tickets, version_chain, vers
 /// must be nowhere in clear under the data directory, the mail spool left out.
 ///
 /// It marks what does not verify as damaged, and a damaged version breaks I2: nothing that was ever durable may be lost.
-pub(crate) async fn hold(shares: &Shares, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
-    let verified = shares.integrity().verify(None, |_| ()).await.unwrap();
+pub(crate) async fn hold(app: &App, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
+    let verified = app.integrity().verify(None, |_| ()).await.unwrap();
     let broken: Vec<_> = verified.iter().filter(|one| !one.intact).collect();
     assert!(broken.is_empty(), "I2: {broken:#?}");
-    hold_but_for_damage(shares, promised, canaries).await;
+    hold_but_for_damage(app, promised, canaries).await;
 }
 
 /// The same for a test that has damaged something itself: what is marked as damaged may be so, and what is promised must
 /// not be among it.
-pub(crate) async fn hold_but_for_damage(shares: &Shares, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
-    let all = all_versions(shares).await;
+pub(crate) async fn hold_but_for_damage(app: &App, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
+    let all = all_versions(app).await;
     for (ticket, _, version) in &all {
         // I2, the other way round: what verifying passes over is not called available.
         let is_sealed = matches!(version.state, VersionState::Available | VersionState::Withdrawn);
         assert!(!is_sealed || version.manifest.is_some(), "I2: {ticket} {version:?}");
     }
     for (place, sha256) in promised {
-        is_there(shares, place, sha256).await;
+        is_there(app, place, sha256).await;
     }
-    notices_tell_the_truth(shares, &all).await;
+    notices_tell_the_truth(app, &all).await;
 
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let wrong = consistency::wrong_sums(&mut conn).await.unwrap();
     assert!(wrong.is_empty(), "I4: {wrong:?}");
     chain_holds(&mut conn).await;
     drop(conn);
-    nothing_is_in_clear(shares.data().root(), &shares.data().notices(), canaries);
+    nothing_is_in_clear(app.data().root(), &app.data().notices(), canaries);
 }
 
 /// Every version with its ticket, and whether it lies in `from-support`.
-async fn all_versions(shares: &Shares) -> Vec<(String, bool, VersionRow)> {
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+async fn all_versions(app: &App) -> Vec<(String, bool, VersionRow)> {
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let mut all = Vec::new();
     for ticket in tickets::all(&mut conn).await.unwrap() {
-        let keys = shares.0.access.repo.keys.share(ticket.share).await.unwrap();
+        let keys = app.0.access.repo.keys.share(ticket.share).await.unwrap();
         for version in versions::of_share(&mut conn, ticket.share).await.unwrap() {
             let path = path_of(&mut conn, &keys, version.artifact.as_bytes()).await.unwrap();
             let from_support = path.names().first().is_some_and(is_from_support);
@@ -63,15 +63,15 @@ async fn all_versions(shares: &Shares) -> Vec<(String, bool, VersionRow)> {
 }
 
 /// I1: what was promised is current, or an older version of what is current.
-async fn is_there(shares: &Shares, place: &str, sha256: &[u8; 32]) {
+async fn is_there(app: &App, place: &str, sha256: &[u8; 32]) {
     let (reference, path) = place.trim_start_matches('/').split_once('/').expect("REF/PATH");
     let path = SharePath::parse(path.as_bytes()).unwrap();
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let ticket = tickets::by_reference(&mut conn, reference).await.unwrap().expect("the ticket of what was promised");
-    let keys = shares.0.access.repo.keys.share(ticket.share).await.unwrap();
-    let reach = Reach { ticket: ticket.reference, keys, aliases: false };
-    let spot = Spot::find(&mut conn, reach, path.names()).await;
-    let entry = spot.ok().and_then(|spot| spot.entry).unwrap_or_else(|| panic!("I1: {place} is gone"));
+    let keys = app.0.access.repo.keys.share(ticket.share).await.unwrap();
+    let context = ShareContext { ticket: ticket.reference, keys, aliases: false };
+    let resolved = ResolvedPath::find(&mut conn, context, path.names()).await;
+    let entry = resolved.ok().and_then(|resolved| resolved.entry).unwrap_or_else(|| panic!("I1: {place} is gone"));
     let current = entry.current.unwrap_or_else(|| panic!("I1: {place} is not available"));
     let current = versions::by_id(&mut conn, current.id).await.unwrap().unwrap();
     assert_eq!(current.state, VersionState::Available, "I1: {place}");
@@ -92,8 +92,8 @@ async fn is_there(shares: &Shares, place: &str, sha256: &[u8; 32]) {
 }
 
 /// I3: every available version of the customer's has a notice on its way, and no notice calls anything else available.
-async fn notices_tell_the_truth(shares: &Shares, all: &[(String, bool, VersionRow)]) {
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+async fn notices_tell_the_truth(app: &App, all: &[(String, bool, VersionRow)]) {
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let announced = tests_only::announced(&mut conn).await.unwrap();
     let on_its_way: HashSet<_> =
         announced.iter().filter(|(_, state)| *state != NoticeState::Failed).map(|(id, _)| *id).collect();
@@ -177,18 +177,18 @@ mod proofs {
     use super::{BTreeMap, hold, tests_only};
 
     /// What the checker says of a house after something was done to it.
-    async fn said(shares: &Shares, promised: &[(&str, [u8; 32])], canary: &'static [u8]) -> String {
+    async fn said(app: &App, promised: &[(&str, [u8; 32])], canary: &'static [u8]) -> String {
         let promised: BTreeMap<_, _> = promised.iter().map(|(place, sha256)| ((*place).to_owned(), *sha256)).collect();
-        let shares = shares.clone();
-        let checked = tokio::spawn(async move { hold(&shares, &promised, &[canary]).await });
+        let app = app.clone();
+        let checked = tokio::spawn(async move { hold(&app, &promised, &[canary]).await });
         match checked.await {
             Ok(()) => "all hold".to_owned(),
             Err(error) => error.into_panic().downcast_ref::<String>().cloned().unwrap_or_default(),
         }
     }
 
-    async fn tamper(shares: &Shares, statement: &'static str) {
-        let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    async fn tamper(app: &App, statement: &'static str) {
+        let mut tx = app.0.access.repo.records.begin().await.unwrap();
         assert!(tests_only::execute(tx.conn(), statement).await.unwrap() > 0, "{statement}");
         tx.commit().await.unwrap();
     }
@@ -196,36 +196,36 @@ mod proofs {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn each_invariant_is_missed_when_it_is_broken() {
         let fixture = Fixture::new();
-        let shares = fixture.open().await;
-        let view = customer(&shares, "XT-1").await;
+        let app = fixture.open().await;
+        let session = customer(&app, "XT-1").await;
         for (name, bytes) in [("f", &b"first"[..]), ("f", b"second"), ("g", &pattern(200_000, 1))] {
-            put(&view, name, bytes).await;
+            put(&session, name, bytes).await;
         }
         let digest = |bytes: &[u8]| <[u8; 32]>::from(sha2::Sha256::digest(bytes));
         let good =
             [("XT-1/f", digest(b"second")), ("/XT-1/f", digest(b"first")), ("XT-1/g", digest(&pattern(200_000, 1)))];
-        assert_eq!(said(&shares, &good, b"a canary of ours").await, "all hold");
+        assert_eq!(said(&app, &good, b"a canary of ours").await, "all hold");
 
         let begins = async |promised: &[(&str, [u8; 32])], canary, with: &str| {
-            let said = said(&shares, promised, canary).await;
+            let said = said(&app, promised, canary).await;
             assert!(said.contains(with), "{with}: {said}");
         };
         begins(&[("XT-1/f", digest(b"third"))], b"?!?!", "I1: XT-1/f is not what was promised").await;
         begins(&[("XT-1/h", digest(b"third"))], b"?!?!", "I1: XT-1/h is gone").await;
-        std::fs::write(shares.data().root().join("stray"), b"here is a canary of ours").unwrap();
+        std::fs::write(app.data().root().join("stray"), b"here is a canary of ours").unwrap();
         begins(&good, b"a canary of ours", "I6").await;
-        tamper(&shares, "UPDATE ticket SET names = names + 1").await;
+        tamper(&app, "UPDATE ticket SET names = names + 1").await;
         begins(&good, b"?!?!", "I4").await;
-        tamper(&shares, "UPDATE ticket SET names = names - 1, stored_bytes = stored_bytes + 1").await;
+        tamper(&app, "UPDATE ticket SET names = names - 1, stored_bytes = stored_bytes + 1").await;
         begins(&good, b"?!?!", "I4").await;
-        tamper(&shares, "UPDATE ticket SET stored_bytes = stored_bytes - 1").await;
-        tamper(&shares, "UPDATE notice SET state = 'failed'").await;
+        tamper(&app, "UPDATE ticket SET stored_bytes = stored_bytes - 1").await;
+        tamper(&app, "UPDATE notice SET state = 'failed'").await;
         begins(&good, b"?!?!", "I3: nobody is told").await;
-        tamper(&shares, "UPDATE notice SET state = 'pending'").await;
+        tamper(&app, "UPDATE notice SET state = 'pending'").await;
         begins(&good, b"?!?!", "all hold").await;
-        tamper(&shares, "UPDATE audit_event SET actor = 'nobody' WHERE seq = 3").await;
+        tamper(&app, "UPDATE audit_event SET actor = 'nobody' WHERE seq = 3").await;
         begins(&good, b"?!?!", "I5: event 3").await;
-        tamper(&shares, "UPDATE version SET sha256 = manifest_hash WHERE number = 1").await;
+        tamper(&app, "UPDATE version SET sha256 = manifest_hash WHERE number = 1").await;
         begins(&good, b"?!?!", "I2").await;
     }
 }

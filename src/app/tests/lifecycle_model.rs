@@ -123,12 +123,12 @@ impl Model {
         }
     }
 
-    async fn act(&mut self, shares: &Shares, view: &View, act: &Act) {
+    async fn act(&mut self, app: &App, session: &ShareSession, act: &Act) {
         let ticket = word("XT-1");
         match *act {
             Act::Upload { name, length, seed } => {
                 let (name, bytes) = (NAMES[name], pattern(length, seed));
-                put(view, name, &bytes).await;
+                put(session, name, &bytes).await;
                 let file = self.begin(name);
                 let number = file.next();
                 file.drop_receiving();
@@ -139,7 +139,7 @@ impl Model {
                 let (name, more) = (NAMES[name], pattern(length + 1, seed));
                 let Some(file) = self.here.get_mut(name).filter(|file| file.receiving.is_none()) else { return };
                 let mode = WriteMode { append: true, ..WriteMode::default() };
-                let mut upload = view.open_write(&path(name), mode).await.unwrap();
+                let mut upload = session.open_write(&path(name), mode).await.unwrap();
                 write(&mut upload, 0, &more).await;
                 upload.close().await.unwrap();
                 let mut bytes = file.versions[&file.current.unwrap()].clone().unwrap();
@@ -150,7 +150,7 @@ impl Model {
             }
             Act::Cut { name } => {
                 let name = NAMES[name];
-                cut(shares, view, name, b"not all of it").await;
+                cut(app, session, name, b"not all of it").await;
                 let file = self.begin(name);
                 let number = file.next();
                 file.drop_receiving();
@@ -159,7 +159,7 @@ impl Model {
             }
             Act::Rename { from, to } => {
                 let (from, to) = (NAMES[from], NAMES[to]);
-                let done = view.rename(&path(from), &path(to), true).await.is_ok();
+                let done = session.rename(&path(from), &path(to), true).await.is_ok();
                 assert_eq!(done, self.here.contains_key(from));
                 if !done || from == to {
                     return;
@@ -179,16 +179,16 @@ impl Model {
                 self.here.insert(to, file);
             }
             Act::Delete { name } => {
-                let done = view.remove_file(&path(NAMES[name])).await.is_ok();
+                let done = session.remove_file(&path(NAMES[name])).await.is_ok();
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Withdraw { name } => {
-                let done = shares.retention().withdraw(&ticket, &path(NAMES[name])).await.is_ok();
+                let done = app.retention().withdraw(&ticket, &path(NAMES[name])).await.is_ok();
                 assert_eq!(done, self.withdraw(NAMES[name]));
             }
             Act::Restore { name } => {
                 let name = NAMES[name];
-                let done = shares.retention().restore(&ticket, &path(name)).await.is_ok();
+                let done = app.retention().restore(&ticket, &path(name)).await.is_ok();
                 let at = self.away.iter().rposition(|(known, file)| *known == name && file.has_keys());
                 let at = at.filter(|_| !self.here.contains_key(name));
                 assert_eq!(done, at.is_some());
@@ -197,20 +197,20 @@ impl Model {
                 file.current = file.current.or(file.newest());
                 self.here.insert(name, file);
             }
-            Act::ShredAll { name } => self.shred(shares, NAMES[name], None).await,
-            Act::ShredOne { name, number } => self.shred(shares, NAMES[name], Some(number)).await,
+            Act::ShredAll { name } => self.shred(app, NAMES[name], None).await,
+            Act::ShredOne { name, number } => self.shred(app, NAMES[name], Some(number)).await,
             Act::Day => {
-                shares.0.access.repo.clock.advance(25 * HOUR);
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(25 * HOUR);
+                app.retention().expire().await.unwrap();
                 self.end_graces();
             }
             Act::Week => {
                 // The first step warns; the second one removes, and begins the grace of what goes out of sight by that.
-                shares.0.access.repo.clock.advance(8 * 24 * HOUR);
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(8 * 24 * HOUR);
+                app.retention().expire().await.unwrap();
                 self.end_graces();
-                shares.0.access.repo.clock.advance(24 * HOUR);
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(24 * HOUR);
+                app.retention().expire().await.unwrap();
                 for name in NAMES {
                     if let Some(file) = self.here.get_mut(name) {
                         file.drop_receiving();
@@ -221,8 +221,8 @@ impl Model {
         }
     }
 
-    async fn shred(&mut self, shares: &Shares, name: &'static str, only: Option<u64>) {
-        let done = shares.retention().shred(&word("XT-1"), &path(name), only).await.is_ok();
+    async fn shred(&mut self, app: &App, name: &'static str, only: Option<u64>) {
+        let done = app.retention().shred(&word("XT-1"), &path(name), only).await.is_ok();
         let away = self.away.iter().rposition(|(known, file)| *known == name && file.has_keys());
         let file = match (self.here.get_mut(name), away) {
             (Some(file), _) => Some(file),
@@ -245,20 +245,20 @@ impl Model {
         self.settle(name);
     }
 
-    async fn agrees(&self, shares: &Shares, view: &View) -> Result<(), TestCaseError> {
-        let support = engineer(shares).await;
+    async fn agrees(&self, app: &App, session: &ShareSession) -> Result<(), TestCaseError> {
+        let support = engineer(app).await;
         for name in NAMES {
             match self.here.get(name) {
-                None => prop_assert_eq!(view.attributes(&path(name)).await, Err(Refusal::NoSuchFile), "{}", name),
+                None => prop_assert_eq!(session.attributes(&path(name)).await, Err(Refusal::NoSuchFile), "{}", name),
                 Some(File { current: None, .. }) => {
-                    prop_assert_eq!(get(view, name).await, Err(Refusal::StillReceiving), "{}", name);
+                    prop_assert_eq!(get(session, name).await, Err(Refusal::StillReceiving), "{}", name);
                 }
                 Some(file) => {
                     let bytes = file.versions[&file.current.unwrap()].as_ref().unwrap();
                     let support = get(&support, &format!("XT-1/{name}")).await;
                     prop_assert!(support.as_ref() == Ok(bytes), "{} differs", name);
                     let sender = if file.receiving.is_some() { Err(Refusal::NewerUnfinished) } else { support };
-                    prop_assert!(get(view, name).await == sender, "{} differs for who sends it", name);
+                    prop_assert!(get(session, name).await == sender, "{} differs for who sends it", name);
                 }
             }
         }
@@ -275,7 +275,7 @@ impl Model {
                 expected.push((name.to_owned(), *number, state.as_str(), !away && file.current == Some(*number)));
             }
         }
-        let mut found: Vec<_> = lines(shares)
+        let mut found: Vec<_> = lines(app)
             .await
             .into_iter()
             .map(|line| {
@@ -286,7 +286,7 @@ impl Model {
         expected.sort();
         found.sort();
         prop_assert_eq!(found, expected);
-        sums_are_right(shares).await;
+        sums_are_right(app).await;
         Ok(())
     }
 }
@@ -298,17 +298,17 @@ fn r27_the_lives_of_files_agree_with_a_model() {
     proptest!(config, |(acts in acts())| {
         runtime.block_on(async {
             let fixture = Fixture::new();
-            let shares = fixture.open().await;
-            let view = customer(&shares, "XT-1").await;
+            let app = fixture.open().await;
+            let session = customer(&app, "XT-1").await;
             let mut model = Model::default();
             for act in &acts {
-                model.act(&shares, &view, act).await;
-                model.agrees(&shares, &view).await?;
-                all_intact(&shares).await;
+                model.act(&app, &session, act).await;
+                model.agrees(&app, &session).await?;
+                all_intact(&app).await;
             }
-            shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
-            all_intact(&shares).await;
-            shares.close().await;
+            app.retention().remove_doomed(Duration::ZERO).await.unwrap();
+            all_intact(&app).await;
+            app.close().await;
             Ok::<_, TestCaseError>(())
         })?;
     });

@@ -29,9 +29,9 @@ impl Wish {
     }
 }
 
-async fn add(shares: &Shares, wish: &Wish) -> bool {
+async fn add(app: &App, wish: &Wish) -> bool {
     let ticket = word("XT-1");
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let share = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap().share;
     drop(conn);
     let parent = wish.parent.map_or(DirectoryId::root_of(share), DirectoryId::from_bytes);
@@ -60,7 +60,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
             file_key: &[1; 60],
             uploaded_by: "XT-1",
             opened_at: now,
-            touched_at: shares.0.access.repo.clock.now(),
+            touched_at: app.0.access.repo.clock.now(),
             transport: Transport::Modern,
         },
         publication: &Publication {
@@ -89,8 +89,7 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
         settle_most: 60_000,
         event: &event,
     };
-    shares
-        .0
+    app.0
         .access
         .repo
         .records
@@ -100,8 +99,8 @@ async fn add(shares: &Shares, wish: &Wish) -> bool {
 }
 
 /// Everything that such a file could leave.
-async fn counts(shares: &Shares) -> Vec<usize> {
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+async fn counts(app: &App) -> Vec<usize> {
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let mut counts = Vec::new();
     for table in ["entry", "version", "object", "extent", "extent_use", "notice", "notice_version", "audit_event"] {
         counts.push(tests_only::count(tx.conn(), table).await.unwrap());
@@ -114,22 +113,22 @@ async fn counts(shares: &Shares) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "withdrawn", b"x").await;
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "withdrawn", b"x").await;
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let share = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap().share;
-    let keys = shares.0.access.repo.keys.share(share).await.unwrap();
+    let keys = app.0.access.repo.keys.share(share).await.unwrap();
     let root = DirectoryId::root_of(share);
     let index = keys.names.index(root, &crate::model::FileName::new(b"withdrawn").unwrap());
     let file = entries::by_name(&mut conn, root, &index).await.unwrap().unwrap();
     drop(conn);
-    view.remove_file(&path("withdrawn")).await.unwrap();
-    shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
+    session.remove_file(&path("withdrawn")).await.unwrap();
+    app.0.access.trail.flush(Duration::ZERO).await.unwrap();
 
-    let before = counts(&shares).await;
-    assert!(add(&shares, &Wish::of(1)).await);
-    let after = counts(&shares).await;
+    let before = counts(&app).await;
+    assert!(add(&app, &Wish::of(1)).await);
+    let after = counts(&app).await;
     let grown: Vec<usize> = before.iter().zip(&after).map(|(before, after)| after - before).collect();
     assert_eq!(grown, [1, 1, 2, 1, 1, 0, 1, 1, 1, 7], "its notice joins the one that settles");
 
@@ -143,33 +142,33 @@ async fn r17_a_new_file_is_recorded_in_one_question_or_not_at_all() {
         ("one byte too many", Wish { most_bytes: 14, ..Wish::of(2) }),
         ("an id that is taken", Wish { index: [2; 32], ..Wish::of(1) }),
     ] {
-        assert!(!add(&shares, &wish).await, "{what}");
-        assert_eq!(counts(&shares).await, after, "{what}");
+        assert!(!add(&app, &wish).await, "{what}");
+        assert_eq!(counts(&app).await, after, "{what}");
     }
-    shares.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
-    let closed = counts(&shares).await;
-    assert!(!add(&shares, &Wish::of(2)).await, "the ticket is closed");
-    assert_eq!(counts(&shares).await, closed);
-    shares.tickets().set_status(&word("XT-1"), TicketStatus::Open).await.unwrap();
-    assert!(add(&shares, &Wish::of(2)).await, "nothing stands in the way now");
-    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    let closed = counts(&app).await;
+    assert!(!add(&app, &Wish::of(2)).await, "the ticket is closed");
+    assert_eq!(counts(&app).await, closed);
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Open).await.unwrap();
+    assert!(add(&app, &Wish::of(2)).await, "nothing stands in the way now");
+    assert_eq!(app.audit().verify(None).await.unwrap().fault, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_files_that_many_sessions_send_at_once_are_all_there_and_the_trail_is_whole() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let views = [customer(&shares, "XT-1").await, customer(&shares, "XT-2").await];
+    let app = fixture.open().await;
+    let sessions = [customer(&app, "XT-1").await, customer(&app, "XT-2").await];
     let mut tasks = Vec::new();
-    for session in 0..8_u8 {
-        let (view, shares) = (views[usize::from(session % 2)].clone(), shares.clone());
+    for writer in 0..8_u8 {
+        let (session, app) = (sessions[usize::from(writer % 2)].clone(), app.clone());
         tasks.push(tokio::spawn(async move {
             for number in 0..25_u8 {
-                put(&view, &format!("{session}-{number}"), &pattern(usize::from(number) * 900, session)).await;
+                put(&session, &format!("{writer}-{number}"), &pattern(usize::from(number) * 900, writer)).await;
                 // Somebody who writes to the trail and holds the turn for longer.
                 if number % 9 == 4 {
-                    view.make_directory(&path(&format!("d{session}-{number}"))).await.unwrap();
-                    shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
+                    session.make_directory(&path(&format!("d{writer}-{number}"))).await.unwrap();
+                    app.0.access.trail.flush(Duration::ZERO).await.unwrap();
                 }
             }
         }));
@@ -177,20 +176,20 @@ async fn r17_files_that_many_sessions_send_at_once_are_all_there_and_the_trail_i
     for task in tasks {
         task.await.unwrap();
     }
-    for (view, first) in views.iter().zip(0_u8..) {
-        for session in [first, first + 2, first + 4, first + 6] {
+    for (session, first) in sessions.iter().zip(0_u8..) {
+        for writer in [first, first + 2, first + 4, first + 6] {
             for number in 0..25_u8 {
-                let bytes = get(view, &format!("{session}-{number}")).await.unwrap();
-                assert_eq!(bytes, pattern(usize::from(number) * 900, session));
+                let bytes = get(session, &format!("{writer}-{number}")).await.unwrap();
+                assert_eq!(bytes, pattern(usize::from(number) * 900, writer));
             }
         }
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
-        let ticket = tickets::by_reference(&mut conn, view.user().as_str()).await.unwrap().unwrap();
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
+        let ticket = tickets::by_reference(&mut conn, session.user().as_str()).await.unwrap().unwrap();
         let sent: u64 = (0..25).map(|number| number * 900).sum();
         assert_eq!((ticket.names, ticket.stored_bytes), (4 * (25 + 3) + 1, 4 * sent), "with `from-support`");
     }
-    all_intact(&shares).await;
-    assert_eq!(shares.audit().verify(None).await.unwrap().fault, None);
+    all_intact(&app).await;
+    assert_eq!(app.audit().verify(None).await.unwrap().fault, None);
 }
 
 /// A worker that nobody has asked anything sleeps no longer than rows may be owed.
@@ -198,15 +197,15 @@ async fn r17_files_that_many_sessions_send_at_once_are_all_there_and_the_trail_i
 async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
     let mut fixture = Fixture::new();
     fixture.settings.checkpoint = Duration::from_millis(700);
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("slow"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("slow"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(100_000, 3)).await;
-    let other = customer(&shares, "XT-2").await;
+    let other = customer(&app, "XT-2").await;
     drop(other);
     for _ in 0..400 {
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
         let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
         if ticket.stored_bytes == 100_000 {
             break;
@@ -214,7 +213,7 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
         drop(conn);
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let ticket = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     assert_eq!(
         (ticket.names, ticket.stored_bytes),
@@ -223,28 +222,28 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
     );
     drop(conn);
     upload.close().await.unwrap();
-    assert_eq!(get(&view, "slow").await.unwrap(), pattern(100_000, 3));
+    assert_eq!(get(&session, "slow").await.unwrap(), pattern(100_000, 3));
 }
 
 /// A CLOSE of little is worked on where it waits; given up half way, it goes on elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_a_small_file_whose_close_nobody_waits_for_any_more_becomes_available() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     // Nobody else writes meanwhile, so the worker has to wait for its turn.
-    let turn = shares.0.access.repo.records.begin().await.unwrap();
+    let turn = app.0.access.repo.records.begin().await.unwrap();
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("little"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("little"), mode).await.unwrap();
     write(&mut upload, 0, b"some bytes").await;
     let close = tokio::time::timeout(Duration::from_millis(50), upload.close());
     assert!(close.await.is_err(), "it ended while another one had the turn");
     drop(turn);
     for _ in 0..400 {
-        if get(&view, "little").await.is_ok() {
+        if get(&session, "little").await.is_ok() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    assert_eq!(get(&view, "little").await.unwrap(), b"some bytes");
+    assert_eq!(get(&session, "little").await.unwrap(), b"some bytes");
 }

@@ -22,9 +22,9 @@ async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_on
         let taken = Arc::new(Mutex::new(Vec::new()));
         let (keep, promises, base) =
             (Arc::clone(&taken), Arc::clone(&run.promises), template.directory.path().to_owned());
-        let (root, machine) = (run.shares.data().root().to_owned(), run.machine.clone());
+        let (root, machine) = (run.app.data().root().to_owned(), run.machine.clone());
         let mut passed: BTreeMap<&str, usize> = BTreeMap::new();
-        run.shares.0.access.repo.failpoints.watch(move |name| {
+        run.app.0.access.repo.failpoints.watch(move |name| {
             let times = passed.entry(name).or_default();
             *times += 1;
             if *times > CRASHES {
@@ -39,7 +39,7 @@ async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_on
             keep.lock().unwrap().push(Crash { data, disk, promises: promises.clone() });
         });
         run.work(seed).await;
-        run.shares.close().await;
+        run.app.close().await;
         let taken = std::mem::take(&mut *taken.lock().unwrap());
         assert!(!taken.is_empty());
         for mut crash in taken {
@@ -56,62 +56,61 @@ async fn r20_every_named_point_is_passed() {
     let mut fixture = Fixture::new();
     fixture.settings.quarantine = Duration::ZERO;
     fixture.settings.also_digests = vec![crate::model::Algorithm::Md5];
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let passed = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&passed);
-    shares.0.access.repo.failpoints.watch(move |name| {
+    app.0.access.repo.failpoints.watch(move |name| {
         seen.lock().unwrap().insert(name);
     });
 
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+    let mut upload = session.open_write(&path("f"), mode).await.unwrap();
     write(&mut upload, 0, &pattern(3_000_000, 1)).await;
     upload.sync().await.unwrap();
     upload.close().await.unwrap();
-    view.remove_file(&path("f")).await.unwrap();
-    shares.retention().restore(&word("XT-1"), &path("f")).await.unwrap();
-    shares.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
+    session.remove_file(&path("f")).await.unwrap();
+    app.retention().restore(&word("XT-1"), &path("f")).await.unwrap();
+    app.retention().shred(&word("XT-1"), &path("f"), None).await.unwrap();
 
     // A recovery with something to do, and a sweep with something to remove.
     for byte in 1..3 {
-        shares.0.access.repo.store.put(crate::model::ObjectId::from_bytes([byte; 16]), b"unknown").unwrap();
+        app.0.access.repo.store.put(crate::model::ObjectId::from_bytes([byte; 16]), b"unknown").unwrap();
     }
-    view.open_write(&path("g"), mode).await.unwrap().sync().await.unwrap();
-    while shares.open_uploads() > 0 {
+    session.open_write(&path("g"), mode).await.unwrap().sync().await.unwrap();
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let unheld = "UPDATE entry SET receiving_version = NULL WHERE receiving_version IS NOT NULL";
     assert_eq!(crate::records::tests_only::execute(tx.conn(), unheld).await.unwrap(), 1);
     tx.commit().await.unwrap();
     // Rows from before there were aliases.
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let older = "UPDATE entry SET alias_index = NULL";
     assert!(crate::records::tests_only::execute(tx.conn(), older).await.unwrap() > 1);
     tx.commit().await.unwrap();
-    crate::namespace::aliases::fill(&shares.0.access.repo).await.unwrap();
+    crate::namespace::aliases::fill(&app.0.access.repo).await.unwrap();
     for _ in 0..2 {
-        crate::integrity::recovery::recover(&shares.0.access.repo).await.unwrap();
+        crate::integrity::recovery::recover(&app.0.access.repo).await.unwrap();
     }
-    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
-    put(&view, "f", b"f").await;
-    view.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
-    put(&view, "f.sha256", b"gibberish").await;
-    view.rename(&path("f"), &path("h"), false).await.unwrap();
-    view.rename(&path("h"), &path("f"), false).await.unwrap();
-    shares.0.access.sidecars.check_all().await.unwrap();
-    let (queue, later) =
-        (Arc::clone(&shares.0.access.notices), crate::model::Time::now().plus(Duration::from_secs(100)));
+    assert_eq!(app.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 2, bytes: 14, strays: 2 });
+    put(&session, "f", b"f").await;
+    session.digest(&path("f"), crate::model::Algorithm::Md5).await.unwrap();
+    put(&session, "f.sha256", b"gibberish").await;
+    session.rename(&path("f"), &path("h"), false).await.unwrap();
+    session.rename(&path("h"), &path("f"), false).await.unwrap();
+    app.0.access.sidecars.check_all().await.unwrap();
+    let (queue, later) = (Arc::clone(&app.0.access.notices), crate::model::Time::now().plus(Duration::from_secs(100)));
     for notice in queue.due(later, 10).await.unwrap() {
         assert!(queue.hands_over(notice.id, &notice.recipient.address, Channel::Mail).await.unwrap());
         queue.delivered(notice.id, &notice.recipient.address, later, Channel::Spool).await.unwrap();
     }
-    shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
-    shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
-    shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+    app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
-    shares.backups().back_up(&place, false, |_| ()).await.unwrap();
+    app.backups().back_up(&place, false, |_| ()).await.unwrap();
 
     let all: BTreeSet<_> = crate::repo::failpoints::NAMES.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);

@@ -44,10 +44,10 @@ impl Template {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
         let data = DataDirectory::at(directory.path().join("template"));
-        let shares = Shares::serve_on(data, settings(), Disk::simulated(&Machine::new())).await.unwrap();
-        customer(&shares, "XT-1").await;
-        let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-        shares.close().await;
+        let app = App::serve_on(data, settings(), Disk::simulated(&Machine::new())).await.unwrap();
+        customer(&app, "XT-1").await;
+        let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+        app.close().await;
         Self { directory, token: token.to_string() }
     }
 
@@ -80,7 +80,7 @@ pub(super) fn copy_data(from: &Path, to: &Path) {
 
 /// Customers at work on a disk, and what they have been promised.
 pub(super) struct Run {
-    pub(super) shares: Shares,
+    pub(super) app: App,
     login: Login,
     pub(super) machine: Machine,
     pub(super) promises: Arc<Mutex<Promises>>,
@@ -90,34 +90,34 @@ impl Run {
     pub(super) async fn begin(template: &Template, name: &str) -> Self {
         let machine = Machine::new();
         let data = DataDirectory::at(template.copy(name));
-        let shares = Shares::serve_on(data, settings(), Disk::simulated(&machine)).await.unwrap();
-        let login = shares.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
-        Self { shares, login, machine, promises: Arc::default() }
+        let app = App::serve_on(data, settings(), Disk::simulated(&machine)).await.unwrap();
+        let login = app.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
+        Self { app, login, machine, promises: Arc::default() }
     }
 
     /// Each customer has names of its own and does one thing after the other.
     pub(super) async fn work(&self, seed: u64) {
         let mut tasks = Vec::new();
         for customer in 0..CUSTOMERS {
-            let (view, promises) = (self.shares.view(&self.login), Arc::clone(&self.promises));
+            let (session, promises) = (self.app.session(&self.login), Arc::clone(&self.promises));
             let mut dice = Dice::new(seed * CUSTOMERS + customer + 1);
             tasks.push(tokio::spawn(async move {
                 for _ in 0..STEPS {
-                    step(&view, &promises, customer, &mut dice).await;
+                    step(&session, &promises, customer, &mut dice).await;
                 }
             }));
         }
         for task in tasks {
             task.await.unwrap();
         }
-        while self.shares.open_uploads() > 0 {
+        while self.app.open_uploads() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
 /// One thing that a customer does. What fails on a faulty disk leaves both outcomes possible.
-async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut Dice) {
+async fn step(session: &ShareSession, promises: &Mutex<Promises>, customer: u64, dice: &mut Dice) {
     let name = |number: u64| format!("c{customer}-{number}");
     let (one, other) = (name(dice.roll(3)), name(dice.roll(3)));
     let allowed = |name: &str| promises.lock().unwrap().get(name).cloned().unwrap_or_else(|| [None].into());
@@ -129,7 +129,7 @@ async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut
     match dice.roll(8) {
         0 => {
             may_be(&one, &[None].into());
-            if view.remove_file(&path(&one)).await.is_ok() {
+            if session.remove_file(&path(&one)).await.is_ok() {
                 is(&one, [None].into());
             }
         }
@@ -137,7 +137,7 @@ async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut
             let moved = allowed(&one);
             may_be(&other, &moved);
             may_be(&one, &[None].into());
-            if view.rename(&path(&one), &path(&other), true).await.is_ok() {
+            if session.rename(&path(&one), &path(&other), true).await.is_ok() {
                 is(&one, [None].into());
                 is(&other, moved);
             }
@@ -154,7 +154,7 @@ async fn step(view: &View, promises: &Mutex<Promises>, customer: u64, dice: &mut
             if ends {
                 may_be(&one, &[Some(sha256)].into());
             }
-            if send(view, &one, &bytes, ends, dice).await.is_ok() && ends {
+            if send(session, &one, &bytes, ends, dice).await.is_ok() && ends {
                 is(&one, [Some(sha256)].into());
             }
         }
@@ -172,9 +172,9 @@ fn content(name: &str, length: u64, salt: u64) -> Vec<u8> {
 }
 
 /// Sends a file; not to its end if it is to be cut.
-async fn send(view: &View, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice) -> Result<(), Refusal> {
+async fn send(session: &ShareSession, name: &str, bytes: &[u8], ends: bool, dice: &mut Dice) -> Result<(), Refusal> {
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut upload = view.open_write(&path(name), mode).await?;
+    let mut upload = session.open_write(&path(name), mode).await?;
     let most = if ends { bytes.len() } else { bytes.len() / 2 };
     for (part, at) in bytes[..most].chunks(30_000).zip((0u64..).step_by(30_000)) {
         upload.begin_write(at, part.len() as u64).await?;
@@ -202,10 +202,10 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
     let rounds = if dice.roll(4) == 0 { 2 } else { 1 };
     for round in 0..rounds {
         let machine = Machine::from(disk);
-        let shares = Shares::serve_on(DataDirectory::at(&data), settings(), Disk::simulated(&machine)).await.unwrap();
-        all_intact(&shares).await;
-        let login = shares.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
-        let (view, support) = (shares.view(&login), engineer(&shares).await);
+        let app = App::serve_on(DataDirectory::at(&data), settings(), Disk::simulated(&machine)).await.unwrap();
+        all_intact(&app).await;
+        let login = app.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
+        let (session, support) = (app.session(&login), engineer(&app).await);
         for (name, allowed) in &promises {
             // Whoever sends a file cannot read what is whole of it while something newer is not; support can.
             let found = match get(&support, &format!("XT-1/{name}")).await {
@@ -218,10 +218,10 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
         assert!(!machine.image().holds(CANARY), "I6: plaintext on the disk");
         let name = format!("c{}-{}", dice.roll(CUSTOMERS), dice.roll(3));
         let bytes = content(&name, dice.roll(200 << 10), dice.roll(1000));
-        send(&view, &name, &bytes, true, dice).await.unwrap();
+        send(&session, &name, &bytes, true, dice).await.unwrap();
         promises.insert(name, [Some(Sha256::digest(&bytes).into())].into());
         disk = machine.image().after_power_loss(dice);
-        shares.close().await;
+        app.close().await;
         // Somewhere else: a task that still writes a note holds this place for a moment.
         let next = data.with_extension(format!("again{round}"));
         copy_data(&data, &next);
@@ -234,7 +234,7 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
 async fn crashes(template: &Template, seed: u64) {
     let mut dice = Dice::new(seed);
     let run = Run::begin(template, &format!("run-{seed}")).await;
-    let root = run.shares.data().root().to_owned();
+    let root = run.app.data().root().to_owned();
     let moments: BTreeSet<u64> = (0..CRASHES).map(|_| dice.roll(OPERATIONS)).collect();
     let taken = Arc::new(Mutex::new(Vec::new()));
     let (keep, promises, base) = (Arc::clone(&taken), Arc::clone(&run.promises), template.directory.path().to_owned());
@@ -249,7 +249,7 @@ async fn crashes(template: &Template, seed: u64) {
     });
     run.work(seed).await;
     run.machine.calm();
-    run.shares.close().await;
+    run.app.close().await;
     let taken = std::mem::take(&mut *taken.lock().unwrap());
     for mut crash in taken {
         crash.disk = if dice.roll(4) == 0 { crash.disk.after_kill() } else { crash.disk.after_power_loss(&mut dice) };
@@ -284,14 +284,14 @@ async fn faults(template: &Template, seed: u64) -> u64 {
     run.work(seed).await;
     run.machine.calm();
     // It goes on as soon as the disk does.
-    let view = run.shares.view(&run.login);
-    send(&view, "after", &content("after", 300_000, 1), true, &mut dice).await.unwrap();
-    all_intact(&run.shares).await;
-    run.shares.close().await;
+    let session = run.app.session(&run.login);
+    send(&session, "after", &content("after", 300_000, 1), true, &mut dice).await.unwrap();
+    all_intact(&run.app).await;
+    run.app.close().await;
     let promises = run.promises.lock().unwrap().clone();
     let disk = run.machine.image().after_power_loss(&mut dice);
     let data = template.directory.path().join(format!("failed-{seed}"));
-    copy_data(run.shares.data().root(), &data);
+    copy_data(run.app.data().root(), &data);
     look(Crash { data, disk, promises }, template, &mut dice).await;
     failed.load(std::sync::atomic::Ordering::Relaxed)
 }

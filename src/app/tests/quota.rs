@@ -10,9 +10,9 @@ const MIB: u64 = 1 << 20;
 const TRUNCATE: WriteMode = WriteMode { create: true, truncate: true, read: false, append: false, exclusive: false };
 
 /// Bytes of all objects in the store, and how many they are.
-fn on_disk(shares: &Shares) -> (u64, u64) {
+fn on_disk(app: &App) -> (u64, u64) {
     let (mut bytes, mut count) = (0, 0);
-    for shelf in std::fs::read_dir(shares.data().objects()).unwrap().map(|shelf| shelf.unwrap().path()) {
+    for shelf in std::fs::read_dir(app.data().objects()).unwrap().map(|shelf| shelf.unwrap().path()) {
         for file in std::fs::read_dir(&shelf).into_iter().flatten().flatten() {
             (bytes, count) = (bytes + file.metadata().unwrap().len(), count + 1);
         }
@@ -20,18 +20,18 @@ fn on_disk(shares: &Shares) -> (u64, u64) {
     (bytes, count)
 }
 
-async fn counted(shares: &Shares) -> u64 {
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+async fn counted(app: &App) -> u64 {
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap().stored_bytes
 }
 
 /// The disk holds what is counted, and what encryption adds: tags of segments, headers, manifests.
-async fn assert_counted(shares: &Shares, what: &str) {
+async fn assert_counted(app: &App, what: &str) {
     let mut seen = (0, 0, 0);
     // What a refused upload has left is counted in a moment: its client has its answer before.
     for _ in 0..200 {
-        let (stored, (bytes, count)) = (counted(shares).await, on_disk(shares));
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
+        let (stored, (bytes, count)) = (counted(app).await, on_disk(app));
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
         let wrong = consistency::wrong_sums(&mut conn).await.unwrap();
         drop(conn);
         assert!(wrong.is_empty(), "{what}: {wrong:?}");
@@ -44,8 +44,8 @@ async fn assert_counted(shares: &Shares, what: &str) {
     panic!("{what}: (bytes on the disk, objects, bytes counted) are {seen:?}");
 }
 
-async fn send(view: &View, name: &str, length: u64, ends: bool) -> Result<(), Refusal> {
-    let mut upload = view.open_write(&path(name), TRUNCATE).await?;
+async fn send(session: &ShareSession, name: &str, length: u64, ends: bool) -> Result<(), Refusal> {
+    let mut upload = session.open_write(&path(name), TRUNCATE).await?;
     for (piece, at) in pattern(usize::try_from(length).unwrap(), 1).chunks(200_000).zip((0u64..).step_by(200_000)) {
         upload.begin_write(at, piece.len() as u64).await?;
         for part in piece.chunks(30_000) {
@@ -55,8 +55,8 @@ async fn send(view: &View, name: &str, length: u64, ends: bool) -> Result<(), Re
     if ends { upload.close().await } else { upload.sync().await }
 }
 
-async fn ended(shares: &Shares) {
-    while shares.open_uploads() > 0 {
+async fn ended(app: &App) {
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -70,70 +70,74 @@ fn fixture(share_bytes: u64) -> Fixture {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_begins_anew_again_and_again_fills_no_disk_and_is_not_refused() {
     let fixture = fixture(4 * MIB);
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     for round in 0..12 {
-        send(&view, "same", 3 * MIB / 2, false).await.unwrap();
-        ended(&shares).await;
-        assert_counted(&shares, &format!("round {round}")).await;
-        assert!(on_disk(&shares).0 <= 4 * MIB + 64_000, "round {round}: {:?}", on_disk(&shares));
+        send(&session, "same", 3 * MIB / 2, false).await.unwrap();
+        ended(&app).await;
+        assert_counted(&app, &format!("round {round}")).await;
+        assert!(on_disk(&app).0 <= 4 * MIB + 64_000, "round {round}: {:?}", on_disk(&app));
         // What is begun anew is no less free to whoever asks.
-        assert_eq!(view.space(&path("/")).await.unwrap().free, 4 * MIB - 3 * MIB / 2, "round {round}");
+        assert_eq!(session.space(&path("/")).await.unwrap().free, 4 * MIB - 3 * MIB / 2, "round {round}");
     }
-    send(&view, "same", 4 * MIB, true).await.unwrap();
-    assert_counted(&shares, "full").await;
-    assert_eq!(send(&view, "more", 1, true).await, Err(Refusal::QuotaExceeded));
-    assert!(get(&view, "same").await.unwrap() == pattern(4 << 20, 1));
+    send(&session, "same", 4 * MIB, true).await.unwrap();
+    assert_counted(&app, "full").await;
+    assert_eq!(send(&session, "more", 1, true).await, Err(Refusal::QuotaExceeded));
+    assert!(get(&session, "same").await.unwrap() == pattern(4 << 20, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_writes_over_what_he_has_sent_fills_no_disk_and_is_not_refused() {
     let fixture = fixture(4 * MIB);
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let mut upload = view.open_write(&path("same"), TRUNCATE).await.unwrap();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let mut upload = session.open_write(&path("same"), TRUNCATE).await.unwrap();
     for round in 0..6u8 {
         for (part, at) in pattern(3 << 20, round).chunks(200_000).zip((0u64..).step_by(200_000)) {
             write(&mut upload, at, part).await;
         }
         upload.sync().await.unwrap();
-        assert_counted(&shares, &format!("round {round}")).await;
-        assert!(on_disk(&shares).0 <= 6 * MIB + 64_000, "round {round}: {:?}", on_disk(&shares));
+        assert_counted(&app, &format!("round {round}")).await;
+        assert!(on_disk(&app).0 <= 6 * MIB + 64_000, "round {round}: {:?}", on_disk(&app));
     }
     upload.close().await.unwrap();
-    assert!(get(&view, "same").await.unwrap() == pattern(3 << 20, 5));
-    assert_counted(&shares, "closed").await;
+    assert!(get(&session, "same").await.unwrap() == pattern(3 << 20, 5));
+    assert_counted(&app, "closed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_goes_early_that_somebody_may_read_or_a_backup_may_need() {
     let fixture = fixture(4 * MIB);
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    send(&view, "a", 3 * MIB, true).await.unwrap();
-    let reading = view.open_read(&path("a")).await.unwrap();
-    shares.retention().shred(&word("XT-1"), &path("a"), None).await.unwrap();
-    assert_eq!(counted(&shares).await, 3 * MIB, "it lies on the disk still");
-    assert_eq!(view.space(&path("/")).await.unwrap().free, MIB);
-    assert_eq!(send(&view, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded));
-    ended(&shares).await;
-    assert_counted(&shares, "refused").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    send(&session, "a", 3 * MIB, true).await.unwrap();
+    let reading = session.open_read(&path("a")).await.unwrap();
+    app.retention().shred(&word("XT-1"), &path("a"), None).await.unwrap();
+    assert_eq!(counted(&app).await, 3 * MIB, "it lies on the disk still");
+    assert_eq!(session.space(&path("/")).await.unwrap().free, MIB);
+    assert_eq!(send(&session, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded));
+    ended(&app).await;
+    assert_counted(&app, "refused").await;
     let mut bytes = Vec::new();
     while reading.read(bytes.len() as u64, 1 << 20, &mut bytes).await.unwrap() > 0 {}
     assert!(bytes == pattern(3 << 20, 1));
-    shares.0.access.repo.clock.advance(Duration::from_secs(3601));
-    shares.retention().sweep(&Actor::Server).await.unwrap();
-    assert!(counted(&shares).await <= MIB, "but for what was written down of the refused one, it is gone");
-    assert_counted(&shares, "swept").await;
+    app.0.access.repo.clock.advance(Duration::from_secs(3601));
+    app.retention().sweep(&Actor::Server).await.unwrap();
+    assert!(counted(&app).await <= MIB, "but for what was written down of the refused one, it is gone");
+    assert_counted(&app, "swept").await;
 
-    send(&view, "b", 3 * MIB, false).await.unwrap();
-    ended(&shares).await;
-    let lease = shares.data().lease_for_backup().unwrap();
-    assert_eq!(send(&view, "b", 2 * MIB, true).await, Err(Refusal::QuotaExceeded), "a backup may need the first try");
-    ended(&shares).await;
+    send(&session, "b", 3 * MIB, false).await.unwrap();
+    ended(&app).await;
+    let lease = app.data().lease_for_backup().unwrap();
+    assert_eq!(
+        send(&session, "b", 2 * MIB, true).await,
+        Err(Refusal::QuotaExceeded),
+        "a backup may need the first try"
+    );
+    ended(&app).await;
     drop(lease);
-    send(&view, "b", 2 * MIB, true).await.unwrap();
-    assert_counted(&shares, "after the backup").await;
+    send(&session, "b", 2 * MIB, true).await.unwrap();
+    assert_counted(&app, "after the backup").await;
 }
 
 #[derive(Debug, Clone)]
@@ -161,43 +165,43 @@ fn act() -> impl Strategy<Value = Act> {
 
 async fn count_at_each_step(acts: &[Act]) {
     let fixture = fixture(6 * MIB);
-    let mut shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    let mut app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
     for (number, act) in acts.iter().enumerate() {
-        let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+        let session = app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         let name = |number: &u8| format!("f{number}");
         // Whatever is refused must be counted, too.
         match act {
-            Act::Send { name: to, kib, ends } => drop(send(&view, &name(to), kib << 10, *ends).await),
-            Act::Remove { name: of } => drop(view.remove_file(&path(&name(of))).await),
-            Act::Rename { from, to } => drop(view.rename(&path(&name(from)), &path(&name(to)), true).await),
-            Act::Shred { name: of } => drop(shares.retention().shred(&word("XT-1"), &path(&name(of)), None).await),
+            Act::Send { name: to, kib, ends } => drop(send(&session, &name(to), kib << 10, *ends).await),
+            Act::Remove { name: of } => drop(session.remove_file(&path(&name(of))).await),
+            Act::Rename { from, to } => drop(session.rename(&path(&name(from)), &path(&name(to)), true).await),
+            Act::Shred { name: of } => drop(app.retention().shred(&word("XT-1"), &path(&name(of)), None).await),
             Act::Expire => {
-                shares.0.access.repo.clock.advance(Duration::from_secs(30 * 86_400));
-                shares.retention().expire().await.unwrap();
-                shares.0.access.repo.clock.advance(Duration::from_secs(30 * 86_400));
-                shares.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(Duration::from_secs(30 * 86_400));
+                app.retention().expire().await.unwrap();
+                app.0.access.repo.clock.advance(Duration::from_secs(30 * 86_400));
+                app.retention().expire().await.unwrap();
             }
-            Act::Sweep => drop(shares.retention().remove_doomed(Duration::ZERO).await.unwrap()),
+            Act::Sweep => drop(app.retention().remove_doomed(Duration::ZERO).await.unwrap()),
             Act::Restart => {
-                drop(view);
-                shares.close().await;
-                drop(shares);
-                shares = fixture.open().await;
+                drop(session);
+                app.close().await;
+                drop(app);
+                app = fixture.open().await;
             }
         }
-        ended(&shares).await;
-        assert_counted(&shares, &format!("{number}: {act:?}")).await;
+        ended(&app).await;
+        assert_counted(&app, &format!("{number}: {act:?}")).await;
         // What is over the limit is one refused upload, which goes when the next one needs the room.
-        let counted = counted(&shares).await;
+        let counted = counted(&app).await;
         assert!(counted <= 6 * MIB + 3 * MIB, "{number}: {act:?}: {counted}");
     }
-    shares.0.access.repo.clock.advance(Duration::from_secs(3601));
-    shares.retention().sweep(&Actor::Server).await.unwrap();
-    assert_counted(&shares, "swept").await;
-    all_intact(&shares).await;
-    shares.close().await;
+    app.0.access.repo.clock.advance(Duration::from_secs(3601));
+    app.retention().sweep(&Actor::Server).await.unwrap();
+    assert_counted(&app, "swept").await;
+    all_intact(&app).await;
+    app.close().await;
 }
 
 #[test]
@@ -213,28 +217,28 @@ fn r86_what_a_share_counts_is_at_least_what_lies_on_the_disk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_directories_that_come_and_go_leave_no_rows() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let rows = async || {
-        let mut conn = shares.0.access.repo.records.read().await.unwrap();
+        let mut conn = app.0.access.repo.records.read().await.unwrap();
         sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM entry").fetch_one(&mut *conn).await.unwrap()
     };
     let before = rows().await;
     for _ in 0..20 {
         for directory in ["a", "a/b", "a/b/c"] {
-            view.make_directory(&path(directory)).await.unwrap();
+            session.make_directory(&path(directory)).await.unwrap();
         }
         for directory in ["a/b/c", "a/b", "a"] {
-            view.remove_directory(&path(directory)).await.unwrap();
+            session.remove_directory(&path(directory)).await.unwrap();
         }
     }
     assert_eq!(rows().await, before);
-    view.make_directory(&path("a")).await.unwrap();
-    put(&view, "a/file", b"kept").await;
-    view.remove_file(&path("a/file")).await.unwrap();
-    view.remove_directory(&path("a")).await.unwrap();
+    session.make_directory(&path("a")).await.unwrap();
+    put(&session, "a/file", b"kept").await;
+    session.remove_file(&path("a/file")).await.unwrap();
+    session.remove_directory(&path("a")).await.unwrap();
     assert_eq!(rows().await, before + 2, "what was removed can be restored");
-    view.make_directory(&path("a")).await.unwrap();
-    shares.retention().restore(&word("XT-1"), &path("a/file")).await.unwrap();
-    assert_eq!(get(&view, "a/file").await.unwrap(), b"kept");
+    session.make_directory(&path("a")).await.unwrap();
+    app.retention().restore(&word("XT-1"), &path("a/file")).await.unwrap();
+    assert_eq!(get(&session, "a/file").await.unwrap(), b"kept");
 }

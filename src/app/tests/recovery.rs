@@ -23,28 +23,28 @@ pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// A house with files of every kind: small and large, replaced, deleted, cut, closed with a hole.
-async fn furnished(shares: &Shares) -> (View, BTreeMap<String, [u8; 32]>) {
-    let view = customer(shares, "XT-1").await;
+async fn furnished(app: &App) -> (ShareSession, BTreeMap<String, [u8; 32]>) {
+    let session = customer(app, "XT-1").await;
     let mut promised = BTreeMap::new();
     for (name, size) in [("small", 1000), ("large", 2_500_000), ("twice", 300_000), ("twice", 400_000)] {
-        put(&view, name, &pattern(size, 1)).await;
+        put(&session, name, &pattern(size, 1)).await;
         promised.insert(format!("XT-1/{name}"), digest(&pattern(size, 1)));
     }
-    put(&view, "gone", &pattern(200_000, 2)).await;
-    view.remove_file(&path("gone")).await.unwrap();
-    let mut cut = view.open_write(&path("cut"), TRUNCATE).await.unwrap();
+    put(&session, "gone", &pattern(200_000, 2)).await;
+    session.remove_file(&path("gone")).await.unwrap();
+    let mut cut = session.open_write(&path("cut"), TRUNCATE).await.unwrap();
     for (part, at) in pattern(3_000_000, 3).chunks(1 << 20).zip((0u64..).step_by(1 << 20)) {
         write(&mut cut, at, part).await;
         // So that the extents' files tell their order by their times.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(cut);
-    let mut holey = view.open_write(&path("holey"), TRUNCATE).await.unwrap();
+    let mut holey = session.open_write(&path("holey"), TRUNCATE).await.unwrap();
     write(&mut holey, 9_000_000, &pattern(300_000, 5)).await;
     write(&mut holey, 0, &pattern(300_000, 4)).await;
     assert_eq!(holey.close().await, Err(Refusal::Incomplete));
-    until_no_upload(shares.access()).await;
-    (view, promised)
+    until_no_upload(app.access()).await;
+    (session, promised)
 }
 
 pub(super) async fn until_no_upload(access: &Access) {
@@ -54,11 +54,11 @@ pub(super) async fn until_no_upload(access: &Access) {
 }
 
 /// What a check finds: the kinds of problems, and the kinds of notes.
-pub(super) async fn found(shares: &Shares, deep: bool) -> (Vec<&'static str>, Vec<&'static str>) {
+pub(super) async fn found(app: &App, deep: bool) -> (Vec<&'static str>, Vec<&'static str>) {
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let report =
         |finding: &Finding| if finding.problem { problems.push(finding.kind) } else { notes.push(finding.kind) };
-    let checked = shares.integrity().check(None, deep, |_| (), report).await.unwrap();
+    let checked = app.integrity().check(None, deep, |_| (), report).await.unwrap();
     assert_eq!(checked.problems, problems.len() as u64);
     (problems, notes)
 }
@@ -69,19 +69,19 @@ pub(super) fn done(recovered: Recovered) -> Recovered {
 }
 
 /// Recovers twice and gives what the first run did: the second one must find nothing to do.
-async fn recovered(shares: &Shares) -> Recovered {
-    let first = recover(&shares.0.access.repo).await.unwrap();
-    let rows = snapshot(shares).await;
-    assert_eq!(done(recover(&shares.0.access.repo).await.unwrap()), Recovered::default());
-    assert_eq!(snapshot(shares).await, rows, "a second recovery changes nothing");
+async fn recovered(app: &App) -> Recovered {
+    let first = recover(&app.0.access.repo).await.unwrap();
+    let rows = snapshot(app).await;
+    assert_eq!(done(recover(&app.0.access.repo).await.unwrap()), Recovered::default());
+    assert_eq!(snapshot(app).await, rows, "a second recovery changes nothing");
     done(first)
 }
 
 /// All that recovery may change, as one text.
-async fn snapshot(shares: &Shares) -> String {
+async fn snapshot(app: &App) -> String {
     // What waits to be written into the trail is no change of anything.
-    shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+    app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let mut text = String::new();
     for ticket in crate::records::tickets::all(&mut conn).await.unwrap() {
         text += &format!("{ticket:?}{:?}", versions::of_share(&mut conn, ticket.share).await.unwrap());
@@ -93,13 +93,13 @@ async fn snapshot(shares: &Shares) -> String {
 }
 
 /// The objects of the extents, or of the manifest, of the version at a path, in the order of the file.
-pub(super) async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<ObjectId> {
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+pub(super) async fn objects(app: &App, name: &str, manifest: bool) -> Vec<ObjectId> {
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
-    let keys = shares.0.access.repo.keys.share(ticket.share).await.unwrap();
-    let reach = crate::namespace::tree::Reach { ticket: word("XT-1"), keys, aliases: false };
-    let spot = crate::namespace::tree::Spot::find(&mut conn, reach, path(name).names()).await.unwrap();
-    let entry = spot.entry.unwrap();
+    let keys = app.0.access.repo.keys.share(ticket.share).await.unwrap();
+    let context = crate::namespace::tree::ShareContext { ticket: word("XT-1"), keys, aliases: false };
+    let resolved = crate::namespace::tree::ResolvedPath::find(&mut conn, context, path(name).names()).await.unwrap();
+    let entry = resolved.entry.unwrap();
     let id = entry.receiving.map(|version| version.id).or(entry.current.map(|version| version.id)).unwrap();
     if manifest {
         return vec![versions::by_id(&mut conn, id).await.unwrap().unwrap().manifest.unwrap().0];
@@ -107,9 +107,9 @@ pub(super) async fn objects(shares: &Shares, name: &str, manifest: bool) -> Vec<
     extents::of_version(&mut conn, id).await.unwrap().iter().map(|extent| extent.id).collect()
 }
 
-fn file(shares: &Shares, id: ObjectId) -> PathBuf {
+fn file(app: &App, id: ObjectId) -> PathBuf {
     let name = id.to_string();
-    shares.data().objects().join(&name[..2]).join(&name)
+    app.data().objects().join(&name[..2]).join(&name)
 }
 
 fn cut_off(file: &Path, bytes: u64) {
@@ -118,8 +118,8 @@ fn cut_off(file: &Path, bytes: u64) {
     file.set_len(length - bytes).unwrap();
 }
 
-async fn tamper(shares: &Shares, statement: &'static str) {
-    let mut tx = shares.0.access.repo.records.begin().await.unwrap();
+async fn tamper(app: &App, statement: &'static str) {
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
     assert!(execute(tx.conn(), statement).await.unwrap() > 0, "{statement}");
     tx.commit().await.unwrap();
 }
@@ -127,40 +127,40 @@ async fn tamper(shares: &Shares, statement: &'static str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_house_that_is_right_is_left_alone() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (_, promised) = furnished(&shares).await;
-    let before = snapshot(&shares).await;
-    assert_eq!(recovered(&shares).await, Recovered::default());
-    assert_eq!(snapshot(&shares).await, before);
-    assert_eq!(found(&shares, true).await, (vec![], vec![]));
-    hold(&shares, &promised, &[]).await;
-    let checked = shares.integrity().check(Some(&word("XT-1")), true, |_| (), |_| ()).await.unwrap();
+    let app = fixture.open().await;
+    let (_, promised) = furnished(&app).await;
+    let before = snapshot(&app).await;
+    assert_eq!(recovered(&app).await, Recovered::default());
+    assert_eq!(snapshot(&app).await, before);
+    assert_eq!(found(&app, true).await, (vec![], vec![]));
+    hold(&app, &promised, &[]).await;
+    let checked = app.integrity().check(Some(&word("XT-1")), true, |_| (), |_| ()).await.unwrap();
     // Everything but the hole was read: two versions of one file, the deleted one, and what was cut.
     let read = 1000 + 2_500_000 + 300_000 + 400_000 + 200_000 + 3_000_000 + 600_000;
     assert_eq!((checked.versions, checked.read, checked.objects), (7, read, None));
-    assert!(shares.integrity().check(Some(&word("XT-2")), false, |_| (), |_| ()).await.is_err());
+    assert!(app.integrity().check(Some(&word("XT-2")), false, |_| (), |_| ()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r03_what_the_store_has_lost_is_damaged_and_never_served() {
     for (manifest, bytes) in [(false, None), (false, Some(1)), (true, None), (true, Some(1))] {
         let fixture = Fixture::new();
-        let shares = fixture.open().await;
-        let (view, mut promised) = furnished(&shares).await;
-        let lost = file(&shares, objects(&shares, "large", manifest).await[0]);
+        let app = fixture.open().await;
+        let (session, mut promised) = furnished(&app).await;
+        let lost = file(&app, objects(&app, "large", manifest).await[0]);
         match bytes {
             Some(bytes) => cut_off(&lost, bytes),
             None => fs::remove_file(&lost).unwrap(),
         }
-        assert_eq!(found(&shares, false).await, (vec!["lost"], vec![]), "{manifest} {bytes:?}");
+        assert_eq!(found(&app, false).await, (vec!["lost"], vec![]), "{manifest} {bytes:?}");
         // A check changes nothing.
-        assert_eq!(found(&shares, true).await, (vec!["lost", "content"], vec![]));
+        assert_eq!(found(&app, true).await, (vec!["lost", "content"], vec![]));
         let expected = Recovered { damaged: 1, ..Recovered::default() };
-        assert_eq!(recovered(&shares).await, expected, "{manifest} {bytes:?}");
-        assert_eq!(get(&view, "large").await, Err(Refusal::Damaged));
-        assert_eq!(found(&shares, true).await, (vec!["damaged"], vec![]));
+        assert_eq!(recovered(&app).await, expected, "{manifest} {bytes:?}");
+        assert_eq!(get(&session, "large").await, Err(Refusal::Damaged));
+        assert_eq!(found(&app, true).await, (vec!["damaged"], vec![]));
         promised.remove("XT-1/large");
-        hold_but_for_damage(&shares, &promised, &[]).await;
+        hold_but_for_damage(&app, &promised, &[]).await;
     }
 }
 
@@ -168,45 +168,45 @@ async fn r03_what_the_store_has_lost_is_damaged_and_never_served() {
 async fn r26_an_unfinished_upload_that_lost_bytes_goes_on_before_them() {
     for which in 0..3 {
         let fixture = Fixture::new();
-        let shares = fixture.open().await;
-        let (view, mut promised) = furnished(&shares).await;
+        let app = fixture.open().await;
+        let (session, mut promised) = furnished(&app).await;
         let mut by_place = Vec::new();
-        for id in objects(&shares, "cut", false).await {
-            by_place.push((fs::metadata(file(&shares, id)).unwrap().modified().unwrap(), id));
+        for id in objects(&app, "cut", false).await {
+            by_place.push((fs::metadata(file(&app, id)).unwrap().modified().unwrap(), id));
         }
         by_place.sort();
         assert_eq!(by_place.len(), 3);
-        cut_off(&file(&shares, by_place[which].1), 1);
-        assert_eq!(found(&shares, false).await.0, ["lost"]);
-        assert_eq!(recovered(&shares).await, Recovered { shortened: 1, ..Recovered::default() });
-        assert_eq!(found(&shares, true).await, (vec![], vec![]));
+        cut_off(&file(&app, by_place[which].1), 1);
+        assert_eq!(found(&app, false).await.0, ["lost"]);
+        assert_eq!(recovered(&app).await, Recovered { shortened: 1, ..Recovered::default() });
+        assert_eq!(found(&app, true).await, (vec![], vec![]));
         // What was cut off on the disk is doomed like everything that nobody uses.
-        assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 1);
+        assert_eq!(app.retention().remove_doomed(Duration::ZERO).await.unwrap(), 1);
 
-        let size = view.attributes(&path("cut")).await.unwrap().size;
+        let size = session.attributes(&path("cut")).await.unwrap().size;
         assert_eq!(size, [0, (1 << 20) - 65_536, (2 << 20) - 65_536][which]);
-        let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+        let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
         let bytes = pattern(3_000_000, 3);
         write(&mut upload, size, &bytes[usize::try_from(size).unwrap()..]).await;
         upload.close().await.unwrap();
-        assert!(get(&view, "cut").await.unwrap() == bytes);
+        assert!(get(&session, "cut").await.unwrap() == bytes);
         promised.insert("XT-1/cut".into(), digest(&bytes));
-        hold(&shares, &promised, &[]).await;
+        hold(&app, &promised, &[]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unfinished_upload_that_lost_bytes_and_does_not_open_is_given_up() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (view, promised) = furnished(&shares).await;
-    fs::remove_file(file(&shares, objects(&shares, "cut", false).await[0])).unwrap();
-    tamper(&shares, "UPDATE version SET progress = zeroblob(200) WHERE state = 'receiving'").await;
-    assert_eq!(recovered(&shares).await, Recovered { discarded: 1, ..Recovered::default() });
-    assert_eq!(view.attributes(&path("cut")).await.unwrap().size, 0);
-    assert_eq!(found(&shares, true).await, (vec![], vec![]));
-    put(&view, "cut", b"again").await;
-    hold(&shares, &promised, &[]).await;
+    let app = fixture.open().await;
+    let (session, promised) = furnished(&app).await;
+    fs::remove_file(file(&app, objects(&app, "cut", false).await[0])).unwrap();
+    tamper(&app, "UPDATE version SET progress = zeroblob(200) WHERE state = 'receiving'").await;
+    assert_eq!(recovered(&app).await, Recovered { discarded: 1, ..Recovered::default() });
+    assert_eq!(session.attributes(&path("cut")).await.unwrap().size, 0);
+    assert_eq!(found(&app, true).await, (vec![], vec![]));
+    put(&session, "cut", b"again").await;
+    hold(&app, &promised, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,27 +251,27 @@ async fn rows_that_contradict_each_other_are_corrected() {
     ];
     for (statement, problems, expected) in cases {
         let fixture = Fixture::new();
-        let shares = fixture.open().await;
-        let (_, mut promised) = furnished(&shares).await;
-        tamper(&shares, statement).await;
-        assert_eq!(found(&shares, false).await, (problems.to_vec(), vec![]), "{statement}");
-        assert_eq!(recovered(&shares).await, expected, "{statement}");
+        let app = fixture.open().await;
+        let (_, mut promised) = furnished(&app).await;
+        tamper(&app, statement).await;
+        assert_eq!(found(&app, false).await, (problems.to_vec(), vec![]), "{statement}");
+        assert_eq!(recovered(&app).await, expected, "{statement}");
         let after: &[&str] = if expected.damaged > 0 { &["damaged"] } else { &[] };
-        assert_eq!(found(&shares, true).await, (after.to_vec(), vec![]), "{statement}");
+        assert_eq!(found(&app, true).await, (after.to_vec(), vec![]), "{statement}");
         if expected.damaged > 0 || statement == current {
             promised.remove("XT-1/twice");
         }
-        hold_but_for_damage(&shares, &promised, &[]).await;
+        hold_but_for_damage(&app, &promised, &[]).await;
     }
 
     // Extents without a version are doomed, and the sums follow.
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
-    tamper(&shares, orphan).await;
-    assert_eq!(found(&shares, false).await, (vec!["unused"; 3], vec![]));
-    assert_eq!(recovered(&shares).await, of(|r| r.unused = 3));
-    assert_eq!(shares.retention().remove_doomed(Duration::ZERO).await.unwrap(), 3);
+    let app = fixture.open().await;
+    furnished(&app).await;
+    tamper(&app, orphan).await;
+    assert_eq!(found(&app, false).await, (vec!["unused"; 3], vec![]));
+    assert_eq!(recovered(&app).await, of(|r| r.unused = 3));
+    assert_eq!(app.retention().remove_doomed(Duration::ZERO).await.unwrap(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,174 +299,171 @@ async fn what_only_a_deep_check_sees() {
     ];
     for (statement, problems) in cases {
         let fixture = Fixture::new();
-        let shares = fixture.open().await;
-        furnished(&shares).await;
-        tamper(&shares, statement).await;
-        let before = snapshot(&shares).await;
-        assert_eq!(found(&shares, false).await, (vec![], vec![]), "{statement}");
-        assert_eq!(found(&shares, true).await, (problems.to_vec(), vec![]), "{statement}");
-        assert_eq!(snapshot(&shares).await, before, "it marks nothing: {statement}");
+        let app = fixture.open().await;
+        furnished(&app).await;
+        tamper(&app, statement).await;
+        let before = snapshot(&app).await;
+        assert_eq!(found(&app, false).await, (vec![], vec![]), "{statement}");
+        assert_eq!(found(&app, true).await, (problems.to_vec(), vec![]), "{statement}");
+        assert_eq!(snapshot(&app).await, before, "it marks nothing: {statement}");
     }
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
+    let app = fixture.open().await;
+    furnished(&app).await;
     // One byte in the middle of an extent.
-    let lost = file(&shares, objects(&shares, "large", false).await[1]);
+    let lost = file(&app, objects(&app, "large", false).await[1]);
     let mut bytes = fs::read(&lost).unwrap();
     bytes[100_000] ^= 1;
     fs::write(&lost, bytes).unwrap();
-    assert_eq!(found(&shares, false).await, (vec![], vec![]));
-    assert_eq!(found(&shares, true).await, (vec!["content"], vec![]));
+    assert_eq!(found(&app, false).await, (vec![], vec![]));
+    assert_eq!(found(&app, true).await, (vec!["content"], vec![]));
     // Circles and numbers.
-    tamper(
-        &shares,
-        "UPDATE entry SET predecessor = id WHERE current_version = (SELECT id FROM version WHERE number = 2)",
-    )
-    .await;
-    assert_eq!(found(&shares, false).await.0, ["circle", "numbers"]);
+    tamper(&app, "UPDATE entry SET predecessor = id WHERE current_version = (SELECT id FROM version WHERE number = 2)")
+        .await;
+    assert_eq!(found(&app, false).await.0, ["circle", "numbers"]);
 }
 
 /// Lets so many days of house time go by, as if a server had run.
-async fn days_later(fixture: &Fixture, shares: Shares, days: u64) -> Shares {
-    let now = u64::try_from(shares.0.access.repo.clock.now().millis()).unwrap();
-    shares.set_fact("house_time", &(now + days * DAY).to_string()).await.unwrap();
-    shares.close().await;
-    drop(shares);
+async fn days_later(fixture: &Fixture, app: App, days: u64) -> App {
+    let now = u64::try_from(app.0.access.repo.clock.now().millis()).unwrap();
+    app.set_fact("house_time", &(now + days * DAY).to_string()).await.unwrap();
+    app.close().await;
+    drop(app);
     fixture.open().await
 }
 
-fn in_store(shares: &Shares) -> BTreeSet<ObjectId> {
-    (0..=u8::MAX).flat_map(|first| shares.0.access.repo.store.shelf(first).unwrap().objects).map(|(id, _)| id).collect()
+fn in_store(app: &App) -> BTreeSet<ObjectId> {
+    (0..=u8::MAX).flat_map(|first| app.0.access.repo.store.shelf(first).unwrap().objects).map(|(id, _)| id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r30_what_the_records_do_not_know_is_left_alone_for_seven_days() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (_, promised) = furnished(&shares).await;
-    let known = in_store(&shares);
+    let app = fixture.open().await;
+    let (_, promised) = furnished(&app).await;
+    let known = in_store(&app);
     let ids = [ObjectId::from_bytes([7; 16]), ObjectId::from_bytes([0xff; 16])];
     for id in ids {
-        shares.0.access.repo.store.put(id, b"unknown").unwrap();
+        app.0.access.repo.store.put(id, b"unknown").unwrap();
     }
-    let foreign = [shares.data().objects().join("07").join("README"), shares.data().objects().join("lost+found")];
+    let foreign = [app.data().objects().join("07").join("README"), app.data().objects().join("lost+found")];
     for path in &foreign {
         fs::write(path, b"not ours").unwrap();
     }
-    let all = in_store(&shares);
+    let all = in_store(&app);
 
     // A sweep without two scans behind it removes nothing; nor do scans that are less than a week apart.
-    assert_eq!(shares.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
-    let first = recover(&shares.0.access.repo).await.unwrap();
+    assert_eq!(app.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
+    let first = recover(&app.0.access.repo).await.unwrap();
     assert_eq!((first.new_strays, first.seen.strays, first.seen.foreign), (2, 2, 2));
-    assert_eq!(found(&shares, true).await, (vec![], vec!["strays", "foreign", "foreign"]));
-    let shares = days_later(&fixture, shares, 6).await;
-    assert_eq!(scan(&shares.0.access.repo).await.unwrap().new_strays, 0);
-    assert_eq!(shares.retention().due_to_sweep().await.unwrap(), Swept::default());
-    assert_eq!(shares.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
-    assert_eq!(in_store(&shares), all);
+    assert_eq!(found(&app, true).await, (vec![], vec!["strays", "foreign", "foreign"]));
+    let app = days_later(&fixture, app, 6).await;
+    assert_eq!(scan(&app.0.access.repo).await.unwrap().new_strays, 0);
+    assert_eq!(app.retention().due_to_sweep().await.unwrap(), Swept::default());
+    assert_eq!(app.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
+    assert_eq!(in_store(&app), all);
 
     // The second scan after a week: due. One that a row knows by then is no stray any more.
-    let shares = days_later(&fixture, shares, 1).await;
+    let app = days_later(&fixture, app, 1).await;
     let due = Swept { objects: 2, bytes: 14, strays: 2 };
-    assert_eq!(shares.retention().due_to_sweep().await.unwrap(), due);
-    assert_eq!(in_store(&shares), all, "a dry run removes nothing");
+    assert_eq!(app.retention().due_to_sweep().await.unwrap(), due);
+    assert_eq!(in_store(&app), all, "a dry run removes nothing");
     let known_again = "INSERT INTO extent (id, share_id, length, header_tag, place) SELECT object_id, share_id, 0, \
                        zeroblob(32), 'store' FROM stray, ticket WHERE object_id < x'10'";
-    tamper(&shares, known_again).await;
-    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
-    let left = in_store(&shares);
+    tamper(&app, known_again).await;
+    assert_eq!(app.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
+    let left = in_store(&app);
     assert_eq!(left.difference(&known).copied().collect::<Vec<_>>(), ids[..1]);
-    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept::default());
-    tamper(&shares, "DELETE FROM extent WHERE length = 0").await;
+    assert_eq!(app.retention().sweep(&Actor::Server).await.unwrap(), Swept::default());
+    tamper(&app, "DELETE FROM extent WHERE length = 0").await;
     assert!(foreign.iter().all(|path| path.exists()), "what is not ours is never touched");
-    hold(&shares, &promised, &[]).await;
+    hold(&app, &promised, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quarantine_ends_when_an_object_is_known_or_gone() {
     let mut fixture = Fixture::new();
     fixture.settings.quarantine = Duration::ZERO;
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
     for byte in [1, 2, 3] {
-        shares.0.access.repo.store.put(ObjectId::from_bytes([byte; 16]), b"unknown").unwrap();
+        app.0.access.repo.store.put(ObjectId::from_bytes([byte; 16]), b"unknown").unwrap();
     }
-    assert_eq!(recover(&shares.0.access.repo).await.unwrap().new_strays, 3);
-    shares.0.access.repo.store.delete(ObjectId::from_bytes([1; 16])).unwrap();
+    assert_eq!(recover(&app.0.access.repo).await.unwrap().new_strays, 3);
+    app.0.access.repo.store.delete(ObjectId::from_bytes([1; 16])).unwrap();
     let doom = "INSERT INTO doomed (object_id, place, since) SELECT object_id, 'store', 0 FROM stray WHERE object_id \
                 BETWEEN x'02' AND x'03'";
-    tamper(&shares, doom).await;
-    assert_eq!(recover(&shares.0.access.repo).await.unwrap().seen.strays, 1);
-    let quarantined = async |shares: &Shares| {
-        let rows = objects::shelves(&mut shares.0.access.repo.records.read().await.unwrap(), &(3..=3)).await.unwrap();
+    tamper(&app, doom).await;
+    assert_eq!(recover(&app.0.access.repo).await.unwrap().seen.strays, 1);
+    let quarantined = async |app: &App| {
+        let rows = objects::shelves(&mut app.0.access.repo.records.read().await.unwrap(), &(3..=3)).await.unwrap();
         assert_eq!(rows.strays.len(), 1);
         rows.strays[0].confirmed_at.is_some()
     };
-    assert!(quarantined(&shares).await, "without a quarantine the second scan confirms");
-    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
+    assert!(quarantined(&app).await, "without a quarantine the second scan confirms");
+    assert_eq!(app.retention().sweep(&Actor::Server).await.unwrap(), Swept { objects: 1, bytes: 7, strays: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_doomed_but_known_is_never_removed() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (_, promised) = furnished(&shares).await;
-    tamper(&shares, "INSERT INTO doomed (object_id, place, since) SELECT id, place, 0 FROM extent").await;
+    let app = fixture.open().await;
+    let (_, promised) = furnished(&app).await;
+    tamper(&app, "INSERT INTO doomed (object_id, place, since) SELECT id, place, 0 FROM extent").await;
     tamper(
-        &shares,
+        &app,
         "INSERT INTO doomed (object_id, place, since) SELECT manifest_id, 'store', 0 FROM version WHERE \
                      manifest_id IS NOT NULL AND state <> 'shredded'",
     )
     .await;
-    let before = in_store(&shares);
-    assert_eq!(shares.retention().sweep(&Actor::Server).await.unwrap(), Swept::default());
-    assert_eq!(shares.retention().due_to_sweep().await.unwrap(), Swept::default());
-    assert_eq!(in_store(&shares), before);
-    hold(&shares, &promised, &[]).await;
+    let before = in_store(&app);
+    assert_eq!(app.retention().sweep(&Actor::Server).await.unwrap(), Swept::default());
+    assert_eq!(app.retention().due_to_sweep().await.unwrap(), Swept::default());
+    assert_eq!(in_store(&app), before);
+    hold(&app, &promised, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_not_mounted_damages_nothing() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "f", &pattern(9 << 20, 1)).await;
-    let objects = shares.data().objects();
-    shares.close().await;
-    drop((view, shares));
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "f", &pattern(9 << 20, 1)).await;
+    let objects = app.data().objects();
+    app.close().await;
+    drop((session, app));
     fs::rename(&objects, objects.with_extension("away")).unwrap();
     let data = DataDirectory::at(fixture.directory.path().join("data"));
-    let refused = Shares::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
+    let refused = App::serve(data, fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
     let said = refused.err().unwrap().to_string();
     assert!(said.contains("mount their file system"), "{said}");
     assert!(!objects.exists(), "what is to be mounted there is not made up");
     fs::rename(objects.with_extension("away"), &objects).unwrap();
-    let shares = fixture.open().await;
-    hold(&shares, &[("XT-1/f".to_owned(), digest(&pattern(9 << 20, 1)))].into(), &[]).await;
+    let app = fixture.open().await;
+    hold(&app, &[("XT-1/f".to_owned(), digest(&pattern(9 << 20, 1)))].into(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_beside_uploads_and_deletions_finds_nothing() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let busy = tokio::spawn(async move {
         for round in 0..40 {
-            put(&view, &format!("f{}", round % 3), &pattern(1_200_000, round)).await;
+            put(&session, &format!("f{}", round % 3), &pattern(1_200_000, round)).await;
             if round % 4 == 0 {
-                view.remove_file(&path("f0")).await.unwrap();
+                session.remove_file(&path("f0")).await.unwrap();
             }
-            let mut upload = view.open_write(&path("cut"), TRUNCATE).await.unwrap();
+            let mut upload = session.open_write(&path("cut"), TRUNCATE).await.unwrap();
             write(&mut upload, 0, &pattern(1_500_000, round)).await;
             upload.sync().await.unwrap();
             drop(upload);
         }
     });
     while !busy.is_finished() {
-        let problems = found(&shares, true).await.0;
+        let problems = found(&app, true).await.0;
         assert_eq!(problems, Vec::<&str>::new());
-        shares.retention().remove_doomed(Duration::ZERO).await.unwrap();
+        app.retention().remove_doomed(Duration::ZERO).await.unwrap();
     }
     busy.await.unwrap();
 }

@@ -91,19 +91,19 @@ const EMAILS: [[&str; 2]; 2] = [["anna@example.net", "anna@example.com"], ["bob@
 const ELSEWHERE: [&str; 3] = ["one@example.net", "two@example.net", "anna@example.net"];
 
 /// The one notice of a ticket, as lists show it.
-async fn shown(shares: &Shares, ticket: &Word) -> NoticeLine {
-    shares.notices().list(Some(ticket)).await.unwrap().remove(0)
+async fn shown(app: &App, ticket: &Identifier) -> NoticeLine {
+    app.notices().list(Some(ticket)).await.unwrap().remove(0)
 }
 
 async fn agree(
-    shares: &Shares,
+    app: &App,
     queue: &crate::notices::Notices,
-    ticket: &Word,
+    ticket: &Identifier,
     acts: &[Act],
 ) -> Result<(), TestCaseError> {
     let now = || Time::now().plus(Duration::from_secs(100_000));
     queue.due(now(), 1000).await.unwrap();
-    let line = shown(shares, ticket).await;
+    let line = shown(app, ticket).await;
     let id: NoticeId = line.id.parse().unwrap();
     let emails = EMAILS.map(|[first, _]| first);
     let state = NoticeState::Pending;
@@ -151,7 +151,7 @@ async fn agree(
             }
             Act::ReaddressTo(which) => {
                 let address = ELSEWHERE[usize::from(*which)];
-                let done = shares.notices().readdress(id, &NewAddress::Mail(address.to_owned())).await;
+                let done = app.notices().readdress(id, &NewAddress::Mail(address.to_owned())).await;
                 prop_assert_eq!(done.is_ok(), undelivered);
                 if undelivered {
                     model.own = Some(address.to_owned());
@@ -160,7 +160,7 @@ async fn agree(
             }
             Act::Assign(which) => {
                 let engineer = usize::from(*which);
-                shares.tickets().assign(ticket, &word(ENGINEERS[engineer])).await.unwrap();
+                app.tickets().assign(ticket, &word(ENGINEERS[engineer])).await.unwrap();
                 if undelivered && model.state != NoticeState::Dismissed {
                     (model.engineer, model.own) = (engineer, None);
                     model.again();
@@ -169,7 +169,7 @@ async fn agree(
             Act::SetEmail(engineer, which) => {
                 let engineer = usize::from(*engineer);
                 let email = EMAILS[engineer][usize::from(*which)];
-                let done = shares.tickets().set_email(&word(ENGINEERS[engineer]), email).await;
+                let done = app.tickets().set_email(&word(ENGINEERS[engineer]), email).await;
                 prop_assert_eq!(done.is_ok(), email != model.emails[engineer], "{:?}", done);
                 model.emails[engineer] = email;
                 let is_told_there = model.engineer == engineer && model.own.is_none();
@@ -178,13 +178,13 @@ async fn agree(
                 }
             }
             Act::Retry => {
-                prop_assert_eq!(shares.notices().retry(Some(&[id])).await.is_ok(), undelivered);
+                prop_assert_eq!(app.notices().retry(Some(&[id])).await.is_ok(), undelivered);
                 if undelivered {
                     model.again();
                 }
             }
             Act::Dismiss => {
-                prop_assert_eq!(shares.notices().dismiss(id).await.is_ok(), undelivered);
+                prop_assert_eq!(app.notices().dismiss(id).await.is_ok(), undelivered);
                 if undelivered {
                     model.state = NoticeState::Dismissed;
                 }
@@ -204,7 +204,7 @@ async fn agree(
                 }
             }
         }
-        let line = shown(shares, ticket).await;
+        let line = shown(app, ticket).await;
         prop_assert_eq!((line.state, &line.recipient), (model.state, &model.goes_to()), "behind {:?}", act);
         let perhaps = model.lost + u64::from(model.noted.as_ref() == Some(&model.goes_to()));
         if line.state == NoticeState::Pending {
@@ -218,14 +218,14 @@ async fn agree(
 fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operators_decide() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let shares = runtime.block_on(async {
-        let shares = fixture.open().await;
-        customer(&shares, "XT-0").await;
+    let app = runtime.block_on(async {
+        let app = fixture.open().await;
+        customer(&app, "XT-0").await;
         let key = ("SHA256:bob".to_owned(), "ssh-ed25519".to_owned());
-        shares.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
-        shares
+        app.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
+        app
     });
-    let queue = Arc::clone(&shares.0.access.notices);
+    let queue = Arc::clone(&app.0.access.notices);
     let number = std::cell::Cell::new(0u32);
     proptest!(ProptestConfig::with_cases(48), |(acts in acts())| {
         number.set(number.get() + 1);
@@ -233,56 +233,56 @@ fn r24_a_notice_ends_only_where_it_goes_in_whatever_order_tries_end_and_operator
         runtime.block_on(async {
             for (engineer, [first, _]) in ENGINEERS.into_iter().zip(EMAILS) {
                 // It may be the one already.
-                let _ = shares.tickets().set_email(&word(engineer), first).await;
+                let _ = app.tickets().set_email(&word(engineer), first).await;
             }
-            put(&customer(&shares, &reference).await, "f", b"f").await;
-            agree(&shares, &queue, &word(&reference), &acts).await
+            put(&customer(&app, &reference).await, "f", b"f").await;
+            agree(&app, &queue, &word(&reference), &acts).await
         })?;
     });
-    runtime.block_on(shares.close());
+    runtime.block_on(app.close());
 }
 
 /// A notice that waits for a mailbox which is gone is sent to the next one, and nothing else is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let queue = Arc::clone(&shares.0.access.notices);
+    let app = fixture.open().await;
+    let queue = Arc::clone(&app.0.access.notices);
     let later = || Time::now().plus(Duration::from_secs(100_000));
     let tickets = ["failed", "dismissed", "elsewhere", "delivered"];
     for ticket in tickets {
-        put(&customer(&shares, ticket).await, "f", b"f").await;
+        put(&customer(&app, ticket).await, "f", b"f").await;
     }
     queue.due(later(), 1000).await.unwrap();
-    let id = async |ticket| shown(&shares, &word(ticket)).await.id.parse::<NoticeId>().unwrap();
+    let id = async |ticket| shown(&app, &word(ticket)).await.id.parse::<NoticeId>().unwrap();
     let sentence = "No such mailbox.".to_owned();
     let attempt = Attempt { at: later(), channel: Channel::Mail, sentence, retry_at: None, lost_answer: false };
     queue.failed(id("failed").await, "anna@example.net", attempt).await.unwrap();
-    shares.notices().dismiss(id("dismissed").await).await.unwrap();
+    app.notices().dismiss(id("dismissed").await).await.unwrap();
     let elsewhere = NewAddress::Mail("one@example.net".to_owned());
-    shares.notices().readdress(id("elsewhere").await, &elsewhere).await.unwrap();
+    app.notices().readdress(id("elsewhere").await, &elsewhere).await.unwrap();
     queue.delivered(id("delivered").await, "anna@example.net", later(), Channel::Mail).await.unwrap();
-    put(&customer(&shares, "settling").await, "f", b"f").await;
+    put(&customer(&app, "settling").await, "f", b"f").await;
 
-    assert_eq!(shares.tickets().set_email(&word("anna"), "anna@example.com").await.unwrap(), 2);
+    assert_eq!(app.tickets().set_email(&word("anna"), "anna@example.com").await.unwrap(), 2);
     for (ticket, state, to) in [
         ("failed", NoticeState::Pending, "anna@example.com"),
         ("settling", NoticeState::Settling, "anna@example.com"),
         ("dismissed", NoticeState::Dismissed, "anna@example.com"),
         ("elsewhere", NoticeState::Pending, "one@example.net"),
     ] {
-        let line = shown(&shares, &word(ticket)).await;
+        let line = shown(&app, &word(ticket)).await;
         assert_eq!((line.state, line.recipient.as_str()), (state, to), "{ticket}");
     }
-    assert_eq!(shown(&shares, &word("delivered")).await.state, NoticeState::Delivered);
+    assert_eq!(shown(&app, &word("delivered")).await.state, NoticeState::Delivered);
     for (engineer, email) in
         [("anna", "anna@example.com"), ("anna", "anna"), ("anna", "a b@c"), ("nobody", "n@example.net")]
     {
-        assert!(shares.tickets().set_email(&word(engineer), email).await.is_err(), "{engineer} {email}");
+        assert!(app.tickets().set_email(&word(engineer), email).await.is_err(), "{engineer} {email}");
     }
     let filter = AuditFilter { kind: Some("engineer.changed".to_owned()), ..AuditFilter::default() };
     let mut changed = Vec::new();
-    let kept = shares.audit().list::<Error>(&filter, |page| {
+    let kept = app.audit().list::<Error>(&filter, |page| {
         changed.extend_from_slice(page);
         Ok(())
     });

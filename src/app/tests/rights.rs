@@ -6,20 +6,20 @@ use super::*;
 
 const CREATE: WriteMode = WriteMode { create: true, truncate: true, append: false, exclusive: false, read: true };
 
-async fn login(shares: &Shares, engineer: &str) -> View {
-    let login = shares.logins().by_key(engineer, &format!("SHA256:{engineer}"), FROM).await.unwrap().unwrap();
-    shares.view(&login)
+async fn login(app: &App, engineer: &str) -> ShareSession {
+    let login = app.logins().by_key(engineer, &format!("SHA256:{engineer}"), FROM).await.unwrap().unwrap();
+    app.session(&login)
 }
 
 /// A share with two tickets of Anna's, and Bert, who has none.
-async fn desk(shares: &Shares) -> (View, View) {
-    let one = customer(shares, "XT-1").await;
-    let two = customer(shares, "XT-2").await;
+async fn desk(app: &App) -> (ShareSession, ShareSession) {
+    let one = customer(app, "XT-1").await;
+    let two = customer(app, "XT-2").await;
     for name in ["anna", "bert"] {
         let key = (format!("SHA256:{name}"), "ssh-ed25519".to_owned());
         match name {
-            "anna" => shares.tickets().add_key(&word(name), key.0, key.1).await.unwrap(),
-            _ => shares
+            "anna" => app.tickets().add_key(&word(name), key.0, key.1).await.unwrap(),
+            _ => app
                 .tickets()
                 .add_engineer(word(name), None, format!("{name}@example.net"), None, vec![key])
                 .await
@@ -36,11 +36,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn over(shares: &Shares) -> Self {
+    fn over(app: &App) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn({
-            let (shares, stop) = (shares.clone(), stop.clone());
-            async move { shares.logins().watch(stop).await }
+            let (app, stop) = (app.clone(), stop.clone());
+            async move { app.logins().watch(stop).await }
         });
         Self { stop, task }
     }
@@ -55,13 +55,13 @@ impl Watch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, two) = desk(&shares).await;
-    for view in [&one, &two] {
-        put(view, "secret", &pattern(100_000, 1)).await;
-        put(view, "more", b"more").await;
+    let app = fixture.open().await;
+    let (one, two) = desk(&app).await;
+    for session in [&one, &two] {
+        put(session, "secret", &pattern(100_000, 1)).await;
+        put(session, "more", b"more").await;
     }
-    let anna = login(&shares, "anna").await;
+    let anna = login(&app, "anna").await;
     let (mut downloads, mut listings, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
     for ticket in ["XT-1", "XT-2"] {
         for name in ["secret", ".versions/secret/1", ".receipts/secret.receipt", ".receipts/allowed_signers"] {
@@ -79,8 +79,8 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
             uploads.push((ticket, upload));
         }
     }
-    let watch = Watch::over(&shares);
-    shares.tickets().assign(&word("XT-1"), &word("bert")).await.unwrap();
+    let watch = Watch::over(&app);
+    app.tickets().assign(&word("XT-1"), &word("bert")).await.unwrap();
     let mut bytes = Vec::new();
     while downloads[0].1.read(0, 10, &mut bytes).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -105,7 +105,7 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     }
     assert!(!anna.login().ended().is_cancelled(), "she has another ticket");
     // Given back, what is opened anew works; what was open stays ended.
-    shares.tickets().assign(&word("XT-1"), &word("anna")).await.unwrap();
+    app.tickets().assign(&word("XT-1"), &word("anna")).await.unwrap();
     assert_eq!(get(&anna, "/XT-1/more").await.unwrap(), b"more");
     assert_eq!(downloads[0].1.read(0, 10, &mut bytes).await.err(), Some(Refusal::NotAssigned));
     watch.end().await;
@@ -115,14 +115,14 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_what_is_open_ends_with_the_login() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, two) = desk(&shares).await;
-    for view in [&one, &two] {
-        put(view, "file", b"bytes").await;
+    let app = fixture.open().await;
+    let (one, two) = desk(&app).await;
+    for session in [&one, &two] {
+        put(session, "file", b"bytes").await;
     }
-    let (anna, again) = (login(&shares, "anna").await, login(&shares, "anna").await);
-    shares.tickets().assign(&word("XT-2"), &word("bert")).await.unwrap();
-    let bert = login(&shares, "bert").await;
+    let (anna, again) = (login(&app, "anna").await, login(&app, "anna").await);
+    app.tickets().assign(&word("XT-2"), &word("bert")).await.unwrap();
+    let bert = login(&app, "bert").await;
     let open = [
         (one.open_read(&path("file")).await.unwrap(), Some(Refusal::LoginEnded)),
         (two.open_read(&path("file")).await.unwrap(), None),
@@ -131,10 +131,10 @@ async fn r79_what_is_open_ends_with_the_login() {
         (bert.open_read(&path("/XT-2/file")).await.unwrap(), Some(Refusal::LoginEnded)),
     ];
     let mut upload = one.open_write(&path("new"), CREATE).await.unwrap();
-    let watch = Watch::over(&shares);
-    shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    shares.tickets().remove_key(&word("anna"), "SHA256:anna").await.unwrap();
-    shares.tickets().disable_engineer(&word("bert")).await.unwrap();
+    let watch = Watch::over(&app);
+    app.tickets().new_token(&word("XT-1")).await.unwrap();
+    app.tickets().remove_key(&word("anna"), "SHA256:anna").await.unwrap();
+    app.tickets().disable_engineer(&word("bert")).await.unwrap();
     for (download, ends) in open {
         let mut bytes = Vec::new();
         while ends.is_some() && download.read(0, 10, &mut bytes).await.is_ok() {
@@ -151,12 +151,12 @@ async fn r79_what_is_open_ends_with_the_login() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logins_that_are_over_are_forgotten() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, _) = desk(&shares).await;
+    let app = fixture.open().await;
+    let (one, _) = desk(&app).await;
     for _ in 0..1000 {
-        drop(login(&shares, "anna").await);
+        drop(login(&app, "anna").await);
     }
-    assert!(shares.0.access.logins.remembered() <= 130, "{}", shares.0.access.logins.remembered());
+    assert!(app.0.access.logins.remembered() <= 130, "{}", app.0.access.logins.remembered());
     drop(one);
 }
 
@@ -164,9 +164,9 @@ async fn logins_that_are_over_are_forgotten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let (one, _) = desk(&shares).await;
-    let (anna, bert) = (login(&shares, "anna").await, login(&shares, "bert").await);
+    let app = fixture.open().await;
+    let (one, _) = desk(&app).await;
+    let (anna, bert) = (login(&app, "anna").await, login(&app, "bert").await);
     let mut handed = anna.open_write(&path("/XT-1/from-support/fix"), CREATE).await.unwrap();
     write(&mut handed, 0, b"malicious").await;
     let mut small = one.open_write(&path("small"), CREATE).await.unwrap();
@@ -176,8 +176,8 @@ async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     put(&one, "whole", b"whole").await;
     let mut changed = one.open_write(&path("whole"), WriteMode::default()).await.unwrap();
     write(&mut changed, 1, b"H").await;
-    shares.tickets().assign(&word("XT-1"), &word("bert")).await.unwrap();
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    app.tickets().assign(&word("XT-1"), &word("bert")).await.unwrap();
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
     assert_eq!(handed.close().await.err(), Some(Refusal::NotAssigned));
     for upload in [small, large, changed] {
         assert_eq!(upload.close().await.err(), Some(Refusal::LoginEnded));
@@ -187,6 +187,6 @@ async fn r79_nothing_is_changed_by_who_has_just_lost_the_right() {
     assert_eq!(one.rename(&path("whole"), &path("moved"), true).await.err(), Some(Refusal::LoginEnded));
     assert_eq!(bert.attributes(&path("/XT-1/from-support/fix")).await.err(), Some(Refusal::NoSuchFile));
     assert_eq!(get(&bert, "/XT-1/whole").await.unwrap(), b"whole");
-    let again = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-    put(&shares.view(&again), "small", b"small").await;
+    let again = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    put(&app.session(&again), "small", b"small").await;
 }

@@ -20,10 +20,10 @@ pub(super) fn copy_of(directory: &Path) -> TempDir {
 type Copies = Arc<Mutex<Vec<(&'static str, TempDir)>>>;
 
 /// Copies the data directory at every point from now on.
-fn copy_at_points(shares: &Shares) -> Copies {
+fn copy_at_points(app: &App) -> Copies {
     let copies = Copies::default();
-    let (kept, root) = (Arc::clone(&copies), shares.data().root().to_owned());
-    shares.0.access.repo.failpoints.watch(move |name| {
+    let (kept, root) = (Arc::clone(&copies), app.data().root().to_owned());
+    app.0.access.repo.failpoints.watch(move |name| {
         if name.starts_with("rotate-") {
             kept.lock().unwrap().push((name, copy_of(&root)));
         }
@@ -31,21 +31,21 @@ fn copy_at_points(shares: &Shares) -> Copies {
     copies
 }
 
-async fn open(directory: &Path) -> Shares {
+async fn open(directory: &Path) -> App {
     let settings = Settings { extent_bytes: 1 << 20, ..Settings::default() };
     let data = DataDirectory::at(directory.join("data"));
-    Shares::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap()
+    App::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap()
 }
 
 /// Another process on the same data directory.
-async fn desk(shares: &Shares) -> Shares {
-    Shares::open(shares.data().clone(), shares.0.access.repo.settings.clone()).await.unwrap()
+async fn desk(app: &App) -> App {
+    App::open(app.data().clone(), app.0.access.repo.settings.clone()).await.unwrap()
 }
 
 /// Objects by path: inode, time of the last change, bytes.
-fn objects(shares: &Shares) -> BTreeMap<PathBuf, (u64, i64, Vec<u8>)> {
+fn objects(app: &App) -> BTreeMap<PathBuf, (u64, i64, Vec<u8>)> {
     let mut objects = BTreeMap::new();
-    for shelf in std::fs::read_dir(shares.data().objects()).unwrap().map(|shelf| shelf.unwrap().path()) {
+    for shelf in std::fs::read_dir(app.data().objects()).unwrap().map(|shelf| shelf.unwrap().path()) {
         for file in std::fs::read_dir(&shelf).into_iter().flatten() {
             let path = file.unwrap().path();
             let facts = std::fs::metadata(&path).unwrap();
@@ -57,46 +57,46 @@ fn objects(shares: &Shares) -> BTreeMap<PathBuf, (u64, i64, Vec<u8>)> {
 }
 
 /// A share with files in directories, older versions, a withdrawn file and an unfinished one.
-pub(super) async fn furnished(shares: &Shares) -> View {
-    let view = customer(shares, "XT-1").await;
-    view.make_directory(&path("logs")).await.unwrap();
-    view.make_directory(&path("logs/ä")).await.unwrap();
-    put(&view, "logs/ä/deep", &pattern(300_000, 1)).await;
-    put(&view, "a", b"first").await;
-    put(&view, "a", &pattern(1_200_000, 2)).await;
-    put(&view, "gone", b"withdrawn").await;
-    view.remove_file(&path("gone")).await.unwrap();
+pub(super) async fn furnished(app: &App) -> ShareSession {
+    let session = customer(app, "XT-1").await;
+    session.make_directory(&path("logs")).await.unwrap();
+    session.make_directory(&path("logs/ä")).await.unwrap();
+    put(&session, "logs/ä/deep", &pattern(300_000, 1)).await;
+    put(&session, "a", b"first").await;
+    put(&session, "a", &pattern(1_200_000, 2)).await;
+    put(&session, "gone", b"withdrawn").await;
+    session.remove_file(&path("gone")).await.unwrap();
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-    let mut cut = view.open_write(&path("cut"), mode).await.unwrap();
+    let mut cut = session.open_write(&path("cut"), mode).await.unwrap();
     write(&mut cut, 0, &pattern(200_000, 3)).await;
     drop(cut);
-    while shares.open_uploads() > 0 {
+    while app.open_uploads() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    view
+    session
 }
 
 /// Everything of [`furnished`] is there and can be continued.
-pub(super) async fn check(shares: &Shares) {
-    all_intact(shares).await;
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 4);
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+pub(super) async fn check(app: &App) {
+    all_intact(app).await;
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 4);
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let names: Vec<_> = lines.iter().map(|line| (line.path.as_str(), line.version)).collect();
     assert_eq!(names, [("a", 2), ("cut", 1), ("logs/ä/deep", 1)]);
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let view = shares.view(&shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
-    assert!(get(&view, "a").await.unwrap() == pattern(1_200_000, 2));
-    assert!(get(&view, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
-    let size = view.attributes(&path("cut")).await.unwrap().size;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let session = app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    assert!(get(&session, "a").await.unwrap() == pattern(1_200_000, 2));
+    assert!(get(&session, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));
+    let size = session.attributes(&path("cut")).await.unwrap().size;
     assert_eq!(size, 196_608);
-    let mut upload = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+    let mut upload = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
     write(&mut upload, size, &pattern(200_000, 3)[196_608..]).await;
     upload.close().await.unwrap();
-    assert!(get(&view, "cut").await.unwrap() == pattern(200_000, 3));
-    put(&view, "gone", b"again").await;
-    let lines = shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    assert!(get(&session, "cut").await.unwrap() == pattern(200_000, 3));
+    put(&session, "gone", b"again").await;
+    let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(lines.iter().any(|line| line.path == "gone" && line.version == 2), "the history goes on");
-    put(&customer(shares, "XT-2").await, "new", b"a new share").await;
+    put(&customer(app, "XT-2").await, "new", b"a new share").await;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,15 +106,15 @@ enum What {
 }
 
 impl What {
-    async fn rotate(self, shares: &Shares) -> bool {
+    async fn rotate(self, app: &App) -> bool {
         match self {
-            Self::Kek => shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap().continued,
-            Self::Share => shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap().continued,
+            Self::Kek => app.rotation().rotate_kek(None, |_, _| ()).await.unwrap().continued,
+            Self::Share => app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap().continued,
         }
     }
 
-    async fn generation(self, shares: &Shares) -> u32 {
-        let status = shares.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
+    async fn generation(self, app: &App) -> u32 {
+        let status = app.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
         match self {
             Self::Kek => status.kek.last().unwrap().generation,
             Self::Share => status.share.unwrap().in_force,
@@ -125,15 +125,15 @@ impl What {
 /// Rotates with a crash at every point, continues each of them with another crash at every point, and those, too.
 async fn crash_everywhere(what: What) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
-    let before = objects(&shares);
-    let copies = copy_at_points(&shares);
-    assert!(!what.rotate(&shares).await);
-    assert_eq!(what.generation(&shares).await, 2);
-    assert!(shares.rotation().key_status(None).await.unwrap().left.is_empty());
-    assert_eq!(objects(&shares), before, "no object is touched");
-    check(&shares).await;
+    let app = fixture.open().await;
+    furnished(&app).await;
+    let before = objects(&app);
+    let copies = copy_at_points(&app);
+    assert!(!what.rotate(&app).await);
+    assert_eq!(what.generation(&app).await, 2);
+    assert!(app.rotation().key_status(None).await.unwrap().left.is_empty());
+    assert_eq!(objects(&app), before, "no object is touched");
+    check(&app).await;
 
     let copies = std::mem::take(&mut *copies.lock().unwrap());
     let points: Vec<_> = copies.iter().map(|(name, _)| *name).collect();
@@ -141,32 +141,32 @@ async fn crash_everywhere(what: What) {
     for (point, copy) in copies {
         // What is cut can be used as it is, ...
         let used = copy_of(&copy.path().join("data"));
-        let shares = open(used.path()).await;
-        check(&shares).await;
-        shares.close().await;
+        let app = open(used.path()).await;
+        check(&app).await;
+        app.close().await;
 
         // ... tells what is left, and is continued.
-        let shares = open(copy.path()).await;
-        let left = shares.rotation().key_status(None).await.unwrap().left;
-        let is_begun = what.generation(&shares).await;
-        let second = copy_at_points(&shares);
-        let continued = what.rotate(&shares).await;
-        let after = shares.rotation().key_status(None).await.unwrap();
+        let app = open(copy.path()).await;
+        let left = app.rotation().key_status(None).await.unwrap().left;
+        let is_begun = what.generation(&app).await;
+        let second = copy_at_points(&app);
+        let continued = what.rotate(&app).await;
+        let after = app.rotation().key_status(None).await.unwrap();
         assert!(after.left.is_empty(), "{point}: {after:?}");
         // Before the first row there is nothing to continue, and when all is done, nothing is left.
         let last = ["rotate-kek.renamed", "rotate-share.old-deleted"].contains(&point);
         let first = point == "rotate-kek.file-durable";
         assert_eq!((left.is_empty(), continued), (last || first, !last && !first), "{point}: {left:?}");
-        assert_eq!(what.generation(&shares).await, if last { is_begun + 1 } else { 2 }, "{point}");
-        check(&shares).await;
-        shares.close().await;
+        assert_eq!(what.generation(&app).await, if last { is_begun + 1 } else { 2 }, "{point}");
+        check(&app).await;
+        app.close().await;
         let second = std::mem::take(&mut *second.lock().unwrap());
         for (again, copy) in second {
-            let shares = open(copy.path()).await;
-            what.rotate(&shares).await;
-            assert!(shares.rotation().key_status(None).await.unwrap().left.is_empty(), "{point}, {again}");
-            all_intact(&shares).await;
-            shares.close().await;
+            let app = open(copy.path()).await;
+            what.rotate(&app).await;
+            assert!(app.rotation().key_status(None).await.unwrap().left.is_empty(), "{point}, {again}");
+            all_intact(&app).await;
+            app.close().await;
         }
     }
 }
@@ -184,17 +184,17 @@ async fn r11_a_rotation_of_a_share_key_is_cut_at_every_point_and_continued() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r10_the_old_kek_opens_nothing_any_more_and_older_keyrings_still() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
-    let old = copy_of(shares.data().root());
-    let done = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
-    shares.close().await;
-    drop(shares);
+    let app = fixture.open().await;
+    furnished(&app).await;
+    let old = copy_of(app.data().root());
+    let done = app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    app.close().await;
+    drop(app);
     let data = DataDirectory::at(fixture.directory.path().join("data"));
     let kek = std::fs::read(data.kek()).unwrap();
     std::fs::remove_file(data.kek()).unwrap();
     std::fs::copy(&done.kept, data.kek()).unwrap();
-    let refused = Shares::open(data.clone(), fixture.settings.clone()).await.err().unwrap();
+    let refused = App::open(data.clone(), fixture.settings.clone()).await.err().unwrap();
     assert!(refused.to_string().contains("generation 2"), "{refused}");
     std::fs::remove_file(data.kek()).unwrap();
     std::fs::write(data.kek(), kek).unwrap();
@@ -210,8 +210,8 @@ async fn r10_the_old_kek_opens_nothing_any_more_and_older_keyrings_still() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
+    let app = fixture.open().await;
+    furnished(&app).await;
     let given = fixture.directory.path().join("given");
     let write = |text: &str| {
         let _ = std::fs::remove_file(&given);
@@ -219,41 +219,41 @@ async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
         std::fs::set_permissions(&given, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
     };
     write("too short");
-    assert!(shares.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err());
+    assert!(app.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err());
     write(&"5a".repeat(32));
-    let done = shares.rotation().rotate_kek(Some(&given), |_, _| ()).await.unwrap();
+    let done = app.rotation().rotate_kek(Some(&given), |_, _| ()).await.unwrap();
     // The share's, the server's for tokens, receipts and the audit trail, and the house's id.
     assert_eq!((done.generation, done.keys), (2, 5));
-    assert_eq!(std::fs::read_to_string(shares.data().kek()).unwrap().trim(), "5a".repeat(32));
-    assert!(shares.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
-    assert!(!shares.data().keys().join("kek.next").exists());
+    assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), "5a".repeat(32));
+    assert!(app.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
+    assert!(!app.data().keys().join("kek.next").exists());
     // One that the operator puts there is taken.
     write(&"77".repeat(32));
-    std::fs::rename(&given, shares.data().keys().join("kek.next")).unwrap();
-    assert_eq!(shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation, 3);
-    assert_eq!(std::fs::read_to_string(shares.data().kek()).unwrap().trim(), "77".repeat(32));
-    check(&shares).await;
+    std::fs::rename(&given, app.data().keys().join("kek.next")).unwrap();
+    assert_eq!(app.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation, 3);
+    assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), "77".repeat(32));
+    check(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = furnished(&shares).await;
-    let desk = desk(&shares).await;
+    let app = fixture.open().await;
+    let session = furnished(&app).await;
+    let desk = desk(&app).await;
     let bytes = pattern(2_000_000, 7);
     let mode = WriteMode { create: true, truncate: true, read: true, ..WriteMode::default() };
     // One without rows, one with rows, a continued one, and one that begins as a copy.
-    let mut fresh = view.open_write(&path("fresh"), mode).await.unwrap();
-    let mut recorded = view.open_write(&path("recorded"), mode).await.unwrap();
+    let mut fresh = session.open_write(&path("fresh"), mode).await.unwrap();
+    let mut recorded = session.open_write(&path("recorded"), mode).await.unwrap();
     write(&mut recorded, 0, &bytes[..700_000]).await;
     recorded.sync().await.unwrap();
-    let cut_at = view.attributes(&path("cut")).await.unwrap().size;
-    let mut cut = view.open_write(&path("cut"), WriteMode::default()).await.unwrap();
+    let cut_at = session.attributes(&path("cut")).await.unwrap().size;
+    let mut cut = session.open_write(&path("cut"), WriteMode::default()).await.unwrap();
     let append = WriteMode { append: true, ..WriteMode::default() };
-    let mut copied = view.open_write(&path("a"), append).await.unwrap();
-    let reading = view.open_read(&path("logs/ä/deep")).await.unwrap();
-    let mut listing = view.list(&path("/")).await.unwrap();
+    let mut copied = session.open_write(&path("a"), append).await.unwrap();
+    let reading = session.open_read(&path("logs/ä/deep")).await.unwrap();
+    let mut listing = session.list(&path("/")).await.unwrap();
     assert_eq!(listing.next(1).await.unwrap().len(), 1);
 
     desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
@@ -261,8 +261,8 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
 
     // Another session finds what is under way by its name.
-    assert!(view.attributes(&path("fresh")).await.is_ok());
-    assert_eq!(view.make_directory(&path("fresh")).await, Err(Refusal::AlreadyExists));
+    assert!(session.attributes(&path("fresh")).await.is_ok());
+    assert_eq!(session.make_directory(&path("fresh")).await, Err(Refusal::AlreadyExists));
     write(&mut fresh, 0, &bytes).await;
     fresh.close().await.unwrap();
     write(&mut recorded, 700_000, &bytes[700_000..]).await;
@@ -282,55 +282,55 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
         }
     }
     assert!(rest >= 3, "{rest}");
-    assert!(get(&view, "fresh").await.unwrap() == bytes && get(&view, "recorded").await.unwrap() == bytes);
-    assert!(get(&view, "cut").await.unwrap() == pattern(200_000, 3));
-    assert!(get(&view, "a").await.unwrap().ends_with(b"appended"));
+    assert!(get(&session, "fresh").await.unwrap() == bytes && get(&session, "recorded").await.unwrap() == bytes);
+    assert!(get(&session, "cut").await.unwrap() == pattern(200_000, 3));
+    assert!(get(&session, "a").await.unwrap().ends_with(b"appended"));
     // A new share is wrapped under the KEK that is in force now.
-    put(&customer(&shares, "XT-9").await, "x", b"x").await;
-    let status = shares.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
+    put(&customer(&app, "XT-9").await, "x", b"x").await;
+    let status = app.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
     assert!(status.left.is_empty(), "{status:?}");
     let kek: Vec<_> = status.kek.iter().map(|line| (line.generation, line.share_keys, line.server_keys)).collect();
     assert_eq!(kek, [(1, 0, 0), (2, 2, 4)]);
     let share = status.share.unwrap();
     assert_eq!((share.in_force, share.in_keyring, share.versions.len()), (3, vec![3], 1));
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    furnished(&shares).await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
-    let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+    let app = fixture.open().await;
+    furnished(&app).await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
-    for session in 0..4u8 {
-        let (view, stop) = (shares.view(&login), Arc::clone(&stop));
+    for writer in 0..4u8 {
+        let (session, stop) = (app.session(&login), Arc::clone(&stop));
         tasks.push(tokio::spawn(async move {
             let mut rounds = 0usize;
             while !stop.load(Ordering::Relaxed) {
-                let (name, moved) = (format!("s{session}/f{rounds}"), format!("s{session}/g{rounds}"));
+                let (name, moved) = (format!("s{writer}/f{rounds}"), format!("s{writer}/g{rounds}"));
                 if rounds == 0 {
-                    view.make_directory(&path(&format!("s{session}"))).await.unwrap();
+                    session.make_directory(&path(&format!("s{writer}"))).await.unwrap();
                 }
-                let bytes = pattern(1 + 70_000 * (rounds % 3), session);
-                put(&view, &name, &bytes).await;
-                assert!(get(&view, &name).await.unwrap() == bytes);
-                view.rename(&path(&name), &path(&moved), false).await.unwrap();
-                assert_eq!(view.attributes(&path(&name)).await, Err(Refusal::NoSuchFile));
-                assert_eq!(view.attributes(&path(&moved)).await.unwrap().size, bytes.len() as u64);
+                let bytes = pattern(1 + 70_000 * (rounds % 3), writer);
+                put(&session, &name, &bytes).await;
+                assert!(get(&session, &name).await.unwrap() == bytes);
+                session.rename(&path(&name), &path(&moved), false).await.unwrap();
+                assert_eq!(session.attributes(&path(&name)).await, Err(Refusal::NoSuchFile));
+                assert_eq!(session.attributes(&path(&moved)).await.unwrap().size, bytes.len() as u64);
                 if rounds % 2 == 1 {
-                    view.remove_file(&path(&moved)).await.unwrap();
+                    session.remove_file(&path(&moved)).await.unwrap();
                 }
-                let mut listing = view.list(&path(&format!("s{session}"))).await.unwrap();
+                let mut listing = session.list(&path(&format!("s{writer}"))).await.unwrap();
                 while !listing.next(3).await.unwrap().is_empty() {}
                 rounds += 1;
             }
             rounds
         }));
     }
-    let desk = desk(&shares).await;
+    let desk = desk(&app).await;
     for round in 0..12u32 {
         desk.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
         if round % 4 == 0 {
@@ -344,9 +344,9 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
         all += task.await.unwrap();
     }
     assert!(all > 8, "{all} rounds while keys were replaced");
-    all_intact(&shares).await;
-    assert!(shares.rotation().key_status(None).await.unwrap().left.is_empty());
-    assert_eq!(shares.integrity().verify(None, |_| ()).await.unwrap().len(), 4 + all);
+    all_intact(&app).await;
+    assert!(app.rotation().key_status(None).await.unwrap().left.is_empty());
+    assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 4 + all);
 }
 
 /// How long the one transaction of a share's rotation lasts at the most names that a share may have. Says it; fails only if a
@@ -358,9 +358,9 @@ async fn a_large_share_is_rotated_in_seconds() {
     use crate::records::{entries, versions};
     const NAMES: u64 = 100_000;
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    customer(&shares, "XT-1").await;
-    let house = &shares.0;
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let house = &app.0;
     let share =
         crate::repo::tickets::existing_ticket(&mut house.access.repo.records.read().await.unwrap(), &word("XT-1"))
             .await;
@@ -398,7 +398,7 @@ async fn a_large_share_is_rotated_in_seconds() {
     }
     tx.commit().await.unwrap();
     let began = std::time::Instant::now();
-    let done = shares.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    let done = app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     eprintln!("{} names and {} file keys: {:?}", done.names, done.versions, began.elapsed());
     assert_eq!((done.names, done.versions), (NAMES + 1, NAMES));
 }
@@ -418,47 +418,46 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
     ];
     for (damage, restore) in DAMAGE.into_iter().zip(RESTORE) {
         let fixture = Fixture::new();
-        let shares = fixture.open().await;
+        let app = fixture.open().await;
         for (ticket, content) in [("XT-1", "one"), ("XT-2", "two"), ("XT-3", "three")] {
-            put(&customer(&shares, ticket).await, "a", content.as_bytes()).await;
+            put(&customer(&app, ticket).await, "a", content.as_bytes()).await;
         }
-        let execute = async |shares: &Shares, statement| {
-            let mut tx = shares.0.access.repo.keys.keyring().begin().await.unwrap();
+        let execute = async |app: &App, statement| {
+            let mut tx = app.0.access.repo.keys.keyring().begin().await.unwrap();
             assert_eq!(tests_only::execute(tx.conn(), statement).await.unwrap(), 1);
             tx.commit().await.unwrap();
         };
-        execute(&shares, damage).await;
+        execute(&app, damage).await;
         let mut heard = (0, 0);
-        let failure =
-            shares.rotation().rotate_kek(None, |done, all| heard = (done, all)).await.unwrap_err().to_string();
+        let failure = app.rotation().rotate_kek(None, |done, all| heard = (done, all)).await.unwrap_err().to_string();
         assert_eq!(heard, (7, 7));
         // Two shares' keys and the four of the server.
         assert!(
             failure.starts_with("6 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
             "{failure}"
         );
-        assert_eq!(shares.0.access.repo.keys.keyring().counts().await.unwrap(), [(1, 1, 0), (2, 2, 4)]);
-        shares.close().await;
-        drop(shares);
+        assert_eq!(app.0.access.repo.keys.keyring().counts().await.unwrap(), [(1, 1, 0), (2, 2, 4)]);
+        app.close().await;
+        drop(app);
 
         // Both KEKs are there: the others work after a start, and what was left is said again.
-        let shares = fixture.open().await;
+        let app = fixture.open().await;
         for (ticket, content) in [("XT-1", "one"), ("XT-3", "three")] {
-            let token = shares.tickets().new_token(&word(ticket)).await.unwrap();
-            let view = shares.view(&shares.logins().by_token(ticket, &token, FROM).await.unwrap().unwrap());
-            assert_eq!(get(&view, "a").await.unwrap(), content.as_bytes());
+            let token = app.tickets().new_token(&word(ticket)).await.unwrap();
+            let session = app.session(&app.logins().by_token(ticket, &token, FROM).await.unwrap().unwrap());
+            assert_eq!(get(&session, "a").await.unwrap(), content.as_bytes());
         }
-        let failure = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
+        let failure = app.rotation().rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
         assert!(
             failure.starts_with("0 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
             "{failure}"
         );
-        execute(&shares, restore).await;
-        let done = shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+        execute(&app, restore).await;
+        let done = app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
         assert_eq!((done.generation, done.continued, done.keys), (2, true, 1));
-        assert!(!shares.data().keys().join("kek.next").exists());
+        assert!(!app.data().keys().join("kek.next").exists());
         assert_eq!(
-            shares.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation,
+            app.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation,
             3,
             "nothing stands in the way any more"
         );

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::content::Content;
-use crate::namespace::tree::{Reach, Spot};
+use crate::namespace::tree::{ResolvedPath, ShareContext};
 use crate::records::{extents, versions};
 use crate::repo::keys::ShareKeys;
 
@@ -61,27 +61,27 @@ fn pieces(length: usize, most: usize, order: Order) -> Vec<(usize, usize)> {
 }
 
 /// A file's current version, and the keys of its share.
-async fn current(view: &View, name: &str) -> (Arc<ShareKeys>, versions::VersionRow) {
-    let mut conn = view.access().repo.records.read().await.unwrap();
+async fn current(session: &ShareSession, name: &str) -> (Arc<ShareKeys>, versions::VersionRow) {
+    let mut conn = session.access().repo.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
-    let keys = view.access().repo.keys.share(ticket.share).await.unwrap();
-    let reach = Reach { ticket: word("XT-1"), keys: Arc::clone(&keys), aliases: false };
-    let entry = Spot::find(&mut conn, reach, path(name).names()).await.unwrap().entry.unwrap();
+    let keys = session.access().repo.keys.share(ticket.share).await.unwrap();
+    let context = ShareContext { ticket: word("XT-1"), keys: Arc::clone(&keys), aliases: false };
+    let entry = ResolvedPath::find(&mut conn, context, path(name).names()).await.unwrap().entry.unwrap();
     (keys, versions::by_id(&mut conn, entry.current.unwrap().id).await.unwrap().unwrap())
 }
 
 /// The slices of a file's current version, and its extents in the manifest and in the records.
-async fn slices_and_extents(view: &View, name: &str) -> (usize, usize, usize) {
-    let (keys, version) = current(view, name).await;
-    let (_, manifest, _) = Content::of_version(&view.access().repo, &keys, &version).await.unwrap();
-    let mut conn = view.access().repo.records.read().await.unwrap();
+async fn slices_and_extents(session: &ShareSession, name: &str) -> (usize, usize, usize) {
+    let (keys, version) = current(session, name).await;
+    let (_, manifest, _) = Content::of_version(&session.access().repo, &keys, &version).await.unwrap();
+    let mut conn = session.access().repo.records.read().await.unwrap();
     let rows = extents::of_version(&mut conn, version.id).await.unwrap().len();
     (manifest.slices.len(), manifest.extents.len(), rows)
 }
 
 /// Extents that were ever written down, those that nobody needs any more included; objects that lie in the records.
-async fn ever(shares: &Shares) -> u64 {
-    let mut conn = shares.0.access.repo.records.read().await.unwrap();
+async fn ever(app: &App) -> u64 {
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
     let sql = "SELECT (SELECT COUNT(*) FROM extent) + (SELECT COUNT(*) FROM doomed) AS n";
     sqlx::Row::get::<i64, _>(&sqlx::query(sql).fetch_one(&mut *conn).await.unwrap(), "n") as u64
 }
@@ -94,15 +94,15 @@ fn most(length: usize) -> usize {
 const NEW: WriteMode = WriteMode { create: true, truncate: true, read: true, append: false, exclusive: false };
 
 async fn cost(
-    shares: &Shares,
-    view: &View,
+    app: &App,
+    session: &ShareSession,
     name: &str,
     (length, largest, order): (usize, usize, Order),
     sync_each: usize,
 ) -> Result<(), TestCaseError> {
-    let (before, began) = (ever(shares).await, Instant::now());
+    let (before, began) = (ever(app).await, Instant::now());
     let bytes = pattern(length, 3);
-    let mut upload = view.open_write(&path(name), NEW).await.unwrap();
+    let mut upload = session.open_write(&path(name), NEW).await.unwrap();
     let (mut sent, mut syncs) = (0, 0);
     for (number, (at, part)) in pieces(length, largest, order).into_iter().enumerate() {
         write(&mut upload, at as u64, &bytes[at..at + part]).await;
@@ -113,8 +113,8 @@ async fn cost(
         }
     }
     upload.close().await.unwrap();
-    prop_assert!(get(view, name).await.unwrap() == bytes, "content differs");
-    let (slices, extents, rows) = slices_and_extents(view, name).await;
+    prop_assert!(get(session, name).await.unwrap() == bytes, "content differs");
+    let (slices, extents, rows) = slices_and_extents(session, name).await;
     prop_assert!(slices <= most(length), "{slices} slices of {length} bytes");
     prop_assert!(extents <= slices && rows == extents, "{extents} extents, {rows} rows");
     // A piece of 64 KiB has an extent of its own, and up to eight smaller ones do; each time that it is made durable costs one
@@ -122,7 +122,7 @@ async fn cost(
     // compacted was there before.
     let times = syncs + 2 + began.elapsed().as_millis() as u64 / 500;
     let most = 2 * (8 + sent as u64 / (32 << 10) + 2 * times);
-    let ever = ever(shares).await - before;
+    let ever = ever(app).await - before;
     prop_assert!(ever <= most, "{ever} extents for {sent} bytes in pieces of up to {largest}, at most {most}");
     Ok(())
 }
@@ -131,10 +131,10 @@ async fn cost(
 fn r86_whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let fixture = Fixture::new();
-    let (shares, view) = runtime.block_on(async {
-        let shares = fixture.open().await;
-        let view = customer(&shares, "XT-1").await;
-        (shares, view)
+    let (app, session) = runtime.block_on(async {
+        let app = fixture.open().await;
+        let session = customer(&app, "XT-1").await;
+        (app, session)
     });
     let count = std::cell::Cell::new(0);
     let sizes = prop_oneof![
@@ -147,50 +147,50 @@ fn r86_whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes(
     proptest!(config, |((length, largest) in sizes, order in orders(), sync_each in syncs)| {
         count.set(count.get() + 1);
         let name = format!("f{}", count.get());
-        runtime.block_on(cost(&shares, &view, &name, (length, largest, order), sync_each))?;
+        runtime.block_on(cost(&app, &session, &name, (length, largest, order), sync_each))?;
     });
-    runtime.block_on(all_intact(&shares));
+    runtime.block_on(all_intact(&app));
 }
 
 /// A version of tens of thousands of slices was possible once: whoever changes a byte of such a file gets a short map.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_a_file_that_is_changed_here_and_there_again_and_again_stays_short() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let mut bytes = pattern(200_000, 1);
-    put(&view, "f", &bytes).await;
+    put(&session, "f", &bytes).await;
     let mut numbers = Numbers(7);
     for round in 0..12_u8 {
         let mode = WriteMode { create: false, truncate: false, ..NEW };
-        let mut upload = view.open_write(&path("f"), mode).await.unwrap();
+        let mut upload = session.open_write(&path("f"), mode).await.unwrap();
         for _ in 0..40 {
             let at = numbers.below(bytes.len());
             bytes[at] = round;
             write(&mut upload, at as u64, &[round]).await;
         }
         upload.close().await.unwrap();
-        let (slices, extents, rows) = slices_and_extents(&view, "f").await;
+        let (slices, extents, rows) = slices_and_extents(&session, "f").await;
         assert!(slices <= most(bytes.len()) && extents <= slices && rows == extents, "{slices} {extents} {rows}");
-        assert!(get(&view, "f").await.unwrap() == bytes, "round {round}");
+        assert!(get(&session, "f").await.unwrap() == bytes, "round {round}");
     }
-    all_intact(&shares).await;
+    all_intact(&app).await;
 }
 
 /// An upload that never ends and is made durable at each byte lets go of what it has compacted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_upload_under_way_has_compacted_is_let_go() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let mut upload = view.open_write(&path("f"), NEW).await.unwrap();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let mut upload = session.open_write(&path("f"), NEW).await.unwrap();
     let bytes = pattern(2500, 9);
     for (at, byte) in bytes.iter().enumerate() {
         write(&mut upload, at as u64, &[*byte]).await;
         upload.sync().await.unwrap();
     }
     let used = {
-        let mut conn = view.access().repo.records.read().await.unwrap();
+        let mut conn = session.access().repo.records.read().await.unwrap();
         let sql = "SELECT COUNT(*) AS n FROM extent_use";
         sqlx::Row::get::<i64, _>(&sqlx::query(sql).fetch_one(&mut *conn).await.unwrap(), "n")
     };
@@ -199,17 +199,17 @@ async fn what_an_upload_under_way_has_compacted_is_let_go() {
     assert_eq!(upload.read(0, 5000, &mut read).await, Ok(2500));
     assert!(read == bytes, "read back differs");
     upload.close().await.unwrap();
-    assert!(get(&view, "f").await.unwrap() == bytes);
-    all_intact(&shares).await;
+    assert!(get(&session, "f").await.unwrap() == bytes);
+    all_intact(&app).await;
 }
 
 /// What is written down of an upload at any moment can be continued: its map and its SHA-256 state speak of the same bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let mut upload = view.open_write(&path("f"), NEW).await.unwrap();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let mut upload = session.open_write(&path("f"), NEW).await.unwrap();
     // So long that what is behind the front is not hashed at once.
     let (mut numbers, mut bytes, mut looks) = (Numbers(5), pattern(9 << 20, 0), 0);
     write(&mut upload, 0, &bytes).await;
@@ -224,25 +224,25 @@ async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
         let part = pattern(1_000_000, round);
         write(&mut upload, bytes.len() as u64, &part).await;
         bytes.extend(part);
-        looks += u32::from(check_unfinished(&view).await);
+        looks += u32::from(check_unfinished(&session).await);
     }
     assert!(looks > 0);
     upload.close().await.unwrap();
-    assert!(get(&view, "f").await.unwrap() == bytes);
-    all_intact(&shares).await;
+    assert!(get(&session, "f").await.unwrap() == bytes);
+    all_intact(&app).await;
 }
 
 /// Checks what is written down of the one unfinished version. False if there is none yet.
-async fn check_unfinished(view: &View) -> bool {
+async fn check_unfinished(session: &ShareSession) -> bool {
     let row = async || {
-        let mut conn = view.access().repo.records.read().await.unwrap();
+        let mut conn = session.access().repo.records.read().await.unwrap();
         let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
         let row = versions::of_share(&mut conn, ticket.share).await.unwrap().pop();
         row.filter(|row| row.progress.is_some()).map(|row| (ticket.share, row))
     };
     loop {
         let Some((share, version)) = row().await else { return false };
-        let outcome = crate::upload::check_unfinished(&view.access().repo, share, &version).await;
+        let outcome = crate::upload::check_unfinished(&session.access().repo, share, &version).await;
         let Err(error) = outcome else { return true };
         assert!(!error.to_string().contains("SHA-256"), "{error}");
         // It goes on meanwhile, and lets go of what it does not need any more.
@@ -254,12 +254,12 @@ async fn check_unfinished(view: &View) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reading_back_what_was_written_down_writes_nothing() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    let mut upload = view.open_write(&path("f"), NEW).await.unwrap();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let mut upload = session.open_write(&path("f"), NEW).await.unwrap();
     write(&mut upload, 0, &pattern(1000, 1)).await;
     let touched = async || {
-        let mut conn = view.access().repo.records.read().await.unwrap();
+        let mut conn = session.access().repo.records.read().await.unwrap();
         let sql = "SELECT progress FROM version";
         sqlx::Row::get::<Vec<u8>, _>(&sqlx::query(sql).fetch_one(&mut *conn).await.unwrap(), "progress")
     };
@@ -285,21 +285,21 @@ async fn reading_back_what_was_written_down_writes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_share_a_versions_layout_as_long_as_one_of_them_has_it() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
-    put(&view, "f", &pattern(100_000, 1)).await;
-    let (keys, row) = current(&view, "f").await;
-    let one = Content::shared(&view.access().repo, &view.access().layouts, &keys, &row).await.unwrap();
-    let other = Content::shared(&view.access().repo, &view.access().layouts, &keys, &row).await.unwrap();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "f", &pattern(100_000, 1)).await;
+    let (keys, row) = current(&session, "f").await;
+    let one = Content::shared(&session.access().repo, &session.access().layouts, &keys, &row).await.unwrap();
+    let other = Content::shared(&session.access().repo, &session.access().layouts, &keys, &row).await.unwrap();
     assert!(one.shares_with(&other));
     drop((one, other));
-    assert_eq!(view.access().layouts.held(), 0);
-    put(&view, "f", &pattern(100_000, 2)).await;
+    assert_eq!(session.access().layouts.held(), 0);
+    put(&session, "f", &pattern(100_000, 2)).await;
     let (old, (_, new)) = (
-        Content::shared(&view.access().repo, &view.access().layouts, &keys, &row).await.unwrap(),
-        current(&view, "f").await,
+        Content::shared(&session.access().repo, &session.access().layouts, &keys, &row).await.unwrap(),
+        current(&session, "f").await,
     );
-    let new = Content::shared(&view.access().repo, &view.access().layouts, &keys, &new).await.unwrap();
+    let new = Content::shared(&session.access().repo, &session.access().layouts, &keys, &new).await.unwrap();
     assert!(!old.shares_with(&new));
     let mut bytes = Vec::new();
     new.read(0, 100_000, &mut bytes).await.unwrap();

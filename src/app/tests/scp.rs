@@ -11,15 +11,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::app::{DataDirectory, Gone, NewTicket, Outlet, PublicAddress, Settings, Shares, View, WriteMode};
+use crate::app::{App, Closed, DataDirectory, NewTicket, PublicAddress, ReplySink, Settings, ShareSession, WriteMode};
 use crate::model::{Language, Priority, Refusal, SharePath, Time, VersionState};
 use crate::scp::*;
 
 /// A house with one ticket.
 struct House {
     directory: TempDir,
-    shares: Shares,
-    view: View,
+    app: App,
+    session: ShareSession,
     common: Common,
 }
 
@@ -28,11 +28,10 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDirectory::at(directory.path().join("data"));
         let settings = Settings { extent_bytes: 1 << 20, file_bytes: 8 << 20, ..Settings::default() };
-        let shares = Shares::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap();
-        shares.tickets().add_organisation("ACME".parse().unwrap(), "ACME".to_owned(), None).await.unwrap();
+        let app = App::serve(data, settings, Handle::current(), Box::new(|| {})).await.unwrap();
+        app.tickets().add_organisation("ACME".parse().unwrap(), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
-        shares
-            .tickets()
+        app.tickets()
             .add_engineer("anna".parse().unwrap(), None, "anna@example.net".to_owned(), None, vec![key])
             .await
             .unwrap();
@@ -45,11 +44,11 @@ impl House {
             priority: Priority::MEDIUM,
             language: Some(Language::En),
         };
-        let (_, token) = shares.tickets().open_ticket(new).await.unwrap();
-        let login = shares.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
-        let view = shares.view(&login);
+        let (_, token) = app.tickets().open_ticket(new).await.unwrap();
+        let login = app.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
+        let session = app.session(&login);
         let common = Common { read_budget: Arc::new(Semaphore::new(1024)), uploads: TaskTracker::new() };
-        Self { directory, shares, view, common }
+        Self { directory, app, session, common }
     }
 
     async fn run(&self, line: &str) -> Peer {
@@ -59,25 +58,25 @@ impl House {
         });
         let (wire, mut out) = (Wire::default(), Vec::new());
         let begun =
-            Session::begin(self.view.clone(), &self.common, Request::parse(words), wire.clone(), &mut out).await;
+            Session::begin(self.session.clone(), &self.common, Request::parse(words), wire.clone(), &mut out).await;
         wire.note(&out);
-        let (session, over) = match begun {
-            Ok(session) => (Some(session), None),
+        let (scp, over) = match begun {
+            Ok(scp) => (Some(scp), None),
             Err(fatal) => (None, Some(fatal)),
         };
-        Peer { session, over, wire, heard: 0 }
+        Peer { scp, over, wire, heard: 0 }
     }
 
     async fn put(&self, name: &str, bytes: &[u8]) {
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let mut upload = self.view.open_write(&path(name), mode).await.unwrap();
+        let mut upload = self.session.open_write(&path(name), mode).await.unwrap();
         upload.begin_write(0, bytes.len() as u64).await.unwrap();
         upload.write(bytes).await.unwrap();
         upload.close().await.unwrap();
     }
 
     async fn get(&self, name: &str) -> Result<Vec<u8>, Refusal> {
-        let download = self.view.open_read(&path(name)).await?;
+        let download = self.session.open_read(&path(name)).await?;
         let mut bytes = Vec::new();
         while download.read(bytes.len() as u64, 1 << 20, &mut bytes).await? > 0 {}
         Ok(bytes)
@@ -86,7 +85,7 @@ impl House {
     /// How many versions there are, and how many of them are available.
     async fn versions(&self) -> (usize, usize) {
         let address = PublicAddress { host: "localhost".to_owned(), port: 22 };
-        let lines = self.shares.retention().versions(&"XT-1".parse().unwrap(), &address).await.unwrap();
+        let lines = self.app.retention().versions(&"XT-1".parse().unwrap(), &address).await.unwrap();
         let available = lines.iter().filter(|line| line.state == VersionState::Available).count();
         (lines.len(), available)
     }
@@ -111,8 +110,8 @@ impl Wire {
     }
 }
 
-impl Outlet for Wire {
-    async fn send(&self, reply: Bytes) -> Result<(), Gone> {
+impl ReplySink for Wire {
+    async fn send(&self, reply: Bytes) -> Result<(), Closed> {
         self.note(&reply);
         Ok(())
     }
@@ -127,7 +126,7 @@ impl Channel for Wire {
 }
 
 struct Peer {
-    session: Option<Session<Wire>>,
+    scp: Option<Session<Wire>>,
     over: Option<Fatal>,
     wire: Wire,
     heard: usize,
@@ -135,13 +134,13 @@ struct Peer {
 
 impl Peer {
     async fn say(&mut self, bytes: impl AsRef<[u8]>) {
-        let Some(session) = &mut self.session else { return };
+        let Some(scp) = &mut self.scp else { return };
         let mut out = Vec::new();
-        let outcome = session.feed(bytes.as_ref(), &mut out).await;
+        let outcome = scp.feed(bytes.as_ref(), &mut out).await;
         self.wire.note(&out);
         if let Err(fatal) = outcome {
             self.over = Some(fatal);
-            self.session = None;
+            self.scp = None;
         }
     }
 
@@ -172,8 +171,8 @@ impl Peer {
 
     /// The client ends its side.
     async fn finish(&mut self) -> (u32, String) {
-        if let Some(session) = self.session.take() {
-            session.finish().await;
+        if let Some(scp) = self.scp.take() {
+            scp.finish().await;
         }
         self.end().await
     }
@@ -210,7 +209,7 @@ async fn files_are_received_with_times_and_bits() {
         peer.say(b"\0").await;
         peer.hears(b"\0").await;
         assert_eq!(house.get(name).await.unwrap(), bytes, "what was acknowledged is there");
-        let attributes = house.view.attributes(&path(name)).await.unwrap();
+        let attributes = house.session.attributes(&path(name)).await.unwrap();
         assert_eq!((attributes.mode, attributes.modified), (0o640, Time::from_seconds(1_700_000_000)));
     }
     assert_eq!(peer.finish().await, (0, String::new()));
@@ -268,7 +267,7 @@ async fn trees_are_received() {
     for (name, bytes) in [("logs/deep/f", "ab"), ("logs/g", "cd"), ("h", "")] {
         assert_eq!(house.get(name).await.unwrap(), bytes.as_bytes());
     }
-    let logs = house.view.attributes(&path("logs")).await.unwrap();
+    let logs = house.session.attributes(&path("logs")).await.unwrap();
     assert_eq!((logs.mode, logs.modified), (0o700, Time::from_seconds(1_600_000_000)));
 
     // Under a new name; a file is in the way; too deep; never out of the target.
@@ -289,7 +288,7 @@ async fn trees_are_received() {
     let mut peer = house.run("-t .").await;
     peer.say(b"D0755 0 d2\n").await;
     assert_eq!(peer.over, Some(Fatal::Protocol), "without -r");
-    assert_eq!(house.view.attributes(&path("d2")).await, Err(Refusal::NoSuchFile));
+    assert_eq!(house.session.attributes(&path("d2")).await, Err(Refusal::NoSuchFile));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -348,7 +347,7 @@ async fn what_is_refused_concerns_one_file_and_the_exit_code() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_and_trees_are_sent() {
     let house = House::open().await;
-    house.view.make_directory(&path("logs")).await.unwrap();
+    house.session.make_directory(&path("logs")).await.unwrap();
     let large: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
     for (name, bytes) in [("a.txt", &b"hello"[..]), ("b.txt", b""), ("logs/c.txt", b"c"), ("logs/large", &large)] {
         house.put(name, bytes).await;
@@ -422,7 +421,7 @@ async fn what_is_damaged_is_never_sent_as_whole() {
 async fn r58_wildcards_are_looked_up_name_by_name() {
     let house = House::open().await;
     for directory in ["d1", "d2", "d2/sub"] {
-        house.view.make_directory(&path(directory)).await.unwrap();
+        house.session.make_directory(&path(directory)).await.unwrap();
     }
     for name in ["d1/x.log", "d2/x.log", "d2/y.log", "d2/sub/z.log", "Größe.log", "[1].log", ".hidden.log"] {
         house.put(name, b"").await;
@@ -430,7 +429,7 @@ async fn r58_wildcards_are_looked_up_name_by_name() {
     let fits = async |word: &str| {
         let wild = (0..word.len()).filter(|at| b"*?[".contains(&word.as_bytes()[*at])).collect();
         let word = Argument { bytes: word.as_bytes().to_vec(), wild };
-        let paths = crate::scp::expand::Expansion::new().paths(&house.view, &word).await.unwrap();
+        let paths = crate::scp::expand::Expansion::new().paths(&house.session, &word).await.unwrap();
         paths.iter().map(|path| String::from_utf8(path.to_bytes()).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(fits("d?/x.log").await, ["/d1/x.log", "/d2/x.log"]);
@@ -444,7 +443,7 @@ async fn r58_wildcards_are_looked_up_name_by_name() {
     assert_eq!(fits(".receipts/d2/x*").await, ["/.receipts/d2/x.log.receipt", "/.receipts/d2/x.log.sha256"]);
     // Every `*` and `..` doubles what is found; in the end that is too much.
     let word = Argument { bytes: b"*/../".repeat(12), wild: (0..12).map(|n| n * 5).collect() };
-    let outcome = crate::scp::expand::Expansion::new().paths(&house.view, &word).await;
+    let outcome = crate::scp::expand::Expansion::new().paths(&house.session, &word).await;
     assert_eq!(outcome, Err(crate::scp::reply::Complaint::TooManyNames));
 }
 
@@ -452,7 +451,7 @@ async fn r58_wildcards_are_looked_up_name_by_name() {
 async fn r58_a_pattern_that_no_path_could_fit_costs_nothing() {
     let house = House::open().await;
     for n in 0..20 {
-        house.view.make_directory(&path(&format!("d{n}"))).await.unwrap();
+        house.session.make_directory(&path(&format!("d{n}"))).await.unwrap();
     }
     for (below, times, outcome, looked_at, steps) in [
         ("/a", 504, Err(Refusal::PathTooLong.into()), 0, 0..=0),
@@ -463,7 +462,7 @@ async fn r58_a_pattern_that_no_path_could_fit_costs_nothing() {
     ] {
         let bytes = ["*", &below.repeat(times)].concat().into_bytes();
         let mut expansion = crate::scp::expand::Expansion::new();
-        let mut found = expansion.paths(&house.view, &Argument { bytes, wild: vec![0] }).await;
+        let mut found = expansion.paths(&house.session, &Argument { bytes, wild: vec![0] }).await;
         if let Ok(paths) = &mut found {
             paths.sort_by_key(|path| (path.to_bytes().len(), path.to_bytes()));
         }
@@ -506,10 +505,10 @@ async fn a_file_that_is_refused_for_its_size_leaves_an_unfinished_one_alone() {
     assert_eq!(peer.finish().await.0, 1);
     drop(peer);
     // Another session sees from where it may go on.
-    let later = house.shares.view(house.view.login());
+    let later = house.app.session(house.session.login());
     let size = async || later.attributes(&path("large")).await.unwrap().size;
     let ended = async {
-        while house.shares.open_uploads() > 0 {
+        while house.app.open_uploads() > 0 {
             tokio::task::yield_now().await;
         }
     };

@@ -62,14 +62,14 @@ fn is_directory(tree: &Tree, at: &[String]) -> bool {
 }
 
 /// One step of one session, and what the model says to it.
-async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
+async fn step(session: &ShareSession, tree: &mut Tree, dice: &mut Dice) {
     let (from, to) = (somewhere(tree, dice), somewhere(tree, dice));
     let (source, target) = (key(&from), key(&to));
     let parent_is_there = |tree: &Tree, at: &[String]| is_directory(tree, &at[..at.len() - 1]);
     match dice.roll(8) {
         0..=2 => {
             let fits = source.len() <= 32 && parent_is_there(tree, &source) && !tree.contains_key(&source);
-            let done = view.make_directory(&path(&text(&from))).await;
+            let done = session.make_directory(&path(&text(&from))).await;
             assert!(done.is_err() || fits, "made {from:?}");
             if done.is_ok() {
                 tree.insert(source, None);
@@ -81,7 +81,7 @@ async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
             let bytes = vec![u8::try_from(dice.roll(256)).unwrap(); 10];
             let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
             let fits = parent_is_there(tree, &source) && !is_directory(tree, &source);
-            match view.open_write(&path(&text(&from)), mode).await {
+            match session.open_write(&path(&text(&from)), mode).await {
                 Ok(mut upload) => {
                     assert!(fits, "put {from:?}");
                     write(&mut upload, 0, &bytes).await;
@@ -102,7 +102,7 @@ async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
                 && parent_is_there(tree, &target)
                 && (!is_over || replace && both_files)
                 && (target.len() <= source.len() || target.len() + deepest_below(tree, &source) <= 32);
-            let done = view.rename(&path(&text(&from)), &path(&text(&to)), replace).await;
+            let done = session.rename(&path(&text(&from)), &path(&text(&to)), replace).await;
             assert!(done.is_err() || fits, "moved {from:?} to {to:?}");
             if done.is_ok() {
                 let moved: Vec<_> = tree.keys().filter(|path| path.starts_with(&source)).cloned().collect();
@@ -115,7 +115,7 @@ async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
             }
         }
         6 => {
-            let done = view.remove_file(&path(&text(&from))).await;
+            let done = session.remove_file(&path(&text(&from))).await;
             assert_eq!(done.is_ok(), matches!(tree.get(&source), Some(Some(_))), "removed {from:?}: {done:?}");
             if done.is_ok() {
                 tree.remove(&source);
@@ -123,7 +123,7 @@ async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
         }
         _ => {
             let is_empty = is_directory(tree, &source) && deepest_below(tree, &source) == 0;
-            let done = view.remove_directory(&path(&text(&from))).await;
+            let done = session.remove_directory(&path(&text(&from))).await;
             assert_eq!(done.is_ok(), is_empty, "removed directory {from:?}: {done:?}");
             if done.is_ok() {
                 tree.remove(&source);
@@ -133,11 +133,11 @@ async fn step(view: &View, tree: &mut Tree, dice: &mut Dice) {
 }
 
 /// Walks everything down from the root as a client does.
-async fn walk(view: &View) -> Tree {
+async fn walk(session: &ShareSession) -> Tree {
     let mut tree = Tree::new();
     let mut directories = vec![Vec::new()];
     while let Some(at) = directories.pop() {
-        let mut listing = view.list(&path(&format!("/{}", at.join("/")))).await.unwrap();
+        let mut listing = session.list(&path(&format!("/{}", at.join("/")))).await.unwrap();
         loop {
             let lines = listing.next(50).await.unwrap();
             if lines.is_empty() {
@@ -149,7 +149,7 @@ async fn walk(view: &View) -> Tree {
                     directories.push(names.clone());
                     tree.insert(key(&names), None);
                 } else {
-                    tree.insert(key(&names), Some(get(view, &text(&names)).await.unwrap()));
+                    tree.insert(key(&names), Some(get(session, &text(&names)).await.unwrap()));
                 }
             }
         }
@@ -157,19 +157,19 @@ async fn walk(view: &View) -> Tree {
     tree
 }
 
-async fn agrees(shares: &Shares, view: &View, tree: &Tree) {
-    assert_eq!(&walk(view).await, tree);
+async fn agrees(app: &App, session: &ShareSession, tree: &Tree) {
+    assert_eq!(&walk(session).await, tree);
     let files = tree.values().filter(|what| what.is_some()).count();
-    assert_eq!(shares.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
-    shares.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
+    assert_eq!(app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap().len(), files);
+    app.retention().versions(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     assert!(tree.keys().all(|path| path.len() <= 32));
-    finds_nothing(shares).await;
+    finds_nothing(app).await;
 }
 
 /// The check of the store finds nothing wrong.
-async fn finds_nothing(shares: &Shares) {
+async fn finds_nothing(app: &App) {
     let mut found = Vec::new();
-    shares.integrity().check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
+    app.integrity().check(None, false, |_| {}, |finding| found.push(finding.clone())).await.unwrap();
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -190,46 +190,46 @@ async fn r27_r54_r74_a_tree_that_is_moved_about_agrees_with_a_model() {
 
 async fn move_about(seed: u64) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let one = customer(&shares, "XT-1").await;
-    let token = shares.tickets().new_token(&word("XT-1")).await.unwrap();
+    let app = fixture.open().await;
+    let one = customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
     drop(one);
-    let mut views = Vec::new();
+    let mut sessions = Vec::new();
     for _ in 0..3 {
-        let login = shares.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
-        views.push(shares.view(&login));
+        let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
+        sessions.push(app.session(&login));
     }
     let (mut tree, mut dice) = (Tree::new(), Dice::new(13 + seed));
     for number in 1..=TREE {
-        let view = &views[usize::try_from(dice.roll(3)).unwrap()];
-        step(view, &mut tree, &mut dice).await;
+        let session = &sessions[usize::try_from(dice.roll(3)).unwrap()];
+        step(session, &mut tree, &mut dice).await;
         if number % 100 == 0 {
-            agrees(&shares, view, &tree).await;
+            agrees(&app, session, &tree).await;
         }
     }
-    agrees(&shares, &views[0], &tree).await;
+    agrees(&app, &sessions[0], &tree).await;
 }
 
 /// One session's steps beside those of others: nothing that it does takes a name away. Gives the names that it made.
-async fn only_adds(view: View, mut dice: Dice, mut known: Tree) -> (usize, usize) {
+async fn only_adds(session: ShareSession, mut dice: Dice, mut known: Tree) -> (usize, usize) {
     let (mut directories, mut files) = (0, 0);
     for _ in 0..30 {
         let (from, to) = (somewhere(&known, &mut dice), somewhere(&known, &mut dice));
         match dice.roll(4) {
             0 => {
-                if view.make_directory(&path(&text(&from))).await.is_ok() {
+                if session.make_directory(&path(&text(&from))).await.is_ok() {
                     directories += 1;
                     known.insert(key(&from), None);
                 }
             }
             1 => {
                 let mode = WriteMode { create: true, exclusive: true, ..WriteMode::default() };
-                if let Ok(mut upload) = view.open_write(&path(&text(&from)), mode).await {
+                if let Ok(mut upload) = session.open_write(&path(&text(&from)), mode).await {
                     let written = upload.begin_write(0, 1).await.is_ok() && upload.write(b"x").await.is_ok();
                     files += usize::from(upload.close().await.is_ok() && written);
                 }
             }
-            _ => drop(view.rename(&path(&text(&from)), &path(&text(&to)), false).await),
+            _ => drop(session.rename(&path(&text(&from)), &path(&text(&to)), false).await),
         }
     }
     (directories, files)
@@ -247,25 +247,25 @@ async fn r27_r74_what_sessions_make_and_move_at_once_stays_reachable() {
 
 async fn make_and_move_at_once(seed: u64) {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     let (mut directories, mut files) = (0, 0);
     for round in seed * 10..seed * 10 + 10 {
-        let known = walk(&view).await;
-        let sessions = (0..3).map(|session| {
-            let login = view.login().clone();
-            tokio::spawn(only_adds(shares.view(&login), Dice::new(round * 3 + session), known.clone()))
+        let known = walk(&session).await;
+        let writers = (0..3).map(|writer| {
+            let login = session.login().clone();
+            tokio::spawn(only_adds(app.session(&login), Dice::new(round * 3 + writer), known.clone()))
         });
-        for session in sessions.collect::<Vec<_>>() {
-            let made = session.await.unwrap();
+        for writer in writers.collect::<Vec<_>>() {
+            let made = writer.await.unwrap();
             directories += made.0;
             files += made.1;
         }
-        let tree = walk(&view).await;
+        let tree = walk(&session).await;
         let is_file = |what: &&Option<Vec<u8>>| what.is_some();
         assert_eq!(tree.values().filter(is_file).count(), files, "round {round}");
         assert_eq!(tree.len(), directories + files, "round {round}");
-        finds_nothing(&shares).await;
+        finds_nothing(&app).await;
     }
 }
 
@@ -273,24 +273,24 @@ async fn make_and_move_at_once(seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_r74_directories_that_are_moved_into_each_other_at_once_stay_reachable() {
     let fixture = Fixture::new();
-    let shares = fixture.open().await;
-    let view = customer(&shares, "XT-1").await;
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
     for round in 0..60 {
         let (a, b) = (format!("/a{round}"), format!("/b{round}"));
         for directory in [&a, &b] {
-            view.make_directory(&path(directory)).await.unwrap();
+            session.make_directory(&path(directory)).await.unwrap();
         }
         let moves = [(a.clone(), format!("{b}{a}")), (b.clone(), format!("{a}{b}"))];
         let moving = moves.map(|(from, to)| {
-            let view = view.clone();
-            tokio::spawn(async move { view.rename(&path(&from), &path(&to), false).await })
+            let session = session.clone();
+            tokio::spawn(async move { session.rename(&path(&from), &path(&to), false).await })
         });
         let mut moved = 0;
         for one in moving {
             moved += usize::from(one.await.unwrap().is_ok());
         }
         assert_eq!(moved, 1, "round {round}");
-        let tree = walk(&view).await;
+        let tree = walk(&session).await;
         assert_eq!(tree.len(), 2 * (round + 1), "round {round}: {tree:?}");
     }
 }

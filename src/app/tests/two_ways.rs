@@ -128,9 +128,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// A house, and when each part of a step ended there.
 struct House {
     _fixture: Fixture,
-    shares: Shares,
-    customer: View,
-    engineer: View,
+    app: App,
+    customer: ShareSession,
+    engineer: ShareSession,
     settle_max: Duration,
     begun: Time,
     ends: Mutex<Vec<(Time, HouseTime)>>,
@@ -144,24 +144,24 @@ impl House {
         fixture.settings.checkpoint = SETTLE;
         (fixture.settings.settle, fixture.settings.settle_max) = (SETTLE, settle_max);
         let begun = Time::now();
-        let shares = fixture.open().await;
-        shares.0.access.repo.failpoints.be_patient();
+        let app = fixture.open().await;
+        app.0.access.repo.failpoints.be_patient();
         if long_way {
-            shares.0.access.repo.failpoints.forbid_at_once();
+            app.0.access.repo.failpoints.forbid_at_once();
         }
-        let customer = customer(&shares, "XT-1").await;
-        let engineer = engineer(&shares).await;
+        let customer = customer(&app, "XT-1").await;
+        let engineer = engineer(&app).await;
         let ends = Mutex::default();
-        let house = Self { _fixture: fixture, shares, customer, engineer, settle_max, begun, ends };
+        let house = Self { _fixture: fixture, app, customer, engineer, settle_max, begun, ends };
         house.part_ends().await;
         house
     }
 
     /// Part of a step ended, and all that it left is in the records. The next one begins at another millisecond.
     async fn part_ends(&self) {
-        self.shares.0.access.trail.flush(Duration::ZERO).await.unwrap();
-        let end = (Time::now(), self.shares.0.access.repo.clock.now());
-        while Time::now() <= end.0 || self.shares.0.access.repo.clock.now() <= end.1 {
+        self.app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+        let end = (Time::now(), self.app.0.access.repo.clock.now());
+        while Time::now() <= end.0 || self.app.0.access.repo.clock.now() <= end.1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.ends.lock().unwrap().push(end);
@@ -177,33 +177,33 @@ impl House {
     async fn answer(&self, step: &Step) -> Result<(), Refusal> {
         let at = |directory: usize, name: usize| path(&format!("/{}{}", DIRECTORIES[directory], NAMES[name]));
         let new = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let view = &self.customer;
+        let session = &self.customer;
         match step {
-            Step::MakeDirectory { directory } => view.make_directory(&path(DIRECTORIES[*directory])).await,
+            Step::MakeDirectory { directory } => session.make_directory(&path(DIRECTORIES[*directory])).await,
             Step::Put { directory, name, content, modified, mode } => {
                 let changes = Changes { size: None, mode: *mode, modified: modified.map(Time::from_millis) };
-                self.send(view, &at(*directory, *name), new, content, changes).await
+                self.send(session, &at(*directory, *name), new, content, changes).await
             }
             Step::Append { directory, name, content } => {
                 let append = WriteMode { append: true, ..WriteMode::default() };
-                self.send(view, &at(*directory, *name), append, content, Changes::default()).await
+                self.send(session, &at(*directory, *name), append, content, Changes::default()).await
             }
-            Step::Remove { directory, name } => view.remove_file(&at(*directory, *name)).await,
+            Step::Remove { directory, name } => session.remove_file(&at(*directory, *name)).await,
             Step::Rename { directory, from, to } => {
-                view.rename(&at(*directory, *from), &at(*directory, *to), true).await
+                session.rename(&at(*directory, *from), &at(*directory, *to), true).await
             }
             Step::HandBack { name, content } => {
                 let place = path(&format!("/XT-1/from-support/{}", NAMES[*name]));
                 self.send(&self.engineer, &place, new, content, Changes::default()).await
             }
             Step::NoticeSettles => {
-                let mut tx = self.shares.0.access.repo.records.begin().await.unwrap();
+                let mut tx = self.app.0.access.repo.records.begin().await.unwrap();
                 notices::close_settled(tx.conn(), Time::now().plus(SETTLE * 10)).await.unwrap();
                 tx.commit().await.unwrap();
                 Ok(())
             }
             Step::CompareDigests => {
-                self.shares.0.access.sidecars.check_all().await.unwrap();
+                self.app.0.access.sidecars.check_all().await.unwrap();
                 Ok(())
             }
         }
@@ -211,13 +211,13 @@ impl House {
 
     async fn send(
         &self,
-        view: &View,
+        session: &ShareSession,
         place: &SharePath,
         mode: WriteMode,
         content: &Sent,
         changes: Changes,
     ) -> Result<(), Refusal> {
-        let mut upload = view.open_write(place, mode).await?;
+        let mut upload = session.open_write(place, mode).await?;
         self.part_ends().await;
         let bytes = content.bytes();
         if !bytes.is_empty() {
@@ -226,7 +226,7 @@ impl House {
         upload.change(changes).await?;
         let outcome = upload.close().await;
         // The worker may have an event for the trail when the client has its answer already.
-        while self.shares.open_uploads() > 0 {
+        while self.app.open_uploads() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         outcome
@@ -234,8 +234,8 @@ impl House {
 
     /// Every row of every table, as a line each.
     async fn lines(&self) -> Vec<String> {
-        assert_eq!(self.shares.audit().verify(None).await.unwrap().fault, None);
-        let mut conn = self.shares.0.access.repo.records.read().await.unwrap();
+        assert_eq!(self.app.audit().verify(None).await.unwrap().fault, None);
+        let mut conn = self.app.0.access.repo.records.read().await.unwrap();
         let tables = tests_only::everything(&mut conn).await.unwrap();
         drop(conn);
         let meaning = Meaning::of(self, &tables).await;
@@ -262,10 +262,10 @@ async fn both(settle_max: Duration) -> [House; 2] {
 
 /// Takes a step in both houses, and says how many files the first one recorded in one statement meanwhile.
 async fn take_in_both([quick, long]: &[House; 2], step: &Step) -> usize {
-    let before = quick.shares.0.access.repo.failpoints.count_at_once();
+    let before = quick.app.0.access.repo.failpoints.count_at_once();
     assert_eq!(quick.take(step).await, long.take(step).await, "{step:?}");
-    assert_eq!(long.shares.0.access.repo.failpoints.count_at_once(), 0);
-    quick.shares.0.access.repo.failpoints.count_at_once() - before
+    assert_eq!(long.app.0.access.repo.failpoints.count_at_once(), 0);
+    quick.app.0.access.repo.failpoints.count_at_once() - before
 }
 
 async fn assert_equal([quick, long]: &[House; 2], after: &str) {

@@ -21,10 +21,10 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::output::{Output, size};
-use crate::app::{ArtifactLine, DataDirectory, NewTicket, Shares};
+use crate::app::{App, ArtifactLine, DataDirectory, NewTicket};
 use crate::config::Config;
-use crate::model::inert;
-use crate::model::{FileName, Language, Priority, Word};
+use crate::model::sanitize;
+use crate::model::{FileName, Identifier, Language, Priority};
 use crate::{server, ssh};
 use client::{Client, Credential, Transfer};
 use mail::Mail;
@@ -178,12 +178,12 @@ impl Trip<'_> {
         self.steps.say("Server", &format!("serves SFTP on {address}, host key {fingerprint}"))?;
 
         let length = file.metadata()?.len();
-        let shares = Shares::open(self.data.clone(), server::share_settings(&self.config)).await?;
-        let (key, token) = self.open_ticket(&shares).await?;
+        let app = App::open(self.data.clone(), server::share_settings(&self.config)).await?;
+        let (key, token) = self.open_ticket(&app).await?;
         self.steps.say(
             "Ticket",
             &format!(
-                "{TICKET} has an encrypted share of its own and a token of {} characters;\nengineer {ENGINEER} works on \
+                "{TICKET} has an encrypted share of its own and a token of {} characters;\nengineer {ENGINEER} worker_runtime on \
                  it and logs in by an Ed25519 key",
                 token.chars().count()
             ),
@@ -200,13 +200,13 @@ impl Trip<'_> {
         };
         let upload_seconds = started.elapsed().as_secs_f64();
         customer.leave().await;
-        let shown = inert::line(&name).into_owned();
+        let shown = sanitize::line(&name).into_owned();
         self.steps.say(
             "Upload",
             &format!("the customer sent {shown}\nover SFTP: {}", throughput(sent.bytes, upload_seconds)),
         )?;
 
-        let artifact = self.artifact(&shares, &sent).await?;
+        let artifact = self.artifact(&app, &sent).await?;
         self.steps.say(
             "Artifact",
             &format!(
@@ -221,7 +221,7 @@ impl Trip<'_> {
         let mail_seconds = waiting.elapsed().as_secs_f64();
         let Mail { from, to, subject, text } = &mail;
         let shown_mail = format!("From: {from}\nTo: {to}\nSubject: {subject}\n\n{text}");
-        let quoted: Vec<String> = shown_mail.lines().map(|line| format!("  | {}", inert::line(line))).collect();
+        let quoted: Vec<String> = shown_mail.lines().map(|line| format!("  | {}", sanitize::line(line))).collect();
         self.steps.say("Mail", &format!("{mail_seconds:.1} s later the engineer got this mail:"))?;
         if !self.steps.output.is_json() {
             self.steps.output.say(&quoted.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n"))?;
@@ -249,14 +249,14 @@ impl Trip<'_> {
             ),
         )?;
 
-        let verified = shares.integrity().verify(None, |_| {}).await?;
+        let verified = app.integrity().verify(None, |_| {}).await?;
         if verified.len() != 1 || verified.iter().any(|one| !one.intact) {
             return Err(Failure::new("'artifact verify' did not find one intact version"));
         }
         self.steps.say("Verify", "every stored byte was decrypted, authenticated and hashed again: intact")?;
 
         let found = self.search(&needles)?;
-        shares.close().await;
+        app.close().await;
         Ok(Summary {
             location: artifact.location,
             sha256: sent.sha256,
@@ -274,8 +274,8 @@ impl Trip<'_> {
     }
 
     /// Does what an operator does before a customer can send anything.
-    async fn open_ticket(&self, shares: &Shares) -> Result<(Arc<russh::keys::PrivateKey>, Zeroizing<String>), Failure> {
-        let word = |text: &str| text.parse::<Word>().map_err(|error| Failure::new(error.to_string()));
+    async fn open_ticket(&self, app: &App) -> Result<(Arc<russh::keys::PrivateKey>, Zeroizing<String>), Failure> {
+        let word = |text: &str| text.parse::<Identifier>().map_err(|error| Failure::new(error.to_string()));
         let failed = |error: &dyn std::fmt::Display| Failure::new(format!("no key could be made: {error}"));
         let text = ssh::generate_host_key().map_err(|error| failed(&error))?;
         let key = ssh::parse_host_key(&text).map_err(|error| failed(&error))?;
@@ -286,12 +286,11 @@ impl Trip<'_> {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(text.as_bytes())?;
         }
-        shares
-            .tickets()
+        app.tickets()
             .add_organisation(word("ACME")?, "ACME Networks GmbH".to_owned(), Some("2026-0815".to_owned()))
             .await?;
         let (name, email) = (Some("Anna Lindgren".to_owned()), "anna@support.example".to_owned());
-        shares.tickets().add_engineer(word(ENGINEER)?, name, email, Some(Language::En), vec![public]).await?;
+        app.tickets().add_engineer(word(ENGINEER)?, name, email, Some(Language::En), vec![public]).await?;
         let new = NewTicket {
             reference: word(TICKET)?,
             organisation: word("ACME")?,
@@ -301,7 +300,7 @@ impl Trip<'_> {
             language: Some(Language::En),
             device: false,
         };
-        let (_, token) = shares.tickets().open_ticket(new).await?;
+        let (_, token) = app.tickets().open_ticket(new).await?;
         Ok((Arc::new(key), token))
     }
 
@@ -329,11 +328,11 @@ impl Trip<'_> {
     }
 
     /// The one artifact, as the records have it.
-    async fn artifact(&self, shares: &Shares, sent: &Transfer) -> Result<ArtifactLine, Failure> {
-        let ticket = TICKET.parse::<Word>().map_err(|error| Failure::new(error.to_string()))?;
+    async fn artifact(&self, app: &App, sent: &Transfer) -> Result<ArtifactLine, Failure> {
+        let ticket = TICKET.parse::<Identifier>().map_err(|error| Failure::new(error.to_string()))?;
         let address =
-            shares.public_address().await?.ok_or_else(|| Failure::new("the server did not write down its address"))?;
-        let mut lines = shares.artifacts().list(&ticket, &address).await?;
+            app.public_address().await?.ok_or_else(|| Failure::new("the server did not write down its address"))?;
+        let mut lines = app.artifacts().list(&ticket, &address).await?;
         match (lines.pop(), lines.len()) {
             (Some(line), 0) if line.sha256.as_ref() == Some(&sent.sha256) && line.size == sent.bytes => Ok(line),
             _ => Err(Failure::new("the records do not show the one artifact that was sent, with its SHA-256")),
@@ -404,7 +403,7 @@ fn what_next(kept: Option<&Path>) -> String {
         Some(place) => {
             let place = place.display();
             text += &format!(
-                "Everything was kept in {place}. What works with it:\n  \
+                "Everything was kept in {place}. What worker_runtime with it:\n  \
                  {program} --data {place}/data artifact list {TICKET}\n  \
                  {program} --data {place}/data artifact verify\n  \
                  {program} --data {place}/data ticket token {TICKET}\n  \

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::time::timeout;
 
 use super::trust::Distrust;
-use crate::model::inert;
+use crate::model::sanitize;
 
 /// The most of a server's words that is kept, in characters.
 const WORDS: usize = 200;
@@ -31,7 +31,7 @@ pub(super) struct Reply {
 pub(super) enum NoReply {
     /// The connection ended or broke.
     #[error("the connection ended without an answer: {0}")]
-    Gone(#[from] io::Error),
+    Closed(#[from] io::Error),
     /// What came has no code.
     #[error("the answer has no code: {0}")]
     NotUnderstood(String),
@@ -52,7 +52,7 @@ impl Reply {
             match timeout(left, from.fill_buf()).await {
                 Ok(Ok([])) => {
                     let end = io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the mail server");
-                    return said.so_far().unwrap_or(Err(NoReply::Gone(end)));
+                    return said.so_far().unwrap_or(Err(NoReply::Closed(end)));
                 }
                 Ok(Ok(bytes)) => {
                     let count = bytes.len();
@@ -62,7 +62,7 @@ impl Reply {
                         return said.so_far().unwrap_or_else(|| Err(NoReply::NotUnderstood(String::new())));
                     }
                 }
-                Ok(Err(broken)) => return said.so_far().unwrap_or(Err(NoReply::Gone(broken))),
+                Ok(Err(broken)) => return said.so_far().unwrap_or(Err(NoReply::Closed(broken))),
                 Err(_) => return said.so_far().unwrap_or(Err(NoReply::Late(patience))),
             }
             if said.has_code() {
@@ -94,7 +94,7 @@ impl Reply {
     /// Code and words on one line, for people.
     pub(super) fn shown(&self) -> String {
         let words = format!("{} {}", self.code, self.lines.join(" "));
-        inert::short_line(words.trim(), WORDS)
+        sanitize::short_line(words.trim(), WORDS)
     }
 
     /// The enhanced status code (RFC 3463), wherever in the words it stands: `5.7.1`, also as `(#5.7.1)`.
@@ -150,13 +150,13 @@ impl Said {
         }
         match code {
             Some(code) => Some(Ok(Reply { code, lines })),
-            None => lines.pop().map(|line| Err(NoReply::NotUnderstood(inert::short_line(&line, WORDS)))),
+            None => lines.pop().map(|line| Err(NoReply::NotUnderstood(sanitize::short_line(&line, WORDS)))),
         }
     }
 }
 
 fn words(line: &[u8]) -> String {
-    inert::line(String::from_utf8_lossy(line).trim()).into_owned()
+    sanitize::line(String::from_utf8_lossy(line).trim()).into_owned()
 }
 
 /// The code at the front of a line (RFC 5321, section 4.2: three digits, the first one 2 to 5).

@@ -50,7 +50,7 @@ impl Encryption {
     /// Encrypts a connection, if the server is the one that it should be.
     async fn shake_hands(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, NoReply> {
         let shaken = self.connector.connect(self.name.clone(), stream).await;
-        shaken.map_err(|error| Distrust::of(&error).map_or(NoReply::Gone(error), NoReply::Distrusted))
+        shaken.map_err(|error| Distrust::of(&error).map_or(NoReply::Closed(error), NoReply::Distrusted))
     }
 }
 

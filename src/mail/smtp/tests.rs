@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::mail::fixtures::{Always, notice};
-use crate::mail::message::Letterhead;
+use crate::mail::message::Sender;
 use crate::model::Language;
 
 /// A mail server that follows a script: the reply to each command that begins with a word; all else gets `250 ok`.
@@ -90,17 +90,17 @@ fn settings(port: u16) -> SmtpSettings {
 }
 
 fn mail() -> Mail {
-    Mail::of(&notice(Language::De), &Letterhead::new("support@example.org").unwrap()).unwrap()
+    Mail::of(&notice(Language::De), &Sender::new("support@example.org").unwrap()).unwrap()
 }
 
-async fn carry(settings: SmtpSettings) -> Result<(), DeliveryError> {
-    Smtp::new(settings).unwrap().carry(&mail(), &Always).await
+async fn send(settings: SmtpSettings) -> Result<(), DeliveryError> {
+    Smtp::new(settings).unwrap().send(&mail(), &Always).await
 }
 
 #[tokio::test]
 async fn a_mail_arrives_as_it_was_written_although_the_goodbye_fails() {
     let sink = sink(&[]).await;
-    carry(settings(sink.port)).await.unwrap();
+    send(settings(sink.port)).await.unwrap();
     assert_eq!(
         *sink.heard.lock().unwrap(),
         [
@@ -120,7 +120,7 @@ async fn a_server_without_8bitmime_gets_seven_bits() {
     let sink = sink(&[("EHLO", "250 sink")]).await;
     let mut settings = settings(sink.port);
     settings.helo = Some("tacdrop.example.org".into());
-    carry(settings).await.unwrap();
+    send(settings).await.unwrap();
     assert_eq!(sink.heard.lock().unwrap()[0], "EHLO tacdrop.example.org");
     let mails = sink.mails.lock().unwrap();
     assert!(mails[0].is_ascii() && mails[0].starts_with(mail().seven_bit()));
@@ -149,7 +149,7 @@ async fn only_a_refusal_of_the_mail_is_for_good() {
         (&[("DATA", "452 disk full")], false, "(452 disk full)"),
     ];
     for (script, for_good, words) in cases {
-        let error = carry(settings(sink(script).await.port)).await.unwrap_err();
+        let error = send(settings(sink(script).await.port)).await.unwrap_err();
         assert_eq!(matches!(error, DeliveryError::Permanent(_)), for_good, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.to_string().starts_with("The mail server 127.0.0.1:"), "{error}");
@@ -160,11 +160,11 @@ async fn only_a_refusal_of_the_mail_is_for_good() {
 async fn r80_behind_the_final_dot_the_code_decides_and_silence_is_no_refusal() {
     for taken in ["250", "250-one\r\n250-two\r\n250 three", "251 \u{fc}bernommen", "250 ok\n"] {
         let script: Script = Box::leak(Box::new([("end", taken)]));
-        carry(settings(sink(script).await.port)).await.unwrap();
+        send(settings(sink(script).await.port)).await.unwrap();
     }
     for lost in ["what?", "354 go on", ""] {
         let script: Script = Box::leak(Box::new([("end", lost)]));
-        let error = carry(settings(sink(script).await.port)).await.unwrap_err();
+        let error = send(settings(sink(script).await.port)).await.unwrap_err();
         assert!(matches!(error, DeliveryError::Unknown(_)), "{lost}: {error}");
     }
 }
@@ -172,24 +172,24 @@ async fn r80_behind_the_final_dot_the_code_decides_and_silence_is_no_refusal() {
 #[tokio::test]
 async fn who_does_not_know_ehlo_hears_helo() {
     let sink = sink(&[("EHLO", "502 what?")]).await;
-    carry(settings(sink.port)).await.unwrap();
+    send(settings(sink.port)).await.unwrap();
     assert_eq!(sink.heard.lock().unwrap()[1], "HELO [127.0.0.1]");
 }
 
 #[tokio::test]
 async fn r60_a_reply_that_quotes_a_file_name_or_acts_is_not_kept() {
     let port = sink(&[("end", "554 rejected because of core.gz")]).await.port;
-    let error = carry(settings(port)).await.unwrap_err().to_string();
+    let error = send(settings(port)).await.unwrap_err().to_string();
     assert!(error.contains("(554)") && !error.contains("core.gz"), "{error}");
     let port = sink(&[("RCPT", "550 \x1b[31mred")]).await.port;
-    let error = carry(settings(port)).await.unwrap_err().to_string();
+    let error = send(settings(port)).await.unwrap_err().to_string();
     assert!(error.contains("red") && !error.contains('\x1b'), "{error}");
 }
 
 #[tokio::test]
 async fn a_closed_port_is_temporary() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let error = carry(settings(port)).await.unwrap_err();
+    let error = send(settings(port)).await.unwrap_err();
     assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("cannot be reached")), "{error}");
 }
 
@@ -198,7 +198,7 @@ async fn a_silent_server_is_left_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = settings(listener.local_addr().unwrap().port());
     settings.timeout = Duration::from_millis(50);
-    let error = carry(settings).await.unwrap_err();
+    let error = send(settings).await.unwrap_err();
     assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("was not ready")), "{error}");
 }
 
@@ -208,14 +208,14 @@ async fn a_login_is_shown_and_its_refusal_is_temporary() {
     let taken = sink(&[("EHLO", "250-sink\r\n250 AUTH PLAIN"), ("AUTH", "235 welcome")]).await;
     let mut with_login = settings(taken.port);
     with_login.login = login();
-    carry(with_login).await.unwrap();
+    send(with_login).await.unwrap();
     // base64 of NUL u NUL p (RFC 4616).
     assert_eq!(taken.heard.lock().unwrap()[1], "AUTH PLAIN AHUAcA==");
 
     let refused = sink(&[("EHLO", "250-sink\r\n250 AUTH PLAIN"), ("AUTH", "535 wrong")]).await;
     let mut with_login = settings(refused.port);
     with_login.login = login();
-    let error = carry(with_login).await.unwrap_err();
+    let error = send(with_login).await.unwrap_err();
     assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("refused the login (535 wrong)")), "{error}");
     assert!(refused.mails.lock().unwrap().is_empty());
 }
@@ -225,7 +225,7 @@ async fn without_starttls_nothing_is_sent() {
     let sink = sink(&[]).await;
     let mut settings = settings(sink.port);
     settings.tls = Tls::StartTls;
-    let error = carry(settings).await.unwrap_err();
+    let error = send(settings).await.unwrap_err();
     assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("did not start TLS")), "{error}");
     assert!(!sink.heard.lock().unwrap().iter().any(|line| line.starts_with("MAIL")));
 }
@@ -275,7 +275,7 @@ async fn what_is_put_in_before_tls_begins_ends_the_conversation() {
     ];
     for pieces in injected {
         let (settings, heard) = answers_starttls(pieces).await;
-        let error = carry(settings).await.unwrap_err();
+        let error = send(settings).await.unwrap_err();
         assert!(
             matches!(&error, DeliveryError::Temporary(s) if s.contains("between its answer to STARTTLS")),
             "{error}"
@@ -286,7 +286,7 @@ async fn what_is_put_in_before_tls_begins_ends_the_conversation() {
         }
     }
     let (settings, heard) = answers_starttls(&[b"454 4.7.0 TLS not available\r\n"]).await;
-    let error = carry(settings).await.unwrap_err();
+    let error = send(settings).await.unwrap_err();
     assert!(matches!(&error, DeliveryError::Temporary(s) if s.contains("did not start TLS (454")), "{error}");
     assert!(!String::from_utf8_lossy(&heard.lock().unwrap()).contains("AUTH"));
 }

@@ -6,7 +6,7 @@ pub mod shape;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::model::{ArtifactId, DirectoryId, ObjectId, ShareId, VersionId, VersionState, Word};
+use crate::model::{ArtifactId, DirectoryId, Identifier, ObjectId, ShareId, VersionId, VersionState};
 use crate::records::ask::{ask, behind};
 use crate::records::version_chain::chain;
 use crate::records::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
@@ -23,7 +23,7 @@ pub struct Named {
     /// Where it stands.
     pub state: VersionState,
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
     /// The share.
     pub share: ShareId,
 }
@@ -137,7 +137,7 @@ pub struct WrongPointers {
     /// The entry.
     pub entry: [u8; 16],
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
     /// The version that readers get, if that is right, and else the newest one that they could.
     pub current: Option<VersionId>,
     /// The version that is arriving, if that is right.
@@ -187,7 +187,7 @@ pub async fn wrong_pointers(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sums {
     /// The ticket.
-    pub ticket: Word,
+    pub ticket: Identifier,
     /// Its share.
     pub share: ShareId,
     /// Plaintext bytes in its extents: as kept, and counted.

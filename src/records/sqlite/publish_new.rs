@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use super::batch::{Asked, Batch};
-use crate::model::{NoticeId, ObjectId, ShareId, Time, Word};
+use crate::model::{Identifier, NoticeId, ObjectId, ShareId, Time};
 use crate::records::audit::Event;
 use crate::records::entries::Place;
 use crate::records::versions::{NewVersion, Publication};
@@ -24,7 +24,7 @@ use crate::records::{Conn, Records, RecordsError, aliases, signed};
 #[derive(Debug)]
 pub struct NewArtifact<'a> {
     /// The ticket.
-    pub ticket: &'a Word,
+    pub ticket: &'a Identifier,
     /// The token that its sender logged in with: its generation must be the one in force.
     pub token_generation: i64,
     /// Its share.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::words::Word;
 use super::{Answer, unknown};
-use crate::access::{Patience, View, digest_of_bytes};
+use crate::access::{Patience, ShareSession, digest_of_bytes};
 use crate::model::sidecar::checksum_line;
 use crate::model::{Algorithm, Language, SharePath};
 
@@ -53,9 +53,9 @@ impl Sums {
     }
 
     /// Runs it. As with GNU's programs one bad name spoils the exit code and no other name's answer.
-    pub(super) async fn run(self, view: &View) -> Answer {
-        let language = view.language();
-        if !view.algorithms().contains(&self.algorithm) {
+    pub(super) async fn run(self, share: &ShareSession) -> Answer {
+        let language = share.language();
+        if !share.algorithms().contains(&self.algorithm) {
             return unknown(language);
         }
         let mut answer = Answer::default();
@@ -75,7 +75,7 @@ impl Sums {
                 continue;
             }
             let digest = match SharePath::parse(name) {
-                Ok(path) => view.digest_within(&path, self.algorithm, patience).await,
+                Ok(path) => share.digest_within(&path, self.algorithm, patience).await,
                 Err(refusal) => Err(refusal),
             };
             match digest {

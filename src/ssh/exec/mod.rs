@@ -9,7 +9,7 @@ mod words;
 
 use digests::Sums;
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::model::Language;
 use crate::scp;
 use words::Word;
@@ -70,10 +70,10 @@ impl Command {
 }
 
 impl Question {
-    /// Runs it with the rights of `view`.
-    pub(super) async fn run(self, view: &View) -> Answer {
+    /// Runs it with the rights of `share`.
+    pub(super) async fn run(self, share: &ShareSession) -> Answer {
         match self {
-            Self::Sums(sums) => sums.run(view).await,
+            Self::Sums(sums) => sums.run(share).await,
             Self::WhichShell => Answer { stdout: UNIX_SHELL.to_vec(), ..Answer::default() },
         }
     }

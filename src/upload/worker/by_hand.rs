@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Worker;
 use crate::model::{ObjectId, ShareId, VersionId};
-use crate::namespace::tree::Spot;
+use crate::namespace::tree::ResolvedPath;
 use crate::repo::{Error, WriteMode};
 use crate::upload::buffer::Buffer;
 use crate::upload::{InitialState, Opener, Uploads, WriteQueue};
@@ -13,13 +13,13 @@ use crate::upload::{InitialState, Opener, Uploads, WriteQueue};
 pub(crate) struct ByHand(Worker);
 
 impl ByHand {
-    pub(crate) async fn begin(uploads: &Arc<Uploads>, opener: &Opener<'_>, spot: &Spot) -> Self {
+    pub(crate) async fn begin(uploads: &Arc<Uploads>, opener: &Opener<'_>, resolved: &ResolvedPath) -> Self {
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
-        let start = InitialState::of(&uploads.repo, opener, spot, mode).await.unwrap();
+        let start = InitialState::of(&uploads.repo, opener, resolved, mode).await.unwrap();
         let reservation = uploads.repo.disk_space.promise(opener.login.user()).unwrap();
         let (ids, sizes) =
             ((start.upload_rows.artifact, start.upload_rows.version), (start.holds, start.length(), start.floor));
-        let queue = WriteQueue::new(ids, opener.session, spot.place().unwrap(), sizes, 0o640);
+        let queue = WriteQueue::new(ids, opener.session, resolved.place().unwrap(), sizes, 0o640);
         Self(Worker::new(Arc::clone(uploads), Arc::new(queue), start, reservation))
     }
 

@@ -55,8 +55,8 @@ impl<'a> Meaning<'a> {
             table.rows.iter().map(move |cells| Row { table: name, cells })
         };
         let share = ShareId::from_bytes(rows("ticket").next().unwrap().id("share_id"));
-        let keys = house.shares.0.access.repo.keys.share(share).await.unwrap();
-        let mut conn = house.shares.0.access.repo.records.read().await.unwrap();
+        let keys = house.app.0.access.repo.keys.share(share).await.unwrap();
+        let mut conn = house.app.0.access.repo.records.read().await.unwrap();
         let mut found = HashMap::new();
         for row in rows("version") {
             let id = VersionId::from_bytes(row.id("id"));
@@ -205,7 +205,7 @@ impl<'a> Meaning<'a> {
         if let Some(row) = self.rows("object").find(|row| row.id("id") == *id.as_bytes()) {
             return row.bytes("bytes").to_vec();
         }
-        let file = self.house.shares.0.access.repo.store.get(id).unwrap();
+        let file = self.house.app.0.access.repo.store.get(id).unwrap();
         let mut bytes = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
         file.read_at(0, &mut bytes).unwrap();
         bytes

@@ -10,19 +10,19 @@ fn ip(network: u8, host: u8) -> IpAddr {
     std::net::Ipv4Addr::new(10, 0, network, host).into()
 }
 
-fn places() -> Places {
-    Places::new(MOST, PER_SOURCE)
+fn slots() -> Slots {
+    Slots::new(MOST, PER_SOURCE)
 }
 
-/// Fills every place from some networks, each at a stage since some seconds.
-fn full(networks: u8, stage: Stage, start: Instant) -> Places {
-    let mut places = places();
+/// Fills every slot from some networks, each at a stage since some seconds.
+fn full(networks: u8, stage: Stage, start: Instant) -> Slots {
+    let mut slots = slots();
     for n in 0..u8::try_from(MOST).unwrap() {
         // Chance is on its side.
-        let given = places.take(ip(n % networks, n), start, u32::MAX).unwrap();
-        places.step(given.place, stage, start);
+        let given = slots.take(ip(n % networks, n), start, u32::MAX).unwrap();
+        slots.step(given.slot, stage, start);
     }
-    places
+    slots
 }
 
 const STAGES: [Stage; 4] = [Stage::Silent, Stage::Named, Stage::Answering, Stage::Asking];
@@ -43,10 +43,10 @@ fn r33_a_network_that_holds_nothing_gets_in_whatever_few_networks_do() {
     let start = Instant::now();
     for networks in 1..u8::try_from(MOST).unwrap() {
         for stage in STAGES {
-            let mut places = full(networks, stage, start);
-            let given = places.take(ip(200, 1), start, 0).unwrap();
+            let mut slots = full(networks, stage, start);
+            let given = slots.take(ip(200, 1), start, 0).unwrap();
             assert!(given.instead_of.is_some(), "{networks} {stage:?}");
-            assert_eq!(places.held.len(), MOST);
+            assert_eq!(slots.held.len(), MOST);
         }
     }
 }
@@ -56,89 +56,89 @@ fn r33_with_a_network_for_each_place_it_gets_in_unless_all_of_them_are_about_to_
     let start = Instant::now();
     for stage in STAGES {
         let networks = u8::try_from(MOST).unwrap();
-        let mut places = full(networks, stage, start);
-        let at_once = places.take(ip(200, 1), start, 0);
+        let mut slots = full(networks, stage, start);
+        let at_once = slots.take(ip(200, 1), start, 0);
         assert_eq!(at_once.is_ok(), stage == Stage::Silent, "{stage:?}");
-        let mut places = full(networks, stage, start);
-        assert!(places.take(ip(200, 1), start + stage.patience(), 0).is_ok(), "{stage:?}");
+        let mut slots = full(networks, stage, start);
+        assert!(slots.take(ip(200, 1), start + stage.patience(), 0).is_ok(), "{stage:?}");
     }
 }
 
 #[test]
 fn r33_who_talks_outlasts_who_says_nothing_even_in_a_larger_network() {
     let start = Instant::now();
-    let mut places = places();
-    let talking: Vec<Place> = (0..7).map(|_| places.take(ip(1, 1), start, u32::MAX).unwrap().place).collect();
-    talking.iter().for_each(|place| places.step(*place, Stage::Asking, start));
+    let mut slots = slots();
+    let talking: Vec<Slot> = (0..7).map(|_| slots.take(ip(1, 1), start, u32::MAX).unwrap().slot).collect();
+    talking.iter().for_each(|slot| slots.step(*slot, Stage::Asking, start));
     for n in 0..9 {
-        places.take(ip(100 + n, 1), start, u32::MAX).unwrap();
+        slots.take(ip(100 + n, 1), start, u32::MAX).unwrap();
     }
     let later = start + Stage::Silent.patience();
     for n in 0..9 {
-        let given = places.take(ip(200 + n, 1), later, 0).unwrap();
-        places.step(given.place, Stage::Named, later);
-        assert!(given.instead_of.is_some_and(|place| !talking.contains(&place)), "{n}: {given:?}");
+        let given = slots.take(ip(200 + n, 1), later, 0).unwrap();
+        slots.step(given.slot, Stage::Named, later);
+        assert!(given.instead_of.is_some_and(|slot| !talking.contains(&slot)), "{n}: {given:?}");
     }
     // Now nobody is silent, and the one network that holds more has to give.
-    let given = places.take(ip(220, 1), later, 0).unwrap();
-    assert!(given.instead_of.is_some_and(|place| talking.contains(&place)));
+    let given = slots.take(ip(220, 1), later, 0).unwrap();
+    assert!(given.instead_of.is_some_and(|slot| talking.contains(&slot)));
 }
 
 #[test]
 fn r33_a_flood_from_one_network_takes_nothing_from_others() {
     let start = Instant::now();
-    let mut places = places();
-    let honest: Vec<Place> = (0..4)
+    let mut slots = slots();
+    let honest: Vec<Slot> = (0..4)
         .map(|n| {
-            let place = places.take(ip(n, 1), start, u32::MAX).unwrap().place;
-            places.step(place, Stage::Answering, start);
-            place
+            let slot = slots.take(ip(n, 1), start, u32::MAX).unwrap().slot;
+            slots.step(slot, Stage::Answering, start);
+            slot
         })
         .collect();
     // For a minute, when the honest ones have long been overdue, with all the luck that there is.
     for n in 0..6_000u32 {
         let now = start + Duration::from_millis(u64::from(n) * 10);
-        if let Ok(given) = places.take(ip(250, n as u8), now, u32::MAX) {
-            places.step(given.place, STAGES[n as usize % 4], now);
+        if let Ok(given) = slots.take(ip(250, n as u8), now, u32::MAX) {
+            slots.step(given.slot, STAGES[n as usize % 4], now);
         }
     }
-    assert!(honest.iter().all(|place| places.held.contains_key(place)));
-    assert_eq!(count(&places.networks, network_of(ip(250, 0))), MOST - 4);
+    assert!(honest.iter().all(|slot| slots.held.contains_key(slot)));
+    assert_eq!(count(&slots.networks, network_of(ip(250, 0))), MOST - 4);
 }
 
 #[test]
 fn r33_one_address_may_start_many_at_once_and_silent_ones_behind_it_lock_nobody_out() {
     let start = Instant::now();
-    let mut places = Places::new(64, 32);
+    let mut slots = Slots::new(64, 32);
     for n in 0..32 {
-        assert!(places.take(ip(1, 1), start, 0).is_ok(), "{n}");
+        assert!(slots.take(ip(1, 1), start, 0).is_ok(), "{n}");
     }
-    assert_eq!(places.take(ip(1, 1), start, 0), Err(Turned::SourceUnauthenticatedFull));
+    assert_eq!(slots.take(ip(1, 1), start, 0), Err(Rejected::SourceUnauthenticatedFull));
     let later = start + Stage::Silent.patience();
-    assert_eq!(places.take(ip(1, 1), later, 0).map(|given| given.instead_of), Ok(Some(0)));
-    (1..33).for_each(|place| places.step(place, Stage::Asking, later));
-    assert_eq!(places.take(ip(1, 1), later + Stage::Asking.patience(), 0), Err(Turned::SourceUnauthenticatedFull));
+    assert_eq!(slots.take(ip(1, 1), later, 0).map(|given| given.instead_of), Ok(Some(0)));
+    (1..33).for_each(|slot| slots.step(slot, Stage::Asking, later));
+    assert_eq!(slots.take(ip(1, 1), later + Stage::Asking.patience(), 0), Err(Rejected::SourceUnauthenticatedFull));
 }
 
 #[test]
 fn r33_chance_turns_away_the_more_of_a_network_the_more_it_holds() {
     let now = Instant::now();
-    let in_100 = |places: &Places, network: u8| {
-        (0..100u32).filter(|n| places.is_dropped(network_of(ip(network, 0)), u32::MAX / 100 * n)).count()
+    let in_100 = |slots: &Slots, network: u8| {
+        (0..100u32).filter(|n| slots.is_dropped(network_of(ip(network, 0)), u32::MAX / 100 * n)).count()
     };
-    let mut places = places();
+    let mut slots = slots();
     let mut seen = Vec::new();
     for n in 0..12 {
-        places.take(ip(1, n), now, u32::MAX).unwrap();
-        seen.push(in_100(&places, 1));
+        slots.take(ip(1, n), now, u32::MAX).unwrap();
+        seen.push(in_100(&slots, 1));
     }
     assert_eq!(seen[..8], [0; 8], "as long as half is free");
     assert_eq!(seen[8..], [13, 26, 38, 51]);
-    places.take(ip(2, 1), now, u32::MAX).unwrap();
-    assert_eq!((in_100(&places, 1), in_100(&places, 2), in_100(&places, 3)), (58, 5, 0));
+    slots.take(ip(2, 1), now, u32::MAX).unwrap();
+    assert_eq!((in_100(&slots, 1), in_100(&slots, 2), in_100(&slots, 3)), (58, 5, 0));
 }
 
-/// What happens to the places.
+/// What happens to the slots.
 #[derive(Debug, Clone)]
 enum Event {
     Come { network: u8, host: u8, dice: u32 },
@@ -163,30 +163,30 @@ proptest! {
     /// Beside a plain list of who is there.
     #[test]
     fn r33_r85_places_are_bounded_shared_and_given_back(events in events()) {
-        let (mut places, mut now) = (places(), Instant::now());
-        let mut there: Vec<(Place, u8, u8)> = Vec::new();
-        let of = |there: &[(Place, u8, u8)], network: u8| there.iter().filter(|one| one.1 == network).count();
+        let (mut slots, mut now) = (slots(), Instant::now());
+        let mut there: Vec<(Slot, u8, u8)> = Vec::new();
+        let of = |there: &[(Slot, u8, u8)], network: u8| there.iter().filter(|one| one.1 == network).count();
         for event in events {
             match event {
                 Event::Come { network, host, dice } => {
                     let own = of(&there, network);
                     let source = there.iter().filter(|one| (one.1, one.2) == (network, host)).count();
                     let most = (0..6).map(|other| of(&there, other)).max().unwrap_or(0);
-                    match places.take(ip(network, host), now, dice) {
+                    match slots.take(ip(network, host), now, dice) {
                         Ok(given) => {
-                            if let Some(place) = given.instead_of {
-                                let at = there.iter().position(|one| one.0 == place);
+                            if let Some(slot) = given.instead_of {
+                                let at = there.iter().position(|one| one.0 == slot);
                                 let (_, theirs, _) = there.remove(at.expect("only who is there is ended"));
                                 // Nobody is ended while there is room, and never for a network that holds as much.
                                 prop_assert!(there.len() + 1 == MOST || source == PER_SOURCE);
                                 prop_assert!(theirs == network || of(&there, theirs) + 1 > own);
                             }
-                            there.push((given.place, network, host));
+                            there.push((given.slot, network, host));
                         }
-                        Err(Turned::SourceUnauthenticatedFull) => prop_assert_eq!(source, PER_SOURCE),
-                        Err(Turned::UnauthenticatedFull) => {
+                        Err(Rejected::SourceUnauthenticatedFull) => prop_assert_eq!(source, PER_SOURCE),
+                        Err(Rejected::UnauthenticatedFull) => {
                             prop_assert!(there.len() >= MOST / 2);
-                            // Who holds nothing is turned away by nobody who holds two.
+                            // Who holds nothing is rejected by nobody who holds two.
                             prop_assert!(own > 0 || most < 2);
                             prop_assert!(there.len() < MOST || most <= own + 1);
                         }
@@ -194,27 +194,27 @@ proptest! {
                     }
                 }
                 Event::Step { which, stage } if !there.is_empty() => {
-                    places.step(there[which % there.len()].0, STAGES[stage], now);
+                    slots.step(there[which % there.len()].0, STAGES[stage], now);
                 }
                 Event::Go { which } if !there.is_empty() => {
-                    let (place, ..) = there.remove(which % there.len());
-                    places.free(place);
-                    places.free(place);
+                    let (slot, ..) = there.remove(which % there.len());
+                    slots.free(slot);
+                    slots.free(slot);
                 }
                 Event::Wait { seconds } => now += Duration::from_secs(seconds),
                 Event::Step { .. } | Event::Go { .. } => {}
             }
-            prop_assert!(places.held.len() <= MOST);
-            prop_assert!(places.sources.values().all(|count| (1..=PER_SOURCE).contains(count)));
-            let mut held: Vec<Place> = places.held.keys().copied().collect();
-            let mut expected: Vec<Place> = there.iter().map(|one| one.0).collect();
+            prop_assert!(slots.held.len() <= MOST);
+            prop_assert!(slots.sources.values().all(|count| (1..=PER_SOURCE).contains(count)));
+            let mut held: Vec<Slot> = slots.held.keys().copied().collect();
+            let mut expected: Vec<Slot> = there.iter().map(|one| one.0).collect();
             held.sort_unstable();
             expected.sort_unstable();
             prop_assert_eq!(held, expected);
-            prop_assert_eq!(places.networks.values().sum::<usize>(), there.len());
-            prop_assert_eq!(places.sources.values().sum::<usize>(), there.len());
+            prop_assert_eq!(slots.networks.values().sum::<usize>(), there.len());
+            prop_assert_eq!(slots.sources.values().sum::<usize>(), there.len());
         }
-        there.iter().for_each(|one| places.free(one.0));
-        prop_assert!(places.held.is_empty() && places.sources.is_empty() && places.networks.is_empty());
+        there.iter().for_each(|one| slots.free(one.0));
+        prop_assert!(slots.held.is_empty() && slots.sources.is_empty() && slots.networks.is_empty());
     }
 }

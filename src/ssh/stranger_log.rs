@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::gate::Turned;
-use super::places::network_of;
+use super::admission::Rejected;
+use super::unauthenticated::network_of;
 
 /// How often it is told what came.
 pub(super) const EVERY: Duration = Duration::from_secs(60);
@@ -18,12 +18,12 @@ const NETWORKS: usize = 20;
 const FAILURES_OF_NETWORK: u32 = 10;
 const FAILURES: u32 = 30;
 
-/// The ledger of a door. Clones are the same.
+/// The log of a door. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Page>>);
+pub(crate) struct StrangerLog(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
-struct Page {
+struct Table {
     rows: BTreeMap<IpAddr, Row>,
     /// Of networks that found no row.
     others: Row,
@@ -36,16 +36,16 @@ struct Row {
     /// Connections that ended without a login.
     gone: u64,
     /// Connections that were not taken, why the last of them was not, and how many a line has told of.
-    turned_away: u64,
-    why: Option<Turned>,
+    rejected: u64,
+    why: Option<Rejected>,
     /// Failed logins, and how many of them lines have told of.
     failures: u64,
-    told: u32,
+    replied_at: u32,
     /// The address that came last.
     last: Option<IpAddr>,
 }
 
-impl Page {
+impl Table {
     fn row(&mut self, address: IpAddr) -> &mut Row {
         let network = network_of(address);
         let row = match self.rows.len() < NETWORKS || self.rows.contains_key(&network) {
@@ -57,24 +57,24 @@ impl Page {
     }
 }
 
-impl Ledger {
-    fn page(&self) -> MutexGuard<'_, Page> {
+impl StrangerLog {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection has ended without a login, and no line has told of it.
     pub(super) fn went(&self, address: IpAddr) {
-        self.page().row(address).gone += 1;
+        self.table().row(address).gone += 1;
     }
 
     /// A connection was not taken. The first of a network is told of at once: it may be a customer whom a limit hinders.
-    pub(super) fn turned_away(&self, address: IpAddr, why: Turned) {
-        let mut page = self.page();
-        let row = page.row(address);
-        row.turned_away += 1;
+    pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
+        let mut table = self.table();
+        let row = table.row(address);
+        row.rejected += 1;
         row.why = Some(why);
-        let first = row.turned_away == 1;
-        drop(page);
+        let first = row.rejected == 1;
+        drop(table);
         if first {
             tracing::warn!(from = %address, %why, "a connection was turned away");
         }
@@ -82,35 +82,35 @@ impl Ledger {
 
     /// A login has failed. Returns whether a line may tell of it.
     pub(super) fn failed(&self, address: IpAddr) -> bool {
-        let mut page = self.page();
-        let all = page.failures;
-        let row = page.row(address);
+        let mut table = self.table();
+        let all = table.failures;
+        let row = table.row(address);
         row.failures += 1;
-        let told = row.told < FAILURES_OF_NETWORK && all < FAILURES;
-        if told {
-            row.told += 1;
-            page.failures += 1;
+        let replied_at = row.replied_at < FAILURES_OF_NETWORK && all < FAILURES;
+        if replied_at {
+            row.replied_at += 1;
+            table.failures += 1;
         }
-        told
+        replied_at
     }
 
     /// Tells what came since it was asked last, and begins anew.
     pub(super) fn tell(&self) {
-        let Page { rows, others, .. } = std::mem::take(&mut *self.page());
+        let Table { rows, others, .. } = std::mem::take(&mut *self.table());
         let rows = rows.into_iter().map(|(network, row)| (Some(network), row));
         for (network, row) in rows.chain([(None, others)]).filter(|(_, row)| row.is_news()) {
-            let Row { gone, turned_away, failures, .. } = row;
+            let Row { gone, rejected, failures, .. } = row;
             let (network, bits) = match network {
                 Some(network) => (network.to_string(), if network.is_ipv4() { "/24" } else { "/56" }),
                 None => ("others".to_owned(), ""),
             };
             let last = row.last.map(tracing::field::display);
             let why = row.why.map(tracing::field::display);
-            if turned_away > 0 {
+            if rejected > 0 {
                 tracing::warn!(
                     network = format_args!("{network}{bits}"),
                     gone,
-                    turned_away,
+                    rejected,
                     why,
                     failures,
                     last,
@@ -129,7 +129,7 @@ const SAYS: &str = "connections of the last minute that did not log in";
 impl Row {
     /// Whether there is something that no line has told.
     fn is_news(&self) -> bool {
-        self.gone > 0 || self.turned_away > 1 || self.failures > u64::from(self.told)
+        self.gone > 0 || self.rejected > 1 || self.failures > u64::from(self.replied_at)
     }
 }
 
@@ -143,38 +143,38 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_network_and_the_table_is_bounded() {
-        let ledger = Ledger::default();
+        let strangers = StrangerLog::default();
         for n in 0..10_000u32 {
-            ledger.went(ip(n % 50, n as u8));
-            ledger.turned_away(ip(n % 50, n as u8), Turned::Penalty);
+            strangers.went(ip(n % 50, n as u8));
+            strangers.rejected(ip(n % 50, n as u8), Rejected::Penalty);
         }
-        let page = ledger.page();
-        assert_eq!(page.rows.len(), NETWORKS);
-        assert!(page.rows.values().all(|row| (row.gone, row.turned_away) == (200, 200)));
-        assert_eq!((page.others.gone, page.others.why), (30 * 200, Some(Turned::Penalty)));
-        drop(page);
-        ledger.tell();
-        let page = ledger.page();
-        assert!(page.rows.is_empty() && page.others == Row::default());
+        let table = strangers.table();
+        assert_eq!(table.rows.len(), NETWORKS);
+        assert!(table.rows.values().all(|row| (row.gone, row.rejected) == (200, 200)));
+        assert_eq!((table.others.gone, table.others.why), (30 * 200, Some(Rejected::Penalty)));
+        drop(table);
+        strangers.tell();
+        let table = strangers.table();
+        assert!(table.rows.is_empty() && table.others == Row::default());
     }
 
     #[test]
     fn failed_logins_are_told_one_by_one_up_to_a_bound_and_counted_beyond() {
-        let ledger = Ledger::default();
-        let told = |networks: u32| (0..10_000).filter(|n| ledger.failed(ip(n % networks, 1))).count();
-        assert_eq!(told(1), 10);
-        assert_eq!(told(1), 0);
-        assert_eq!(told(1_000), 20, "thirty in all");
-        ledger.tell();
-        assert_eq!(told(1), 10, "a new minute");
+        let strangers = StrangerLog::default();
+        let replied_at = |networks: u32| (0..10_000).filter(|n| strangers.failed(ip(n % networks, 1))).count();
+        assert_eq!(replied_at(1), 10);
+        assert_eq!(replied_at(1), 0);
+        assert_eq!(replied_at(1_000), 20, "thirty in all");
+        strangers.tell();
+        assert_eq!(replied_at(1), 10, "a new minute");
     }
 
     #[test]
     fn what_lines_have_told_is_not_told_again() {
-        let mut row = Row { turned_away: 1, failures: 3, told: 3, ..Row::default() };
+        let mut row = Row { rejected: 1, failures: 3, replied_at: 3, ..Row::default() };
         assert!(!row.is_news());
         row.failures = 4;
         assert!(row.is_news());
-        assert!(Row { turned_away: 2, ..Row::default() }.is_news() && Row { gone: 1, ..Row::default() }.is_news());
+        assert!(Row { rejected: 2, ..Row::default() }.is_news() && Row { gone: 1, ..Row::default() }.is_news());
     }
 }

@@ -17,16 +17,16 @@ use crate::audit;
 use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{self, Grant};
-use crate::model::{ArtifactId, Language, Refusal, SharePath, TicketStatus, Time, VersionId, Word};
+use crate::model::{ArtifactId, Identifier, Language, Refusal, SharePath, TicketStatus, Time, VersionId};
 use crate::namespace::shape::{self, Way};
-use crate::namespace::tree::Spot;
+use crate::namespace::tree::ResolvedPath;
 use crate::notices;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
 use crate::records::{Conn, objects, tickets, versions, withdrawn};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::tickets::check_room_for_name;
-use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, WriteMode};
+use crate::repo::{Attributes, Changes, Error, PlaceKind, Repo, Space, WriteMode};
 use crate::retention::discard;
 use crate::upload::{self, Opener};
 use crate::vault;
@@ -39,35 +39,39 @@ static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// What one session sees and may do. Cheap to clone; clones belong to the same session.
 #[derive(Clone)]
-pub struct View {
+pub struct ShareSession {
     access: Arc<Access>,
     login: Login,
-    session: u64,
+    id: u64,
     buffers: upload::SessionBudget,
     memory: meaning::Memory,
 }
 
-impl View {
+impl ShareSession {
     pub(crate) fn new(access: Arc<Access>, login: Login) -> Self {
         let buffers = access.uploads.budget.session(access.repo.settings.session_buffer);
-        let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        Self { access, login, session, buffers, memory: meaning::Memory::default() }
+        let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        Self { access, login, id, buffers, memory: meaning::Memory::default() }
     }
 
     pub(crate) fn access(&self) -> &Arc<Access> {
         &self.access
     }
 
+    pub(crate) fn repo(&self) -> &Arc<Repo> {
+        &self.access.repo
+    }
+
     pub(crate) fn login(&self) -> &Login {
         &self.login
     }
 
-    pub(crate) fn user(&self) -> &Word {
+    pub(crate) fn user(&self) -> &Identifier {
         self.login.user()
     }
 
-    pub(crate) fn session(&self) -> u64 {
-        self.session
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(crate) fn buffers(&self) -> &upload::SessionBudget {
@@ -75,7 +79,7 @@ impl View {
     }
 
     /// What is opened in a ticket's share now holds this.
-    pub(crate) fn grant(&self, ticket: &Word) -> Grant {
+    pub(crate) fn grant(&self, ticket: &Identifier) -> Grant {
         self.login.0.grants.of(ticket)
     }
 
@@ -109,11 +113,11 @@ impl View {
         if let Some(place) = self.virtual_place(path).await? {
             return Ok(place.attributes());
         }
-        let (spot, held) = self.locate_with_upload(path).await?;
-        Ok(match (&spot.entry, held) {
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        Ok(match (&resolved.entry, held) {
             // An upload that began a moment ago has no row yet.
             (None, Some(queue)) => self.attributes_of_upload(&queue),
-            (_, held) => self.attributes_of(spot.existing()?, spot.from_support, held.as_deref()),
+            (_, held) => self.attributes_of(resolved.existing()?, resolved.from_support, held.as_deref()),
         })
     }
 
@@ -122,16 +126,16 @@ impl View {
     /// # Errors
     /// If there is none.
     pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
-        self.heard(path, self.check_may_see()).await?;
+        self.record_refusal(path, self.check_may_see()).await?;
         if let Some(place) = self.virtual_place(path).await? {
             return Ok(place.list(self)?);
         }
         Ok(match self.locate(path).await? {
             Place::Top => Listing::of_tickets(self.clone()),
-            Place::In(spot) => {
-                let directory = spot.directory()?;
-                self.saw(&spot.reach.ticket, directory);
-                Listing::of_directory(self.clone(), *spot, directory).await?
+            Place::In(resolved) => {
+                let directory = resolved.directory()?;
+                self.note_listing(&resolved.context.ticket, directory);
+                Listing::of_directory(self.clone(), *resolved, directory).await?
             }
         })
     }
@@ -141,27 +145,27 @@ impl View {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, with_keys_in_force!(self.try_make_directory(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_make_directory(path).await)).await
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
-        let spot = self.locate_in_share(path).await?;
-        if spot.entry.is_some() {
+        let resolved = self.locate_in_share(path).await?;
+        if resolved.entry.is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
-        let (parent, name, _) = spot.changeable()?;
+        let (parent, name, _) = resolved.changeable()?;
         if self.access().uploads.registry.by_name(parent, name).is_some() {
             return Err(Refusal::AlreadyExists.into());
         }
         let id = vault::random::array()?;
-        let place = spot.reach.keys.place(id, parent, name)?;
-        let mut tx = self.access().repo.records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
-        Way::up_from(tx.conn(), &spot.reach, parent).await?.check_room(name)?;
-        check_room_for_name(tx.conn(), &spot.reach.ticket, &self.access().repo.settings).await?;
+        let place = resolved.context.keys.place(id, parent, name)?;
+        let mut tx = self.repo().records.begin().await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
+        Way::up_from(tx.conn(), &resolved.context, parent).await?.check_room(name)?;
+        check_room_for_name(tx.conn(), &resolved.context.ticket, &self.repo().settings).await?;
         let new = NewEntry {
             id,
-            share: spot.reach.share(),
+            share: resolved.context.share(),
             place: Some(&place),
             is_directory: true,
             mode: DIRECTORY_MODE,
@@ -169,7 +173,7 @@ impl View {
             predecessor: None,
         };
         entries::add(tx.conn(), &new).await?;
-        self.note(tx.conn(), audit::Kind::DirectoryMade, &spot.reach.ticket, id).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryMade, &resolved.context.ticket, id).await?;
         Ok(tx.commit().await?)
     }
 
@@ -178,26 +182,26 @@ impl View {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
         self.check_may_see()?;
-        let spot = self.locate_in_share(path).await?;
-        let directory = spot.directory()?;
-        spot.changeable()?;
+        let resolved = self.locate_in_share(path).await?;
+        let directory = resolved.directory()?;
+        resolved.changeable()?;
         if !self.access().uploads.registry.in_directory(directory).is_empty() {
             return Err(Refusal::NotEmpty.into());
         }
-        let mut tx = self.access().repo.records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
+        let mut tx = self.repo().records.begin().await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
         if !entries::is_empty(tx.conn(), directory).await? {
             return Err(Refusal::NotEmpty.into());
         }
         if !entries::remove_directory(tx.conn(), directory.as_bytes(), Time::now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
-        self.note(tx.conn(), audit::Kind::DirectoryRemoved, &spot.reach.ticket, *directory.as_bytes()).await?;
+        self.note(tx.conn(), audit::Kind::DirectoryRemoved, &resolved.context.ticket, *directory.as_bytes()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -206,36 +210,36 @@ impl View {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.heard(path, with_keys_in_force!(self.try_remove_file(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_remove_file(path).await)).await
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
         self.check_may_see()?;
-        let (spot, held) = self.locate_with_upload(path).await?;
-        let (parent, _, index) = spot.changeable()?;
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        let (parent, _, index) = resolved.changeable()?;
         if let Some(queue) = held {
-            self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
+            self.check_may_change(&mut *self.repo().records.read().await?, &resolved).await?;
             queue.preempt().await?;
         }
         let now = Time::now();
-        let mut tx = self.access().repo.records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
+        let mut tx = self.repo().records.begin().await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
         let row = entries::by_name(tx.conn(), parent, index).await?.ok_or(Error::Refused(Refusal::NoSuchFile))?;
         if row.is_directory {
             return Err(Refusal::IsDirectory.into());
         }
         if let Some(receiving) = row.receiving {
-            discard(tx.conn(), receiving.id, &spot.reach.ticket, &self.login().actor(), self.access().repo.clock.now())
+            discard(tx.conn(), receiving.id, &resolved.context.ticket, &self.login().actor(), self.repo().clock.now())
                 .await?;
             entries::set_versions(tx.conn(), &row.id, row.current.map(|version| version.id), None).await?;
         }
-        if !withdrawn::withdraw(tx.conn(), &row.id, now, self.access().repo.clock.now()).await? {
+        if !withdrawn::withdraw(tx.conn(), &row.id, now, self.repo().clock.now()).await? {
             return Err(Refusal::NoSuchFile.into());
         }
-        self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &spot.reach.ticket, row.id).await?;
-        self.access().repo.failpoints.hit("withdraw.before-commit");
+        self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &resolved.context.ticket, row.id).await?;
+        self.repo().failpoints.hit("withdraw.before-commit");
         tx.commit().await?;
-        self.access().repo.failpoints.hit("withdraw.after-commit");
+        self.repo().failpoints.hit("withdraw.after-commit");
         Ok(())
     }
 
@@ -244,7 +248,7 @@ impl View {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        self.heard(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
+        self.record_refusal(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
@@ -256,21 +260,21 @@ impl View {
             queue.record().await?;
         }
         let (target, held) = self.locate_with_upload(to).await?;
-        if source.reach.share() != target.reach.share() {
+        if source.context.share() != target.context.share() {
             return Err(Refusal::AcrossShares.into());
         }
         let (directory, name, index) = target.changeable()?;
         let now = Time::now();
-        let mut tx = self.access().repo.records.begin().await?;
+        let mut tx = self.repo().records.begin().await?;
         self.check_may_change(tx.conn(), &source).await?;
         self.check_may_change(tx.conn(), &target).await?;
-        let way = Way::up_from(tx.conn(), &target.reach, directory).await?;
+        let way = Way::up_from(tx.conn(), &target.context, directory).await?;
         let missing = Error::Refused(Refusal::NoSuchFile);
         let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
         if !row.is_directory && target.entry.is_none() {
             self.check_new_file(to, &target)?;
         }
-        way.check_move(tx.conn(), &target.reach, &row, name).await?;
+        way.check_move(tx.conn(), &target.context, &row, name).await?;
         if held.is_some_and(|queue| queue.artifact().as_bytes() != &row.id) {
             return Err(Refusal::AlreadyExists.into());
         }
@@ -283,9 +287,9 @@ impl View {
                 discard(
                     tx.conn(),
                     receiving.id,
-                    &target.reach.ticket,
+                    &target.context.ticket,
                     &self.login().actor(),
-                    self.access().repo.clock.now(),
+                    self.repo().clock.now(),
                 )
                 .await?;
             }
@@ -295,14 +299,13 @@ impl View {
                 return Err(Refusal::NoSuchFile.into());
             }
         }
-        let place = source.reach.keys.place(row.id, directory, name)?;
+        let place = source.context.keys.place(row.id, directory, name)?;
         entries::move_to(tx.conn(), &row.id, &place).await?;
-        self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.reach.ticket, row.id).await?;
-        let announced =
-            notices::renamed(tx.conn(), &self.access().repo, &source.reach.ticket, row.id, name, now).await?;
-        self.access().repo.failpoints.hit("rename.before-commit");
+        self.note(tx.conn(), audit::Kind::ArtifactRenamed, &source.context.ticket, row.id).await?;
+        let announced = notices::renamed(tx.conn(), self.repo(), &source.context.ticket, row.id, name, now).await?;
+        self.repo().failpoints.hit("rename.before-commit");
         tx.commit().await?;
-        self.access().repo.failpoints.hit("rename.after-commit");
+        self.repo().failpoints.hit("rename.after-commit");
         self.access().uploads.registry.renamed(row.id, directory, name);
         self.access().sidecars.look_at(ArtifactId::from_bytes(row.id));
         if announced {
@@ -318,9 +321,9 @@ impl View {
     pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
             // Through a handle a device may; by its path it would change what it has sent before.
-            self.heard(path, self.check_may_see()).await?;
+            self.record_refusal(path, self.check_may_see()).await?;
             let (_, held) = self.locate_with_upload(path).await?;
-            let is_mine = held.is_some_and(|queue| queue.session() == self.session);
+            let is_mine = held.is_some_and(|queue| queue.session() == self.id);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
             upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
             // Only a CLOSE publishes: what is under way, or was cut, stays unfinished.
@@ -328,24 +331,24 @@ impl View {
                 upload.close().await?;
             }
         }
-        self.heard(path, with_keys_in_force!(self.try_change(path, changes).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_change(path, changes).await)).await
     }
 
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
-        let (spot, held) = self.locate_with_upload(path).await?;
-        spot.changeable()?;
-        self.check_may_change(&mut *self.access().repo.records.read().await?, &spot).await?;
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        resolved.changeable()?;
+        self.check_may_change(&mut *self.repo().records.read().await?, &resolved).await?;
         if let Some(queue) = &held {
             queue.set_attributes(changes.mode, changes.modified);
         }
-        let row = match (&spot.entry, held) {
+        let row = match (&resolved.entry, held) {
             (Some(row), _) => row,
             // An upload without a row yet has taken the change.
             (None, Some(_)) => return Ok(()),
             (None, None) => return Err(Refusal::NoSuchFile.into()),
         };
-        let mut tx = self.access().repo.records.begin().await?;
-        self.check_may_change(tx.conn(), &spot).await?;
+        let mut tx = self.repo().records.begin().await?;
+        self.check_may_change(tx.conn(), &resolved).await?;
         entries::set_attributes(tx.conn(), &row.id, changes.mode.map(|mode| mode & 0o777), changes.modified).await?;
         Ok(tx.commit().await?)
     }
@@ -360,25 +363,25 @@ impl View {
     }
 
     async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
-        let (names, most) = (self.access().repo.settings.names_per_share, self.access().repo.settings.share_bytes);
-        let reach = match self.virtual_place(path).await? {
-            Some(place) => Some(place.reach().clone()),
+        let (names, most) = (self.repo().settings.names_per_share, self.repo().settings.share_bytes);
+        let context = match self.virtual_place(path).await? {
+            Some(place) => Some(place.context().clone()),
             None => match self.locate(path).await? {
                 Place::Top => None,
-                Place::In(spot) => Some(spot.reach),
+                Place::In(resolved) => Some(resolved.context),
             },
         };
-        let (taken, stored) = match reach {
+        let (taken, stored) = match context {
             None => (0, 0),
-            Some(reach) => {
-                let mut conn = self.access().repo.records.read().await?;
-                let ticket = tickets::by_reference(&mut conn, reach.ticket.as_str()).await?;
+            Some(context) => {
+                let mut conn = self.repo().records.read().await?;
+                let ticket = tickets::by_reference(&mut conn, context.ticket.as_str()).await?;
                 // What goes as soon as somebody needs the room is no less free.
-                let to_go = objects::unread_bytes(&mut conn, reach.keys.share).await?;
+                let to_go = objects::unread_bytes(&mut conn, context.keys.share).await?;
                 ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
             }
         };
-        let free = self.access().repo.disk_space.free()?.min(most.saturating_sub(stored));
+        let free = self.repo().disk_space.free()?.min(most.saturating_sub(stored));
         Ok(Space { total: stored.saturating_add(free), free, names, names_free: names.saturating_sub(taken) })
     }
 
@@ -388,7 +391,7 @@ impl View {
     /// If there is no such file, it is still arriving, or what is stored is damaged.
     pub async fn open_read(&self, path: &SharePath) -> Result<Download, Refusal> {
         self.access().trail.room().await?;
-        self.heard(path, with_keys_in_force!(self.try_open_read(path).await)).await
+        self.record_refusal(path, with_keys_in_force!(self.try_open_read(path).await)).await
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
@@ -396,12 +399,12 @@ impl View {
         if let Some(place) = self.virtual_place(path).await? {
             return place.open(self).await;
         }
-        let (spot, version) = self.available_at(path).await?;
-        let row = spot.existing()?;
+        let (resolved, version) = self.available_at(path).await?;
+        let row = resolved.existing()?;
         let attributes =
             Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
         let open = self.opens_for_reading(version.artifact, version.length);
-        Ok(Download::of_version(self, &spot.reach, &version, attributes).await?.keeping(open))
+        Ok(Download::of_version(self, &resolved.context, &version, attributes).await?.keeping(open))
     }
 
     /// Whether a file may become this long, in bytes. A door that is told so before the first byte asks before it opens:
@@ -410,7 +413,7 @@ impl View {
     /// # Errors
     /// [`Refusal::FileTooLarge`].
     pub fn check_length(&self, length: u64) -> Result<(), Refusal> {
-        if length > self.access().repo.settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
+        if length > self.repo().settings.file_bytes { Err(Refusal::FileTooLarge) } else { Ok(()) }
     }
 
     /// Opens a file for writing: a new one, a new version, or one that is continued.
@@ -419,7 +422,7 @@ impl View {
     /// If there is none and none shall be made, or this login may not.
     pub async fn open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Refusal> {
         self.access().trail.room().await?;
-        self.heard(path, self.try_open_write(path, mode).await).await
+        self.record_refusal(path, self.try_open_write(path, mode).await).await
     }
 
     async fn try_open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Error> {
@@ -430,20 +433,25 @@ impl View {
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
             let ended = self.access().uploads.registry.ended();
-            let (spot, held) = self.locate_with_upload(path).await?;
-            if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
+            let (resolved, held) = self.locate_with_upload(path).await?;
+            if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
                 return Err(Refusal::IsDirectory.into());
             }
-            spot.changeable()?;
-            let standing = self.check_may_write(&spot)?;
-            if mode.exclusive && mode.create && (spot.entry.is_some() || held.is_some()) {
+            resolved.changeable()?;
+            let standing = self.check_may_write(&resolved)?;
+            if mode.exclusive && mode.create && (resolved.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(queue) = held {
-                if queue.session() == self.session
-                    && let Some(mut upload) = Upload::join(self, &spot.reach.ticket, &queue, path, mode)
+                if queue.session() == self.id
+                    && let Some(mut upload) = Upload::join(self, &resolved.context.ticket, &queue, path, mode)
                 {
-                    self.jot(audit::Kind::UploadJoined, &spot.reach.ticket, *queue.artifact().as_bytes(), json!({}));
+                    self.enqueue(
+                        audit::Kind::UploadJoined,
+                        &resolved.context.ticket,
+                        *queue.artifact().as_bytes(),
+                        json!({}),
+                    );
                     if mode.truncate {
                         upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
                     }
@@ -452,23 +460,25 @@ impl View {
                 queue.preempt().await?;
                 continue;
             }
-            if spot.entry.is_none() {
+            if resolved.entry.is_none() {
                 if !mode.create {
                     return Err(Refusal::NoSuchFile.into());
                 }
-                self.check_new_file(path, &spot)?;
-                shape::check_new(&spot.names)?;
+                self.check_new_file(path, &resolved)?;
+                shape::check_new(&resolved.names)?;
                 match check_room_for_file(standing, self.access()) {
-                    Err(Refusal::QuotaExceeded) if self.access().retention.make_room(spot.reach.keys.share).await? => {
+                    Err(Refusal::QuotaExceeded)
+                        if self.access().retention.make_room(resolved.context.keys.share).await? =>
+                    {
                         continue;
                     }
                     outcome => outcome?,
                 }
             }
             let told = |version| self.told(version);
-            let opener = Opener { login: &self.login, session: self.session, told: &told };
-            if let Some(begun) = upload::open(&self.access().uploads, &opener, &spot, mode, ended).await? {
-                return Ok(Upload::of(self, &spot.reach.ticket, begun, path, mode));
+            let opener = Opener { login: &self.login, session: self.id, told: &told };
+            if let Some(begun) = upload::open(&self.access().uploads, &opener, &resolved, mode, ended).await? {
+                return Ok(Upload::of(self, &resolved.context.ticket, begun, path, mode));
             }
         }
         Err(Refusal::Fenced.into())
@@ -476,9 +486,9 @@ impl View {
 
     /// Whether this login may write something there, as the share stood when the place was found. The transaction that
     /// writes looks again.
-    fn check_may_write(&self, spot: &Spot) -> Result<Standing, Error> {
-        self.check_side(spot)?;
-        match spot.standing {
+    fn check_may_write(&self, resolved: &ResolvedPath) -> Result<Standing, Error> {
+        self.check_side(resolved)?;
+        match resolved.standing {
             Some(standing) if standing.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
             Some(standing) => Ok(standing),
             None => Err(Refusal::LoginEnded.into()),
@@ -486,8 +496,8 @@ impl View {
     }
 
     /// Customers write outside of `from-support`, engineers in it.
-    fn check_side(&self, spot: &Spot) -> Result<(), Refusal> {
-        match (self.is_engineer(), spot.from_support) {
+    fn check_side(&self, resolved: &ResolvedPath) -> Result<(), Refusal> {
+        match (self.is_engineer(), resolved.from_support) {
             (false, true) => Err(Refusal::FromSupportOnly),
             (true, false) => Err(Refusal::CustomerOnly),
             _ => Ok(()),
@@ -495,9 +505,9 @@ impl View {
     }
 
     /// Whether this login may change something at this place now.
-    pub(crate) async fn check_may_change(&self, conn: &mut Conn, spot: &Spot) -> Result<(), Error> {
-        self.check_side(spot)?;
-        if rights::may_change(conn, &spot.reach.ticket, &self.login).await? != spot.reach.keys.generation {
+    pub(crate) async fn check_may_change(&self, conn: &mut Conn, resolved: &ResolvedPath) -> Result<(), Error> {
+        self.check_side(resolved)?;
+        if rights::may_change(conn, &resolved.context.ticket, &self.login).await? != resolved.context.keys.generation {
             return Err(Error::KeysReplaced);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What a connection is known to do: shared by its stream, its handler, its outlets and the task that watches it.
+//! What a connection is known to do: shared by its stream, its handler, its reply sinks and the task that watches it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -8,12 +8,12 @@ use super::traffic::Traffic;
 use super::window::Moment;
 
 /// How often something under way shows that it is.
-const BETWEEN_BEATS: Duration = Duration::from_secs(1);
+const TOUCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
-pub(crate) struct Pulse {
+pub(crate) struct Activity {
     began: Instant,
-    /// Milliseconds from the beginning to the last beat.
+    /// Milliseconds from the beginning to the last touch.
     last: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -24,8 +24,8 @@ pub(crate) struct Pulse {
     /// Whether TCP took nothing when it was last asked.
     write_waiting: AtomicBool,
     /// For how long the socket was empty while it was read, and since when it is (none: 0). In nanoseconds.
-    dry: AtomicU64,
-    dry_since: AtomicU64,
+    blocked: AtomicU64,
+    blocked_since: AtomicU64,
     /// Bytes that TCP holds until they are read, at most.
     tcp_buffer: AtomicU32,
     client: OnceLock<Client>,
@@ -46,7 +46,7 @@ impl Client {
     /// By the first line that it sends (RFC 4253, section 4.2).
     pub(crate) fn of(version: &[u8]) -> Self {
         let version = version.to_ascii_lowercase();
-        let holds = |word: &[u8]| version.windows(word.len()).any(|part| part == word);
+        let holds = |word: &[u8]| version.windows(word.len()).any(|disconnect| disconnect == word);
         match () {
             () if holds(b"paramiko") => Self::Paramiko,
             () if version.starts_with(b"ssh-2.0-openssh") => Self::OpenSsh,
@@ -64,14 +64,14 @@ impl Client {
 
 /// Why a connection that only sits there is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Still {
+pub(crate) enum TimeoutReason {
     #[error("the client did not take what it had asked for")]
     Stalled,
     #[error("the client asked for nothing")]
     Idle,
 }
 
-impl Pulse {
+impl Activity {
     /// Of a connection whose bytes count in `traffic`, too.
     pub(crate) fn new(traffic: Traffic) -> Self {
         Self {
@@ -82,8 +82,8 @@ impl Pulse {
             replies_waiting: AtomicUsize::new(0),
             window_shut: AtomicBool::new(false),
             write_waiting: AtomicBool::new(false),
-            dry: AtomicU64::new(0),
-            dry_since: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
             tcp_buffer: AtomicU32::new(u32::MAX),
             client: OnceLock::new(),
             traffic,
@@ -91,23 +91,23 @@ impl Pulse {
     }
 
     /// SFTP went on: something was asked for, written, or delivered.
-    pub(crate) fn beat(&self) {
+    pub(crate) fn touch(&self) {
         let millis = self.began.elapsed().as_millis();
         self.last.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// The socket was read and is empty.
-    pub(crate) fn is_dry(&self) {
-        if self.dry_since.load(Relaxed) == 0 {
-            self.dry_since.store(self.nanos(), Relaxed);
+    pub(crate) fn read_blocked(&self) {
+        if self.blocked_since.load(Relaxed) == 0 {
+            self.blocked_since.store(self.nanos(), Relaxed);
         }
     }
 
     /// Something has come.
-    pub(crate) fn is_wet(&self) {
-        let since = self.dry_since.swap(0, Relaxed);
+    pub(crate) fn read_ready(&self) {
+        let since = self.blocked_since.swap(0, Relaxed);
         if since > 0 {
-            self.dry.fetch_add(self.nanos().saturating_sub(since), Relaxed);
+            self.blocked.fetch_add(self.nanos().saturating_sub(since), Relaxed);
         }
     }
 
@@ -119,7 +119,7 @@ impl Pulse {
     pub(crate) fn moment(&self) -> Moment {
         Moment {
             at: self.began.elapsed(),
-            dry: Duration::from_nanos(self.dry.load(Relaxed)),
+            blocked: Duration::from_nanos(self.blocked.load(Relaxed)),
             tcp_buffer: self.tcp_buffer.load(Relaxed),
         }
     }
@@ -134,12 +134,12 @@ impl Pulse {
         self.traffic.received(bytes);
     }
 
-    /// TCP took bytes. That is no beat (a keepalive's bytes are taken too) unless something waited for it.
+    /// TCP took bytes. That is no touch (a keepalive's bytes are taken too) unless something waited for it.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
         self.traffic.sent(bytes);
         if self.write_waiting.swap(false, Relaxed) {
-            self.beat();
+            self.touch();
         }
     }
 
@@ -164,12 +164,12 @@ impl Pulse {
     }
 
     /// Does something that the client has asked for and that may take long: the client is not idle meanwhile.
-    pub(crate) async fn at_work<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn keep_alive_while<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(BETWEEN_BEATS) => self.beat(),
+                () = tokio::time::sleep(TOUCH_INTERVAL) => self.touch(),
             }
         }
     }
@@ -188,12 +188,12 @@ impl Pulse {
     }
 
     /// Whether it has been still for too long.
-    pub(crate) fn still(&self, stall: Duration, idle: Duration) -> Option<Still> {
+    pub(crate) fn timed_out(&self, stall: Duration, idle: Duration) -> Option<TimeoutReason> {
         let quiet = self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed)));
         if quiet >= stall && self.waits_for_peer() {
-            return Some(Still::Stalled);
+            return Some(TimeoutReason::Stalled);
         }
-        (quiet >= idle).then_some(Still::Idle)
+        (quiet >= idle).then_some(TimeoutReason::Idle)
     }
 
     /// Bytes received and sent.
@@ -212,21 +212,21 @@ mod tests {
 
     #[test]
     fn r51_who_does_not_read_is_ended_before_who_does_not_ask() {
-        let pulse = Pulse::new(Traffic::nowhere());
+        let activity = Activity::new(Traffic::nowhere());
         let (now, hour) = (Duration::ZERO, Duration::from_secs(3600));
-        assert_eq!(pulse.still(now, hour), None);
-        assert_eq!(pulse.still(hour, now), Some(Still::Idle));
-        let waiting = pulse.reply_waits();
-        assert_eq!(pulse.still(now, hour), Some(Still::Stalled));
-        assert_eq!(pulse.still(hour, hour), None);
+        assert_eq!(activity.timed_out(now, hour), None);
+        assert_eq!(activity.timed_out(hour, now), Some(TimeoutReason::Idle));
+        let waiting = activity.reply_waits();
+        assert_eq!(activity.timed_out(now, hour), Some(TimeoutReason::Stalled));
+        assert_eq!(activity.timed_out(hour, hour), None);
         drop(waiting);
-        assert_eq!(pulse.still(now, hour), None);
-        pulse.window_is_shut(true);
-        assert_eq!(pulse.still(now, hour), Some(Still::Stalled));
-        pulse.window_is_shut(false);
-        pulse.write_waits();
-        assert!(pulse.waits_for_peer());
-        pulse.sent(1);
-        assert!(!pulse.waits_for_peer());
+        assert_eq!(activity.timed_out(now, hour), None);
+        activity.window_is_shut(true);
+        assert_eq!(activity.timed_out(now, hour), Some(TimeoutReason::Stalled));
+        activity.window_is_shut(false);
+        activity.write_waits();
+        assert!(activity.waits_for_peer());
+        activity.sent(1);
+        assert!(!activity.waits_for_peer());
     }
 }

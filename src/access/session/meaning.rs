@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::View;
+use super::ShareSession;
 use crate::model::{ArtifactId, Refusal, SharePath, VersionId, VersionState};
-use crate::namespace::tree::Spot;
+use crate::namespace::tree::ResolvedPath;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
@@ -87,13 +87,13 @@ enum Meaning {
     Nothing,
 }
 
-impl View {
+impl ShareSession {
     /// What a file's row, and the upload of it that is under way, are to this login.
     fn meaning(&self, row: Option<&EntryRow>, from_support: bool, held: Option<&WriteQueue>) -> Meaning {
         let current = row.and_then(|row| row.current);
         let receiving = row.and_then(|row| row.receiving);
         let newer = match held.filter(|queue| queue.is_newer()) {
-            Some(queue) => Some((queue.version(), queue.attributes_for(self.session).size, Unfinished::Receiving)),
+            Some(queue) => Some((queue.version(), queue.attributes_for(self.id).size, Unfinished::Receiving)),
             None => receiving.map(|version| {
                 let how = if version.incomplete { Unfinished::Incomplete } else { Unfinished::Receiving };
                 (version.id, version.resumable_at, how)
@@ -111,7 +111,7 @@ impl View {
 
     /// What STAT says of an upload that has no row yet.
     pub(crate) fn attributes_of_upload(&self, queue: &WriteQueue) -> Attributes {
-        let attributes = queue.attributes_for(self.session);
+        let attributes = queue.attributes_for(self.id);
         self.memory.tell(queue.version(), attributes.size);
         attributes
     }
@@ -122,7 +122,7 @@ impl View {
             let mine = self.is_engineer() == from_support;
             return Attributes::directory(if mine { row.mode } else { 0o550 }, row.modified_at);
         }
-        let is_written_here = held.is_some_and(|queue| queue.session() == self.session);
+        let is_written_here = held.is_some_and(|queue| queue.session() == self.id);
         let reads = self.memory.reads(ArtifactId::from_bytes(row.id)).filter(|_| !is_written_here);
         let size = match (reads, self.meaning(Some(row), from_support, held)) {
             (Some(size), _) | (None, Meaning::Whole { size, .. }) => size,
@@ -149,23 +149,23 @@ impl View {
     }
 
     /// The whole version that this path of a share's own tree is to this login.
-    pub(super) async fn available_at(&self, path: &SharePath) -> Result<(Spot, VersionRow), Error> {
-        let (spot, held) = self.locate_with_upload(path).await?;
-        if spot.entry.as_ref().is_some_and(|row| row.is_directory) {
+    pub(super) async fn available_at(&self, path: &SharePath) -> Result<(ResolvedPath, VersionRow), Error> {
+        let (resolved, held) = self.locate_with_upload(path).await?;
+        if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
             return Err(Refusal::IsDirectory.into());
         }
-        let version = match self.meaning(spot.entry.as_ref(), spot.from_support, held.as_deref()) {
+        let version = match self.meaning(resolved.entry.as_ref(), resolved.from_support, held.as_deref()) {
             Meaning::Whole { version, .. } => version,
             Meaning::Unfinished { replaces: true, .. } => return Err(Refusal::NewerUnfinished.into()),
             Meaning::Unfinished { replaces: false, .. } => return Err(Refusal::StillReceiving.into()),
-            Meaning::Nothing if spot.entry.is_some() => return Err(Refusal::StillReceiving.into()),
+            Meaning::Nothing if resolved.entry.is_some() => return Err(Refusal::StillReceiving.into()),
             Meaning::Nothing => return Err(Refusal::NoSuchFile.into()),
         };
-        let version = versions::by_id(&mut *self.access().repo.records.read().await?, version)
+        let version = versions::by_id(&mut *self.repo().records.read().await?, version)
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;
-        Ok((spot, version))
+        Ok((resolved, version))
     }
 
     /// Remembers that this session reads a version of a file, which is `size` bytes long.

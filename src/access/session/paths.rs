@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::access::virtual_places::{Tree, VirtualPlace};
 use crate::login::Who;
-use crate::model::{FileName, Kind, Refusal, ShareId, SharePath, Word};
+use crate::model::{FileName, Identifier, Kind, Refusal, ShareId, SharePath};
 use crate::namespace::shape;
-use crate::namespace::tree::{self, Reach, Spot};
+use crate::namespace::tree::{self, ResolvedPath, ShareContext};
 use crate::records::{Conn, tickets};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
@@ -18,12 +18,12 @@ pub(super) enum Place {
     /// An engineer's root, above the tickets.
     Top,
     /// Somewhere in a share.
-    In(Box<Spot>),
+    In(Box<ResolvedPath>),
 }
 
 /// A place in a share, before it is looked for.
 struct Inside<'a> {
-    ticket: Word,
+    ticket: Identifier,
     share: ShareId,
     /// From the share's root down.
     names: &'a [FileName],
@@ -32,15 +32,18 @@ struct Inside<'a> {
 /// How often a name is looked at again because an upload of it ended meanwhile.
 const ROUNDS: usize = 32;
 
-impl View {
+impl ShareSession {
     /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
     /// missed: its rows are read again.
-    pub(super) async fn locate_with_upload(&self, path: &SharePath) -> Result<(Spot, Option<Arc<WriteQueue>>), Error> {
+    pub(super) async fn locate_with_upload(
+        &self,
+        path: &SharePath,
+    ) -> Result<(ResolvedPath, Option<Arc<WriteQueue>>), Error> {
         for _ in 0..ROUNDS {
             let ended = self.access().uploads.registry.ended();
-            let spot = self.locate_in_share(path).await?;
+            let resolved = self.locate_in_share(path).await?;
             let uploads = &self.access().uploads;
-            let at = spot.at.as_ref().map(|(directory, name, _)| (*directory, name));
+            let at = resolved.at.as_ref().map(|(directory, name, _)| (*directory, name));
             let held = at.and_then(|(directory, name)| uploads.registry.by_name(directory, name));
             match held {
                 Some(_) if path.is_directory() => return Err(Refusal::NotDirectory.into()),
@@ -48,7 +51,7 @@ impl View {
                 Some(queue) if queue.is_closing() => queue.wait_for_end().await?,
                 None if at
                     .is_some_and(|(directory, name)| uploads.registry.has_ended_since(directory, name, ended)) => {}
-                held => return Ok((spot, held)),
+                held => return Ok((resolved, held)),
             }
         }
         // Somebody ends uploads of this very name as fast as it is looked at.
@@ -56,9 +59,9 @@ impl View {
     }
 
     /// Follows a path into the share's own tree. The virtual places are not part of it: what gets here would change them.
-    pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<Spot, Error> {
+    pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<ResolvedPath, Error> {
         self.check_turns(path).await?;
-        let mut conn = self.access().repo.records.read().await?;
+        let mut conn = self.repo().records.read().await?;
         let inside = self.inside(&mut conn, path).await?.ok_or(Error::Refused(Refusal::FixedPlace))?;
         match Tree::of(inside.names, self.is_engineer()) {
             Some((_, [])) => Err(Refusal::FixedPlace.into()),
@@ -70,24 +73,22 @@ impl View {
     /// Follows a path as this login sees it. What it may not know of does not exist.
     pub(super) async fn locate(&self, path: &SharePath) -> Result<Place, Error> {
         self.check_turns(path).await?;
-        let mut conn = self.access().repo.records.read().await?;
+        let mut conn = self.repo().records.read().await?;
         match self.inside(&mut conn, path).await? {
             None => Ok(Place::Top),
             Some(inside) => Ok(Place::In(Box::new(self.find(&mut conn, path, inside).await?))),
         }
     }
 
-    async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<Spot, Error> {
+    async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<ResolvedPath, Error> {
         inside.names.iter().try_for_each(shape::check_name)?;
-        match tree::find(&self.access().repo, conn, &inside.ticket, inside.share, inside.names, self.is_engineer())
-            .await
-        {
+        match tree::find(self.repo(), conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
             // What can be there in an older share only is looked for; that it cannot be made is the better answer.
             Err(Error::Refused(Refusal::NoSuchFile)) => {
                 shape::check_new(inside.names)?;
                 Err(Refusal::NoSuchFile.into())
             }
-            Ok(spot) if path.is_directory() && spot.entry.as_ref().is_some_and(|row| !row.is_directory) => {
+            Ok(resolved) if path.is_directory() && resolved.entry.as_ref().is_some_and(|row| !row.is_directory) => {
                 Err(Refusal::NotDirectory.into())
             }
             found => found,
@@ -105,15 +106,15 @@ impl View {
             return Ok(None);
         }
         self.check_turns(path).await?;
-        let mut conn = self.access().repo.records.read().await?;
+        let mut conn = self.repo().records.read().await?;
         let Some(inside) = self.inside(&mut conn, path).await? else { return Ok(None) };
         let Some((tree, names)) = Tree::of(inside.names, self.is_engineer()) else { return Ok(None) };
-        let keys = self.access().repo.keys.share(inside.share).await?;
-        let reach = Reach { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
-        let found = VirtualPlace::find(self, &mut conn, reach, tree, names).await;
+        let keys = self.repo().keys.share(inside.share).await?;
+        let context = ShareContext { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
+        let found = VirtualPlace::find(self, &mut conn, context, tree, names).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.
-            self.access().repo.check_in_force(&keys).await?;
+            self.repo().check_in_force(&keys).await?;
         }
         let found = found?;
         if path.is_directory() && found.attributes().kind == PlaceKind::File {
@@ -170,16 +171,16 @@ impl View {
 
     /// Whether the ticket's own name leads to the share's root: as long as nobody has made something of that name there.
     async fn leads_to_the_root(&self, conn: &mut Conn, share: ShareId, name: &FileName) -> Result<bool, Error> {
-        let spot = tree::find(&self.access().repo, conn, self.user(), share, std::slice::from_ref(name), false).await?;
-        Ok(spot.entry.is_none())
+        let resolved = tree::find(self.repo(), conn, self.user(), share, std::slice::from_ref(name), false).await?;
+        Ok(resolved.entry.is_none())
     }
 
     /// Whether a file may be made at a spot where nothing is, which `path` leads to.
     ///
     /// # Errors
     /// [`Refusal::NoSuchDirectory`] or [`Refusal::OwnReference`].
-    pub(super) fn check_new_file(&self, path: &SharePath, spot: &Spot) -> Result<(), Refusal> {
-        match spot.names.as_slice() {
+    pub(super) fn check_new_file(&self, path: &SharePath, resolved: &ResolvedPath) -> Result<(), Refusal> {
+        match resolved.names.as_slice() {
             _ if path.is_directory() => Err(Refusal::NoSuchDirectory),
             [only] if self.is_own_reference(only) => Err(Refusal::OwnReference),
             _ => Ok(()),
@@ -196,7 +197,7 @@ impl View {
         if let (Who::Ticket { share, .. }, Some((first, below))) = (&self.login.0.who, path.names().split_first())
             && self.is_own_reference(first)
         {
-            let mut conn = self.access().repo.records.read().await.map_err(Error::from)?;
+            let mut conn = self.repo().records.read().await.map_err(Error::from)?;
             if self.leads_to_the_root(&mut conn, *share, first).await? {
                 bytes = SharePath::from_names(below.to_vec()).to_bytes();
             }

@@ -1,16 +1,16 @@
 //! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::digests::{Digest, Digested, Patience};
 use crate::model::{Algorithm, Refusal, SharePath};
 use crate::repo::Error;
 use crate::repo::keys::with_keys_in_force;
 
-impl View {
+impl ShareSession {
     /// The digests that are given here: SHA-256, and those that the settings name.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let also = [Algorithm::Sha1, Algorithm::Md5];
-        let also = also.into_iter().filter(|algorithm| self.access().repo.settings.also_digests.contains(algorithm));
+        let also = also.into_iter().filter(|algorithm| self.repo().settings.also_digests.contains(algorithm));
         std::iter::once(Algorithm::Sha256).chain(also).collect()
     }
 
@@ -43,7 +43,7 @@ impl View {
             Ok(found) => self.access().digests.for_door(found, algorithm, patience).await,
             Err(error) => Err(error),
         };
-        self.heard(path, digest).await
+        self.record_refusal(path, digest).await
     }
 
     async fn digested_at(&self, path: &SharePath) -> Result<Digested, Error> {
@@ -51,7 +51,7 @@ impl View {
         if let Some(place) = self.virtual_place(path).await? {
             return place.digested(self);
         }
-        let (spot, version) = self.available_at(path).await?;
-        Ok(Digested::Version(spot.reach.share(), spot.reach.ticket, Box::new(version)))
+        let (resolved, version) = self.available_at(path).await?;
+        Ok(Digested::Version(resolved.context.share(), resolved.context.ticket, Box::new(version)))
     }
 }

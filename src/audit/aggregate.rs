@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::trail::Note;
+use super::writer::Note;
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Time, Word};
+use crate::model::{Identifier, Time};
 
 /// Different things that are counted apart in one minute; what comes then is counted together.
 const MOST: usize = 1024;
@@ -16,11 +16,11 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Counted {
+pub(crate) struct EventKey {
     pub(crate) kind: Kind,
     /// A name that the records know. Never one that only a stranger typed: it may be a password.
     pub(crate) actor: Actor,
-    pub(crate) ticket: Option<Word>,
+    pub(crate) ticket: Option<Identifier>,
     pub(crate) id: Option<[u8; 16]>,
     /// The address or network it came from.
     pub(crate) from: String,
@@ -38,19 +38,19 @@ struct Count {
 
 /// Counters for things of one family.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Aggregator {
     /// The kind of the row for what was counted together for want of room.
     others_kind: Kind,
-    counts: HashMap<Counted, Count>,
+    counts: HashMap<EventKey, Count>,
     others: Option<Count>,
 }
 
-impl Tally {
+impl Aggregator {
     pub(crate) fn new(others_kind: Kind) -> Self {
         Self { others_kind, counts: HashMap::new(), others: None }
     }
 
-    pub(crate) fn count(&mut self, what: Counted) {
+    pub(crate) fn count(&mut self, what: EventKey) {
         let now = Time::now();
         let fresh = || Count { since: Instant::now(), first: now, last: now, count: 0 };
         let has_room = self.counts.len() < MOST || self.counts.contains_key(&what);
@@ -89,7 +89,7 @@ impl Count {
         self,
         kind: Kind,
         actor: Actor,
-        ticket: Option<Word>,
+        ticket: Option<Identifier>,
         id: Option<[u8; 16]>,
         mut detail: Map<String, Value>,
     ) -> Note {
@@ -104,14 +104,14 @@ impl Count {
 mod tests {
     use super::*;
 
-    fn counted(from: u32) -> Counted {
+    fn counted(from: u32) -> EventKey {
         let from = from.to_string();
-        Counted { kind: Kind::LoginRefused, actor: Actor::Unknown, ticket: None, id: None, from, more: None }
+        EventKey { kind: Kind::LoginRefused, actor: Actor::Unknown, ticket: None, id: None, from, more: None }
     }
 
     #[test]
     fn r57_counters_are_bounded_and_nothing_goes_uncounted() {
-        let mut tally = Tally::new(Kind::LoginRefused);
+        let mut tally = Aggregator::new(Kind::LoginRefused);
         for n in 0..5000 {
             tally.count(counted(n % 2000));
         }

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use crate::access::View;
+use crate::access::ShareSession;
 use crate::audit::Subject;
-use crate::audit::tally::Counted;
+use crate::audit::aggregate::EventKey;
 use crate::model::audit::Kind;
-use crate::model::{DirectoryId, Refusal, SharePath, Word, refusal};
+use crate::model::{DirectoryId, Identifier, Refusal, SharePath, refusal};
 use crate::records::{Conn, tickets};
 use crate::repo::Error;
 
@@ -19,28 +19,34 @@ const fn counts(refusal: Refusal) -> bool {
         || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded | TooManyHandles | TooManyNames | TooScattered)
 }
 
-impl View {
+impl ShareSession {
     /// Where this session comes from.
     pub(crate) fn from(&self) -> IpAddr {
         self.login().0.from
     }
 
     /// Appends an event of this session inside the transaction that it tells of.
-    pub(crate) async fn note(&self, conn: &mut Conn, kind: Kind, ticket: &Word, id: [u8; 16]) -> Result<(), Error> {
+    pub(crate) async fn note(
+        &self,
+        conn: &mut Conn,
+        kind: Kind,
+        ticket: &Identifier,
+        id: [u8; 16],
+    ) -> Result<(), Error> {
         let subject = Subject { actor: &self.login().actor(), ticket: Some(ticket), id: Some(id) };
         let mut detail = json!({});
-        self.login().0.sign(&mut detail);
+        self.login().0.add_origin(&mut detail);
         Ok(crate::audit::write(conn, kind, subject, &detail).await?)
     }
 
     /// An event of this session that waits to be written: nobody waits for its commit.
-    pub(crate) fn jot(&self, kind: Kind, ticket: &Word, id: [u8; 16], detail: Value) {
-        self.login().0.jot(kind, Some(ticket), Some(id), detail);
+    pub(crate) fn enqueue(&self, kind: Kind, ticket: &Identifier, id: [u8; 16], detail: Value) {
+        self.login().0.enqueue(kind, Some(ticket), Some(id), detail);
     }
 
     /// Counts a look into a directory.
-    pub(crate) fn saw(&self, ticket: &Word, directory: DirectoryId) {
-        self.access().trail.count_listing(Counted {
+    pub(crate) fn note_listing(&self, ticket: &Identifier, directory: DirectoryId) {
+        self.access().trail.count_listing(EventKey {
             kind: Kind::DirectoryListed,
             actor: self.login().actor(),
             ticket: Some(ticket.clone()),
@@ -51,7 +57,7 @@ impl View {
     }
 
     /// Passes on what came of a request; if it was refused by a rule, that is counted.
-    pub(crate) async fn heard<T>(
+    pub(crate) async fn record_refusal<T>(
         &self,
         path: &SharePath,
         outcome: Result<T, impl Into<Refusal>>,
@@ -65,7 +71,7 @@ impl View {
                 Some(own) => Some(own.clone()),
                 None => self.ticket_named_by(path).await,
             };
-            self.access().trail.count_refusal(Counted {
+            self.access().trail.count_refusal(EventKey {
                 kind: Kind::AccessRefused,
                 actor: self.login().actor(),
                 ticket,
@@ -78,9 +84,9 @@ impl View {
     }
 
     /// The ticket that an engineer's path leads to. What is no ticket stays out: it may be the name of a file.
-    async fn ticket_named_by(&self, path: &SharePath) -> Option<Word> {
+    async fn ticket_named_by(&self, path: &SharePath) -> Option<Identifier> {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
-        let mut conn = self.access().repo.records.read().await.ok()?;
+        let mut conn = self.repo().records.read().await.ok()?;
         Some(tickets::by_reference(&mut conn, name).await.ok()??.reference)
     }
 }

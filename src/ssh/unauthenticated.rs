@@ -1,16 +1,16 @@
 //! Who of those that have not logged in may stay when not all can: the rules, without sockets, clock or randomness. Only
-//! `gate` uses it.
+//! `admission` uses it.
 //!
 //! Strangers cost next to nothing, so they come in any number and from many addresses. Places are therefore shared by
-//! network (an IPv4 /24, an IPv6 /56: what one party usually holds), and a newcomer may take a place from somebody:
-//! first of all from who says nothing, then from the network that holds more places than its own would. Nobody is ended
+//! network (an IPv4 /24, an IPv6 /56: what one party usually holds), and a new connection may take a slot from somebody:
+//! first of all from who says nothing, then from the network that holds more slots than its own would. Nobody is ended
 //! while there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::gate::Turned;
+use super::admission::Rejected;
 use crate::model::Network;
 
 /// How far somebody has come who has not logged in. Each step costs more than the one before.
@@ -27,7 +27,7 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// After what time without a further step somebody's place may go to others. It is only looked at when places are
+    /// After what time without a further step somebody's slot may go to others. It is only looked at when slots are
     /// short. Programs need a round trip for the first steps, and a slow processor some seconds; people need longer.
     const fn patience(self) -> Duration {
         Duration::from_secs(match self {
@@ -43,23 +43,23 @@ impl Stage {
     }
 }
 
-/// The number of a place. None is given out twice.
-pub(super) type Place = u64;
+/// The number of a slot. None is given out twice.
+pub(super) type Slot = u64;
 
-/// A place that was given, and whose it was, if others held them all: that connection must be ended.
+/// A slot that was given, and whose it was, if others held them all: that connection must be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
-    pub(super) place: Place,
-    pub(super) instead_of: Option<Place>,
+    pub(super) slot: Slot,
+    pub(super) instead_of: Option<Slot>,
 }
 
-/// The places of those who have not logged in.
+/// The slots of those who have not logged in.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     most: usize,
     per_source: usize,
-    next: Place,
-    held: BTreeMap<Place, Held>,
+    next: Slot,
+    held: BTreeMap<Slot, Held>,
     sources: HashMap<IpAddr, usize>,
     networks: HashMap<IpAddr, usize>,
 }
@@ -73,8 +73,8 @@ struct Held {
     since: Instant,
 }
 
-impl Places {
-    /// As many places in all, and of one source.
+impl Slots {
+    /// As many slots in all, and of one source.
     pub(super) fn new(most: usize, per_source: usize) -> Self {
         Self {
             most: most.max(1),
@@ -86,51 +86,51 @@ impl Places {
         }
     }
 
-    /// Gives a place, or says why there is none. `dice` is any number, and decides what is left to chance.
-    pub(super) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Turned> {
+    /// Gives a slot, or says why there is none. `dice` is any number, and decides what is left to chance.
+    pub(super) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Rejected> {
         let (source, network) = (source_of(address), network_of(address));
         let instead_of = if count(&self.sources, source) >= self.per_source {
             // Somebody behind the same address may hold them and say nothing.
-            Some(self.of_source(source, now).ok_or(Turned::SourceUnauthenticatedFull)?)
+            Some(self.of_source(source, now).ok_or(Rejected::SourceUnauthenticatedFull)?)
         } else if self.held.len() >= self.most {
-            Some(self.of_all(network, now).ok_or(Turned::UnauthenticatedFull)?)
+            Some(self.of_all(network, now).ok_or(Rejected::UnauthenticatedFull)?)
         } else {
             None
         };
         if instead_of.is_none() && self.is_dropped(network, dice) {
-            return Err(Turned::UnauthenticatedFull);
+            return Err(Rejected::UnauthenticatedFull);
         }
-        if let Some(place) = instead_of {
-            self.free(place);
+        if let Some(slot) = instead_of {
+            self.free(slot);
         }
-        let place = self.next;
+        let slot = self.next;
         self.next += 1;
-        self.held.insert(place, Held { source, network, stage: Stage::Silent, since: now });
+        self.held.insert(slot, Held { source, network, stage: Stage::Silent, since: now });
         *self.sources.entry(source).or_default() += 1;
         *self.networks.entry(network).or_default() += 1;
-        Ok(Given { place, instead_of })
+        Ok(Given { slot, instead_of })
     }
 
-    /// Whoever holds a place has come further. Steps back, and places that are gone, change nothing.
-    pub(super) fn step(&mut self, place: Place, stage: Stage, now: Instant) {
-        if let Some(held) = self.held.get_mut(&place)
+    /// Whoever holds a slot has come further. Steps back, and slots that are gone, change nothing.
+    pub(super) fn step(&mut self, slot: Slot, stage: Stage, now: Instant) {
+        if let Some(held) = self.held.get_mut(&slot)
             && held.stage < stage
         {
             (held.stage, held.since) = (stage, now);
         }
     }
 
-    /// Gives a place back. One that is gone stays gone.
-    pub(super) fn free(&mut self, place: Place) {
-        if let Some(held) = self.held.remove(&place) {
+    /// Gives a slot back. One that is gone stays gone.
+    pub(super) fn free(&mut self, slot: Slot) {
+        if let Some(held) = self.held.remove(&slot) {
             less(&mut self.sources, held.source);
             less(&mut self.networks, held.network);
         }
     }
 
-    /// Chance turns newcomers away before all places are taken, as sshd's `MaxStartups` does: the more the fewer places are
+    /// Chance rejects new connections before all slots are taken, as sshd's `MaxStartups` does: the more the fewer slots are
     /// left, and the more the more of them their network holds already. So a network that floods hinders itself most, and
-    /// one that holds none is never turned away.
+    /// one that holds none is never rejected.
     fn is_dropped(&self, network: IpAddr, dice: u32) -> bool {
         let (all, start) = (self.held.len() as u128, self.most as u128 / 2);
         let own = count(&self.networks, network) as u128;
@@ -139,19 +139,19 @@ impl Places {
         u128::from(dice) * room * all.max(1) < (crowd * own) << 32
     }
 
-    /// Whose place a newcomer gets whose source holds all that it may: only of one that says nothing.
-    fn of_source(&self, source: IpAddr, now: Instant) -> Option<Place> {
+    /// Whose slot a new connection gets whose source holds all that it may: only of one that says nothing.
+    fn of_source(&self, source: IpAddr, now: Instant) -> Option<Slot> {
         let own = self.held.iter().filter(|(_, held)| held.source == source);
         let quiet = own.filter(|(_, held)| held.stage.is_quiet() && held.is_overdue(now));
-        quiet.min_by_key(|(_, held)| (held.stage, held.since)).map(|(place, _)| *place)
+        quiet.min_by_key(|(_, held)| (held.stage, held.since)).map(|(slot, _)| *slot)
     }
 
-    /// Whose place a newcomer gets when all are taken: of one that says nothing for too long; then of a network that holds
+    /// Whose slot a new connection gets when all are taken: of one that says nothing for too long; then of a network that holds
     /// at least two more; then of one that waits for long, or has not spoken yet, in a network that holds more. Among
     /// these: of the network that holds the most, of the one that has come least far, the one that waits longest.
-    fn of_all(&self, network: IpAddr, now: Instant) -> Option<Place> {
+    fn of_all(&self, network: IpAddr, now: Instant) -> Option<Slot> {
         let own = count(&self.networks, network);
-        let ranked = self.held.iter().filter_map(|(place, held)| {
+        let ranked = self.held.iter().filter_map(|(slot, held)| {
             let theirs = count(&self.networks, held.network);
             let overdue = held.is_overdue(now);
             let more = theirs > own;
@@ -161,9 +161,9 @@ impl Places {
                 _ if more && (overdue || held.stage == Stage::Silent) => 2,
                 _ => return None,
             };
-            Some((rank, std::cmp::Reverse(theirs), held.stage, held.since, *place))
+            Some((rank, std::cmp::Reverse(theirs), held.stage, held.since, *slot))
         });
-        ranked.min().map(|(.., place)| place)
+        ranked.min().map(|(.., slot)| slot)
     }
 }
 
@@ -197,5 +197,5 @@ pub(super) fn network_of(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-#[path = "places_tests.rs"]
+#[path = "unauthenticated_tests.rs"]
 mod tests;

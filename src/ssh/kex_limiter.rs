@@ -1,19 +1,19 @@
 //! When a key exchange may be computed before anybody knows who asks for it: the rules, without clock or sockets. Only
-//! `doorstep` uses it.
+//! `greeter` uses it.
 //!
 //! One of group 16 takes this side a tenth of a second of a processor and the other side nothing, if it does not care for
-//! the result; the others take half a millisecond. So there are some turns at once for whoever starts several transfers,
-//! and then so many a second: of one network, and in all. Whoever logs in gives the turn back, so only strangers use them
+//! the result; the others take half a millisecond. So there are some permits at once for whoever starts several transfers,
+//! and then so many a second: of one network, and in all. Whoever logs in gives the permit back, so only strangers use them
 //! up, and whoever leaves while they wait does so, too, so no queue is longer than there are places. Whoever must wait for
-//! longer than a client would is turned away.
+//! longer than a client would is rejected.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::places::network_of;
+use super::unauthenticated::network_of;
 
-/// How many turns there are.
+/// How many permits there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
     /// Turns that are there at once.
@@ -25,7 +25,7 @@ pub(super) struct Rate {
 
 impl Rate {
     /// Of key exchanges that cost much: a fifth of a processor at most.
-    pub(super) const DEAR: Self =
+    pub(super) const COSTLY: Self =
         Self { at_once: 10, of_network: Duration::from_secs(1), of_all: Duration::from_millis(500) };
     /// Of the others: about a tenth.
     pub(super) const USUAL: Self =
@@ -35,23 +35,23 @@ impl Rate {
 /// The longest that somebody waits for those before, of all networks and of one.
 const LONGEST: Duration = Duration::from_secs(10);
 const LONGEST_IN_NETWORK: Duration = Duration::from_secs(5);
-/// Networks that are remembered before those are forgotten whose turns are worked off.
+/// Networks that are remembered before those are forgotten whose permits are worked off.
 const REMEMBERED: usize = 64;
 
-/// Counts the turns. Its table holds few more networks than had a turn within seconds.
+/// Counts the permits. Its table holds few more networks than had a permit within seconds.
 #[derive(Debug)]
-pub(super) struct Turnstile {
+pub(super) struct KexLimiter {
     rate: Rate,
-    all: Account,
-    networks: HashMap<IpAddr, Account>,
+    all: Backlog,
+    networks: HashMap<IpAddr, Backlog>,
 }
 
-/// When all turns that were taken will have been worked off, if each takes its time.
+/// When all permits that were taken will have been worked off, if each takes its time.
 #[derive(Debug, Default, Clone, Copy)]
-struct Account(Option<Instant>);
+struct Backlog(Option<Instant>);
 
-impl Account {
-    /// How long somebody waits who comes now, if each turn has its time and some are there at once.
+impl Backlog {
+    /// How long somebody waits who comes now, if each permit has its time and some are there at once.
     fn wait(self, now: Instant, each: Duration, at_once: u32) -> Duration {
         let behind = self.0.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         behind.saturating_sub(each * at_once.saturating_sub(1))
@@ -66,12 +66,12 @@ impl Account {
     }
 }
 
-impl Turnstile {
+impl KexLimiter {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, all: Account::default(), networks: HashMap::new() }
+        Self { rate, all: Backlog::default(), networks: HashMap::new() }
     }
 
-    /// Takes a turn, and says how long to wait for it; none if that would be too long.
+    /// Takes a permit, and says how long to wait for it; none if that would be too long.
     pub(super) fn take(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
         let Rate { at_once, of_network, of_all } = self.rate;
         let network = network_of(address);
@@ -88,7 +88,7 @@ impl Turnstile {
         Some(in_network.max(in_all))
     }
 
-    /// Whoever took the turn has logged in, or left before it came.
+    /// Whoever took the permit has logged in, or left before it came.
     pub(super) fn give_back(&mut self, address: IpAddr) {
         if let Some(own) = self.networks.get_mut(&network_of(address)) {
             own.give_back(self.rate.of_network);
@@ -107,28 +107,28 @@ mod tests {
 
     #[test]
     fn some_come_at_once_and_then_one_after_the_other() {
-        let (mut turnstile, now) = (Turnstile::new(Rate::DEAR), Instant::now());
-        let waits: Vec<Option<u64>> = (0..17).map(|_| turnstile.take(ip(1), now).map(|wait| wait.as_secs())).collect();
+        let (mut limiter, now) = (KexLimiter::new(Rate::COSTLY), Instant::now());
+        let waits: Vec<Option<u64>> = (0..17).map(|_| limiter.take(ip(1), now).map(|wait| wait.as_secs())).collect();
         assert_eq!(waits[..10], [Some(0); 10]);
         assert_eq!(waits[10..15], (1..=5).map(Some).collect::<Vec<_>>());
         assert_eq!(waits[15..], [None; 2]);
         // Another network waits for those that came before it, and not for their network's debt.
-        assert_eq!(turnstile.take(ip(2), now), Some(Duration::from_millis(3_000)));
+        assert_eq!(limiter.take(ip(2), now), Some(Duration::from_millis(3_000)));
         let later = now + Duration::from_secs(60);
-        assert_eq!(turnstile.take(ip(1), later), Some(Duration::ZERO));
+        assert_eq!(limiter.take(ip(1), later), Some(Duration::ZERO));
     }
 
     #[test]
     fn r84_however_many_ask_so_many_get_a_turn_and_so_many_are_remembered() {
-        let (mut turnstile, start) = (Turnstile::new(Rate::DEAR), Instant::now());
+        let (mut limiter, start) = (KexLimiter::new(Rate::COSTLY), Instant::now());
         let (mut got, mut last) = (0, Duration::ZERO);
         for n in 0..60_000u32 {
             let now = Duration::from_millis(u64::from(n));
-            if let Some(wait) = turnstile.take(ip(n % 5_000), start + now) {
+            if let Some(wait) = limiter.take(ip(n % 5_000), start + now) {
                 got += 1;
                 last = last.max(now + wait);
             }
-            assert!(turnstile.networks.len() <= REMEMBERED, "{}", turnstile.networks.len());
+            assert!(limiter.networks.len() <= REMEMBERED, "{}", limiter.networks.len());
         }
         assert!((148..=151).contains(&got), "{got} in 70 s");
         assert!(last <= Duration::from_secs(70));
@@ -136,23 +136,23 @@ mod tests {
 
     #[test]
     fn whoever_logs_in_may_come_as_often_as_they_like() {
-        for rate in [Rate::DEAR, Rate::USUAL] {
-            let (mut turnstile, now) = (Turnstile::new(rate), Instant::now());
+        for rate in [Rate::COSTLY, Rate::USUAL] {
+            let (mut limiter, now) = (KexLimiter::new(rate), Instant::now());
             for _ in 0..10_000 {
-                assert_eq!(turnstile.take(ip(1), now), Some(Duration::ZERO));
-                turnstile.give_back(ip(1));
+                assert_eq!(limiter.take(ip(1), now), Some(Duration::ZERO));
+                limiter.give_back(ip(1));
             }
-            let at_once = (0..10_000).take_while(|_| turnstile.take(ip(1), now) == Some(Duration::ZERO)).count();
+            let at_once = (0..10_000).take_while(|_| limiter.take(ip(1), now) == Some(Duration::ZERO)).count();
             assert_eq!(at_once, rate.at_once as usize);
         }
     }
 
     #[test]
     fn r33_the_table_of_networks_is_bounded_by_the_turns_that_there_are() {
-        let (mut turnstile, start) = (Turnstile::new(Rate::USUAL), Instant::now());
+        let (mut limiter, start) = (KexLimiter::new(Rate::USUAL), Instant::now());
         for n in 0..100_000u32 {
-            turnstile.take(ip(n), start + Duration::from_millis(u64::from(n) / 10));
-            assert!(turnstile.networks.len() <= 4_000, "{}", turnstile.networks.len());
+            limiter.take(ip(n), start + Duration::from_millis(u64::from(n) / 10));
+            assert!(limiter.networks.len() <= 4_000, "{}", limiter.networks.len());
         }
     }
 }

@@ -8,17 +8,14 @@ use crate::mail::smtp::Smtp;
 use crate::mail::spool::Spool;
 
 /// A way to hand over mails. Handing over the same mail twice must do no harm.
-pub trait Carrier: Send + Sync + 'static {
+pub trait Mailer: Send + Sync + 'static {
     /// What the records call this way.
     fn channel(&self) -> Channel;
 
     /// Hands the mail over, if it may at the last moment. `Ok` means that the other side has it for good. May be dropped at any
     /// await.
-    fn carry(
-        &self,
-        mail: &Mail,
-        permission: &impl Permission,
-    ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+    fn send(&self, mail: &Mail, permission: &impl Permission)
+    -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
 /// Asked before the step behind which the other side may have a mail: a notice may have been ended or sent elsewhere since its
@@ -49,14 +46,14 @@ pub enum DeliveryError {
 }
 
 /// The carrier that the settings ask for.
-pub enum AnyCarrier {
+pub enum AnyMailer {
     /// A mail server.
     Mail(Box<Smtp>),
     /// A spool directory.
     Spool(Spool),
 }
 
-impl Carrier for AnyCarrier {
+impl Mailer for AnyMailer {
     fn channel(&self) -> Channel {
         match self {
             Self::Mail(smtp) => smtp.channel(),
@@ -64,10 +61,10 @@ impl Carrier for AnyCarrier {
         }
     }
 
-    async fn carry(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
+    async fn send(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         match self {
-            Self::Mail(smtp) => smtp.carry(mail, permission).await,
-            Self::Spool(spool) => spool.carry(mail, permission).await,
+            Self::Mail(smtp) => smtp.send(mail, permission).await,
+            Self::Spool(spool) => spool.send(mail, permission).await,
         }
     }
 }

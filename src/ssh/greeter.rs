@@ -4,7 +4,7 @@
 //! Whoever says nothing costs a socket here, and nothing of the shards. And russh computes key exchanges in the task of the
 //! connection, on the shard's own thread, where everybody else's sessions wait for it meanwhile: a tenth of a second for a
 //! finite-field group. So the shards offer none of these. Only a client that knows nothing else gets them, on a thread of
-//! its own that stands behind the others, and by turns. New keys for a session that runs are made there, too.
+//! its own that stands behind the others, and by permits. New keys for a session that runs are made there, too.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,13 +15,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::admission::{Admission, Rejected};
 use super::algorithms;
-use super::connection::{House, time_for_version};
-use super::gate::{Admission, Turned};
+use super::connection::{DoorContext, time_for_version};
+use super::kex_limiter::{KexLimiter, Rate};
 use super::opening::{self, Opening};
-use super::places::Stage;
 use super::traffic::Counted;
-use super::turnstile::{Rate, Turnstile};
+use super::unauthenticated::Stage;
 
 /// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.
 pub(super) const GREETING: &[u8] = b"SSH-2.0-tacdrop\r\n";
@@ -32,34 +32,34 @@ const FOR_OFFER: Duration = Duration::from_secs(1);
 
 /// Who serves a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum KexCost {
     /// Any shard.
     Usual,
     /// The thread for key exchanges that cost much.
-    Dear,
+    Costly,
 }
 
 /// A connection on its way to a shard.
-pub(super) struct Newcomer {
+pub(super) struct GreetedConnection {
     pub(super) socket: std::net::TcpStream,
-    pub(super) guest: Guest,
+    pub(super) arrival: Arrival,
 }
 
 /// What is known of it.
-pub(super) struct Guest {
+pub(super) struct Arrival {
     pub(super) address: SocketAddr,
     pub(super) admission: Arc<Admission>,
     pub(super) counted: Counted,
     /// For when it has logged in.
-    pub(super) turn: Option<Turn>,
+    pub(super) permit: Option<KexPermit>,
     /// What it has said so far.
     pub(super) ahead: Vec<u8>,
-    pub(super) way: Way,
+    pub(super) way: KexCost,
 }
 
 /// Why a connection gets no further.
 #[derive(Debug, thiserror::Error)]
-enum Over {
+enum GreetingError {
     #[error("the stream ended: {0}")]
     Stream(#[from] io::Error),
     #[error("no first line in time")]
@@ -69,38 +69,38 @@ enum Over {
     #[error("the server shuts down")]
     Closing,
     #[error(transparent)]
-    Turned(#[from] Turned),
+    Rejected(#[from] Rejected),
 }
 
 /// What all doorsteps of a door share.
-pub(super) struct Doorstep {
-    house: Arc<House>,
+pub(super) struct Greeter {
+    context: Arc<DoorContext>,
     /// Of the door that has a thread for what costs much.
-    turnstiles: Option<Turnstiles>,
+    limiters: Option<KexLimiters>,
 }
 
 /// For both ways.
-struct Turnstiles {
-    usual: Arc<Mutex<Turnstile>>,
-    dear: Arc<Mutex<Turnstile>>,
+struct KexLimiters {
+    usual: Arc<Mutex<KexLimiter>>,
+    costly: Arc<Mutex<KexLimiter>>,
 }
 
-/// A turn that was taken. Dropping it gives it back, unless it was used.
-pub(super) struct Turn {
-    turnstile: Arc<Mutex<Turnstile>>,
+/// A permit that was taken. Dropping it gives it back, unless it was used.
+pub(super) struct KexPermit {
+    limiter: Arc<Mutex<KexLimiter>>,
     address: IpAddr,
     used: bool,
 }
 
-impl Turn {
+impl KexPermit {
     /// Takes one and waits for it.
-    async fn take(turnstile: &Arc<Mutex<Turnstile>>, address: IpAddr) -> Result<Self, Turned> {
-        let wait = turnstile.lock().unwrap_or_else(PoisonError::into_inner).take(address, Instant::now());
-        let wait = wait.ok_or(Turned::KeyExchanges)?;
+    async fn take(limiter: &Arc<Mutex<KexLimiter>>, address: IpAddr) -> Result<Self, Rejected> {
+        let wait = limiter.lock().unwrap_or_else(PoisonError::into_inner).take(address, Instant::now());
+        let wait = wait.ok_or(Rejected::KeyExchanges)?;
         // Who leaves meanwhile holds up nobody behind.
-        let turn = Self { turnstile: Arc::clone(turnstile), address, used: false };
+        let permit = Self { limiter: Arc::clone(limiter), address, used: false };
         sleep(wait).await;
-        Ok(turn)
+        Ok(permit)
     }
 
     /// From here on the client may make this side compute.
@@ -109,19 +109,19 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for KexPermit {
     fn drop(&mut self) {
         if !self.used {
-            self.turnstile.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.address);
+            self.limiter.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.address);
         }
     }
 }
 
-impl Doorstep {
-    pub(super) fn new(house: Arc<House>, has_dear_thread: bool) -> Self {
-        let turnstile = |rate| Arc::new(Mutex::new(Turnstile::new(rate)));
-        let turnstiles = || Turnstiles { usual: turnstile(Rate::USUAL), dear: turnstile(Rate::DEAR) };
-        Self { house, turnstiles: has_dear_thread.then(turnstiles) }
+impl Greeter {
+    pub(super) fn new(context: Arc<DoorContext>, has_costly_thread: bool) -> Self {
+        let limiter = |rate| Arc::new(Mutex::new(KexLimiter::new(rate)));
+        let limiters = || KexLimiters { usual: limiter(Rate::USUAL), costly: limiter(Rate::COSTLY) };
+        Self { context, limiters: has_costly_thread.then(limiters) }
     }
 
     /// Greets a connection and listens to its first words. None if it gets no further.
@@ -131,26 +131,26 @@ impl Doorstep {
         address: SocketAddr,
         admission: Arc<Admission>,
         counted: Counted,
-    ) -> Option<Newcomer> {
+    ) -> Option<GreetedConnection> {
         let greeted = tokio::select! {
             biased;
-            () = self.house.closing.cancelled() => Err(Over::Closing),
-            () = admission.displaced() => Err(Over::Displaced),
+            () = self.context.closing.cancelled() => Err(GreetingError::Closing),
+            () = admission.displaced() => Err(GreetingError::Displaced),
             greeted = self.greet(&mut socket, address, &admission) => greeted,
         };
-        let (ahead, way, turn, socket) =
-            match greeted.and_then(|(ahead, way, turn)| Ok((ahead, way, turn, socket.into_std()?))) {
+        let (ahead, way, permit, socket) =
+            match greeted.and_then(|(ahead, way, permit)| Ok((ahead, way, permit, socket.into_std()?))) {
                 Ok(greeted) => greeted,
                 Err(over) => {
                     match over {
-                        Over::Turned(turned) => self.house.turned_away(address.ip(), turned),
-                        _ => self.house.ledger.went(address.ip()),
+                        GreetingError::Rejected(rejected) => self.context.rejected(address.ip(), rejected),
+                        _ => self.context.strangers.went(address.ip()),
                     }
                     tracing::debug!(from = %address, %over, "ended before its first packet");
                     return None;
                 }
             };
-        Some(Newcomer { socket, guest: Guest { address, admission, counted, turn, ahead, way } })
+        Some(GreetedConnection { socket, arrival: Arrival { address, admission, counted, permit, ahead, way } })
     }
 
     async fn greet(
@@ -158,32 +158,34 @@ impl Doorstep {
         socket: &mut TcpStream,
         address: SocketAddr,
         admission: &Admission,
-    ) -> Result<(Vec<u8>, Way, Option<Turn>), Over> {
+    ) -> Result<(Vec<u8>, KexCost, Option<KexPermit>), GreetingError> {
         socket.write_all(GREETING).await?;
         let mut said = Vec::new();
         let version = async {
             while matches!(Opening::of(&said), Opening::Nothing) {
                 hear(socket, &mut said).await?;
             }
-            Ok::<(), Over>(())
+            Ok::<(), GreetingError>(())
         };
-        timeout(time_for_version(self.house.limits.login_grace), version).await.map_err(|_| Over::Silent)??;
+        timeout(time_for_version(self.context.limits.login_grace), version)
+            .await
+            .map_err(|_| GreetingError::Silent)??;
         admission.reached(Stage::Named);
-        let Some(turnstiles) = &self.turnstiles else { return Ok((said, Way::Usual, None)) };
+        let Some(limiters) = &self.limiters else { return Ok((said, KexCost::Usual, None)) };
         let offer = async {
             while matches!(Opening::of(&said), Opening::Version) {
                 hear(socket, &mut said).await?;
             }
-            Ok::<(), Over>(())
+            Ok::<(), GreetingError>(())
         };
         if let Ok(outcome) = timeout(FOR_OFFER, offer).await {
             outcome?;
         }
-        let (way, turnstile) = match Opening::of(&said) {
-            Opening::Offer(names) if algorithms::are_all_dear(names) => (Way::Dear, &turnstiles.dear),
-            _ => (Way::Usual, &turnstiles.usual),
+        let (way, limiter) = match Opening::of(&said) {
+            Opening::Offer(names) if algorithms::are_all_dear(names) => (KexCost::Costly, &limiters.costly),
+            _ => (KexCost::Usual, &limiters.usual),
         };
-        Ok((said, way, Some(Turn::take(turnstile, address.ip()).await?)))
+        Ok((said, way, Some(KexPermit::take(limiter, address.ip()).await?)))
     }
 }
 

@@ -17,17 +17,17 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::connection::House;
+use super::activity::Activity;
+use super::admission::Admission;
+use super::connection::DoorContext;
 use super::exec::{self, Answer, Command};
-use super::gate::Admission;
-use super::link::Link;
 use super::login::Attempts;
-use super::pulse::Pulse;
 use super::remarks::Remarks;
+use super::shared::ConnectionShared;
 use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
-use crate::access::{Access, Gone, Outlet, View};
+use crate::access::{Access, Closed, ReplySink, ShareSession};
 use crate::model::{Language, Refusal};
 use crate::scp;
 use crate::sftp;
@@ -36,26 +36,26 @@ use crate::sftp;
 const STDERR: u32 = 1;
 
 /// The handler of one connection.
-pub(crate) struct Visitor {
+pub(crate) struct ConnectionHandler {
     attempts: Attempts,
     access: Arc<Access>,
     common: sftp::Common,
     limits: Limits,
     words: Words,
-    link: Arc<Link>,
-    channels: HashMap<ChannelId, Use>,
+    shared: Arc<ConnectionShared>,
+    channels: HashMap<ChannelId, ChannelState>,
     /// Channels opened in the life of the connection.
     opened: usize,
     window: Window<ChannelId>,
     traffic: Traffic,
     /// When the client was told what it had to wait for, if it has not gone on since.
-    told: Option<Instant>,
+    replied_at: Option<Instant>,
     /// Counts the connection among those that have logged in.
     counted: Option<Counted>,
 }
 
 /// What a channel is used for.
-enum Use {
+enum ChannelState {
     Nothing,
     Sftp {
         session: Box<sftp::Session<Out>>,
@@ -75,36 +75,36 @@ enum Use {
 
 /// Why a session on a channel cannot go on.
 #[derive(Debug, thiserror::Error)]
-enum Over {
+enum ChannelError {
     #[error("SFTP: {0}")]
     Sftp(sftp::Fatal),
     #[error("SCP: {0}")]
     Scp(scp::Fatal),
 }
 
-impl Visitor {
-    pub(crate) fn new(house: &House, link: Arc<Link>, admission: Arc<Admission>) -> Self {
-        let House { access, common, limits, words, .. } = house;
+impl ConnectionHandler {
+    pub(crate) fn new(context: &DoorContext, shared: Arc<ConnectionShared>, admission: Arc<Admission>) -> Self {
+        let DoorContext { access, common, limits, words, .. } = context;
         Self {
-            attempts: Attempts::new(Arc::clone(&link), admission, house),
+            attempts: Attempts::new(Arc::clone(&shared), admission, context),
             access: access.clone(),
             common: common.clone(),
             limits: *limits,
             words: words.clone(),
-            link,
+            shared,
             channels: HashMap::new(),
             opened: 0,
-            window: Window::new(limits.window, limits.window_most, &house.windows, limits.rekey()),
-            traffic: house.traffic.clone(),
-            told: None,
+            window: Window::new(limits.window, limits.window_most, &context.windows, limits.rekey()),
+            traffic: context.traffic.clone(),
+            replied_at: None,
             counted: None,
         }
     }
 
     /// The client does what it could not do before it was told to go on: one trip at least has passed since then.
     fn goes_on(&mut self) {
-        if let Some(told) = self.told.take() {
-            self.window.answered(told.elapsed());
+        if let Some(replied_at) = self.replied_at.take() {
+            self.window.answered(replied_at.elapsed());
         }
     }
 
@@ -114,15 +114,15 @@ impl Visitor {
         for (channel, used) in &mut self.channels {
             let pending = session.has_pending_data(*channel);
             shut |= pending;
-            if let Use::Sftp { backlog, .. } | Use::Scp { backlog, .. } = used
+            if let ChannelState::Sftp { backlog, .. } | ChannelState::Scp { backlog, .. } = used
                 && !pending
             {
                 *backlog = 0;
             }
         }
-        self.link.pulse.window_is_shut(shut);
+        self.shared.activity.window_is_shut(shut);
         if !self.window.is_fixed() {
-            self.window.holds_back(shut, self.link.pulse.moment().at);
+            self.window.holds_back(shut, self.shared.activity.moment().at);
         }
     }
 
@@ -130,7 +130,7 @@ impl Visitor {
     async fn begin_scp(
         &mut self,
         channel: ChannelId,
-        view: View,
+        share: ShareSession,
         request: scp::Request,
         out: Out,
         session: &mut Session,
@@ -138,23 +138,28 @@ impl Visitor {
         let common =
             scp::Common { read_budget: Arc::clone(&self.common.read_budget), uploads: self.common.uploads.clone() };
         let mut hello = Vec::new();
-        let begun = scp::Session::begin(view, &common, request, out, &mut hello).await;
+        let begun = scp::Session::begin(share, &common, request, out, &mut hello).await;
         let backlog = hello.len();
         if !hello.is_empty() {
             session.data(channel, Bytes::from(hello))?;
         }
         match begun {
             Ok(scp) => {
-                self.channels.insert(channel, Use::Scp { session: Box::new(scp), backlog });
+                self.channels.insert(channel, ChannelState::Scp { session: Box::new(scp), backlog });
                 Ok(())
             }
-            Err(fatal) => self.end_channel(channel, Over::Scp(fatal), session),
+            Err(fatal) => self.end_channel(channel, ChannelError::Scp(fatal), session),
         }
     }
 
     /// Closes the channel of a session that cannot go on.
-    fn end_channel(&mut self, channel: ChannelId, over: Over, session: &mut Session) -> Result<(), russh::Error> {
-        tracing::info!(from = %self.link.from, %over, "session ended");
+    fn end_channel(
+        &mut self,
+        channel: ChannelId,
+        over: ChannelError,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        tracing::info!(from = %self.shared.from, %over, "session ended");
         self.channels.remove(&channel);
         self.window.closed(channel);
         if session.has_pending_data(channel) {
@@ -168,12 +173,12 @@ impl Visitor {
 
     /// Ends the connection from inside one of russh's callbacks, whatever waits to be sent.
     fn disconnect(&self, session: &mut Session, reason: Disconnect, sentence: &str) -> Result<(), russh::Error> {
-        self.link.end_soon();
+        self.shared.end_soon();
         session.disconnect(reason, sentence, "en")
     }
 }
 
-impl Handler for Visitor {
+impl Handler for ConnectionHandler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
@@ -215,14 +220,14 @@ impl Handler for Visitor {
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
-        let Some(login) = self.link.login.get() else { return Err(russh::Error::NotAuthenticated) };
-        self.link.introduce();
-        tracing::info!(from = %self.link.from, user = %login.user(), transport = %self.link.transport, "logged in");
+        let Some(login) = self.shared.login.get() else { return Err(russh::Error::NotAuthenticated) };
+        self.shared.log_opened();
+        tracing::info!(from = %self.shared.from, user = %login.user(), transport = %self.shared.transport, "logged in");
         self.attempts.succeeded();
         self.counted = Some(self.traffic.login());
-        self.told = Some(Instant::now());
-        self.link.pulse.beat();
-        self.link.logged_in.cancel();
+        self.replied_at = Some(Instant::now());
+        self.shared.activity.touch();
+        self.shared.logged_in.cancel();
         Ok(())
     }
 
@@ -237,19 +242,19 @@ impl Handler for Visitor {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        self.channels.retain(|_, used| !matches!(used, Use::Finishing(task) if task.is_finished()));
+        self.channels.retain(|_, used| !matches!(used, ChannelState::Finishing(task) if task.is_finished()));
         // The second bound is for russh, which keeps something of each channel that this side closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
         self.opened += 1;
-        self.channels.insert(channel.id(), Use::Nothing);
+        self.channels.insert(channel.id(), ChannelState::Nothing);
         // With nobody on its other side russh queues nothing in it: all data comes through `data`.
         drop(channel);
         reply.accept().await;
         // Before it knows the channel's number it can do nothing with it.
-        self.told = (self.opened == 1).then(Instant::now);
+        self.replied_at = (self.opened == 1).then(Instant::now);
         Ok(())
     }
 
@@ -260,17 +265,17 @@ impl Handler for Visitor {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        let (Some(used @ Use::Nothing), "sftp", Some(login)) =
-            (self.channels.get_mut(&channel), name, self.link.login.get())
+        let (Some(used @ ChannelState::Nothing), "sftp", Some(login)) =
+            (self.channels.get_mut(&channel), name, self.shared.login.get())
         else {
             return session.channel_failure(channel);
         };
-        let heard = self.words.remarks && self.link.pulse.client().shows_stderr();
+        let heard = self.words.remarks && self.shared.activity.client().shows_stderr();
         let remarks = Arc::new(Remarks::new(login.language(), heard));
-        let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.link) };
-        let sftp = sftp::Session::new(self.access.view(login), &self.common, out);
-        *used = Use::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
-        self.link.pulse.beat();
+        let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.shared) };
+        let sftp = sftp::Session::new(self.access.session(login), &self.common, out);
+        *used = ChannelState::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
+        self.shared.activity.touch();
         session.channel_success(channel)?;
         match login.greeting().filter(|_| heard) {
             Some(greeting) => session.extended_data(channel, STDERR, Bytes::from(format!("{greeting}\n"))),
@@ -279,20 +284,25 @@ impl Handler for Visitor {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
-        let Some(used @ (Use::Sftp { .. } | Use::Scp { .. })) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let Some(used @ (ChannelState::Sftp { .. } | ChannelState::Scp { .. })) = self.channels.get_mut(&channel)
+        else {
+            return Ok(());
+        };
         if !self.window.is_fixed() {
-            self.window.received(channel, data.len(), self.link.pulse.moment());
+            self.window.received(channel, data.len(), self.shared.activity.moment());
         }
-        self.link.pulse.beat();
+        self.shared.activity.touch();
         let mut out = Vec::new();
         let (outcome, remarks, backlog) = match used {
-            Use::Sftp { session, remarks, backlog } => {
-                (session.feed(data, &mut out).await.map_err(Over::Sftp), remarks.take(), backlog)
+            ChannelState::Sftp { session, remarks, backlog } => {
+                (session.feed(data, &mut out).await.map_err(ChannelError::Sftp), remarks.take(), backlog)
             }
-            Use::Scp { session, backlog } => (session.feed(data, &mut out).await.map_err(Over::Scp), None, backlog),
-            Use::Nothing | Use::Finishing(_) => return Ok(()),
+            ChannelState::Scp { session, backlog } => {
+                (session.feed(data, &mut out).await.map_err(ChannelError::Scp), None, backlog)
+            }
+            ChannelState::Nothing | ChannelState::Finishing(_) => return Ok(()),
         };
-        self.link.pulse.beat();
+        self.shared.activity.touch();
         if let Some(words) = remarks {
             session.extended_data(channel, STDERR, Bytes::from(words))?;
         }
@@ -303,7 +313,7 @@ impl Handler for Visitor {
         let flooded = *backlog > self.limits.queued_replies && session.has_pending_data(channel);
         self.look_at_windows(session);
         if flooded {
-            tracing::info!(from = %self.link.from, "the client asks and does not listen: disconnected");
+            tracing::info!(from = %self.shared.from, "the client asks and does not listen: disconnected");
             return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
         }
         match outcome {
@@ -316,22 +326,22 @@ impl Handler for Visitor {
         // Nothing more comes on it, and of its end russh tells nobody if this side is the first to close it.
         self.window.closed(channel);
         match self.channels.remove(&channel) {
-            Some(Use::Sftp { session: sftp, .. }) => {
-                let out = Out::new(session, channel, &self.link);
+            Some(ChannelState::Sftp { session: sftp, .. }) => {
+                let out = Out::new(session, channel, &self.shared);
                 let finish = tokio::spawn(async move {
                     sftp.finish().await;
                     out.close(0).await;
                 });
-                self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
+                self.channels.insert(channel, ChannelState::Finishing(AbortOnDropHandle::new(finish)));
                 Ok(())
             }
-            Some(Use::Scp { session: scp, .. }) => {
+            Some(ChannelState::Scp { session: scp, .. }) => {
                 let finish = tokio::spawn(scp.finish());
-                self.channels.insert(channel, Use::Finishing(AbortOnDropHandle::new(finish)));
+                self.channels.insert(channel, ChannelState::Finishing(AbortOnDropHandle::new(finish)));
                 Ok(())
             }
-            Some(Use::Nothing) => session.close(channel),
-            Some(finishing @ Use::Finishing(_)) => {
+            Some(ChannelState::Nothing) => session.close(channel),
+            Some(finishing @ ChannelState::Finishing(_)) => {
                 self.channels.insert(channel, finishing);
                 Ok(())
             }
@@ -363,15 +373,15 @@ impl Handler for Visitor {
 
     /// russh has topped the channel up, and has not yet handed over what made it do so.
     fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
-        let carries = matches!(self.channels.get(&channel), Some(Use::Sftp { .. } | Use::Scp { .. }));
+        let carries = matches!(self.channels.get(&channel), Some(ChannelState::Sftp { .. } | ChannelState::Scp { .. }));
         if self.window.is_fixed() || !carries {
             return current;
         }
-        let now = self.link.pulse.moment();
+        let now = self.shared.activity.moment();
         let next = self.window.topped_up(channel, now);
         if next != current {
             let tcp_buffer = now.tcp_buffer;
-            tracing::debug!(from = %self.link.from, window = next, tcp_buffer, "what the client may send ahead follows the line");
+            tracing::debug!(from = %self.shared.from, window = next, tcp_buffer, "what the client may send ahead follows the line");
         }
         next
     }
@@ -383,26 +393,28 @@ impl Handler for Visitor {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.goes_on();
-        let (Some(used @ Use::Nothing), Some(login)) = (self.channels.get_mut(&channel), self.link.login.get()) else {
+        let (Some(used @ ChannelState::Nothing), Some(login)) =
+            (self.channels.get_mut(&channel), self.shared.login.get())
+        else {
             return session.channel_failure(channel);
         };
         session.channel_success(channel)?;
-        self.link.pulse.beat();
-        let out = Out::new(session, channel, &self.link);
-        let view = self.access.view(login);
+        self.shared.activity.touch();
+        let out = Out::new(session, channel, &self.shared);
+        let share = self.access.session(login);
         let question = match Command::parse(command) {
-            Some(Command::Scp(request)) => return self.begin_scp(channel, view, request, out, session).await,
+            Some(Command::Scp(request)) => return self.begin_scp(channel, share, request, out, session).await,
             Some(Command::Question(question)) => Some(question),
             None => None,
         };
         let run = tokio::spawn(async move {
             let answer = match question {
-                Some(question) => out.at_work(question.run(&view)).await,
-                None => exec::unknown(view.language()),
+                Some(question) => out.keep_alive_while(question.run(&share)).await,
+                None => exec::unknown(share.language()),
             };
             out.answer(answer).await;
         });
-        *used = Use::Finishing(AbortOnDropHandle::new(run));
+        *used = ChannelState::Finishing(AbortOnDropHandle::new(run));
         Ok(())
     }
 
@@ -469,14 +481,14 @@ impl Handler for Visitor {
 struct Out {
     handle: Handle,
     channel: ChannelId,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     remarks: Arc<Remarks>,
 }
 
 impl Out {
-    fn new(session: &Session, channel: ChannelId, link: &Link) -> Self {
+    fn new(session: &Session, channel: ChannelId, shared: &ConnectionShared) -> Self {
         let remarks = Arc::new(Remarks::new(Language::default(), false));
-        Self { handle: session.handle(), channel, pulse: Arc::clone(&link.pulse), remarks }
+        Self { handle: session.handle(), channel, activity: Arc::clone(&shared.activity), remarks }
     }
 
     /// Says all that a command had to say, and closes the channel. If the connection is gone, nobody waits for any of it.
@@ -505,23 +517,23 @@ impl scp::Channel for Out {
     }
 }
 
-impl Outlet for Out {
+impl ReplySink for Out {
     fn refused(&self, refusal: Refusal) {
         self.remarks.refused(refusal);
     }
 
-    async fn at_work<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        self.pulse.at_work(work).await
+    async fn keep_alive_while<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        self.activity.keep_alive_while(work).await
     }
 
-    async fn send(&self, reply: Bytes) -> Result<(), Gone> {
-        let waiting = self.pulse.reply_waits();
+    async fn send(&self, reply: Bytes) -> Result<(), Closed> {
+        let waiting = self.activity.reply_waits();
         if let Some(words) = self.remarks.take() {
             let _ = self.handle.extended_data(self.channel, STDERR, Bytes::from(words)).await;
         }
         let sent = self.handle.data(self.channel, reply).await;
         drop(waiting);
-        self.pulse.beat();
-        sent.map_err(|_| Gone)
+        self.activity.touch();
+        sent.map_err(|_| Closed)
     }
 }

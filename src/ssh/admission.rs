@@ -1,8 +1,8 @@
 //! Who may come in at all: bounds on connections, and a penalty for sources that fail to log in. The listener asks it
 //! before anything is read, the connection tells it how far it has come, the login what came of it.
 //!
-//! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so the gate tells
-//! nobody which of them exist. `places` decides among those that have not logged in.
+//! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so admission control tells
+//! nobody which of them exist. `slots` decides among those that have not logged in.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::places::{Place, Places, Stage, source_of};
+use super::unauthenticated::{Slot, Slots, Stage, source_of};
 
-/// The bounds of the gate.
+/// The bounds of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GateLimits {
+pub struct AdmissionLimits {
     /// Connections in all. More: closed at once.
     pub connections: usize,
-    /// Connections that have not logged in, in all. More: one of them is ended for the newcomer if its network holds
-    /// more, or else the newcomer is closed at once. From a half on chance closes newcomers of networks that hold many.
+    /// Connections that have not logged in, in all. More: one of them is ended for the new connection if its network holds
+    /// more, or else the new connection is closed at once. From a half on chance closes new connections of networks that hold many.
     pub unauthenticated: usize,
     /// Connections of one source that have not logged in. More: closed at once, unless one of them says nothing.
     pub unauthenticated_per_source: usize,
@@ -38,7 +38,7 @@ pub struct GateLimits {
     pub sources: usize,
 }
 
-impl Default for GateLimits {
+impl Default for AdmissionLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
@@ -56,11 +56,11 @@ impl Default for GateLimits {
 
 /// Why a connection is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Turned {
+pub(crate) enum Rejected {
     #[error("an address that legacy.allow does not list")]
     NotAllowed,
     #[error("the last day of the legacy listener is over")]
-    Over,
+    GreetingError,
     #[error("too many connections")]
     Full,
     #[error("too many connections that have not logged in")]
@@ -75,18 +75,18 @@ pub(crate) enum Turned {
     Penalty,
 }
 
-/// The gate of a server. Clones are the same gate.
+/// The admission control of a server. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Gate {
-    limits: GateLimits,
+pub(crate) struct AdmissionControl {
+    limits: AdmissionLimits,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
     connections: usize,
-    places: Places,
-    /// Of those who hold a place: what ends them.
-    ends: HashMap<Place, CancellationToken>,
+    slots: Slots,
+    /// Of those who hold a slot: what ends them.
+    ends: HashMap<Slot, CancellationToken>,
     sources: HashMap<IpAddr, Source>,
 }
 
@@ -99,41 +99,41 @@ struct Source {
     shut_until: Option<Instant>,
 }
 
-impl Gate {
-    pub(crate) fn new(limits: GateLimits) -> Self {
-        let places = Places::new(limits.unauthenticated, limits.unauthenticated_per_source);
-        let state = State { connections: 0, places, ends: HashMap::new(), sources: HashMap::new() };
+impl AdmissionControl {
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+        let slots = Slots::new(limits.unauthenticated, limits.unauthenticated_per_source);
+        let state = State { connections: 0, slots, ends: HashMap::new(), sources: HashMap::new() };
         Self { limits, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Takes a connection, or turns it away. The connection counts until the admission is dropped. `dice` is any number.
-    pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Turned> {
+    /// Takes a connection, or rejects it. The connection counts until the admission is dropped. `dice` is any number.
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Rejected> {
         let limits = &self.limits;
         let key = source_of(address);
         let mut state = self.state();
         if state.connections >= limits.connections {
-            return Err(Turned::Full);
+            return Err(Rejected::Full);
         }
         if let Some(source) = state.sources.get(&key) {
             if source.shut_until.is_some_and(|until| now < until) {
-                return Err(Turned::Penalty);
+                return Err(Rejected::Penalty);
             }
             if source.connections >= limits.per_source {
-                return Err(Turned::SourceFull);
+                return Err(Rejected::SourceFull);
             }
         } else {
             state.make_room(limits, now);
         }
-        let given = state.places.take(address, now, dice)?;
-        if let Some(end) = given.instead_of.and_then(|place| state.ends.remove(&place)) {
+        let given = state.slots.take(address, now, dice)?;
+        if let Some(end) = given.instead_of.and_then(|slot| state.ends.remove(&slot)) {
             end.cancel();
         }
         let displaced = CancellationToken::new();
-        state.ends.insert(given.place, displaced.clone());
+        state.ends.insert(given.slot, displaced.clone());
         state.connections += 1;
         state.sources.entry(key).or_default().connections += 1;
         let stage = AtomicU8::new(Stage::Silent as u8);
-        Ok(Admission { gate: self.clone(), address, place: given.place, stage, displaced })
+        Ok(Admission { admissions: self.clone(), address, slot: given.slot, stage, displaced })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,15 +143,15 @@ impl Gate {
 }
 
 impl State {
-    /// The place is free. It may have been given to another one already.
-    fn give_back(&mut self, place: Place) {
-        self.places.free(place);
-        self.ends.remove(&place);
+    /// The slot is free. It may have been given to another one already.
+    fn give_back(&mut self, slot: Slot) {
+        self.slots.free(slot);
+        self.ends.remove(&slot);
     }
 
     /// Forgets sources that are no longer worth remembering; under pressure also such as are, but never one that has a
     /// connection (there are fewer of them than the bound on connections).
-    fn make_room(&mut self, limits: &GateLimits, now: Instant) {
+    fn make_room(&mut self, limits: &AdmissionLimits, now: Instant) {
         if self.sources.len() < limits.sources {
             return;
         }
@@ -170,14 +170,14 @@ impl State {
 
 impl Source {
     /// The failures that still count.
-    fn failures_at(&self, limits: &GateLimits, now: Instant) -> u32 {
+    fn failures_at(&self, limits: &AdmissionLimits, now: Instant) -> u32 {
         let Some(from) = self.counted_from else { return 0 };
         let each = limits.forgiven_after.as_millis().max(1);
         let forgotten = now.saturating_duration_since(from).as_millis() / each;
         self.failures.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
-    fn fail(&mut self, limits: &GateLimits, now: Instant) {
+    fn fail(&mut self, limits: &AdmissionLimits, now: Instant) {
         self.failures = self.failures_at(limits, now).saturating_add(1);
         self.counted_from = Some(now);
         if let Some(doublings) = self.failures.checked_sub(limits.free_failures + 1) {
@@ -188,24 +188,24 @@ impl Source {
     }
 }
 
-/// One connection, as the gate knows it. Dropping it gives back what it holds.
+/// One connection, as admission control knows it. Dropping it gives back what it holds.
 pub(crate) struct Admission {
-    gate: Gate,
+    admissions: AdmissionControl,
     address: IpAddr,
-    place: Place,
-    /// What the gate was told last.
+    slot: Slot,
+    /// What admission control was told last.
     stage: AtomicU8,
     displaced: CancellationToken,
 }
 
-/// Behind every stage: who has logged in holds no place.
+/// Behind every stage: who has logged in holds no slot.
 const LOGGED_IN: u8 = u8::MAX;
 
 impl Admission {
     /// The connection has come so far. Said again it costs nothing.
     pub(super) fn reached(&self, stage: Stage) {
         if self.stage.fetch_max(stage as u8, Relaxed) < stage as u8 {
-            self.gate.state().places.step(self.place, stage, Instant::now());
+            self.admissions.state().slots.step(self.slot, stage, Instant::now());
         }
     }
 
@@ -231,15 +231,15 @@ impl Admission {
     /// The connection has logged in.
     pub(crate) fn authenticated(&self) {
         if self.stage.swap(LOGGED_IN, Relaxed) != LOGGED_IN {
-            self.gate.state().give_back(self.place);
+            self.admissions.state().give_back(self.slot);
         }
     }
 
     /// A credential was refused.
     pub(crate) fn failed(&self, now: Instant) {
-        let limits = self.gate.limits;
+        let limits = self.admissions.limits;
         // A source with a connection is never forgotten, so it is there.
-        if let Some(source) = self.gate.state().sources.get_mut(&source_of(self.address)) {
+        if let Some(source) = self.admissions.state().sources.get_mut(&source_of(self.address)) {
             source.fail(&limits, now);
         }
     }
@@ -247,8 +247,8 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut state = self.gate.state();
-        state.give_back(self.place);
+        let mut state = self.admissions.state();
+        state.give_back(self.slot);
         state.connections = state.connections.saturating_sub(1);
         if let Some(source) = state.sources.get_mut(&source_of(self.address)) {
             source.connections = source.connections.saturating_sub(1);
@@ -260,8 +260,8 @@ impl Drop for Admission {
 mod tests {
     use super::*;
 
-    fn limits() -> GateLimits {
-        GateLimits {
+    fn limits() -> AdmissionLimits {
+        AdmissionLimits {
             connections: 7,
             unauthenticated: 5,
             unauthenticated_per_source: 2,
@@ -280,55 +280,55 @@ mod tests {
 
     #[test]
     fn r33_connections_are_bounded_in_all_and_per_source() {
-        let (gate, now) = (Gate::new(limits()), Instant::now());
-        let admit = |address: &str| gate.admit(ip(address), now, u32::MAX);
+        let (admissions, now) = (AdmissionControl::new(limits()), Instant::now());
+        let admit = |address: &str| admissions.admit(ip(address), now, u32::MAX);
         let mut first = vec![admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap()];
-        assert_eq!(admit("192.0.2.1").err(), Some(Turned::SourceUnauthenticatedFull));
+        assert_eq!(admit("192.0.2.1").err(), Some(Rejected::SourceUnauthenticatedFull));
         for admission in &first {
             admission.authenticated();
             admission.authenticated();
         }
         first.push(admit("192.0.2.1").unwrap());
-        assert_eq!(admit("192.0.2.1").err(), Some(Turned::SourceFull));
+        assert_eq!(admit("192.0.2.1").err(), Some(Rejected::SourceFull));
         let others: Vec<_> = ["2001:db8::1", "2001:db8::ffff:1", "192.0.2.2", "192.0.2.3"].map(admit).into();
         assert_eq!(others.iter().filter(|other| other.is_ok()).count(), 4);
-        assert_eq!(admit("2001:db8:0:1::").err(), Some(Turned::Full));
+        assert_eq!(admit("2001:db8:0:1::").err(), Some(Rejected::Full));
         drop(first.pop());
         assert!(admit("192.0.2.9").is_ok());
         drop(first);
         drop(others);
-        let state = gate.state();
+        let state = admissions.state();
         assert_eq!((state.connections, state.ends.len()), (0, 0));
         assert!(state.sources.values().all(|source| source.connections == 0));
     }
 
     #[test]
     fn r33_those_who_do_not_log_in_leave_room_for_those_who_do() {
-        let (gate, now) = (Gate::new(limits()), Instant::now());
-        let admit = |address: &str| gate.admit(ip(address), now, u32::MAX).ok();
+        let (admissions, now) = (AdmissionControl::new(limits()), Instant::now());
+        let admit = |address: &str| admissions.admit(ip(address), now, u32::MAX).ok();
         let held = || {
-            let state = gate.state();
+            let state = admissions.state();
             (state.ends.len(), state.connections)
         };
         let waiting: Vec<_> = (0..5).map(|n| admit(&format!("10.0.0.{n}")).unwrap()).collect();
         assert!(admit("10.0.0.9").is_none(), "of a network that holds them all");
-        let newcomer = admit("10.0.1.1").unwrap();
+        let connection = admit("10.0.1.1").unwrap();
         let ended: Vec<_> = waiting.iter().map(|one| one.displaced.is_cancelled()).collect();
         assert_eq!(ended, [true, false, false, false, false], "the first of them made room");
-        newcomer.authenticated();
+        connection.authenticated();
         // What was ended holds nothing any more, also while its connection is still there.
         assert_eq!(held(), (4, 6));
         waiting.iter().for_each(|one| one.reached(Stage::Asking));
         drop(waiting);
-        drop(newcomer);
+        drop(connection);
         assert_eq!(held(), (0, 0));
         assert!(admit("10.0.0.1").is_some());
     }
 
     #[test]
     fn how_far_somebody_has_come_is_told_once() {
-        let gate = Gate::new(limits());
-        let admission = gate.admit(ip("10.0.0.1"), Instant::now(), 0).unwrap();
+        let admissions = AdmissionControl::new(limits());
+        let admission = admissions.admit(ip("10.0.0.1"), Instant::now(), 0).unwrap();
         assert!(admission.has_reached(Stage::Silent) && !admission.has_reached(Stage::Named));
         admission.reached(Stage::Answering);
         admission.reached(Stage::Named);
@@ -339,11 +339,11 @@ mod tests {
 
     #[test]
     fn r34_a_penalty_doubles_is_bounded_and_is_forgotten() {
-        let (gate, start) = (Gate::new(limits()), Instant::now());
+        let (admissions, start) = (AdmissionControl::new(limits()), Instant::now());
         let address = ip("198.51.100.7");
-        let admission = gate.admit(address, start, 0).unwrap();
+        let admission = admissions.admit(address, start, 0).unwrap();
         let shut_for = |now: Instant| {
-            let until = gate.state().sources.get(&address).and_then(|source| source.shut_until);
+            let until = admissions.state().sources.get(&address).and_then(|source| source.shut_until);
             until.map_or(0, |until| until.saturating_duration_since(now).as_secs())
         };
         let mut penalties = Vec::new();
@@ -353,9 +353,9 @@ mod tests {
         }
         assert_eq!(penalties[..8], [0, 0, 2, 4, 8, 16, 32, 60]);
         assert_eq!(penalties[39], 60);
-        assert_eq!(gate.admit(address, start + Duration::from_secs(59), u32::MAX).err(), Some(Turned::Penalty));
-        assert!(gate.admit(ip("198.51.100.8"), start, u32::MAX).is_ok(), "another source is not touched");
-        assert!(gate.admit(address, start + Duration::from_secs(61), u32::MAX).is_ok());
+        assert_eq!(admissions.admit(address, start + Duration::from_secs(59), u32::MAX).err(), Some(Rejected::Penalty));
+        assert!(admissions.admit(ip("198.51.100.8"), start, u32::MAX).is_ok(), "another source is not touched");
+        assert!(admissions.admit(address, start + Duration::from_secs(61), u32::MAX).is_ok());
 
         // 38 of 40 failures are forgotten after 3800 s, so the next one is the third.
         let later = start + Duration::from_secs(3_800);
@@ -368,17 +368,17 @@ mod tests {
 
     #[test]
     fn r33_the_table_of_sources_is_bounded() {
-        let (gate, now) = (Gate::new(limits()), Instant::now());
-        let held = gate.admit(ip("203.0.113.1"), now, 0).unwrap();
+        let (admissions, now) = (AdmissionControl::new(limits()), Instant::now());
+        let held = admissions.admit(ip("203.0.113.1"), now, 0).unwrap();
         held.failed(now);
         for n in 0..2_000u32 {
-            let admission = gate.admit(IpAddr::from(n.to_be_bytes()), now, u32::MAX).unwrap();
+            let admission = admissions.admit(IpAddr::from(n.to_be_bytes()), now, u32::MAX).unwrap();
             for _ in 0..n % 12 {
                 admission.failed(now);
             }
             drop(admission);
-            assert!(gate.state().sources.len() <= 16);
+            assert!(admissions.state().sources.len() <= 16);
         }
-        assert_eq!(gate.state().sources.get(&ip("203.0.113.1")).map(|source| source.failures), Some(1));
+        assert_eq!(admissions.state().sources.get(&ip("203.0.113.1")).map(|source| source.failures), Some(1));
     }
 }

@@ -10,10 +10,10 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::aggregate::{Aggregator, EventKey, WINDOW};
 use super::checkpoint::AuditCheckpoint;
-use super::tally::{Counted, Tally, WINDOW};
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Refusal, Time, Word};
+use crate::model::{Identifier, Refusal, Time};
 use crate::records::audit::{self as rows, Event};
 use crate::records::{Keyring, Records, RecordsError};
 use crate::repo::Error;
@@ -45,49 +45,55 @@ pub(crate) struct Note {
     pub(crate) at: Time,
     pub(crate) kind: Kind,
     pub(crate) actor: Actor,
-    pub(crate) ticket: Option<Word>,
+    pub(crate) ticket: Option<Identifier>,
     pub(crate) id: Option<[u8; 16]>,
     pub(crate) detail: Value,
 }
 
 impl Note {
     /// Of now.
-    pub(crate) fn new(kind: Kind, actor: Actor, ticket: Option<&Word>, id: Option<[u8; 16]>, detail: Value) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        actor: Actor,
+        ticket: Option<&Identifier>,
+        id: Option<[u8; 16]>,
+        detail: Value,
+    ) -> Self {
         Self { at: Time::now(), kind, actor, ticket: ticket.cloned(), id, detail }
     }
 }
 
 /// The audit trail of a data directory that is open.
-pub struct Trail {
+pub struct AuditWriter {
     pub(crate) records: Records,
     pub(crate) keyring: Keyring,
     pub(crate) key: SigningKey,
     failpoints: Arc<Failpoints>,
     queue: Mutex<VecDeque<Note>>,
-    refusals: Mutex<Tally>,
-    listings: Mutex<Tally>,
+    refusals: Mutex<Aggregator>,
+    listings: Mutex<Aggregator>,
     /// Rung when rows wait, and when there is room again.
     waiting: Notify,
     room: Notify,
     /// Held by whoever writes: rows keep the order in which they came.
-    writing: AsyncMutex<Signed>,
+    writing: AsyncMutex<LastCheckpoint>,
     /// Of the task that writes; none for a command, which writes at its end only.
     task: Mutex<Option<DropGuard>>,
 }
 
 /// How far checkpoints go, and since when.
-struct Signed {
+struct LastCheckpoint {
     seq: i64,
     at: Instant,
 }
 
-impl std::fmt::Debug for Trail {
+impl std::fmt::Debug for AuditWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Trail")
     }
 }
 
-impl Trail {
+impl AuditWriter {
     pub(crate) async fn open(
         records: &Records,
         keys: &KeyManager,
@@ -101,27 +107,27 @@ impl Trail {
             keyring,
             failpoints,
             queue: Mutex::default(),
-            refusals: Mutex::new(Tally::new(Kind::AccessRefused)),
-            listings: Mutex::new(Tally::new(Kind::DirectoryListed)),
+            refusals: Mutex::new(Aggregator::new(Kind::AccessRefused)),
+            listings: Mutex::new(Aggregator::new(Kind::DirectoryListed)),
             waiting: Notify::new(),
             room: Notify::new(),
-            writing: AsyncMutex::new(Signed { seq, at: Instant::now() }),
+            writing: AsyncMutex::new(LastCheckpoint { seq, at: Instant::now() }),
             task: Mutex::new(None),
         }))
     }
 
     /// Begins to write. The task ends with [`finish`](Self::finish), or when the house is gone.
-    pub(crate) async fn start(self: &Arc<Self>, works: &tokio::runtime::Handle) -> Result<(), Error> {
+    pub(crate) async fn start(self: &Arc<Self>, worker_runtime: &tokio::runtime::Handle) -> Result<(), Error> {
         self.check_last_checkpoint().await?;
         let detail = json!({ "version": env!("CARGO_PKG_VERSION") });
-        self.jot(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
+        self.enqueue(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
         self.flush(WINDOW).await?;
         self.sign_now().await?;
         let stop = CancellationToken::new();
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone().drop_guard());
         // The task must not keep the trail: then nobody would ever drop the guard.
         let trail = Arc::downgrade(self);
-        works.spawn(async move {
+        worker_runtime.spawn(async move {
             loop {
                 let Some(waiting) = trail.upgrade() else { return };
                 let more = async {
@@ -158,7 +164,7 @@ impl Trail {
         let finish = async {
             self.flush(Duration::ZERO).await?;
             if serving {
-                self.jot(Note::new(Kind::ServerStopped, Actor::Server, None, None, json!({})));
+                self.enqueue(Note::new(Kind::ServerStopped, Actor::Server, None, None, json!({})));
                 self.flush(Duration::ZERO).await?;
                 self.sign_now().await?;
             }
@@ -171,7 +177,7 @@ impl Trail {
     }
 
     /// Queues an event. Whoever can wait asks for [`room`](Self::room) first.
-    pub(crate) fn jot(&self, note: Note) {
+    pub(crate) fn enqueue(&self, note: Note) {
         self.queue().push_back(note);
         self.waiting.notify_one();
     }
@@ -192,11 +198,11 @@ impl Trail {
         timeout(PATIENCE, free).await.map_err(|_| Refusal::Storage)
     }
 
-    pub(crate) fn count_refusal(&self, what: Counted) {
+    pub(crate) fn count_refusal(&self, what: EventKey) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 
-    pub(crate) fn count_listing(&self, what: Counted) {
+    pub(crate) fn count_listing(&self, what: EventKey) {
         self.listings.lock().unwrap_or_else(PoisonError::into_inner).count(what);
     }
 
@@ -248,26 +254,26 @@ impl Trail {
     async fn sign_if_due(&self) -> Result<(), Error> {
         let Some((seq, _)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(()) };
         let due = {
-            let signed = self.writing.lock().await;
-            let new = seq.saturating_sub(signed.seq);
-            new >= CHECKPOINT_ENTRIES || (new > 0 && signed.at.elapsed() >= CHECKPOINT_AFTER)
+            let last = self.writing.lock().await;
+            let new = seq.saturating_sub(last.seq);
+            new >= CHECKPOINT_ENTRIES || (new > 0 && last.at.elapsed() >= CHECKPOINT_AFTER)
         };
         if due { self.sign_now().await.map(drop) } else { Ok(()) }
     }
 
     /// Signs how far the trail has come; none if it is empty.
     pub(crate) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
-        let mut signed = self.writing.lock().await;
+        let mut last = self.writing.lock().await;
         let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
         let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);
-        if seq != signed.seq {
+        if seq != last.seq {
             // The keyring's copy first: it is the one that a thief of the records' tail does not have.
             self.keyring.add_audit_checkpoint(checkpoint.row()).await?;
             let mut tx = self.records.begin().await?;
             rows::add_checkpoint(tx.conn(), checkpoint.row()).await?;
             tx.commit().await?;
         }
-        *signed = Signed { seq, at: Instant::now() };
+        *last = LastCheckpoint { seq, at: Instant::now() };
         Ok(Some(checkpoint))
     }
 
