@@ -8,7 +8,6 @@ mod buffer;
 mod checkpoint;
 mod extent_writer;
 mod extents;
-mod hash_batcher;
 mod hasher;
 mod job;
 mod lazy_worker;
@@ -28,7 +27,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub(crate) use buffer::{Budget, SessionBudget};
-pub(crate) use hash_batcher::HashBatcher;
 pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
 pub(crate) use write_queue::WriteQueue;
@@ -65,7 +63,6 @@ pub(crate) struct Uploads {
     retention: Arc<Retention>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Budget,
-    hash_batcher: HashBatcher,
 }
 
 impl Uploads {
@@ -83,7 +80,6 @@ impl Uploads {
             retention: Arc::clone(retention),
             registry,
             budget: Budget::new(repo.settings.total_buffer),
-            hash_batcher: HashBatcher::default(),
         })
     }
 }

@@ -282,7 +282,9 @@ impl Worker {
         }
         self.begin_change().await?;
         self.close_small_gap(offset).await?;
-        let buffer = self.uploads.hash_batcher.hash(self.upload_rows.version, &mut self.hasher, offset, buffer).await?;
+        for (at, text) in buffer.texts_at(offset) {
+            self.hasher.take(at, text);
+        }
         let is_small = ends && buffer.filled() < SMALL && !self.open.contains_key(&run);
         if is_small && self.small >= ALONE {
             return self.gather(offset, buffer).await;
