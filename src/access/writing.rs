@@ -56,24 +56,9 @@ impl Upload {
         upload
     }
 
-    fn with_queue(
-        session: &ShareSession,
-        ticket: &Identifier,
-        path: &SharePath,
-        mode: WriteMode,
-        queue: Arc<WriteQueue>,
-    ) -> Self {
+    fn with_queue(session: &ShareSession, ticket: &Identifier, path: &SharePath, mode: WriteMode, queue: Arc<WriteQueue>) -> Self {
         let grant = session.grant(ticket);
-        Self {
-            session: session.clone(),
-            path: path.clone(),
-            mode,
-            queue,
-            grant,
-            write: None,
-            spare: None,
-            continues: false,
-        }
+        Self { session: session.clone(), path: path.clone(), mode, queue, grant, write: None, spare: None, continues: false }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -250,15 +235,23 @@ impl Upload {
         self.queue.ask(Job::Sync).await
     }
 
-    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued.
+    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued. Once begun it
+    /// goes on to its end, whether its caller waits for that or not.
     ///
     /// # Errors
     /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     pub async fn close(self) -> Result<(), Refusal> {
-        let began = std::time::Instant::now();
-        let outcome = self.try_close().await;
-        metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
-        self.session.record_refusal(&self.path, outcome).await
+        // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
+        let task = tokio::spawn(async move {
+            let began = std::time::Instant::now();
+            let outcome = self.try_close().await;
+            metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
+            self.session.record_refusal(&self.path, outcome).await
+        });
+        task.await.unwrap_or(Err(Refusal::Storage))
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {

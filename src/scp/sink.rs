@@ -289,8 +289,7 @@ impl<C: Channel> Sink<C> {
         self.state = State::Closing(Arc::clone(&closing));
         let (channel, language, failed) = (self.channel.clone(), self.language, Arc::clone(&self.failed));
         self.closes.spawn(async move {
-            // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
-            let outcome = tokio::spawn(upload.close()).await.unwrap_or(Err(Refusal::Storage));
+            let outcome = upload.close().await;
             let reply = match outcome {
                 Ok(()) => vec![OK],
                 Err(refusal) => {

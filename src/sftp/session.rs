@@ -222,8 +222,7 @@ impl<O: ReplySink> Session<O> {
         };
         let (sink, language) = (self.sink.clone(), self.language);
         self.closes.spawn(async move {
-            // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
-            let outcome = tokio::spawn(upload.close()).await.unwrap_or(Err(Refusal::Storage));
+            let outcome = upload.close().await;
             let mut out = Vec::new();
             match outcome {
                 Ok(()) => reply::ok(&mut out, id),

@@ -102,9 +102,11 @@ pub(crate) struct Begun {
 
 /// Permission bits of a new file.
 const FILE_MODE: u32 = 0o640;
+/// See [`InitialState::inline_limit`]. In bytes.
+const INLINE_LIMIT: u64 = 32 << 10;
 
 /// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. None if
-/// another one of this name began or ended after the spot was found, which `ended` tells.
+/// another one of this name began or ended after the resolved was found, which `ended` tells.
 pub(crate) async fn open(
     uploads: &Arc<Uploads>,
     opener: &Opener<'_>,
@@ -133,8 +135,9 @@ pub(crate) async fn open(
         queue.leave_undecided();
     }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
+    let inline_limit = start.inline_limit(&uploads.repo);
     let worker = Worker::new(Arc::clone(uploads), Arc::clone(&queue), start, room);
-    queue.lazy_worker.park(worker, uploads.repo.worker_runtime.clone());
+    queue.lazy_worker.park(worker, uploads.repo.worker_runtime.clone(), inline_limit);
     uploads.registry.watch.keep(uploads);
     Ok(Some(Begun { queue, continues }))
 }
@@ -168,12 +171,15 @@ impl InitialState {
         self.copy_base.as_ref().map_or(self.map.end(), |copy_base| copy_base.length)
     }
 
-    async fn of(
-        repo: &Arc<Repo>,
-        opener: &Opener<'_>,
-        resolved: &ResolvedPath,
-        mode: WriteMode,
-    ) -> Result<Self, Error> {
+    /// How many bytes a worker may go through on the connection's thread, where they keep other connections waiting. None if
+    /// there may be more to do than to hash and seal what came: what continues or replaces something takes a long way through
+    /// the records, may have to read what is there, and an extent that is not kept in the records is a file to make.
+    fn inline_limit(&self, repo: &Repo) -> Option<u64> {
+        let is_new = !self.upload_rows.has_entry && self.holds == Holds::Nothing;
+        is_new.then(|| INLINE_LIMIT.min(repo.settings.inline_bytes as u64))
+    }
+
+    async fn of(repo: &Arc<Repo>, opener: &Opener<'_>, resolved: &ResolvedPath, mode: WriteMode) -> Result<Self, Error> {
         if let Some(row) = &resolved.entry
             && !mode.truncate
         {

@@ -1,7 +1,7 @@
 //! The worker's side of an upload: hashes, seals, writes, writes down how far it is, and publishes.
 //!
-//! One task per upload, on the runtime for works; but a small new file is worked on where its CLOSE waits (`lazy_worker`). It ends
-//! when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
+//! One task per upload, on the runtime for works; but the CLOSE of a small new file runs the worker itself (`lazy_worker`). It
+//! ends when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
 
 #[cfg(test)]
 mod by_hand;
@@ -36,8 +36,6 @@ use crate::upload::extent_writer::ExtentWriter;
 use crate::upload::write_queue::WriteQueue;
 use crate::vault::{HashOrigin, Slice, SliceMap};
 
-/// See [`Worker::inline_limit`].
-const INLINE_LIMIT: u64 = 32 << 10;
 /// How long the rows of an upload may be owed after OPEN, if a checkpoint is not due sooner.
 const OWED: Duration = Duration::from_secs(1);
 /// How long small extents and gathered pieces may wait here for the records, which take them many at a time.
@@ -139,14 +137,6 @@ impl Worker {
             zeros: Vec::new(),
             opened: Instant::now(),
         }
-    }
-
-    /// How many bytes it may go through on the connection's thread, where they keep other connections waiting. None if there
-    /// may be more to do than to hash and seal what came: what continues or replaces something takes a long way through the
-    /// records, may have to read what is there, and an extent that is not kept in the records is a file to make.
-    pub(super) fn inline_limit(&self) -> u64 {
-        let is_new = !self.upload_rows.has_entry && self.holds != Holds::Unfinished && self.copy_base.is_none();
-        if is_new { INLINE_LIMIT.min(self.uploads.repo.settings.inline_bytes as u64) } else { 0 }
     }
 
     /// Works until the upload is over.

@@ -433,20 +433,16 @@ impl WriteQueue {
         self.answered(answer).await
     }
 
-    /// Has the worker publish what is there, and waits for its answer.
+    /// Has the worker publish what is there, and waits for its answer. It may run the worker itself: who drops this before
+    /// its end may cut the upload.
     pub(crate) async fn close(&self) -> Result<(), Refusal> {
         let (answer, bytes) = self.put_question(Job::Close)?;
-        let Some(here) = self.lazy_worker.start_inline(bytes) else {
-            self.call();
-            return self.answered(answer).await;
-        };
-        let answered = self.answered(answer);
-        tokio::pin!(answered);
-        tokio::select! {
-            biased;
-            outcome = &mut answered => outcome,
-            () = here => answered.await,
+        match self.lazy_worker.take_for(bytes) {
+            // In a box, because every CLOSE would have the room that it needs otherwise.
+            Some(worker) => Box::pin(worker.run()).await,
+            None => self.call(),
         }
+        self.answered(answer).await
     }
 
     /// Puts a question behind everything that was written before; also says how many bytes the worker may have to go through
