@@ -134,7 +134,7 @@ impl Upload {
     async fn end_write(&mut self) -> Result<(), Refusal> {
         let Some(Write { offset, target, early, .. }) = self.write.take() else { return Ok(()) };
         if let Target::Early(room) = target {
-            self.queue.put_early(offset, Pending::new(early, room));
+            self.queue.put_early(offset, Pending::new(early, room))?;
         }
         while let Some((mut run, offset, waiting)) = self.queue.take_contiguous() {
             self.fill(&mut run, offset, &waiting.bytes).await?;
@@ -256,7 +256,7 @@ impl Upload {
 
     async fn try_close(&self) -> Result<(), Refusal> {
         self.grant.check()?;
-        if self.queue.is_undecided() && self.queue.phase() == Phase::Open {
+        if self.queue.is_undecided() && self.queue.phase().is_open() {
             // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
             if self.queue.attributes().size > 0 {
                 return Err(Refusal::Incomplete);
@@ -270,10 +270,10 @@ impl Upload {
                 self.queue.wait_for_end().await?;
                 match self.queue.phase() {
                     Phase::Refusing(refusal) => Err(refusal),
-                    Phase::Open | Phase::Closing | Phase::Published => Ok(()),
+                    Phase::Open { .. } | Phase::Closing | Phase::Published => Ok(()),
                 }
             }
-            Phase::Open | Phase::Refusing(_) => self.queue.close().await,
+            Phase::Open { .. } | Phase::Refusing(_) => self.queue.close().await,
         }
     }
 }

@@ -119,7 +119,7 @@ pub(crate) async fn open(
     let start = InitialState::of(&uploads.repo, opener, resolved, mode).await?;
     let artifact = start.upload_rows.artifact;
     let file_mode = resolved.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
-    let continues = start.holds == Holds::Unfinished;
+    let continues = start.holds.is_unfinished();
     let ids = (artifact, start.upload_rows.version);
     let queue =
         Arc::new(WriteQueue::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
@@ -128,12 +128,6 @@ pub(crate) async fn open(
     }
     let (version, detail) = (start.upload_rows.version, json!({ "artifact": artifact.to_string() }));
     login.0.enqueue(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
-    if let Some(length) = start.shown {
-        queue.show(length);
-    }
-    if continues && login.is_upload_only() {
-        queue.leave_undecided();
-    }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
     let inline_limit = start.inline_limit(&uploads.repo);
     let worker = Worker::new(Arc::clone(uploads), Arc::clone(&queue), start, room);
@@ -154,8 +148,6 @@ struct InitialState {
     holds: Holds,
     /// Up to where it is never sent again; see [`checkpoint::resume_point`].
     floor: u64,
-    /// How long it looks until something is written.
-    shown: Option<u64>,
 }
 
 /// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
@@ -203,7 +195,6 @@ impl InitialState {
             copy_base: None,
             holds: Holds::Nothing,
             floor: 0,
-            shown: None,
         })
     }
 
@@ -242,7 +233,7 @@ impl InitialState {
         }
         // What lies behind the resume point stays: whoever continues writes the same over it, and whoever was cut while he
         // changed the middle of a whole file must not lose its end.
-        let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
+        let reported = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let upload_rows = UploadRecords {
             ticket: resolved.context.ticket.clone(),
@@ -263,8 +254,8 @@ impl InitialState {
             keys,
         };
         let floor = version.resumable_at.min(map.end());
-        let (origin, holds) = (HashOrigin::Resumed, Holds::Unfinished);
-        Ok(Self { upload_rows, map, extents, digest, origin, copy_base: None, holds, floor, shown })
+        let holds = Holds::Unfinished { reported, undecided: opener.login.is_upload_only() };
+        Ok(Self { upload_rows, map, extents, digest, origin: HashOrigin::Resumed, copy_base: None, holds, floor })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -297,7 +288,7 @@ impl InitialState {
             (SliceMap::new(), Some(CopyBase { content, length: manifest.length }))
         };
         let (origin, holds, floor) = (HashOrigin::Resumed, Holds::Copy, manifest.length);
-        Ok(Self { upload_rows, map, extents, digest, origin, copy_base, holds, floor, shown: None })
+        Ok(Self { upload_rows, map, extents, digest, origin, copy_base, holds, floor })
     }
 }
 

@@ -435,7 +435,7 @@ impl Worker {
         self.end_all().await?;
         match self.holds {
             Holds::Copy => return self.upload_rows.set_attributes(&self.uploads, &self.queue).await,
-            Holds::Unfinished => return Err(Refusal::Incomplete.into()),
+            Holds::Unfinished { .. } => return Err(Refusal::Incomplete.into()),
             Holds::Nothing | Holds::Changed => {}
         }
         let length = self.queue.length();
