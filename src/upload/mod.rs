@@ -4,6 +4,7 @@
 //! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
 //! task per upload on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
+mod arrived;
 mod buffer;
 mod checkpoint;
 mod extent_writer;
@@ -18,6 +19,7 @@ mod repair;
 mod rows;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod seeding;
+mod upload_records;
 mod worker;
 mod write_queue;
 
@@ -31,13 +33,15 @@ pub(crate) use registry::Registry;
 pub(crate) use repair::{Repair, check_unfinished, repair};
 pub(crate) use write_queue::WriteQueue;
 
+use arrived::Arrived;
 pub(crate) use buffer::Buffer;
 use checkpoint::Progress;
 use extents::{EndedExtent, Rows};
+use hasher::Hasher;
 use job::Holds;
 pub(crate) use job::{Job, Phase, Target};
-use publish::UploadRecords;
 pub(crate) use reorder::Pending;
+use upload_records::UploadRecords;
 #[cfg(test)]
 pub(crate) use worker::ByHand;
 use worker::Worker;
@@ -46,14 +50,14 @@ use crate::audit::Kind;
 use crate::content::Content;
 use crate::digests::sidecars::Sidecars;
 use crate::login::Login;
-use crate::model::{ArtifactId, ObjectId, Refusal, Time, VersionId};
+use crate::model::{Refusal, VersionId};
 use crate::namespace::tree::ResolvedPath;
 use crate::notices::Notices;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Error, Repo, WriteMode};
 use crate::retention::Retention;
-use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
+use crate::vault::{Digest, HashOrigin, SliceMap, WrappedKey};
 
 /// What uploads share.
 pub(crate) struct Uploads {
@@ -139,10 +143,7 @@ pub(crate) async fn open(
 /// What an upload begins with.
 struct InitialState {
     upload_rows: UploadRecords,
-    map: SliceMap,
-    extents: HashMap<ObjectId, EndedExtent>,
-    digest: Digest,
-    origin: HashOrigin,
+    arrived: Arrived,
     /// What is to be copied before anything of it changes.
     copy_base: Option<CopyBase>,
     holds: Holds,
@@ -160,7 +161,7 @@ struct CopyBase {
 impl InitialState {
     /// How long the file is at first.
     fn length(&self) -> u64 {
-        self.copy_base.as_ref().map_or(self.map.end(), |copy_base| copy_base.length)
+        self.copy_base.as_ref().map_or(self.arrived.map.end(), |copy_base| copy_base.length)
     }
 
     /// How many bytes a worker may go through on the connection's thread, where they keep other connections waiting. None if
@@ -185,17 +186,14 @@ impl InitialState {
                 return Self::copied(repo, opener, resolved, row, &version(repo, current.id).await?).await;
             }
         }
-        let upload_rows = new_upload_rows(opener, resolved)?;
-        Ok(Self {
-            upload_rows,
+        let arrived = Arrived {
             map: SliceMap::new(),
             extents: HashMap::new(),
-            digest: Digest::new(),
+            hasher: Hasher::from(Digest::new()),
             origin: HashOrigin::Streamed,
-            copy_base: None,
-            holds: Holds::Nothing,
-            floor: 0,
-        })
+        };
+        let upload_rows = UploadRecords::of_new_version(opener, resolved)?;
+        Ok(Self { upload_rows, arrived, copy_base: None, holds: Holds::Nothing, floor: 0 })
     }
 
     /// Continues an unfinished version where STAT says that it ends.
@@ -206,8 +204,7 @@ impl InitialState {
         version: &VersionRow,
         mode: WriteMode,
     ) -> Result<Self, Error> {
-        let keys = Arc::clone(&resolved.context.keys);
-        let file_key = Arc::new(repo.file_key(&keys, version).await?);
+        let file_key = Arc::new(repo.file_key(&resolved.context.keys, version).await?);
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
         let wrapped = WrappedKey::try_from(&wrapped[..])?;
         let progress = match &version.progress {
@@ -236,26 +233,16 @@ impl InitialState {
         let reported = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let upload_rows = UploadRecords {
-            ticket: resolved.context.ticket.clone(),
-            login: opener.login.clone(),
             transport: opener.login.0.transport.or_weaker(version.transport),
-            told: false,
-            from_support: resolved.from_support,
-            artifact: version.artifact,
-            version: version.id,
-            file_key,
-            wrapped,
-            opened_at: Time::now(),
             has_entry: true,
             number: Some(version.number),
             discards: None,
-            zeros: 0,
-            stored_manifests: Vec::new(),
-            keys,
+            ..UploadRecords::of(opener, resolved, (version.artifact, version.id), (file_key, wrapped))
         };
         let floor = version.resumable_at.min(map.end());
         let holds = Holds::Unfinished { reported, undecided: opener.login.is_upload_only() };
-        Ok(Self { upload_rows, map, extents, digest, origin: HashOrigin::Resumed, copy_base: None, holds, floor })
+        let arrived = Arrived { map, extents, hasher: Hasher::from(digest), origin: HashOrigin::Resumed };
+        Ok(Self { upload_rows, arrived, copy_base: None, holds, floor })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -267,7 +254,7 @@ impl InitialState {
         version: &VersionRow,
     ) -> Result<Self, Error> {
         let (content, manifest, old_key) = Content::of_version(repo, &resolved.context.keys, version).await?;
-        let mut upload_rows = new_upload_rows(opener, resolved)?;
+        let mut upload_rows = UploadRecords::of_new_version(opener, resolved)?;
         upload_rows.discards = row.receiving.map(|receiving| receiving.id);
         upload_rows.transport = upload_rows.transport.or_weaker(version.transport);
         let shared = version.artifact == upload_rows.artifact;
@@ -287,39 +274,11 @@ impl InitialState {
         } else {
             (SliceMap::new(), Some(CopyBase { content, length: manifest.length }))
         };
-        let (origin, holds, floor) = (HashOrigin::Resumed, Holds::Copy, manifest.length);
-        Ok(Self { upload_rows, map, extents, digest, origin, copy_base, holds, floor })
+        let arrived = Arrived { map, extents, hasher: Hasher::from(digest), origin: HashOrigin::Resumed };
+        Ok(Self { upload_rows, arrived, copy_base, holds: Holds::Copy, floor: manifest.length })
     }
 }
 
 async fn version(repo: &Repo, id: VersionId) -> Result<VersionRow, Error> {
     versions::by_id(&mut *repo.records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
-}
-
-fn new_upload_rows(opener: &Opener<'_>, resolved: &ResolvedPath) -> Result<UploadRecords, Error> {
-    let keys = Arc::clone(&resolved.context.keys);
-    let version = VersionId::from_bytes(vault::random::array()?);
-    let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;
-    let artifact = match &resolved.entry {
-        Some(row) => ArtifactId::from_bytes(row.id),
-        None => ArtifactId::from_bytes(vault::random::array()?),
-    };
-    Ok(UploadRecords {
-        ticket: resolved.context.ticket.clone(),
-        login: opener.login.clone(),
-        transport: opener.login.0.transport,
-        told: false,
-        from_support: resolved.from_support,
-        artifact,
-        version,
-        file_key: Arc::new(file_key),
-        wrapped,
-        opened_at: Time::now(),
-        has_entry: resolved.entry.is_some(),
-        number: None,
-        discards: resolved.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
-        zeros: 0,
-        stored_manifests: Vec::new(),
-        keys,
-    })
 }
