@@ -22,6 +22,7 @@ pub use reply_sink::{Closed, ReplySink};
 pub use session::ShareSession;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 pub use writing::Upload;
+use writing::UploadHandle;
 
 use crate::audit::AuditWriter;
 use crate::content::Layouts;

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub(crate) use buffer::{Budget, SessionBudget};
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Moment, Registry};
 pub(crate) use repair::{Repair, check_unfinished, repair};
 pub(crate) use write_queue::WriteQueue;
 
@@ -109,14 +109,14 @@ const FILE_MODE: u32 = 0o640;
 /// See [`InitialState::inline_limit`]. In bytes.
 const INLINE_LIMIT: u64 = 32 << 10;
 
-/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. None if
-/// another one of this name began or ended after the resolved was found, which `ended` tells.
+/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. The resolved was
+/// found behind `then`. None if another upload of this name began or ended since: the caller looks for the resolved again.
 pub(crate) async fn open(
     uploads: &Arc<Uploads>,
     opener: &Opener<'_>,
     resolved: &ResolvedPath,
     mode: WriteMode,
-    ended: u64,
+    then: Moment,
 ) -> Result<Option<Begun>, Error> {
     let (place, login) = (resolved.place()?, opener.login);
     let room = uploads.repo.disk_space.promise(login.user())?;
@@ -127,7 +127,7 @@ pub(crate) async fn open(
     let ids = (artifact, start.upload_rows.version);
     let queue =
         Arc::new(WriteQueue::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
-    if !uploads.registry.enter(&queue, ended) {
+    if !uploads.registry.enter(&queue, then) {
         return Ok(None);
     }
     let (version, detail) = (start.upload_rows.version, json!({ "artifact": artifact.to_string() }));

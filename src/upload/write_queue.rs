@@ -7,8 +7,8 @@
 
 mod order;
 
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::order::{Gaps, Order};
 use super::buffer::{Buffer, EarlyRoom};
 use super::job::{Holds, Job, Phase, Target};
-use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
+use crate::model::{ArtifactId, DirectoryId, FileName, Locked, Refusal, Time, VersionId};
 use crate::repo::{Attributes, PlaceKind};
 use crate::upload::checkpoint::resume_point;
 use crate::upload::lazy_worker::LazyWorker;
@@ -34,7 +34,7 @@ pub(crate) struct WriteQueue {
     artifact: ArtifactId,
     version: VersionId,
     session: u64,
-    state: Mutex<State>,
+    state: Locked<State>,
     /// Where the worker sleeps until there is something to do.
     pub(crate) lazy_worker: LazyWorker,
     /// Tells the worker that there is something to do.
@@ -88,7 +88,7 @@ impl WriteQueue {
             artifact,
             version,
             session,
-            state: Mutex::new(State {
+            state: Locked::new(State {
                 place,
                 mode,
                 modified: None,
@@ -471,6 +471,84 @@ impl WriteQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffer::Budget;
+    use super::*;
+
+    fn queue(holds: Holds, length: u64) -> WriteQueue {
+        let ids = (ArtifactId::from_bytes([1; 16]), VersionId::from_bytes([2; 16]));
+        let place = (DirectoryId::from_bytes([3; 16]), FileName::new(b"file").unwrap());
+        WriteQueue::new(ids, 0, place, (holds, length, 0), 0o640)
+    }
+
+    /// What the worker is asked to do.
+    async fn jobs(queue: &WriteQueue) -> Vec<String> {
+        let mut jobs = Vec::new();
+        while queue.has_jobs() {
+            jobs.push(match queue.next_job(Duration::MAX, None).await.unwrap() {
+                Job::Data { offset, buffer, ends, .. } => format!("data {offset} {} {ends}", buffer.filled()),
+                Job::Truncate { length } => format!("truncate {length}"),
+                Job::Close(_) => "close".to_owned(),
+                Job::Cut => "cut".to_owned(),
+                _ => "another".to_owned(),
+            });
+        }
+        jobs
+    }
+
+    /// A WRITE that was announced before another handle's CLOSE, and whose payload comes behind it: it must not be told that
+    /// all is well, since nobody would ever look at what came.
+    #[tokio::test]
+    async fn r27_what_comes_behind_a_close_is_refused() {
+        let queue = queue(Holds::Nothing, 0);
+        assert!(queue.join());
+        let Ok(Target::Run(mut run)) = queue.begin(0, 10, || None) else { panic!("it is no run") };
+        let mut spare = Some(Buffer::outside_budget());
+        assert_eq!(queue.put(&mut run, 0, b"01234", &mut spare), Ok(5));
+        let (_answer, bytes) = queue.put_question(Job::Close).unwrap();
+        assert_eq!((bytes, queue.phase()), (5, Phase::Closing));
+        for phase in [Phase::Closing, Phase::Published] {
+            queue.set_phase(phase);
+            assert_eq!(queue.put(&mut run, 5, b"56789", &mut spare), Err(Refusal::BadHandle));
+            let room = Budget::new(1 << 20).session(1 << 20).try_early(5).unwrap();
+            assert_eq!(queue.put_early(7, Pending::new(b"78901".to_vec(), room)), Err(Refusal::BadHandle));
+            assert_eq!(queue.truncate(3), Err(Refusal::BadHandle));
+            assert_eq!(queue.begin(5, 5, || None).err(), Some(Refusal::BadHandle));
+            assert_eq!(queue.put_question(Job::Sync).err(), Some(Refusal::BadHandle));
+            assert!(!queue.join());
+            queue.leave();
+        }
+        assert_eq!((jobs(&queue).await, queue.length()), (vec!["data 0 5 true".to_owned(), "close".to_owned()], 5));
+    }
+
+    #[tokio::test]
+    async fn r27_the_last_handle_that_goes_without_a_close_cuts_the_upload() {
+        let queue = queue(Holds::Nothing, 0);
+        assert!(queue.join());
+        queue.leave();
+        assert!(queue.phase().is_open() && !queue.has_jobs());
+        queue.leave();
+        assert!(!queue.join(), "it is being cut");
+        assert_eq!(jobs(&queue).await, ["cut"]);
+    }
+
+    /// STAT says where an unfinished file can be continued until something changes, and only the first write decides.
+    #[test]
+    fn what_is_reported_of_an_unfinished_file_holds_until_it_changes() {
+        let unfinished = Holds::Unfinished { reported: Some(65_536), undecided: true };
+        let queue = queue(unfinished, 100_000);
+        assert_eq!((queue.attributes().size, queue.length(), queue.is_recorded()), (65_536, 100_000, true));
+        assert!(queue.is_undecided() && queue.decide() && !queue.decide());
+        assert_eq!(queue.attributes().size, 65_536, "nothing has changed yet");
+        queue.truncate(65_536).unwrap();
+        assert_eq!((queue.attributes().size, queue.is_undecided()), (65_536, false));
+        assert!(queue.begin(65_536, 1, || None).is_ok());
+        queue.truncate(70_000).unwrap();
+        assert_eq!(queue.attributes().size, 70_000);
     }
 }
