@@ -64,8 +64,6 @@ pub enum Error {
 pub struct Ready {
     /// The address that is listened on.
     pub address: SocketAddr,
-    /// The address that people are told.
-    pub public: PublicAddress,
     /// The host key's fingerprint.
     pub fingerprint: String,
 }
@@ -172,7 +170,7 @@ async fn run(
     }
     let legacy = legacy.map(|legacy| legacy.start(config, &app)).transpose()?;
     tracing::info!("listening on {bound}");
-    ready(&Ready { address: bound, public, fingerprint });
+    ready(&Ready { address: bound, fingerprint });
 
     stop.cancelled().await;
     tracing::info!(uploads = app.open_uploads(), "draining: uploads under way may finish");

@@ -45,7 +45,7 @@ async fn existing(conn: &mut Conn, ticket: &Identifier) -> Result<Ticket, Error>
 fn check_open(ticket: &Ticket) -> Result<u32, Error> {
     match ticket.status {
         TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        _ => Ok(ticket.key_generation),
+        TicketStatus::Open => Ok(ticket.key_generation),
     }
 }
 
