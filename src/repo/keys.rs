@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use zeroize::Zeroizing;
 
-use crate::model::{DirectoryId, FileName, ShareId, Time, VersionId, alias};
+use crate::model::{DirectoryId, FileName, Locked, ShareId, Time, VersionId, alias};
 use crate::records::entries::Place;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
@@ -109,12 +109,12 @@ impl ShareKeys {
 /// The KEK and what it opens.
 pub(crate) struct KeyManager {
     path: PathBuf,
-    keks: Mutex<Keks>,
+    keks: Locked<Keks>,
     keyring: Keyring,
     records: Records,
     token: TokenKey,
     receipts: SigningKey,
-    shares: Mutex<HashMap<ShareId, Arc<ShareKeys>>>,
+    shares: Locked<HashMap<ShareId, Arc<ShareKeys>>>,
 }
 
 impl KeyManager {
@@ -141,12 +141,12 @@ impl KeyManager {
         };
         let mut cabinet = Self {
             path: path.to_owned(),
-            keks: Mutex::new(keks),
+            keks: Locked::new(keks),
             keyring,
             records,
             token: TokenKey::generate()?,
             receipts: SigningKey::generate()?,
-            shares: Mutex::default(),
+            shares: Locked::default(),
         };
         let token = cabinet.secret(TOKEN_PURPOSE, || Ok(TokenKey::generate()?.to_secret_bytes().to_vec())).await?;
         let malformed = |_| VaultError::Malformed { what: "token key" };
@@ -314,11 +314,11 @@ impl KeyManager {
     }
 
     fn keks(&self) -> MutexGuard<'_, Keks> {
-        self.keks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keks.lock()
     }
 
     fn shares(&self) -> MutexGuard<'_, HashMap<ShareId, Arc<ShareKeys>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shares.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! `scp -t`: takes files and directories from the client.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -13,7 +13,7 @@ use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
 use crate::access::{Changes, PlaceKind, ShareSession, Upload, WriteMode};
-use crate::model::{Kind, Language, Refusal, SharePath, Time};
+use crate::model::{Kind, Language, Locked, Refusal, SharePath, Time};
 
 /// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one at a time.
 const REPLIES: usize = 64 * 1024;
@@ -83,7 +83,7 @@ struct File {
 }
 
 /// Who says how a CLOSE went: the task, unless `feed` waits for it.
-type Closing = Arc<Mutex<Teller>>;
+type Closing = Arc<Locked<Teller>>;
 
 enum Teller {
     Task,
@@ -285,7 +285,7 @@ impl<C: Channel> Sink<C> {
         if let Err(refusal) = upload.change(changes).await {
             return self.refuse(&path, refusal, out);
         }
-        let closing: Closing = Arc::new(Mutex::new(Teller::Task));
+        let closing: Closing = Arc::new(Locked::new(Teller::Task));
         self.state = State::Closing(Arc::clone(&closing));
         let (channel, language, failed) = (self.channel.clone(), self.language, Arc::clone(&self.failed));
         self.closes.spawn(async move {
@@ -420,7 +420,7 @@ fn wait_for(closing: &Closing) -> Option<oneshot::Receiver<Vec<u8>>> {
 
 fn lock(closing: &Closing) -> std::sync::MutexGuard<'_, Teller> {
     // Nothing in it can be half done when a holder of the lock panics.
-    closing.lock().unwrap_or_else(PoisonError::into_inner)
+    closing.lock()
 }
 
 /// Goes behind the next newline, and says whether there was one.

@@ -5,13 +5,14 @@
 //! first full buffer, or whatever else needs it, makes it a task. A CLOSE that finds it parked with little to do takes it and
 //! runs it itself. What a worker does by the clock it does after it was started, which happens within [`PARKED`] in any case.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::worker::Worker;
+use crate::model::Locked;
 use crate::upload::Uploads;
 
 /// How long a worker is parked at most, if a checkpoint is not due sooner: less than the time that rows may be owed.
@@ -19,7 +20,7 @@ const PARKED: Duration = Duration::from_millis(500);
 
 /// The worker of one upload, until it is started.
 #[derive(Default)]
-pub(crate) struct LazyWorker(Mutex<Option<Parked>>);
+pub(crate) struct LazyWorker(Locked<Option<Parked>>);
 
 struct Parked {
     worker: Worker,
@@ -31,12 +32,12 @@ struct Parked {
 impl LazyWorker {
     /// Parks the worker. It is started on `worker_runtime`, or run by a CLOSE of `inline_limit` bytes at most.
     pub(super) fn park(&self, worker: Worker, worker_runtime: Handle, inline_limit: Option<u64>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Parked { worker, worker_runtime, inline_limit });
+        *self.0.lock() = Some(Parked { worker, worker_runtime, inline_limit });
     }
 
     /// Starts the worker if it is parked.
     pub(crate) fn start(&self) {
-        let parked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let parked = self.0.lock().take();
         if let Some(Parked { worker, worker_runtime, .. }) = parked {
             worker_runtime.spawn(worker.run());
         }
@@ -45,7 +46,7 @@ impl LazyWorker {
     /// The worker, for its caller to run to the end, if it is parked and may go through so many bytes there.
     pub(super) fn take_for(&self, bytes: u64) -> Option<Worker> {
         let is_little = |parked: &mut Parked| parked.inline_limit.is_some_and(|limit| bytes <= limit);
-        let parked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take_if(is_little);
+        let parked = self.0.lock().take_if(is_little);
         parked.map(|parked| parked.worker)
     }
 }

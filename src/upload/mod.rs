@@ -172,7 +172,12 @@ impl InitialState {
         is_new.then(|| INLINE_LIMIT.min(repo.settings.inline_bytes as u64))
     }
 
-    async fn of(repo: &Arc<Repo>, opener: &Opener<'_>, resolved: &ResolvedPath, mode: WriteMode) -> Result<Self, Error> {
+    async fn of(
+        repo: &Arc<Repo>,
+        opener: &Opener<'_>,
+        resolved: &ResolvedPath,
+        mode: WriteMode,
+    ) -> Result<Self, Error> {
         if let Some(row) = &resolved.entry
             && !mode.truncate
         {

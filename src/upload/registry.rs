@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use crate::model::{DirectoryId, FileName};
+use crate::model::{DirectoryId, FileName, Locked};
 use crate::upload::lazy_worker::StartDeadline;
 use crate::upload::write_queue::WriteQueue;
 
@@ -18,7 +18,7 @@ const MARKS: usize = 1 << 14;
 /// All uploads under way in this process.
 #[derive(Default)]
 pub(crate) struct Registry {
-    state: Mutex<State>,
+    state: Locked<State>,
     pub(crate) watch: StartDeadline,
 }
 
@@ -164,7 +164,7 @@ impl Registry {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

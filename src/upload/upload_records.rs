@@ -11,7 +11,8 @@ use crate::audit::{self, Kind, Subject};
 use crate::login::Login;
 use crate::login::rights::may_keep;
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, ObjectId, Refusal, ShareId, Time, Transport, VersionId, VersionState, Identifier,
+    ArtifactId, DirectoryId, HouseTime, Identifier, ObjectId, Refusal, ShareId, Time, Transport, VersionId,
+    VersionState,
 };
 use crate::namespace::tree::ResolvedPath;
 use crate::notices;
