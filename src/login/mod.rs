@@ -57,7 +57,7 @@ impl From<IpAddr> for Origin {
     }
 }
 
-/// A credential that was checked; opens a [`ShareSession`]. Cheap to clone.
+/// A credential that was checked; `access` opens a session by it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Login(pub(crate) Arc<LoginState>);
 

@@ -1,5 +1,5 @@
 //! Many extents at once: an upload that was sent in small pieces has many, and each statement is two changes of threads
-//! while everybody else waits for the writer. What is one extent's is in [`versions`](super::versions).
+//! while everybody else waits for the writer. What is one extent's is in [`versions`].
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

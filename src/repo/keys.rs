@@ -81,7 +81,8 @@ impl ShareKeys {
     /// Unwraps the file key of a version of this share.
     ///
     /// # Errors
-    /// [`Error::KeysReplaced`] if it is wrapped under another generation; [`House::file_key`] looks again then.
+    /// [`Error::KeysReplaced`] if it is wrapped under another generation;
+    /// [`Repo::file_key`](super::Repo::file_key) looks again then.
     pub(crate) fn file_key(&self, version: &VersionRow) -> Result<FileKey, Error> {
         let Some(wrapped) = &version.file_key else {
             return Err(Error::operator("This version was shredded: nobody can read it again."));

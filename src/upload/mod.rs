@@ -1,8 +1,8 @@
 //! Uploads: from a client's writes to a version that is available.
 //!
 //! A session's handle on an upload holds a [`WriteQueue`]. What is written through it is put in order there, which hashes
-//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
-//! task per upload on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
+//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`], one task per upload
+//! on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
 mod arrived;
 mod buffer;
