@@ -337,7 +337,7 @@ impl<C: Channel> Sink<C> {
         }
     }
 
-    async fn leave(&mut self, place: Place, out: &mut Vec<u8>) {
+    async fn leave(&self, place: Place, out: &mut Vec<u8>) {
         let outcome = match place.changes {
             Some(changes) => self.share.change(&place.path, changes).await,
             None => Ok(()),
@@ -371,7 +371,7 @@ impl<C: Channel> Sink<C> {
         self.channel.end(u32::from(self.failed.load(SeqCst)), Vec::new()).await;
     }
 
-    fn note_failure(&mut self, grade: u8) -> Result<(), Fatal> {
+    fn note_failure(&self, grade: u8) -> Result<(), Fatal> {
         self.failed.store(true, SeqCst);
         if grade == FATAL { Err(Fatal::GaveUp) } else { Ok(()) }
     }

@@ -216,7 +216,7 @@ impl<O: ReplySink> Session<O> {
         }
     }
 
-    async fn close_upload(&mut self, id: u32, open: OpenUpload, place: Place, out: &mut Vec<u8>) {
+    async fn close_upload(&self, id: u32, open: OpenUpload, place: Place, out: &mut Vec<u8>) {
         let Some(upload) = open.slot.lock().await.take() else {
             return self.refuse(out, id, Refusal::BadHandle);
         };

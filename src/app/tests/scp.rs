@@ -177,7 +177,7 @@ impl Peer {
         self.end().await
     }
 
-    async fn end(&mut self) -> (u32, String) {
+    async fn end(&self) -> (u32, String) {
         if self.over.is_some() {
             return (1, String::new());
         }
