@@ -1,8 +1,10 @@
 //! Generations of share keys in the records: which one is in force, and what a rotation wraps and seals again.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::entries::Place;
+use super::readable::{all_of, readable};
 use super::{Conn, RecordsError, bytes_as, unsigned};
 use crate::model::{DirectoryId, ShareId, VersionId};
 
@@ -35,6 +37,29 @@ pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: 
     Ok(done.rows_affected() > 0)
 }
 
+/// Rows in the order of their ids. A row that cannot be read is named, with the reason, and takes no other one along.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<Result<T, (String, RecordsError)>>,
+    /// The id of the last one, as it stands there: the next page begins behind it. None: there are no more.
+    pub last: Option<Vec<u8>>,
+}
+
+fn page<T>(
+    rows: &[SqliteRow],
+    table: &str,
+    read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
+) -> Result<Page<T>, RecordsError> {
+    let mut page = Page { rows: Vec::with_capacity(rows.len()), last: None };
+    for row in rows {
+        let id: Vec<u8> = row.try_get("id")?;
+        page.rows.push(read(row).map_err(|error| (format!("{table} {}", hex::encode(&id)), error)));
+        page.last = Some(id);
+    }
+    Ok(page)
+}
+
 /// A version's wrapped file key.
 #[derive(Debug)]
 pub struct FileKeyRow {
@@ -46,34 +71,32 @@ pub struct FileKeyRow {
     pub wrapped: Vec<u8>,
 }
 
-/// File keys of a share in the order of their versions' ids, at most `most`, from behind `after` on.
+/// File keys of a share in the order of their versions' ids, at most `most`, from behind the id `after` on (empty: from the first).
 ///
 /// # Errors
 /// If the database fails.
 pub async fn file_keys(
     conn: &mut Conn,
     share: ShareId,
-    after: Option<VersionId>,
+    after: &[u8],
     most: u32,
-) -> Result<Vec<FileKeyRow>, RecordsError> {
+) -> Result<Page<FileKeyRow>, RecordsError> {
     let rows = sqlx::query(
         "SELECT v.id, v.key_generation, v.file_key FROM version v JOIN entry e ON e.id = v.entry_id \
          WHERE e.share_id = $1 AND v.file_key IS NOT NULL AND v.id > $2 ORDER BY v.id LIMIT $3",
     )
     .bind(&share.as_bytes()[..])
-    .bind(after.map_or_else(Vec::new, |id| id.as_bytes().to_vec()))
+    .bind(after)
     .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(FileKeyRow {
-                version: bytes_as(row, "version", "id")?,
-                generation: generation(row.try_get("key_generation")?)?,
-                wrapped: row.try_get("file_key")?,
-            })
+    page(&rows, "version", |row| {
+        Ok(FileKeyRow {
+            version: bytes_as(row, "version", "id")?,
+            generation: generation(row.try_get("key_generation")?)?,
+            wrapped: row.try_get("file_key")?,
         })
-        .collect()
+    })
 }
 
 /// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
@@ -108,34 +131,27 @@ pub struct NameRow {
     pub sealed: Vec<u8>,
 }
 
-/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind `after` on.
+/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind the id `after` on (empty: from the first).
 ///
 /// # Errors
 /// If the database fails.
-pub async fn names(
-    conn: &mut Conn,
-    share: ShareId,
-    after: Option<[u8; 16]>,
-    most: u32,
-) -> Result<Vec<NameRow>, RecordsError> {
+pub async fn names(conn: &mut Conn, share: ShareId, after: &[u8], most: u32) -> Result<Page<NameRow>, RecordsError> {
     let rows = sqlx::query(
         "SELECT id, parent_id, name FROM entry WHERE share_id = $1 AND name IS NOT NULL AND parent_id IS NOT NULL \
          AND id > $2 ORDER BY id LIMIT $3",
     )
     .bind(&share.as_bytes()[..])
-    .bind(after.map_or_else(Vec::new, |id| id.to_vec()))
+    .bind(after)
     .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(NameRow {
-                entry: bytes_as(row, "entry", "id")?,
-                parent: bytes_as(row, "entry", "parent_id")?,
-                sealed: row.try_get("name")?,
-            })
+    page(&rows, "entry", |row| {
+        Ok(NameRow {
+            entry: bytes_as(row, "entry", "id")?,
+            parent: bytes_as(row, "entry", "parent_id")?,
+            sealed: row.try_get("name")?,
         })
-        .collect()
+    })
 }
 
 /// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who has an alias stays.
@@ -208,20 +224,30 @@ pub async fn shares(conn: &mut Conn) -> Result<Vec<ShareCount>, RecordsError> {
 /// How many file keys of each share are wrapped under which generation.
 ///
 /// # Errors
-/// If the database fails.
+/// If the database fails, or a generation cannot be read.
 pub async fn wrapped(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
+    all_of(&wrapped_rows(conn).await?, wrapped_row)
+}
+
+/// The same as far as it can be read, for people.
+///
+/// # Errors
+/// If the database fails.
+pub async fn wrapped_to_show(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
+    Ok(readable("version", &wrapped_rows(conn).await?, wrapped_row))
+}
+
+async fn wrapped_rows(conn: &mut Conn) -> Result<Vec<SqliteRow>, RecordsError> {
     let rows = sqlx::query(
         "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
          WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation",
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let share = bytes_as(row, "entry", "share_id")?;
-            Ok((share, generation(row.try_get("key_generation")?)?, unsigned(row, "version", "n")?))
-        })
-        .collect()
+    );
+    Ok(rows.fetch_all(conn).await?)
+}
+
+fn wrapped_row(row: &SqliteRow) -> Result<(ShareId, u32, u64), RecordsError> {
+    let share = bytes_as(row, "entry", "share_id")?;
+    Ok((share, generation(row.try_get("key_generation")?)?, unsigned(row, "version", "n")?))
 }
 
 fn generation(number: i64) -> Result<u32, RecordsError> {
