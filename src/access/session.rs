@@ -145,7 +145,27 @@ impl ShareSession {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.record_refusal(path, with_keys_in_force!(self.try_make_directory(path).await)).await
+        self.change_names(path, async { with_keys_in_force!(self.try_make_directory(path).await) }).await
+    }
+
+    /// Everything that makes, moves or removes a name passes here, but uploads: it takes one of the login's allowance, and
+    /// gives it back if nothing came of it.
+    async fn change_names(
+        &self,
+        path: &SharePath,
+        change: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Refusal> {
+        let outcome = match self.access().name_changes.take(self.login().name()) {
+            Err(refusal) => Err(refusal.into()),
+            Ok(allowed) => {
+                let outcome = change.await;
+                if outcome.is_ok() {
+                    allowed.done();
+                }
+                outcome
+            }
+        };
+        self.record_refusal(path, outcome).await
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -182,7 +202,7 @@ impl ShareSession {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.record_refusal(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
+        self.change_names(path, async { with_keys_in_force!(self.try_remove_directory(path).await) }).await
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -210,7 +230,7 @@ impl ShareSession {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.record_refusal(path, with_keys_in_force!(self.try_remove_file(path).await)).await
+        self.change_names(path, async { with_keys_in_force!(self.try_remove_file(path).await) }).await
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
@@ -248,7 +268,7 @@ impl ShareSession {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        self.record_refusal(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
+        self.change_names(from, async { with_keys_in_force!(self.try_rename(from, to, replace).await) }).await
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {

@@ -258,6 +258,10 @@ impl Upload {
             let began = std::time::Instant::now();
             let outcome = self.try_close().await;
             metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
+            if outcome.is_ok() {
+                // Many clients rename what they have sent.
+                self.session.access().name_changes.give(self.session.login().name());
+            }
             self.session.record_refusal(&self.path, outcome).await
         });
         task.await.unwrap_or(Err(Refusal::Storage))

@@ -83,6 +83,11 @@ impl Login {
         &self.0.user
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &Identifier {
+        &self.0.user
+    }
+
     /// Who it is in the audit trail.
     pub(crate) fn actor(&self) -> Actor {
         Actor::Login(self.0.user.clone())
