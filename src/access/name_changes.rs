@@ -1,9 +1,11 @@
-//! How many names a login may make, move and remove. Each change of a name is a row of the audit trail, which stays for
-//! ever and counts in no quota: whoever makes a directory and removes it all day would fill the disk.
+//! How many names a login may make, move and remove. Each change of a name is a row of the audit
+//! trail, which stays for ever and counts in no quota: whoever makes a directory and removes it all
+//! day would fill the disk.
 //!
-//! A login has an allowance that fills up evenly over a day. A change takes one, and what failed gives it back. An upload
-//! that is published gives one, too: many clients send under a temporary name and rename it. Every door passes here, since
-//! every door changes names through `View`.
+//! A login has an allowance that fills up evenly over a day. A change takes one, and what failed
+//! gives it back. An upload that is published gives one, too: many clients send under a temporary
+//! name and rename it. Every door passes here, since every door changes names through a
+//! `ShareSession`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,8 @@ use crate::model::{Identifier, Refusal};
 
 /// The time in which an empty allowance is full again.
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Logins whose allowances are remembered. Of those beyond, the fullest is forgotten, which makes it full.
+/// Logins whose allowances are remembered. Of those beyond, the fullest is forgotten, which makes
+/// it full.
 const MOST_LOGINS: usize = 10_000;
 
 /// What a login has left, at a moment.
@@ -24,7 +27,8 @@ struct Allowance {
     at: Duration,
 }
 
-/// The allowances of logins that are not full. Empty after a start: a restart gives everybody a full one.
+/// The allowances of logins that are not full. Empty after a start: a restart gives everybody a
+/// full one.
 #[derive(Debug)]
 pub(crate) struct NameChanges {
     /// A full allowance.
@@ -156,8 +160,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever logins do and when: in any stretch of time nobody makes more changes than the allowance and what
-        /// comes to it meanwhile, and who makes fewer than come is never refused.
+        /// Whatever logins do and when: in any stretch of time nobody makes more changes than the
+        /// allowance and what comes to it meanwhile, and who makes fewer than come is never
+        /// refused.
         #[test]
         fn no_stretch_of_time_has_more_changes_than_its_length_allows(
             acts in prop::collection::vec((0u64..20_000, 0usize..3), 1..200),

@@ -148,8 +148,8 @@ impl ShareSession {
         self.change_names(path, async { with_keys_in_force!(self.try_make_directory(path).await) }).await
     }
 
-    /// Everything that makes, moves or removes a name passes here, but uploads: it takes one of the login's allowance, and
-    /// gives it back if nothing came of it.
+    /// Everything that makes, moves or removes a name passes here, but uploads: it takes one of the
+    /// login's allowance, and gives it back if nothing came of it.
     async fn change_names(
         &self,
         path: &SharePath,

@@ -96,7 +96,8 @@ impl Command {
 /// Kinds that a wrong one may have been meant for, at most.
 const NEAR: usize = 3;
 
-/// The kind of this name. A list of a kind that does not exist would be empty, as if nothing had happened.
+/// The kind of this name. A list of a kind that does not exist would be empty, as if nothing had
+/// happened.
 fn kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|_| {
         let near = near(text).map(Kind::as_str).join(", ");

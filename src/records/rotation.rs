@@ -37,12 +37,14 @@ pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: 
     Ok(done.rows_affected() > 0)
 }
 
-/// Rows in the order of their ids. A row that cannot be read is named, with the reason, and takes no other one along.
+/// Rows in the order of their ids. A row that cannot be read is named, with the reason, and takes
+/// no other one along.
 #[derive(Debug)]
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<Result<T, (String, RecordsError)>>,
-    /// The id of the last one, as it stands there: the next page begins behind it. None: there are no more.
+    /// The id of the last one, as it stands there: the next page begins behind it. None: there are
+    /// no more.
     pub last: Option<Vec<u8>>,
 }
 

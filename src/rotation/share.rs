@@ -1,7 +1,8 @@
 //! Replacing the key of one share: every file key is wrapped anew, and every name is sealed anew.
 //!
-//! What does not open is left as it is, and so is the older key, without which nothing could open it even when it is
-//! restored. Doing it again takes along what opens by then; the older key is deleted when nothing is left.
+//! What does not open is left as it is, and so is the older key, without which nothing could open
+//! it even when it is restored. Doing it again takes along what opens by then; the older key is
+//! deleted when nothing is left.
 
 use serde_json::json;
 
@@ -16,16 +17,17 @@ use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
 use crate::vault::{FileKey, WrappedKey};
 
-/// Rows of a share that are read at once: some megabytes. Each reading sorts all rows of the share, so they are few.
+/// Rows of a share that are read at once: some megabytes. Each reading sorts all rows of the share,
+/// so they are few.
 const ROWS_AT_ONCE: u32 = 25_000;
 
 impl Rotation {
-    /// Replaces the key of a ticket's share, in one transaction. Ends a rotation that was cut, or that left something
-    /// behind. `progress` hears how many rows of how many are done.
+    /// Replaces the key of a ticket's share, in one transaction. Ends a rotation that was cut, or
+    /// that left something behind. `progress` hears how many rows of how many are done.
     ///
     /// # Errors
-    /// If there is no such ticket, or a database fails: nothing has changed then. If something of the share does not open:
-    /// everything else has its new key then, and the older key is kept.
+    /// If there is no such ticket, or a database fails: nothing has changed then. If something of
+    /// the share does not open: everything else has its new key then, and the older key is kept.
     pub async fn rotate_share(
         &self,
         reference: &Identifier,
@@ -152,7 +154,8 @@ impl Move<'_> {
         Ok(keys.key.unwrap_file_key(row.generation, self.share, row.version, &wrapped)?)
     }
 
-    /// Seals anew what is not sealed under the new key, and counts it. A name does not say by which key it is sealed.
+    /// Seals anew what is not sealed under the new key, and counts it. A name does not say by which
+    /// key it is sealed.
     async fn names(&mut self, conn: &mut Conn, report: &mut impl FnMut(u64)) -> Result<u64, Error> {
         let (mut after, mut done) = (Vec::new(), 0);
         loop {

@@ -1,7 +1,9 @@
-//! What others rely on, as files: the answer of each command to `--json`, the kinds of audit events, the metrics, and the
-//! schema of the records. A change of any of them shows as a changed file in `tests/data/golden/`.
+//! What others rely on, as files: the answer of each command to `--json`, the kinds of audit
+//! events, the metrics, and the schema of the records. A change of any of them shows as a changed
+//! file in `tests/data/golden/`.
 //!
-//! After a change on purpose, `TACDROP_WRITE_GOLDEN=1 cargo test --test it golden::` writes the files anew.
+//! After a change on purpose, `TACDROP_WRITE_GOLDEN=1 cargo test --test it golden::` writes the
+//! files anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,7 +20,8 @@ use crate::support::{binary, eventually, python, repository, script};
 
 const REWRITE: &str = "TACDROP_WRITE_GOLDEN";
 
-/// Compares the files of a directory below `tests/data/golden` with what they should hold, or writes them.
+/// Compares the files of a directory below `tests/data/golden` with what they should hold, or
+/// writes them.
 fn compare(directory: &str, files: &BTreeMap<String, String>) {
     let place = repository().join("tests/data/golden").join(directory);
     if std::env::var_os(REWRITE).is_some() {
@@ -131,7 +134,8 @@ impl Words {
         }
     }
 
-    /// A text with words in the place of directories, ports, times, ids, digests, keys, signatures and tokens.
+    /// A text with words in the place of directories, ports, times, ids, digests, keys, signatures
+    /// and tokens.
     fn text(&self, text: &str) -> String {
         let mut text = text.replace(&self.root, "<root>");
         for token in &self.tokens {
@@ -217,7 +221,8 @@ impl Book {
         Self { words, commands: commands(), pages: BTreeMap::new() }
     }
 
-    /// Runs a command and keeps what it answers. A command may say that something is not well, and exit 1.
+    /// Runs a command and keeps what it answers. A command may say that something is not well, and
+    /// exit 1.
     fn ask(&mut self, house: &House, args: &[&str]) -> Value {
         let finished = house.command(args.iter().copied()).arg("--json").finish();
         self.keep(args, &finished);
@@ -408,7 +413,8 @@ fn others(book: &mut Book, house: &House, backup: &Path) {
     book.write(&["serve"], None, &mut [serde_json::from_str(&line).unwrap()]);
 }
 
-/// The first cells of the table of kinds; a unit test compares that table with the program's own list.
+/// The first cells of the table of kinds; a unit test compares that table with the program's own
+/// list.
 #[test]
 fn no_kind_of_audit_event_changes_its_name() {
     let page = fs::read_to_string(repository().join("docs/audit.md")).unwrap();

@@ -212,7 +212,8 @@ fn uses(file: &str, source: &str) -> Vec<String> {
     found
 }
 
-/// Whether a file of the sources reaches for files itself, by the standard library or tokio. Tests may.
+/// Whether a file of the sources reaches for files itself, by the standard library or tokio. Tests
+/// may.
 fn opens_files(file: &str, source: &str) -> bool {
     let in_tests = file.contains("tests") || file == "src/vault/golden.rs";
     let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
