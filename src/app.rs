@@ -144,11 +144,6 @@ impl App {
         &self.0.access.repo.data
     }
 
-    /// Whether the server is about to stop: uploads under way may finish, new ones are refused.
-    pub fn is_draining(&self) -> bool {
-        self.0.access.is_draining()
-    }
-
     /// Refuses new uploads from now on.
     pub fn drain(&self) {
         self.0.access.drain();
@@ -289,10 +284,5 @@ impl App {
     /// If the records fail.
     pub async fn house_id(&self) -> Result<Option<HouseId>, Error> {
         Ok(facts::house(&mut *self.0.access.repo.records.read().await?).await?)
-    }
-
-    /// Whether this process serves the data directory.
-    pub fn is_serving(&self) -> bool {
-        self.0.access.repo.is_serving()
     }
 }

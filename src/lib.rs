@@ -3,7 +3,6 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms of this house and follows one upload through them. A room uses only rooms that stand
 //! below it in this list; `tests/it/house.rs` holds everybody to it.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod access;
 pub mod app;

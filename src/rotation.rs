@@ -4,6 +4,8 @@
 //! Both can be killed at any point and continued by doing them again; at every point everything can be read. Of the KEK the
 //! keyring tells which generation wraps which row; of a share's key the records tell which generation is in force.
 
+mod share;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,9 +16,8 @@ use serde_json::json;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{Identifier, ShareId, Time};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
-use crate::records::{Conn, RecordsError, entries, facts, tickets, versions};
+use crate::records::{RecordsError, facts, tickets, versions};
 use crate::repo::kek::{self, matching};
-use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Repo};
 use crate::vault::{Kek, WrappedKey};
@@ -25,8 +26,6 @@ use crate::vault::{Kek, WrappedKey};
 const KEYS_AT_ONCE: u32 = 500;
 /// Keys that could not be wrapped anew and are named at most; the others are counted.
 const NAMED: usize = 20;
-/// Rows of a share that are read at once: some megabytes. Each reading sorts all rows of the share, so they are few.
-const ROWS_AT_ONCE: u32 = 25_000;
 /// The fact that says which generation of the KEK the audit trail has told of.
 const TOLD: &str = "kek_generation";
 
@@ -110,7 +109,7 @@ pub struct RotatedShare {
     pub ticket: String,
     /// The generation that is in force now.
     pub generation: u32,
-    /// Whether it only ended a rotation that was cut.
+    /// Whether it only ended a rotation that was cut, or that had left something behind.
     pub continued: bool,
     /// File keys that were wrapped anew.
     pub versions: u64,
@@ -160,7 +159,7 @@ impl Rotation {
 
         let mut conn = self.repo.records.read().await?;
         let shares = tickets::shares(&mut conn).await?;
-        let wrapped = versions::wrapped(&mut conn).await?;
+        let wrapped = versions::wrapped_to_show(&mut conn).await?;
         let in_keyring = cabinet.keyring().share_generations().await?;
         let mut generations: BTreeMap<u32, GenerationLine> = BTreeMap::new();
         for count in &shares {
@@ -186,7 +185,8 @@ impl Rotation {
         }
         for ticket in &cut {
             left.push(format!(
-                "A rotation of the key of {ticket}'s share was cut. Run 'tacdrop key rotate --share {ticket}' to end it."
+                "A rotation of the key of {ticket}'s share was cut, or left something behind. Run 'tacdrop key rotate \
+                 --share {ticket}' to end it."
             ));
         }
         let share = match only {
@@ -388,67 +388,9 @@ impl Rotation {
             },
         })
     }
-
-    /// Replaces the key of a ticket's share: every file key is wrapped anew and every name sealed anew, in one transaction.
-    /// Ends a rotation that was cut. `progress` hears how many rows of how many are done.
-    ///
-    /// # Errors
-    /// If there is no such ticket, something of it does not open, or a database fails; nothing is lost then.
-    pub async fn rotate_share(
-        &self,
-        reference: &Identifier,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<RotatedShare, Error> {
-        let _lock = self.repo.data.lock_for_rotation()?;
-        let (cabinet, failpoints) = (&self.repo.keys, &self.repo.failpoints);
-        let ticket = existing_ticket(&mut *self.repo.records.read().await?, reference).await?;
-        let (share, old_generation) = (ticket.share, ticket.key_generation);
-        let mut rotated = RotatedShare {
-            ticket: reference.to_string(),
-            generation: old_generation,
-            continued: false,
-            versions: 0,
-            names: 0,
-        };
-        let there = cabinet.keyring().share_generations().await?;
-        if there.iter().any(|(of, generation)| *of == share && *generation < old_generation) {
-            // Everything is done but this.
-            rotated.continued = true;
-        } else {
-            let old = cabinet.share(share).await?;
-            let new = match cabinet.open_share_key(share, Some(old_generation + 1)).await? {
-                Some(new) => {
-                    rotated.continued = true;
-                    new
-                }
-                None => cabinet.new_share_key(share, old_generation + 1).await?,
-            };
-            failpoints.hit("rotate-share.key-durable");
-
-            // Before the transaction: other writers need not wait for a count that is for people.
-            let all = tickets::rows_of_share(&mut *self.repo.records.read().await?, share).await?;
-            let mut report = |done: u64| progress(done, all.max(done));
-            let mut tx = self.repo.records.begin_alone().await?;
-            rotated.versions = rewrap_files(tx.conn(), &old, &new, &mut report).await?;
-            rotated.names = reseal_names(tx.conn(), &old, &new, rotated.versions, &mut report).await?;
-            if !tickets::set_key_generation(tx.conn(), share, old.generation, new.generation).await? {
-                return Err(Error::KeysReplaced);
-            }
-            rotated.generation = new.generation;
-            let subject = Subject { actor: &Actor::Operator, ticket: Some(reference), id: None };
-            let detail = json!({ "generation": new.generation, "versions": rotated.versions, "names": rotated.names });
-            audit::write(tx.conn(), Kind::ShareKeyRotated, subject, &detail).await?;
-            failpoints.hit("rotate-share.before-commit");
-            tx.commit().await?;
-            failpoints.hit("rotate-share.after-commit");
-        }
-        cabinet.keyring().delete_share_keys(share, rotated.generation).await?;
-        failpoints.hit("rotate-share.old-deleted");
-        Ok(rotated)
-    }
 }
 
-/// Keys that a rotation of the KEK could not wrap anew.
+/// What a rotation could not take along.
 #[derive(Default)]
 struct LeftBehind {
     count: u64,
@@ -468,80 +410,24 @@ impl LeftBehind {
         }
     }
 
-    /// Both KEKs stay where they are: what is wrapped under the older one might be read again when it is restored.
-    fn into_error(self, done: u64, path: &Path) -> Error {
+    /// The first of them, each with its reason, and how many more there are.
+    fn list(&self) -> String {
         let more = self.count.saturating_sub(self.named.len() as u64);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        self.named.join(", ") + &more
+    }
+
+    /// Both KEKs stay where they are: what is wrapped under the older one might be read again when it is restored.
+    fn into_error(self, done: u64, path: &Path) -> Error {
         Error::operator(format!(
-            "{done} keys were wrapped anew, but {} could not be: {}{more}. Until these are restored (keyring.sqlite from its \
+            "{done} keys were wrapped anew, but {} could not be: {}. Until these are restored (keyring.sqlite from its \
              backup), the new KEK stays in {} and the older one in {}, and both are needed; then run 'tacdrop key rotate' again",
             self.count,
-            self.named.join(", "),
+            self.list(),
             kek::next(path).display(),
             path.display(),
         ))
     }
-}
-
-async fn rewrap_files(
-    conn: &mut Conn,
-    old: &ShareKeys,
-    new: &ShareKeys,
-    report: &mut impl FnMut(u64),
-) -> Result<u64, Error> {
-    let (mut after, mut done) = (None, 0);
-    loop {
-        let rows = versions::file_keys(conn, old.share, after, ROWS_AT_ONCE).await?;
-        let Some(last) = rows.last() else { return Ok(done) };
-        after = Some(last.version);
-        done += rows.len() as u64;
-        let mut wrapped_anew = Vec::with_capacity(rows.len());
-        for row in rows {
-            let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
-            let key = old
-                .key
-                .unwrap_file_key(row.generation, old.share, row.version, &wrapped)
-                .map_err(|error| does_not_open(&format!("the key of version {}", row.version), error))?;
-            let wrapped = new.wrap_file_key(row.version, &key)?.as_bytes().to_vec();
-            wrapped_anew.push(versions::FileKeyRow { generation: new.generation, wrapped, ..row });
-        }
-        versions::set_file_keys(conn, &wrapped_anew).await?;
-        report(done);
-    }
-}
-
-async fn reseal_names(
-    conn: &mut Conn,
-    old: &ShareKeys,
-    new: &ShareKeys,
-    before: u64,
-    report: &mut impl FnMut(u64),
-) -> Result<u64, Error> {
-    let (mut after, mut done) = (None, 0);
-    loop {
-        let rows = entries::sealed_names(conn, old.share, after, ROWS_AT_ONCE).await?;
-        let Some(last) = rows.last() else { return Ok(done) };
-        after = Some(last.entry);
-        done += rows.len() as u64;
-        let mut sealed_anew = Vec::with_capacity(rows.len());
-        for row in rows {
-            let name = old
-                .names
-                .open_name(row.entry, &row.sealed)
-                .map_err(|error| does_not_open(&format!("the name of entry {}", hex::encode(row.entry)), error))?;
-            sealed_anew.push((row.entry, new.place(row.entry, row.parent, &name)?));
-        }
-        entries::set_names(conn, &sealed_anew).await?;
-        report(before + done);
-    }
-}
-
-/// A rotation leaves nothing behind: the older key is deleted at its end, and what only that could open would be lost for good.
-fn does_not_open(what: &str, error: impl std::fmt::Display) -> Error {
-    Error::operator(format!(
-        "{what} does not open ({error}); the older key is kept, as nothing else could open it. Restore it from a backup (or, of a \
-         file, run 'tacdrop artifact shred'), and rotate again"
-    ))
 }
 
 fn line_of(generations: &mut BTreeMap<u32, GenerationLine>, generation: u32) -> &mut GenerationLine {

@@ -64,8 +64,6 @@ pub enum Error {
 pub struct Ready {
     /// The address that is listened on.
     pub address: SocketAddr,
-    /// The address that people are told.
-    pub public: PublicAddress,
     /// The host key's fingerprint.
     pub fingerprint: String,
 }
@@ -172,7 +170,7 @@ async fn run(
     }
     let legacy = legacy.map(|legacy| legacy.start(config, &app)).transpose()?;
     tracing::info!("listening on {bound}");
-    ready(&Ready { address: bound, public, fingerprint });
+    ready(&Ready { address: bound, fingerprint });
 
     stop.cancelled().await;
     tracing::info!(uploads = app.open_uploads(), "draining: uploads under way may finish");
@@ -299,6 +297,7 @@ pub fn share_settings(config: &Config) -> crate::app::Settings {
         checkpoint: Duration::from_secs(config.storage.checkpoint_seconds),
         inline_bytes: usize::try_from(config.storage.inline_kib << 10).unwrap_or(64 << 10),
         names_per_share: config.limits.names_per_share,
+        name_changes_per_day: config.limits.name_changes_per_day,
         file_bytes: config.limits.file_gib << 30,
         share_bytes: config.limits.share_gib << 30,
         session_buffer: bytes(config.limits.buffered_plaintext_mib_per_session),

@@ -1,6 +1,6 @@
 //! A version, or a small text about one, that is open for reading.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::content::read_ahead::Reader;
 use crate::digests::{Digest, Digested, Patience};
 use crate::login::Login;
 use crate::login::rights::Grant;
-use crate::model::{Algorithm, ArtifactId, Identifier, Refusal, ShareId, VersionId};
+use crate::model::{Algorithm, ArtifactId, Identifier, Locked, Refusal, ShareId, VersionId};
 use crate::namespace::tree::ShareContext;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
@@ -49,19 +49,19 @@ struct Reading {
     artifact: ArtifactId,
     ticket: Identifier,
     login: Login,
-    read: Mutex<Coverage>,
+    read: Locked<Coverage>,
 }
 
 impl Reading {
     fn has_read(&self, offset: u64, bytes: usize) {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).add(offset, bytes as u64);
+        self.read.lock().add(offset, bytes as u64);
     }
 }
 
 /// The last handle is closed, or its session is gone.
 impl Drop for Reading {
     fn drop(&mut self) {
-        let read = self.read.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.get_mut();
         let detail = json!({
             "artifact": self.artifact.to_string(),
             "bytes": read.bytes,
@@ -98,7 +98,7 @@ impl Download {
             artifact: version.artifact,
             ticket: context.ticket.clone(),
             login: session.login().clone(),
-            read: Mutex::default(),
+            read: Locked::default(),
         };
         let grant = session.grant(&context.ticket);
         Ok(Self::of(State { access: Arc::clone(access), grant, body: Body::Version(Box::new(reading)), attributes }))

@@ -14,9 +14,11 @@ use crate::repo::Error;
 
 /// Refusals that somebody who looks after the house wants to know of. That there is no such file is none.
 const fn counts(refusal: Refusal) -> bool {
-    use Refusal::{DiskFull, FileTooLarge, QuotaExceeded, TooManyHandles, TooManyNames, TooScattered};
+    use Refusal::{DiskFull, FileTooLarge, QuotaExceeded};
+    use Refusal::{TooManyChanges, TooManyHandles, TooManyNames, TooScattered};
     matches!(refusal.kind(), refusal::Kind::Denied)
-        || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded | TooManyHandles | TooManyNames | TooScattered)
+        || matches!(refusal, DiskFull | FileTooLarge | QuotaExceeded)
+        || matches!(refusal, TooManyChanges | TooManyHandles | TooManyNames | TooScattered)
 }
 
 impl ShareSession {
@@ -77,7 +79,7 @@ impl ShareSession {
                 ticket,
                 id: None,
                 from: self.from().to_string(),
-                more: Some(("why", format!("{refusal:?}"))),
+                more: Some(("why", refusal.as_str().to_owned())),
             });
         }
         Err(refusal)
@@ -88,5 +90,20 @@ impl ShareSession {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
         let mut conn = self.repo().records.read().await.ok()?;
         Some(tickets::by_reference(&mut conn, name).await.ok()??.reference)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_each_word_that_an_entry_can_give_as_its_reason() {
+        let page = include_str!("../../docs/audit.md");
+        let (_, listed) = page.split_once("`why` of `access.refused` is one of").expect("the page lists the words");
+        let (listed, _) = listed.split_once(". ").expect("the list ends");
+        let listed: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+        let counted = Refusal::ALL.iter().filter(|refusal| counts(**refusal)).map(|refusal| refusal.as_str());
+        assert_eq!(listed, counted.collect::<Vec<_>>());
     }
 }

@@ -5,6 +5,7 @@
 mod download;
 mod events;
 mod listing;
+mod name_changes;
 mod reply_sink;
 mod session;
 mod virtual_places;
@@ -22,6 +23,7 @@ pub use reply_sink::{Closed, ReplySink};
 pub use session::ShareSession;
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
 pub use writing::Upload;
+use writing::UploadHandle;
 
 use crate::audit::AuditWriter;
 use crate::content::Layouts;
@@ -33,6 +35,7 @@ use crate::notices::Notices;
 use crate::repo::Repo;
 use crate::retention::Retention;
 use crate::upload::{Registry, Uploads};
+use name_changes::NameChanges;
 
 /// What doors ask for logins and their sessions.
 pub struct Access {
@@ -46,6 +49,7 @@ pub struct Access {
     pub(crate) retention: Arc<Retention>,
     pub(crate) read_ahead: Arc<BlockBudget>,
     pub(crate) layouts: Layouts,
+    pub(crate) name_changes: NameChanges,
     draining: AtomicBool,
 }
 
@@ -76,6 +80,7 @@ impl Access {
             retention,
             read_ahead: BlockBudget::new(repo.settings.read_ahead),
             layouts: Layouts::default(),
+            name_changes: NameChanges::of(repo.settings.name_changes_per_day),
             draining: AtomicBool::new(false),
             repo,
         }))

@@ -11,8 +11,8 @@ pub(crate) use meaning::OpenForReading;
 use paths::Place;
 use serde_json::json;
 
-use crate::access::Upload;
 use crate::access::{Access, Download, Listing};
+use crate::access::{Upload, UploadHandle};
 use crate::audit;
 use crate::login::Login;
 use crate::login::Who;
@@ -145,7 +145,27 @@ impl ShareSession {
     /// # Errors
     /// If the name is taken, or this login may not.
     pub async fn make_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.record_refusal(path, with_keys_in_force!(self.try_make_directory(path).await)).await
+        self.change_names(path, async { with_keys_in_force!(self.try_make_directory(path).await) }).await
+    }
+
+    /// Everything that makes, moves or removes a name passes here, but uploads: it takes one of the
+    /// login's allowance, and gives it back if nothing came of it.
+    async fn change_names(
+        &self,
+        path: &SharePath,
+        change: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Refusal> {
+        let outcome = match self.access().name_changes.take(self.login().name()) {
+            Err(refusal) => Err(refusal.into()),
+            Ok(allowed) => {
+                let outcome = change.await;
+                if outcome.is_ok() {
+                    allowed.done();
+                }
+                outcome
+            }
+        };
+        self.record_refusal(path, outcome).await
     }
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -182,7 +202,7 @@ impl ShareSession {
     /// # Errors
     /// If there is none, it is not empty, or this login may not.
     pub async fn remove_directory(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.record_refusal(path, with_keys_in_force!(self.try_remove_directory(path).await)).await
+        self.change_names(path, async { with_keys_in_force!(self.try_remove_directory(path).await) }).await
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
@@ -210,7 +230,7 @@ impl ShareSession {
     /// # Errors
     /// If there is no such file, or this login may not.
     pub async fn remove_file(&self, path: &SharePath) -> Result<(), Refusal> {
-        self.record_refusal(path, with_keys_in_force!(self.try_remove_file(path).await)).await
+        self.change_names(path, async { with_keys_in_force!(self.try_remove_file(path).await) }).await
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
@@ -248,7 +268,7 @@ impl ShareSession {
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
     pub async fn rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Refusal> {
-        self.record_refusal(from, with_keys_in_force!(self.try_rename(from, to, replace).await)).await
+        self.change_names(from, async { with_keys_in_force!(self.try_rename(from, to, replace).await) }).await
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
@@ -421,18 +441,24 @@ impl ShareSession {
     /// # Errors
     /// If there is none and none shall be made, or this login may not.
     pub async fn open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Refusal> {
-        self.access().trail.room().await?;
-        self.record_refusal(path, self.try_open_write(path, mode).await).await
+        let handle = self.begin_upload(path, mode).await?;
+        Ok(Upload::new(self, path, mode, handle))
     }
 
-    async fn try_open_write(&self, path: &SharePath, mode: WriteMode) -> Result<Upload, Error> {
+    /// A handle on the upload of a file: on a new one, or one more on this session's own that is under way.
+    pub(super) async fn begin_upload(&self, path: &SharePath, mode: WriteMode) -> Result<UploadHandle, Refusal> {
+        self.access().trail.room().await?;
+        self.record_refusal(path, self.try_begin_upload(path, mode).await).await
+    }
+
+    async fn try_begin_upload(&self, path: &SharePath, mode: WriteMode) -> Result<UploadHandle, Error> {
         if self.access.is_draining() {
             return Err(Refusal::ShuttingDown.into());
         }
         // Each round that does not return has waited for another session's upload to end, or lost a race by a moment.
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
-            let ended = self.access().uploads.registry.ended();
+            let then = self.access().uploads.registry.moment();
             let (resolved, held) = self.locate_with_upload(path).await?;
             if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
                 return Err(Refusal::IsDirectory.into());
@@ -444,7 +470,7 @@ impl ShareSession {
             }
             if let Some(queue) = held {
                 if queue.session() == self.id
-                    && let Some(mut upload) = Upload::join(self, &resolved.context.ticket, &queue, path, mode)
+                    && let Some(handle) = UploadHandle::join(self, &resolved.context.ticket, &queue)
                 {
                     self.enqueue(
                         audit::Kind::UploadJoined,
@@ -453,9 +479,13 @@ impl ShareSession {
                         json!({}),
                     );
                     if mode.truncate {
-                        upload.change(Changes { size: Some(0), ..Changes::default() }).await?;
+                        match handle.truncate(0).await {
+                            // Another handle has closed it meanwhile: what is there now is the version to replace.
+                            Err(Refusal::BadHandle) => continue,
+                            outcome => outcome?,
+                        }
                     }
-                    return Ok(upload);
+                    return Ok(handle);
                 }
                 queue.preempt().await?;
                 continue;
@@ -477,8 +507,8 @@ impl ShareSession {
             }
             let told = |version| self.told(version);
             let opener = Opener { login: &self.login, session: self.id, told: &told };
-            if let Some(begun) = upload::open(&self.access().uploads, &opener, &resolved, mode, ended).await? {
-                return Ok(Upload::of(self, &resolved.context.ticket, begun, path, mode));
+            if let Some(begun) = upload::open(&self.access().uploads, &opener, &resolved, mode, then).await? {
+                return Ok(UploadHandle::first(self, &resolved.context.ticket, begun));
             }
         }
         Err(Refusal::Fenced.into())

@@ -13,10 +13,15 @@ pub struct Upload {
     session: ShareSession,
     path: SharePath,
     mode: WriteMode,
-    queue: Arc<WriteQueue>,
-    grant: Grant,
+    handle: UploadHandle,
     write: Option<Write>,
     spare: Option<Buffer>,
+}
+
+/// A handle on an upload that is under way. The last one that is dropped without a CLOSE cuts the upload.
+pub(crate) struct UploadHandle {
+    queue: Arc<WriteQueue>,
+    grant: Grant,
     /// Whether it continues an unfinished version.
     continues: bool,
 }
@@ -31,49 +36,37 @@ struct Write {
     early: Vec<u8>,
 }
 
-impl Upload {
-    /// A second handle of a session on an upload that is under way; none if that is over.
-    pub(crate) fn join(
-        session: &ShareSession,
-        ticket: &Identifier,
-        queue: &Arc<WriteQueue>,
-        path: &SharePath,
-        mode: WriteMode,
-    ) -> Option<Self> {
-        queue.join().then(|| Self::with_queue(session, ticket, path, mode, Arc::clone(queue)))
-    }
-
+impl UploadHandle {
     /// The first handle on an upload that was begun.
-    pub(crate) fn of(
-        session: &ShareSession,
-        ticket: &Identifier,
-        begun: Begun,
-        path: &SharePath,
-        mode: WriteMode,
-    ) -> Self {
-        let mut upload = Self::with_queue(session, ticket, path, mode, begun.queue);
-        upload.continues = begun.continues;
-        upload
+    pub(crate) fn first(session: &ShareSession, ticket: &Identifier, begun: Begun) -> Self {
+        Self { queue: begun.queue, grant: session.grant(ticket), continues: begun.continues }
     }
 
-    fn with_queue(
-        session: &ShareSession,
-        ticket: &Identifier,
-        path: &SharePath,
-        mode: WriteMode,
-        queue: Arc<WriteQueue>,
-    ) -> Self {
-        let grant = session.grant(ticket);
-        Self {
-            session: session.clone(),
-            path: path.clone(),
-            mode,
-            queue,
-            grant,
-            write: None,
-            spare: None,
-            continues: false,
-        }
+    /// One more handle of a session on its upload; none if that is over.
+    pub(crate) fn join(session: &ShareSession, ticket: &Identifier, queue: &Arc<WriteQueue>) -> Option<Self> {
+        queue.join().then(|| Self { queue: Arc::clone(queue), grant: session.grant(ticket), continues: false })
+    }
+
+    /// Makes the file this long.
+    ///
+    /// # Errors
+    /// If the login may not go on, or the upload takes no writes any more.
+    pub(crate) async fn truncate(&self, length: u64) -> Result<(), Refusal> {
+        self.grant.check()?;
+        self.queue.wait_for_room().await;
+        if length == self.queue.length() { Ok(()) } else { self.queue.truncate(length) }
+    }
+}
+
+impl Drop for UploadHandle {
+    fn drop(&mut self) {
+        self.queue.leave();
+    }
+}
+
+impl Upload {
+    pub(crate) fn new(session: &ShareSession, path: &SharePath, mode: WriteMode, handle: UploadHandle) -> Self {
+        Self { session: session.clone(), path: path.clone(), mode, handle, write: None, spare: None }
     }
 
     /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
@@ -87,14 +80,14 @@ impl Upload {
 
     async fn try_begin_write(&mut self, offset: u64, length: u64) -> Result<(), Refusal> {
         self.write = None;
-        self.grant.check()?;
-        self.go_on_behind_a_close().await?;
+        self.handle.grant.check()?;
+        self.reopen_if_closed().await?;
         self.start_over_unless_continued(offset)?;
-        let offset = if self.mode.append { self.queue.length() } else { offset };
+        let offset = if self.mode.append { self.queue().length() } else { offset };
         self.session.check_length(offset.checked_add(length).ok_or(Refusal::FileTooLarge)?)?;
         if length > 0 {
-            self.queue.wait_for_room().await;
-            let target = self.queue.begin(offset, length, || self.session.buffers().try_early(length))?;
+            self.queue().wait_for_room().await;
+            let target = self.queue().begin(offset, length, || self.session.buffers().try_early(length))?;
             // What waits counts against a budget, so it takes no more than it says; `begin` has bounded it.
             let early = match &target {
                 Target::Early(_) => Vec::with_capacity(usize::try_from(length).unwrap_or(0)),
@@ -109,12 +102,12 @@ impl Upload {
     /// a device's ticket says what it means: at the end of an unfinished file it goes on, anywhere else it begins anew, and
     /// nothing of what was there is mixed with what comes.
     fn start_over_unless_continued(&self, offset: u64) -> Result<(), Refusal> {
-        if !self.queue.decide() || self.mode.append {
+        if !self.queue().decide() || self.mode.append {
             return Ok(());
         }
         // Behind the end that it was told there may be more, which belongs to an earlier file if this is another one.
-        let end = self.queue.attributes().size;
-        self.queue.truncate(if offset == end { end } else { 0 })
+        let end = self.queue().attributes().size;
+        self.queue().truncate(if offset == end { end } else { 0 })
     }
 
     /// The next bytes of the announced write. Waits while the buffers are full.
@@ -149,9 +142,9 @@ impl Upload {
     async fn end_write(&mut self) -> Result<(), Refusal> {
         let Some(Write { offset, target, early, .. }) = self.write.take() else { return Ok(()) };
         if let Target::Early(room) = target {
-            self.queue.put_early(offset, Pending::new(early, room));
+            self.queue().put_early(offset, Pending::new(early, room))?;
         }
-        while let Some((mut run, offset, waiting)) = self.queue.take_contiguous() {
+        while let Some((mut run, offset, waiting)) = self.queue().take_contiguous() {
             self.fill(&mut run, offset, &waiting.bytes).await?;
         }
         Ok(())
@@ -159,7 +152,7 @@ impl Upload {
 
     async fn fill(&mut self, run: &mut u64, mut offset: u64, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
-            let taken = self.queue.put(run, offset, bytes, &mut self.spare)?;
+            let taken = self.handle.queue.put(run, offset, bytes, &mut self.spare)?;
             bytes = bytes.get(taken..).unwrap_or_default();
             offset += taken as u64;
             if bytes.is_empty() {
@@ -169,24 +162,28 @@ impl Upload {
                 Some(buffer) => buffer,
                 None => {
                     // The session's other uploads may hold all of its buffers half full.
-                    self.session.access().uploads.registry.settle_session(self.session.id(), &self.queue);
+                    self.session.access().uploads.registry.settle_session(self.session.id(), &self.handle.queue);
                     self.session.buffers().buffer().await?
                 }
             });
         }
     }
 
-    /// After another handle of the session has closed the file, writing goes on in the next version.
-    async fn go_on_behind_a_close(&mut self) -> Result<(), Refusal> {
-        if self.queue.phase() == Phase::Closing {
-            self.queue.wait_for_end().await?;
+    /// After another handle of the session has closed the file, this one goes on in the next version, which begins with what
+    /// was published.
+    async fn reopen_if_closed(&mut self) -> Result<(), Refusal> {
+        if self.queue().phase() == Phase::Closing {
+            self.queue().wait_for_end().await?;
         }
-        if self.queue.phase() == Phase::Published {
+        if self.queue().phase() == Phase::Published {
             let mode = WriteMode { create: false, exclusive: false, truncate: false, ..self.mode };
-            let next = Box::pin(self.session.open_write(&self.path, mode)).await?;
-            *self = next;
+            self.handle = self.session.begin_upload(&self.path, mode).await?;
         }
         Ok(())
+    }
+
+    fn queue(&self) -> &WriteQueue {
+        &self.handle.queue
     }
 
     /// What FSTAT says.
@@ -194,12 +191,12 @@ impl Upload {
     /// # Errors
     /// None now; the door treats it like every other request.
     pub async fn attributes(&self) -> Result<Attributes, Refusal> {
-        Ok(self.queue.attributes())
+        Ok(self.queue().attributes())
     }
 
     /// Whether it continues an unfinished version, so that only a CLOSE after its last byte may publish it.
     pub(crate) const fn continues(&self) -> bool {
-        self.continues
+        self.handle.continues
     }
 
     /// FSETSTAT.
@@ -212,16 +209,13 @@ impl Upload {
     }
 
     async fn try_change(&mut self, changes: Changes) -> Result<(), Refusal> {
-        self.grant.check()?;
+        self.handle.grant.check()?;
         if let Some(size) = changes.size {
             self.session.check_length(size)?;
-            self.go_on_behind_a_close().await?;
-            self.queue.wait_for_room().await;
-            if size != self.queue.length() {
-                self.queue.truncate(size)?;
-            }
+            self.reopen_if_closed().await?;
+            self.handle.truncate(size).await?;
         }
-        self.queue.set_attributes(changes.mode, changes.modified);
+        self.queue().set_attributes(changes.mode, changes.modified);
         Ok(())
     }
 
@@ -232,11 +226,11 @@ impl Upload {
     /// If the handle was not opened for reading, or reading back fails.
     pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
         self.session.check_may_see()?;
-        self.grant.check()?;
+        self.handle.grant.check()?;
         if !self.mode.read {
             return Err(Refusal::NotOpenForReading);
         }
-        let bytes = self.queue.ask(|reply| Job::Read { offset, length, reply }).await?;
+        let bytes = self.queue().ask(|reply| Job::Read { offset, length, reply }).await?;
         into.extend_from_slice(&bytes);
         Ok(bytes.len())
     }
@@ -246,47 +240,53 @@ impl Upload {
     /// # Errors
     /// If it cannot be made durable; the upload has failed then.
     pub async fn sync(&mut self) -> Result<(), Refusal> {
-        self.grant.check()?;
-        self.queue.ask(Job::Sync).await
+        self.handle.grant.check()?;
+        self.queue().ask(Job::Sync).await
     }
 
-    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued.
+    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued. Once begun it
+    /// goes on to its end, whether its caller waits for that or not.
     ///
     /// # Errors
     /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     pub async fn close(self) -> Result<(), Refusal> {
-        let began = std::time::Instant::now();
-        let outcome = self.try_close().await;
-        metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
-        self.session.record_refusal(&self.path, outcome).await
+        // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
+        let task = tokio::spawn(async move {
+            let began = std::time::Instant::now();
+            let outcome = self.try_close().await;
+            metrics::histogram!("tacdrop_close_seconds").record(began.elapsed());
+            if outcome.is_ok() {
+                // Many clients rename what they have sent.
+                self.session.access().name_changes.give(self.session.login().name());
+            }
+            self.session.record_refusal(&self.path, outcome).await
+        });
+        task.await.unwrap_or(Err(Refusal::Storage))
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {
-        self.grant.check()?;
-        if self.queue.is_undecided() && self.queue.phase() == Phase::Open {
+        self.handle.grant.check()?;
+        if self.queue().is_undecided() && self.queue().phase().is_open() {
             // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
-            if self.queue.attributes().size > 0 {
+            if self.queue().attributes().size > 0 {
                 return Err(Refusal::Incomplete);
             }
-            self.queue.truncate(0)?;
+            self.queue().truncate(0)?;
         }
-        match self.queue.phase() {
+        match self.queue().phase() {
             // Another handle has published what is there, and nothing was written through this one since.
             Phase::Published => Ok(()),
             Phase::Closing => {
-                self.queue.wait_for_end().await?;
-                match self.queue.phase() {
+                self.queue().wait_for_end().await?;
+                match self.queue().phase() {
                     Phase::Refusing(refusal) => Err(refusal),
-                    Phase::Open | Phase::Closing | Phase::Published => Ok(()),
+                    Phase::Open { .. } | Phase::Closing | Phase::Published => Ok(()),
                 }
             }
-            Phase::Open | Phase::Refusing(_) => self.queue.close().await,
+            Phase::Open { .. } | Phase::Refusing(_) => self.queue().close().await,
         }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.queue.leave();
     }
 }

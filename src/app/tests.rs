@@ -45,6 +45,15 @@ use tokio::runtime::Handle;
 use super::*;
 use crate::model::{Identifier, Language, Priority, Refusal, SharePath, TicketStatus, VersionState};
 
+/// How often a test of many random runs does its run: what the environment variable `name` says.
+/// Without it `full` times where `TACDROP_TEST_FULL` is set, as `.ci/run` sets it, and `usual`
+/// times elsewhere: enough to see at each change what is wrong often. CONTRIBUTING.md has the
+/// counts.
+fn times(name: &str, usual: u64, full: u64) -> u64 {
+    let count = if std::env::var_os("TACDROP_TEST_FULL").is_some() { full } else { usual };
+    std::env::var(name).map_or(count, |text| text.parse().unwrap())
+}
+
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(super) struct Fixture {

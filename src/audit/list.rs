@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::rows::{self, Filter};
 use super::{AuditCheckpoint, AuditVerification, AuditWriter, verify};
+use crate::model::audit::Kind;
 use crate::model::{Identifier, Time};
 use crate::records::Conn;
 use crate::repo::Error;
@@ -18,8 +19,8 @@ const PAGE: u32 = 500;
 pub struct AuditFilter {
     /// Those of one ticket.
     pub ticket: Option<Identifier>,
-    /// Those of one kind, such as `artifact.read`.
-    pub kind: Option<String>,
+    /// Those of one kind.
+    pub kind: Option<Kind>,
     /// Those with this number and later ones.
     pub since: i64,
 }
@@ -58,7 +59,7 @@ impl AuditWriter {
         if let Some(ticket) = &filter.ticket {
             existing_ticket(&mut *self.records.read().await.map_err(Error::from)?, ticket).await?;
         }
-        let wanted = Filter { ticket: filter.ticket.as_ref(), kind: filter.kind.as_deref() };
+        let wanted = Filter { ticket: filter.ticket.as_ref(), kind: filter.kind.map(Kind::as_str) };
         let mut from = Some(filter.since);
         while let Some(first) = from {
             let mut conn = self.records.read().await.map_err(Error::from)?;

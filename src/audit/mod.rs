@@ -1,6 +1,6 @@
 //! The audit trail: what happened, chained so that a changed, removed or inserted row shows (`docs/audit.md`).
 //!
-//! What changes something is written in the transaction that changes it ([`write`]). What only happens (logins, reading,
+//! What changes something is written in the transaction that changes it ([`write()`]). What only happens (logins, reading,
 //! openings) is queued and written many rows at a time, and what can happen at any rate (refusals, listings) is counted
 //! and written once a minute ([`AuditWriter`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
 

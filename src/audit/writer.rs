@@ -2,7 +2,7 @@
 //! pays a commit of its own. The same task ends counts and signs checkpoints.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::aggregate::{Aggregator, EventKey, WINDOW};
 use super::checkpoint::AuditCheckpoint;
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Identifier, Refusal, Time};
+use crate::model::{Identifier, Locked, Refusal, Time};
 use crate::records::audit::{self as rows, Event};
 use crate::records::{Keyring, Records, RecordsError};
 use crate::repo::Error;
@@ -69,16 +69,16 @@ pub struct AuditWriter {
     pub(crate) keyring: Keyring,
     pub(crate) key: SigningKey,
     failpoints: Arc<Failpoints>,
-    queue: Mutex<VecDeque<Note>>,
-    refusals: Mutex<Aggregator>,
-    listings: Mutex<Aggregator>,
+    queue: Locked<VecDeque<Note>>,
+    refusals: Locked<Aggregator>,
+    listings: Locked<Aggregator>,
     /// Rung when rows wait, and when there is room again.
     waiting: Notify,
     room: Notify,
     /// Held by whoever writes: rows keep the order in which they came.
     writing: AsyncMutex<LastCheckpoint>,
     /// Of the task that writes; none for a command, which writes at its end only.
-    task: Mutex<Option<DropGuard>>,
+    task: Locked<Option<DropGuard>>,
 }
 
 /// How far checkpoints go, and since when.
@@ -106,13 +106,13 @@ impl AuditWriter {
             key: keys.signing_key(PURPOSE).await?,
             keyring,
             failpoints,
-            queue: Mutex::default(),
-            refusals: Mutex::new(Aggregator::new(Kind::AccessRefused)),
-            listings: Mutex::new(Aggregator::new(Kind::DirectoryListed)),
+            queue: Locked::default(),
+            refusals: Locked::new(Aggregator::new(Kind::AccessRefused)),
+            listings: Locked::new(Aggregator::new(Kind::DirectoryListed)),
             waiting: Notify::new(),
             room: Notify::new(),
             writing: AsyncMutex::new(LastCheckpoint { seq, at: Instant::now() }),
-            task: Mutex::new(None),
+            task: Locked::new(None),
         }))
     }
 
@@ -124,7 +124,7 @@ impl AuditWriter {
         self.flush(WINDOW).await?;
         self.sign_now().await?;
         let stop = CancellationToken::new();
-        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone().drop_guard());
+        *self.task.lock() = Some(stop.clone().drop_guard());
         // The task must not keep the trail: then nobody would ever drop the guard.
         let trail = Arc::downgrade(self);
         worker_runtime.spawn(async move {
@@ -160,7 +160,7 @@ impl AuditWriter {
 
     /// Writes everything that waits or is counted, and signs how far the trail has come.
     pub(crate) async fn finish(&self) {
-        let serving = self.task.lock().unwrap_or_else(PoisonError::into_inner).take().is_some();
+        let serving = self.task.lock().take().is_some();
         let finish = async {
             self.flush(Duration::ZERO).await?;
             if serving {
@@ -199,17 +199,17 @@ impl AuditWriter {
     }
 
     pub(crate) fn count_refusal(&self, what: EventKey) {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).count(what);
+        self.refusals.lock().count(what);
     }
 
     pub(crate) fn count_listing(&self, what: EventKey) {
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner).count(what);
+        self.listings.lock().count(what);
     }
 
     /// Writes what waits, and what has been counted for at least `age`.
     pub(crate) async fn flush(&self, age: Duration) -> Result<(), RecordsError> {
         for tally in [&self.refusals, &self.listings] {
-            let counted = tally.lock().unwrap_or_else(PoisonError::into_inner).take(age);
+            let counted = tally.lock().take(age);
             self.queue().extend(counted);
         }
         let _writing = self.writing.lock().await;
@@ -294,6 +294,6 @@ impl AuditWriter {
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Note>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }

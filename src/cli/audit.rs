@@ -13,6 +13,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
 use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine};
+use crate::model::audit::Kind;
 use crate::model::sanitize;
 use crate::model::{Identifier, Time};
 
@@ -54,8 +55,8 @@ pub(crate) struct Wanted {
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     since: i64,
     /// Only this kind, such as artifact.read or login.refused
-    #[arg(long, value_name = "KIND")]
-    kind: Option<String>,
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Option<Kind>,
 }
 
 /// A checkpoint for programs.
@@ -90,6 +91,30 @@ impl Command {
             Self::Export { wanted, output: file } => export(app, output, wanted.into(), &file).await,
         }
     }
+}
+
+/// Kinds that a wrong one may have been meant for, at most.
+const NEAR: usize = 3;
+
+/// The kind of this name. A list of a kind that does not exist would be empty, as if nothing had
+/// happened.
+fn kind(text: &str) -> Result<Kind, String> {
+    text.parse().map_err(|_| {
+        let near = near(text).map(Kind::as_str).join(", ");
+        format!("there is no such kind of entry; near ones are {near} (docs/audit.md has all of them)")
+    })
+}
+
+/// The kinds that are most like a text: as a whole, or in one of their two words.
+fn near(text: &str) -> [Kind; NEAR] {
+    let like = strsim::normalized_damerau_levenshtein;
+    let likeness = |kind: &Kind| {
+        let words = kind.as_str().split('.').flat_map(|word| text.split('.').map(move |typed| like(word, typed)));
+        like(kind.as_str(), text).max(words.fold(0.0, f64::max) * 0.9)
+    };
+    let mut kinds = Kind::ALL.to_vec();
+    kinds.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    std::array::from_fn(|at| kinds[at])
 }
 
 impl From<Wanted> for AuditFilter {
@@ -279,6 +304,25 @@ fn row(seq: &str, at: &str, kind: &str, actor: &str, ticket: &str, subject: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_that_does_not_exist_names_those_that_may_be_meant() {
+        for known in Kind::ALL {
+            assert_eq!(kind(known.as_str()), Ok(*known));
+        }
+        for (typed, meant) in [
+            ("artifact.reed", Kind::ArtifactRead),
+            ("artefact.read", Kind::ArtifactRead),
+            ("login.rejected", Kind::LoginRefused),
+            ("ticket.open", Kind::TicketOpened),
+            ("refused", Kind::AccessRefused),
+            ("Ticket.Closed", Kind::TicketClosed),
+        ] {
+            let said = kind(typed).unwrap_err();
+            assert!(said.contains(meant.as_str()), "{typed}: {said}");
+        }
+        assert!(kind("").is_err() && kind(&"x".repeat(10_000)).is_err());
+    }
 
     #[test]
     fn a_line_holds_all_that_is_known_and_acts_on_no_terminal() {

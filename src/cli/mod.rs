@@ -342,6 +342,8 @@ mod tests {
             "tacdrop ticket open XT-1 --engineer anna",
             "tacdrop engineer add anna --email nobody",
             "tacdrop engineer add anna",
+            "tacdrop audit list --kind artifact.reed",
+            "tacdrop audit export --kind artifact -o f",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -99,6 +99,7 @@ fn watch_signals(stop: CancellationToken) -> Result<(), Failure> {
         stop.cancel();
         next().await;
         tracing::warn!("a second signal: stopping at once; uploads are cut, and their senders can continue them");
+        #[expect(clippy::exit, reason = "whoever signals twice does not want to wait for the doors")]
         std::process::exit(1);
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;

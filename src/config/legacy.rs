@@ -74,6 +74,6 @@ impl Legacy {
             let problem = "this is missing; write where the devices connect from, as allow = [\"192.0.2.0/24\"]";
             return Err(r.refuse("legacy.allow", problem));
         };
-        Ok(Some(Legacy { listen, until, allow, public_host, public_port: Some(port).filter(|port| *port > 0) }))
+        Ok(Some(Self { listen, until, allow, public_host, public_port: Some(port).filter(|port| *port > 0) }))
     }
 }

@@ -123,6 +123,8 @@ pub struct Limits {
     pub read_ahead_mib: u64,
     /// Files and directories in one share. 1 to 10000000.
     pub names_per_share: u64,
+    /// Names that a login may make, move and remove at once, and as many a day. 100 to 10000000.
+    pub name_changes_per_day: u64,
     /// Size of one file. GiB, 1 to 1048576.
     pub file_gib: u64,
     /// Size of one share, all versions counted. GiB, 1 to 1048576.
@@ -152,6 +154,7 @@ impl Default for Limits {
             buffered_plaintext_mib: 256,
             read_ahead_mib: 64,
             names_per_share: 100_000,
+            name_changes_per_day: 10_000,
             file_gib: 1024,
             share_gib: 4096,
         }
@@ -402,6 +405,7 @@ impl Config {
         }
         r.whole("limits.read_ahead_mib", &mut l.read_ahead_mib, 0..=1_048_576)?;
         r.whole("limits.names_per_share", &mut l.names_per_share, 1..=10_000_000)?;
+        r.whole("limits.name_changes_per_day", &mut l.name_changes_per_day, 100..=10_000_000)?;
         r.whole("limits.file_gib", &mut l.file_gib, 1..=1_048_576)?;
         r.whole("limits.share_gib", &mut l.share_gib, 1..=1_048_576)?;
 

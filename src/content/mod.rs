@@ -7,10 +7,10 @@ pub(crate) mod read_ahead;
 pub(crate) mod whole;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 
 use self::whole::whole_object;
-use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, VersionId};
+use crate::model::{ArtifactId, Locked, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::objects;
 use crate::records::versions::VersionRow;
 use crate::repo::keys::ShareKeys;
@@ -60,7 +60,7 @@ struct Layout {
 /// The layouts of versions that somebody reads: who opens one that is open already shares it, so that a version of many
 /// extents costs memory once and not for each handle. It holds nothing itself.
 #[derive(Default)]
-pub(crate) struct Layouts(Mutex<Shared>);
+pub(crate) struct Layouts(Locked<Shared>);
 
 /// Layouts by version and the SHA-256 of its manifest.
 type Shared = HashMap<(VersionId, [u8; 32]), Weak<Layout>>;
@@ -92,7 +92,7 @@ impl Layouts {
     }
 
     fn all(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Content {
     share: ShareId,
     artifact: ArtifactId,
     layout: Arc<Layout>,
-    open: Mutex<VecDeque<(ObjectId, Arc<OpenExtent>)>>,
+    open: Locked<VecDeque<(ObjectId, Arc<OpenExtent>)>>,
 }
 
 /// Where an open extent's bytes come from.
@@ -200,7 +200,7 @@ impl Content {
     }
 
     fn with_layout(repo: &Arc<Repo>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
-        Self { repo: Arc::clone(repo), share, artifact, layout, open: Mutex::default() }
+        Self { repo: Arc::clone(repo), share, artifact, layout, open: Locked::default() }
     }
 
     #[cfg(test)]
@@ -361,7 +361,7 @@ impl Content {
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, VecDeque<(ObjectId, Arc<OpenExtent>)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

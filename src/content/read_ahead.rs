@@ -5,12 +5,12 @@
 //! Reads at random places pass by: they would have opened more than they need.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::content::{Content, OpenExtent, copy_texts};
-use crate::model::ObjectId;
+use crate::model::{Locked, ObjectId};
 use crate::repo::Error;
 use crate::store::StoreError;
 use crate::vault::Piece;
@@ -35,13 +35,13 @@ const SPARE: usize = 32;
 pub(crate) struct BlockBudget {
     most: usize,
     blocks: Arc<Semaphore>,
-    spare: Mutex<Vec<Box<[u8]>>>,
+    spare: Locked<Vec<Box<[u8]>>>,
 }
 
 impl BlockBudget {
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
         let most = bytes / (SEGMENTS as usize * SEALED_SEGMENT);
-        Arc::new(Self { most, blocks: Arc::new(Semaphore::new(most)), spare: Mutex::default() })
+        Arc::new(Self { most, blocks: Arc::new(Semaphore::new(most)), spare: Locked::default() })
     }
 
     /// How much memory blocks hold or have room for, and how much there may be; in bytes.
@@ -61,7 +61,7 @@ impl BlockBudget {
     }
 
     fn bytes(&self) -> Box<[u8]> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.spare.lock().pop();
         spare.unwrap_or_else(|| vec![0; SEGMENTS as usize * SEALED_SEGMENT].into_boxed_slice())
     }
 }
@@ -99,7 +99,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut spare = self.budget.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.budget.spare.lock();
         if spare.len() < SPARE {
             spare.push(std::mem::take(&mut self.bytes));
         }
@@ -157,7 +157,7 @@ pub(crate) struct Reader {
     content: Content,
     size: u64,
     budget: Arc<BlockBudget>,
-    state: Mutex<State>,
+    state: Locked<State>,
 }
 
 #[derive(Default)]
@@ -173,7 +173,7 @@ struct State {
 impl Reader {
     /// Of a version of `size` bytes.
     pub(crate) fn new(content: Content, size: u64, budget: &Arc<BlockBudget>) -> Self {
-        Self { content, size, budget: Arc::clone(budget), state: Mutex::default() }
+        Self { content, size, budget: Arc::clone(budget), state: Locked::default() }
     }
 
     /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in which they were asked for.
@@ -269,7 +269,7 @@ impl Reader {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

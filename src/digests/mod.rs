@@ -8,7 +8,7 @@
 pub(crate) mod sidecars;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use md5::Md5;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::content::whole::read_pieces;
-use crate::model::{Algorithm, Identifier, Refusal, ShareId, VersionId, VersionState};
+use crate::model::{Algorithm, Identifier, Locked, Refusal, ShareId, VersionId, VersionState};
 use crate::records::digests;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
@@ -104,7 +104,7 @@ fn hasher(algorithm: Algorithm) -> Box<dyn DynDigest + Send> {
 /// Answers what a version's digests are, and computes those that nobody has asked for yet.
 pub(crate) struct Digests {
     repo: Arc<Repo>,
-    jobs: Mutex<HashMap<VersionId, (ShareId, Job)>>,
+    jobs: Locked<HashMap<VersionId, (ShareId, Job)>>,
     places: Semaphore,
     stop: CancellationToken,
     running: TaskTracker,
@@ -124,7 +124,7 @@ impl Digests {
     pub(crate) fn of(repo: &Arc<Repo>) -> Arc<Self> {
         Arc::new(Self {
             repo: Arc::clone(repo),
-            jobs: Mutex::default(),
+            jobs: Locked::default(),
             places: Semaphore::new(AT_ONCE),
             stop: CancellationToken::new(),
             running: TaskTracker::new(),
@@ -156,7 +156,7 @@ impl Digests {
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<VersionId, (ShareId, Job)>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock()
     }
 }
 

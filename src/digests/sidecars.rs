@@ -6,8 +6,8 @@
 //! a crash or a full list leaves undone is found by a walk over the names at the next start.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Asker, Digests};
 use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
-use crate::model::{Algorithm, ArtifactId, DirectoryId, FileName, Identifier, ShareId, Time, Verdict, VersionState};
+use crate::model::{
+    Algorithm, ArtifactId, DirectoryId, FileName, Identifier, Locked, ShareId, Time, Verdict, VersionState,
+};
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets;
@@ -39,7 +41,7 @@ pub(crate) struct Sidecars {
     repo: Arc<Repo>,
     digests: Arc<Digests>,
     /// The files to look at.
-    list: Mutex<List>,
+    list: Locked<List>,
     changed: Notify,
     /// Whether somebody works on the list.
     worker_runtime: AtomicBool,
@@ -57,7 +59,7 @@ impl Sidecars {
         Arc::new(Self {
             repo: Arc::clone(repo),
             digests: Arc::clone(digests),
-            list: Mutex::default(),
+            list: Locked::default(),
             changed: Notify::new(),
             worker_runtime: AtomicBool::new(false),
         })
@@ -91,7 +93,7 @@ impl Sidecars {
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
     }
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod rights;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use self::rights::Grants;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
-use crate::model::{Identifier, Language, Network, Refusal, ShareId, TicketStatus, Transport};
+use crate::model::{Identifier, Language, Locked, Network, Refusal, ShareId, TicketStatus, Transport};
 use crate::records::people;
 use crate::records::tickets::{self, Ticket};
 use crate::repo::tickets::logins_changed;
@@ -57,7 +57,7 @@ impl From<IpAddr> for Origin {
     }
 }
 
-/// A credential that was checked; opens a [`ShareSession`]. Cheap to clone.
+/// A credential that was checked; `access` opens a session by it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Login(pub(crate) Arc<LoginState>);
 
@@ -80,6 +80,11 @@ pub(crate) struct LoginState {
 impl Login {
     /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
     pub fn user(&self) -> &Identifier {
+        &self.0.user
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &Identifier {
         &self.0.user
     }
 
@@ -116,12 +121,12 @@ const REMEMBERED: usize = 64;
 pub struct Logins {
     repo: Arc<Repo>,
     trail: Arc<AuditWriter>,
-    open: Mutex<Vec<Weak<LoginState>>>,
+    open: Locked<Vec<Weak<LoginState>>>,
 }
 
 impl Logins {
     pub(crate) fn of(repo: &Arc<Repo>, trail: &Arc<AuditWriter>) -> Self {
-        Self { repo: Arc::clone(repo), trail: Arc::clone(trail), open: Mutex::default() }
+        Self { repo: Arc::clone(repo), trail: Arc::clone(trail), open: Locked::default() }
     }
 
     fn add(&self, login: &Arc<LoginState>) {
@@ -148,7 +153,7 @@ impl Logins {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<LoginState>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

@@ -5,12 +5,12 @@
 //! before each operation; a task takes grants back soon after the records have changed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::login::Login;
 use crate::login::{LoginState, Who};
-use crate::model::{Identifier, Refusal, TicketStatus};
+use crate::model::{Identifier, Locked, Refusal, TicketStatus};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::repo::Error;
@@ -45,7 +45,7 @@ async fn existing(conn: &mut Conn, ticket: &Identifier) -> Result<Ticket, Error>
 fn check_open(ticket: &Ticket) -> Result<u32, Error> {
     match ticket.status {
         TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        _ => Ok(ticket.key_generation),
+        TicketStatus::Open => Ok(ticket.key_generation),
     }
 }
 
@@ -89,7 +89,7 @@ impl Grant {
 
 /// The grants of one login, by ticket; no more of them than it has handles open.
 #[derive(Debug, Default)]
-pub(crate) struct Grants(Mutex<HashMap<Identifier, Grant>>);
+pub(crate) struct Grants(Locked<HashMap<Identifier, Grant>>);
 
 impl Grants {
     /// The grant for something that is opened in a ticket's share now.
@@ -113,7 +113,7 @@ impl Grants {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Identifier, Grant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

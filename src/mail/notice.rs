@@ -145,9 +145,10 @@ pub enum News {
     },
 }
 
+#[cfg(test)]
 impl News {
     /// Whether it is about a file that is not whole.
-    pub const fn is_unfinished(&self) -> bool {
+    pub(crate) const fn is_unfinished(&self) -> bool {
         !matches!(self, Self::Arrived(_))
     }
 }

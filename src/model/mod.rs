@@ -7,6 +7,7 @@ pub mod alias;
 pub mod audit;
 pub mod id;
 pub mod language;
+pub mod locked;
 pub mod missing;
 pub mod name;
 pub mod network;
@@ -22,6 +23,7 @@ pub mod word;
 
 pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, VersionId};
 pub use language::Language;
+pub use locked::Locked;
 pub use missing::missing_percent;
 pub use name::{FileName, NameError};
 pub use network::{LastDay, Network};

@@ -82,8 +82,6 @@ words!(
     TicketStatus, "ticket status" {
         /// Work goes on.
         Open = "open",
-        /// Support waits for the customer.
-        Waiting = "waiting",
         /// Over: the share can be read, not written.
         Closed = "closed",
     }

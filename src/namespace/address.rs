@@ -44,7 +44,8 @@ impl PublicAddress {
         format!("sftp://{user}@{}/", self.authority())
     }
 
-    /// The one line that fetches an artifact with OpenSSH, for a POSIX shell. The path should be [`typeable`].
+    /// The one line that fetches an artifact with OpenSSH, for a POSIX shell. The path should be
+    /// [`typeable`](super::location::typeable).
     pub fn fetch_command(&self, engineer: &Identifier, ticket: &Identifier, path: &SharePath) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let remote = String::from_utf8_lossy(&glob_escaped(path)).into_owned();

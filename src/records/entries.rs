@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::ask::{Question, ask, behind};
 use super::many::{ROWS, rows};
-use super::readable::readable;
+use super::readable::{self, readable};
 use super::tickets::Standing;
 use super::version_chain::{chain, circle};
 use super::{At, Conn, RecordsError, aliases, bytes_as, bytes_as_option, text_as_option, tickets, unsigned};
@@ -446,24 +446,23 @@ pub struct NameRow {
     pub sealed: Vec<u8>,
 }
 
-/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind `after` on.
+/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind the id `after` on
+/// (empty: from the first).
 pub async fn sealed_names(
     conn: &mut Conn,
     share: ShareId,
-    after: Option<[u8; 16]>,
+    after: &[u8],
     most: u32,
-) -> Result<Vec<NameRow>, RecordsError> {
+) -> Result<readable::Page<NameRow>, RecordsError> {
     let text = "SELECT id, parent_id, name FROM entry WHERE share_id = $1 AND name IS NOT NULL AND parent_id IS NOT NULL \
          AND id > $2 ORDER BY id LIMIT $3 + 0";
-    ask!(text, share, behind(after), most)
-        .all(conn, |row| {
-            Ok(NameRow {
-                entry: bytes_as(row, "entry", "id")?,
-                parent: bytes_as(row, "entry", "parent_id")?,
-                sealed: row.try_get("name")?,
-            })
+    readable::page(&ask!(text, share, after, most).rows(conn).await?, "entry", |row| {
+        Ok(NameRow {
+            entry: bytes_as(row, "entry", "id")?,
+            parent: bytes_as(row, "entry", "parent_id")?,
+            sealed: row.try_get("name")?,
         })
-        .await
+    })
 }
 
 /// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who has an alias stays.

@@ -4,7 +4,6 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::ask::ask;
-use super::readable::{all_of, readable};
 use super::{Conn, RecordsError, text_as, text_as_option};
 use crate::model::{Identifier, Language, Time};
 
@@ -67,9 +66,7 @@ pub async fn add_organisation(conn: &mut Conn, new: &Organisation, now: Time) ->
 
 /// All organisations, or the one with this id.
 pub async fn organisations(conn: &mut Conn, only: Option<&Identifier>) -> Result<Vec<Organisation>, RecordsError> {
-    let rows = ask!("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id", only)
-        .rows(conn)
-        .await?;
+    let asked = ask!("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id", only);
     let read = |row: &SqliteRow| {
         Ok(Organisation {
             id: text_as(row, "organisation", "id")?,
@@ -78,7 +75,7 @@ pub async fn organisations(conn: &mut Conn, only: Option<&Identifier>) -> Result
         })
     };
     // Who is asked for by id is decided about.
-    if only.is_some() { all_of(&rows, read) } else { Ok(readable("organisation", &rows, read)) }
+    if only.is_some() { asked.all(conn, read).await } else { asked.readable(conn, "organisation", read).await }
 }
 
 /// Adds an engineer.
@@ -89,12 +86,8 @@ pub async fn add_engineer(conn: &mut Conn, new: &Engineer, now: Time) -> Result<
 
 /// All engineers, or the one with this id.
 pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engineer>, RecordsError> {
-    let rows = ask!(
-        "SELECT id, name, email, language, disabled_at FROM engineer WHERE id = COALESCE($1, id) ORDER BY id",
-        only
-    )
-    .rows(conn)
-    .await?;
+    let text = "SELECT id, name, email, language, disabled_at FROM engineer WHERE id = COALESCE($1, id) ORDER BY id";
+    let asked = ask!(text, only);
     let read = |row: &SqliteRow| {
         Ok(Engineer {
             id: text_as(row, "engineer", "id")?,
@@ -104,7 +97,7 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
             disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
         })
     };
-    if only.is_some() { all_of(&rows, read) } else { Ok(readable("engineer", &rows, read)) }
+    if only.is_some() { asked.all(conn, read).await } else { asked.readable(conn, "engineer", read).await }
 }
 
 /// Gives an engineer another mail address.

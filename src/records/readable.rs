@@ -38,12 +38,27 @@ pub(super) fn readable<T>(
     all
 }
 
-/// The rows, all of which must be readable: for what decides by them.
-pub(super) fn all_of<T>(
+/// Rows in the order of their ids. A row that cannot be read is named, with the reason, and takes no other one along.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<Result<T, (String, RecordsError)>>,
+    /// The id of the last one, as it stands there: the next page begins behind it. None: there are no more.
+    pub last: Option<Vec<u8>>,
+}
+
+pub(super) fn page<T>(
     rows: &[SqliteRow],
+    table: &str,
     read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
-) -> Result<Vec<T>, RecordsError> {
-    rows.iter().map(read).collect()
+) -> Result<Page<T>, RecordsError> {
+    let mut page = Page { rows: Vec::with_capacity(rows.len()), last: None };
+    for row in rows {
+        let id: Vec<u8> = row.try_get("id")?;
+        page.rows.push(read(row).map_err(|error| (format!("{table} {}", hex::encode(&id)), error)));
+        page.last = Some(id);
+    }
+    Ok(page)
 }
 
 /// Names a row that cannot be read in the log.

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::ask::ask;
-use super::readable::{all_of, readable};
+use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
 use crate::model::{Identifier, Language, ObjectId, Priority, ShareId, TicketStatus, Time};
 
@@ -138,7 +138,7 @@ pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>,
 
 /// All tickets. Each must be readable, as for what counts or checks them all.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
-    all_of(&ask!(select!("ORDER BY t.reference")).rows(conn).await?, ticket)
+    ask!(select!("ORDER BY t.reference")).all(conn, ticket).await
 }
 
 /// All tickets that can be read.

@@ -5,7 +5,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::ask::{ask, behind};
 use super::many::ROWS;
-use super::readable::{all_of, name, readable};
+use super::readable::{Page, name, page, readable};
 use super::version_chain::chain;
 use super::{
     Conn, RecordsError, bytes_as, bytes_as_option, digests, extents, facts, number_as, objects, text_as, unsigned,
@@ -98,7 +98,7 @@ const OF_SHARE: &str = select!("JOIN entry e ON e.id = v.entry_id WHERE e.share_
 
 /// All versions of a share, by artifact and number. Each must be readable, as for what checks them all.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
-    all_of(&ask!(OF_SHARE, share).rows(conn).await?, version)
+    ask!(OF_SHARE, share).all(conn, version).await
 }
 
 /// Those that can be read.
@@ -390,24 +390,23 @@ pub struct FileKeyRow {
     pub wrapped: Vec<u8>,
 }
 
-/// File keys of a share in the order of their versions' ids, at most `most`, from behind `after` on.
+/// File keys of a share in the order of their versions' ids, at most `most`, from behind the id `after` on (empty: from the
+/// first).
 pub async fn file_keys(
     conn: &mut Conn,
     share: ShareId,
-    after: Option<VersionId>,
+    after: &[u8],
     most: u32,
-) -> Result<Vec<FileKeyRow>, RecordsError> {
+) -> Result<Page<FileKeyRow>, RecordsError> {
     let text = "SELECT v.id, v.key_generation, v.file_key FROM version v JOIN entry e ON e.id = v.entry_id \
          WHERE e.share_id = $1 AND v.file_key IS NOT NULL AND v.id > $2 ORDER BY v.id LIMIT $3 + 0";
-    ask!(text, share, behind(after), most)
-        .all(conn, |row| {
-            Ok(FileKeyRow {
-                version: bytes_as(row, "version", "id")?,
-                generation: number_as(row, "ticket", "key_generation")?,
-                wrapped: row.try_get("file_key")?,
-            })
+    page(&ask!(text, share, after, most).rows(conn).await?, "version", |row| {
+        Ok(FileKeyRow {
+            version: bytes_as(row, "version", "id")?,
+            generation: number_as(row, "version", "key_generation")?,
+            wrapped: row.try_get("file_key")?,
         })
-        .await
+    })
 }
 
 /// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
@@ -428,16 +427,22 @@ pub async fn set_file_keys(conn: &mut Conn, keys: &[FileKeyRow]) -> Result<(), R
     Ok(())
 }
 
-/// How many file keys of each share are wrapped under which generation.
+const WRAPPED: &str = "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
+     WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation";
+
+fn wrapped_row(row: &SqliteRow) -> Result<(ShareId, u32, u64), RecordsError> {
+    let share = bytes_as(row, "entry", "share_id")?;
+    Ok((share, number_as(row, "version", "key_generation")?, unsigned(row, "version", "n")?))
+}
+
+/// How many file keys of each share are wrapped under which generation. Each row must be readable.
 pub async fn wrapped(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
-    let text = "SELECT e.share_id, v.key_generation, COUNT(*) AS n FROM version v JOIN entry e ON e.id = v.entry_id \
-         WHERE v.file_key IS NOT NULL GROUP BY e.share_id, v.key_generation ORDER BY e.share_id, v.key_generation";
-    ask!(text)
-        .all(conn, |row| {
-            let share = bytes_as(row, "entry", "share_id")?;
-            Ok((share, number_as(row, "ticket", "key_generation")?, unsigned(row, "version", "n")?))
-        })
-        .await
+    ask!(WRAPPED).all(conn, wrapped_row).await
+}
+
+/// The same as far as it can be read, for people.
+pub async fn wrapped_to_show(conn: &mut Conn) -> Result<Vec<(ShareId, u32, u64)>, RecordsError> {
+    ask!(WRAPPED).readable(conn, "version", wrapped_row).await
 }
 
 /// How many versions can be read or continued.

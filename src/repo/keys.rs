@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use zeroize::Zeroizing;
 
-use crate::model::{DirectoryId, FileName, ShareId, Time, VersionId, alias};
+use crate::model::{DirectoryId, FileName, Locked, ShareId, Time, VersionId, alias};
 use crate::records::entries::Place;
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
@@ -81,7 +81,8 @@ impl ShareKeys {
     /// Unwraps the file key of a version of this share.
     ///
     /// # Errors
-    /// [`Error::KeysReplaced`] if it is wrapped under another generation; [`House::file_key`] looks again then.
+    /// [`Error::KeysReplaced`] if it is wrapped under another generation;
+    /// [`Repo::file_key`](super::Repo::file_key) looks again then.
     pub(crate) fn file_key(&self, version: &VersionRow) -> Result<FileKey, Error> {
         let Some(wrapped) = &version.file_key else {
             return Err(Error::operator("This version was shredded: nobody can read it again."));
@@ -109,12 +110,12 @@ impl ShareKeys {
 /// The KEK and what it opens.
 pub(crate) struct KeyManager {
     path: PathBuf,
-    keks: Mutex<Keks>,
+    keks: Locked<Keks>,
     keyring: Keyring,
     records: Records,
     token: TokenKey,
     receipts: SigningKey,
-    shares: Mutex<HashMap<ShareId, Arc<ShareKeys>>>,
+    shares: Locked<HashMap<ShareId, Arc<ShareKeys>>>,
 }
 
 impl KeyManager {
@@ -141,12 +142,12 @@ impl KeyManager {
         };
         let mut cabinet = Self {
             path: path.to_owned(),
-            keks: Mutex::new(keks),
+            keks: Locked::new(keks),
             keyring,
             records,
             token: TokenKey::generate()?,
             receipts: SigningKey::generate()?,
-            shares: Mutex::default(),
+            shares: Locked::default(),
         };
         let token = cabinet.secret(TOKEN_PURPOSE, || Ok(TokenKey::generate()?.to_secret_bytes().to_vec())).await?;
         let malformed = |_| VaultError::Malformed { what: "token key" };
@@ -314,11 +315,11 @@ impl KeyManager {
     }
 
     fn keks(&self) -> MutexGuard<'_, Keks> {
-        self.keks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keks.lock()
     }
 
     fn shares(&self) -> MutexGuard<'_, HashMap<ShareId, Arc<ShareKeys>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shares.lock()
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Settings {
     pub inline_bytes: usize,
     /// Files and directories in one share.
     pub names_per_share: u64,
+    /// Names that a login may make, move and remove at once, and as many a day; uploads do not count.
+    pub name_changes_per_day: u64,
     /// Bytes of one file.
     pub file_bytes: u64,
     /// Bytes of one share, all versions together.
@@ -59,6 +61,7 @@ impl Default for Settings {
             checkpoint: Duration::from_secs(5),
             inline_bytes: 64 << 10,
             names_per_share: 100_000,
+            name_changes_per_day: 10_000,
             file_bytes: 1 << 40,
             share_bytes: 4 << 40,
             session_buffer: 8 << 20,

@@ -11,9 +11,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use crate::model::{Identifier, Refusal};
+use crate::model::{Identifier, Locked, Refusal};
 use crate::repo::{Error, Settings};
 
 /// Nobody begins where less than this is free: it would be used up at once.
@@ -32,7 +32,7 @@ struct State {
     objects: PathBuf,
     reserve_percent: u64,
     reserve_bytes: u64,
-    promises: Mutex<Promises>,
+    promises: Locked<Promises>,
     /// Whether the operators were told that there is no room.
     told: AtomicBool,
 }
@@ -44,7 +44,7 @@ impl DiskSpace {
             objects,
             reserve_percent: settings.reserve_percent,
             reserve_bytes: settings.reserve_bytes,
-            promises: Mutex::new(Promises::of_at_most(settings.extent_bytes)),
+            promises: Locked::new(Promises::of_at_most(settings.extent_bytes)),
             told: AtomicBool::new(false),
         }))
     }
@@ -78,7 +78,7 @@ impl State {
     }
 
     fn promises(&self) -> MutexGuard<'_, Promises> {
-        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+        self.promises.lock()
     }
 
     /// Tells the operators once when a promise was refused.

@@ -39,32 +39,35 @@ impl Expansion {
         (MOST_LOOKED_AT - self.looked_at, MOST_STEPS - self.steps)
     }
 
-    /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a shell.
+    /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a shell; so does one with a
+    /// `..` behind a wildcard, which would lead back and forth.
     pub(crate) async fn paths(&mut self, share: &ShareSession, word: &Argument) -> Result<Vec<SharePath>, Complaint> {
-        if word.wild.is_empty() {
-            return Ok(vec![SharePath::parse(&word.bytes)?]);
-        }
-        // Every one of them is gone through for everything that was found before it. So `..` counts, too, although what it
-        // leads to may be short.
-        let segments = word.bytes.split(|byte| *byte == b'/').filter(|segment| !stays(segment)).count();
-        if word.bytes.len() > MAX_GIVEN || segments > MAX_LOOKED_UP {
+        let Some(first) = word.wild.first() else { return Ok(vec![SharePath::parse(&word.bytes)?]) };
+        let segments = word.bytes.split(|byte| *byte == b'/').filter(|segment| !matches!(*segment, b"" | b"."));
+        if word.bytes.len() > MAX_GIVEN || segments.count() > MAX_LOOKED_UP {
             return Err(Refusal::PathTooLong.into());
         }
-        let mut found = vec![SharePath::ROOT];
-        let mut at = 0;
-        for segment in word.bytes.split(|byte| *byte == b'/') {
+        let before = word.bytes.get(..*first).unwrap_or_default();
+        let mut at = before.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let (above, below) = word.bytes.split_at(at);
+        let above = SharePath::parse(above)?;
+        if below.split(|byte| *byte == b'/').any(|segment| segment == b"..") || !self.is_there(share, &above).await? {
+            return Ok(vec![SharePath::parse(&word.bytes)?]);
+        }
+        // What it goes down into and leaves again is there, and need not be looked up for each name.
+        let mut found = vec![SharePath::from_names(above.names().to_vec())];
+        for segment in below.split(|byte| *byte == b'/') {
             let end = at + segment.len();
             let wild: Vec<usize> =
                 word.wild.iter().filter(|place| (at..end).contains(*place)).map(|place| place - at).collect();
             at = end + 1;
-            if stays(segment) {
-                continue;
-            }
-            found = if wild.is_empty() {
-                self.step_down(found, segment).await?
-            } else {
-                let is_last = end >= word.bytes.len();
-                self.look_up(share, found, &Pattern::new(segment, &wild), is_last).await?
+            found = match segment {
+                b"" | b"." => found,
+                name if wild.is_empty() => self.step_down(found, name).await?,
+                pattern => {
+                    let is_last = end >= word.bytes.len();
+                    self.look_up(share, found, &Pattern::new(pattern, &wild), is_last).await?
+                }
             };
         }
         // Names behind the last wildcard were only assumed.
@@ -81,21 +84,12 @@ impl Expansion {
         Ok(there)
     }
 
-    /// Every path with one more name that is no pattern, or without its last one.
-    async fn step_down(&mut self, paths: Vec<SharePath>, segment: &[u8]) -> Result<Vec<SharePath>, Complaint> {
-        let name = match segment {
-            b".." => None,
-            name => Some(FileName::new(name).map_err(|_| Refusal::BadName)?),
-        };
+    /// Every path with one more name that is no pattern.
+    async fn step_down(&mut self, paths: Vec<SharePath>, name: &[u8]) -> Result<Vec<SharePath>, Complaint> {
+        let name = FileName::new(name).map_err(|_| Refusal::BadName)?;
         let mut below = Vec::new();
         for path in paths {
-            match &name {
-                None => {
-                    self.charge(cost(&path)).await?;
-                    below.push(path.split_last().map_or(SharePath::ROOT, |(above, _)| above));
-                }
-                Some(name) => below.extend(self.join(&path, name.clone()).await?),
-            }
+            below.extend(self.join(&path, name.clone()).await?);
         }
         Ok(below)
     }
@@ -171,11 +165,6 @@ fn passes_over(refusal: Refusal) -> bool {
     refusal.kind() == Kind::NotFound || refusal == Refusal::NotDirectory
 }
 
-/// Whether a segment leads to where it stands.
-fn stays(segment: &[u8]) -> bool {
-    matches!(segment, b"" | b".")
-}
-
 /// The steps that it takes to copy a path: each of its names is a piece of memory.
 fn cost(path: &SharePath) -> u64 {
     path.names().len() as u64 + 1
@@ -211,26 +200,22 @@ mod tests {
     #[test]
     fn r58_others_are_served_in_between() {
         let paths = |count| vec![path("a/b"); count];
-        for segment in [&b"c"[..], b".."] {
-            let mut context = Context::from_waker(Waker::noop());
-            let mut expansion = Expansion::new();
-            assert!(pin!(expansion.step_down(paths(10), segment)).poll(&mut context).is_ready());
-            let mut stepping = pin!(expansion.step_down(paths(4000), segment));
-            let mut pauses = 0;
-            while stepping.as_mut().poll(&mut context).is_pending() {
-                pauses += 1;
-            }
-            assert_eq!(pauses, 2, "4010 paths of three steps each");
+        let mut context = Context::from_waker(Waker::noop());
+        let mut expansion = Expansion::new();
+        assert!(pin!(expansion.step_down(paths(10), b"c")).poll(&mut context).is_ready());
+        let mut stepping = pin!(expansion.step_down(paths(4000), b"c"));
+        let mut pauses = 0;
+        while stepping.as_mut().poll(&mut context).is_pending() {
+            pauses += 1;
         }
+        assert_eq!(pauses, 2, "4010 paths of three steps each");
     }
 
     #[tokio::test]
     async fn r58_putting_paths_together_is_bounded() {
         let mut expansion = Expansion::new();
-        for segment in [&b"c"[..], b".."] {
-            expansion.steps = 29;
-            let outcome = expansion.step_down(vec![path("a/b"); 10], segment).await;
-            assert_eq!(outcome, Err(Complaint::TooManyNames));
-        }
+        expansion.steps = 29;
+        let outcome = expansion.step_down(vec![path("a/b"); 10], b"c").await;
+        assert_eq!(outcome, Err(Complaint::TooManyNames));
     }
 }

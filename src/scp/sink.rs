@@ -1,7 +1,7 @@
 //! `scp -t`: takes files and directories from the client.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -13,7 +13,7 @@ use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
 use crate::access::{Changes, PlaceKind, ShareSession, Upload, WriteMode};
-use crate::model::{Kind, Language, Refusal, SharePath, Time};
+use crate::model::{Kind, Language, Locked, Refusal, SharePath, Time};
 
 /// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one at a time.
 const REPLIES: usize = 64 * 1024;
@@ -83,7 +83,7 @@ struct File {
 }
 
 /// Who says how a CLOSE went: the task, unless `feed` waits for it.
-type Closing = Arc<Mutex<Teller>>;
+type Closing = Arc<Locked<Teller>>;
 
 enum Teller {
     Task,
@@ -285,12 +285,11 @@ impl<C: Channel> Sink<C> {
         if let Err(refusal) = upload.change(changes).await {
             return self.refuse(&path, refusal, out);
         }
-        let closing: Closing = Arc::new(Mutex::new(Teller::Task));
+        let closing: Closing = Arc::new(Locked::new(Teller::Task));
         self.state = State::Closing(Arc::clone(&closing));
         let (channel, language, failed) = (self.channel.clone(), self.language, Arc::clone(&self.failed));
         self.closes.spawn(async move {
-            // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
-            let outcome = tokio::spawn(upload.close()).await.unwrap_or(Err(Refusal::Storage));
+            let outcome = upload.close().await;
             let reply = match outcome {
                 Ok(()) => vec![OK],
                 Err(refusal) => {
@@ -338,7 +337,7 @@ impl<C: Channel> Sink<C> {
         }
     }
 
-    async fn leave(&mut self, place: Place, out: &mut Vec<u8>) {
+    async fn leave(&self, place: Place, out: &mut Vec<u8>) {
         let outcome = match place.changes {
             Some(changes) => self.share.change(&place.path, changes).await,
             None => Ok(()),
@@ -372,7 +371,7 @@ impl<C: Channel> Sink<C> {
         self.channel.end(u32::from(self.failed.load(SeqCst)), Vec::new()).await;
     }
 
-    fn note_failure(&mut self, grade: u8) -> Result<(), Fatal> {
+    fn note_failure(&self, grade: u8) -> Result<(), Fatal> {
         self.failed.store(true, SeqCst);
         if grade == FATAL { Err(Fatal::GaveUp) } else { Ok(()) }
     }
@@ -421,7 +420,7 @@ fn wait_for(closing: &Closing) -> Option<oneshot::Receiver<Vec<u8>>> {
 
 fn lock(closing: &Closing) -> std::sync::MutexGuard<'_, Teller> {
     // Nothing in it can be half done when a holder of the lock panics.
-    closing.lock().unwrap_or_else(PoisonError::into_inner)
+    closing.lock()
 }
 
 /// Goes behind the next newline, and says whether there was one.

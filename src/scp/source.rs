@@ -275,7 +275,7 @@ impl<C: Channel> Sender<C> {
     }
 
     /// The bytes of a file and the octet that says that they are right, a few blocks being read while one is sent.
-    async fn send_bytes(&mut self, path: &SharePath, download: &Download, size: u64) -> Result<(), Stop> {
+    async fn send_bytes(&self, path: &SharePath, download: &Download, size: u64) -> Result<(), Stop> {
         let mut in_work: VecDeque<InWork> = VecDeque::new();
         let mut asked = 0u64;
         let mut sent = 0u64;

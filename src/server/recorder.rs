@@ -6,16 +6,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+use crate::model::Locked;
 
 /// What times are sorted by, in seconds. What takes longer is counted behind the last one.
 const STEPS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// All that is counted. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct PrometheusRecorder(Arc<Mutex<Registry>>);
+pub(super) struct PrometheusRecorder(Arc<Locked<Registry>>);
 
 #[derive(Default)]
 struct Registry {
@@ -50,7 +52,7 @@ impl HistogramFn for HistogramCells {
 
 impl PrometheusRecorder {
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn describe(&self, name: KeyName, help: SharedString) {

@@ -135,7 +135,7 @@ fn each_request_is_understood() {
         (extended(b"fstatvfs@openssh.com", &h), Request::FstatVfs { handle }),
         (extended(b"hardlink@openssh.com", &[&p[..], &p].concat()), Request::Links),
         (extended(b"home-directory", &p), Request::HomeDirectory),
-        (extended(b"check-file-name", &asked(&p)), check(CheckedFile::Path(path.clone()), false)),
+        (extended(b"check-file-name", &asked(&p)), check(CheckedFile::Path(path), false)),
         (extended(b"check-file-handle", &asked(&h)), check(CheckedFile::Handle(handle), false)),
         (extended(b"check-file", &asked(&h)), check(CheckedFile::Handle(handle), true)),
         (extended(b"copy-data", b"whatever"), Request::OtherExtension),

@@ -9,7 +9,7 @@
 //! run of a few words, so that a file of many gigabytes needs one entry.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
@@ -20,7 +20,7 @@ use super::handles::Handle;
 use super::reply;
 use super::{Limits, MAX_READ};
 use crate::access::{Download, ReplySink, Upload};
-use crate::model::{Language, Refusal};
+use crate::model::{Language, Locked, Refusal};
 
 /// Where the bytes come from.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub(crate) struct Reads<O> {
 }
 
 struct Shared<O> {
-    queue: Mutex<Queue<Source>>,
+    queue: Locked<Queue<Source>>,
     sink: O,
     limits: Limits,
     language: Language,
@@ -60,7 +60,7 @@ struct Shared<O> {
 
 impl<O: ReplySink> Reads<O> {
     pub(crate) fn new(sink: O, limits: Limits, language: Language, budget: Arc<Semaphore>) -> Self {
-        let queue = Mutex::new(Queue::new(limits.waiting_runs));
+        let queue = Locked::new(Queue::new(limits.waiting_runs));
         Self { shared: Arc::new(Shared { queue, sink, limits, language, budget }), pump: None }
     }
 
@@ -85,7 +85,7 @@ impl<O: ReplySink> Reads<O> {
 impl<O> Shared<O> {
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue<Source>> {
         // Nothing in the queue can be half done when a holder of the lock panics.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -216,14 +216,13 @@ impl<O: ReplySink> Session<O> {
         }
     }
 
-    async fn close_upload(&mut self, id: u32, open: OpenUpload, place: Place, out: &mut Vec<u8>) {
+    async fn close_upload(&self, id: u32, open: OpenUpload, place: Place, out: &mut Vec<u8>) {
         let Some(upload) = open.slot.lock().await.take() else {
             return self.refuse(out, id, Refusal::BadHandle);
         };
         let (sink, language) = (self.sink.clone(), self.language);
         self.closes.spawn(async move {
-            // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
-            let outcome = tokio::spawn(upload.close()).await.unwrap_or(Err(Refusal::Storage));
+            let outcome = upload.close().await;
             let mut out = Vec::new();
             match outcome {
                 Ok(()) => reply::ok(&mut out, id),

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::unauthenticated::{Slot, Slots, Stage, source_of};
+use crate::model::Locked;
 
 /// The bounds of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub(crate) enum Rejected {
 #[derive(Clone)]
 pub(crate) struct AdmissionControl {
     limits: AdmissionLimits,
-    state: Arc<Mutex<State>>,
+    state: Arc<Locked<State>>,
 }
 
 struct State {
@@ -103,7 +104,7 @@ impl AdmissionControl {
     pub(crate) fn new(limits: AdmissionLimits) -> Self {
         let slots = Slots::new(limits.unauthenticated, limits.unauthenticated_per_source);
         let state = State { connections: 0, slots, ends: HashMap::new(), sources: HashMap::new() };
-        Self { limits, state: Arc::new(Mutex::new(state)) }
+        Self { limits, state: Arc::new(Locked::new(state)) }
     }
 
     /// Takes a connection, or rejects it. The connection counts until the admission is dropped. `dice` is any number.
@@ -138,7 +139,7 @@ impl AdmissionControl {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Counters are whole at every moment that the lock is let go, a panic included.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,7 @@ use super::kex_limiter::{KexLimiter, Rate};
 use super::opening::{self, Opening};
 use super::traffic::Counted;
 use super::unauthenticated::Stage;
+use crate::model::Locked;
 
 /// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.
 pub(super) const GREETING: &[u8] = b"SSH-2.0-tacdrop\r\n";
@@ -81,21 +82,21 @@ pub(super) struct Greeter {
 
 /// For both ways.
 struct KexLimiters {
-    usual: Arc<Mutex<KexLimiter>>,
-    costly: Arc<Mutex<KexLimiter>>,
+    usual: Arc<Locked<KexLimiter>>,
+    costly: Arc<Locked<KexLimiter>>,
 }
 
 /// A permit that was taken. Dropping it gives it back, unless it was used.
 pub(super) struct KexPermit {
-    limiter: Arc<Mutex<KexLimiter>>,
+    limiter: Arc<Locked<KexLimiter>>,
     address: IpAddr,
     used: bool,
 }
 
 impl KexPermit {
     /// Takes one and waits for it.
-    async fn take(limiter: &Arc<Mutex<KexLimiter>>, address: IpAddr) -> Result<Self, Rejected> {
-        let wait = limiter.lock().unwrap_or_else(PoisonError::into_inner).take(address, Instant::now());
+    async fn take(limiter: &Arc<Locked<KexLimiter>>, address: IpAddr) -> Result<Self, Rejected> {
+        let wait = limiter.lock().take(address, Instant::now());
         let wait = wait.ok_or(Rejected::KeyExchanges)?;
         // Who leaves meanwhile holds up nobody behind.
         let permit = Self { limiter: Arc::clone(limiter), address, used: false };
@@ -112,14 +113,14 @@ impl KexPermit {
 impl Drop for KexPermit {
     fn drop(&mut self) {
         if !self.used {
-            self.limiter.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.address);
+            self.limiter.lock().give_back(self.address);
         }
     }
 }
 
 impl Greeter {
     pub(super) fn new(context: Arc<DoorContext>, has_costly_thread: bool) -> Self {
-        let limiter = |rate| Arc::new(Mutex::new(KexLimiter::new(rate)));
+        let limiter = |rate| Arc::new(Locked::new(KexLimiter::new(rate)));
         let limiters = || KexLimiters { usual: limiter(Rate::USUAL), costly: limiter(Rate::COSTLY) };
         Self { context, limiters: has_costly_thread.then(limiters) }
     }

@@ -242,7 +242,6 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         return Err(Error::NoHostKey);
     }
     host_keys.iter().try_for_each(|key| profile.accepts_host_key(key))?;
-    let address = listener.local_addr()?;
     let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
     let windows = window::Pool::new(limits.windows);
     let common = sftp::Common::new(limits.sftp, limits.read_budget);
@@ -266,7 +265,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
     let accept_rules = listener::AcceptRules { admissions: admission::AdmissionControl::new(limits.admissions), rules };
     let threads = listener::spawn(listener, accept_rules, Arc::new(context), accepting.clone())?;
     let read_budget = sftp::Common::permits(limits.read_budget);
-    Ok(Door { address, accepting, closing, common, windows, read_budget, threads })
+    Ok(Door { accepting, closing, common, windows, read_budget, threads })
 }
 
 fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: KexCost) -> Config {
@@ -301,7 +300,6 @@ fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: KexCos
 
 /// A door that is open. Dropping it closes it, and cuts what is open; [`Door::drain`] closes it with patience.
 pub struct Door {
-    address: SocketAddr,
     accepting: CancellationToken,
     closing: CancellationToken,
     common: sftp::Common,
@@ -343,11 +341,6 @@ impl Door {
     /// What tells its load.
     pub fn gauge(&self) -> Gauge {
         Gauge { common: self.common.clone(), windows: self.windows.clone(), read_budget: self.read_budget }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Stops accepting, lets open uploads finish for as long as `patience`, then ends every connection and waits for the

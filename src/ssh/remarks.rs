@@ -2,16 +2,14 @@
 //! was refused. OpenSSH shows its own words for an SFTP status ("Failure"), and prints stderr; only clients that are known
 //! to show stderr to people get any.
 
-use std::sync::{Mutex, PoisonError};
-
-use crate::model::{Kind, Language, Refusal};
+use crate::model::{Kind, Language, Locked, Refusal};
 
 /// Refusals that one channel hears about in its life. Further ones are in the statuses only.
 const MOST: usize = 100;
 
 pub(crate) struct Remarks {
     language: Language,
-    state: Mutex<State>,
+    state: Locked<State>,
 }
 
 struct State {
@@ -24,12 +22,12 @@ impl Remarks {
     /// If not `heard`, nothing is ever said.
     pub(crate) fn new(language: Language, heard: bool) -> Self {
         let left = if heard { MOST } else { 0 };
-        Self { language, state: Mutex::new(State { waiting: Vec::new(), last: None, left }) }
+        Self { language, state: Locked::new(State { waiting: Vec::new(), last: None, left }) }
     }
 
     /// Notes a refusal. One that repeats is said once: a full share refuses each of a thousand files.
     pub(crate) fn refused(&self, refusal: Refusal) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.left > 0 && state.last != Some(refusal) && is_news(refusal) {
             state.left -= 1;
             state.last = Some(refusal);
@@ -39,7 +37,7 @@ impl Remarks {
 
     /// What there is to say now.
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        let waiting = std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting);
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
         let lines = waiting.into_iter().map(|refusal| format!("{}\n", refusal.sentence(self.language)));
         Some(lines.collect::<String>().into_bytes()).filter(|text| !text.is_empty())
     }

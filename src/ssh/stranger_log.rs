@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::admission::Rejected;
 use super::unauthenticated::network_of;
+use crate::model::Locked;
 
 /// How often it is told what came.
 pub(super) const EVERY: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ const FAILURES: u32 = 30;
 
 /// The log of a door. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct StrangerLog(Arc<Mutex<Table>>);
+pub(crate) struct StrangerLog(Arc<Locked<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -59,7 +60,7 @@ impl Table {
 
 impl StrangerLog {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// A connection has ended without a login, and no line has told of it.

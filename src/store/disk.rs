@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::{HouseId, ObjectId};
 use crate::store::StoreError;
-use crate::store::medium::{Item, Medium, Opened};
+use crate::store::file_system::{FileSystem, Item, OpenFile, System};
 
 /// The file that says which house the store belongs to: the id's digits and a line feed. It travels with the objects, as
 /// their file system may be mounted by itself.
@@ -21,13 +22,13 @@ const MARK_LENGTH: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Disk {
     root: PathBuf,
-    medium: Medium,
+    files: Arc<dyn FileSystem>,
 }
 
 impl Disk {
     /// The store at `root` as it is, to look at it; nothing is made.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), medium: Medium::System }
+        Self { root: root.to_owned(), files: Arc::new(System) }
     }
 
     /// Opens the store at `root`, making its directory if there is none.
@@ -35,26 +36,26 @@ impl Disk {
     /// # Errors
     /// If the directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        Self::on(Medium::System, root)
+        Self::on(Arc::new(System), root)
     }
 
     /// The store of a simulated machine.
     #[cfg(test)]
     pub(crate) fn simulated(machine: &super::simulated::Machine) -> Self {
-        Self::on(Medium::Simulated(machine.clone()), Path::new("objects")).unwrap()
+        Self::on(Arc::new(machine.clone()), Path::new("objects")).unwrap()
     }
 
-    fn on(medium: Medium, root: &Path) -> Result<Self, StoreError> {
-        let store = Self { root: root.to_owned(), medium };
-        let medium = &store.medium;
-        medium.make_directory(root)?;
-        medium.make_directory(&store.unfinished())?;
+    fn on(files: Arc<dyn FileSystem>, root: &Path) -> Result<Self, StoreError> {
+        let store = Self { root: root.to_owned(), files };
+        let files = &store.files;
+        files.make_directory(root)?;
+        files.make_directory(&store.unfinished())?;
         // All shelves at once, durable before anything stands on them.
-        if !medium.has_directory(&root.join("ff")) {
+        if !files.has_directory(&root.join("ff")) {
             for shelf in 0..=u8::MAX {
-                medium.make_directory(&root.join(hex::encode([shelf])))?;
+                files.make_directory(&root.join(hex::encode([shelf])))?;
             }
-            medium.sync_directory(root)?;
+            files.sync_directory(root)?;
         }
         Ok(store)
     }
@@ -65,8 +66,8 @@ impl Disk {
     /// If the directory cannot be read or a file not be removed.
     pub fn sweep_unfinished(&self) -> Result<usize, StoreError> {
         let mut removed = 0;
-        for file in self.medium.items(&self.unfinished())? {
-            self.medium.remove(&file.path)?;
+        for file in self.files.items(&self.unfinished())? {
+            self.files.remove(&file.path)?;
             removed += 1;
         }
         Ok(removed)
@@ -77,7 +78,7 @@ impl Disk {
     /// # Errors
     /// If the mark cannot be read, or is none.
     pub fn house(&self) -> Result<Option<HouseId>, StoreError> {
-        let file = match self.medium.open(&self.root.join(MARK)) {
+        let file = match self.files.open(&self.root.join(MARK)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
@@ -95,15 +96,15 @@ impl Disk {
     /// If it cannot be written.
     pub fn mark(&self, house: HouseId) -> Result<(), StoreError> {
         let temporary = self.unfinished().join(MARK);
-        match self.medium.remove(&temporary) {
+        match self.files.remove(&temporary) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let file = self.medium.create_new(&temporary)?;
+        let file = self.files.create_new(&temporary)?;
         file.write_all_at(format!("{house}\n").as_bytes(), 0)?;
         file.sync_data()?;
-        self.medium.rename(&temporary, &self.root.join(MARK))?;
-        Ok(self.medium.sync_directory(&self.root)?)
+        self.files.rename(&temporary, &self.root.join(MARK))?;
+        Ok(self.files.sync_directory(&self.root)?)
     }
 
     /// Whether there is any object.
@@ -125,7 +126,7 @@ impl Disk {
     /// If its file cannot be made, or the id was used before.
     pub fn create(&self, id: ObjectId) -> Result<NewObject, StoreError> {
         let temporary = self.unfinished().join(id.to_string());
-        let file = self.medium.create_new(&temporary)?;
+        let file = self.files.create_new(&temporary)?;
         Ok(NewObject { store: self.clone(), file, temporary, place: self.place(id), length: 0, finished: false })
     }
 
@@ -144,7 +145,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError::Missing`] if there is none.
     pub fn get(&self, id: ObjectId) -> Result<ObjectFile, StoreError> {
-        Ok(ObjectFile { file: self.medium.open(&self.place(id))? })
+        Ok(ObjectFile { file: self.files.open(&self.place(id))? })
     }
 
     /// The length of an object in bytes; none if there is no such object.
@@ -152,7 +153,7 @@ impl Disk {
     /// # Errors
     /// If the file cannot be asked.
     pub fn length(&self, id: ObjectId) -> Result<Option<u64>, StoreError> {
-        match self.medium.open(&self.place(id)) {
+        match self.files.open(&self.place(id)) {
             Ok(file) => Ok(Some(file.length()?)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -165,7 +166,7 @@ impl Disk {
     /// If the directory cannot be read.
     pub fn shelf(&self, first: u8) -> Result<Shelf, StoreError> {
         let mut shelf = Shelf::default();
-        let items = match self.medium.items(&self.root.join(hex::encode([first]))) {
+        let items = match self.files.items(&self.root.join(hex::encode([first]))) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(shelf),
             other => other?,
         };
@@ -192,7 +193,7 @@ impl Disk {
         let is_shelf = |item: &Item| {
             item.is_directory && item.path.file_name().and_then(|n| n.to_str()).is_some_and(|n| shelves.contains(n))
         };
-        let items = self.medium.items(&self.root)?;
+        let items = self.files.items(&self.root)?;
         let is_mark = |item: &Item| item.is_file && item.path.file_name().is_some_and(|name| name == MARK);
         let is_foreign = |item: &Item| !is_shelf(item) && !is_mark(item);
         let mut foreign: Vec<_> = items.into_iter().filter(is_foreign).map(|item| item.path).collect();
@@ -205,7 +206,7 @@ impl Disk {
     /// # Errors
     /// If the file cannot be removed.
     pub fn delete(&self, id: ObjectId) -> Result<(), StoreError> {
-        match self.medium.remove(&self.place(id)) {
+        match self.files.remove(&self.place(id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
@@ -235,7 +236,7 @@ pub struct Shelf {
 #[derive(Debug)]
 pub struct NewObject {
     store: Disk,
-    file: Opened,
+    file: Box<dyn OpenFile>,
     temporary: PathBuf,
     place: PathBuf,
     length: u64,
@@ -259,9 +260,9 @@ impl NewObject {
     /// If a step fails. It is not tried again: after a failed sync nobody knows what the disk holds.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.file.sync_data()?;
-        self.store.medium.rename(&self.temporary, &self.place)?;
+        self.store.files.rename(&self.temporary, &self.place)?;
         self.finished = true;
-        Ok(self.store.medium.sync_directory(self.place.parent().unwrap_or(&self.store.root))?)
+        Ok(self.store.files.sync_directory(self.place.parent().unwrap_or(&self.store.root))?)
     }
 }
 
@@ -269,7 +270,7 @@ impl Drop for NewObject {
     fn drop(&mut self) {
         if !self.finished {
             // Nothing depends on it: what stays is removed at the next start.
-            let _ = self.store.medium.remove(&self.temporary);
+            let _ = self.store.files.remove(&self.temporary);
         }
     }
 }
@@ -277,7 +278,7 @@ impl Drop for NewObject {
 /// An object that is open for reading.
 #[derive(Debug)]
 pub struct ObjectFile {
-    file: Opened,
+    file: Box<dyn OpenFile>,
 }
 
 impl ObjectFile {

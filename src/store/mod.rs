@@ -3,7 +3,7 @@
 //! `repo/`, `content/` and the services that write use this room. Everything here blocks: callers keep it off the runtimes that carry connections.
 
 mod disk;
-mod medium;
+mod file_system;
 #[cfg(test)]
 pub(crate) mod simulated;
 

@@ -10,7 +10,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::medium::Item;
+use super::file_system::{FileSystem, Item, OpenFile};
 
 /// The machine. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -181,16 +181,22 @@ impl Machine {
         self.lock().image.clone()
     }
 
-    pub(super) fn make_directory(&self, path: &Path) -> Result<()> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl FileSystem for Machine {
+    fn make_directory(&self, path: &Path) -> Result<()> {
         self.lock().image.directories.entry(path.to_owned()).or_default();
         Ok(())
     }
 
-    pub(super) fn has_directory(&self, path: &Path) -> bool {
+    fn has_directory(&self, path: &Path) -> bool {
         self.lock().image.directories.contains_key(path)
     }
 
-    pub(super) fn items(&self, directory: &Path) -> Result<Vec<Item>> {
+    fn items(&self, directory: &Path) -> Result<Vec<Item>> {
         let Image { inodes, directories, .. } = &self.lock().image;
         let names = &directories.get(directory).ok_or(ErrorKind::NotFound)?.names;
         let file = |(name, inode): (&PathBuf, &u64)| Item {
@@ -204,7 +210,7 @@ impl Machine {
         Ok(names.iter().map(file).chain(below).collect())
     }
 
-    pub(super) fn create_new(&self, path: &Path) -> Result<OpenFile> {
+    fn create_new(&self, path: &Path) -> Result<Box<dyn OpenFile>> {
         let mut state = self.lock();
         state.begin(Operation::Create)?;
         let inode = state.image.next;
@@ -215,17 +221,17 @@ impl Machine {
         directory.names.insert(name, inode);
         state.image.inodes.insert(inode, Inode::default());
         state.image.next += 1;
-        Ok(OpenFile { machine: self.clone(), inode })
+        Ok(Box::new(Opened { machine: self.clone(), inode }))
     }
 
-    pub(super) fn open(&self, path: &Path) -> Result<OpenFile> {
+    fn open(&self, path: &Path) -> Result<Box<dyn OpenFile>> {
         let mut state = self.lock();
         let (directory, name) = state.image.place(path)?;
         let inode = *directory.names.get(&name).ok_or(ErrorKind::NotFound)?;
-        Ok(OpenFile { machine: self.clone(), inode })
+        Ok(Box::new(Opened { machine: self.clone(), inode }))
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         let mut state = self.lock();
         state.begin(Operation::Rename)?;
         let (directory, name) = state.image.place(from)?;
@@ -235,7 +241,7 @@ impl Machine {
         Ok(())
     }
 
-    pub(super) fn remove(&self, path: &Path) -> Result<()> {
+    fn remove(&self, path: &Path) -> Result<()> {
         let mut state = self.lock();
         state.begin(Operation::Remove)?;
         let (directory, name) = state.image.place(path)?;
@@ -243,16 +249,12 @@ impl Machine {
         Ok(())
     }
 
-    pub(super) fn sync_directory(&self, path: &Path) -> Result<()> {
+    fn sync_directory(&self, path: &Path) -> Result<()> {
         let mut state = self.lock();
         state.begin(Operation::SyncDirectory)?;
         let directory = state.image.directories.get_mut(path).ok_or(ErrorKind::NotFound)?;
         directory.durable = directory.names.clone();
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
     }
 }
 
@@ -281,13 +283,13 @@ impl Image {
 
 /// An open file; it lives as long as anybody has it open, like an inode.
 #[derive(Debug)]
-pub(crate) struct OpenFile {
+struct Opened {
     machine: Machine,
     inode: u64,
 }
 
-impl OpenFile {
-    pub(super) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+impl OpenFile for Opened {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let mut state = self.machine.lock();
         let outcome = state.begin(Operation::Write);
         // A write that fails has got some of the way.
@@ -298,7 +300,7 @@ impl OpenFile {
         outcome
     }
 
-    pub(super) fn read_exact_at(&self, into: &mut [u8], offset: u64) -> Result<()> {
+    fn read_exact_at(&self, into: &mut [u8], offset: u64) -> Result<()> {
         let state = self.machine.lock();
         let inode = state.image.inodes.get(&self.inode).ok_or(ErrorKind::NotFound)?;
         let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
@@ -307,7 +309,7 @@ impl OpenFile {
         Ok(())
     }
 
-    pub(super) fn sync_data(&self) -> Result<()> {
+    fn sync_data(&self) -> Result<()> {
         let mut state = self.machine.lock();
         let outcome = state.begin(Operation::Sync);
         let inode = state.image.inodes.get_mut(&self.inode).ok_or(ErrorKind::NotFound)?;
@@ -318,7 +320,7 @@ impl OpenFile {
         outcome
     }
 
-    pub(super) fn length(&self) -> Result<u64> {
+    fn length(&self) -> Result<u64> {
         let state = self.machine.lock();
         let inode = state.image.inodes.get(&self.inode).ok_or(ErrorKind::NotFound)?;
         Ok(inode.content.len() as u64)

@@ -1,12 +1,12 @@
 //! Buffers that a payload is copied into once, laid out so that it is sealed where it lies, and the budget that bounds
 //! them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::model::Refusal;
+use crate::model::{Locked, Refusal};
 use crate::vault::extent::{SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD, SEGMENT_TRAIL};
 
 /// Segments in a buffer.
@@ -30,7 +30,7 @@ pub(crate) struct Budget {
     spare: Spare,
 }
 
-type Spare = Arc<Mutex<Vec<Box<[u8]>>>>;
+type Spare = Arc<Locked<Vec<Box<[u8]>>>>;
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
@@ -103,7 +103,7 @@ impl SessionBudget {
     }
 
     fn take(&self, permits: [OwnedSemaphorePermit; 2]) -> Buffer {
-        let spare = self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.0.spare.lock().pop();
         let bytes = spare.unwrap_or_else(|| vec![0; SEGMENTS * SEALED_SEGMENT].into_boxed_slice());
         Buffer { bytes, filled: 0, home: Some((Arc::clone(&self.0.spare), permits)) }
     }
@@ -200,7 +200,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some((home, _permits)) = self.home.take() {
-            let mut spare = home.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spare = home.lock();
             if spare.len() < SPARE {
                 spare.push(std::mem::take(&mut self.bytes));
             }

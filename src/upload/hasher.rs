@@ -7,7 +7,6 @@ use crate::vault::Digest;
 const KEPT: usize = 256;
 
 /// The running digest and the states that it can go back to.
-#[derive(Default)]
 pub(super) struct Hasher {
     digest: Digest,
     /// At the last multiple of [`RESUME_STEP`] that lies strictly below the front.
@@ -30,51 +29,23 @@ impl Hasher {
 
     /// Takes bytes that were written at `offset`. Those ahead of the front are hashed later, when the front gets there;
     /// those below it make it go back.
-    pub(super) fn take(&mut self, offset: u64, bytes: &[u8]) {
-        let mut bytes = self.at_front(offset, bytes);
-        while !bytes.is_empty() {
-            let now = self.up_to_step(&mut bytes);
-            self.digest.update(now);
-        }
-    }
-
-    /// Has each take what was written at its offset, several at once where the processor does that.
-    pub(super) fn take_together(several: &mut [(&mut Self, u64, &[u8])]) {
-        for (hasher, offset, bytes) in &mut *several {
-            *bytes = hasher.at_front(*offset, bytes);
-        }
-        loop {
-            let mut now: Vec<(&mut Digest, &[u8])> = Vec::with_capacity(several.len());
-            for (hasher, _, bytes) in several.iter_mut().filter(|(.., bytes)| !bytes.is_empty()) {
-                let piece = hasher.up_to_step(bytes);
-                now.push((&mut hasher.digest, piece));
-            }
-            if now.is_empty() {
-                return;
-            }
-            Digest::update_together(&mut now);
-        }
-    }
-
-    /// What is to be hashed now of bytes that were written at `offset`: all, or nothing.
-    fn at_front<'b>(&mut self, offset: u64, bytes: &'b [u8]) -> &'b [u8] {
+    pub(super) fn take(&mut self, offset: u64, mut bytes: &[u8]) {
         if offset < self.front() && !bytes.is_empty() {
             self.go_back(offset);
         }
-        if offset == self.front() { bytes } else { &[] }
-    }
-
-    /// Takes off `bytes` what lies before the next multiple of [`RESUME_STEP`], and keeps the state if the front is at one.
-    fn up_to_step<'b>(&mut self, bytes: &mut &'b [u8]) -> &'b [u8] {
-        let front = self.front();
-        let within = front % RESUME_STEP;
-        if within == 0 && front > 0 {
-            self.step = Some(self.digest.clone());
+        if offset != self.front() {
+            return;
         }
-        let to_step = usize::try_from(RESUME_STEP - within).unwrap_or(usize::MAX);
-        let (now, later) = bytes.split_at(bytes.len().min(to_step));
-        *bytes = later;
-        now
+        while !bytes.is_empty() {
+            let within = self.front() % RESUME_STEP;
+            if within == 0 && self.front() > 0 {
+                self.step = Some(self.digest.clone());
+            }
+            let to_step = usize::try_from(RESUME_STEP - within).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(bytes.len().min(to_step));
+            self.digest.update(now);
+            bytes = later;
+        }
     }
 
     /// What lies at `offset` and behind it has changed: falls back to the nearest state at or below it.
@@ -163,38 +134,6 @@ mod tests {
             let front = usize::try_from(hasher.front()).unwrap();
             hasher.take(front as u64, &file[front..]);
             prop_assert_eq!(hasher.finish(), of(&file));
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
-
-        /// Several together are what each is alone: the same fronts, and the same states to go back to.
-        #[test]
-        fn r16_hashers_that_take_together_are_as_alone(
-            rounds in prop::collection::vec(prop::collection::vec((0u64..300_000, 0usize..90_000), 10), 1..6),
-        ) {
-            let bytes: Vec<u8> = (0..90_000_u32).map(|at| (at * 7 + (at >> 8)) as u8).collect();
-            let mut together: Vec<Hasher> = (0..10).map(|_| Hasher::default()).collect();
-            let mut alone: Vec<Hasher> = (0..10).map(|_| Hasher::default()).collect();
-            for writes in rounds {
-                // Two of three go on at the front, as writes do.
-                let at = |hasher: &Hasher, offset: u64| if offset.is_multiple_of(3) { offset } else { hasher.front() };
-                let mut several: Vec<(&mut Hasher, u64, &[u8])> = Vec::new();
-                for ((one, other), (offset, length)) in together.iter_mut().zip(&mut alone).zip(writes) {
-                    let offset = at(other, offset);
-                    other.take(offset, &bytes[..length]);
-                    several.push((one, offset, &bytes[..length]));
-                }
-                Hasher::take_together(&mut several);
-                for (one, other) in together.iter_mut().zip(&mut alone) {
-                    prop_assert_eq!((one.front(), one.finish()), (other.front(), other.finish()));
-                    let states = |hasher: &Hasher| hasher.step.as_ref().map(Digest::save);
-                    prop_assert_eq!(states(one), states(other));
-                    one.keep();
-                    other.keep();
-                }
-            }
         }
     }
 }

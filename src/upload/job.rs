@@ -45,7 +45,12 @@ pub(crate) enum Holds {
     /// What the current version holds, byte for byte. It needs no row, and a CLOSE makes no version.
     Copy,
     /// What an unfinished version holds, and nothing was sent yet. A CLOSE leaves it as unfinished as before.
-    Unfinished,
+    Unfinished {
+        /// What STAT says instead of the length, in bytes: where it can be continued. None: the length is that.
+        reported: Option<u64>,
+        /// Whether the first write, through whichever handle, has yet to say whether it goes on or begins anew.
+        undecided: bool,
+    },
     /// Something was sent, or cut off, since it began.
     Changed,
 }
@@ -55,18 +60,30 @@ impl Holds {
     pub(crate) const fn is_new(self) -> bool {
         matches!(self, Self::Nothing | Self::Changed)
     }
+
+    /// Whether it continues an unfinished version of which nothing has changed.
+    pub(crate) const fn is_unfinished(self) -> bool {
+        matches!(self, Self::Unfinished { .. })
+    }
 }
 
 /// Whether an upload takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    Open,
+    /// It does, through so many handles. When the last one has gone without a CLOSE, it is being cut.
+    Open { handles: usize },
     /// A CLOSE is under way.
     Closing,
     /// Refuses everything with this: it failed, or another session continued it.
     Refusing(Refusal),
     /// A CLOSE has published it: later writes begin the next version.
     Published,
+}
+
+impl Phase {
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
 }
 
 /// Where the bytes of an announced write go.

@@ -1,14 +1,14 @@
 //! Uploads: from a client's writes to a version that is available.
 //!
 //! A session's handle on an upload holds a [`WriteQueue`]. What is written through it is put in order there, which hashes
-//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`](worker::Worker), one
-//! task per upload on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
+//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`], one task per upload
+//! on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
+mod arrived;
 mod buffer;
 mod checkpoint;
 mod extent_writer;
 mod extents;
-mod hash_batcher;
 mod hasher;
 mod job;
 mod lazy_worker;
@@ -19,6 +19,7 @@ mod repair;
 mod rows;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) mod seeding;
+mod upload_records;
 mod worker;
 mod write_queue;
 
@@ -28,18 +29,19 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub(crate) use buffer::{Budget, SessionBudget};
-pub(crate) use hash_batcher::HashBatcher;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Moment, Registry};
 pub(crate) use repair::{Repair, check_unfinished, repair};
 pub(crate) use write_queue::WriteQueue;
 
+use arrived::Arrived;
 pub(crate) use buffer::Buffer;
 use checkpoint::Progress;
 use extents::{EndedExtent, Rows};
+use hasher::Hasher;
 use job::Holds;
 pub(crate) use job::{Job, Phase, Target};
-use publish::UploadRecords;
 pub(crate) use reorder::Pending;
+use upload_records::UploadRecords;
 #[cfg(test)]
 pub(crate) use worker::ByHand;
 use worker::Worker;
@@ -48,7 +50,7 @@ use crate::audit::Kind;
 use crate::content::Content;
 use crate::digests::sidecars::Sidecars;
 use crate::login::Login;
-use crate::model::{ArtifactId, ObjectId, Refusal, Time, VersionId};
+use crate::model::{Refusal, VersionId};
 use crate::namespace::tree::ResolvedPath;
 use crate::notices::Notices;
 use crate::records;
@@ -56,7 +58,7 @@ use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Error, Repo, WriteMode};
 use crate::retention::Retention;
-use crate::vault::{self, Digest, FileKey, HashOrigin, SliceMap, WrappedKey};
+use crate::vault::{Digest, HashOrigin, SliceMap, WrappedKey};
 
 /// What uploads share.
 pub(crate) struct Uploads {
@@ -66,7 +68,6 @@ pub(crate) struct Uploads {
     retention: Arc<Retention>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) budget: Budget,
-    hash_batcher: HashBatcher,
 }
 
 impl Uploads {
@@ -84,7 +85,6 @@ impl Uploads {
             retention: Arc::clone(retention),
             registry,
             budget: Budget::new(repo.settings.total_buffer),
-            hash_batcher: HashBatcher::default(),
         })
     }
 }
@@ -107,39 +107,36 @@ pub(crate) struct Begun {
 
 /// Permission bits of a new file.
 const FILE_MODE: u32 = 0o640;
+/// See [`InitialState::inline_limit`]. In bytes.
+const INLINE_LIMIT: u64 = 32 << 10;
 
-/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. None if
-/// another one of this name began or ended after the spot was found, which `ended` tells.
+/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. The resolved was
+/// found behind `then`. None if another upload of this name began or ended since: the caller looks for the resolved again.
 pub(crate) async fn open(
     uploads: &Arc<Uploads>,
     opener: &Opener<'_>,
     resolved: &ResolvedPath,
     mode: WriteMode,
-    ended: u64,
+    then: Moment,
 ) -> Result<Option<Begun>, Error> {
     let (place, login) = (resolved.place()?, opener.login);
     let room = uploads.repo.disk_space.promise(login.user())?;
     let start = InitialState::of(&uploads.repo, opener, resolved, mode).await?;
     let artifact = start.upload_rows.artifact;
     let file_mode = resolved.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
-    let continues = start.holds == Holds::Unfinished;
+    let continues = start.holds.is_unfinished();
     let ids = (artifact, start.upload_rows.version);
     let queue =
         Arc::new(WriteQueue::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
-    if !uploads.registry.enter(&queue, ended) {
+    if !uploads.registry.enter(&queue, then) {
         return Ok(None);
     }
     let (version, detail) = (start.upload_rows.version, json!({ "artifact": artifact.to_string() }));
     login.0.enqueue(Kind::UploadOpened, Some(&start.upload_rows.ticket), Some(*version.as_bytes()), detail);
-    if let Some(length) = start.shown {
-        queue.show(length);
-    }
-    if continues && login.is_upload_only() {
-        queue.leave_undecided();
-    }
     metrics::counter!("tacdrop_uploads_begun_total").increment(1);
+    let inline_limit = start.inline_limit(&uploads.repo);
     let worker = Worker::new(Arc::clone(uploads), Arc::clone(&queue), start, room);
-    queue.lazy_worker.park(worker, uploads.repo.worker_runtime.clone());
+    queue.lazy_worker.park(worker, uploads.repo.worker_runtime.clone(), inline_limit);
     uploads.registry.watch.keep(uploads);
     Ok(Some(Begun { queue, continues }))
 }
@@ -147,17 +144,12 @@ pub(crate) async fn open(
 /// What an upload begins with.
 struct InitialState {
     upload_rows: UploadRecords,
-    map: SliceMap,
-    extents: HashMap<ObjectId, EndedExtent>,
-    digest: Digest,
-    origin: HashOrigin,
+    arrived: Arrived,
     /// What is to be copied before anything of it changes.
     copy_base: Option<CopyBase>,
     holds: Holds,
     /// Up to where it is never sent again; see [`checkpoint::resume_point`].
     floor: u64,
-    /// How long it looks until something is written.
-    shown: Option<u64>,
 }
 
 /// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
@@ -170,7 +162,15 @@ struct CopyBase {
 impl InitialState {
     /// How long the file is at first.
     fn length(&self) -> u64 {
-        self.copy_base.as_ref().map_or(self.map.end(), |copy_base| copy_base.length)
+        self.copy_base.as_ref().map_or(self.arrived.map.end(), |copy_base| copy_base.length)
+    }
+
+    /// How many bytes a worker may go through on the connection's thread, where they keep other connections waiting. None if
+    /// there may be more to do than to hash and seal what came: what continues or replaces something takes a long way through
+    /// the records, may have to read what is there, and an extent that is not kept in the records is a file to make.
+    fn inline_limit(&self, repo: &Repo) -> Option<u64> {
+        let is_new = !self.upload_rows.has_entry && self.holds == Holds::Nothing;
+        is_new.then(|| INLINE_LIMIT.min(repo.settings.inline_bytes as u64))
     }
 
     async fn of(
@@ -192,18 +192,14 @@ impl InitialState {
                 return Self::copied(repo, opener, resolved, row, &version(repo, current.id).await?).await;
             }
         }
-        let upload_rows = new_upload_rows(opener, resolved)?;
-        Ok(Self {
-            upload_rows,
+        let arrived = Arrived {
             map: SliceMap::new(),
             extents: HashMap::new(),
-            digest: Digest::new(),
+            hasher: Hasher::from(Digest::new()),
             origin: HashOrigin::Streamed,
-            copy_base: None,
-            holds: Holds::Nothing,
-            floor: 0,
-            shown: None,
-        })
+        };
+        let upload_rows = UploadRecords::of_new_version(opener, resolved)?;
+        Ok(Self { upload_rows, arrived, copy_base: None, holds: Holds::Nothing, floor: 0 })
     }
 
     /// Continues an unfinished version where STAT says that it ends.
@@ -214,8 +210,7 @@ impl InitialState {
         version: &VersionRow,
         mode: WriteMode,
     ) -> Result<Self, Error> {
-        let keys = Arc::clone(&resolved.context.keys);
-        let file_key = Arc::new(repo.file_key(&keys, version).await?);
+        let file_key = Arc::new(repo.file_key(&resolved.context.keys, version).await?);
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
         let wrapped = WrappedKey::try_from(&wrapped[..])?;
         let progress = match &version.progress {
@@ -241,29 +236,19 @@ impl InitialState {
         }
         // What lies behind the resume point stays: whoever continues writes the same over it, and whoever was cut while he
         // changed the middle of a whole file must not lose its end.
-        let shown = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
+        let reported = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let upload_rows = UploadRecords {
-            ticket: resolved.context.ticket.clone(),
-            login: opener.login.clone(),
             transport: opener.login.0.transport.or_weaker(version.transport),
-            told: false,
-            from_support: resolved.from_support,
-            artifact: version.artifact,
-            version: version.id,
-            file_key,
-            wrapped,
-            opened_at: Time::now(),
             has_entry: true,
             number: Some(version.number),
             discards: None,
-            zeros: 0,
-            stored_manifests: Vec::new(),
-            keys,
+            ..UploadRecords::of(opener, resolved, (version.artifact, version.id), (file_key, wrapped))
         };
         let floor = version.resumable_at.min(map.end());
-        let (origin, holds) = (HashOrigin::Resumed, Holds::Unfinished);
-        Ok(Self { upload_rows, map, extents, digest, origin, copy_base: None, holds, floor, shown })
+        let holds = Holds::Unfinished { reported, undecided: opener.login.is_upload_only() };
+        let arrived = Arrived { map, extents, hasher: Hasher::from(digest), origin: HashOrigin::Resumed };
+        Ok(Self { upload_rows, arrived, copy_base: None, holds, floor })
     }
 
     /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
@@ -275,7 +260,7 @@ impl InitialState {
         version: &VersionRow,
     ) -> Result<Self, Error> {
         let (content, manifest, old_key) = Content::of_version(repo, &resolved.context.keys, version).await?;
-        let mut upload_rows = new_upload_rows(opener, resolved)?;
+        let mut upload_rows = UploadRecords::of_new_version(opener, resolved)?;
         upload_rows.discards = row.receiving.map(|receiving| receiving.id);
         upload_rows.transport = upload_rows.transport.or_weaker(version.transport);
         let shared = version.artifact == upload_rows.artifact;
@@ -295,39 +280,11 @@ impl InitialState {
         } else {
             (SliceMap::new(), Some(CopyBase { content, length: manifest.length }))
         };
-        let (origin, holds, floor) = (HashOrigin::Resumed, Holds::Copy, manifest.length);
-        Ok(Self { upload_rows, map, extents, digest, origin, copy_base, holds, floor, shown: None })
+        let arrived = Arrived { map, extents, hasher: Hasher::from(digest), origin: HashOrigin::Resumed };
+        Ok(Self { upload_rows, arrived, copy_base, holds: Holds::Copy, floor: manifest.length })
     }
 }
 
 async fn version(repo: &Repo, id: VersionId) -> Result<VersionRow, Error> {
     versions::by_id(&mut *repo.records.read().await?, id).await?.ok_or(Error::Refused(Refusal::NoSuchFile))
-}
-
-fn new_upload_rows(opener: &Opener<'_>, resolved: &ResolvedPath) -> Result<UploadRecords, Error> {
-    let keys = Arc::clone(&resolved.context.keys);
-    let version = VersionId::from_bytes(vault::random::array()?);
-    let (file_key, wrapped): (FileKey, WrappedKey) = keys.new_file_key(version)?;
-    let artifact = match &resolved.entry {
-        Some(row) => ArtifactId::from_bytes(row.id),
-        None => ArtifactId::from_bytes(vault::random::array()?),
-    };
-    Ok(UploadRecords {
-        ticket: resolved.context.ticket.clone(),
-        login: opener.login.clone(),
-        transport: opener.login.0.transport,
-        told: false,
-        from_support: resolved.from_support,
-        artifact,
-        version,
-        file_key: Arc::new(file_key),
-        wrapped,
-        opened_at: Time::now(),
-        has_entry: resolved.entry.is_some(),
-        number: None,
-        discards: resolved.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
-        zeros: 0,
-        stored_manifests: Vec::new(),
-        keys,
-    })
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-use crate::model::{DirectoryId, FileName};
+use crate::model::{DirectoryId, FileName, Locked};
 use crate::upload::lazy_worker::StartDeadline;
 use crate::upload::write_queue::WriteQueue;
 
@@ -18,7 +18,7 @@ const MARKS: usize = 1 << 14;
 /// All uploads under way in this process.
 #[derive(Default)]
 pub(crate) struct Registry {
-    state: Mutex<State>,
+    state: Locked<State>,
     pub(crate) watch: StartDeadline,
 }
 
@@ -27,6 +27,11 @@ struct State {
     queues: HashMap<Name, Arc<WriteQueue>>,
     endings: Endings,
 }
+
+/// A moment in the life of a registry. Who takes one, reads rows, and then finds no upload of their name asks with it
+/// whether one has ended since: then the rows may be old, and are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
 
 /// When the last upload of each name ended: who saw a row and then no upload knows by it whether the row may have changed.
 /// Others' uploads say nothing about it, however many of them end.
@@ -57,8 +62,8 @@ impl Endings {
         }
     }
 
-    fn since(&self, name: &Name, then: u64) -> bool {
-        self.marks.get(self.slot(name)).is_none_or(|mark| *mark > then)
+    fn since(&self, name: &Name, then: Moment) -> bool {
+        self.marks.get(self.slot(name)).is_none_or(|mark| *mark > then.0)
     }
 }
 
@@ -85,12 +90,12 @@ impl Registry {
             .collect()
     }
 
-    /// Enters an upload; false if another one holds the name, or if one of this name has ended since `ended` was
-    /// read: then the rows that the upload begins with may be old.
-    pub(crate) fn enter(&self, queue: &Arc<WriteQueue>, ended: u64) -> bool {
+    /// Enters an upload that begins with rows which were read behind `then`. False if another one holds the name, or if one
+    /// of this name has ended since: the rows may be old.
+    pub(crate) fn enter(&self, queue: &Arc<WriteQueue>, then: Moment) -> bool {
         let place = folded(queue.place());
         let mut state = self.state();
-        let free = !state.endings.since(&place, ended) && !state.queues.contains_key(&place);
+        let free = !state.endings.since(&place, then) && !state.queues.contains_key(&place);
         if free {
             state.queues.insert(place, Arc::clone(queue));
         }
@@ -108,14 +113,14 @@ impl Registry {
         }
     }
 
-    /// How many uploads have ended so far: what [`has_ended_since`](Self::has_ended_since) is asked with later.
-    pub(crate) fn ended(&self) -> u64 {
-        self.state().endings.count
+    /// Now: what [`has_ended_since`](Self::has_ended_since) and [`enter`](Self::enter) are asked with later.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.state().endings.count)
     }
 
-    /// Whether an upload of this name has ended, or was renamed away, since [`ended`](Self::ended) said `then`. It may say
-    /// so of a name where none has, never the other way round.
-    pub(crate) fn has_ended_since(&self, directory: DirectoryId, name: &FileName, then: u64) -> bool {
+    /// Whether an upload of this name has ended, or was renamed away, since `then`. It may say so of a name where none has,
+    /// never the other way round.
+    pub(crate) fn has_ended_since(&self, directory: DirectoryId, name: &FileName, then: Moment) -> bool {
         self.state().endings.since(&(directory, name.folded()), then)
     }
 
@@ -159,7 +164,7 @@ impl Registry {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -187,10 +192,10 @@ mod tests {
         let registry = Registry::default();
         let slot = |text: &str| registry.state().endings.slot(&(directory, name(text).folded()));
         let other = (0..).map(|n| format!("other-{n}")).find(|other| slot(other) != slot("mine")).unwrap();
-        let then = registry.ended();
+        let then = registry.moment();
         for _ in 0..1000 {
             let queue = queue(2, &other);
-            assert!(registry.enter(&queue, registry.ended()));
+            assert!(registry.enter(&queue, registry.moment()));
             registry.leave(&queue);
         }
         assert!(!registry.has_ended_since(directory, &name("mine"), then));
@@ -199,7 +204,7 @@ mod tests {
         registry.leave(&mine);
         assert!(registry.has_ended_since(directory, &name("mine"), then));
         assert!(!registry.enter(&queue(4, "mine"), then));
-        assert!(registry.enter(&queue(4, "mine"), registry.ended()));
+        assert!(registry.enter(&queue(4, "mine"), registry.moment()));
     }
 
     /// An upload that ends while its file is renamed is under way nowhere, and neither name is taken.
@@ -218,7 +223,7 @@ mod tests {
                 (Holds::Nothing, 0, 0),
                 0o640,
             ));
-            assert!(registry.enter(&queue, registry.ended()));
+            assert!(registry.enter(&queue, registry.moment()));
             std::thread::scope(|threads| {
                 threads.spawn(|| {
                     both.wait();

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::arrived::Arrived;
 use super::extents::{EndedExtent, Home, Rows};
-use super::publish::UploadRecords;
+use super::upload_records::UploadRecords;
 use crate::model::{HouseTime, ObjectId, Refusal};
 use crate::records::extents::ExtentRow;
 use crate::records::{Conn, extents, objects, tickets};
@@ -77,18 +78,14 @@ impl UploadRecords {
 
     /// Dooms what this upload has written over and what no row names yet, so that it can go while the upload goes on. It is
     /// not among its extents any more then.
-    pub(super) async fn let_go_unrecorded(
-        &self,
-        repo: &Repo,
-        all: &mut HashMap<ObjectId, EndedExtent>,
-        used: &BTreeSet<ObjectId>,
-    ) -> Result<(), Error> {
+    pub(super) async fn let_go_unrecorded(&self, repo: &Repo, arrived: &mut Arrived) -> Result<(), Error> {
+        let used = arrived.map.extents();
         let is_orphan = |extent: &EndedExtent| {
             !used.contains(&extent.id) && extent.rows == Rows::None && matches!(extent.home, Home::Store)
         };
-        let orphans: Vec<_> = all.values().filter(|e| is_orphan(e)).map(|e| (e.id, e.length)).collect();
+        let orphans: Vec<_> = arrived.extents.values().filter(|e| is_orphan(e)).map(|e| (e.id, e.length)).collect();
         self.doom(repo, orphans).await?;
-        all.retain(|_, extent| !is_orphan(extent));
+        arrived.extents.retain(|_, extent| !is_orphan(extent));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The worker's side of an upload: hashes, seals, writes, writes down how far it is, and publishes.
 //!
-//! One task per upload, on the runtime for works; but a small new file is worked on where its CLOSE waits (`lazy_worker`). It ends
-//! when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
+//! One task per upload, on the runtime for works; but the CLOSE of a small new file runs the worker itself (`lazy_worker`). It
+//! ends when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
 
 #[cfg(test)]
 mod by_hand;
@@ -20,11 +20,10 @@ use tokio::time::Instant;
 #[cfg(test)]
 pub(crate) use self::by_hand::ByHand;
 use self::gather::{Gathered, SMALL};
+use super::arrived::Arrived;
 use super::buffer::{Buffer, CHUNK};
-use super::extents::EndedExtent;
-use super::hasher::Hasher;
 use super::job::{Holds, Job, Phase};
-use super::publish::{Progressed, UploadRecords};
+use super::upload_records::{Progressed, UploadRecords};
 use super::{CopyBase, InitialState};
 use crate::audit::Kind;
 use crate::content::Content;
@@ -34,10 +33,8 @@ use crate::repo::space::Reservation;
 use crate::upload::Uploads;
 use crate::upload::extent_writer::ExtentWriter;
 use crate::upload::write_queue::WriteQueue;
-use crate::vault::{HashOrigin, Slice, SliceMap};
+use crate::vault::Slice;
 
-/// See [`Worker::inline_limit`].
-const INLINE_LIMIT: u64 = 32 << 10;
 /// How long the rows of an upload may be owed after OPEN, if a checkpoint is not due sooner.
 const OWED: Duration = Duration::from_secs(1);
 /// How long small extents and gathered pieces may wait here for the records, which take them many at a time.
@@ -61,10 +58,7 @@ pub(super) struct Worker {
     uploads: Arc<Uploads>,
     queue: Arc<WriteQueue>,
     upload_rows: UploadRecords,
-    map: SliceMap,
-    extents: HashMap<ObjectId, EndedExtent>,
-    hasher: Hasher,
-    origin: HashOrigin,
+    arrived: Arrived,
     /// After the jobs so far.
     holds: Holds,
     open: HashMap<u64, ExtentWriter>,
@@ -121,11 +115,8 @@ impl Worker {
             length: start.length(),
             upload_rows: start.upload_rows,
             copy_base: start.copy_base,
-            most_slices: compact::first_limit(start.map.end()),
-            map: start.map,
-            extents: start.extents,
-            hasher: Hasher::from(start.digest),
-            origin: start.origin,
+            most_slices: compact::first_limit(start.arrived.map.end()),
+            arrived: start.arrived,
             holds: start.holds,
             open: HashMap::new(),
             gathered: None,
@@ -139,14 +130,6 @@ impl Worker {
             zeros: Vec::new(),
             opened: Instant::now(),
         }
-    }
-
-    /// How many bytes it may go through on the connection's thread, where they keep other connections waiting. None if there
-    /// may be more to do than to hash and seal what came: what continues or replaces something takes a long way through the
-    /// records, may have to read what is there, and an extent that is not kept in the records is a file to make.
-    pub(super) fn inline_limit(&self) -> u64 {
-        let is_new = !self.upload_rows.has_entry && self.holds != Holds::Unfinished && self.copy_base.is_none();
-        if is_new { INLINE_LIMIT.min(self.uploads.repo.settings.inline_bytes as u64) } else { 0 }
     }
 
     /// Works until the upload is over.
@@ -169,10 +152,10 @@ impl Worker {
             _ => "unchanged",
         };
         metrics::counter!("tacdrop_uploads_ended_total", "how" => ended).increment(1);
-        let bytes = self.map.slices().map(|slice| slice.length).sum();
+        let bytes = self.arrived.map.slices().map(|slice| slice.length).sum();
         let kind = if self.holds.is_new() { Kind::UploadCut } else { Kind::UploadUnchanged };
         self.upload_rows.jot_end(kind, bytes);
-        if let Err(error) = self.upload_rows.abandon(&self.uploads.repo, &mut self.extents).await {
+        if let Err(error) = self.upload_rows.abandon(&self.uploads.repo, &mut self.arrived.extents).await {
             tracing::warn!(artifact = %self.queue.artifact(), %error, "objects of an upload stay behind unused");
         }
     }
@@ -190,7 +173,7 @@ impl Worker {
         while at < length {
             let part = self.uploads.repo.settings.extent_bytes.min(length - at);
             let extent = self.write_aside(part, Some((&content, at))).await?;
-            self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
+            self.arrived.map.lay(Slice { offset: at, length: part, extent, within: 0 });
             at += part;
         }
         Ok(())
@@ -257,7 +240,7 @@ impl Worker {
 
     /// How long what is small may wait: longer where each writing down is a long map.
     fn small_owed(&self) -> Duration {
-        let times = u32::try_from(self.map.slices().len() / LONG_MAP).unwrap_or(u32::MAX).saturating_add(1);
+        let times = u32::try_from(self.arrived.map.slices().len() / LONG_MAP).unwrap_or(u32::MAX).saturating_add(1);
         SMALL_OWED.saturating_mul(times).min(self.uploads.repo.settings.checkpoint.max(SMALL_OWED))
     }
 
@@ -282,7 +265,9 @@ impl Worker {
         }
         self.begin_change().await?;
         self.close_small_gap(offset).await?;
-        let buffer = self.uploads.hash_batcher.hash(self.upload_rows.version, &mut self.hasher, offset, buffer).await?;
+        for (at, text) in buffer.texts_at(offset) {
+            self.arrived.hasher.take(at, text);
+        }
         let is_small = ends && buffer.filled() < SMALL && !self.open.contains_key(&run);
         if is_small && self.small >= ALONE {
             return self.gather(offset, buffer).await;
@@ -304,9 +289,9 @@ impl Worker {
         let aside = !ends && self.queue.has_jobs();
         extent.take(&self.uploads.repo, buffer, ends, aside).await?;
         let is_full = extent.length >= self.uploads.repo.settings.extent_bytes;
-        self.map.lay(Slice { offset, length, extent: id, within });
+        self.arrived.map.lay(Slice { offset, length, extent: id, within });
         self.length = self.length.max(offset + length);
-        self.queue.set_received(self.map.contiguous_from_zero());
+        self.queue.set_received(self.arrived.map.contiguous_from_zero());
         if ends || is_full {
             self.end_run(run, last_is_sealed).await?;
         }
@@ -324,14 +309,14 @@ impl Worker {
 
     async fn end_extent(&mut self, extent: ExtentWriter, last_is_sealed: bool) -> Result<(), Error> {
         let ended = extent.end(&self.uploads.repo, last_is_sealed).await?;
-        self.hasher.keep();
+        self.arrived.hasher.keep();
         if ended.is_durable() {
             // Small, and kept here until the records take it, many at a time.
             self.small_since.get_or_insert_with(Instant::now);
         } else {
             self.syncing.push(ended.id);
         }
-        self.extents.insert(ended.id, ended);
+        self.arrived.extents.insert(ended.id, ended);
         Ok(())
     }
 
@@ -339,7 +324,7 @@ impl Worker {
     async fn reap(&mut self) -> Result<(), Error> {
         let mut landed = false;
         while let Some(oldest) = self.syncing.first() {
-            let Some(extent) = self.extents.get_mut(oldest) else { break };
+            let Some(extent) = self.arrived.extents.get_mut(oldest) else { break };
             if self.syncing.len() <= SYNCING && !extent.has_landed() {
                 break;
             }
@@ -367,8 +352,8 @@ impl Worker {
         self.seal_gathered().await?;
         // What was cut off before without ever having been written is a hole still, however long the file becomes again.
         let end = std::mem::replace(&mut self.length, length);
-        self.hasher.go_back(length);
-        self.map.truncate(length);
+        self.arrived.hasher.go_back(length);
+        self.arrived.map.truncate(length);
         self.zeros.retain_mut(|(start, end)| {
             *end = (*end).min(length);
             start < end
@@ -410,7 +395,7 @@ impl Worker {
     async fn settle_all(&mut self) -> Result<(), Error> {
         let mut outcome = Ok(());
         for id in std::mem::take(&mut self.syncing) {
-            if let Some(extent) = self.extents.get_mut(&id) {
+            if let Some(extent) = self.arrived.extents.get_mut(&id) {
                 outcome = outcome.and(extent.settle().await);
             }
         }
@@ -430,8 +415,7 @@ impl Worker {
         (self.small_since, self.readable) = (None, None);
         let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };
         loop {
-            let Self { upload_rows, uploads, queue, extents, map, hasher, .. } = self;
-            let outcome = upload_rows.write_progress(uploads, queue, extents, map, hasher, what).await;
+            let outcome = self.upload_rows.write_progress(&self.uploads, &self.queue, &mut self.arrived, what).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }
@@ -443,26 +427,25 @@ impl Worker {
         self.end_all().await?;
         match self.holds {
             Holds::Copy => return self.upload_rows.set_attributes(&self.uploads, &self.queue).await,
-            Holds::Unfinished => return Err(Refusal::Incomplete.into()),
+            Holds::Unfinished { .. } => return Err(Refusal::Incomplete.into()),
             Holds::Nothing | Holds::Changed => {}
         }
         let length = self.queue.length();
         self.fill_zeros(length).await?;
-        if !self.map.is_whole(length) {
+        if !self.arrived.map.is_whole(length) {
             self.write_progress(true).await?;
             return Err(Refusal::Incomplete.into());
         }
         let most = compact::most_slices(length);
-        if self.map.slices().len() > most {
+        if self.arrived.map.slices().len() > most {
             self.compact(most).await?;
         }
-        if self.hasher.front() < length {
+        if self.arrived.hasher.front() < length {
             self.write_progress(false).await?;
             self.catch_up(length).await?;
         }
         loop {
-            let Self { upload_rows, uploads, queue, extents, map, hasher, .. } = self;
-            let outcome = upload_rows.publish(uploads, queue, extents, map, hasher, self.origin).await;
+            let outcome = self.upload_rows.publish(&self.uploads, &self.queue, &mut self.arrived).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }

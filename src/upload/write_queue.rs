@@ -7,23 +7,22 @@
 
 mod order;
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::order::{Gaps, Run};
+use self::order::{Gaps, Order};
 use super::buffer::{Buffer, EarlyRoom};
 use super::job::{Holds, Job, Phase, Target};
-use crate::model::{ArtifactId, DirectoryId, FileName, Refusal, Time, VersionId};
+use crate::model::{ArtifactId, DirectoryId, FileName, Locked, Refusal, Time, VersionId};
 use crate::repo::{Attributes, PlaceKind};
 use crate::upload::checkpoint::resume_point;
 use crate::upload::lazy_worker::LazyWorker;
-use crate::upload::reorder::{Pending, ReorderBuffer};
+use crate::upload::reorder::Pending;
 
 /// Jobs that may wait for the worker before its client has to.
 const JOBS: usize = 1024;
@@ -35,7 +34,7 @@ pub(crate) struct WriteQueue {
     artifact: ArtifactId,
     version: VersionId,
     session: u64,
-    state: Mutex<State>,
+    state: Locked<State>,
     /// Where the worker sleeps until there is something to do.
     pub(crate) lazy_worker: LazyWorker,
     /// Tells the worker that there is something to do.
@@ -44,32 +43,36 @@ pub(crate) struct WriteQueue {
     room: Notify,
     /// Up to where everything has reached the worker.
     received: AtomicU64,
+    /// Whether its rows are in the records.
+    recorded: AtomicBool,
     /// Cancelled when the worker has ended and everything that can be continued is written down.
     ended: CancellationToken,
 }
 
 struct State {
     place: (DirectoryId, FileName),
-    phase: Phase,
-    jobs: VecDeque<Job>,
-    runs: Vec<Run>,
-    next_run: u64,
-    early: ReorderBuffer,
-    holds: Holds,
-    gaps: Gaps,
-    length: u64,
-    /// How much of what it began with is still there: it is never continued before that.
-    floor: u64,
-    /// What STAT says instead of the length until something changes: where an unfinished file can be continued.
-    shown: Option<u64>,
-    /// Whether the first write, through whichever handle, has yet to say whether it goes on or begins anew.
-    undecided: bool,
-    /// When the first byte came that no extent holds yet which was ended on purpose.
-    unsettled_since: Option<Instant>,
-    handles: usize,
-    recorded: bool,
     mode: u32,
     modified: Option<Time>,
+    phase: Phase,
+    holds: Holds,
+    order: Order,
+}
+
+impl State {
+    /// Something is sent, or cut off, behind everything that was written before.
+    fn change(&mut self) -> &mut Order {
+        self.holds = Holds::Changed;
+        &mut self.order
+    }
+
+    /// Refuses unless it takes writes. After another handle's CLOSE what is there is published, and nothing can be added.
+    fn check_open(&self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Open { .. } => Ok(()),
+            Phase::Refusing(refusal) => Err(refusal),
+            Phase::Closing | Phase::Published => Err(Refusal::BadHandle),
+        }
+    }
 }
 
 impl WriteQueue {
@@ -85,50 +88,34 @@ impl WriteQueue {
             artifact,
             version,
             session,
-            state: Mutex::new(State {
+            state: Locked::new(State {
                 place,
-                phase: Phase::Open,
-                jobs: VecDeque::new(),
-                runs: Vec::new(),
-                next_run: 0,
-                early: ReorderBuffer::default(),
-                holds,
-                gaps: if length == 0 && holds != Holds::Unfinished { Gaps::None } else { Gaps::Missing },
-                length,
-                floor,
-                shown: None,
-                undecided: false,
-                unsettled_since: None,
-                handles: 1,
-                recorded: holds == Holds::Unfinished,
                 mode,
                 modified: None,
+                phase: Phase::Open { handles: 1 },
+                holds,
+                order: Order::new(holds, length, floor),
             }),
             lazy_worker: LazyWorker::default(),
             work: Notify::new(),
             room: Notify::new(),
             received: AtomicU64::new(length),
+            recorded: AtomicBool::new(holds.is_unfinished()),
             ended: CancellationToken::new(),
         }
     }
 
-    /// Lets it look as long as it can be continued from, until its session changes something.
-    pub(crate) fn show(&self, length: u64) {
-        self.state().shown = Some(length);
-    }
-
-    /// Leaves it to the first write whether it goes on with what is there.
-    pub(crate) fn leave_undecided(&self) {
-        self.state().undecided = true;
-    }
-
+    /// Whether the first write has yet to say whether it goes on with what is there.
     pub(crate) fn is_undecided(&self) -> bool {
-        self.state().undecided
+        matches!(self.state().holds, Holds::Unfinished { undecided: true, .. })
     }
 
     /// Whether this is the write that decides.
     pub(crate) fn decide(&self) -> bool {
-        std::mem::take(&mut self.state().undecided)
+        match &mut self.state().holds {
+            Holds::Unfinished { undecided, .. } => std::mem::take(undecided),
+            Holds::Nothing | Holds::Copy | Holds::Changed => false,
+        }
     }
 
     pub(crate) const fn artifact(&self) -> ArtifactId {
@@ -162,22 +149,21 @@ impl WriteQueue {
 
     /// Whether its rows are in the records.
     pub(crate) fn is_recorded(&self) -> bool {
-        self.state().recorded
+        self.recorded.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_recorded(&self) {
-        self.state().recorded = true;
+        self.recorded.store(true, Ordering::Release);
     }
 
     /// What its own session is told of it.
     pub(crate) fn attributes(&self) -> Attributes {
         let state = self.state();
-        Attributes {
-            kind: PlaceKind::File,
-            size: state.shown.unwrap_or(state.length),
-            mode: state.mode,
-            modified: state.modified.unwrap_or_else(Time::now),
-        }
+        let size = match state.holds {
+            Holds::Unfinished { reported: Some(size), .. } => size,
+            Holds::Unfinished { .. } | Holds::Nothing | Holds::Copy | Holds::Changed => state.order.length,
+        };
+        Attributes { kind: PlaceKind::File, size, mode: state.mode, modified: state.modified.unwrap_or_else(Time::now) }
     }
 
     /// What a session is told of it: another one may continue it, so it hears where that would begin.
@@ -191,12 +177,12 @@ impl WriteQueue {
 
     /// Whether its sender left out what is not there, and means zeros.
     pub(crate) fn leaves_out_zeros(&self) -> bool {
-        self.state().gaps == Gaps::LeftOut
+        self.state().order.gaps == Gaps::LeftOut
     }
 
     /// How much of what it began with is still there, in bytes.
     pub(crate) fn floor(&self) -> u64 {
-        self.state().floor
+        self.state().order.floor
     }
 
     /// Says up to where everything has reached the worker.
@@ -208,7 +194,7 @@ impl WriteQueue {
     pub(crate) async fn wait_for_room(&self) {
         loop {
             let room = self.room.notified();
-            if self.state().jobs.len() < JOBS {
+            if self.state().order.jobs.len() < JOBS {
                 return;
             }
             room.await;
@@ -229,7 +215,7 @@ impl WriteQueue {
     }
 
     pub(crate) fn length(&self) -> u64 {
-        self.state().length
+        self.state().order.length
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -243,22 +229,20 @@ impl WriteQueue {
     /// One more handle, unless it takes no writes any more.
     pub(crate) fn join(&self) -> bool {
         let mut state = self.state();
-        let open = state.phase == Phase::Open && state.handles > 0;
-        if open {
-            state.handles += 1;
-            // Several write at once: what is not there yet may come through another one.
-            state.gaps = Gaps::Missing;
-        }
-        open
+        let Phase::Open { handles: handles @ 1.. } = &mut state.phase else { return false };
+        *handles += 1;
+        // Several write at once: what is not there yet may come through another one.
+        state.order.gaps = Gaps::Missing;
+        true
     }
 
     /// One handle less. The last one that goes without a CLOSE cuts the upload.
     pub(crate) fn leave(&self) {
         let mut state = self.state();
-        state.handles = state.handles.saturating_sub(1);
-        if state.handles == 0 && state.phase == Phase::Open {
-            state.settle();
-            state.jobs.push_back(Job::Cut);
+        let Phase::Open { handles } = &mut state.phase else { return };
+        *handles = handles.saturating_sub(1);
+        if *handles == 0 {
+            state.order.put_job(Job::Cut);
             drop(state);
             self.call();
         }
@@ -273,10 +257,9 @@ impl WriteQueue {
         {
             let mut state = self.state();
             // A CLOSE that is under way is let through.
-            if state.phase == Phase::Open {
+            if state.phase.is_open() {
                 state.phase = Phase::Refusing(Refusal::Fenced);
-                state.settle();
-                state.jobs.push_back(Job::Cut);
+                state.order.put_job(Job::Cut);
             }
         }
         self.call();
@@ -313,14 +296,10 @@ impl WriteQueue {
         room: impl FnOnce() -> Option<EarlyRoom>,
     ) -> Result<Target, Refusal> {
         let mut state = self.state();
-        match state.phase {
-            Phase::Open => {}
-            Phase::Refusing(refusal) => return Err(refusal),
-            Phase::Closing | Phase::Published => return Err(Refusal::BadHandle),
-        }
-        let waited = state.jobs.len();
-        let target = state.place_of(offset, length, room);
-        if state.jobs.len() > waited {
+        state.check_open()?;
+        let waited = state.order.jobs.len();
+        let target = state.change().place_of(offset, length, room);
+        if state.order.jobs.len() > waited {
             // The client may wait for the very buffer that was handed over.
             drop(state);
             self.call();
@@ -338,45 +317,16 @@ impl WriteQueue {
         spare: &mut Option<Buffer>,
     ) -> Result<usize, Refusal> {
         let mut state = self.state();
-        if let Phase::Refusing(refusal) = state.phase {
-            return Err(refusal);
-        }
-        let (wake, mut has_job) = (state.unsettled_since.is_none(), false);
-        state.unsettled_since.get_or_insert_with(Instant::now);
-        let at = match state.runs.iter().position(|open| open.id == *run && open.next == offset) {
-            Some(at) => at,
-            None => {
-                *run = state.start_run(offset);
-                state.runs.len() - 1
-            }
-        };
-        let mut taken = 0;
-        while taken < bytes.len() {
-            let Some(run) = state.runs.get_mut(at) else { break };
-            let (start, buffer) = match &mut run.chunk {
-                Some(chunk) => chunk,
-                empty => match spare.take() {
-                    Some(buffer) => empty.insert((run.next, buffer)),
-                    None => break,
-                },
-            };
-            let fits = buffer.push(bytes.get(taken..).unwrap_or_default());
-            taken += fits;
-            run.next += fits as u64;
-            if buffer.is_full() {
-                let (offset, id) = (*start, run.id);
-                if let Some((_, buffer)) = run.chunk.take() {
-                    state.jobs.push_back(Job::Data { run: id, offset, buffer, ends: false });
-                    has_job = true;
-                }
-            }
-        }
-        let end = state.runs.get(at).map_or(0, |run| run.next);
-        state.length = state.length.max(end);
+        state.check_open()?;
+        let order = &mut state.order;
+        let is_first = order.unsettled_since.is_none();
+        let waited = order.jobs.len();
+        let taken = order.put(run, offset, bytes, spare);
+        let has_job = order.jobs.len() > waited;
         drop(state);
         if has_job {
             self.call();
-        } else if wake {
+        } else if is_first {
             // For the time when everything is made durable; one that still sleeps looks at the clock when it gets up.
             self.work.notify_one();
         }
@@ -384,33 +334,28 @@ impl WriteQueue {
     }
 
     /// Keeps the whole payload of a write that came early.
-    pub(crate) fn put_early(&self, offset: u64, waiting: Pending) {
+    pub(crate) fn put_early(&self, offset: u64, waiting: Pending) -> Result<(), Refusal> {
         let mut state = self.state();
-        if state.unsettled_since.is_none() {
-            state.unsettled_since = Some(Instant::now());
+        state.check_open()?;
+        let is_first = state.order.unsettled_since.is_none();
+        state.order.put_early(offset, waiting);
+        drop(state);
+        if is_first {
             self.call();
         }
-        state.length = state.length.max(offset + waiting.bytes.len() as u64);
-        state.early.put(offset, waiting);
+        Ok(())
     }
 
     /// Takes an early write whose gap has closed: it continues a run now.
     pub(crate) fn take_contiguous(&self) -> Option<(u64, u64, Pending)> {
-        let mut state = self.state();
-        let (run, offset) = state.runs.iter().find(|run| state.early.has(run.next)).map(|run| (run.id, run.next))?;
-        Some((run, offset, state.early.take(offset)?))
+        self.state().order.take_contiguous()
     }
 
     /// Makes the file this long, behind everything that was written before.
     pub(crate) fn truncate(&self, length: u64) -> Result<(), Refusal> {
         let mut state = self.state();
-        if let Phase::Refusing(refusal) = state.phase {
-            return Err(refusal);
-        }
-        state.settle();
-        (state.shown, state.holds) = (None, Holds::Changed);
-        (state.length, state.floor) = (length, state.floor.min(length));
-        state.jobs.push_back(Job::Truncate { length });
+        state.check_open()?;
+        state.change().truncate(length);
         drop(state);
         self.call();
         Ok(())
@@ -419,7 +364,7 @@ impl WriteQueue {
     /// Hands everything that waits to the worker, so that its buffers come back. For the other uploads of a session that
     /// has used up its buffers.
     pub(crate) fn settle(&self) {
-        self.state().settle();
+        self.state().order.settle();
         self.call();
     }
 
@@ -433,20 +378,16 @@ impl WriteQueue {
         self.answered(answer).await
     }
 
-    /// Has the worker publish what is there, and waits for its answer.
+    /// Has the worker publish what is there, and waits for its answer. It may run the worker itself: who drops this before
+    /// its end may cut the upload.
     pub(crate) async fn close(&self) -> Result<(), Refusal> {
         let (answer, bytes) = self.put_question(Job::Close)?;
-        let Some(here) = self.lazy_worker.start_inline(bytes) else {
-            self.call();
-            return self.answered(answer).await;
-        };
-        let answered = self.answered(answer);
-        tokio::pin!(answered);
-        tokio::select! {
-            biased;
-            outcome = &mut answered => outcome,
-            () = here => answered.await,
+        match self.lazy_worker.take_for(bytes) {
+            // In a box, because every CLOSE would have the room that it needs otherwise.
+            Some(worker) => Box::pin(worker.run()).await,
+            None => self.call(),
         }
+        self.answered(answer).await
     }
 
     /// Puts a question behind everything that was written before; also says how many bytes the worker may have to go through
@@ -457,28 +398,21 @@ impl WriteQueue {
     ) -> Result<(oneshot::Receiver<Result<T, Refusal>>, u64), Refusal> {
         let (reply, answer) = oneshot::channel();
         let mut state = self.state();
-        if let Phase::Refusing(refusal) = state.phase {
-            return Err(refusal);
-        }
-        state.settle();
+        state.check_open()?;
         let job = job(reply);
-        match (state.phase, &job) {
-            (Phase::Open, Job::Close(_)) => state.phase = Phase::Closing,
-            (Phase::Open, _) => {}
-            // Another handle closes it, or has: what is there is published, and this one has nothing to add.
-            _ => return Err(Refusal::BadHandle),
+        if matches!(job, Job::Close(_)) {
+            state.phase = Phase::Closing;
         }
-        let waiting: usize = state.jobs.iter().map(Job::bytes).sum();
-        let bytes = state.length.max(waiting as u64);
-        state.jobs.push_back(job);
-        Ok((answer, bytes))
+        state.order.put_job(job);
+        let waiting: usize = state.order.jobs.iter().map(Job::bytes).sum();
+        Ok((answer, state.order.length.max(waiting as u64)))
     }
 
     /// The worker answers or, having failed, drops the question.
     async fn answered<T>(&self, answer: oneshot::Receiver<Result<T, Refusal>>) -> Result<T, Refusal> {
         answer.await.unwrap_or_else(|_| match self.phase() {
             Phase::Refusing(refusal) => Err(refusal),
-            Phase::Open | Phase::Closing | Phase::Published => Err(Refusal::Storage),
+            Phase::Open { .. } | Phase::Closing | Phase::Published => Err(Refusal::Storage),
         })
     }
 
@@ -488,13 +422,13 @@ impl WriteQueue {
         loop {
             let due = {
                 let mut state = self.state();
-                if let Some(job) = state.jobs.pop_front() {
-                    if state.jobs.len() + 1 == JOBS {
+                if let Some(job) = state.order.jobs.pop_front() {
+                    if state.order.jobs.len() + 1 == JOBS {
                         self.room.notify_waiters();
                     }
                     return Some(job);
                 }
-                state.unsettled_since.map(|since| since + checkpoint)
+                state.order.unsettled_since.map(|since| since + checkpoint)
             };
             let deadline = match (due, until) {
                 (Some(one), Some(other)) => Some(one.min(other)),
@@ -505,7 +439,7 @@ impl WriteQueue {
                 Some(deadline) => {
                     if tokio::time::timeout_at(deadline, self.work.notified()).await.is_err() {
                         if due.is_some_and(|due| due <= Instant::now()) {
-                            self.state().settle();
+                            self.state().order.settle();
                         }
                         return None;
                     }
@@ -516,19 +450,16 @@ impl WriteQueue {
 
     /// Whether the worker has more to do.
     pub(crate) fn has_jobs(&self) -> bool {
-        !self.state().jobs.is_empty()
+        !self.state().order.jobs.is_empty()
     }
 
     /// Ends it with a refusal: what waits is dropped, every later request hears the same.
     pub(crate) fn fail(&self, refusal: Refusal) {
         let mut state = self.state();
-        if matches!(state.phase, Phase::Open | Phase::Closing) {
+        if matches!(state.phase, Phase::Open { .. } | Phase::Closing) {
             state.phase = Phase::Refusing(refusal);
         }
-        state.jobs.clear();
-        state.runs.clear();
-        state.early = ReorderBuffer::default();
-        state.unsettled_since = None;
+        state.order.clear();
         drop(state);
         self.room.notify_waiters();
     }
@@ -540,6 +471,84 @@ impl WriteQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffer::Budget;
+    use super::*;
+
+    fn queue(holds: Holds, length: u64) -> WriteQueue {
+        let ids = (ArtifactId::from_bytes([1; 16]), VersionId::from_bytes([2; 16]));
+        let place = (DirectoryId::from_bytes([3; 16]), FileName::new(b"file").unwrap());
+        WriteQueue::new(ids, 0, place, (holds, length, 0), 0o640)
+    }
+
+    /// What the worker is asked to do.
+    async fn jobs(queue: &WriteQueue) -> Vec<String> {
+        let mut jobs = Vec::new();
+        while queue.has_jobs() {
+            jobs.push(match queue.next_job(Duration::MAX, None).await.unwrap() {
+                Job::Data { offset, buffer, ends, .. } => format!("data {offset} {} {ends}", buffer.filled()),
+                Job::Truncate { length } => format!("truncate {length}"),
+                Job::Close(_) => "close".to_owned(),
+                Job::Cut => "cut".to_owned(),
+                _ => "another".to_owned(),
+            });
+        }
+        jobs
+    }
+
+    /// A WRITE that was announced before another handle's CLOSE, and whose payload comes behind it: it must not be told that
+    /// all is well, since nobody would ever look at what came.
+    #[tokio::test]
+    async fn r27_what_comes_behind_a_close_is_refused() {
+        let queue = queue(Holds::Nothing, 0);
+        assert!(queue.join());
+        let Ok(Target::Run(mut run)) = queue.begin(0, 10, || None) else { panic!("it is no run") };
+        let mut spare = Some(Buffer::outside_budget());
+        assert_eq!(queue.put(&mut run, 0, b"01234", &mut spare), Ok(5));
+        let (_answer, bytes) = queue.put_question(Job::Close).unwrap();
+        assert_eq!((bytes, queue.phase()), (5, Phase::Closing));
+        for phase in [Phase::Closing, Phase::Published] {
+            queue.set_phase(phase);
+            assert_eq!(queue.put(&mut run, 5, b"56789", &mut spare), Err(Refusal::BadHandle));
+            let room = Budget::new(1 << 20).session(1 << 20).try_early(5).unwrap();
+            assert_eq!(queue.put_early(7, Pending::new(b"78901".to_vec(), room)), Err(Refusal::BadHandle));
+            assert_eq!(queue.truncate(3), Err(Refusal::BadHandle));
+            assert_eq!(queue.begin(5, 5, || None).err(), Some(Refusal::BadHandle));
+            assert_eq!(queue.put_question(Job::Sync).err(), Some(Refusal::BadHandle));
+            assert!(!queue.join());
+            queue.leave();
+        }
+        assert_eq!((jobs(&queue).await, queue.length()), (vec!["data 0 5 true".to_owned(), "close".to_owned()], 5));
+    }
+
+    #[tokio::test]
+    async fn r27_the_last_handle_that_goes_without_a_close_cuts_the_upload() {
+        let queue = queue(Holds::Nothing, 0);
+        assert!(queue.join());
+        queue.leave();
+        assert!(queue.phase().is_open() && !queue.has_jobs());
+        queue.leave();
+        assert!(!queue.join(), "it is being cut");
+        assert_eq!(jobs(&queue).await, ["cut"]);
+    }
+
+    /// STAT says where an unfinished file can be continued until something changes, and only the first write decides.
+    #[test]
+    fn what_is_reported_of_an_unfinished_file_holds_until_it_changes() {
+        let unfinished = Holds::Unfinished { reported: Some(65_536), undecided: true };
+        let queue = queue(unfinished, 100_000);
+        assert_eq!((queue.attributes().size, queue.length(), queue.is_recorded()), (65_536, 100_000, true));
+        assert!(queue.is_undecided() && queue.decide() && !queue.decide());
+        assert_eq!(queue.attributes().size, 65_536, "nothing has changed yet");
+        queue.truncate(65_536).unwrap();
+        assert_eq!((queue.attributes().size, queue.is_undecided()), (65_536, false));
+        assert!(queue.begin(65_536, 1, || None).is_ok());
+        queue.truncate(70_000).unwrap();
+        assert_eq!(queue.attributes().size, 70_000);
     }
 }

@@ -5,7 +5,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::VaultError;
 use super::sha256_blocks::{self, BLOCK, Words};
-use super::sha256_multibuffer::{Kernel, MESSAGES};
 
 /// From this many bytes on, whole blocks go through the faster library.
 const BULK: usize = 16 * BLOCK;
@@ -24,9 +23,6 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// How many go together at once.
-    pub const MOST_TOGETHER: usize = MESSAGES;
-
     /// Nothing hashed yet.
     pub fn new() -> Self {
         Self::default()
@@ -43,50 +39,6 @@ impl Digest {
         self.state.update(bytes);
     }
 
-    /// From how many digests on it is quicker to [update them together](Self::update_together) than one after the other, on
-    /// this processor. None if it never is.
-    pub fn together_from() -> Option<usize> {
-        Kernel::best().map(Kernel::at_least)
-    }
-
-    /// Hashes each digest's next bytes, several messages at once where that is quicker. The outcome is that of
-    /// [`update`](Self::update) for each.
-    pub fn update_together(several: &mut [(&mut Self, &[u8])]) {
-        match Kernel::best() {
-            Some(kernel) => several.chunks_mut(MESSAGES).for_each(|some| Self::update_by(kernel, some)),
-            None => several.iter_mut().for_each(|(digest, bytes)| digest.update(bytes)),
-        }
-    }
-
-    /// `some`: [`MESSAGES`] at most.
-    fn update_by(kernel: Kernel, some: &mut [(&mut Self, &[u8])]) {
-        loop {
-            let mut left: Vec<_> = some.iter_mut().filter(|(_, bytes)| bytes.len() >= BULK + BLOCK).collect();
-            if left.len() < kernel.at_least() {
-                break;
-            }
-            let mut states = [Words::default(); MESSAGES];
-            let mut blocks: [&[[u8; BLOCK]]; MESSAGES] = [&[]; MESSAGES];
-            for ((state, blocks), (digest, bytes)) in states.iter_mut().zip(&mut blocks).zip(&mut left) {
-                *bytes = digest.up_to_block(bytes);
-                *state = digest.words();
-                *blocks = bytes.as_chunks().0;
-            }
-            let used = left.len();
-            let common = blocks.iter().take(used).map(|blocks| blocks.len()).min().unwrap_or(0);
-            // Places that are not needed hash what the first one does, for nobody.
-            let first = blocks[0];
-            blocks[used..].fill(first);
-            sha256_blocks::compress_together(kernel, &mut states, blocks.map(|blocks| &blocks[..common]));
-            for (state, (digest, bytes)) in states.into_iter().zip(left) {
-                let (done, rest) = bytes.split_at(common * BLOCK);
-                digest.go_on(state, done.as_chunks().0);
-                *bytes = rest;
-            }
-        }
-        some.iter_mut().for_each(|(digest, bytes)| digest.update(bytes));
-    }
-
     /// Hashes what an unfinished block needs, so that nothing waits in the state's own buffer; gives the rest of the bytes,
     /// of which there are enough.
     fn up_to_block<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
@@ -100,24 +52,11 @@ impl Digest {
     /// Hashes whole blocks; nothing waits in the state's own buffer. All that the other library does is SHA-256's compression
     /// function: what comes before and after it, padding and the saved form stay those of the sha2 crate.
     fn compress(&mut self, blocks: &[[u8; BLOCK]]) {
-        let mut words = self.words();
-        sha256_blocks::compress(&mut words, blocks);
-        self.go_on(words, blocks);
-    }
-
-    /// The chaining value.
-    fn words(&self) -> Words {
-        let saved = self.state.serialize();
-        let (chunks, _) = saved.as_chunks();
-        let mut words = Words::default();
-        words.iter_mut().zip(chunks).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
-        words
-    }
-
-    /// Takes over the chaining value behind these blocks; nothing waits in the state's own buffer.
-    fn go_on(&mut self, words: Words, blocks: &[[u8; BLOCK]]) {
         let mut saved = self.state.serialize();
         let (chunks, _) = saved.as_chunks_mut();
+        let mut words = Words::default();
+        words.iter_mut().zip(&*chunks).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
+        sha256_blocks::compress(&mut words, blocks);
         chunks.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
         if let Some((count, _)) = saved.get_mut(WORDS..).and_then(|rest| rest.split_first_chunk_mut()) {
             *count = u64::from_le_bytes(*count).wrapping_add(blocks.len() as u64).to_le_bytes();
@@ -213,41 +152,9 @@ mod tests {
         }
     }
 
-    proptest! {
-        /// Together or alone, whatever is where: with all that this processor can do.
-        #[test]
-        fn r16_messages_hashed_together_get_each_its_own_digest(
-            messages in prop::collection::vec((0usize..200, prop::collection::vec(0usize..9000, 0..4)), 0..20),
-            seed in any::<u8>(),
-        ) {
-            let bytes: Vec<u8> = (0..9000_usize).map(|i| (i as u8).wrapping_mul(31) ^ (i >> 8) as u8 ^ seed).collect();
-            for kernel in Kernel::all() {
-                let begin = |(before, _): &(usize, Vec<usize>)| {
-                    let mut digest = Digest::new();
-                    digest.update(&bytes[..*before]);
-                    digest
-                };
-                let mut together: Vec<_> = messages.iter().map(begin).collect();
-                let mut alone = together.clone();
-                for round in 0..4 {
-                    let pieces = messages.iter().map(|(before, lengths)| {
-                        let length = lengths.get(round).copied().unwrap_or(0);
-                        bytes.get(*before..before + length).unwrap_or(&bytes[..length])
-                    });
-                    let mut several: Vec<_> = together.iter_mut().zip(pieces.clone()).collect();
-                    several.chunks_mut(MESSAGES).for_each(|some| Digest::update_by(kernel, some));
-                    alone.iter_mut().zip(pieces).for_each(|(digest, piece)| digest.update(piece));
-                    for (one, other) in together.iter().zip(&alone) {
-                        prop_assert_eq!((one.hashed(), one.save()), (other.hashed(), other.save()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// FIPS 180-4's own examples (csrc.nist.gov, "SHA256.pdf": one block, and two), in every place beside other messages.
+    /// FIPS 180-4's own examples (csrc.nist.gov, "SHA256.pdf": one block, and two), by the compression function alone.
     #[test]
-    fn r16_known_answers_in_every_place() {
+    fn r16_known_answers_of_the_compression_function() {
         let padded = |text: &[u8], blocks: usize| {
             let mut bytes = [text, &[0x80]].concat();
             bytes.resize(blocks * BLOCK - 8, 0);
@@ -256,21 +163,24 @@ mod tests {
         };
         let short = padded(b"abc", 1);
         let long = padded(b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 2);
-        for kernel in Kernel::all() {
-            for place in 0..MESSAGES {
-                for (message, expected) in [
-                    (&short, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-                    (&long, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-                ] {
-                    let other = vec![[place as u8; BLOCK]; message.len() / BLOCK];
-                    let mut blocks = [&other[..]; MESSAGES];
-                    blocks[place] = message.as_chunks().0;
-                    let mut states = [Digest::new().words(); MESSAGES];
-                    sha256_blocks::compress_together(kernel, &mut states, blocks);
-                    let found: String = states[place].iter().map(|word| format!("{word:08x}")).collect();
-                    assert_eq!(found, expected, "{kernel:?}, place {place}");
-                }
-            }
+        for (message, expected) in [
+            (&short, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (&long, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
+        ] {
+            // FIPS 180-4, section 5.3.3.
+            let mut words: Words = [
+                0x6a09_e667,
+                0xbb67_ae85,
+                0x3c6e_f372,
+                0xa54f_f53a,
+                0x510e_527f,
+                0x9b05_688c,
+                0x1f83_d9ab,
+                0x5be0_cd19,
+            ];
+            sha256_blocks::compress(&mut words, message.as_chunks().0);
+            let found: String = words.iter().map(|word| format!("{word:08x}")).collect();
+            assert_eq!(found, expected);
         }
     }
 

@@ -168,12 +168,9 @@ impl ExtentOpener {
         self.floe.open(position, last, segment)
     }
 
-    /// Opens a whole small object, e.g. one that lies in the records. `plaintext` is the length in the manifest.
-    ///
-    /// # Errors
-    /// As [`ExtentOpener::new`] and [`ExtentOpener::open_segment`]; [`VaultError::Tampered`] also for an object of
-    /// another length than `plaintext` asks for.
-    pub fn open_object(
+    /// Opens a whole object. `plaintext` is the length in the manifest.
+    #[cfg(test)]
+    pub(crate) fn open_object(
         ids: &ExtentIds,
         key: &ExtentKey,
         header_tag: &[u8; 32],

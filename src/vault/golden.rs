@@ -129,7 +129,7 @@ fn make_the_golden_artifact() {
         "extents": files,
         "sealed_name": hex::encode(names.seal_name(*artifact.as_bytes(), &name).unwrap()),
         "name_index": hex::encode(names.index(root, &name)),
-        "sealed_title": hex::encode(names.seal_text(*share.as_bytes(), "title", TITLE).unwrap()),
+        "sealed_title": hex::encode(share_key.seal_text(share, *share.as_bytes(), "title", TITLE).unwrap()),
         "wrapped_token_key": hex::encode(kek.wrap_secret(3, "token", &*token_key.to_secret_bytes()).unwrap()),
         "token_user": "XT-4711",
         "token_hash": hex::encode(token_key.hash("XT-4711", TOKEN)),
@@ -186,7 +186,7 @@ fn r08_the_golden_artifact_opens() {
     assert_eq!((name.to_string().as_str(), NAME), (expected["name"].as_str().unwrap(), NAME));
     assert_eq!(name.as_bytes(), NAME.as_bytes());
     assert_eq!(names.index(DirectoryId::root_of(share), &name), golden.array("name_index"));
-    assert_eq!(names.open_text(*share.as_bytes(), "title", &golden.bytes("sealed_title")).unwrap(), TITLE);
+    assert_eq!(share_key.open_text(share, *share.as_bytes(), "title", &golden.bytes("sealed_title")).unwrap(), TITLE);
 
     let token_key = kek.unwrap_secret(3, "token", &golden.bytes("wrapped_token_key")).unwrap();
     let token_key = TokenKey::from_bytes(token_key.as_slice().try_into().unwrap());

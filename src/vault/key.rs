@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::Mac;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::aead::SegmentKey;
 use super::derive::{hmac_sha256, subkey};
@@ -173,12 +173,11 @@ impl ShareKey {
         Ok(FileKey { key: *key, used: AtomicU64::new(0) })
     }
 
-    /// The keys for this share's names and small texts.
+    /// The keys for this share's names.
     pub fn names(&self, share: ShareId) -> NameKeys {
         NameKeys {
             share,
             names: Purpose::Name.key_from(&self.0),
-            texts: Purpose::Text.key_from(&self.0),
             index: subkey(&self.0, "name index"),
             aliases: subkey(&self.0, "alias index"),
         }
@@ -276,11 +275,10 @@ impl ExtentKey {
     }
 }
 
-/// The keys for a share's names: one seals them, another finds them, a third finds their aliases, a fourth seals small texts.
+/// The keys for a share's names: one seals them, another finds them, a third finds their aliases.
 pub struct NameKeys {
     share: ShareId,
     names: SegmentKey,
-    texts: SegmentKey,
     index: Zeroizing<[u8; 32]>,
     aliases: Zeroizing<[u8; 32]>,
 }
@@ -320,28 +318,6 @@ impl NameKeys {
         mac.update(parent.as_bytes());
         mac.update(&Zeroizing::new(alias::folded(alias)));
         mac.finalize().into_bytes().into()
-    }
-
-    /// Seals a small text of this share, e.g. a ticket's title, bound to the id it belongs to and its purpose.
-    ///
-    /// # Errors
-    /// [`VaultError::Randomness`].
-    pub fn seal_text(&self, id: [u8; 16], purpose: &str, text: &str) -> Result<Vec<u8>, VaultError> {
-        self.bond(Purpose::Text, id, purpose.as_bytes()).seal(&self.texts, text.as_bytes())
-    }
-
-    /// Opens what [`NameKeys::seal_text`] sealed.
-    ///
-    /// # Errors
-    /// [`VaultError::Tampered`] if it was sealed for another id, purpose, share or key; [`VaultError::Malformed`] if what
-    /// was sealed is no UTF-8.
-    pub fn open_text(&self, id: [u8; 16], purpose: &str, sealed: &[u8]) -> Result<String, VaultError> {
-        let bond = self.bond(Purpose::Text, id, purpose.as_bytes());
-        let mut text = bond.open(&self.texts, sealed)?;
-        String::from_utf8(std::mem::take(&mut *text)).map_err(|broken| {
-            broken.into_bytes().zeroize();
-            bond.malformed()
-        })
     }
 
     fn bond<'a>(&self, purpose: Purpose, id: [u8; 16], tail: &'a [u8]) -> AadContext<'a> {

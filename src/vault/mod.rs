@@ -21,7 +21,6 @@ pub mod manifest;
 pub mod random;
 mod secret;
 mod sha256_blocks;
-mod sha256_multibuffer;
 pub mod sign;
 pub mod slices;
 pub mod token;

@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     ExtentKey,
     State,
     Name,
+    /// Reserved by `docs/format.md`: the golden artifact holds such a text, and nothing keeps any yet.
+    #[cfg_attr(not(test), expect(dead_code, reason = "reserved"))]
     Text,
 }
 

@@ -1,5 +1,4 @@
-//! SHA-256's compression function (FIPS 180-4, section 6.2.2), one message after the other by AWS-LC or several at once, and
-//! the only `unsafe` of this package.
+//! SHA-256's compression function (FIPS 180-4, section 6.2.2), by AWS-LC, and the only `unsafe` of this package.
 //!
 //! The sha2 crate is fast where the processor has SHA instructions, and half as fast as AWS-LC's assembly where it has
 //! not (many Xeons: 150 against 308 MiB/s, `docs/benchmarks.md`). AWS-LC is in the tree for SSH anyway; its safe binding
@@ -7,10 +6,6 @@
 #![allow(unsafe_code)]
 
 use std::sync::Once;
-
-use super::sha256_multibuffer::{Kernel, MESSAGES};
-#[cfg(target_arch = "x86_64")]
-use super::sha256_multibuffer::{Set, avx2, avx512};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 64;
@@ -26,22 +21,4 @@ pub(super) fn compress(state: &mut Words, blocks: &[[u8; BLOCK]]) {
     // `num_blocks * 64` bytes behind its second; both references are valid for exactly that, do not overlap, and need no
     // alignment beyond their types'. It keeps neither pointer and calls nothing back.
     unsafe { aws_lc_sys::SHA256_TransformBlocks(state.as_mut_ptr(), blocks.as_ptr().cast(), blocks.len()) }
-}
-
-/// Hashes whole blocks into the states of several messages at once: of each as many as all of them have.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn compress_together(kernel: Kernel, states: &mut [Words; MESSAGES], blocks: [&[[u8; BLOCK]]; MESSAGES]) {
-    match kernel.set() {
-        // SAFETY: the processor has the instructions that the function is compiled for, since there is a kernel that says
-        // so. Nothing else about it is unsafe.
-        Set::Avx2 => unsafe { avx2::compress(states, blocks) },
-        // SAFETY: as above.
-        Set::Avx512 => unsafe { avx512::compress(states, blocks) },
-    }
-}
-
-/// There is no kernel on other processors.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn compress_together(kernel: Kernel, _: &mut [Words; MESSAGES], _: [&[[u8; BLOCK]]; MESSAGES]) {
-    match kernel.set() {}
 }

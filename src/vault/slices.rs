@@ -124,12 +124,6 @@ impl SliceMap {
         self.front >= length
     }
 
-    /// How many of the first `length` bytes are holes.
-    pub fn missing(&self, length: u64) -> u64 {
-        let written = self.slices.range(..length).map(|(_, slice)| slice.end().min(length) - slice.offset);
-        length - written.sum::<u64>()
-    }
-
     /// The first byte behind everything that was written.
     pub fn end(&self) -> u64 {
         self.slices.last_key_value().map_or(0, |(_, slice)| slice.end())

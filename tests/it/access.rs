@@ -74,7 +74,7 @@ fn r35_a_wrong_token_looks_the_same_for_an_open_a_closed_and_an_unknown_ticket()
     assert!(looks[0].1.contains("Permission denied (p"), "{looks:#?}");
     assert!(looks.iter().all(|look| *look == looks[0]), "{looks:#?}");
     // One's token is not another's.
-    let crossed = Ticket { token: closed.token.clone(), ..ticket.clone() };
+    let crossed = Ticket { token: closed.token.clone(), ..ticket };
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(house.customer(&crossed, "ls").code(), Some(255));
     assert!(!house.log().contains(&closed.token) && !house.log().contains("zzzzzzzz"), "a token in the log");

@@ -77,7 +77,7 @@ fn r67_a_day_at_the_house_stands_in_the_trail_once_each_and_names_no_file() {
     let (sent, read) = (of(lines, "artifact.available")[0], of(lines, "artifact.read")[0]);
     assert_eq!((&sent["detail"]["bytes"], &sent["subject"]), (&size.into(), &read["subject"]));
     assert_eq!((&read["detail"]["bytes"], &read["detail"]["whole"]), (&size.into(), &true.into()));
-    assert_eq!(of(lines, "access.refused")[0]["detail"]["why"], "TicketClosed");
+    assert_eq!(of(lines, "access.refused")[0]["detail"]["why"], "ticket-closed");
     assert_eq!(of(lines, "directory.listed").len(), 1, "{lines:#?}");
     let (accepted, refused) = (of(all, "login.accepted"), of(all, "login.refused"));
     assert!(accepted.iter().any(|line| line["actor"] == "anna" && line["detail"]["by"] == "key"), "{accepted:#?}");

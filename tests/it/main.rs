@@ -15,6 +15,7 @@ mod cuts;
 mod digests;
 mod faults;
 mod format;
+mod golden;
 mod hostile;
 mod house;
 mod keys;

@@ -6,10 +6,10 @@
 //! that has opened a file for reading the name stays what it opened: some clients ask for the size behind their OPEN.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::ShareSession;
-use crate::model::{ArtifactId, Refusal, SharePath, VersionId, VersionState};
+use crate::model::{ArtifactId, Locked, Refusal, SharePath, VersionId, VersionState};
 use crate::namespace::tree::ResolvedPath;
 use crate::records::entries::EntryRow;
 use crate::records::versions::{self, VersionRow};
@@ -21,7 +21,7 @@ const TOLD: usize = 1024;
 
 /// What a session was told, and what it reads, of files that others may change meanwhile.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Remembered>>);
+pub(super) struct Memory(Arc<Locked<Remembered>>);
 
 #[derive(Default)]
 struct Remembered {
@@ -52,7 +52,7 @@ impl Memory {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Remembered) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 }
 

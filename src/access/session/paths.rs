@@ -40,7 +40,7 @@ impl ShareSession {
         path: &SharePath,
     ) -> Result<(ResolvedPath, Option<Arc<WriteQueue>>), Error> {
         for _ in 0..ROUNDS {
-            let ended = self.access().uploads.registry.ended();
+            let then = self.access().uploads.registry.moment();
             let resolved = self.locate_in_share(path).await?;
             let uploads = &self.access().uploads;
             let at = resolved.at.as_ref().map(|(directory, name, _)| (*directory, name));
@@ -49,8 +49,8 @@ impl ShareSession {
                 Some(_) if path.is_directory() => return Err(Refusal::NotDirectory.into()),
                 // What a CLOSE makes of it is known in a moment.
                 Some(queue) if queue.is_closing() => queue.wait_for_end().await?,
-                None if at
-                    .is_some_and(|(directory, name)| uploads.registry.has_ended_since(directory, name, ended)) => {}
+                None if at.is_some_and(|(directory, name)| uploads.registry.has_ended_since(directory, name, then)) => {
+                }
                 held => return Ok((resolved, held)),
             }
         }

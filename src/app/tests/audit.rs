@@ -410,7 +410,7 @@ async fn r67_who_opened_read_and_was_refused_what_stands_in_the_trail() {
             ticket.as_deref() == Some("XT-1") && detail["why"] == why && detail["count"] == count
         })
     };
-    assert!(refused.len() == 2 && why("TicketClosed", 50) && why("CustomerOnly", 1), "{refused:?}");
+    assert!(refused.len() == 2 && why("ticket-closed", 50) && why("customer-only", 1), "{refused:?}");
     let logins: Vec<_> = of("login.refused").iter().map(|line| (line.actor.clone(), line.detail.clone())).collect();
     for (actor, by) in [("XT-1", "token"), ("-", "token"), ("anna", "key")] {
         let found = logins.iter().any(|(who, detail)| who == actor && detail["by"] == by && detail["count"] == 100);

@@ -225,7 +225,7 @@ async fn r26_an_upload_that_stands_still_after_its_first_byte_gets_its_rows() {
     assert_eq!(get(&session, "slow").await.unwrap(), pattern(100_000, 3));
 }
 
-/// A CLOSE of little is worked on where it waits; given up half way, it goes on elsewhere.
+/// A CLOSE of little runs its worker itself; it goes on when nobody waits for it any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r17_a_small_file_whose_close_nobody_waits_for_any_more_becomes_available() {
     let fixture = Fixture::new();

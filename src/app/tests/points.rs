@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use super::power::{Crash, Run, Template, copy_data, look, setting};
+use super::power::{Crash, Run, Template, copy_data, look};
 use super::*;
 use crate::mail::notice::Channel;
 use crate::model::audit::Actor;
@@ -16,7 +16,7 @@ const CRASHES: usize = 3;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_one_after() {
     let template = Template::new().await;
-    for seed in 0..setting("TACDROP_POINT_SEEDS", 20) {
+    for seed in 0..times("TACDROP_POINT_SEEDS", 5, 20) {
         let mut dice = Dice::new(seed);
         let run = Run::begin(&template, &format!("points-{seed}")).await;
         let taken = Arc::new(Mutex::new(Vec::new()));

@@ -3,7 +3,7 @@
 //!
 //! Customers work on a simulated disk. At random operations of it (before them, with everything else held back) the
 //! databases are copied and the disk's image is taken: what a crash at this moment leaves. Each crash is then brought up
-//! again and looked at. `TACDROP_SEEDS` is how many crashes there are (10,000 by default), `TACDROP_SEED` where they begin.
+//! again and looked at. `TACDROP_SEEDS` is how many crashes there are, `TACDROP_SEED` where they begin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -300,19 +300,15 @@ async fn faults(template: &Template, seed: u64) -> u64 {
 async fn r21_r22_a_disk_that_fails_at_any_step_costs_only_what_was_not_acknowledged() {
     let template = Template::new().await;
     let mut failed = 0;
-    for seed in 0..setting("TACDROP_FAULTY_SEEDS", 500) {
+    for seed in 0..times("TACDROP_FAULTY_SEEDS", 100, 500) {
         failed += faults(&template, seed).await;
     }
     assert!(failed > 0, "no operation failed");
 }
 
-pub(super) fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
 #[test]
 fn r19_what_was_acknowledged_survives_the_loss_of_power() {
-    let (seeds, first) = (setting("TACDROP_SEEDS", 10_000), setting("TACDROP_SEED", 1));
+    let (seeds, first) = (times("TACDROP_SEEDS", 1000, 10_000), times("TACDROP_SEED", 1, 1));
     let runs = seeds.div_ceil(CRASHES);
     let threads: Vec<_> = (0..2)
         .map(|thread| {

@@ -242,3 +242,37 @@ async fn r86_directories_that_come_and_go_leave_no_rows() {
     app.retention().restore(&word("XT-1"), &path("a/file")).await.unwrap();
     assert_eq!(get(&session, "a/file").await.unwrap(), b"kept");
 }
+
+/// Names that are made, moved and removed have one allowance for all sessions of a login. What
+/// fails costs nothing, and what is sent makes room for a rename.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r57_a_login_changes_no_more_names_than_it_may() {
+    let mut fixture = Fixture::new();
+    fixture.settings.name_changes_per_day = 4;
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let log_in = async || app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let (one, two) = (log_in().await, log_in().await);
+    one.make_directory(&path("d")).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(one.make_directory(&path("d")).await, Err(Refusal::AlreadyExists));
+        assert_eq!(two.remove_file(&path("nothing")).await, Err(Refusal::NoSuchFile));
+    }
+    two.rename(&path("d"), &path("e"), false).await.unwrap();
+    one.remove_directory(&path("e")).await.unwrap();
+    two.make_directory(&path("d")).await.unwrap();
+    for session in [&one, &two, &log_in().await] {
+        assert_eq!(session.make_directory(&path("x")).await, Err(Refusal::TooManyChanges));
+        assert_eq!(session.remove_directory(&path("d")).await, Err(Refusal::TooManyChanges));
+        assert_eq!(session.remove_file(&path("nothing")).await, Err(Refusal::TooManyChanges));
+        assert_eq!(session.rename(&path("d"), &path("e"), true).await, Err(Refusal::TooManyChanges));
+    }
+    for name in ["a", "b", "c"] {
+        put(&one, "part", name.as_bytes()).await;
+        two.rename(&path("part"), &path(name), false).await.unwrap();
+    }
+    assert_eq!(two.remove_file(&path("a")).await, Err(Refusal::TooManyChanges));
+    // Somebody else has another allowance.
+    customer(&app, "XT-2").await.make_directory(&path("d")).await.unwrap();
+}

@@ -280,7 +280,7 @@ async fn r24_an_engineer_with_another_address_gets_there_what_did_not_arrive() {
     {
         assert!(app.tickets().set_email(&word(engineer), email).await.is_err(), "{engineer} {email}");
     }
-    let filter = AuditFilter { kind: Some("engineer.changed".to_owned()), ..AuditFilter::default() };
+    let filter = AuditFilter { kind: Some(crate::model::audit::Kind::EngineerChanged), ..AuditFilter::default() };
     let mut changed = Vec::new();
     let kept = app.audit().list::<Error>(&filter, |page| {
         changed.extend_from_slice(page);

@@ -463,3 +463,106 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         );
     }
 }
+
+/// A row of a share that does not open stops no other one. It is named, and the older key stays
+/// until it is restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r11_a_row_that_does_not_open_is_left_and_named_and_all_others_get_the_new_key() {
+    const KEEP: &str = "CREATE TABLE kept AS SELECT e.id AS entry, v.id AS version, e.name, v.file_key, v.key_generation \
+                        FROM entry e JOIN version v ON v.entry_id = e.id ORDER BY e.rowid LIMIT 1";
+    // Of another length, of the right one, and of no generation that there can be.
+    const DAMAGE: [&str; 5] = [
+        "UPDATE version SET file_key = CAST(file_key || x'00' AS BLOB) WHERE id = (SELECT version FROM kept)",
+        "UPDATE version SET file_key = CAST(substr(file_key, 2) || substr(file_key, 1, 1) AS BLOB) \
+         WHERE id = (SELECT version FROM kept)",
+        "UPDATE version SET key_generation = -7 WHERE id = (SELECT version FROM kept)",
+        "UPDATE entry SET name = CAST(name || x'00' AS BLOB) WHERE id = (SELECT entry FROM kept)",
+        "UPDATE entry SET name = CAST(substr(name, 2) || substr(name, 1, 1) AS BLOB) WHERE id = (SELECT entry FROM kept)",
+    ];
+    const RESTORE: [&str; 2] = [
+        "UPDATE version SET file_key = kept.file_key, key_generation = kept.key_generation FROM kept \
+         WHERE version.id = kept.version",
+        "UPDATE entry SET name = kept.name FROM kept WHERE entry.id = kept.entry",
+    ];
+    for damage in DAMAGE {
+        let fixture = Fixture::new();
+        let app = fixture.open().await;
+        let session = customer(&app, "XT-1").await;
+        for name in ["a", "b", "c"] {
+            put(&session, name, name.as_bytes()).await;
+        }
+        let execute = async |statement| {
+            let mut tx = app.0.access.repo.records.begin().await.unwrap();
+            tests_only::execute(tx.conn(), statement).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let generations = async || {
+            let rows = app.0.access.repo.keys.keyring().share_generations().await.unwrap();
+            rows.into_iter().map(|(_, generation)| generation).collect::<Vec<_>>()
+        };
+        let rotate = async || app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await;
+        execute(KEEP).await;
+        execute(damage).await;
+
+        let failure = rotate().await.unwrap_err().to_string();
+        let counted =
+            if damage.contains("UPDATE version") { "2 file keys and 4 names" } else { "3 file keys and 3 names" };
+        assert!(failure.starts_with("generation 2 of the key of XT-1's share is in force"), "{damage}: {failure}");
+        assert!(failure.contains(counted) && failure.contains("but 1 could not be: the "), "{damage}: {failure}");
+        assert_eq!(generations().await, [1, 2], "{damage}: nothing else could open it");
+        assert_eq!(app.rotation().key_status(None).await.unwrap().left.len(), 1, "{damage}");
+        for name in ["b", "c"] {
+            assert_eq!(get(&session, name).await.unwrap(), name.as_bytes(), "{damage}");
+        }
+
+        // Again and again: it is said again, and the key stays.
+        let failure = rotate().await.unwrap_err().to_string();
+        assert!(
+            failure.contains("0 file keys and 0 names were put under it, but 1 could not be"),
+            "{damage}: {failure}"
+        );
+        assert_eq!(generations().await, [1, 2], "{damage}");
+
+        for restore in RESTORE {
+            if restore.starts_with(&damage[..12]) {
+                execute(restore).await;
+            }
+        }
+        execute("DROP TABLE kept").await;
+        let done = rotate().await.unwrap();
+        assert_eq!((done.generation, done.continued, done.versions + done.names), (2, true, 1), "{damage}");
+        assert_eq!(generations().await, [2], "{damage}");
+        assert_eq!(get(&session, "a").await.unwrap(), b"a", "{damage}");
+        all_intact(&app).await;
+        assert_eq!(rotate().await.unwrap().generation, 3, "{damage}: nothing stands in the way any more");
+    }
+}
+
+/// What comes back under a name that another file has by now waits for that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r11_a_restored_name_that_is_taken_by_now_is_left_and_named() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    put(&session, "a", b"old").await;
+    let execute = async |statement| {
+        let mut tx = app.0.access.repo.records.begin().await.unwrap();
+        tests_only::execute(tx.conn(), statement).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let rotate = async || app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await;
+    execute("CREATE TABLE kept AS SELECT e.id, e.name FROM entry e JOIN version v ON v.entry_id = e.id").await;
+    execute("UPDATE entry SET name = CAST(name || x'00' AS BLOB) WHERE id = (SELECT id FROM kept)").await;
+    rotate().await.unwrap_err();
+    put(&session, "a", b"new").await;
+    execute("UPDATE entry SET name = kept.name FROM kept WHERE entry.id = kept.id").await;
+    let failure = rotate().await.unwrap_err().to_string();
+    assert!(failure.contains("another one has its name by now"), "{failure}");
+    assert_eq!(get(&session, "a").await.unwrap(), b"new");
+    session.rename(&path("a"), &path("b"), false).await.unwrap();
+    assert_eq!(rotate().await.unwrap().names, 1);
+    assert_eq!(
+        (get(&session, "a").await.unwrap(), get(&session, "b").await.unwrap()),
+        (b"old".to_vec(), b"new".to_vec())
+    );
+}

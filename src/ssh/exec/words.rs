@@ -8,7 +8,7 @@ const MOST: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ssh) struct Word {
     pub(in crate::ssh) bytes: Vec<u8>,
-    /// Where `*`, `?` and `[` stand in `bytes` that were not quoted: a shell would look for names that fit. In rising order.
+    /// Where `*` and `?` stand in `bytes` that were not quoted: a shell would look for names that fit. In rising order.
     pub(in crate::ssh) wild: Vec<usize>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn split(line: &[u8]) -> Result<Vec<Word>, NotPlain> {
             },
             b'#' if begins => return Err(NotPlain),
             b'$' | b'`' | b'|' | b'&' | b';' | b'<' | b'>' | b'(' | b')' | b'\n' | b'\r' | 0 => return Err(NotPlain),
-            b'*' | b'?' | b'[' => {
+            b'*' | b'?' => {
                 current.wild.push(current.bytes.len());
                 current.bytes.push(byte);
             }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn wildcards_are_told_from_quoted_ones() {
-        let words = split(br"a*b 'a*b' a\?b[c]").unwrap();
-        assert_eq!(words.iter().map(|word| word.wild.clone()).collect::<Vec<_>>(), [vec![1], vec![], vec![3]]);
+        let words = split(br"a*b 'a*b' a\?b[c] \*?").unwrap();
+        assert_eq!(words.iter().map(|word| word.wild.clone()).collect::<Vec<_>>(), [vec![1], vec![], vec![], vec![1]]);
     }
 }

@@ -42,7 +42,7 @@ impl ByHand {
 
     /// Up to where it has hashed.
     pub(crate) fn front(&self) -> u64 {
-        self.0.hasher.front()
+        self.0.arrived.hasher.front()
     }
 
     pub(crate) fn version(&self) -> VersionId {

@@ -101,18 +101,18 @@ fn slices_after(map: &SliceMap, stretches: &[(u64, u64)]) -> usize {
 impl Worker {
     /// Compacts the map of an upload under way if it has become too long.
     pub(super) async fn keep_short(&mut self) -> Result<(), Error> {
-        if self.map.slices().len() <= self.most_slices {
+        if self.arrived.map.slices().len() <= self.most_slices {
             return Ok(());
         }
         let left = self.compact(MAX_SLICES / 2).await?;
-        self.most_slices = next_limit(&self.map);
+        self.most_slices = next_limit(&self.arrived.map);
         if left > MAX_SLICES / 2 { Err(Refusal::TooScattered.into()) } else { Ok(()) }
     }
 
     /// Writes what lies in many pieces into fresh extents, and says how many slices are left: at most `most`, unless there are
     /// that many holes. The old map stands in the records until the new one is durable.
     pub(super) async fn compact(&mut self, most: usize) -> Result<usize, Error> {
-        let (stretches, after) = plan(&self.map, most);
+        let (stretches, after) = plan(&self.arrived.map, most);
         if stretches.is_empty() {
             return Ok(after);
         }
@@ -136,7 +136,7 @@ impl Worker {
         }
         self.write_together(pieces).await?;
         self.checkpoint().await?;
-        Ok(self.map.slices().len())
+        Ok(self.arrived.map.slices().len())
     }
 
     /// Copies these pieces of the file, each an offset and a length in bytes, one behind the other into a fresh extent.
@@ -148,7 +148,7 @@ impl Worker {
         // A file of just these pieces.
         let (mut map, mut at) = (SliceMap::new(), 0);
         for (offset, length) in &pieces {
-            for slice in self.map.range(*offset, *length).iter().filter_map(Piece::data) {
+            for slice in self.arrived.map.range(*offset, *length).iter().filter_map(Piece::data) {
                 map.lay(Slice { offset: at, ..slice });
                 at += slice.length;
             }
@@ -157,7 +157,7 @@ impl Worker {
         let extent = self.write_aside(length, Some((&content, 0))).await?;
         let mut within = 0;
         for (offset, length) in pieces {
-            self.map.lay(Slice { offset, length, extent, within });
+            self.arrived.map.lay(Slice { offset, length, extent, within });
             within += length;
         }
         Ok(())

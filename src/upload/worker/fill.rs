@@ -40,7 +40,7 @@ impl Worker {
         let mut ended = extent.end(&self.uploads.repo, last_is_sealed)?;
         ended.settle().await?;
         let id = ended.id;
-        self.extents.insert(id, ended);
+        self.arrived.extents.insert(id, ended);
         Ok(id)
     }
 
@@ -52,7 +52,7 @@ impl Worker {
         let holes: Vec<(u64, u64)> = self
             .zeros
             .iter()
-            .flat_map(|(start, end)| self.map.range(*start, (*end).min(length).saturating_sub(*start)))
+            .flat_map(|(start, end)| self.arrived.map.range(*start, (*end).min(length).saturating_sub(*start)))
             .filter_map(|piece| match piece {
                 Piece::Hole { offset, length } => Some((offset, length)),
                 Piece::Data(_) => None,
@@ -71,7 +71,7 @@ impl Worker {
             let mut at = offset;
             while at < offset + length {
                 let part = (offset + length - at).min(piece);
-                self.map.lay(Slice { offset: at, length: part, extent, within: 0 });
+                self.arrived.map.lay(Slice { offset: at, length: part, extent, within: 0 });
                 at += part;
             }
         }

@@ -101,10 +101,10 @@ impl Worker {
         extent.take(&self.uploads.repo, buffer, true, false).await?;
         let mut within = 0;
         for (offset, length) in stretches {
-            self.map.lay(Slice { offset, length, extent: id, within });
+            self.arrived.map.lay(Slice { offset, length, extent: id, within });
             within += length;
         }
-        self.queue.set_received(self.map.contiguous_from_zero());
+        self.queue.set_received(self.arrived.map.contiguous_from_zero());
         self.end_extent(extent, last_is_sealed).await
     }
 }

@@ -24,7 +24,7 @@ impl Worker {
         }
         let content = match self.readable.take() {
             Some(content) => content,
-            None => self.content(self.map.clone()),
+            None => self.content(self.arrived.map.clone()),
         };
         content.read(offset, left, &mut bytes).await?;
         self.readable = Some(content);
@@ -34,7 +34,7 @@ impl Worker {
     /// What can be read of it now by this map: everything that was recorded.
     pub(super) fn content(&self, map: SliceMap) -> Content {
         let mut extents = HashMap::new();
-        for extent in map.extents().iter().filter_map(|id| self.extents.get(id)) {
+        for extent in map.extents().iter().filter_map(|id| self.arrived.extents.get(id)) {
             let by = Arc::clone(&self.upload_rows.file_key);
             let access = ExtentAccess {
                 key: AccessKey::Wrapped { key: extent.wrapped, version: self.upload_rows.version, by },
@@ -50,9 +50,9 @@ impl Worker {
     /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the
     /// rest is hashed while it arrives.
     pub(super) async fn close_small_gap(&mut self, offset: u64) -> Result<(), Error> {
-        let front = self.hasher.front();
+        let front = self.arrived.hasher.front();
         if offset > front && offset - front <= SMALL_GAP && self.open.is_empty() {
-            let there = self.map.contiguous_from_zero() >= offset;
+            let there = self.arrived.map.contiguous_from_zero() >= offset;
             if there {
                 self.checkpoint().await?;
                 self.catch_up(offset).await?;
@@ -64,17 +64,17 @@ impl Worker {
 
     /// Hashes what is there between the front and `to`.
     pub(super) async fn catch_up(&mut self, to: u64) -> Result<(), Error> {
-        if self.hasher.front() >= to {
+        if self.arrived.hasher.front() >= to {
             return Ok(());
         }
-        self.origin = HashOrigin::ReRead;
-        let content = self.content(self.map.clone());
+        self.arrived.origin = HashOrigin::ReRead;
+        let content = self.content(self.arrived.map.clone());
         let mut bytes = Vec::new();
-        while self.hasher.front() < to {
-            let front = self.hasher.front();
+        while self.arrived.hasher.front() < to {
+            let front = self.arrived.hasher.front();
             bytes.clear();
             content.read(front, READ.min(to - front), &mut bytes).await?;
-            self.hasher.take(front, &bytes);
+            self.arrived.hasher.take(front, &bytes);
             tokio::task::yield_now().await;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::model::Refusal;
 use crate::repo::Error;
-use crate::upload::publish::Progressed;
+use crate::upload::upload_records::Progressed;
 
 impl Worker {
     /// Whether the share had no room, and has got some since.
@@ -11,11 +11,11 @@ impl Worker {
         if !matches!(outcome, Err(Error::Refused(Refusal::QuotaExceeded))) {
             return Ok(false);
         }
-        let Self { upload_rows, uploads, queue, extents, map, hasher, .. } = self;
+        let Self { upload_rows, uploads, queue, arrived, .. } = self;
         // What no row names can go at once. What this upload replaces, or has written over, only once that is written down.
-        upload_rows.let_go_unrecorded(&uploads.repo, extents, &map.extents()).await?;
+        upload_rows.let_go_unrecorded(&uploads.repo, arrived).await?;
         if upload_rows.may_let_go() {
-            upload_rows.write_progress(uploads, queue, extents, map, hasher, Progressed::Recorded).await?;
+            upload_rows.write_progress(uploads, queue, arrived, Progressed::Recorded).await?;
         }
         self.uploads.retention.make_room(self.upload_rows.share()).await
     }

@@ -3,6 +3,7 @@
 
 records.py audit DATA              checks the chain of the audit trail (I5)
 records.py objects DATA            prints the id of each object that lies in the records, one a line, with its length
+records.py schema DATA             prints the schema, each table, index, trigger and view as one line
 records.py flip DATA ID OFFSET     changes one bit of such an object
 records.py overdue DATA            lets the grace of the file that was withdrawn last be over
 records.py versions DATA           prints of each version: artifact id, number, state, SHA-256 or -
@@ -11,6 +12,7 @@ records.py lock DATA               holds the lock for writing until its input en
 """
 
 import hashlib
+import re
 import sqlite3
 import struct
 import sys
@@ -45,6 +47,14 @@ def main() -> None:
         elif command == "objects":
             for identity, length in records.execute("SELECT hex(id), length(bytes) FROM object ORDER BY id"):
                 print(identity.lower(), length)
+        elif command == "schema":
+            rows = records.execute(
+                "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' "
+                "ORDER BY type, name")
+            for kind, name, sql in rows:
+                # Comments end with their line.
+                bare = re.sub(r"--[^\n]*", "", sql)
+                print(f"{kind} {name}: {' '.join(bare.split())}")
         elif command == "flip":
             identity, offset = bytes.fromhex(rest[0]), int(rest[1])
             (stored,) = records.execute("SELECT bytes FROM object WHERE id = ?", (identity,)).fetchone()

@@ -1,0 +1,28 @@
+//! What a version has so far: what it began with, and what has come since.
+
+use std::collections::HashMap;
+
+use super::extents::EndedExtent;
+use super::hasher::Hasher;
+use crate::model::ObjectId;
+use crate::vault::{HashOrigin, SliceMap};
+
+/// The bytes of a version under way: where each lies, and how far they are hashed. The worker adds to it, and
+/// [`UploadRecords`](super::upload_records::UploadRecords) writes it down.
+pub(super) struct Arrived {
+    /// Which part of which extent each stretch of the file is.
+    pub(super) map: SliceMap,
+    /// The extents that have ended; those that are still being written are the worker's.
+    pub(super) extents: HashMap<ObjectId, EndedExtent>,
+    pub(super) hasher: Hasher,
+    /// How the hash came about.
+    pub(super) origin: HashOrigin,
+}
+
+impl Arrived {
+    /// The extent of a version that has just one and has never had another.
+    pub(super) fn only_extent(&self) -> Option<&EndedExtent> {
+        let only = self.extents.values().next().filter(|_| self.extents.len() == 1)?;
+        self.map.extents().contains(&only.id).then_some(only)
+    }
+}

@@ -1,0 +1,42 @@
+index audit_event_by_ticket: CREATE INDEX audit_event_by_ticket ON audit_event (ticket, seq)
+index doomed_by_share: CREATE INDEX doomed_by_share ON doomed (share_id, unread) WHERE share_id IS NOT NULL
+index entry_by_alias: CREATE INDEX entry_by_alias ON entry (parent_id, alias_index, alias_rank, id) WHERE replaced_at IS NULL AND withdrawn_at IS NULL
+index entry_by_name: CREATE UNIQUE INDEX entry_by_name ON entry (parent_id, name_index) WHERE replaced_at IS NULL AND withdrawn_at IS NULL
+index entry_by_parent: CREATE INDEX entry_by_parent ON entry (parent_id, id)
+index entry_by_predecessor: CREATE INDEX entry_by_predecessor ON entry (predecessor) WHERE predecessor IS NOT NULL
+index entry_by_share: CREATE INDEX entry_by_share ON entry (share_id)
+index entry_withdrawn: CREATE INDEX entry_withdrawn ON entry (withdrawn_house) WHERE withdrawn_house IS NOT NULL AND shredded_at IS NULL AND kind = 'file'
+index entry_withdrawn_by_name: CREATE INDEX entry_withdrawn_by_name ON entry (parent_id, name_index) WHERE withdrawn_at IS NOT NULL
+index entry_without_alias: CREATE INDEX entry_without_alias ON entry (id) WHERE alias_index IS NULL AND parent_id IS NOT NULL
+index extent_use_by_extent: CREATE INDEX extent_use_by_extent ON extent_use (extent_id)
+index held_notice_by_due: CREATE INDEX held_notice_by_due ON held_notice (due)
+index login_name_folded: CREATE INDEX login_name_folded ON login_name (lower(name))
+index notice_by_due: CREATE INDEX notice_by_due ON notice (next_attempt_at) WHERE next_attempt_at IS NOT NULL
+index notice_by_ticket: CREATE INDEX notice_by_ticket ON notice (ticket, created_at)
+index notice_settling: CREATE INDEX notice_settling ON notice (ticket, created_at) WHERE state = 'settling'
+index sender_check_by_sidecar: CREATE INDEX sender_check_by_sidecar ON sender_check (sidecar_version)
+index ticket_of_engineer: CREATE INDEX ticket_of_engineer ON ticket (engineer, reference)
+index version_by_manifest: CREATE INDEX version_by_manifest ON version (manifest_id) WHERE manifest_id IS NOT NULL
+index version_shredded: CREATE INDEX version_shredded ON version (id) WHERE state = 'shredded'
+index version_unfinished: CREATE INDEX version_unfinished ON version (touched_at) WHERE state IN ('receiving', 'incomplete')
+index version_unsealed: CREATE INDEX version_unsealed ON version (id) WHERE state IN ('available', 'withdrawn') AND (file_key IS NULL OR sha256 IS NULL OR manifest_id IS NULL OR manifest_hash IS NULL)
+table audit_checkpoint: CREATE TABLE audit_checkpoint ( seq INTEGER PRIMARY KEY NOT NULL, at INTEGER NOT NULL, link BLOB NOT NULL, signature BLOB NOT NULL )
+table audit_event: CREATE TABLE audit_event ( seq INTEGER PRIMARY KEY NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL, ticket TEXT, subject BLOB, detail TEXT NOT NULL, chain BLOB NOT NULL )
+table doomed: CREATE TABLE doomed ( object_id BLOB PRIMARY KEY NOT NULL, place TEXT NOT NULL CHECK (place IN ('store', 'records')), since INTEGER NOT NULL , share_id BLOB, length INTEGER NOT NULL DEFAULT 0, unread INTEGER NOT NULL DEFAULT 0 CHECK (unread IN (0, 1)))
+table engineer: CREATE TABLE engineer ( id TEXT PRIMARY KEY NOT NULL REFERENCES login_name (name), name TEXT NOT NULL, email TEXT NOT NULL, language TEXT, created_at INTEGER NOT NULL, disabled_at INTEGER )
+table engineer_key: CREATE TABLE engineer_key ( engineer TEXT NOT NULL REFERENCES engineer (id), fingerprint TEXT NOT NULL, algorithm TEXT NOT NULL, added_at INTEGER NOT NULL, PRIMARY KEY (engineer, fingerprint) )
+table entry: CREATE TABLE entry ( id BLOB PRIMARY KEY NOT NULL, share_id BLOB NOT NULL REFERENCES ticket (share_id), parent_id BLOB REFERENCES entry (id), kind TEXT NOT NULL CHECK (kind IN ('file', 'directory')), name_index BLOB, name BLOB, mode INTEGER NOT NULL, modified_at INTEGER NOT NULL, current_version BLOB REFERENCES version (id) DEFERRABLE INITIALLY DEFERRED, receiving_version BLOB REFERENCES version (id) DEFERRABLE INITIALLY DEFERRED, predecessor BLOB REFERENCES entry (id), number_base INTEGER NOT NULL DEFAULT 0, replaced_at INTEGER, withdrawn_at INTEGER , withdrawn_house INTEGER, shredded_at INTEGER, alias_index BLOB, alias_rank INTEGER NOT NULL DEFAULT 0)
+table extent: CREATE TABLE extent ( id BLOB PRIMARY KEY NOT NULL, share_id BLOB NOT NULL, length INTEGER NOT NULL, header_tag BLOB NOT NULL, place TEXT NOT NULL CHECK (place IN ('store', 'records')) )
+table extent_use: CREATE TABLE extent_use ( version_id BLOB NOT NULL REFERENCES version (id), extent_id BLOB NOT NULL REFERENCES extent (id), extent_key BLOB NOT NULL, PRIMARY KEY (version_id, extent_id) )
+table fact: CREATE TABLE fact ( name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL )
+table held_notice: CREATE TABLE held_notice ( version_id BLOB PRIMARY KEY NOT NULL REFERENCES version (id), due INTEGER NOT NULL )
+table login_name: CREATE TABLE login_name ( name TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('organisation', 'engineer', 'ticket')) )
+table notice: CREATE TABLE notice ( id BLOB PRIMARY KEY NOT NULL, ticket TEXT NOT NULL REFERENCES ticket (reference), recipient TEXT NOT NULL REFERENCES engineer (id), state TEXT NOT NULL CHECK (state IN ('settling', 'pending', 'delivered', 'failed')), channel TEXT, attempts INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, next_attempt_at INTEGER, delivered_at INTEGER, last_error TEXT , ending TEXT CHECK (ending IN ('unknown', 'dismissed')), lost_answers INTEGER NOT NULL DEFAULT 0, address TEXT, handed_to TEXT)
+table notice_version: CREATE TABLE notice_version ( notice_id BLOB NOT NULL REFERENCES notice (id), version_id BLOB NOT NULL REFERENCES version (id), about TEXT NOT NULL DEFAULT 'available' CHECK (about IN ('available', 'incomplete', 'expiring')), PRIMARY KEY (notice_id, version_id) )
+table object: CREATE TABLE object ( id BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL )
+table organisation: CREATE TABLE organisation ( id TEXT PRIMARY KEY NOT NULL REFERENCES login_name (name), name TEXT NOT NULL, contract TEXT, created_at INTEGER NOT NULL )
+table sender_check: CREATE TABLE sender_check ( version_id BLOB NOT NULL REFERENCES version (id), sidecar_version BLOB NOT NULL REFERENCES version (id), algorithm TEXT NOT NULL CHECK (algorithm IN ('md5', 'sha1', 'sha256')), verdict TEXT NOT NULL CHECK (verdict IN ('matches', 'differs', 'not-understood')), checked_at INTEGER NOT NULL, PRIMARY KEY (version_id, sidecar_version) )
+table stray: CREATE TABLE stray ( object_id BLOB PRIMARY KEY NOT NULL, bytes INTEGER NOT NULL, first_seen INTEGER NOT NULL, confirmed_at INTEGER )
+table ticket: CREATE TABLE ticket ( reference TEXT PRIMARY KEY NOT NULL REFERENCES login_name (name), share_id BLOB NOT NULL UNIQUE, organisation TEXT NOT NULL REFERENCES organisation (id), engineer TEXT NOT NULL REFERENCES engineer (id), title TEXT, priority INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 4), language TEXT, status TEXT NOT NULL CHECK (status IN ('open', 'waiting', 'closed')), token_hash BLOB NOT NULL, token_generation INTEGER NOT NULL, opened_at INTEGER NOT NULL, closed_at INTEGER, stored_bytes INTEGER NOT NULL DEFAULT 0 CHECK (stored_bytes >= 0), names INTEGER NOT NULL DEFAULT 0 CHECK (names >= 0) , key_generation INTEGER NOT NULL DEFAULT 1, device INTEGER NOT NULL DEFAULT 0 CHECK (device IN (0, 1)))
+table version: CREATE TABLE version ( id BLOB PRIMARY KEY NOT NULL, entry_id BLOB NOT NULL REFERENCES entry (id), number INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('receiving', 'available', 'incomplete', 'withdrawn', 'shredded', 'damaged')), key_generation INTEGER NOT NULL, file_key BLOB, uploaded_by TEXT NOT NULL, opened_at INTEGER NOT NULL, received_at INTEGER, resumable_at INTEGER NOT NULL DEFAULT 0, length INTEGER NOT NULL DEFAULT 0, progress BLOB, sha256 BLOB, manifest_id BLOB, manifest_hash BLOB, touched_at INTEGER NOT NULL DEFAULT 0, stored INTEGER NOT NULL DEFAULT 0, warned_at INTEGER, transport TEXT NOT NULL DEFAULT 'modern' CHECK (transport IN ('modern', 'legacy')), zeros INTEGER NOT NULL DEFAULT 0, UNIQUE (entry_id, number) )
+table version_digest: CREATE TABLE version_digest ( version_id BLOB NOT NULL REFERENCES version (id), algorithm TEXT NOT NULL CHECK (algorithm IN ('md5', 'sha1')), digest BLOB NOT NULL, PRIMARY KEY (version_id, algorithm) )
