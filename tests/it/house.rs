@@ -221,7 +221,7 @@ fn opens_files(file: &str, source: &str) -> bool {
     !in_tests
         && (0..tokens.len()).any(|at| {
             let mut found = Vec::new();
-            if ["std", "tokio"].iter().any(|name| tokens[at] == Token::Word((*name).to_owned()))
+            if ["std", "tokio"].iter().any(|name| tokens[at] == Token::Identifier((*name).to_owned()))
                 && tokens.get(at + 1) == Some(&Token::Path)
             {
                 heads(&tokens[at + 2..], &mut found);
