@@ -18,7 +18,6 @@ pub mod digests;
 pub mod integrity;
 pub mod login;
 pub mod mail;
-pub mod model;
 pub mod namespace;
 pub mod notices;
 pub mod records;
@@ -33,3 +32,5 @@ pub mod store;
 pub mod tickets;
 pub mod upload;
 pub mod vault;
+
+pub use tacdrop_model as model;

@@ -1,4 +1,5 @@
-//! The house's own rule: a room uses only rooms below it. Read from the sources, so that no arrow runs up unseen.
+//! The house's own rule: a room uses only rooms below it. Read from the sources, so that no arrow runs up unseen. What a
+//! room that is a crate uses stands in its manifest, and the compiler holds it to that.
 
 use std::fs;
 use std::path::Path;
@@ -168,8 +169,11 @@ fn module_of(file: &str) -> Vec<String> {
     names
 }
 
+/// What the name of a room that is a crate begins with, where a path names the crate itself.
+const CRATE: &str = "tacdrop_";
+
 /// The rooms that a file uses: what comes behind `crate::` (in `main.rs` behind `tacdrop::`) or behind as many `super::`
-/// as lead out of its room.
+/// as lead out of its room, and the rooms that are named as crates.
 fn uses(file: &str, source: &str) -> Vec<String> {
     let (tokens, module) = (tokens(source), module_of(file));
     let (mut found, mut inline, mut depth) = (Vec::new(), Vec::new(), 0);
@@ -194,6 +198,7 @@ fn uses(file: &str, source: &str) -> Vec<String> {
             {
                 heads(&tokens[at + 2..], &mut found);
             }
+            Token::Identifier(word) if word.starts_with(CRATE) => found.push(word[CRATE.len()..].to_owned()),
             Token::Identifier(word) if word == "super" && (at == 0 || tokens[at - 1] != Token::Path) => {
                 let mut supers = 1;
                 while tokens.get(at + 1..at + 3) == Some(&[Token::Path, Token::Identifier("super".into())]) {
@@ -296,10 +301,30 @@ fn violations(file: &str, source: &str) -> Vec<String> {
     wrong
 }
 
+/// The rooms that are crates, by name.
+fn crates() -> Vec<String> {
+    names_in("crates")
+}
+
+/// What lies in a directory of the repository, without what comes behind a dot.
+fn names_in(place: &str) -> Vec<String> {
+    let items = fs::read_dir(repository().join(place)).unwrap();
+    let mut names: Vec<_> = items
+        .map(|item| Path::new(&item.unwrap().file_name()).file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    // A room may be a file with a directory beside it.
+    names.dedup();
+    names
+}
+
+/// The sources of all rooms.
 fn sources() -> Vec<(String, String)> {
     let root = repository();
-    let files: Vec<_> = files::all_files(&root.join("src"))
-        .into_iter()
+    let crates = crates().into_iter().map(|room| format!("crates/{room}/src"));
+    let files: Vec<_> = std::iter::once("src".to_owned())
+        .chain(crates)
+        .flat_map(|place| files::all_files(&root.join(place)))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| {
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
@@ -312,8 +337,34 @@ fn sources() -> Vec<(String, String)> {
 
 #[test]
 fn no_arrow_runs_up() {
-    let wrong: Vec<_> = sources().iter().flat_map(|(file, source)| violations(file, source)).collect();
+    let here = sources().into_iter().filter(|(file, _)| file.starts_with("src/"));
+    let wrong: Vec<_> = here.flat_map(|(file, source)| violations(&file, &source)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The rooms that the manifest of a crate names.
+fn needs(manifest: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let rest = line.trim_start_matches(['[', '"']).strip_prefix("tacdrop")?;
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-')?;
+        Some(rest[..end].trim_start_matches('-').to_owned())
+    };
+    let dependencies = manifest.split_once("dependencies").map_or("", |(_, rest)| rest);
+    dependencies.lines().filter_map(|line| name(line.trim_start())).collect()
+}
+
+#[test]
+fn a_crate_needs_only_the_model() {
+    for room in crates() {
+        let manifest = fs::read_to_string(repository().join(format!("crates/{room}/Cargo.toml"))).unwrap();
+        assert!(manifest.contains(&format!("name = \"tacdrop-{room}\"\n")), "the name of the crate {room}");
+        assert!(manifest.contains("[lints]\nworkspace = true\n"), "the lints of the crate {room}");
+        let allowed = |used: &String| used == "model" && room != "model";
+        let wrong: Vec<_> = needs(&manifest).into_iter().filter(|used| !allowed(used)).collect();
+        assert!(wrong.is_empty(), "crates/{room} needs {wrong:?}; a room of the ground knows model only");
+    }
+    let manifest = "name = \"tacdrop-x\"\n[dependencies]\ntacdrop-vault.workspace = true\nhex = \"1\"\n[dev-dependencies]\ntacdrop = { path = \"..\" }\n";
+    assert_eq!(needs(manifest), ["vault", ""], "this test can fail");
 }
 
 #[test]
@@ -336,21 +387,22 @@ fn unsafe_stands_in_one_place() {
 #[test]
 fn the_library_lists_every_room() {
     let source = fs::read_to_string(repository().join("src/lib.rs")).unwrap();
-    let mut listed: Vec<_> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')))
-        .map(str::to_owned)
-        .collect();
-    let mut there: Vec<_> = fs::read_dir(repository().join("src"))
-        .unwrap()
-        .map(|item| Path::new(&item.unwrap().file_name()).file_stem().unwrap().to_str().unwrap().to_owned())
-        .filter(|name| name != "lib" && name != "main")
-        .collect();
+    let listed = |of: fn(&str) -> Option<&str>| -> Vec<_> {
+        let mut listed: Vec<_> = source.lines().filter_map(of).map(str::to_owned).collect();
+        listed.sort();
+        listed
+    };
+    let here = listed(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut there = names_in("src");
+    there.retain(|name| name != "lib" && name != "main");
+    assert_eq!(here, there);
+    let as_crates = listed(|line| {
+        let (name, room) = line.strip_prefix("pub use tacdrop_")?.strip_suffix(';')?.split_once(" as ")?;
+        (name == room).then_some(room)
+    });
+    assert_eq!(as_crates, crates());
+    let mut listed = [here, as_crates].concat();
     listed.sort();
-    there.sort();
-    // A room may be a file with a directory beside it.
-    there.dedup();
-    assert_eq!(listed, there);
     let mut rooms = ROOMS.map(str::to_owned).to_vec();
     rooms.retain(|room| room != "main");
     rooms.sort();
@@ -379,8 +431,9 @@ fn this_test_can_fail() {
         ("src/repo/keys.rs", "use crate::app::Shares;"),
         ("src/audit/mod.rs", "use crate::store::Disk;"),
         ("src/audit/mod.rs", "use crate::namespace::tree::Spot;"),
-        ("src/model/id.rs", "macro_rules! m { () => { $crate::records::x() } }"),
-        ("src/model/id.rs", "use crate::*;"),
+        ("src/ssh/login.rs", "use tacdrop_vault::Token;"),
+        ("src/records/time.rs", "macro_rules! m { () => { $crate::repo::x() } }"),
+        ("src/records/time.rs", "use crate::*;"),
         ("src/attic.rs", ""),
         ("src/vault/key.rs", "use std::fs::File;"),
         ("src/upload/mod.rs", "use std::{fs, io};"),
@@ -391,7 +444,7 @@ fn this_test_can_fail() {
     }
     let good = [
         ("src/main.rs", "fn main() { tacdrop::cli::main() }"),
-        ("src/upload/mod.rs", "use crate::vault::Key; use crate::{store::Disk, mail, records::{self, Conn}, model};"),
+        ("src/upload/mod.rs", "use tacdrop_vault::Key; use crate::{store::Disk, mail, records::{self, Conn}, model};"),
         ("src/store/disk.rs", "// use crate::app::Shares;\n/* crate::cli */ const X: &str = \"crate::app\";"),
         ("src/store/disk.rs", "const X: &str = r#\"\"crate::app\"#; use crate::store::StoreError;"),
         ("src/vault/key_tests.rs", "use super::super::ExtentKey;"),

@@ -55,7 +55,7 @@ fn each_requirement_has_a_line_and_a_test_or_says_that_it_has_none() {
     let page = fs::read_to_string(repository().join("docs/requirements.md")).unwrap();
     let lines = requirements(&page);
     let mut tests: BTreeMap<u32, String> = BTreeMap::new();
-    for (file, source) in texts(&["src", "tests"], &["rs"]) {
+    for (file, source) in texts(&["src", "crates", "tests"], &["rs"]) {
         tests.extend(named(&source).into_iter().map(|number| (number, file.clone())));
     }
     assert!(tests.len() > 50, "only {} numbers were found", tests.len());
@@ -92,7 +92,7 @@ fn paths(text: &str) -> Vec<&str> {
 fn pages_and_sources_that_are_named_are_there() {
     let pages = ["docs", "tests", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
     let mut sent = texts(&pages, &["md"]);
-    sent.extend(texts(&["src", "tests/it", "benches"], &["rs", "py"]));
+    sent.extend(texts(&["src", "crates", "tests/it", "benches"], &["rs", "py"]));
     sent.extend(texts(&["config"], &["toml"]));
     // This file names pages that are not there, to show that they are found.
     sent.retain(|(file, _)| file != "tests/it/pages.rs");
@@ -102,7 +102,11 @@ fn pages_and_sources_that_are_named_are_there() {
         for path in paths(text) {
             seen += 1;
             let from = [&root, &root.join("src"), &root.join("benches"), here.parent().unwrap()];
-            if !from.iter().any(|place| place.join(path).is_file()) {
+            // A room's file, where the room is a crate.
+            let in_crate =
+                path.split_once('/').map(|(room, rest)| root.join("crates").join(room).join("src").join(rest));
+            let there = in_crate.is_some_and(|file| file.is_file());
+            if !there && !from.iter().any(|place| place.join(path).is_file()) {
                 lacking.push(format!("{file}: {path}"));
             }
         }

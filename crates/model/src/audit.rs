@@ -148,7 +148,7 @@ mod tests {
 
     /// The first cells of the table of kinds, without their backticks.
     fn rows() -> Vec<&'static str> {
-        let page = include_str!("../../docs/audit.md");
+        let page = include_str!("../../../docs/audit.md");
         let table = page.split("\n|---|---|---|\n").nth(1).expect("the page has a table of three columns");
         let table = table.lines().take_while(|line| line.starts_with('|'));
         table.map(|line| line.split('|').nth(1).unwrap_or_default().trim().trim_matches('`')).collect()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::model::Time;
+use crate::Time;
 
 /// An IPv4 or IPv6 network, as `192.0.2.0/24`; a single address is the network of that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

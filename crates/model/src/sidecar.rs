@@ -1,6 +1,6 @@
 //! Digests that a sender uploads beside a file: `NAME.sha256`, `NAME.md5`. What they are called, and what they hold.
 
-use crate::model::name::FileName;
+use crate::name::FileName;
 
 /// The most bytes that are looked at in a sidecar; a longer one is not understood.
 pub const MAX_SIDECAR: u64 = 4096;

@@ -3,7 +3,7 @@
 //! Each refusal is one sentence about what happened and what to do, in two languages, and says whether trying again can
 //! help. Doors turn the [`Kind`] into their protocol's code and send the sentence along.
 
-use crate::model::language::Language;
+use crate::language::Language;
 
 /// What kind of refusal it is: doors choose their protocol's code by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

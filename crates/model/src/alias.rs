@@ -7,7 +7,7 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::model::name::{FileName, MAX_NAME, reverses_text};
+use crate::name::{FileName, MAX_NAME, reverses_text};
 
 /// Bytes of an entry's id that stand in an alias.
 pub const ID_BYTES: usize = 6;

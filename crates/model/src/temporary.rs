@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::name::{FileName, MAX_NAME};
+use crate::name::{FileName, MAX_NAME};
 
 /// The most patterns in a list.
 pub const MAX_PATTERNS: usize = 64;

@@ -2,6 +2,7 @@
 //!
 //! Every room may use this one; it uses none. What a customer or an operator typed becomes one of these types at the
 //! edge of the program, or is refused there.
+#![forbid(unsafe_code)]
 
 pub mod alias;
 pub mod audit;

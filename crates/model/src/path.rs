@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::model::name::{FileName, NameError};
-use crate::model::refusal::Refusal;
+use crate::name::{FileName, NameError};
+use crate::refusal::Refusal;
 
 /// The longest path in a share that something new can have, in bytes: its names and the `/` between them.
 pub const MAX_PATH: usize = 1024;
