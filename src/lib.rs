@@ -31,6 +31,6 @@ pub mod ssh;
 pub mod store;
 pub mod tickets;
 pub mod upload;
-pub mod vault;
 
 pub use tacdrop_model as model;
+pub use tacdrop_vault as vault;

@@ -11,7 +11,8 @@ use crate::model::{Algorithm, DirectoryId, FileName, HouseTime, ObjectId, ShareI
 use crate::records::tests_only::{Cell, Table};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
-use crate::vault::{ExtentIds, ExtentOpener, FileKey, Manifest, WrappedKey, object_hash};
+use crate::vault::extent::{EXTENT_HEAD, segment_range};
+use crate::vault::{ExtentIds, ExtentKey, ExtentOpener, FileKey, Manifest, WrappedKey, object_hash};
 
 /// A row of a table.
 pub(super) struct Row<'a> {
@@ -259,7 +260,7 @@ impl<'a> Meaning<'a> {
         // A version may begin with an extent of the file whose history it goes on.
         let opened = self.versions.values().find_map(|version| {
             let ids = ExtentIds { share: self.keys.share, artifact: version.artifact, extent: id };
-            ExtentOpener::open_object(&ids, &key, tag, length, &self.object(id)).ok()
+            text_of(&ids, &key, tag, length, &self.object(id))
         });
         hex::encode(digest_of_bytes(Algorithm::Sha256, &opened.unwrap()))
     }
@@ -289,4 +290,17 @@ impl<'a> Meaning<'a> {
             None => text.to_owned(),
         }
     }
+}
+
+/// The text of a whole object.
+fn text_of(ids: &ExtentIds, key: &ExtentKey, tag: &[u8; 32], length: u64, object: &[u8]) -> Option<Vec<u8>> {
+    let (head, mut segments) = object.split_at_checked(EXTENT_HEAD)?;
+    let opener = ExtentOpener::new(ids, key, head, tag).ok()?;
+    let (mut text, mut position) = (Vec::new(), 0);
+    while let Some((_, sealed, last)) = segment_range(length, position) {
+        let (segment, rest) = segments.split_at_checked(sealed)?;
+        text.extend_from_slice(opener.open_segment(position, last, &mut segment.to_vec()).ok()?);
+        (segments, position) = (rest, position + 1);
+    }
+    segments.is_empty().then_some(text)
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::extent::MAX_EXTENT;
 use super::key::WRAPPED_KEY;
 use super::{FileKey, VaultError, WrappedKey};
-use crate::model::{ArtifactId, ObjectId, ObjectPlace, ShareId, Time, VersionId};
+use tacdrop_model::{ArtifactId, ObjectId, ObjectPlace, ShareId, Time, VersionId};
 
 /// Slices of one version, at most. Whoever writes more compacts them first.
 pub const MAX_SLICES: usize = 65_536;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use super::*;
-use crate::model::{ArtifactId, DirectoryId, FileName, ObjectId, ObjectPlace, ShareId, Time, VersionId};
+use tacdrop_model::{ArtifactId, DirectoryId, FileName, ObjectId, ObjectPlace, ShareId, Time, VersionId};
 
 const LONG: usize = 140_000;
 const SHORT: usize = 1_000;
@@ -19,7 +19,7 @@ const TITLE: &str = "BGP flaps – Überlauf";
 const TOKEN: &str = "abcdefghjkmnpqrstuvwxyz234";
 
 fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden-v1")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/golden-v1")
 }
 
 /// Bytes that repeat nowhere soon: the digits of a small generator.

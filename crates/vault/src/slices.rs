@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Slice, VaultError};
-use crate::model::ObjectId;
+use tacdrop_model::ObjectId;
 
 /// Slices by offset; they never overlap, none is empty, and neighbours that continue each other in one extent are one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

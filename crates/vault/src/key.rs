@@ -14,7 +14,7 @@ use super::aead::SegmentKey;
 use super::derive::{hmac_sha256, subkey};
 use super::secret::{AadContext, Purpose};
 use super::{VaultError, random};
-use crate::model::{DirectoryId, FileName, ObjectId, ShareId, VersionId, alias};
+use tacdrop_model::{DirectoryId, FileName, ObjectId, ShareId, VersionId, alias};
 
 /// Bytes of a [`WrappedKey`]: nonce 12, ciphertext 32, tag 16.
 pub const WRAPPED_KEY: usize = 60;
@@ -312,7 +312,7 @@ impl NameKeys {
     }
 
     /// What an alias is found by in its directory: HMAC-SHA-256 over the parent's id and the alias as
-    /// [`folded`](crate::model::alias::folded) gives it.
+    /// [`folded`](tacdrop_model::alias::folded) gives it.
     pub fn alias_index(&self, parent: DirectoryId, alias: &FileName) -> [u8; 32] {
         let mut mac = hmac_sha256(&self.aliases);
         mac.update(parent.as_bytes());

@@ -51,7 +51,7 @@ fn seal_all(parameters: Parameters, plaintext: &[u8]) -> Vec<u8> {
 
 #[test]
 fn r08_known_answers_of_go_java_cpp_and_rust_open() {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/floe-kats");
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/floe-kats");
     let mut tried = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -13,7 +13,7 @@ const OTHER_EXTENT: ObjectId = ObjectId::from_bytes([6; 16]);
 
 /// Small texts: `docs/format.md` reserves a label for them, the golden artifact holds one, and nothing keeps any yet.
 impl ShareKey {
-    pub(in crate::vault) fn seal_text(
+    pub(crate) fn seal_text(
         &self,
         share: ShareId,
         id: [u8; 16],
@@ -24,7 +24,7 @@ impl ShareKey {
         bond.seal(&Purpose::Text.key_from(&self.0), text.as_bytes())
     }
 
-    pub(in crate::vault) fn open_text(
+    pub(crate) fn open_text(
         &self,
         share: ShareId,
         id: [u8; 16],
@@ -193,12 +193,12 @@ fn r13_keys_cannot_be_printed_copied_compared_or_serialised() {
         }};
     }
     never!(fmt::Debug, fmt::Display, Clone, PartialEq, serde::Serialize;
-        Kek, ShareKey, FileKey, ExtentKey, crate::vault::TokenKey, NameKeys);
+        Kek, ShareKey, FileKey, ExtentKey, crate::TokenKey, NameKeys);
 
     fn wiped<T: ZeroizeOnDrop>() {}
     wiped::<Kek>();
     wiped::<ShareKey>();
     wiped::<FileKey>();
     wiped::<ExtentKey>();
-    wiped::<crate::vault::TokenKey>();
+    wiped::<crate::TokenKey>();
 }

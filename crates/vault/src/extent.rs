@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::floe::{self, Opener, Parameters, Sealer};
 use super::{ExtentKey, VaultError};
-use crate::model::{ArtifactId, ObjectId, ShareId};
+use tacdrop_model::{ArtifactId, ObjectId, ShareId};
 
 /// Bytes of text in every segment but the last.
 pub const SEGMENT: usize = 65_536;

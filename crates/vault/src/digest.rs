@@ -202,7 +202,7 @@ mod tests {
         digest.update(&[0x61; 67]);
         let saved = hex::encode(digest.save());
         assert!(saved.starts_with("302e3131000000000000000000000043"), "{saved}");
-        let golden = include_str!("../../tests/data/golden-v1/digest-state.hex").trim();
+        let golden = include_str!("../../../tests/data/golden-v1/digest-state.hex").trim();
         assert_eq!(saved, golden);
     }
 }
