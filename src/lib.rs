@@ -17,7 +17,6 @@ pub mod content;
 pub mod digests;
 pub mod integrity;
 pub mod login;
-pub mod mail;
 pub mod namespace;
 pub mod notices;
 pub mod records;
@@ -32,5 +31,6 @@ pub mod store;
 pub mod tickets;
 pub mod upload;
 
+pub use tacdrop_mail as mail;
 pub use tacdrop_model as model;
 pub use tacdrop_vault as vault;

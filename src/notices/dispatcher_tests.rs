@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use super::*;
-use crate::mail::{AnyMailer, Spool, fixtures};
-use crate::model::Language;
+use crate::mail::{AnyMailer, Recipient, Spool, TicketLine};
+use crate::model::{Language, Priority};
 use crate::notices::clock::virtual_clock::{Virtual, settle};
 use crate::notices::outbox::Interrupted;
 
@@ -19,6 +19,30 @@ fn time() -> Arc<Virtual> {
 
 async fn pass(seconds: f64) {
     time().pass(Duration::from_secs_f64(seconds)).await;
+}
+
+/// A notice of no files: the loop that delivers does not look into it.
+fn a_notice() -> DueNotice {
+    DueNotice {
+        id: NoticeId::from_bytes([0; 16]),
+        attempts: 0,
+        lost_answers: 0,
+        created_at: EPOCH,
+        first_of_ticket: None,
+        recipient: Recipient {
+            name: "Anna Köhler".into(), address: "anna@example.org".into(), language: Language::En
+        },
+        ticket: TicketLine {
+            reference: "XT-4711".parse().unwrap(),
+            title: None,
+            priority: Priority::try_from(2).unwrap(),
+            organisation: "Müller & Söhne GmbH".into(),
+        },
+        files: Vec::new(),
+        more_files: 0,
+        more_unfinished: 0,
+        unreadable: Vec::new(),
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -54,7 +78,7 @@ impl Memory {
     }
 
     fn address_of(&self, id: NoticeId) -> String {
-        let usual = fixtures::notice(Language::En).recipient.address;
+        let usual = a_notice().recipient.address;
         self.elsewhere.lock().unwrap().get(&id).cloned().unwrap_or(usual)
     }
 
@@ -94,7 +118,7 @@ impl Outbox for Memory {
         let mut due: Vec<_> = rows.iter().filter(|(_, row)| matches!(row.2, State::Due(at) if at <= now)).collect();
         due.sort_by_key(|(_, row)| row.1);
         let notice = |(id, row): (&NoticeId, &(u32, Time, State))| {
-            let mut notice = fixtures::notice(Language::En);
+            let mut notice = a_notice();
             notice.recipient.address = self.address_of(*id);
             let lost_answers = self.lost.lock().unwrap().get(id).copied().unwrap_or(0);
             DueNotice { id: *id, attempts: row.0, lost_answers, created_at: row.1, ..notice }

@@ -34,6 +34,11 @@ fn names(lines: &[FileLine]) -> Vec<String> {
     lines.iter().map(|line| format!("{} {}", line.path, line.version)).collect()
 }
 
+/// Whether it is about a file that is not whole.
+const fn is_unfinished(news: &News) -> bool {
+    !matches!(news, News::Arrived(_))
+}
+
 fn arrival(line: &FileLine) -> &crate::mail::notice::Arrival {
     match &line.news {
         News::Arrived(arrival) => arrival,
@@ -244,7 +249,7 @@ async fn r25_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
     put_holey(&session, "g").await;
     complete(&session, "g").await;
     let lines = told(&app, 100).await;
-    assert_eq!((names(&lines), lines[0].news.is_unfinished()), (vec!["g 1".to_owned()], false));
+    assert_eq!((names(&lines), is_unfinished(&lines[0].news)), (vec!["g 1".to_owned()], false));
 
     // Continued and cut again: still incomplete.
     put_holey(&session, "h").await;
@@ -253,17 +258,17 @@ async fn r25_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
     upload.sync().await.unwrap();
     drop(upload);
     let lines = told(&app, 100).await;
-    assert!(lines.len() == 1 && lines[0].news.is_unfinished(), "{:?}", names(&lines));
+    assert!(lines.len() == 1 && is_unfinished(&lines[0].news), "{:?}", names(&lines));
 
     // Completed between the end of settling and the delivery: its own notice tells of it, the older one nothing.
     put_holey(&session, "i").await;
     let queue = Arc::clone(&app.0.access.notices);
     let later = Time::now().plus(Duration::from_secs(20));
     let undelivered = queue.due(later, 10).await.unwrap();
-    assert!(undelivered[0].files[0].news.is_unfinished());
+    assert!(is_unfinished(&undelivered[0].files[0].news));
     complete(&session, "i").await;
     let lines = told(&app, 100).await;
-    assert_eq!((names(&lines), lines[0].news.is_unfinished()), (vec!["i 1".to_owned()], false));
+    assert_eq!((names(&lines), is_unfinished(&lines[0].news)), (vec!["i 1".to_owned()], false));
     let void = app.notices().list(None).await.unwrap();
     let void: Vec<_> = void.iter().filter(|notice| notice.channel.as_deref() == Some("none")).collect();
     assert_eq!((void.len(), void[0].id.clone(), void[0].attempts), (1, undelivered[0].id.to_string(), 0));
@@ -312,7 +317,7 @@ async fn a_removal_is_told_of_before_it_happens() {
     queue().await;
     complete(&session, "f").await;
     let lines = told(&app, 100).await;
-    assert_eq!((lines.len(), lines[0].news.is_unfinished()), (1, false), "it is whole: nothing expires");
+    assert_eq!((lines.len(), is_unfinished(&lines[0].news)), (1, false), "it is whole: nothing expires");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::time::timeout;
 
 use super::trust::Distrust;
-use crate::model::sanitize;
+use tacdrop_model::sanitize;
 
 /// The most of a server's words that is kept, in characters.
 const WORDS: usize = 200;

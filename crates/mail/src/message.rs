@@ -8,11 +8,11 @@ use lettre::message::header::{self, ContentTransferEncoding, ContentType, Header
 use lettre::message::{Body, Mailbox, MessageBuilder};
 use lettre::{Address, Message};
 
-use crate::mail::mailer::DeliveryError;
-use crate::mail::notice::DueNotice;
-use crate::mail::text;
-use crate::model::sanitize;
-use crate::model::{NoticeId, Time};
+use crate::mailer::DeliveryError;
+use crate::notice::DueNotice;
+use crate::text;
+use tacdrop_model::sanitize;
+use tacdrop_model::{NoticeId, Time};
 
 /// The longest line of a mail in octets, without its CRLF (RFC 5322, section 2.1.1).
 const LONGEST_LINE: usize = 998;
@@ -184,8 +184,8 @@ fn calendar_date(time: Time) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::fixtures::{arrival, file, notice};
-    use crate::model::Language;
+    use crate::fixtures::{arrival, file, notice};
+    use tacdrop_model::Language;
 
     fn sender() -> Sender {
         Sender::new("tacdrop <support@example.org>").unwrap()

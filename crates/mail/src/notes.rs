@@ -2,9 +2,9 @@
 //! says.
 
 use super::{exact, moment, size};
-use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
-use crate::model::sanitize;
-use crate::model::{Language, Verdict};
+use crate::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
+use tacdrop_model::sanitize;
+use tacdrop_model::{Language, Verdict};
 
 /// The lines about a file that stand below its name, each with no character that acts.
 pub(super) fn of(file: &FileLine, language: Language) -> Vec<String> {
@@ -151,9 +151,9 @@ fn of_check(check: &Check, language: Language) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::fixtures::{arrival, file, notice};
-    use crate::mail::text::write;
-    use crate::model::{Algorithm, Time};
+    use crate::fixtures::{arrival, file, notice};
+    use crate::text::write;
+    use tacdrop_model::{Algorithm, Time};
 
     fn both(file: &FileLine) -> [String; 2] {
         [Language::En, Language::De].map(|language| of(file, language).join("\n"))
@@ -202,9 +202,9 @@ mod tests {
             ]
         );
         arrival(&mut line).checks.clear();
-        arrival(&mut line).transport = crate::model::Transport::Legacy;
+        arrival(&mut line).transport = tacdrop_model::Transport::Legacy;
         assert!(both(&line)[0].contains("weak encryption") && both(&line)[1].contains("schwacher Verschlüsselung"));
-        arrival(&mut line).transport = crate::model::Transport::Modern;
+        arrival(&mut line).transport = tacdrop_model::Transport::Modern;
         for (standing, words) in [(Standing::Withdrawn, "deleted"), (Standing::Damaged, "DAMAGED")] {
             arrival(&mut line).standing = standing;
             assert!(both(&line)[0].contains(words), "{}", both(&line)[0]);

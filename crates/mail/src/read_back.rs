@@ -3,10 +3,10 @@
 
 use proptest::prelude::*;
 
-use crate::mail::fixtures::{arrival, file, notice};
-use crate::mail::message::{Mail, Sender};
-use crate::mail::notice::{Check, DueNotice, News, Standing, Unfinished};
-use crate::model::{FileName, Language, SharePath, Verdict};
+use crate::fixtures::{arrival, file, notice};
+use crate::message::{Mail, Sender};
+use crate::notice::{Check, DueNotice, News, Standing, Unfinished};
+use tacdrop_model::{FileName, Language, SharePath, Verdict};
 
 /// What a block of a notice says.
 #[derive(Debug, Default, PartialEq)]
@@ -249,7 +249,7 @@ fn notice_of(typed: Typed) -> DueNotice {
         let of_arrival = arrival(&mut line);
         of_arrival.location = format!("sftp://h:2222/XT-4711/{}", path.url_encoded());
         of_arrival.fetch = format!("scp -P 2222 'anna@h:/XT-4711/{number}' .");
-        let check = |of| Check { algorithm: crate::model::Algorithm::Md5, verdict: Verdict::Differs, of };
+        let check = |of| Check { algorithm: tacdrop_model::Algorithm::Md5, verdict: Verdict::Differs, of };
         match kind {
             0 => line.news = News::Incomplete(Unfinished::new(1, 2)),
             1 => of_arrival.standing = Standing::Withdrawn,

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use crate::mail::message::Mail;
-use crate::mail::notice::Channel;
-use crate::mail::smtp::Smtp;
-use crate::mail::spool::Spool;
+use crate::message::Mail;
+use crate::notice::Channel;
+use crate::smtp::Smtp;
+use crate::spool::Spool;
 
 /// A way to hand over mails. Handing over the same mail twice must do no harm.
 pub trait Mailer: Send + Sync + 'static {

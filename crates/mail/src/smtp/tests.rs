@@ -6,9 +6,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::mail::fixtures::{Always, notice};
-use crate::mail::message::Sender;
-use crate::model::Language;
+use crate::fixtures::{Always, notice};
+use crate::message::Sender;
+use tacdrop_model::Language;
 
 /// A mail server that follows a script: the reply to each command that begins with a word; all else gets `250 ok`.
 struct Sink {

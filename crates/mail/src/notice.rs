@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::{
+use tacdrop_model::{
     Algorithm, Identifier, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, missing_percent,
 };
 
@@ -74,7 +74,7 @@ pub struct DueNotice {
     pub recipient: Recipient,
     /// About which ticket.
     pub ticket: TicketLine,
-    /// The files, oldest first. Those behind the first [`crate::mail::FILES_SHOWN`] are only counted, so they need not
+    /// The files, oldest first. Those behind the first [`crate::FILES_SHOWN`] are only counted, so they need not
     /// be here.
     pub files: Vec<FileLine>,
     /// How many further files that came are not in `files`.
@@ -143,14 +143,6 @@ pub enum News {
         /// About when.
         removed_at: Time,
     },
-}
-
-#[cfg(test)]
-impl News {
-    /// Whether it is about a file that is not whole.
-    pub(crate) const fn is_unfinished(&self) -> bool {
-        !matches!(self, Self::Arrived(_))
-    }
 }
 
 /// A version that became available.

@@ -6,7 +6,7 @@ use tokio_rustls::rustls::{CertificateError, Error, InvalidMessage};
 
 /// Why TLS with a mail server did not begin. Nothing but greetings was said by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::mail) enum Distrust {
+pub(crate) enum Distrust {
     /// The certificate is somebody else's.
     #[error("its certificate is for other names than {{host}}; set notify.smtp.host to a name that stands in it")]
     Name,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::mail::mailer::{DeliveryError, Mailer, Permission};
-use crate::mail::message::Mail;
-use crate::mail::notice::Channel;
+use crate::mailer::{DeliveryError, Mailer, Permission};
+use crate::message::Mail;
+use crate::notice::Channel;
 
 /// A directory of mails. It is made, readable by its owner only, when the first notice comes.
 #[derive(Debug, Clone)]
@@ -78,9 +78,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::mail::fixtures::{Always, notice};
-    use crate::mail::message::Sender;
-    use crate::model::Language;
+    use crate::fixtures::{Always, notice};
+    use crate::message::Sender;
+    use tacdrop_model::Language;
 
     fn mail() -> Mail {
         Mail::of(&notice(Language::En), &Sender::new("a@example.org").unwrap()).unwrap()

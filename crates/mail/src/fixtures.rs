@@ -1,8 +1,8 @@
 //! A notice to test with.
 
-use crate::mail::mailer::{DeliveryError, Permission};
-use crate::mail::notice::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
-use crate::model::{Language, NoticeId, Priority, SharePath, Time};
+use crate::mailer::{DeliveryError, Permission};
+use crate::notice::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
+use tacdrop_model::{Language, NoticeId, Priority, SharePath, Time};
 
 pub(crate) fn notice(language: Language) -> DueNotice {
     let mut first = file("logs/show tech Größe.txt", 1);
@@ -46,7 +46,7 @@ pub(crate) fn file(path: &str, version: u32) -> FileLine {
         replaced_by: None,
         standing: Standing::Available,
         checks: Vec::new(),
-        transport: crate::model::Transport::Modern,
+        transport: tacdrop_model::Transport::Modern,
     };
     FileLine { path, version, uploaded_by: "XT-4711".into(), news: News::Arrived(Box::new(arrival)) }
 }

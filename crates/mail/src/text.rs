@@ -6,9 +6,9 @@ mod notes;
 
 use askama::Template;
 
-use crate::mail::notice::{DueNotice, FileLine, News, Standing};
-use crate::model::sanitize;
-use crate::model::{Identifier, Language, Priority, Time};
+use crate::notice::{DueNotice, FileLine, News, Standing};
+use tacdrop_model::sanitize;
+use tacdrop_model::{Identifier, Language, Priority, Time};
 
 /// How many files a notice shows in full. Of more it gives the number and the command that lists them.
 pub const FILES_SHOWN: usize = 50;
@@ -254,7 +254,7 @@ fn moment(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::fixtures::{arrival, file, notice};
+    use crate::fixtures::{arrival, file, notice};
 
     const ENGLISH: &str = "\
 2 new files for ticket XT-4711

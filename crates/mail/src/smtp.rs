@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::mail::mailer::{DeliveryError, Mailer, Permission};
-use crate::mail::message::Mail;
-use crate::mail::notice::Channel;
+use crate::mailer::{DeliveryError, Mailer, Permission};
+use crate::message::Mail;
+use crate::notice::Channel;
 use reply::{NoReply, Reply};
 use session::{Encryption, Session};
 use trust::Distrust;
