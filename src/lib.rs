@@ -27,10 +27,10 @@ pub mod scp;
 pub mod server;
 pub mod sftp;
 pub mod ssh;
-pub mod store;
 pub mod tickets;
 pub mod upload;
 
 pub use tacdrop_mail as mail;
 pub use tacdrop_model as model;
+pub use tacdrop_store as store;
 pub use tacdrop_vault as vault;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use tacdrop_simulated::Dice;
+
 use super::power::{Crash, Run, Template, copy_data, look};
 use super::*;
 use crate::mail::notice::Channel;
 use crate::model::audit::Actor;
 use crate::notices::outbox::Outbox;
-use crate::store::simulated::Dice;
 
 /// Crashes at one point in one run: a point is passed many times.
 const CRASHES: usize = 3;

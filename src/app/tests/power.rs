@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
+use tacdrop_simulated::{Dice, Fault, Image, Machine, Operation};
 
 use super::*;
-use crate::store::Disk;
-use crate::store::simulated::{Dice, Fault, Image, Machine, Operation};
 
 /// Crashes of one run of the customers.
 const CRASHES: u64 = 10;
@@ -44,7 +43,7 @@ impl Template {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
         let data = DataDirectory::at(directory.path().join("template"));
-        let app = App::serve_on(data, settings(), Disk::simulated(&Machine::new())).await.unwrap();
+        let app = App::serve_on(data, settings(), Machine::new().store()).await.unwrap();
         customer(&app, "XT-1").await;
         let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
         app.close().await;
@@ -90,7 +89,7 @@ impl Run {
     pub(super) async fn begin(template: &Template, name: &str) -> Self {
         let machine = Machine::new();
         let data = DataDirectory::at(template.copy(name));
-        let app = App::serve_on(data, settings(), Disk::simulated(&machine)).await.unwrap();
+        let app = App::serve_on(data, settings(), machine.store()).await.unwrap();
         let login = app.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
         Self { app, login, machine, promises: Arc::default() }
     }
@@ -202,7 +201,7 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
     let rounds = if dice.roll(4) == 0 { 2 } else { 1 };
     for round in 0..rounds {
         let machine = Machine::from(disk);
-        let app = App::serve_on(DataDirectory::at(&data), settings(), Disk::simulated(&machine)).await.unwrap();
+        let app = App::serve_on(DataDirectory::at(&data), settings(), machine.store()).await.unwrap();
         all_intact(&app).await;
         let login = app.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
         let (session, support) = (app.session(&login), engineer(&app).await);

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use tacdrop_simulated::Dice;
 use unicode_normalization::UnicodeNormalization;
 
 use super::*;
-use crate::store::simulated::Dice;
 
 /// What stands at a path of folded names: none is a directory, else a file's content.
 type Tree = BTreeMap<Vec<String>, Option<Vec<u8>>>;

@@ -4,32 +4,40 @@
 //! multiple of 512 bytes; of a directory each new or removed name by itself, in any order. A rename is a new name and a removed
 //! one. On demand operations fail: with an error, with no space left, after a part of a write. A sync that fails throws away
 //! what it should have made durable, as Linux does, and the next one succeeds as if nothing had been.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::file_system::{FileSystem, Item, OpenFile};
+use tacdrop_store::{Disk, FileSystem, Item, OpenFile};
 
 /// The machine. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Machine(Arc<Mutex<State>>);
+#[derive(Debug, Clone, Default)]
+pub struct Machine(Arc<Mutex<State>>);
 
 /// What an operation is, for plans of what is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub enum Operation {
+    /// Makes a file.
     Create,
+    /// Writes to one.
     Write,
+    /// Makes a file's content durable.
     Sync,
+    /// Gives a file another name.
     Rename,
+    /// Makes the names in a directory durable.
     SyncDirectory,
+    /// Takes a file's name away.
     Remove,
 }
 
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The device says no.
     Io,
     /// No space left; a write has got a part of the way.
@@ -39,6 +47,7 @@ pub(crate) enum Fault {
 type Plan = Box<dyn FnMut(u64, Operation) -> Option<Fault> + Send>;
 type Watch = Box<dyn FnMut(u64, &Image) + Send>;
 
+#[derive(Default)]
 struct State {
     image: Image,
     operations: u64,
@@ -54,7 +63,7 @@ impl std::fmt::Debug for State {
 
 /// Everything that the machine holds: what programs see, and what is durable of it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Image {
+pub struct Image {
     inodes: BTreeMap<u64, Inode>,
     directories: BTreeMap<PathBuf, Directory>,
     next: u64,
@@ -77,15 +86,16 @@ struct Directory {
 
 /// Numbers that look random: xorshift (Marsaglia 2003), so that a seed tells the whole story.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Dice that show the same numbers for the same seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// From 0 to below `sides`.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -95,7 +105,7 @@ impl Dice {
 
 impl Image {
     /// What is left when the power goes now.
-    pub(crate) fn after_power_loss(&self, dice: &mut Dice) -> Self {
+    pub fn after_power_loss(&self, dice: &mut Dice) -> Self {
         let mut left = Self { next: self.next, ..Self::default() };
         for (id, inode) in &self.inodes {
             let mut content = inode.durable.to_vec();
@@ -126,12 +136,12 @@ impl Image {
     }
 
     /// What is left when the process is killed now: everything that it has done.
-    pub(crate) fn after_kill(&self) -> Self {
+    pub fn after_kill(&self) -> Self {
         self.clone()
     }
 
     /// Whether these bytes lie in any file, named or not.
-    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+    pub fn holds(&self, bytes: &[u8]) -> bool {
         self.inodes.values().any(|inode| inode.content.windows(bytes.len()).any(|window| window == bytes))
     }
 }
@@ -147,37 +157,44 @@ fn put(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
 }
 
 impl Machine {
-    pub(crate) fn new() -> Self {
-        Self::from(Image::default())
+    /// A machine with nothing on its disk.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// A machine that is switched on with this on its disk.
-    pub(crate) fn from(image: Image) -> Self {
-        Self(Arc::new(Mutex::new(State { image, operations: 0, plan: None, watch: None })))
+    pub fn from(image: Image) -> Self {
+        Self(Arc::new(Mutex::new(State { image, ..State::default() })))
     }
 
     /// Asks `plan` before each operation, with its number from 0, whether it is to fail.
-    pub(crate) fn fail_by(&self, plan: impl FnMut(u64, Operation) -> Option<Fault> + Send + 'static) {
+    pub fn fail_by(&self, plan: impl FnMut(u64, Operation) -> Option<Fault> + Send + 'static) {
         self.lock().plan = Some(Box::new(plan));
     }
 
     /// Shows the disk to `watch` before each operation, with its number from 0. Nothing else happens meanwhile.
-    pub(crate) fn watch(&self, watch: impl FnMut(u64, &Image) + Send + 'static) {
+    pub fn watch(&self, watch: impl FnMut(u64, &Image) + Send + 'static) {
         self.lock().watch = Some(Box::new(watch));
     }
 
     /// Neither fails nor shows anything any more.
-    pub(crate) fn calm(&self) {
+    pub fn calm(&self) {
         let mut state = self.lock();
         (state.plan, state.watch) = (None, None);
     }
 
     /// Shows the disk to `look` while nothing else happens on it.
-    pub(crate) fn hold<T>(&self, look: impl FnOnce(&Image) -> T) -> T {
+    pub fn hold<T>(&self, look: impl FnOnce(&Image) -> T) -> T {
         look(&self.lock().image)
     }
 
-    pub(crate) fn image(&self) -> Image {
+    /// A store on its disk.
+    pub fn store(&self) -> Disk {
+        Disk::on(Arc::new(self.clone()), Path::new("objects")).unwrap()
+    }
+
+    /// What is on the disk now.
+    pub fn image(&self) -> Image {
         self.lock().image.clone()
     }
 

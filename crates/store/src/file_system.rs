@@ -10,10 +10,11 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Files and directories by path.
-pub(super) trait FileSystem: Debug + Send + Sync {
+pub trait FileSystem: Debug + Send + Sync {
     /// Makes a directory that only the server may enter, if there is none.
     fn make_directory(&self, path: &Path) -> Result<()>;
 
+    /// Whether there is such a directory.
     fn has_directory(&self, path: &Path) -> bool;
 
     /// What lies in a directory, in any order.
@@ -25,8 +26,10 @@ pub(super) trait FileSystem: Debug + Send + Sync {
     /// Opens a file to read it.
     fn open(&self, path: &Path) -> Result<Box<dyn OpenFile>>;
 
+    /// Gives a file another name. Not durable before both directories are synced.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
 
+    /// Takes a file's name away. Not durable before its directory is synced.
     fn remove(&self, path: &Path) -> Result<()>;
 
     /// Makes the names in a directory durable.
@@ -34,7 +37,7 @@ pub(super) trait FileSystem: Debug + Send + Sync {
 }
 
 /// An open file.
-pub(super) trait OpenFile: Debug + Send + Sync {
+pub trait OpenFile: Debug + Send + Sync {
     /// Writes all of `bytes`, in as many steps as the system needs.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
 
@@ -50,12 +53,15 @@ pub(super) trait OpenFile: Debug + Send + Sync {
 
 /// What lies in a directory.
 #[derive(Debug)]
-pub(super) struct Item {
-    pub(super) path: PathBuf,
-    pub(super) is_file: bool,
-    pub(super) is_directory: bool,
+pub struct Item {
+    /// Where it lies: the directory's path and its name.
+    pub path: PathBuf,
+    /// Whether it is a file and no link to one.
+    pub is_file: bool,
+    /// Whether it is a directory and no link to one.
+    pub is_directory: bool,
     /// Bytes.
-    pub(super) length: u64,
+    pub length: u64,
 }
 
 /// The system's own.

@@ -8,9 +8,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{HouseId, ObjectId};
-use crate::store::StoreError;
-use crate::store::file_system::{FileSystem, Item, OpenFile, System};
+use crate::StoreError;
+use crate::file_system::{FileSystem, Item, OpenFile, System};
+use tacdrop_model::{HouseId, ObjectId};
 
 /// The file that says which house the store belongs to: the id's digits and a line feed. It travels with the objects, as
 /// their file system may be mounted by itself.
@@ -39,13 +39,11 @@ impl Disk {
         Self::on(Arc::new(System), root)
     }
 
-    /// The store of a simulated machine.
-    #[cfg(test)]
-    pub(crate) fn simulated(machine: &super::simulated::Machine) -> Self {
-        Self::on(Arc::new(machine.clone()), Path::new("objects")).unwrap()
-    }
-
-    fn on(files: Arc<dyn FileSystem>, root: &Path) -> Result<Self, StoreError> {
+    /// Opens the store at `root` of these files, which need not be the system's.
+    ///
+    /// # Errors
+    /// If its directories cannot be made.
+    pub fn on(files: Arc<dyn FileSystem>, root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_owned(), files };
         let files = &store.files;
         files.make_directory(root)?;

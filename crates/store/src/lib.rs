@@ -1,13 +1,13 @@
 //! Encrypted objects by id: written once, read in ranges, deleted. Knows nothing of what is in them.
 //!
 //! `repo/`, `content/` and the services that write use this room. Everything here blocks: callers keep it off the runtimes that carry connections.
+#![forbid(unsafe_code)]
 
 mod disk;
 mod file_system;
-#[cfg(test)]
-pub(crate) mod simulated;
 
 pub use disk::{Disk, NewObject, ObjectFile, Shelf};
+pub use file_system::{FileSystem, Item, OpenFile};
 
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
