@@ -4,7 +4,6 @@
 //! delivers. A repeat carries the same `Message-ID` and, in the spool, the same file name, so that it never looks like a
 //! second delivery. Text is made here, at the last moment.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod mailer;
 pub mod message;
