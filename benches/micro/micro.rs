@@ -177,7 +177,7 @@ struct Ground {
     app: App,
     /// Where the tasks of the house stand still; none if they run where everything does.
     _still: Option<tokio::runtime::Runtime>,
-    share: ShareSession,
+    session: ShareSession,
     records: Records,
     share: ShareId,
     _directory: tempfile::TempDir,
@@ -206,7 +206,7 @@ impl Ground {
             (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
         }
         let worker_runtime = still.as_ref().unwrap_or(&runtime).handle().clone();
-        let (app, share, records, share) = runtime.block_on(async {
+        let (app, session, records, share) = runtime.block_on(async {
             let app = App::serve(data.clone(), settings, worker_runtime, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Identifier>().unwrap();
             app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
@@ -231,7 +231,7 @@ impl Ground {
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
             (app.clone(), app.session(&login), records, ticket.share)
         });
-        Self { runtime, app, _still: still, share, records, share, _directory: directory }
+        Self { runtime, app, _still: still, session, records, share, _directory: directory }
     }
 
     /// Writes down what waits to be told in the audit trail: the share of each work in that is part of what it costs.
@@ -243,7 +243,7 @@ impl Ground {
         let path = SharePath::parse(format!("/new-{number}").as_bytes()).unwrap();
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         self.runtime.block_on(async {
-            let mut upload = self.share.open_write(&path, mode).await.unwrap();
+            let mut upload = self.session.open_write(&path, mode).await.unwrap();
             upload.begin_write(0, bytes.len() as u64).await.unwrap();
             upload.write(bytes).await.unwrap();
             upload.close().await.unwrap();
@@ -252,20 +252,20 @@ impl Ground {
 
     fn list(&self) -> usize {
         self.runtime.block_on(async {
-            let mut listing = self.share.list(&SharePath::ROOT).await.unwrap();
+            let mut listing = self.session.list(&SharePath::ROOT).await.unwrap();
             listing.next(128).await.unwrap().len()
         })
     }
 
     fn stat(&self, number: u64) -> u64 {
         let path = SharePath::parse(seeded_name(number).as_bytes()).unwrap();
-        self.runtime.block_on(self.share.attributes(&path)).unwrap().size
+        self.runtime.block_on(self.session.attributes(&path)).unwrap().size
     }
 
     fn get(&self, number: u64) -> usize {
         let path = SharePath::parse(seeded_name(number).as_bytes()).unwrap();
         self.runtime.block_on(async {
-            let download = self.share.open_read(&path).await.unwrap();
+            let download = self.session.open_read(&path).await.unwrap();
             let mut bytes = Vec::new();
             download.read(0, 1000, &mut bytes).await.unwrap()
         })
