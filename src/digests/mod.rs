@@ -290,7 +290,10 @@ impl Digests {
                 Some(Err(error)) => Ended::Refused(error.into()),
             }));
         };
-        self.running.spawn_on(work, &self.repo.worker_runtime);
+        let work = self.running.track_future(work);
+        // A runtime that has ended drops the task at once, and that takes the lock.
+        drop(jobs);
+        self.repo.worker_runtime.spawn(work);
         Ok(job)
     }
 

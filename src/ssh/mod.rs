@@ -8,7 +8,7 @@
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `activity`
 //!   what is known of its life, `shared` what its parts share.
 //! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
-//! - `session` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
+//! - `handler` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
 //!   is what people read on a channel's stderr. `login` decides who gets in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
 //!
