@@ -50,6 +50,28 @@ async fn r22_what_could_not_be_written_never_counts_as_durable() {
     all_intact(&app).await;
 }
 
+/// Bytes that were announced before another handle's CLOSE and come behind it: nobody would look at them any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r27_bytes_that_come_behind_another_handles_close_are_refused() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    let session = customer(&app, "XT-1").await;
+    let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
+    let mut one = session.open_write(&path("f"), mode).await.unwrap();
+    let mut other = session.open_write(&path("f"), WriteMode { truncate: false, ..mode }).await.unwrap();
+    write(&mut one, 0, b"first").await;
+    other.begin_write(5, 10).await.unwrap();
+    other.write(b"12345").await.unwrap();
+    one.close().await.unwrap();
+    assert_eq!(other.write(b"67890").await, Err(Refusal::BadHandle));
+    assert_eq!(get(&session, "f").await.unwrap(), b"first12345", "what had come when the CLOSE began");
+    // What is announced from now on goes into the next version.
+    write(&mut other, 5, b"again").await;
+    other.close().await.unwrap();
+    assert_eq!(get(&session, "f").await.unwrap(), b"firstagain");
+    all_intact(&app).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_sessions_that_remove_rename_and_send_the_same_name_lose_nothing_acknowledged() {
     let fixture = Fixture::new();
