@@ -174,7 +174,7 @@ impl Trip<'_> {
         }
         // If it never comes, the server says why.
         let ready = is_ready.await.map_err(|_| Failure::new("the server did not start"))?;
-        let server::Ready { address, fingerprint, .. } = &ready;
+        let server::Ready { address, fingerprint } = &ready;
         self.steps.say("Server", &format!("serves SFTP on {address}, host key {fingerprint}"))?;
 
         let length = file.metadata()?.len();
