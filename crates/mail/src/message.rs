@@ -62,7 +62,7 @@ impl Sender {
     }
 
     /// The `Message-ID` of a notice: the same for each repeat.
-    pub fn message_id(&self, notice: NoticeId) -> String {
+    pub(crate) fn message_id(&self, notice: NoticeId) -> String {
         format!("<{notice}@{}>", self.domain)
     }
 }
@@ -136,7 +136,7 @@ impl Mail {
     }
 
     /// Who sends and who receives, as SMTP wants it.
-    pub fn envelope(&self) -> &Envelope {
+    pub(crate) fn envelope(&self) -> &Envelope {
         &self.envelope
     }
 
@@ -146,12 +146,12 @@ impl Mail {
     }
 
     /// The same for a mail server without 8BITMIME (RFC 6152).
-    pub fn seven_bit(&self) -> &[u8] {
+    pub(crate) fn seven_bit(&self) -> &[u8] {
         self.seven_bit.as_deref().unwrap_or(&self.bytes)
     }
 
     /// Whether a text gives away one of the mail's file names: such a text must not go into a log or the records.
-    pub fn is_named_in(&self, text: &str) -> bool {
+    pub(crate) fn is_named_in(&self, text: &str) -> bool {
         self.names.iter().any(|name| text.contains(name))
     }
 }
