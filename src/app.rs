@@ -1,5 +1,5 @@
-//! The services of one process over one data directory: put together here, started and ended in the order in which nothing
-//! is lost. The command line and the server ask this room for each of them.
+//! The services of one process over one data directory: put together here, started and ended in the
+//! order in which nothing is lost. The command line and the server ask this room for each of them.
 
 mod load;
 #[cfg(any(test, feature = "bench"))]
@@ -55,7 +55,8 @@ use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
 
-/// All shares of one data directory: what doors and the command line ask for anything. Cheap to clone.
+/// All shares of one data directory: what doors and the command line ask for anything. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct App(pub(crate) Arc<Services>);
 
@@ -78,17 +79,18 @@ impl App {
         Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Command, None).await
     }
 
-    /// Makes a data directory with the keys that the operator has laid there: a KEK, host keys. Without any, the first
-    /// [`App::open`] makes one by itself.
+    /// Makes a data directory with the keys that the operator has laid there: a KEK, host keys.
+    /// Without any, the first [`App::open`] makes one by itself.
     ///
     /// # Errors
-    /// A sentence that says what is in the way; a house that is there already, whole or in part, is.
+    /// A sentence that says what is in the way; a house that is there already, whole or in part,
+    /// is.
     pub async fn init(data: DataDirectory, settings: Settings) -> Result<Self, Error> {
         Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Init, None).await
     }
 
-    /// Opens a data directory to serve it. `worker_runtime` is the runtime for hashing, sealing and object I/O; `wake` is called
-    /// when a notice was queued.
+    /// Opens a data directory to serve it. `worker_runtime` is the runtime for hashing, sealing and
+    /// object I/O; `wake` is called when a notice was queued.
     ///
     /// # Errors
     /// A sentence that says what is in the way; another server of the same directory is.
@@ -225,8 +227,8 @@ impl App {
         address::set_public(&self.0.access.repo, address).await
     }
 
-    /// The address that old devices reach the server at, as the server last wrote it down: none if no server has run, none
-    /// in it if the last one did not open that door.
+    /// The address that old devices reach the server at, as the server last wrote it down: none if
+    /// no server has run, none in it if the last one did not open that door.
     ///
     /// # Errors
     /// If the records fail.
@@ -260,7 +262,8 @@ impl App {
         self.0.access.repo.close().await;
     }
 
-    /// A fact about this installation that commands and server share, such as the address listened on.
+    /// A fact about this installation that commands and server share, such as the address listened
+    /// on.
     ///
     /// # Errors
     /// If the records fail.

@@ -1,8 +1,9 @@
-//! tacdrop: each ticket has its own encrypted share; what lands in it is hashed while it arrives, is safe on disk when
-//! the client's CLOSE succeeds, and the assigned engineer is told what came and exactly where it lies.
+//! tacdrop: each ticket has its own encrypted share; what lands in it is hashed while it arrives,
+//! is safe on disk when the client's CLOSE succeeds, and the assigned engineer is told what came
+//! and exactly where it lies.
 //!
-//! `ARCHITECTURE.md` shows the rooms of this house and follows one upload through them. A room uses only rooms that stand
-//! below it in this list; `tests/it/house.rs` holds everybody to it.
+//! `ARCHITECTURE.md` shows the rooms of this house and follows one upload through them. A room uses
+//! only rooms that stand below it in this list; `tests/it/house.rs` holds everybody to it.
 
 pub mod access;
 pub mod app;

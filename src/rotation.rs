@@ -1,8 +1,9 @@
-//! Replacing keys: the KEK, under which share keys and the server's own keys are wrapped, and the key of one share, under
-//! which file keys are wrapped and names are sealed. No object is touched.
+//! Replacing keys: the KEK, under which share keys and the server's own keys are wrapped, and the
+//! key of one share, under which file keys are wrapped and names are sealed. No object is touched.
 //!
-//! Both can be killed at any point and continued by doing them again; at every point everything can be read. Of the KEK the
-//! keyring tells which generation wraps which row; of a share's key the records tell which generation is in force.
+//! Both can be killed at any point and continued by doing them again; at every point everything can
+//! be read. Of the KEK the keyring tells which generation wraps which row; of a share's key the
+//! records tell which generation is in force.
 
 mod share;
 
@@ -205,8 +206,9 @@ impl Rotation {
         Ok(KeyStatus { kek: lines, generations: generations.into_values().collect(), share, left })
     }
 
-    /// Replaces the KEK: everything in the keyring is wrapped under a new one, which is made, or is the one in the file
-    /// `given`. Goes on with a rotation that was cut. `progress` hears how many keys of how many are done.
+    /// Replaces the KEK: everything in the keyring is wrapped under a new one, which is made, or is
+    /// the one in the file `given`. Goes on with a rotation that was cut. `progress` hears how many
+    /// keys of how many are done.
     ///
     /// # Errors
     /// A sentence that says what is in the way; nothing is lost then, and it can be continued.
@@ -289,13 +291,15 @@ impl Rotation {
         })
     }
 
-    /// The next KEK, durable in its file beside the one in force before anything is wrapped under it.
+    /// The next KEK, durable in its file beside the one in force before anything is wrapped under
+    /// it.
     fn next_kek(&self, given: Option<&Path>) -> Result<Kek, Error> {
         let path = self.repo.keys.path();
         let file = kek::next(path);
         let given = given.map(kek::read).transpose()?;
         if file.exists() {
-            // From a run that was cut before anything was wrapped under it, or put there by the operator.
+            // From a run that was cut before anything was wrapped under it, or put there by the
+            // operator.
             let there = kek::read(&file)?;
             if given.is_none_or(|given| *given.to_secret_bytes() == *there.to_secret_bytes()) {
                 std::fs::File::open(&file).and_then(|file| file.sync_all()).map_err(Error::file(&file))?;
@@ -321,7 +325,8 @@ impl Rotation {
         }
     }
 
-    /// Wraps everything that is still wrapped under an older KEK: how much was done, and what was left.
+    /// Wraps everything that is still wrapped under an older KEK: how much was done, and what was
+    /// left.
     async fn rewrap_keys(
         &self,
         generation: u32,
@@ -417,7 +422,8 @@ impl LeftBehind {
         self.named.join(", ") + &more
     }
 
-    /// Both KEKs stay where they are: what is wrapped under the older one might be read again when it is restored.
+    /// Both KEKs stay where they are: what is wrapped under the older one might be read again when
+    /// it is restored.
     fn into_error(self, done: u64, path: &Path) -> Error {
         Error::operator(format!(
             "{done} keys were wrapped anew, but {} could not be: {}. Until these are restored (keyring.sqlite from its \

@@ -1,5 +1,5 @@
-//! Wires the rooms together: opens the data directory, starts the door and the workers, and stops them in the order in
-//! which nothing is lost.
+//! Wires the rooms together: opens the data directory, starts the door and the workers, and stops
+//! them in the order in which nothing is lost.
 
 mod host_key;
 mod legacy;
@@ -68,13 +68,14 @@ pub struct Ready {
     pub fingerprint: String,
 }
 
-/// How far threads that hash and seal stand behind those that answer: a third of their weight. Much less would keep everybody
-/// waiting who wants to write to the records, as these threads have the turn now and then, and leave more in the sockets of
-/// lines that are cut, which is lost with them.
+/// How far threads that hash and seal stand behind those that answer: a third of their weight. Much
+/// less would keep everybody waiting who wants to write to the records, as these threads have the
+/// turn now and then, and leave more in the sockets of lines that are cut, which is lost with them.
 #[cfg(target_os = "linux")]
 const BEHIND: i32 = 5;
 
-/// Serves the data directory until `stop`, then drains. `ready` is called when connections are taken. Blocks.
+/// Serves the data directory until `stop`, then drains. `ready` is called when connections are
+/// taken. Blocks.
 ///
 /// # Errors
 /// [`Error`] if it cannot start. Once it serves, it ends without an error.
@@ -84,8 +85,9 @@ pub fn serve(
     stop: &CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
-    // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a millisecond or two at
-    // a time, so what must answer quickly - logins, notices, signals - runs on another one.
+    // Connections have threads of their own (`ssh`). Sealing and hashing keep a runtime busy for a
+    // millisecond or two at a time, so what must answer quickly - logins, notices, signals - runs
+    // on another one.
     let worker_runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("works")
         .max_blocking_threads(32)
@@ -100,9 +102,10 @@ pub fn serve(
     outcome
 }
 
-/// Hashing and sealing take all processors that there are when uploads outrun them. By this the threads that answer get
-/// theirs first: a listing is a fraction of a millisecond's work. On Linux niceness belongs to the thread, elsewhere to the
-/// process, which would gain nothing. Who may not change it goes on as before.
+/// Hashing and sealing take all processors that there are when uploads outrun them. By this the
+/// threads that answer get theirs first: a listing is a fraction of a millisecond's work. On Linux
+/// niceness belongs to the thread, elsewhere to the process, which would gain nothing. Who may not
+/// change it goes on as before.
 fn step_back() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(BEHIND);
@@ -211,7 +214,8 @@ async fn sweep(app: App, stop: CancellationToken) {
     }
 }
 
-/// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once after a start, too.
+/// Removes what has expired: unfinished uploads, and the keys of files that were withdrawn. At once
+/// after a start, too.
 async fn expire(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let more = match app.retention().expire().await {
@@ -289,7 +293,8 @@ fn smtp_settings(smtp: &config::SmtpServer) -> Result<mail::SmtpSettings, Error>
     })
 }
 
-/// The share's settings as the configuration has them. Commands open the data directory with the same ones.
+/// The share's settings as the configuration has them. Commands open the data directory with the
+/// same ones.
 pub fn share_settings(config: &Config) -> crate::app::Settings {
     let bytes = |mib: u64| usize::try_from(mib << 20).unwrap_or(usize::MAX);
     crate::app::Settings {

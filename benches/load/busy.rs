@@ -1,7 +1,9 @@
-//! Uploads as fast as they go, by a process of their own that stands behind everything else on this machine.
+//! Uploads as fast as they go, by a process of their own that stands behind everything else on this
+//! machine.
 //!
-//! A server's customers have machines of their own. Here they would take its processors, and on one runtime with the client
-//! whose waits are measured also that client's: eight uploads are eight encryptions. So they run apart, as nice as can be.
+//! A server's customers have machines of their own. Here they would take its processors, and on one
+//! runtime with the client whose waits are measured also that client's: eight uploads are eight
+//! encryptions. So they run apart, as nice as can be.
 
 use std::io::{BufRead, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -55,7 +57,8 @@ impl Drop for Uploads {
     }
 }
 
-/// The process's own part: `uploads ADDRESS REFERENCE...`, with a token on standard input for each, which stays open.
+/// The process's own part: `uploads ADDRESS REFERENCE...`, with a token on standard input for each,
+/// which stays open.
 pub async fn run(words: &[String]) -> Outcome<Report> {
     let (address, references) = words.split_first().ok_or("uploads ADDRESS REFERENCE...")?;
     let address = address.parse().map_err(text)?;

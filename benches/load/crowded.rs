@@ -1,5 +1,5 @@
-//! Small requests while a thousand sessions idle, eight upload as fast as they can, and one is dead: it asks for a file
-//! and never reads. Against the same server without any of them.
+//! Small requests while a thousand sessions idle, eight upload as fast as they can, and one is
+//! dead: it asks for a file and never reads. Against the same server without any of them.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! How cost grows: the same small work on a server that knows ever more. What counts is the server's CPU time for each item
-//! at a size against that at a thousand.
+//! How cost grows: the same small work on a server that knows ever more. What counts is the
+//! server's CPU time for each item at a size against that at a thousand.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,7 +90,8 @@ pub async fn run(quick: bool, kinds: &[&str]) -> Outcome<Report> {
     let mut report = Report::new("growth");
     for kind in kinds {
         eprintln!("growth of {kind}");
-        // Each in a directory of its own, which goes before the next comes: a million records take gigabytes.
+        // Each in a directory of its own, which goes before the next comes: a million records take
+        // gigabytes.
         let ground = Ground::new()?;
         match *kind {
             "files" => files(&ground, quick, &mut report).await?,

@@ -2,10 +2,12 @@
 //!
 //!     cargo bench --features bench --bench load -- SCENE [--json] [--quick]
 //!
-//! `seed DIR FILES TICKETS` makes a data directory with that many files (in shares of 100,000) and tickets, and leaves it there.
+//! `seed DIR FILES TICKETS` makes a data directory with that many files (in shares of 100,000) and
+//! tickets, and leaves it there.
 //!
-//! `docs/benchmarks.md` says what each scene does. With `--json` one object goes to standard output; what is under way is
-//! said on standard error. Every wait has a bound, and so has every count.
+//! `docs/benchmarks.md` says what each scene does. With `--json` one object goes to standard
+//! output; what is under way is said on standard error. Every wait has a bound, and so has every
+//! count.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its results")]
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 

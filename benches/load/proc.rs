@@ -33,8 +33,8 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// CPU time of one process that starts no others, to the nanosecond: of the threads that live now. Threads that end in
-/// between take theirs along, so it is only for spans in which none does.
+/// CPU time of one process that starts no others, to the nanosecond: of the threads that live now.
+/// Threads that end in between take theirs along, so it is only for spans in which none does.
 pub fn cpu_of_threads(pid: u32) -> Duration {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
     let nanoseconds: u64 = threads

@@ -1,4 +1,5 @@
-//! The servers under load, each on a free port of loopback, in a directory of its own, ended by its process id.
+//! The servers under load, each on a free port of loopback, in a directory of its own, ended by its
+//! process id.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,8 @@ use tempfile::TempDir;
 use super::client::{Credential, Door, Outcome};
 use super::proc;
 
-/// How long a server may take to begin listening. A start with a million records is part of a scene, which waits for itself.
+/// How long a server may take to begin listening. A start with a million records is part of a
+/// scene, which waits for itself.
 const START: Duration = Duration::from_secs(300);
 /// How long it may be busy after its start.
 const SETTLE: Duration = Duration::from_secs(300);
@@ -78,8 +80,8 @@ impl Server {
         Door { address: self.address, user: ticket.0.to_string(), credential }
     }
 
-    /// Waits until what a start leaves to be done beside the service (every name is looked at once) is over, and says how
-    /// much CPU time the server has spent by then.
+    /// Waits until what a start leaves to be done beside the service (every name is looked at once)
+    /// is over, and says how much CPU time the server has spent by then.
     pub async fn settle(&self) -> Duration {
         let end = Instant::now() + SETTLE;
         let mut spent = proc::cpu(self.pid());
@@ -187,7 +189,8 @@ impl<'a> House<'a> {
         let port = free_port()?;
         let mut command = Command::new(binary());
         command.arg("serve").env("TACDROP_DATA", &self.data);
-        // What bounds guests in a house would bound the bench; everything else is as it is delivered.
+        // What bounds guests in a house would bound the bench; everything else is as it is
+        // delivered.
         let settings = [
             ("SERVER__LISTEN", format!("127.0.0.1:{port}")),
             ("LIMITS__UNAUTHENTICATED_CONNECTIONS", "1024".to_owned()),

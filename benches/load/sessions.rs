@@ -1,4 +1,5 @@
-//! New sessions: handshake, login by public key, SFTP, one STAT, good-bye. tacdrop and OpenSSH in turn, the same client.
+//! New sessions: handshake, login by public key, SFTP, one STAT, good-bye. tacdrop and OpenSSH in
+//! turn, the same client.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,8 @@ async fn round(server: &Server, clients: usize, time: Duration) -> Outcome<(f64,
             .map_err(|why| format!("{}: {why}\n{}", server.name, server.last_words()))?;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    // sshd waits for its children a moment after the client has gone; only then is their time counted.
+    // sshd waits for its children a moment after the client has gone; only then is their time
+    // counted.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let cost = proc::cpu(server.pid()).saturating_sub(cpu).as_secs_f64() * 1e3;
     let sessions = f64::from(sessions);

@@ -1,7 +1,7 @@
 //! Micro-benchmarks: `cargo bench -p tacdrop-micro -- [FILTER]`.
 //!
-//! With the arguments `--once NAME N` a work is done N times and nothing is measured: `benches/counts` counts its instructions
-//! under callgrind.
+//! With the arguments `--once NAME N` a work is done N times and nothing is measured:
+//! `benches/counts` counts its instructions under callgrind.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench that cannot go on has failed")]
 
 use std::hint::black_box;
@@ -188,9 +188,10 @@ impl Ground {
         Self::with_works(files, None)
     }
 
-    /// One whose instructions are to be counted. What is done every so often must not be among them: how often that is
-    /// depends on how fast the machine is and on who else works on it. So the tasks of the house get a runtime that nobody
-    /// drives, and its notice settles longer than anybody counts.
+    /// One whose instructions are to be counted. What is done every so often must not be among
+    /// them: how often that is depends on how fast the machine is and on who else works on it. So
+    /// the tasks of the house get a runtime that nobody drives, and its notice settles longer than
+    /// anybody counts.
     fn still(files: u64) -> Self {
         Self::with_works(files, Some(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()))
     }
@@ -234,7 +235,8 @@ impl Ground {
         Self { runtime, app, _still: still, session, records, share, _directory: directory }
     }
 
-    /// Writes down what waits to be told in the audit trail: the share of each work in that is part of what it costs.
+    /// Writes down what waits to be told in the audit trail: the share of each work in that is part
+    /// of what it costs.
     fn tell(&self) {
         self.runtime.block_on(self.app.audit().checkpoint()).unwrap();
     }
@@ -281,7 +283,8 @@ impl Drop for Ground {
     }
 }
 
-/// One small file through `App`, and the statements on its way, each through sqlx as the server sends it.
+/// One small file through `App`, and the statements on its way, each through sqlx as the server
+/// sends it.
 fn small_file(c: &mut Criterion) {
     let ground = Ground::new(10_000);
     let (runtime, records, share) = (&ground.runtime, &ground.records, ground.share);
@@ -353,7 +356,8 @@ fn small_file(c: &mut Criterion) {
     group.finish();
 }
 
-/// Works before those that count: each connection has opened the records then, and prepared what it is asked.
+/// Works before those that count: each connection has opened the records then, and prepared what it
+/// is asked.
 const BEFORE: u64 = 10;
 
 /// `benches/counts` has callgrind begin here ...
@@ -368,7 +372,8 @@ fn count_up_to_here() {
     black_box("up to here");
 }
 
-/// Does a work `times` times, and what it leaves to be done once; and before that, without being counted, the same a few times.
+/// Does a work `times` times, and what it leaves to be done once; and before that, without being
+/// counted, the same a few times.
 fn counted(times: u64, mut work: impl FnMut(u64) -> u64, afterwards: impl Fn()) -> u64 {
     let mut sum = (0..BEFORE).map(&mut work).fold(0, u64::wrapping_add);
     afterwards();

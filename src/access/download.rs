@@ -18,8 +18,8 @@ use crate::namespace::tree::ShareContext;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Attributes, Error};
 
-/// Something that is open for reading, mostly a version; it stays what it is while newer ones arrive. Cheap to clone, and reads may run at
-/// the same time.
+/// Something that is open for reading, mostly a version; it stays what it is while newer ones
+/// arrive. Cheap to clone, and reads may run at the same time.
 #[derive(Clone)]
 pub struct Download {
     state: Arc<State>,
@@ -72,8 +72,8 @@ impl Drop for Reading {
 }
 
 impl Download {
-    /// Opens an available version for who looks, and says so in the audit trail; what was read is said there when the last
-    /// clone is dropped.
+    /// Opens an available version for who looks, and says so in the audit trail; what was read is
+    /// said there when the last clone is dropped.
     pub(crate) async fn of_version(
         session: &ShareSession,
         context: &ShareContext,
@@ -132,7 +132,8 @@ impl Download {
     /// The digest of the whole of what was opened; see [`ShareSession::digest`].
     ///
     /// # Errors
-    /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found damaged has not.
+    /// As there. A file that was withdrawn meanwhile still has it, one that was shredded or found
+    /// damaged has not.
     pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Refusal> {
         self.state.grant.check()?;
         let asked = match &self.state.body {
@@ -147,10 +148,12 @@ impl Download {
         Ok(self.state.access.digests.for_door(asked, algorithm, Patience::from_now()).await?)
     }
 
-    /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and behind it.
+    /// Appends up to `length` bytes from `offset` on to `into`, and says how many; 0 at the end and
+    /// behind it.
     ///
     /// # Errors
-    /// [`Refusal::Damaged`] if what is stored is not what was sealed: nothing is appended then. [`Refusal::NotAssigned`].
+    /// [`Refusal::Damaged`] if what is stored is not what was sealed: nothing is appended then.
+    /// [`Refusal::NotAssigned`].
     pub async fn read(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
         self.state.grant.check()?;
         let left = self.state.attributes.size.saturating_sub(offset);

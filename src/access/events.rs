@@ -1,4 +1,5 @@
-//! Who tells the trail what: logins and their end, what sessions open and read, and what they are refused.
+//! Who tells the trail what: logins and their end, what sessions open and read, and what they are
+//! refused.
 
 use std::net::IpAddr;
 
@@ -12,7 +13,8 @@ use crate::model::{DirectoryId, Identifier, Refusal, SharePath, refusal};
 use crate::records::{Conn, tickets};
 use crate::repo::Error;
 
-/// Refusals that somebody who looks after the house wants to know of. That there is no such file is none.
+/// Refusals that somebody who looks after the house wants to know of. That there is no such file is
+/// none.
 const fn counts(refusal: Refusal) -> bool {
     use Refusal::{DiskFull, FileTooLarge, QuotaExceeded};
     use Refusal::{TooManyChanges, TooManyHandles, TooManyNames, TooScattered};
@@ -85,7 +87,8 @@ impl ShareSession {
         Err(refusal)
     }
 
-    /// The ticket that an engineer's path leads to. What is no ticket stays out: it may be the name of a file.
+    /// The ticket that an engineer's path leads to. What is no ticket stays out: it may be the name
+    /// of a file.
     async fn ticket_named_by(&self, path: &SharePath) -> Option<Identifier> {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
         let mut conn = self.repo().records.read().await.ok()?;

@@ -35,7 +35,8 @@ pub struct Listing {
 }
 
 enum Source {
-    /// An engineer's root: one directory for each assigned ticket, by reference, from behind the last one given.
+    /// An engineer's root: one directory for each assigned ticket, by reference, from behind the
+    /// last one given.
     Tickets {
         after: Option<Identifier>,
         ended: bool,
@@ -45,7 +46,8 @@ enum Source {
         resolved: Box<ResolvedPath>,
         directory: DirectoryId,
         after: Option<[u8; 16]>,
-        /// Uploads that had no row when the directory was opened, and their ids: a row that they get is not listed again.
+        /// Uploads that had no row when the directory was opened, and their ids: a row that they
+        /// get is not listed again.
         unrecorded: VecDeque<Entry>,
         listed: Vec<[u8; 16]>,
         ended: bool,
@@ -153,8 +155,8 @@ async fn assigned(
     Ok((rows.into_iter().map(line).collect::<Result<_, Error>>()?, last))
 }
 
-/// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines can be left out of it, so
-/// it may be empty before the end is reached.
+/// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines
+/// can be left out of it, so it may be empty before the end is reached.
 async fn page(
     session: &ShareSession,
     resolved: &ResolvedPath,
@@ -172,7 +174,8 @@ async fn page(
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
-        // What could not be opened by its name either would only end the work of who copies a whole tree.
+        // What could not be opened by its name either would only end the work of who copies a whole
+        // tree.
         let opened = resolved.context.keys.open_name(&mut conn, row.id, sealed).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
         let at_root = resolved.names.is_empty();

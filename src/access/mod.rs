@@ -1,4 +1,5 @@
-//! What a login sees and may do: sessions, listings, downloads, files that are open for writing, virtual places, receipts.
+//! What a login sees and may do: sessions, listings, downloads, files that are open for writing,
+//! virtual places, receipts.
 //!
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below.
 
@@ -54,7 +55,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Everything that sessions use, over an opened data directory. `wake` is called when a notice was queued.
+    /// Everything that sessions use, over an opened data directory. `wake` is called when a notice
+    /// was queued.
     ///
     /// # Errors
     /// If the audit trail cannot be opened.

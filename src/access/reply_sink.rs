@@ -1,4 +1,5 @@
-//! The way back to a client, as the sessions of doors see it. It lies here because all of them know this room.
+//! The way back to a client, as the sessions of doors see it. It lies here because all of them know
+//! this room.
 
 use std::future::Future;
 
@@ -13,12 +14,14 @@ pub trait ReplySink: Clone + Send + Sync + 'static {
         let _ = refusal;
     }
 
-    /// Does something that the client has asked for and that may take long, so that it is not idle meanwhile.
+    /// Does something that the client has asked for and that may take long, so that it is not idle
+    /// meanwhile.
     fn keep_alive_while<T: Send>(&self, work: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
         work
     }
 
-    /// Hands over one whole reply. Waits while the client's window is shut and the room before it is used up.
+    /// Hands over one whole reply. Waits while the client's window is shut and the room before it
+    /// is used up.
     ///
     /// # Errors
     /// [`Closed`] when nobody will ever send it.

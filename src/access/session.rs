@@ -1,4 +1,5 @@
-//! What one session sees of the shares, and what it may do: the rules about paths, people and closed tickets.
+//! What one session sees of the shares, and what it may do: the rules about paths, people and
+//! closed tickets.
 
 mod digests;
 mod meaning;
@@ -225,7 +226,8 @@ impl ShareSession {
         Ok(tx.commit().await?)
     }
 
-    /// REMOVE: the file is withdrawn, with all its versions. An upload of it that is under way is ended.
+    /// REMOVE: the file is withdrawn, with all its versions. An upload of it that is under way is
+    /// ended.
     ///
     /// # Errors
     /// If there is no such file, or this login may not.
@@ -263,7 +265,8 @@ impl ShareSession {
         Ok(())
     }
 
-    /// RENAME. With `replace` (posix-rename) a file that has the new name already becomes the older version of this one.
+    /// RENAME. With `replace` (posix-rename) a file that has the new name already becomes the older
+    /// version of this one.
     ///
     /// # Errors
     /// If there is nothing to rename, the new name is taken, or this login may not.
@@ -373,8 +376,9 @@ impl ShareSession {
         Ok(tx.commit().await?)
     }
 
-    /// Space for statvfs, and the names of the share. It is the share's: what it holds and what may still come. How large
-    /// the disk is, and what others have on it, is nothing that a customer is told.
+    /// Space for statvfs, and the names of the share. It is the share's: what it holds and what may
+    /// still come. How large the disk is, and what others have on it, is nothing that a customer is
+    /// told.
     ///
     /// # Errors
     /// If there is no such path, or the disk cannot be asked.
@@ -427,8 +431,8 @@ impl ShareSession {
         Ok(Download::of_version(self, &resolved.context, &version, attributes).await?.keeping(open))
     }
 
-    /// Whether a file may become this long, in bytes. A door that is told so before the first byte asks before it opens:
-    /// opening may empty what is there.
+    /// Whether a file may become this long, in bytes. A door that is told so before the first byte
+    /// asks before it opens: opening may empty what is there.
     ///
     /// # Errors
     /// [`Refusal::FileTooLarge`].
@@ -445,7 +449,8 @@ impl ShareSession {
         Ok(Upload::new(self, path, mode, handle))
     }
 
-    /// A handle on the upload of a file: on a new one, or one more on this session's own that is under way.
+    /// A handle on the upload of a file: on a new one, or one more on this session's own that is
+    /// under way.
     pub(super) async fn begin_upload(&self, path: &SharePath, mode: WriteMode) -> Result<UploadHandle, Refusal> {
         self.access().trail.room().await?;
         self.record_refusal(path, self.try_begin_upload(path, mode).await).await
@@ -455,7 +460,8 @@ impl ShareSession {
         if self.access.is_draining() {
             return Err(Refusal::ShuttingDown.into());
         }
-        // Each round that does not return has waited for another session's upload to end, or lost a race by a moment.
+        // Each round that does not return has waited for another session's upload to end, or lost a
+        // race by a moment.
         const ROUNDS: usize = 8;
         for _ in 0..ROUNDS {
             let then = self.access().uploads.registry.moment();
@@ -480,7 +486,8 @@ impl ShareSession {
                     );
                     if mode.truncate {
                         match handle.truncate(0).await {
-                            // Another handle has closed it meanwhile: what is there now is the version to replace.
+                            // Another handle has closed it meanwhile: what is there now is the
+                            // version to replace.
                             Err(Refusal::BadHandle) => continue,
                             outcome => outcome?,
                         }
@@ -514,8 +521,8 @@ impl ShareSession {
         Err(Refusal::Fenced.into())
     }
 
-    /// Whether this login may write something there, as the share stood when the place was found. The transaction that
-    /// writes looks again.
+    /// Whether this login may write something there, as the share stood when the place was found.
+    /// The transaction that writes looks again.
     fn check_may_write(&self, resolved: &ResolvedPath) -> Result<Standing, Error> {
         self.check_side(resolved)?;
         match resolved.standing {

@@ -1,4 +1,5 @@
-//! A file that a session has open for writing: what the session may do with it, and what it means by what it does.
+//! A file that a session has open for writing: what the session may do with it, and what it means
+//! by what it does.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use crate::model::{Identifier, Refusal, SharePath};
 use crate::repo::{Attributes, Changes, WriteMode};
 use crate::upload::{Begun, Buffer, Job, Pending, Phase, Target, WriteQueue};
 
-/// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is durable can be continued.
+/// A file that is open for writing. Dropped without [`close`](Self::close), it is cut: what is
+/// durable can be continued.
 pub struct Upload {
     session: ShareSession,
     path: SharePath,
@@ -18,7 +20,8 @@ pub struct Upload {
     spare: Option<Buffer>,
 }
 
-/// A handle on an upload that is under way. The last one that is dropped without a CLOSE cuts the upload.
+/// A handle on an upload that is under way. The last one that is dropped without a CLOSE cuts the
+/// upload.
 pub(crate) struct UploadHandle {
     queue: Arc<WriteQueue>,
     grant: Grant,
@@ -69,7 +72,8 @@ impl Upload {
         Self { session: session.clone(), path: path.clone(), mode, handle, write: None, spare: None }
     }
 
-    /// Announces a write of `length` bytes at `offset`. Handles that append write at the end instead.
+    /// Announces a write of `length` bytes at `offset`. Handles that append write at the end
+    /// instead.
     ///
     /// # Errors
     /// If the file would become too large, or the upload takes no writes any more.
@@ -88,7 +92,8 @@ impl Upload {
         if length > 0 {
             self.queue().wait_for_room().await;
             let target = self.queue().begin(offset, length, || self.session.buffers().try_early(length))?;
-            // What waits counts against a budget, so it takes no more than it says; `begin` has bounded it.
+            // What waits counts against a budget, so it takes no more than it says; `begin` has
+            // bounded it.
             let early = match &target {
                 Target::Early(_) => Vec::with_capacity(usize::try_from(length).unwrap_or(0)),
                 Target::Run(_) => Vec::new(),
@@ -98,14 +103,16 @@ impl Upload {
         Ok(())
     }
 
-    /// Devices send the same name again and again, and few of them empty a file that they overwrite. So the first write of
-    /// a device's ticket says what it means: at the end of an unfinished file it goes on, anywhere else it begins anew, and
-    /// nothing of what was there is mixed with what comes.
+    /// Devices send the same name again and again, and few of them empty a file that they
+    /// overwrite. So the first write of a device's ticket says what it means: at the end of an
+    /// unfinished file it goes on, anywhere else it begins anew, and nothing of what was there is
+    /// mixed with what comes.
     fn start_over_unless_continued(&self, offset: u64) -> Result<(), Refusal> {
         if !self.queue().decide() || self.mode.append {
             return Ok(());
         }
-        // Behind the end that it was told there may be more, which belongs to an earlier file if this is another one.
+        // Behind the end that it was told there may be more, which belongs to an earlier file if
+        // this is another one.
         let end = self.queue().attributes().size;
         self.queue().truncate(if offset == end { end } else { 0 })
     }
@@ -169,8 +176,8 @@ impl Upload {
         }
     }
 
-    /// After another handle of the session has closed the file, this one goes on in the next version, which begins with what
-    /// was published.
+    /// After another handle of the session has closed the file, this one goes on in the next
+    /// version, which begins with what was published.
     async fn reopen_if_closed(&mut self) -> Result<(), Refusal> {
         if self.queue().phase() == Phase::Closing {
             self.queue().wait_for_end().await?;
@@ -194,7 +201,8 @@ impl Upload {
         Ok(self.queue().attributes())
     }
 
-    /// Whether it continues an unfinished version, so that only a CLOSE after its last byte may publish it.
+    /// Whether it continues an unfinished version, so that only a CLOSE after its last byte may
+    /// publish it.
     pub(crate) const fn continues(&self) -> bool {
         self.handle.continues
     }
@@ -219,8 +227,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Appends up to `length` bytes from `offset` on to `into`, and says how many. Everything written so far becomes
-    /// durable by that.
+    /// Appends up to `length` bytes from `offset` on to `into`, and says how many. Everything
+    /// written so far becomes durable by that.
     ///
     /// # Errors
     /// If the handle was not opened for reading, or reading back fails.
@@ -244,8 +252,8 @@ impl Upload {
         self.queue().ask(Job::Sync).await
     }
 
-    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice is queued. Once begun it
-    /// goes on to its end, whether its caller waits for that or not.
+    /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice
+    /// is queued. Once begun it goes on to its end, whether its caller waits for that or not.
     ///
     /// # Errors
     /// Why it is not so. [`Refusal::Incomplete`]: bytes in the middle are missing.
@@ -253,7 +261,8 @@ impl Upload {
     /// # Panics
     /// Outside a Tokio runtime.
     pub async fn close(self) -> Result<(), Refusal> {
-        // In a task of its own, so that a panic in it still gets an answer, and so that nothing can cut it short.
+        // In a task of its own, so that a panic in it still gets an answer, and so that nothing can
+        // cut it short.
         let task = tokio::spawn(async move {
             let began = std::time::Instant::now();
             let outcome = self.try_close().await;
@@ -270,14 +279,16 @@ impl Upload {
     async fn try_close(&self) -> Result<(), Refusal> {
         self.handle.grant.check()?;
         if self.queue().is_undecided() && self.queue().phase().is_open() {
-            // Not a byte came from a device. What it was told can be continued is not made an empty file by that.
+            // Not a byte came from a device. What it was told can be continued is not made an empty
+            // file by that.
             if self.queue().attributes().size > 0 {
                 return Err(Refusal::Incomplete);
             }
             self.queue().truncate(0)?;
         }
         match self.queue().phase() {
-            // Another handle has published what is there, and nothing was written through this one since.
+            // Another handle has published what is there, and nothing was written through this one
+            // since.
             Phase::Published => Ok(()),
             Phase::Closing => {
                 self.queue().wait_for_end().await?;

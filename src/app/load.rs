@@ -9,7 +9,8 @@ use crate::repo::Error;
 pub struct Load {
     /// Uploads under way.
     pub uploads: usize,
-    /// Plaintext that buffers of uploads hold or have room for, and how much of it there may be; in bytes.
+    /// Plaintext that buffers of uploads hold or have room for, and how much of it there may be; in
+    /// bytes.
     pub buffers: (u64, u64),
     /// What downloads have opened ahead, and how much of it there may be; in bytes.
     pub read_ahead: (u64, u64),

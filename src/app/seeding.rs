@@ -1,7 +1,9 @@
-//! Makes many small artifacts, or tickets, at once: for benchmarks, which need shares as they are after years.
+//! Makes many small artifacts, or tickets, at once: for benchmarks, which need shares as they are
+//! after years.
 //!
-//! What is made is what uploads and `ticket open` make, row for row and sealed by the same functions, so it can be listed,
-//! fetched and checked. Left out are notices, and what openings and logins leave in the audit trail.
+//! What is made is what uploads and `ticket open` make, row for row and sealed by the same
+//! functions, so it can be listed, fetched and checked. Left out are notices, and what openings and
+//! logins leave in the audit trail.
 
 use std::sync::Arc;
 
@@ -21,9 +23,9 @@ use crate::repo::tickets::existing_ticket;
 use crate::tickets::NewTicket;
 use crate::upload::seeding::{SealedFile, seal};
 
-/// Files in one transaction. Its rows are added table by table in the order of their ids, so that neighbours in an index
-/// come together. Not more: SQLite keeps the pages that a transaction's savepoints may need in a list, and walks all of it
-/// at the end of each statement.
+/// Files in one transaction. Its rows are added table by table in the order of their ids, so that
+/// neighbours in an index come together. Not more: SQLite keeps the pages that a transaction's
+/// savepoints may need in a list, and walks all of it at the end of each statement.
 const AT_ONCE: u64 = 100;
 /// Permission bits of the files.
 const MODE: u32 = 0o640;
@@ -40,11 +42,13 @@ pub fn seeded_content(number: u64, length: usize) -> Vec<u8> {
 }
 
 impl App {
-    /// Adds the files with the numbers from `first` on, `count` of them, each with `length` bytes (1 to 65,535), to the root
-    /// of a ticket's share. For a data directory that no server works on.
+    /// Adds the files with the numbers from `first` on, `count` of them, each with `length` bytes
+    /// (1 to 65,535), to the root of a ticket's share. For a data directory that no server works
+    /// on.
     ///
     /// # Errors
-    /// If there is no such ticket, a name is taken, or the records fail. What was committed before stays.
+    /// If there is no such ticket, a name is taken, or the records fail. What was committed before
+    /// stays.
     pub async fn seed_files(&self, ticket: &Identifier, first: u64, count: u64, length: usize) -> Result<(), Error> {
         let row = existing_ticket(&mut *self.0.access.repo.records.read().await?, ticket).await?;
         let keys = self.0.access.repo.keys.share(row.share).await?;
@@ -142,8 +146,8 @@ impl App {
         Ok(tx.commit().await?)
     }
 
-    /// Opens `count` tickets like `like`, which gives the beginning of their references; the numbers from `first` on follow.
-    /// Gives the references with their tokens.
+    /// Opens `count` tickets like `like`, which gives the beginning of their references; the
+    /// numbers from `first` on follow. Gives the references with their tokens.
     ///
     /// # Errors
     /// As [`open_ticket`](Self::open_ticket).

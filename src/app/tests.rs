@@ -1,4 +1,5 @@
-//! The heart without a door: uploads in every order against a plain vector of bytes, resumes, versions, rules.
+//! The heart without a door: uploads in every order against a plain vector of bytes, resumes,
+//! versions, rules.
 
 mod aliases;
 mod audit;
@@ -445,7 +446,8 @@ async fn agree(
                 prop_assert!(bytes == expected, "read back differs");
             }
             Step::Reconnect => {
-                // The line is cut; another session continues. Zeros made by truncating are missing then.
+                // The line is cut; another session continues. Zeros made by truncating are missing
+                // then.
                 drop(upload);
                 session = app.session(login);
                 upload = loop {

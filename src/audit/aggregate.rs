@@ -1,4 +1,5 @@
-//! What can happen at any rate is counted, and makes one row a minute: a stranger who guesses tokens fills no disk.
+//! What can happen at any rate is counted, and makes one row a minute: a stranger who guesses
+//! tokens fills no disk.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! A signed statement about the trail: its entry number N has this link. Kept elsewhere, it shows whether what is found later
-//! still begins with the same N entries.
+//! A signed statement about the trail: its entry number N has this link. Kept elsewhere, it shows
+//! whether what is found later still begins with the same N entries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,8 @@ use crate::vault::{PublicKey, SigningKey, VaultError};
 /// What the signed text begins with, so that it is never taken for another one.
 const TITLE: &str = "tacdrop audit checkpoint 1";
 
-/// A checkpoint with the public key that belongs to its signature. Its text can be kept anywhere, and parsed again.
+/// A checkpoint with the public key that belongs to its signature. Its text can be kept anywhere,
+/// and parsed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditCheckpoint {
     row: CheckpointRow,

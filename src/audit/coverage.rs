@@ -1,6 +1,7 @@
 //! Which bytes of a version somebody has read: READs come in any order, and some twice.
 
-/// Stretches that are remembered; more are forgotten, and the version then does not count as read in whole.
+/// Stretches that are remembered; more are forgotten, and the version then does not count as read
+/// in whole.
 const MOST: usize = 1024;
 
 /// The bytes that were read.

@@ -75,11 +75,13 @@ impl AuditWriter {
         Ok(())
     }
 
-    /// Reads the whole trail and says whether it is what was written: each entry, its place in the chain, and what
-    /// checkpoints in the records, in the keyring and, if given, from elsewhere say of it.
+    /// Reads the whole trail and says whether it is what was written: each entry, its place in the
+    /// chain, and what checkpoints in the records, in the keyring and, if given, from elsewhere say
+    /// of it.
     ///
     /// # Errors
-    /// If the databases fail. A trail that is not what was written is no error here; it is reported.
+    /// If the databases fail. A trail that is not what was written is no error here; it is
+    /// reported.
     pub async fn verify(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
         let mut conn = self.records.read().await?;
         self.verify_over(&mut conn, kept).await

@@ -1,8 +1,10 @@
-//! The audit trail: what happened, chained so that a changed, removed or inserted row shows (`docs/audit.md`).
+//! The audit trail: what happened, chained so that a changed, removed or inserted row shows
+//! (`docs/audit.md`).
 //!
-//! What changes something is written in the transaction that changes it ([`write()`]). What only happens (logins, reading,
-//! openings) is queued and written many rows at a time, and what can happen at any rate (refusals, listings) is counted
-//! and written once a minute ([`AuditWriter`]). [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
+//! What changes something is written in the transaction that changes it ([`write()`]). What only
+//! happens (logins, reading, openings) is queued and written many rows at a time, and what can
+//! happen at any rate (refusals, listings) is counted and written once a minute ([`AuditWriter`]).
+//! [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
 
 pub(crate) mod aggregate;
 mod checkpoint;
@@ -45,7 +47,8 @@ pub(crate) async fn write(
     append(conn, std::iter::once(event)).await
 }
 
-/// Appends events in their order. The transaction must be the one writer: then nobody else takes the same numbers.
+/// Appends events in their order. The transaction must be the one writer: then nobody else takes
+/// the same numbers.
 async fn append<'a>(conn: &mut Conn, events: impl Iterator<Item = Event<'a>>) -> Result<(), RecordsError> {
     let (mut seq, mut link) = rows::tip(conn).await?.unwrap_or((0, [0; 32]));
     let mut linked = Vec::new();

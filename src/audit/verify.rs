@@ -1,7 +1,9 @@
-//! Whether the trail is what was written. Reads it from front to back, page by page, and names the first entry that is not.
+//! Whether the trail is what was written. Reads it from front to back, page by page, and names the
+//! first entry that is not.
 //!
-//! Nothing that is read is trusted. The chain shows a change in the middle to whoever knows its end; that is what
-//! checkpoints are for: whoever rewrites the chain from some entry on cannot sign.
+//! Nothing that is read is trusted. The chain shows a change in the middle to whoever knows its
+//! end; that is what checkpoints are for: whoever rewrites the chain from some entry on cannot
+//! sign.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,7 +31,8 @@ pub enum FaultKind {
     Inserted,
     /// It holds what tacdrop never writes.
     Unreadable,
-    /// It, or one of those up to the last one named, was changed and the chain made to fit; a checkpoint knows better.
+    /// It, or one of those up to the last one named, was changed and the chain made to fit; a
+    /// checkpoint knows better.
     Rewritten,
     /// A checkpoint is not what was signed. The entries up to it may be right.
     Checkpoint,
@@ -94,7 +97,8 @@ struct Marks {
     copy: Copy,
     page: VecDeque<(i64, Result<CheckpointRow, String>)>,
     next: Option<i64>,
-    /// What is signed while this runs is not looked at: its entries may have come after the last page was read.
+    /// What is signed while this runs is not looked at: its entries may have come after the last
+    /// page was read.
     last: i64,
 }
 
@@ -221,7 +225,8 @@ impl Walk<'_> {
         self.compare(conn, keyring, self.outcome.entries.saturating_add(1)..=i64::MAX, None).await
     }
 
-    /// Compares the checkpoints of these entries with the link that the entry has; without one there is no such entry.
+    /// Compares the checkpoints of these entries with the link that the entry has; without one
+    /// there is no such entry.
     async fn compare(
         &mut self,
         conn: &mut Conn,
@@ -278,7 +283,8 @@ impl Walk<'_> {
         if self.is_put_in(conn, seq).await? {
             return Ok(put_in(seq));
         }
-        // It fits where it stood before something was put in ahead of it, with a link that fits, too.
+        // It fits where it stood before something was put in ahead of it, with a link that fits,
+        // too.
         if seq > 1 && Link::from(fields).after(&self.before_that, seq - 1) == fields.chain {
             return Ok(put_in(seq - 1));
         }

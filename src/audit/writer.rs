@@ -1,5 +1,5 @@
-//! Rows that wait to be written, and the task that writes them, many in one transaction: neither a login nor a download
-//! pays a commit of its own. The same task ends counts and signs checkpoints.
+//! Rows that wait to be written, and the task that writes them, many in one transaction: neither a
+//! login nor a download pays a commit of its own. The same task ends counts and signs checkpoints.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
@@ -23,8 +23,8 @@ use crate::vault::SigningKey;
 
 /// What the keyring calls the key that signs checkpoints.
 const PURPOSE: &str = "audit-signing";
-/// Rows that may wait. More: whoever logs in or opens something waits; what ends (a login, a download) never does, so
-/// there are as many more at most as things are open.
+/// Rows that may wait. More: whoever logs in or opens something waits; what ends (a login, a
+/// download) never does, so there are as many more at most as things are open.
 const MOST_WAITING: usize = 4096;
 /// How long somebody waits for room before he is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -267,7 +267,8 @@ impl AuditWriter {
         let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
         let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);
         if seq != last.seq {
-            // The keyring's copy first: it is the one that a thief of the records' tail does not have.
+            // The keyring's copy first: it is the one that a thief of the records' tail does not
+            // have.
             self.keyring.add_audit_checkpoint(checkpoint.row()).await?;
             let mut tx = self.records.begin().await?;
             rows::add_checkpoint(tx.conn(), checkpoint.row()).await?;
@@ -277,8 +278,8 @@ impl AuditWriter {
         Ok(Some(checkpoint))
     }
 
-    /// Says so if the trail has lost what the keyring's last checkpoint speaks of. What is written from now on is
-    /// evidence, too, so the server starts all the same.
+    /// Says so if the trail has lost what the keyring's last checkpoint speaks of. What is written
+    /// from now on is evidence, too, so the server starts all the same.
     async fn check_last_checkpoint(&self) -> Result<(), Error> {
         let Some(seq) = self.keyring.last_audit_checkpoint().await? else { return Ok(()) };
         let known = self.keyring.audit_checkpoints(seq, 1).await?.into_iter().next().and_then(|(_, row)| row.ok());

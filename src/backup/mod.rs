@@ -1,9 +1,10 @@
-//! A backup, taken while the server works: a consistent copy of the records with every object that it needs, and apart from
-//! it a copy of the keyring.
+//! A backup, taken while the server works: a consistent copy of the records with every object that
+//! it needs, and apart from it a copy of the keyring.
 //!
-//! Order: both databases are copied while no key can be replaced, and again if a share was shredded between the two; then
-//! the objects, which nobody removes while the backup's lease is held; the list of contents last. Objects are immutable and
-//! only ever removed as a whole, so a hard link is as good as a copy.
+//! Order: both databases are copied while no key can be replaced, and again if a share was shredded
+//! between the two; then the objects, which nobody removes while the backup's lease is held; the
+//! list of contents last. Objects are immutable and only ever removed as a whole, so a hard link is
+//! as good as a copy.
 
 pub(crate) mod restore;
 
@@ -59,7 +60,8 @@ pub struct BackupContents {
     pub kek_generation: u32,
     /// The fingerprint of the SSH host key that clients know.
     pub host_key: Option<String>,
-    /// The same of the host key that old devices know; lists that were written before there was one do not have it.
+    /// The same of the host key that old devices know; lists that were written before there was one
+    /// do not have it.
     #[serde(default)]
     pub legacy_host_key: Option<String>,
     /// Tickets.
@@ -157,7 +159,8 @@ impl Backups {
     /// Takes a backup. With `deep`, everything in it is decrypted and hashed at the end.
     ///
     /// # Errors
-    /// A sentence that says what is in the way; what is there of the backup is refused by a restore then.
+    /// A sentence that says what is in the way; what is there of the backup is refused by a restore
+    /// then.
     pub async fn back_up(
         &self,
         place: &BackupPlace,
@@ -306,7 +309,8 @@ impl Backups {
                 File::open(file).and_then(|open| open.sync_all()).map_err(Error::file(file))?;
                 sync_above(file).map_err(Error::file(file))?;
             }
-            // A share that was shredded between the two copies is gone, and the records are to say so.
+            // A share that was shredded between the two copies is gone, and the records are to say
+            // so.
             let (records, copy) = (Records::open_copy(&records_file).await?, Keyring::open_copy(&keyring_file).await?);
             let lost = without_key(&records, &copy).await?;
             let wrapped = versions::wrapped(&mut *records.read().await?).await?;
@@ -370,7 +374,8 @@ impl Counts {
     }
 }
 
-/// Takes an object from one store into another, durably but for its directory, and checks that it is what it should be.
+/// Takes an object from one store into another, durably but for its directory, and checks that it
+/// is what it should be.
 pub(crate) fn take(from: &Path, to: &Path, needed: &Needed) -> Result<Taken, Error> {
     let name = needed.id.to_string();
     let shelf = name.get(..2).unwrap_or_default();
@@ -395,8 +400,8 @@ pub(crate) fn take(from: &Path, to: &Path, needed: &Needed) -> Result<Taken, Err
     }
 }
 
-/// The length of an object if it is the one that the records mean: length, ids and header tag of an extent, every byte of
-/// a manifest.
+/// The length of an object if it is the one that the records mean: length, ids and header tag of an
+/// extent, every byte of a manifest.
 fn check(path: &Path, needed: &Needed) -> Result<Option<u64>, Error> {
     let mut file = File::open(path).map_err(Error::file(path))?;
     let length = file.metadata().map_err(Error::file(path))?.len();

@@ -1,7 +1,8 @@
 //! A restore: a backup becomes a data directory.
 //!
-//! Nothing is written until the backup, its keyring and the KEK have proved to belong together. While it is under way the
-//! data directory holds a mark that keeps everybody out; it goes when everything else is durable.
+//! Nothing is written until the backup, its keyring and the KEK have proved to belong together.
+//! While it is under way the data directory holds a mark that keeps everybody out; it goes when
+//! everything else is durable.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -44,7 +45,8 @@ pub struct RestoredBackup {
     pub linked: u64,
     /// Objects that are needed and are not in the backup, or not as they were sealed.
     pub missing: u64,
-    /// Shares whose keys are not in the keyring: they were shredded, or the keyring is of another time.
+    /// Shares whose keys are not in the keyring: they were shredded, or the keyring is of another
+    /// time.
     pub shares_without_key: u64,
     /// Versions that were verified.
     pub verified: u64,
@@ -66,12 +68,12 @@ pub struct HostKeys<'a> {
 }
 
 impl BackupPlace {
-    /// Makes a data directory of this backup. `kek` is put at the KEK's default place; `host_keys` at
-    /// theirs.
+    /// Makes a data directory of this backup. `kek` is put at the KEK's default place; `host_keys`
+    /// at theirs.
     ///
     /// # Errors
-    /// If the backup is not complete or not sound, the KEK does not open its keyring, or something is in the data
-    /// directory already; nothing is written then. Later, if the disk fails.
+    /// If the backup is not complete or not sound, the KEK does not open its keyring, or something
+    /// is in the data directory already; nothing is written then. Later, if the disk fails.
     pub async fn restore(
         &self,
         data: &DataDirectory,
@@ -187,8 +189,9 @@ impl BackupPlace {
         Ok(contents)
     }
 
-    /// Proves that the KEK opens the keyring, and that keyring and records are of one house. No KEK if it lies where the
-    /// settings say, so that nothing is to be put there; no house if the backup is from before there were ids.
+    /// Proves that the KEK opens the keyring, and that keyring and records are of one house. No KEK
+    /// if it lies where the settings say, so that nothing is to be put there; no house if the
+    /// backup is from before there were ids.
     async fn find_kek(
         &self,
         data: &DataDirectory,

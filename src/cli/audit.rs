@@ -1,4 +1,5 @@
-//! `tacdrop audit`: who did what, whether that is what was written, and signed statements to keep elsewhere.
+//! `tacdrop audit`: who did what, whether that is what was written, and signed statements to keep
+//! elsewhere.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -295,7 +296,8 @@ fn show(one: &AuditLine) -> String {
     row(&one.seq.to_string(), &one.at.to_string(), &one.kind, &one.actor, ticket, subject, &detail)
 }
 
-/// One line; the trail is too long for columns that are as wide as the widest cell. Nothing in it acts on a terminal.
+/// One line; the trail is too long for columns that are as wide as the widest cell. Nothing in it
+/// acts on a terminal.
 fn row(seq: &str, at: &str, kind: &str, actor: &str, ticket: &str, subject: &str, detail: &str) -> String {
     let line = format!("{seq:>7}  {at:<20}  {kind:<19}  {actor:<14}  {ticket:<12}  {subject:<32}  {detail}");
     sanitize::line(line.trim_end()).into_owned() + "\n"

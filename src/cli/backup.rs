@@ -44,7 +44,8 @@ pub(crate) struct Restore {
     /// The SSH host key that clients know, which no backup holds either
     #[arg(long, value_name = "FILE")]
     host_key: Option<PathBuf>,
-    /// The SSH host key that old devices know, if there was a legacy listener; no backup holds it either
+    /// The SSH host key that old devices know, if there was a legacy listener; no backup holds it
+    /// either
     #[arg(long, value_name = "FILE")]
     legacy_host_key: Option<PathBuf>,
 }

@@ -1,4 +1,5 @@
-//! The block that is pasted into a ticket system: where to send files to, as whom, and how, in the customer's language.
+//! The block that is pasted into a ticket system: where to send files to, as whom, and how, in the
+//! customer's language.
 
 use serde::Serialize;
 

@@ -1,7 +1,8 @@
 //! The commands that send a file from a network device: ready to paste, one for each system.
 //!
-//! Most devices know only SCP, few can name a port, and some ask for the password instead of taking it in the command.
-//! Where the listener has another port than 22, the command of a system that can name none says so.
+//! Most devices know only SCP, few can name a port, and some ask for the password instead of taking
+//! it in the command. Where the listener has another port than 22, the command of a system that can
+//! name none says so.
 
 use serde::Serialize;
 
@@ -109,7 +110,8 @@ impl Commands {
         let with_port = if is_22 { at.clone() } else { format!("{at}:{port}") };
         Self {
             ios: scp(format!("copy flash:NAME scp://{user}:{token}@{at}/NAME"), false, false),
-            // Its URLs take no password; `vrf` is asked for if it is missing, and this is the usual one.
+            // Its URLs take no password; `vrf` is asked for if it is missing, and this is the usual
+            // one.
             nx_os: Command {
                 command: format!("copy bootflash:NAME sftp://{user}@{at}/NAME vrf management"),
                 protocol: "sftp",

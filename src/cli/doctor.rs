@@ -1,4 +1,5 @@
-//! `tacdrop doctor`: every precondition, one line each. It changes nothing, and makes no data directory.
+//! `tacdrop doctor`: every precondition, one line each. It changes nothing, and makes no data
+//! directory.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt;

@@ -171,7 +171,8 @@ fn address(text: &str) -> Result<String, &'static str> {
     if mail::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
 }
 
-/// The fingerprint and the kind of each key in a file: one key on each line, blank lines and comments between them.
+/// The fingerprint and the kind of each key in a file: one key on each line, blank lines and
+/// comments between them.
 fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     let shown = file.display();
     let unreadable = |error: std::io::Error| Failure::new(format!("the key file {shown} cannot be read: {error}"));

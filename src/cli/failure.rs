@@ -22,7 +22,8 @@ impl Failure {
         let _ = writeln!(std::io::stderr().lock(), "tacdrop: {sentence}");
     }
 
-    /// On one line, and nothing in it acts on a terminal: names of files and what other programs said may be part of it.
+    /// On one line, and nothing in it acts on a terminal: names of files and what other programs
+    /// said may be part of it.
     pub(crate) fn sentence(&self) -> String {
         let lines: Vec<&str> = self.0.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         sanitize::line(&lines.join(" ")).into_owned()

@@ -1,5 +1,5 @@
-//! `tacdrop init`: a house begins where keys lie already. Where nothing lies, the first command or server begins it by
-//! itself.
+//! `tacdrop init`: a house begins where keys lie already. Where nothing lies, the first command or
+//! server begins it by itself.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! `tacdrop artifact list | withdraw | restore | shred`: which versions there are, and what becomes of them.
+//! `tacdrop artifact list | withdraw | restore | shred`: which versions there are, and what becomes
+//! of them.
 
 use super::Desk;
 use super::failure::Failure;

@@ -1,4 +1,5 @@
-//! The command line: what operators type, for people or, with `--json`, for programs. `main` starts it, nothing else does.
+//! The command line: what operators type, for people or, with `--json`, for programs. `main` starts
+//! it, nothing else does.
 //!
 //! One file for each family of commands. A command opens the data directory, does one thing through
 //! a service of `app`, and says what came of it: on standard output through [`output`] and nowhere
@@ -43,7 +44,8 @@ use crate::server;
 use failure::Failure;
 use output::Output;
 
-/// An SFTP server that gives each support ticket an encrypted share and tells the engineer what came
+/// An SFTP server that gives each support ticket an encrypted share and tells the engineer what
+/// came
 #[derive(Debug, Parser)]
 #[command(name = "tacdrop", version, propagate_version = true, after_help = EXAMPLES, max_term_width = 110)]
 struct Cli {
@@ -155,7 +157,8 @@ pub fn main() -> ExitCode {
 
 fn run(common: &Common, command: Command) -> Result<(), Failure> {
     let output = Output::new(common.json);
-    // These two have their own way with settings: one needs none, the other must not stop at the first fault.
+    // These two have their own way with settings: one needs none, the other must not stop at the
+    // first fault.
     match command {
         Command::Demo(arguments) => return demo::run(&arguments, &output),
         Command::Doctor => return doctor::run(common, &output),
@@ -232,14 +235,16 @@ impl Desk {
         })
     }
 
-    /// The address that people reach the server at: what a server wrote down, or what the settings say.
+    /// The address that people reach the server at: what a server wrote down, or what the settings
+    /// say.
     async fn address(&self, app: &App) -> Result<PublicAddress, Failure> {
         let server = &self.config.server;
         let (host, port) = server.public_address(server.listen);
         Ok(app.public_address().await?.unwrap_or(PublicAddress { host, port }))
     }
 
-    /// The address that old devices reach the server at, if there is a listener for them: by the same rule.
+    /// The address that old devices reach the server at, if there is a listener for them: by the
+    /// same rule.
     async fn legacy_address(&self, app: &App) -> Result<Option<PublicAddress>, Failure> {
         if let Some(written) = app.legacy_address().await? {
             return Ok(written);

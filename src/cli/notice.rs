@@ -1,4 +1,5 @@
-//! `tacdrop notice`: what engineers were told, or will be, and what to do about what did not arrive.
+//! `tacdrop notice`: what engineers were told, or will be, and what to do about what did not
+//! arrive.
 
 use clap::{ArgGroup, Subcommand};
 

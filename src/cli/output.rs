@@ -76,7 +76,8 @@ impl Output {
     }
 }
 
-/// Columns as wide as they need to be, two blanks apart. Cells come from strangers: nothing in them acts on a terminal.
+/// Columns as wide as they need to be, two blanks apart. Cells come from strangers: nothing in them
+/// acts on a terminal.
 fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut widths = headings.map(|heading| heading.chars().count());
     let rows: Vec<[String; N]> =

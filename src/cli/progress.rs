@@ -1,4 +1,5 @@
-//! A bar on standard error while something long runs. Programs get one JSON line at the end instead.
+//! A bar on standard error while something long runs. Programs get one JSON line at the end
+//! instead.
 
 use indicatif::{ProgressBar, ProgressStyle};
 

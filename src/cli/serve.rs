@@ -1,4 +1,5 @@
-//! `tacdrop serve`: the process around the server: its log, its limits, and the signals that end it.
+//! `tacdrop serve`: the process around the server: its log, its limits, and the signals that end
+//! it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
@@ -37,8 +38,8 @@ pub(crate) fn run(desk: &Desk) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Log lines go to standard error. What is logged is said by the settings alone: `RUST_LOG` could switch lines on that
-/// quote clients.
+/// Log lines go to standard error. What is logged is said by the settings alone: `RUST_LOG` could
+/// switch lines on that quote clients.
 fn start_log(log: &Log) {
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -66,8 +67,8 @@ fn start_log(log: &Log) {
     };
 }
 
-/// No core dumps: they would hold keys and plaintext (R13). And as many descriptors as the system allows: each
-/// connection and each upload has some.
+/// No core dumps: they would hold keys and plaintext (R13). And as many descriptors as the system
+/// allows: each connection and each upload has some.
 fn limit_process() -> Result<(), Failure> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)

@@ -1,4 +1,5 @@
-//! `tacdrop store`: whether the encrypted objects and the records agree, and removing what nobody needs.
+//! `tacdrop store`: whether the encrypted objects and the records agree, and removing what nobody
+//! needs.
 
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};

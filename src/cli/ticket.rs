@@ -33,7 +33,8 @@ pub(crate) enum Command {
         /// The customer's language
         #[arg(long, value_name = "de|en")]
         language: Option<Language>,
-        /// The token is typed on network devices: it can only send, also by the listener for old devices
+        /// The token is typed on network devices: it can only send, also by the listener for old
+        /// devices
         #[arg(long)]
         device: bool,
     },

@@ -12,7 +12,8 @@ use crate::model::{LastDay, Network};
 /// The most entries of `legacy.allow`: each connection is compared with all of them.
 const MOST_NETWORKS: usize = 1024;
 
-/// Section `legacy`. Nothing of it has a default: whoever opens this door says to whom and until when.
+/// Section `legacy`. Nothing of it has a default: whoever opens this door says to whom and until
+/// when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Legacy {
     /// Address and port of the door for old devices; port 0 picks a free one.
@@ -28,8 +29,8 @@ pub struct Legacy {
 }
 
 impl Legacy {
-    /// Host and port as devices reach them, by the rule of [`Server::public_address`]. The server's public host counts for
-    /// this door too unless it has its own.
+    /// Host and port as devices reach them, by the rule of [`Server::public_address`]. The server's
+    /// public host counts for this door too unless it has its own.
     pub fn public_address(&self, server: &Server, bound: SocketAddr) -> (String, u16) {
         let own = Server {
             public_host: self.public_host.clone().or_else(|| server.public_host.clone()),

@@ -1,11 +1,12 @@
 //! The settings: one typed tree with a default for everything, so that no file is needed.
 //!
-//! [`Config::load`] lays three things over each other: the defaults, a TOML file, and the environment
-//! (`TACDROP__SECTION__KEY`). A key that nobody knows is an error that names the nearest known one; so is a value out of
-//! its range. Secrets are never in the file, only references to them ([`Secret`]).
+//! [`Config::load`] lays three things over each other: the defaults, a TOML file, and the
+//! environment (`TACDROP__SECTION__KEY`). A key that nobody knows is an error that names the
+//! nearest known one; so is a value out of its range. Secrets are never in the file, only
+//! references to them ([`Secret`]).
 //!
-//! `config/tacdrop.toml` shows and explains each key. The data directory is no setting: it is `--data` or `TACDROP_DATA`.
-//! Used by `server` and `cli`; the rooms below get plain values.
+//! `config/tacdrop.toml` shows and explains each key. The data directory is no setting: it is
+//! `--data` or `TACDROP_DATA`. Used by `server` and `cli`; the rooms below get plain values.
 
 mod legacy;
 mod reader;
@@ -27,8 +28,8 @@ use reader::Reader;
 /// What begins the name of each environment variable that is a setting.
 const PREFIX: &str = "TACDROP__";
 
-/// Why settings were refused. Each is a sentence that names where the fault is and what to write instead; none holds the
-/// value of a secret.
+/// Why settings were refused. Each is a sentence that names where the fault is and what to write
+/// instead; none holds the value of a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -76,8 +77,9 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the settings. `file`: a TOML file, `None`: no file; relative paths in it start at its directory. `env`: the
-    /// environment, of which only `TACDROP__...` matters; relative paths in it start at the working directory.
+    /// Reads the settings. `file`: a TOML file, `None`: no file; relative paths in it start at its
+    /// directory. `env`: the environment, of which only `TACDROP__...` matters; relative paths in
+    /// it start at the working directory.
     ///
     /// # Errors
     /// The first fault that is found, as [`ConfigError`].
@@ -122,8 +124,8 @@ impl Config {
         reader.into_asked()
     }
 
-    /// Refuses secret files that group or others may read. Files that are missing are no fault here: what needs them says
-    /// so. For `serve`, `config check` and `doctor`.
+    /// Refuses secret files that group or others may read. Files that are missing are no fault
+    /// here: what needs them says so. For `serve`, `config check` and `doctor`.
     ///
     /// # Errors
     /// The first such file.
@@ -140,9 +142,11 @@ impl Config {
         Ok(())
     }
 
-    /// The tree that is in force, as TOML that [`Config::load`] reads. Of a secret it shows the reference, never the value.
+    /// The tree that is in force, as TOML that [`Config::load`] reads. Of a secret it shows the
+    /// reference, never the value.
     pub fn masked(&self) -> String {
-        // Serialising this tree cannot fail; if a change of it ever could, a comment is valid TOML and says so.
+        // Serialising this tree cannot fail; if a change of it ever could, a comment is valid TOML
+        // and says so.
         toml::to_string(self).unwrap_or_else(|why| format!("# the settings cannot be shown: {why}\n"))
     }
 }

@@ -1,6 +1,8 @@
-//! Collects values from the file and the environment under dotted names, and hands them out typed and checked.
+//! Collects values from the file and the environment under dotted names, and hands them out typed
+//! and checked.
 //!
-//! What is asked for is what is known: the list of known keys cannot differ from the code that reads them.
+//! What is asked for is what is known: the list of known keys cannot differ from the code that
+//! reads them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +48,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes an environment variable; `words`: its name without the prefix. It replaces what the file says.
+    /// Takes an environment variable; `words`: its name without the prefix. It replaces what the
+    /// file says.
     pub(super) fn add_variable(&mut self, name: &str, words: &str, value: String) {
         let key = words.to_lowercase().replace("__", ".");
         self.values.insert(key, Entry { value: Value::String(value), origin: Origin::Environment(name.to_owned()) });
@@ -69,7 +72,8 @@ impl Reader {
     /// Refuses what is not among the known keys.
     pub(super) fn refuse_unknown(&self, known: &[&str]) -> Result<(), ConfigError> {
         for (key, entry) in &self.values {
-            // Whatever is below a key (`{ file = ... }`, or nonsense) is judged by who reads that key.
+            // Whatever is below a key (`{ file = ... }`, or nonsense) is judged by who reads that
+            // key.
             let is_known = known.iter().any(|k| key == k || key.strip_prefix(k).is_some_and(|r| r.starts_with('.')));
             let is_section = known.iter().any(|k| k.strip_prefix(key.as_str()).is_some_and(|r| r.starts_with('.')));
             if is_section && !matches!(entry.value, Value::Table(_)) {
@@ -289,7 +293,8 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// The known key that is most like an unknown one: as a whole, or by its last word where the section is missing or wrong.
+/// The known key that is most like an unknown one: as a whole, or by its last word where the
+/// section is missing or wrong.
 fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |candidate: &str| {

@@ -39,7 +39,8 @@ pub struct Config {
 pub struct Server {
     /// Address and port of the SFTP door; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// The host that locations and instructions show, without brackets; see [`Server::public_address`].
+    /// The host that locations and instructions show, without brackets; see
+    /// [`Server::public_address`].
     pub public_host: Option<String>,
     /// The port that locations and instructions show; see [`Server::public_address`].
     pub public_port: Option<u16>,
@@ -49,7 +50,8 @@ pub struct Server {
     pub connection_threads: usize,
     /// Lines that everybody is shown before the login; at most 20 of at most 200 characters.
     pub banner: Vec<String>,
-    /// Whether clients that show stderr to people get the ticket's reference and the reasons of refusals there.
+    /// Whether clients that show stderr to people get the ticket's reference and the reasons of
+    /// refusals there.
     pub remarks: bool,
 }
 
@@ -68,8 +70,9 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Host (an IPv6 address without brackets) and port as clients reach them. Without a setting: the address that is
-    /// listened on (`localhost` when that is `0.0.0.0` or `::`, which nobody can connect to) and the port that is bound.
+    /// Host (an IPv6 address without brackets) and port as clients reach them. Without a setting:
+    /// the address that is listened on (`localhost` when that is `0.0.0.0` or `::`, which nobody
+    /// can connect to) and the port that is bound.
     pub fn public_address(&self, bound: SocketAddr) -> (String, u16) {
         let host = match &self.public_host {
             Some(host) => host.clone(),
@@ -85,7 +88,8 @@ impl Server {
 pub struct Limits {
     /// Connections that have not logged in, in all; beyond it they share by networks. 1 to 65536.
     pub unauthenticated_connections: usize,
-    /// Connections that have not logged in, from one source (an IPv4 address or an IPv6 /64). 1 to 65536.
+    /// Connections that have not logged in, from one source (an IPv4 address or an IPv6 /64). 1 to
+    /// 65536.
     pub unauthenticated_per_source: usize,
     /// Connections in all from one source. 1 to 65536.
     pub connections_per_source: usize,
@@ -95,7 +99,8 @@ pub struct Limits {
     pub failures_per_connection: u32,
     /// Keys that a client may ask about on one connection. 1 to 1000.
     pub key_probes: u32,
-    /// The least time until a login is refused, the same for every reason. Milliseconds, 0 to 10000.
+    /// The least time until a login is refused, the same for every reason. Milliseconds, 0 to
+    /// 10000.
     pub rejection_milliseconds: u64,
     /// Open channels on one connection; further ones are refused. 1 to 64.
     pub channels_per_connection: usize,
@@ -103,19 +108,25 @@ pub struct Limits {
     pub handles: usize,
     /// Time without a request after which a session ends. Seconds, 1 to 604800.
     pub idle_seconds: u64,
-    /// Time without progress, while data waits to be sent, after which a connection is cut. Seconds, 1 to 86400.
+    /// Time without progress, while data waits to be sent, after which a connection is cut.
+    /// Seconds, 1 to 86400.
     pub stalled_seconds: u64,
-    /// Pause between keepalives; after three without an answer the connection is cut. Seconds, 1 to 3600.
+    /// Pause between keepalives; after three without an answer the connection is cut. Seconds, 1 to
+    /// 3600.
     pub keepalive_seconds: u64,
-    /// New session keys are agreed on after so much in one direction. MiB, 1 to 1024 (RFC 4253, section 9: 1 GiB).
+    /// New session keys are agreed on after so much in one direction. MiB, 1 to 1024 (RFC 4253,
+    /// section 9: 1 GiB).
     pub rekey_mib: u64,
-    /// What a client may send on one channel before it is told to go on, at first. KiB, 256 to 65536.
+    /// What a client may send on one channel before it is told to go on, at first. KiB, 256 to
+    /// 65536.
     pub window_kib: u32,
-    /// The same on a far line at most, all channels of a connection together; not below `window_kib`. KiB, 256 to 262144.
+    /// The same on a far line at most, all channels of a connection together; not below
+    /// `window_kib`. KiB, 256 to 262144.
     pub window_most_kib: u32,
     /// What all connections together may be allowed beyond what each began with. MiB, 0 to 1048576.
     pub windows_mib: u64,
-    /// Plaintext that waits to be sealed or sent, in one session, beyond the window; more waits. MiB, 1 to 1024.
+    /// Plaintext that waits to be sealed or sent, in one session, beyond the window; more waits.
+    /// MiB, 1 to 1024.
     pub buffered_plaintext_mib_per_session: u64,
     /// The same for all sessions together; not below that of one session. MiB, 1 to 1048576.
     pub buffered_plaintext_mib: u64,
@@ -166,7 +177,8 @@ impl Default for Limits {
 pub struct Storage {
     /// The most plaintext in one extent. MiB: 1, 2, 4, 8, 16, 32 or 64.
     pub extent_mib: u64,
-    /// How often a running upload's state is made durable, so that it can be continued. Seconds, 1 to 3600.
+    /// How often a running upload's state is made durable, so that it can be continued. Seconds, 1
+    /// to 3600.
     pub checkpoint_seconds: u64,
     /// Up to this size a file is kept in one piece with its manifest. KiB, 0 to 1024.
     pub inline_kib: u64,
@@ -176,9 +188,11 @@ pub struct Storage {
     pub reserve_mib: u64,
     /// How long an object that no row knows is left alone. Days that a server runs, 0 to 3650.
     pub quarantine_days: u64,
-    /// An unfinished upload is removed when nothing more of it came for so long. Days that a server ran, 1 to 365.
+    /// An unfinished upload is removed when nothing more of it came for so long. Days that a server
+    /// ran, 1 to 365.
     pub unfinished_days: u64,
-    /// People are told so long before an unfinished upload is removed. Hours that a server ran, 1 to 8760.
+    /// People are told so long before an unfinished upload is removed. Hours that a server ran, 1
+    /// to 8760.
     pub warn_hours: u64,
     /// How long a deleted file can be restored. Hours that a server ran, 1 to 8760.
     pub withdrawn_hours: u64,
@@ -219,7 +233,8 @@ pub struct KeyFile {
 pub struct Notify {
     /// A ticket must be quiet for so long until its notice goes out. Seconds, 0 to 3600.
     pub settle_seconds: u64,
-    /// It goes out after so long even if the ticket is never quiet; wins over `settle_seconds`. Seconds, 0 to 86400.
+    /// It goes out after so long even if the ticket is never quiet; wins over `settle_seconds`.
+    /// Seconds, 0 to 86400.
     pub settle_max_seconds: u64,
     /// The age at which a notice that cannot be delivered is given up. Hours, 1 to 8760.
     pub give_up_hours: u64,
@@ -305,7 +320,8 @@ impl Default for Log {
 /// Section `metrics`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Metrics {
-    /// Address and port where figures can be fetched by HTTP; `None`: nowhere. Port 0 picks a free one.
+    /// Address and port where figures can be fetched by HTTP; `None`: nowhere. Port 0 picks a free
+    /// one.
     pub listen: Option<SocketAddr>,
 }
 
@@ -349,8 +365,8 @@ impl LogLevel {
 }
 
 impl Config {
-    /// Takes from the reader what is set and leaves the rest at its default. It asks for every key there is, whatever is
-    /// set: [`Config::keys`] lives on that.
+    /// Takes from the reader what is set and leaves the rest at its default. It asks for every key
+    /// there is, whatever is set: [`Config::keys`] lives on that.
     pub(super) fn read(r: &mut Reader) -> Result<Self, ConfigError> {
         let mut config = Self::default();
 
@@ -507,7 +523,8 @@ fn smtp(r: &mut Reader) -> Result<Option<SmtpServer>, ConfigError> {
     Ok(Some(SmtpServer { host, port, tls, user, password, from, helo, timeout_seconds }))
 }
 
-/// A host name or an IP address (IPv6 with or without brackets): it goes into URLs and command lines.
+/// A host name or an IP address (IPv6 with or without brackets): it goes into URLs and command
+/// lines.
 pub(super) fn host(r: &mut Reader, key: &'static str) -> Result<Option<String>, ConfigError> {
     let Some(text) = r.text(key)? else { return Ok(None) };
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);

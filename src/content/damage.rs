@@ -8,8 +8,8 @@ use crate::records::versions;
 use crate::repo::{Error, Repo};
 use crate::store::StoreError;
 
-/// If the error says that what is stored is not what was sealed, the version is marked as damaged: it is never served
-/// again, and the operator is told.
+/// If the error says that what is stored is not what was sealed, the version is marked as damaged:
+/// it is never served again, and the operator is told.
 pub(crate) async fn report_damage(repo: &Repo, error: &Error, version: VersionId, ticket: &Identifier) {
     if !matches!(error, Error::Vault(_) | Error::Store(StoreError::Missing | StoreError::Short)) {
         return;

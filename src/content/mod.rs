@@ -1,6 +1,7 @@
 //! The plaintext of a version, read at random: map, extents, segments.
 //!
-//! Runs on the runtime for works. Every byte that it gives was authenticated; what was not stays inside.
+//! Runs on the runtime for works. Every byte that it gives was authenticated; what was not stays
+//! inside.
 
 pub(crate) mod damage;
 pub(crate) mod read_ahead;
@@ -33,8 +34,8 @@ const SCATTERED: usize = 8;
 /// An extent's key.
 pub(crate) enum AccessKey {
     Unwrapped(ExtentKey),
-    /// As a manifest has it: it is unwrapped when the extent is opened. A file of many GiB has hundreds, and who asks for a
-    /// part of it needs one.
+    /// As a manifest has it: it is unwrapped when the extent is opened. A file of many GiB has
+    /// hundreds, and who asks for a part of it needs one.
     Wrapped {
         key: WrappedKey,
         version: VersionId,
@@ -57,8 +58,9 @@ struct Layout {
     extents: HashMap<ObjectId, ExtentAccess>,
 }
 
-/// The layouts of versions that somebody reads: who opens one that is open already shares it, so that a version of many
-/// extents costs memory once and not for each handle. It holds nothing itself.
+/// The layouts of versions that somebody reads: who opens one that is open already shares it, so
+/// that a version of many extents costs memory once and not for each handle. It holds nothing
+/// itself.
 #[derive(Default)]
 pub(crate) struct Layouts(Locked<Shared>);
 
@@ -208,7 +210,8 @@ impl Content {
         Arc::ptr_eq(&self.layout, &other.layout)
     }
 
-    /// Appends `length` bytes from `offset` on to `into`. The caller keeps the range inside the version.
+    /// Appends `length` bytes from `offset` on to `into`. The caller keeps the range inside the
+    /// version.
     pub(crate) async fn read(&self, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         let pieces = self.layout.map.range(offset, length);
         if pieces.len() > SCATTERED {
@@ -229,8 +232,8 @@ impl Content {
         Ok(())
     }
 
-    /// The same where there are many pieces: each extent is opened once, and each of its segments, however many of them
-    /// lie there.
+    /// The same where there are many pieces: each extent is opened once, and each of its segments,
+    /// however many of them lie there.
     async fn read_scattered(
         &self,
         offset: u64,
@@ -282,7 +285,8 @@ impl Content {
         Ok(())
     }
 
-    /// Checks what reading from front to back does not touch: extents of which the version uses a part only.
+    /// Checks what reading from front to back does not touch: extents of which the version uses a
+    /// part only.
     pub(crate) async fn check_unused_parts(&self) -> Result<(), Error> {
         let mut used: HashMap<ObjectId, u64> = HashMap::new();
         for slice in self.layout.map.slices() {
@@ -343,7 +347,8 @@ impl Content {
                 ExtentOpener::new(&ids, &key, &head, &access.header_tag)?
             }
         };
-        // An empty last segment holds nothing that anybody reads, but it is part of what was sealed.
+        // An empty last segment holds nothing that anybody reads, but it is part of what was
+        // sealed.
         if let Some((at, length, true)) = segment_range(access.length, access.length / SEGMENT as u64)
             && access.length % SEGMENT as u64 == 0
         {
@@ -366,8 +371,8 @@ impl Content {
 }
 
 impl OpenExtent {
-    /// Reads up to `count` segments from `position` on into `room` and opens them there, each where it lies:
-    /// [`copy_texts`] finds their texts.
+    /// Reads up to `count` segments from `position` on into `room` and opens them there, each where
+    /// it lies: [`copy_texts`] finds their texts.
     pub(crate) fn open_in_place(&self, position: u64, count: u64, room: &mut [u8]) -> Result<(), Error> {
         let (start, _, _) = segment_range(self.length, position).ok_or(StoreError::Short)?;
         let end = extent::sealed_length(self.length);
@@ -382,7 +387,8 @@ impl OpenExtent {
         Ok(())
     }
 
-    /// Decrypts the segments that `length` bytes from `within` on lie in, and appends just those bytes.
+    /// Decrypts the segments that `length` bytes from `within` on lie in, and appends just those
+    /// bytes.
     pub(crate) fn read(&self, within: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         const SEGMENT_BYTES: u64 = SEGMENT as u64;
         let end = within.checked_add(length).filter(|end| *end <= self.length).ok_or(StoreError::Short)?;
@@ -401,7 +407,8 @@ impl OpenExtent {
     }
 }
 
-/// Appends the bytes from `from` to `to` of the texts of segments that were opened in place, one behind the other.
+/// Appends the bytes from `from` to `to` of the texts of segments that were opened in place, one
+/// behind the other.
 pub(crate) fn copy_texts(opened: &[u8], from: u64, to: u64, into: &mut Vec<u8>) -> Result<(), StoreError> {
     let place = |at: u64| usize::try_from(at).map_err(|_| StoreError::Short);
     let (mut at, to) = (place(from)?, place(to)?);

@@ -1,8 +1,10 @@
-//! Downloads that go from front to back: content is opened in blocks, each of them once, and a little before it is asked for.
+//! Downloads that go from front to back: content is opened in blocks, each of them once, and a
+//! little before it is asked for.
 //!
-//! Clients ask for 16 to 255 KiB at a time; a segment has 64 KiB and can only be opened as a whole. Without this, a client
-//! that asks for 32 KiB has everything decrypted twice, and one that waits for each answer waits for the disk each time.
-//! Reads at random places pass by: they would have opened more than they need.
+//! Clients ask for 16 to 255 KiB at a time; a segment has 64 KiB and can only be opened as a whole.
+//! Without this, a client that asks for 32 KiB has everything decrypted twice, and one that waits
+//! for each answer waits for the disk each time. Reads at random places pass by: they would have
+//! opened more than they need.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,18 +22,21 @@ use crate::vault::extent::{SEALED_SEGMENT, SEGMENT};
 const SEGMENTS: u64 = 4;
 /// Plaintext bytes in a block.
 const BLOCK: u64 = SEGMENTS * SEGMENT as u64;
-/// Blocks that one download keeps: more than a client's reads that are in work at once lie in, and those ahead of them.
+/// Blocks that one download keeps: more than a client's reads that are in work at once lie in, and
+/// those ahead of them.
 const KEPT: usize = 8;
 /// How far behind the last read the blocks lie that are opened before they are asked for.
 const AHEAD: u64 = 2 * BLOCK;
-/// A read that begins this near to where the last ones ended goes on with them: clients ask for several at once.
+/// A read that begins this near to where the last ones ended goes on with them: clients ask for
+/// several at once.
 const NEAR: u64 = 1 << 20;
 /// Blocks that a download may have when half of the memory for all of them is used up.
 const SCARCE: usize = 2;
 /// Unused rooms of blocks that are kept for the next download.
 const SPARE: usize = 32;
 
-/// The memory that all downloads together may have for blocks. Without any left a download works as before, only slower.
+/// The memory that all downloads together may have for blocks. Without any left a download works as
+/// before, only slower.
 pub(crate) struct BlockBudget {
     most: usize,
     blocks: Arc<Semaphore>,
@@ -176,7 +181,8 @@ impl Reader {
         Self { content, size, budget: Arc::clone(budget), state: Locked::default() }
     }
 
-    /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in which they were asked for.
+    /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in
+    /// which they were asked for.
     pub(crate) fn plan(&self, offset: u64, length: u64) -> ReadPlan {
         let end = offset.saturating_add(length);
         let mut state = self.state();
@@ -195,7 +201,8 @@ impl Reader {
         ReadPlan(parts)
     }
 
-    /// What somebody who reads on from front to back will ask for next, and nobody has begun to open.
+    /// What somebody who reads on from front to back will ask for next, and nobody has begun to
+    /// open.
     pub(crate) fn ahead(&self) -> Option<Prefetch> {
         let mut state = self.state();
         let (from, to) = (state.front.min(self.size), state.front.saturating_add(AHEAD).min(self.size));
@@ -220,7 +227,8 @@ impl Reader {
         }
     }
 
-    /// Appends what was planned for `length` bytes from `offset` on. The caller keeps the range inside the version.
+    /// Appends what was planned for `length` bytes from `offset` on. The caller keeps the range
+    /// inside the version.
     pub(crate) async fn read(&self, plan: ReadPlan, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         let Some(parts) = plan.0 else { return self.content.read(offset, length, into).await };
         for Part { slot, place: (extent, number), from, to, .. } in parts {
@@ -229,7 +237,8 @@ impl Reader {
             {
                 block.copy(from, to, into)?;
             } else {
-                // No room, or damage somewhere in the block: that takes nothing away from what lies beside it.
+                // No room, or damage somewhere in the block: that takes nothing away from what lies
+                // beside it.
                 self.content.extent(extent).await?.read(number * BLOCK + from, to - from, into)?;
             }
         }
@@ -244,7 +253,8 @@ impl Reader {
         opened.await
     }
 
-    /// The parts of blocks in which these bytes lie; none if some of them were never written, or if they are too many.
+    /// The parts of blocks in which these bytes lie; none if some of them were never written, or if
+    /// they are too many.
     fn parts(&self, offset: u64, length: u64) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
         for piece in self.content.pieces(offset, length) {

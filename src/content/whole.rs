@@ -1,4 +1,5 @@
-//! What is read as a whole: a version from front to back, a manifest, the extents that the records name.
+//! What is read as a whole: a version from front to back, a manifest, the extents that the records
+//! name.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::repo::{Error, Repo};
 use crate::store::StoreError;
 use crate::vault::{FileKey, VaultError, WrappedKey};
 
-/// Reads a version from front to back, gives its bytes to `sink` and compares its SHA-256 with the manifest's. Whatever
-/// it finds, it changes nothing.
+/// Reads a version from front to back, gives its bytes to `sink` and compares its SHA-256 with the
+/// manifest's. Whatever it finds, it changes nothing.
 pub(crate) async fn read_whole(
     repo: &Arc<Repo>,
     keys: &ShareKeys,
@@ -51,7 +52,8 @@ pub(crate) async fn read_all(
     reported(repo, version, ticket, outcome).await
 }
 
-/// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is reported.
+/// Reads a version from front to back, in pieces of at most 1 MiB. What is found damaged is
+/// reported.
 pub(crate) async fn read_pieces(
     repo: &Arc<Repo>,
     keys: &ShareKeys,
@@ -88,7 +90,8 @@ pub(crate) async fn whole_object(repo: &Repo, id: ObjectId) -> Result<Vec<u8>, E
     if let Some(bytes) = objects::get(&mut *repo.records.read().await?, id).await? {
         return Ok(bytes);
     }
-    // A manifest of the most slices that there can be has about 10 MiB; more is no manifest of ours.
+    // A manifest of the most slices that there can be has about 10 MiB; more is no manifest of
+    // ours.
     const MOST: u64 = 32 << 20;
     let file = repo.store.get(id)?;
     let length = file.length()?;
@@ -100,8 +103,8 @@ pub(crate) async fn whole_object(repo: &Repo, id: ObjectId) -> Result<Vec<u8>, E
     Ok(bytes)
 }
 
-/// The extents that a version has in the records, each with its key as it is wrapped there, and unwrapped: nothing
-/// vouches for what lies there.
+/// The extents that a version has in the records, each with its key as it is wrapped there, and
+/// unwrapped: nothing vouches for what lies there.
 pub(crate) async fn recorded_extents(
     repo: &Repo,
     version: &VersionRow,

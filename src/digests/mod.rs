@@ -1,9 +1,11 @@
-//! Digests of whole versions. SHA-256 is known of each; the others are computed by reading the version once, when somebody asks
-//! for the first time, and are answered from the records from then on.
+//! Digests of whole versions. SHA-256 is known of each; the others are computed by reading the
+//! version once, when somebody asks for the first time, and are answered from the records from then
+//! on.
 //!
-//! Reading a large version takes minutes, so it is a job of its own on the runtime for works: whoever asks for the same
-//! version waits for the same job, and the job goes on when nobody waits any more. A few run at once, a bounded number waits,
-//! and somebody at a door hears after a while that it takes longer.
+//! Reading a large version takes minutes, so it is a job of its own on the runtime for works:
+//! whoever asks for the same version waits for the same job, and the job goes on when nobody waits
+//! any more. A few run at once, a bounded number waits, and somebody at a door hears after a while
+//! that it takes longer.
 
 pub(crate) mod sidecars;
 
@@ -29,12 +31,14 @@ use crate::repo::{Error, Repo};
 
 /// Versions that are read at once for their digests.
 const AT_ONCE: usize = 2;
-/// Versions that are read, or wait to be read, because somebody at a door asked. Beyond: `DigestPending`.
+/// Versions that are read, or wait to be read, because somebody at a door asked. Beyond:
+/// `DigestPending`.
 pub(crate) const MOST: usize = 64;
-/// As many of them may be of one share, so that nobody takes the places of all others. Beyond: `DigestPending`.
+/// As many of them may be of one share, so that nobody takes the places of all others. Beyond:
+/// `DigestPending`.
 pub(crate) const MOST_OF_SHARE: usize = 8;
-/// How long somebody at a door waits for digests that have to be computed. It is less than `limits.idle_seconds` by default.
-/// Beyond: `DigestPending`, while the job goes on.
+/// How long somebody at a door waits for digests that have to be computed. It is less than
+/// `limits.idle_seconds` by default. Beyond: `DigestPending`, while the job goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long somebody at a door still waits: for one digest, or for all that one command asks for.
@@ -183,7 +187,8 @@ impl Digests {
             }
             Digested::Version(share, ticket, version) => (share, ticket, version),
         };
-        // It can have been found damaged while somebody had it open: what is recorded is of something else then.
+        // It can have been found damaged while somebody had it open: what is recorded is of
+        // something else then.
         if version.state == VersionState::Damaged {
             return Err(Refusal::Damaged.into());
         }
@@ -220,7 +225,8 @@ impl Digests {
         }
     }
 
-    /// The digest of a version that is or was available: from the records, or computed and recorded.
+    /// The digest of a version that is or was available: from the records, or computed and
+    /// recorded.
     /// [`Error::KeysReplaced`]: look at the version again.
     pub(crate) async fn of_version(
         self: &Arc<Self>,

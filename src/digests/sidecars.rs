@@ -1,9 +1,11 @@
-//! Digests that senders upload beside their files (`NAME.sha256`, `NAME.md5`) are compared with what came.
+//! Digests that senders upload beside their files (`NAME.sha256`, `NAME.md5`) are compared with
+//! what came.
 //!
-//! Nothing depends on it: a wrong digest refuses nothing, and all of it can be done again, as it follows from what is
-//! available. After a publish and after a rename the file is put on a list; one task works on it, one file at a time. Nearly
-//! all of them have no sidecar: what it takes to know that is asked for all together that came at about the same time. What
-//! a crash or a full list leaves undone is found by a walk over the names at the next start.
+//! Nothing depends on it: a wrong digest refuses nothing, and all of it can be done again, as it
+//! follows from what is available. After a publish and after a rename the file is put on a list;
+//! one task works on it, one file at a time. Nearly all of them have no sidecar: what it takes to
+//! know that is asked for all together that came at about the same time. What a crash or a full
+//! list leaves undone is found by a walk over the names at the next start.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -185,7 +187,8 @@ impl Sidecars {
         Ok(())
     }
 
-    /// Looks at files: together at which of them there is something to compare, and then at one after the other.
+    /// Looks at files: together at which of them there is something to compare, and then at one
+    /// after the other.
     pub(crate) async fn check_around_each(&self, artifacts: &[ArtifactId]) {
         let some = match with_keys_in_force!(self.pairs_around(artifacts).await) {
             Ok(found) => {
@@ -211,7 +214,8 @@ impl Sidecars {
         Ok(())
     }
 
-    /// Each of these files beside what states its digest, or beside the file whose digest it states.
+    /// Each of these files beside what states its digest, or beside the file whose digest it
+    /// states.
     async fn pairs_around(&self, artifacts: &[ArtifactId]) -> Result<Vec<Pair>, Error> {
         let ids: Vec<_> = artifacts.iter().map(|artifact| *artifact.as_bytes()).collect();
         let rows = entries::by_ids(&mut *self.repo.records.read().await?, &ids).await?;
@@ -298,7 +302,8 @@ impl Sidecars {
     /// Compares a file with a sidecar, unless that was done or one of them is not whole.
     async fn check_pair(&self, pair: &Pair) -> Result<(), Error> {
         let Pair { keys, ticket, .. } = pair;
-        // While a newer version of the file arrives, the digest may be meant for that: it is compared when that is whole.
+        // While a newer version of the file arrives, the digest may be meant for that: it is
+        // compared when that is whole.
         let (Some(target), Some(sidecar), None) = (pair.target.current, pair.sidecar.current, pair.target.receiving)
         else {
             return Ok(());
@@ -307,7 +312,8 @@ impl Sidecars {
         let target = available(versions::by_id(&mut conn, target.id).await?);
         let sidecar = available(versions::by_id(&mut conn, sidecar.id).await?);
         let (Some(target), Some(sidecar)) = (target, sidecar) else { return Ok(()) };
-        // A file that matched once is what its sender has; a later digest is of what is still to come.
+        // A file that matched once is what its sender has; a later digest is of what is still to
+        // come.
         let settled = |row: &CheckRow| {
             row.sidecar == sidecar.id || (row.algorithm == pair.algorithm && row.verdict == Verdict::Matches)
         };

@@ -1,7 +1,8 @@
-//! The check of the store: the rules of recovery, looked at without changing anything, and with `deep` every byte.
+//! The check of the store: the rules of recovery, looked at without changing anything, and with
+//! `deep` every byte.
 //!
-//! It may run while the server does: what looks wrong is looked at again before it is said, because an upload, a deletion
-//! or a sweep may have changed it in between.
+//! It may run while the server does: what looks wrong is looked at again before it is said, because
+//! an upload, a deletion or a sweep may have changed it in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,10 +84,12 @@ pub struct Step {
 }
 
 impl Integrity {
-    /// Checks the store and its records, of one ticket or of all, and changes nothing. `deep` decrypts and hashes everything.
+    /// Checks the store and its records, of one ticket or of all, and changes nothing. `deep`
+    /// decrypts and hashes everything.
     ///
     /// # Errors
-    /// If there is no such ticket, or records or store fail. What is wrong with them is no error; it is reported.
+    /// If there is no such ticket, or records or store fail. What is wrong with them is no error;
+    /// it is reported.
     pub async fn check(
         &self,
         only: Option<&Identifier>,
@@ -159,7 +162,8 @@ impl Check<'_> {
         self.say(&Finding { problem: false, kind, ticket: None, artifact: None, version: None, what, advice });
     }
 
-    /// Rows that contradict each other. Each statement sees one moment, so nothing has to be looked at again.
+    /// Rows that contradict each other. Each statement sees one moment, so nothing has to be looked
+    /// at again.
     async fn rows(&mut self) -> Result<(), Error> {
         let most = u32::try_from(PAGE).unwrap_or(u32::MAX);
         let mut after = None;
@@ -363,7 +367,8 @@ impl Check<'_> {
         }
     }
 
-    /// Reads a version in full. Gives what is wrong with it, if it is so for a version that did not change meanwhile.
+    /// Reads a version in full. Gives what is wrong with it, if it is so for a version that did not
+    /// change meanwhile.
     async fn content(&mut self, keys: &ShareKeys, id: VersionId) -> Result<Option<Error>, Error> {
         for _ in 0..LOOKS {
             let Some(version) = self.row(id).await? else { return Ok(None) };

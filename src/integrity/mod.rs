@@ -1,4 +1,5 @@
-//! Whether what the records, the keyring and the store hold belongs together and is whole, and what is done where it is not.
+//! Whether what the records, the keyring and the store hold belongs together and is whole, and what
+//! is done where it is not.
 
 pub(crate) mod check;
 pub(crate) mod reattach;

@@ -1,7 +1,8 @@
-//! Bringing back what no path reaches: directories that were once moved into themselves, and what lies in them.
+//! Bringing back what no path reaches: directories that were once moved into themselves, and what
+//! lies in them.
 //!
-//! A rename decides by ids inside its transaction, so that none are lost any more. An older version of tacdrop did not, and
-//! databases can be damaged.
+//! A rename decides by ids inside its transaction, so that none are lost any more. An older version
+//! of tacdrop did not, and databases can be damaged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +32,8 @@ pub struct Reattached {
 }
 
 impl Integrity {
-    /// Puts what no path reaches, of one ticket or of all, at the roots of the shares, under names of its own. `dry_run` only
-    /// says what would lie where.
+    /// Puts what no path reaches, of one ticket or of all, at the roots of the shares, under names
+    /// of its own. `dry_run` only says what would lie where.
     ///
     /// # Errors
     /// If there is no such ticket, or the records or keys fail.
@@ -83,8 +84,8 @@ impl Integrity {
     }
 }
 
-/// Of entries that no path reaches those that the others lie below, and how many those are. Of a circle it is the one with
-/// the lowest id.
+/// Of entries that no path reaches those that the others lie below, and how many those are. Of a
+/// circle it is the one with the lowest id.
 fn tops(unreached: &[Unreached]) -> Vec<(Unreached, u64)> {
     let by_id: BTreeMap<_, _> = unreached.iter().map(|entry| (entry.id, entry)).collect();
     let above = |entry: &Unreached| by_id.get(&entry.parent).copied().filter(|above| above.is_directory);
@@ -118,8 +119,8 @@ fn lowest_of_circle<'a>(on_it: &'a Unreached, above: impl Fn(&Unreached) -> Opti
     lowest
 }
 
-/// The name under which an entry comes back: its own with a mark behind it, or the mark alone if its name does not open or is
-/// too long. The mark is made of its id.
+/// The name under which an entry comes back: its own with a mark behind it, or the mark alone if
+/// its name does not open or is too long. The mark is made of its id.
 async fn free_name(conn: &mut Conn, keys: &ShareKeys, root: DirectoryId, entry: &Unreached) -> Result<FileName, Error> {
     let mark = format!("recovered-{}", hex::encode(entry.id));
     let own = entry.name.as_ref().and_then(|name| keys.names.open_name(entry.id, name).ok());
@@ -150,7 +151,8 @@ mod tests {
         assert_eq!(tops(&[entry(1, 1, true)]), [(1, 0)], "a directory in itself");
         assert_eq!(tops(&[entry(1, 99, false)]), [(1, 0)], "its directory is gone");
         assert_eq!(tops(&[entry(2, 1, true), entry(1, 99, true), entry(3, 2, false)]), [(1, 2)]);
-        // A circle of three, a chain that hangs from it, a file that lies in a file, and a piece of its own.
+        // A circle of three, a chain that hangs from it, a file that lies in a file, and a piece of
+        // its own.
         let circle = [entry(5, 7, true), entry(6, 5, true), entry(7, 6, true)];
         let hangs = [entry(1, 6, true), entry(2, 1, false)];
         let odd = [entry(3, 2, false), entry(8, 99, true)];

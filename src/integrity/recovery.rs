@@ -1,8 +1,9 @@
 //! Recovery: what a crash or a disk has left is made legal before the doors open.
 //!
-//! It may be cut anywhere and begun again: each correction is one transaction, and what is right is left alone, so that a
-//! second run changes nothing. It reads rows and the lengths of objects, never their content, one shelf of the store at a
-//! time, so that its memory does not grow with the store.
+//! It may be cut anywhere and begun again: each correction is one transaction, and what is right is
+//! left alone, so that a second run changes nothing. It reads rows and the lengths of objects,
+//! never their content, one shelf of the store at a time, so that its memory does not grow with the
+//! store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ const TOLD: u64 = 1000;
 const STILL_AT_IT: Duration = Duration::from_secs(5);
 /// How often the store is looked through while the server runs.
 const SCANNED_EVERY: Duration = Duration::from_secs(86_400);
-/// So many sealed extents are needed to tell a store that is not mounted from one that has lost a little.
+/// So many sealed extents are needed to tell a store that is not mounted from one that has lost a
+/// little.
 const ENOUGH_TO_TELL: u32 = 8;
 
 /// What recovery did.
@@ -89,8 +91,8 @@ pub(crate) async fn recover(repo: &Arc<Repo>) -> Result<Recovered, Error> {
 }
 
 impl Integrity {
-    /// Looks the store through once a day, until `stop`: what is lost is marked, what no row knows gets or ends its
-    /// quarantine.
+    /// Looks the store through once a day, until `stop`: what is lost is marked, what no row knows
+    /// gets or ends its quarantine.
     pub async fn scan_daily(&self, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(SCANNED_EVERY)).await.is_some() {
             // Each transaction is whole; what is left undone is done tomorrow.
@@ -109,7 +111,8 @@ pub(crate) async fn scan(repo: &Arc<Repo>) -> Result<Recovered, Error> {
     recovery.finish(begun).await
 }
 
-/// An empty store under records that need it is a file system that was not mounted: nothing is marked as damaged for that.
+/// An empty store under records that need it is a file system that was not mounted: nothing is
+/// marked as damaged for that.
 async fn refuse_empty_store(repo: &Arc<Repo>) -> Result<(), Error> {
     let store = repo.store.clone();
     let is_empty = blocking(&repo.worker_runtime, "the reading", move || store.holds_any().map(|any| !any));

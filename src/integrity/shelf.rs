@@ -68,8 +68,9 @@ pub(super) async fn parts_of_the_store(repo: &Repo) -> Result<Vec<Shelves>, Erro
     Ok((0..parts).map(|part| byte(part * width)..=byte(part * width + width - 1)).collect())
 }
 
-/// Compares the shelves of ids that begin with these bytes with their rows. While a server runs, what it says may be
-/// over by the time it is read: [`still_lost`] and the statements that write look again.
+/// Compares the shelves of ids that begin with these bytes with their rows. While a server runs,
+/// what it says may be over by the time it is read: [`still_lost`] and the statements that write
+/// look again.
 pub(super) async fn compare_shelves(repo: &Repo, bytes: &Shelves) -> Result<Differences, Error> {
     let (store, all) = (repo.store.clone(), bytes.clone());
     let listed = blocking(&repo.worker_runtime, "the reading", move || {
@@ -87,8 +88,8 @@ pub(super) async fn compare_shelves(repo: &Repo, bytes: &Shelves) -> Result<Diff
     Ok(compare(shelf, rows))
 }
 
-/// Looks again at what was found lost on these shelves, and leaves what is lost still: the rest was removed on purpose since
-/// the shelf was read, or written behind it.
+/// Looks again at what was found lost on these shelves, and leaves what is lost still: the rest was
+/// removed on purpose since the shelf was read, or written behind it.
 pub(super) async fn still_lost(repo: &Repo, bytes: &Shelves, found: &mut Vec<Lost>) -> Result<(), Error> {
     if !found.is_empty() {
         let again = compare_shelves(repo, bytes).await?.lost;

@@ -28,11 +28,12 @@ pub struct Verification {
 }
 
 impl Integrity {
-    /// Verifies every version that can be read, of one ticket or of all, and tells `report` of each. What is not intact is
-    /// marked as damaged.
+    /// Verifies every version that can be read, of one ticket or of all, and tells `report` of
+    /// each. What is not intact is marked as damaged.
     ///
     /// # Errors
-    /// If there is no such ticket, or the records fail. A damaged artifact is no error here; it is reported.
+    /// If there is no such ticket, or the records fail. A damaged artifact is no error here; it is
+    /// reported.
     pub async fn verify(
         &self,
         only: Option<&Identifier>,

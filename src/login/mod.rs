@@ -21,7 +21,8 @@ use crate::vault;
 
 /// How often open logins are compared with the records.
 const WATCH: Duration = Duration::from_millis(300);
-/// After a change, logins are compared this many times: one may have been checked just before it and opened just after.
+/// After a change, logins are compared this many times: one may have been checked just before it
+/// and opened just after.
 const ROUNDS: u32 = 4;
 
 /// Who logged in, and by what.
@@ -117,7 +118,8 @@ impl Login {
 /// Logins that are remembered before it is looked which of them are over.
 const REMEMBERED: usize = 64;
 
-/// The logins that are open, and some that are over: at most as many as are open, and [`REMEMBERED`].
+/// The logins that are open, and some that are over: at most as many as are open, and
+/// [`REMEMBERED`].
 pub struct Logins {
     repo: Arc<Repo>,
     trail: Arc<AuditWriter>,
@@ -131,8 +133,8 @@ impl Logins {
 
     fn add(&self, login: &Arc<LoginState>) {
         let mut logins = self.lock();
-        // What is over keeps its memory while it is remembered. To look each time the list is full costs each login little,
-        // as there is room for as many again then.
+        // What is over keeps its memory while it is remembered. To look each time the list is full
+        // costs each login little, as there is room for as many again then.
         if logins.len() == logins.capacity() {
             logins.retain(|login| login.strong_count() > 0);
             let more = logins.len().max(REMEMBERED);
@@ -158,8 +160,9 @@ impl Logins {
 }
 
 impl Logins {
-    /// Checks a ticket's token. None for a wrong one, an unknown user, anything: from outside they are all the same, and
-    /// the same work is done for each. By the listener for old devices only tickets of devices get in.
+    /// Checks a ticket's token. None for a wrong one, an unknown user, anything: from outside they
+    /// are all the same, and the same work is done for each. By the listener for old devices only
+    /// tickets of devices get in.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
@@ -170,7 +173,8 @@ impl Logins {
             .await
             .map_err(Error::from)?;
         let expected = ticket.as_ref().map_or([0; 32], |ticket| ticket.token_hash);
-        // The hash of no token at all is never all zeros, so an unknown user fails like a wrong token.
+        // The hash of no token at all is never all zeros, so an unknown user fails like a wrong
+        // token.
         let right = self.repo.keys.token().verify(user, secret, &expected);
         let welcome = |device: bool| device || !origin.transport.is_weak();
         let Some(ticket) = ticket.filter(|ticket| right && welcome(ticket.device)) else {
@@ -184,7 +188,8 @@ impl Logins {
         self.admit(ticket.reference, who, language, Some(greeting), origin).await.map(Some)
     }
 
-    /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody in.
+    /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody
+    /// in.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
@@ -242,9 +247,10 @@ impl Logins {
         Ok(Login(login))
     }
 
-    /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a disabled engineer. Of an
-    /// engineer's login who has lost a ticket only what is open there ends.
-    /// The command line may change any of this in another process, so the records are asked several times a second.
+    /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a
+    /// disabled engineer. Of an engineer's login who has lost a ticket only what is open there
+    /// ends. The command line may change any of this in another process, so the records are asked
+    /// several times a second.
     pub async fn watch(&self, stop: CancellationToken) {
         let (mut seen, mut rounds) = (None, 0);
         while stop.run_until_cancelled(tokio::time::sleep(WATCH)).await.is_some() {
@@ -264,15 +270,16 @@ impl Logins {
                         tracing::info!(user = %login.user, "a login was ended: it is no longer valid");
                         login.ended.cancel();
                     }
-                    // The records being busy is no reason to throw anybody out; they are asked again soon.
+                    // The records being busy is no reason to throw anybody out; they are asked
+                    // again soon.
                     Err(error) => tracing::warn!(%error, "open logins could not be checked"),
                 }
             }
         }
     }
 
-    /// A login that is refused is counted: by user if the records know that name, and by network. What only a stranger
-    /// typed is not kept: people type passwords there.
+    /// A login that is refused is counted: by user if the records know that name, and by network.
+    /// What only a stranger typed is not kept: people type passwords there.
     async fn refuse(&self, user: &str, by: &'static str, from: IpAddr) {
         let kind = async { people::login_kind(&mut *self.repo.records.read().await?, user).await }.await;
         let kind = kind.ok().flatten();
@@ -297,7 +304,8 @@ impl Logins {
 }
 
 impl LoginState {
-    /// Says in an event where it came from, and by which listener if that is the one with weak encryption.
+    /// Says in an event where it came from, and by which listener if that is the one with weak
+    /// encryption.
     pub(crate) fn add_origin(&self, detail: &mut Value) {
         detail["from"] = Value::String(self.from.to_string());
         if self.transport.is_weak() {
@@ -324,8 +332,9 @@ impl Drop for LoginState {
     }
 }
 
-/// What a customer reads after the login. Nothing that somebody typed: scripts around clients (`sos report --upload`) look for
-/// words like "Permission denied" in all that a client prints before its prompt.
+/// What a customer reads after the login. Nothing that somebody typed: scripts around clients (`sos
+/// report --upload`) look for words like "Permission denied" in all that a client prints before its
+/// prompt.
 fn greeting(ticket: &Ticket, language: Language) -> String {
     let mut line = format!("Ticket {}", ticket.reference);
     if ticket.status == TicketStatus::Closed {

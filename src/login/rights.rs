@@ -1,8 +1,9 @@
-//! Whether a login may still do what it has begun in a ticket's share: a ticket goes to another engineer, is closed, or
-//! gets a new token, while handles of the login are open.
+//! Whether a login may still do what it has begun in a ticket's share: a ticket goes to another
+//! engineer, is closed, or gets a new token, while handles of the login are open.
 //!
-//! What changes something asks [`may_change`] in the transaction that changes it. What only looks asks its [`Grant`]
-//! before each operation; a task takes grants back soon after the records have changed.
+//! What changes something asks [`may_change`] in the transaction that changes it. What only looks
+//! asks its [`Grant`] before each operation; a task takes grants back soon after the records have
+//! changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::repo::Error;
 
-/// Whether a login may change something in a ticket's share now; and the generation of the share's keys that is in force.
+/// Whether a login may change something in a ticket's share now; and the generation of the share's
+/// keys that is in force.
 ///
 /// # Errors
 /// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
@@ -25,8 +27,9 @@ pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Log
     check_open(&row)
 }
 
-/// Whether what a login has sent so far may be kept unfinished; and the generation as above. A ticket's new token is for
-/// the same people, who go on with it; what an engineer was about to hand back ends with the assignment.
+/// Whether what a login has sent so far may be kept unfinished; and the generation as above. A
+/// ticket's new token is for the same people, who go on with it; what an engineer was about to hand
+/// back ends with the assignment.
 ///
 /// # Errors
 /// [`Refusal::TicketClosed`] or [`Refusal::NotAssigned`].
@@ -64,7 +67,8 @@ fn check_reach(ticket: &Ticket, login: &LoginState) -> Result<(), Refusal> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Grant(Arc<AtomicU8>);
 
-/// What a grant says: nothing against going on, that the ticket went to somebody else, or that the login is no longer valid.
+/// What a grant says: nothing against going on, that the ticket went to somebody else, or that the
+/// login is no longer valid.
 const GOES_ON: u8 = 0;
 const NOT_ASSIGNED: u8 = 1;
 const LOGIN_ENDED: u8 = 2;
@@ -117,7 +121,8 @@ impl Grants {
     }
 }
 
-/// Whether a login is one that the records still allow. Grants for tickets that it no longer reaches are taken back.
+/// Whether a login is one that the records still allow. Grants for tickets that it no longer
+/// reaches are taken back.
 pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, Error> {
     let is_valid = match &login.who {
         Who::Ticket { .. } => tickets::by_reference(conn, login.user.as_str())

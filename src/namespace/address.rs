@@ -81,8 +81,8 @@ pub(crate) async fn set_public(repo: &Repo, address: &PublicAddress) -> Result<(
     Ok(tx.commit().await?)
 }
 
-/// The address that old devices reach the server at, as the server last wrote it down: none if no server has run, none
-/// in it if the last one did not open that door.
+/// The address that old devices reach the server at, as the server last wrote it down: none if no
+/// server has run, none in it if the last one did not open that door.
 ///
 /// # Errors
 /// If the records fail.

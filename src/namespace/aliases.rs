@@ -1,9 +1,10 @@
-//! What engineers are shown of the names that customers gave, and the way back: `model/alias` has the rules of one name, this
-//! knows its neighbours.
+//! What engineers are shown of the names that customers gave, and the way back: `model/alias` has
+//! the rules of one name, this knows its neighbours.
 //!
-//! Of the entries of a directory that have one alias, one has it plainly: a name that is its own alias before one that is
-//! only encoded so, then the one that came first. The others are shown with their id in it. That is told by an index, so no
-//! listing looks at more than its page; and an alias with an id in it means its entry also when it could have the plain one.
+//! Of the entries of a directory that have one alias, one has it plainly: a name that is its own
+//! alias before one that is only encoded so, then the one that came first. The others are shown
+//! with their id in it. That is told by an index, so no listing looks at more than its page; and an
+//! alias with an id in it means its entry also when it could have the plain one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,7 +19,8 @@ use crate::repo::{Error, Repo};
 
 /// Rows that get their aliases in one transaction.
 const AT_ONCE: usize = 1000;
-/// Entries that are looked at because their ids begin as an alias says: ids are random, so there is one.
+/// Entries that are looked at because their ids begin as an alias says: ids are random, so there is
+/// one.
 const NAMESAKES: usize = 4;
 
 /// How the entries of one page are shown.
@@ -48,7 +50,8 @@ impl Shown {
     }
 }
 
-/// The entry that is shown as `given` in a directory, and its name. Without an id in it, `given` is nobody's own name there.
+/// The entry that is shown as `given` in a directory, and its name. Without an id in it, `given` is
+/// nobody's own name there.
 pub(crate) async fn meant(
     conn: &mut Conn,
     keys: &ShareKeys,
@@ -79,7 +82,8 @@ pub(crate) async fn meant(
     Ok(None)
 }
 
-/// Whether an upload that has no row yet can be listed by its own name: it is its alias, and no entry has that one.
+/// Whether an upload that has no row yet can be listed by its own name: it is its alias, and no
+/// entry has that one.
 pub(crate) async fn is_free(
     conn: &mut Conn,
     keys: &ShareKeys,
@@ -90,8 +94,8 @@ pub(crate) async fn is_free(
     Ok(alias::alias(name) == *name && aliases::holder(conn, directory, &index).await?.is_none())
 }
 
-/// Gives aliases to the rows that are older than aliases, some at a time; a start that is cut goes on at the next one. What does
-/// not open is left as it is.
+/// Gives aliases to the rows that are older than aliases, some at a time; a start that is cut goes
+/// on at the next one. What does not open is left as it is.
 pub(crate) async fn fill(repo: &Repo) -> Result<(), Error> {
     let (mut after, mut filled, mut left) = (None, 0_u64, 0_u64);
     loop {

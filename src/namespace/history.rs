@@ -4,7 +4,8 @@ use crate::records::entries::{self, EntryRow};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, RecordsError};
 
-/// The number of the version that readers of a file get, for people: it may belong to one of the file's predecessors.
+/// The number of the version that readers of a file get, for people: it may belong to one of the
+/// file's predecessors.
 pub(crate) async fn number_for_people(
     conn: &mut Conn,
     file: &EntryRow,

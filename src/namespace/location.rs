@@ -7,14 +7,15 @@ use crate::model::sanitize;
 use crate::model::{FileName, SharePath};
 use crate::namespace::tree::{Way, is_from_support};
 
-/// The path by which engineers open an entry: its own names, except those that have the form of an alias with an id in it, which
-/// could be another entry's. These are shown to engineers by an alias that only they have.
+/// The path by which engineers open an entry: its own names, except those that have the form of an
+/// alias with an id in it, which could be another entry's. These are shown to engineers by an alias
+/// that only they have.
 pub(crate) fn openable(way: &Way) -> SharePath {
     with_aliases(way, |name| id_in(name).is_some())
 }
 
-/// The same in names that can be typed and stored anywhere: also each name that is not UTF-8, or holds what acts, stands by an alias
-/// that nobody else in its directory can have, today or later.
+/// The same in names that can be typed and stored anywhere: also each name that is not UTF-8, or
+/// holds what acts, stands by an alias that nobody else in its directory can have, today or later.
 pub(crate) fn typeable(way: &Way) -> SharePath {
     let is_text = |name: &FileName| {
         str::from_utf8(name.as_bytes()).is_ok_and(|text| matches!(sanitize::line(text), Cow::Borrowed(_)))
@@ -33,7 +34,8 @@ fn with_aliases(way: &Way, needs_one: impl Fn(&FileName) -> bool) -> SharePath {
     SharePath::from_names(way.steps().iter().map(shown).collect())
 }
 
-/// OpenSSH's scp takes the remote path of a download as a pattern: its special characters get a backslash.
+/// OpenSSH's scp takes the remote path of a download as a pattern: its special characters get a
+/// backslash.
 pub(super) fn glob_escaped(path: &SharePath) -> Vec<u8> {
     path.to_bytes()
         .iter()
@@ -44,8 +46,8 @@ pub(super) fn glob_escaped(path: &SharePath) -> Vec<u8> {
         .collect()
 }
 
-/// Quotes a word for a POSIX shell: single quotes, an inner one as `'\''`. What acts instead of being seen is named by its bytes, so
-/// that the line itself holds nothing of the kind.
+/// Quotes a word for a POSIX shell: single quotes, an inner one as `'\''`. What acts instead of
+/// being seen is named by its bytes, so that the line itself holds nothing of the kind.
 pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

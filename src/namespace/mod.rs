@@ -1,5 +1,5 @@
-//! Names: from a path to an entry and back, the aliases by which engineers open what their system cannot store, the shape
-//! that a tree may have, and the words in which a place is told to people.
+//! Names: from a path to an entry and back, the aliases by which engineers open what their system
+//! cannot store, the shape that a tree may have, and the words in which a place is told to people.
 
 pub(crate) mod address;
 pub(crate) mod aliases;

@@ -1,7 +1,8 @@
-//! The shape of a share's tree: what may be moved where, and how deep and long a path in a share may become.
+//! The shape of a share's tree: what may be moved where, and how deep and long a path in a share
+//! may become.
 //!
-//! All of it is decided by ids in the transaction that changes the tree. What was found before that transaction began may
-//! have been moved by another session, and two spellings of a name are one.
+//! All of it is decided by ids in the transaction that changes the tree. What was found before that
+//! transaction began may have been moved by another session, and two spellings of a name are one.
 
 use crate::model::name::MAX_NAME;
 use crate::model::path::{MAX_DEPTH, MAX_LOOKED_UP, MAX_PATH};
@@ -22,7 +23,8 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Climbs from a directory to the root of its share. Every directory on the way must be in sight.
+    /// Climbs from a directory to the root of its share. Every directory on the way must be in
+    /// sight.
     ///
     /// # Errors
     /// [`Refusal::NoSuchFile`] if the root is not reached.
@@ -57,12 +59,13 @@ impl Way {
         check_bounds(self.with(name, Extent::default()))
     }
 
-    /// Whether `moved` may stand at the end of this way as `name`, with all that lies below it. What goes neither deeper
-    /// nor gets longer may always move: shares from before these bounds were kept can hold what is beyond them.
+    /// Whether `moved` may stand at the end of this way as `name`, with all that lies below it.
+    /// What goes neither deeper nor gets longer may always move: shares from before these bounds
+    /// were kept can hold what is beyond them.
     ///
     /// # Errors
-    /// [`Refusal::IntoItself`] if `moved` lies on the way, [`Refusal::PathTooLong`] if it or something below it would be
-    /// too deep or too long.
+    /// [`Refusal::IntoItself`] if `moved` lies on the way, [`Refusal::PathTooLong`] if it or
+    /// something below it would be too deep or too long.
     pub(crate) async fn check_move(
         &self,
         conn: &mut Conn,
@@ -104,7 +107,8 @@ fn bytes_of(name: usize) -> u64 {
     name as u64 + 1
 }
 
-/// Whether a name is one that something in a share can have. Names that are looked up may be longer.
+/// Whether a name is one that something in a share can have. Names that are looked up may be
+/// longer.
 ///
 /// # Errors
 /// [`Refusal::PathTooLong`].

@@ -45,7 +45,8 @@ pub(crate) struct ResolvedPath {
     pub(crate) from_support: bool,
     /// The names from the share's root down.
     pub(crate) names: Vec<FileName>,
-    /// How the share stood when the last name was looked up; none for the root, and for a share without a ticket.
+    /// How the share stood when the last name was looked up; none for the root, and for a share
+    /// without a ticket.
     pub(crate) standing: Option<Standing>,
 }
 
@@ -95,8 +96,9 @@ impl ResolvedPath {
         }
         self.standing = found.standing;
         let keys = &self.context.keys;
-        // What was shown so leads there whatever customers upload later: a name that itself has the form of an alias with an
-        // id in it is always shown otherwise. All other names are first of all what they are.
+        // What was shown so leads there whatever customers upload later: a name that itself has the
+        // form of an alias with an id in it is always shown otherwise. All other names are first of
+        // all what they are.
         let alias_first = self.shows_aliases() && alias::id_in(given).is_some();
         if (alias_first || found.entry.is_none())
             && self.shows_aliases()
@@ -121,7 +123,8 @@ impl ResolvedPath {
         }
     }
 
-    /// Directory, name and index; refused for the root and for `from-support` itself, which nobody may change.
+    /// Directory, name and index; refused for the root and for `from-support` itself, which nobody
+    /// may change.
     pub(crate) fn changeable(&self) -> Result<(DirectoryId, &FileName, &[u8; 32]), Error> {
         match &self.at {
             Some((directory, name, index)) if !self.is_fixed() => Ok((*directory, name, index)),
@@ -135,7 +138,8 @@ impl ResolvedPath {
         Ok((directory, name.clone()))
     }
 
-    /// Whether names below are shown by their aliases: to engineers, but not what engineers have put there themselves.
+    /// Whether names below are shown by their aliases: to engineers, but not what engineers have
+    /// put there themselves.
     pub(crate) fn shows_aliases(&self) -> bool {
         self.context.aliases && !self.from_support
     }
@@ -149,7 +153,8 @@ impl ResolvedPath {
     }
 }
 
-/// Walks down to `names`, or to what is shown under them as `aliases`, in a share with the keys that are in force.
+/// Walks down to `names`, or to what is shown under them as `aliases`, in a share with the keys
+/// that are in force.
 pub(crate) async fn find(
     repo: &Repo,
     conn: &mut Conn,
@@ -160,8 +165,8 @@ pub(crate) async fn find(
 ) -> Result<ResolvedPath, Error> {
     let mut at_hand = repo.keys.at_hand(share);
     for _ in 0..ROUNDS {
-        // Which keys are in force is asked behind the names: if these are, they were all the time, as generations only
-        // ever go up.
+        // Which keys are in force is asked behind the names: if these are, they were all the time,
+        // as generations only ever go up.
         let keys = match at_hand.take() {
             Some(keys) => keys,
             None => repo.keys.share(share).await?,

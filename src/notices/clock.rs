@@ -1,6 +1,6 @@
-//! The dispatcher's clock: the machine's, or in tests one that passes only when it is told to, so that three days of
-//! retries take no time. (tokio's own paused clock is a feature of the whole build; it would compile every dependency
-//! a second time for the tests.)
+//! The dispatcher's clock: the machine's, or in tests one that passes only when it is told to, so
+//! that three days of retries take no time. (tokio's own paused clock is a feature of the whole
+//! build; it would compile every dependency a second time for the tests.)
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -76,8 +76,9 @@ impl WallClock {
         Self { wall: clock.now(), passed: clock.passed() }
     }
 
-    /// By how much the wall clock has gone back against the time that passed since the last note; none: it has not. Where it went
-    /// ahead, that is taken note of: what waits is due earlier then, which harms nobody.
+    /// By how much the wall clock has gone back against the time that passed since the last note;
+    /// none: it has not. Where it went ahead, that is taken note of: what waits is due earlier
+    /// then, which harms nobody.
     pub(super) fn went_back(&mut self, clock: &Clock) -> Option<Duration> {
         let expected = self.wall.plus(clock.passed().saturating_sub(self.passed));
         let ahead = clock.now().millis().saturating_sub(expected.millis());

@@ -1,5 +1,5 @@
-//! What a notice says of each version that it speaks of. It is decided when the notice is delivered, from where the version
-//! stands by then:
+//! What a notice says of each version that it speaks of. It is decided when the notice is
+//! delivered, from where the version stands by then:
 //!
 //! | queued because | stands | said |
 //! |---|---|---|
@@ -113,7 +113,8 @@ struct Composer<'a> {
 }
 
 impl Composer<'_> {
-    /// The line of a version. If it took the place of a shorter one, which one: it may continue that.
+    /// The line of a version. If it took the place of a shorter one, which one: it may continue
+    /// that.
     async fn line(
         &self,
         conn: &mut Conn,
@@ -169,7 +170,8 @@ impl Composer<'_> {
         Ok((line, shorter))
     }
 
-    /// The warning is queued this long before the removal. Counted from the notice, so that each try says the same.
+    /// The warning is queued this long before the removal. Counted from the notice, so that each
+    /// try says the same.
     fn removed_at(&self) -> Time {
         self.notice.created_at.plus(self.repo.settings.warn)
     }
@@ -178,7 +180,8 @@ impl Composer<'_> {
         let of_this = checks::of_each_algorithm(checks::of_version(conn, version).await?);
         let mut all: Vec<Check> =
             of_this.iter().map(|row| Check { algorithm: row.algorithm, verdict: row.verdict, of: None }).collect();
-        // If this states a digest itself, and what it was compared with is told of elsewhere, the result is said here.
+        // If this states a digest itself, and what it was compared with is told of elsewhere, the
+        // result is said here.
         if let Some(row) = checks::by_sidecar(conn, version).await?.last()
             && !self.in_this.contains(&row.version)
             && let Some(compared) = versions::by_id(conn, row.version).await?
@@ -191,7 +194,8 @@ impl Composer<'_> {
     }
 }
 
-/// What is there and what is missing. Of one that was only cut, how long it was to become is not known.
+/// What is there and what is missing. Of one that was only cut, how long it was to become is not
+/// known.
 fn unfinished(version: &VersionRow) -> Unfinished {
     Unfinished::new(version.stored, version.length)
 }
@@ -207,8 +211,8 @@ fn version_path(path: &SharePath, number: u64) -> SharePath {
     SharePath::from_names([&[first], path.names(), &[last]].concat())
 }
 
-/// Whether a version begins with all that an older one holds: the same extents, so nothing needs to be read. If that
-/// cannot be found out, it only replaced it.
+/// Whether a version begins with all that an older one holds: the same extents, so nothing needs to
+/// be read. If that cannot be found out, it only replaced it.
 async fn continues(repo: &Arc<Repo>, keys: &ShareKeys, before: VersionId, version: &VersionRow) -> bool {
     let compare = async {
         let before = versions::by_id(&mut *repo.records.read().await?, before).await?;

@@ -1,4 +1,5 @@
-//! The loop that delivers: asks the outbox what is due, hands it to the carrier, records what came of it.
+//! The loop that delivers: asks the outbox what is due, hands it to the carrier, records what came
+//! of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,18 +21,22 @@ use crate::notices::outbox::{Attempt, Outbox, OutboxError};
 
 /// How many notices are delivered at the same time.
 const AT_ONCE: usize = 4;
-/// The command line may queue notices from another process, which cannot wake this one: so often it looks by itself.
+/// The command line may queue notices from another process, which cannot wake this one: so often it
+/// looks by itself.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
-/// It does not look more often than this, however often it is woken: most that is queued goes into a notice that settles.
+/// It does not look more often than this, however often it is woken: most that is queued goes into
+/// a notice that settles.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// The pause before the second try.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// The longest pause between tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
-/// A notice that grew old while the server was down is still tried so often (about ten minutes) before it is given up.
+/// A notice that grew old while the server was down is still tried so often (about ten minutes)
+/// before it is given up.
 const LEAST_ATTEMPTS: u32 = 8;
-/// The pauses before a mail is repeated whose answer behind the final dot was lost: seldom and not for ever, since the server may have
-/// it. A connection that broke once is soon made good; who is still silent then does not get it often.
+/// The pauses before a mail is repeated whose answer behind the final dot was lost: seldom and not
+/// for ever, since the server may have it. A connection that broke once is soon made good; who is
+/// still silent then does not get it often.
 const LOST_ANSWER_PAUSES: [Duration; 3] = [FIRST_RETRY, Duration::from_secs(15 * 60), Duration::from_secs(2 * 60 * 60)];
 /// What waits longer than this waits for a clock that has gone back. A settling notice waits less.
 const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -52,7 +57,8 @@ impl Waker {
         Self::default()
     }
 
-    /// Makes the dispatcher look at the outbox now. Never waits; it is remembered while the dispatcher is busy.
+    /// Makes the dispatcher look at the outbox now. Never waits; it is remembered while the
+    /// dispatcher is busy.
     pub fn wake(&self) {
         self.0.notify_one();
     }
@@ -63,9 +69,11 @@ impl Waker {
 pub struct Settings {
     /// Who writes.
     pub sender: Sender,
-    /// The age at which a notice that cannot be delivered is given up, counted from [`DueNotice::created_at`].
+    /// The age at which a notice that cannot be delivered is given up, counted from
+    /// [`DueNotice::created_at`].
     pub give_up_after: Duration,
-    /// The longest that one delivery may take, whatever the carrier does. At least twice a mail server's time-out.
+    /// The longest that one delivery may take, whatever the carrier does. At least twice a mail
+    /// server's time-out.
     pub delivery_timeout: Duration,
 }
 
@@ -84,8 +92,8 @@ impl<O: Outbox, C: Mailer> Dispatcher<O, C> {
         Self { outbox, mailer: Arc::new(mailer), waker, settings: Arc::new(settings), clock: Clock::Machine }
     }
 
-    /// Delivers until `shutdown`; then lets deliveries under way end, for ten seconds at most. What was not recorded by
-    /// then is delivered again at the next start, under the same `Message-ID`.
+    /// Delivers until `shutdown`; then lets deliveries under way end, for ten seconds at most. What
+    /// was not recorded by then is delivered again at the next start, under the same `Message-ID`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut deliveries = JoinSet::new();
         let mut under_way = HashMap::new();
@@ -179,9 +187,11 @@ impl<O: Outbox, C: Mailer> Dispatcher<O, C> {
             let wait = next.millis().saturating_sub(now.millis()).unsigned_abs();
             return Ok(Duration::from_millis(wait).clamp(LOOK_AT_MOST_EVERY, LOOK_AT_LEAST_EVERY));
         }
-        // Those under way are still due and come first; as many as run at once always reach the next ones.
+        // Those under way are still due and come first; as many as run at once always reach the
+        // next ones.
         for notice in self.outbox.due(now, AT_ONCE).await? {
-            // Sent elsewhere, a notice does not wait for the try that goes where it is not wanted any more.
+            // Sent elsewhere, a notice does not wait for the try that goes where it is not wanted
+            // any more.
             let this = (notice.id, notice.recipient.address.clone());
             if deliveries.len() < AT_ONCE && !under_way.values().any(|other| *other == this) {
                 let delivery = Delivery {
@@ -213,7 +223,8 @@ impl<O: Outbox, C: Mailer> Delivery<O, C> {
         let outcome = self.send(notice).await;
         let at = self.clock.now();
         let count = |how: &'static str| metrics::counter!("tacdrop_notice_tries_total", "how" => how).increment(1);
-        // It stays under way until the outbox knows the outcome: else it would be delivered again and again.
+        // It stays under way until the outbox knows the outcome: else it would be delivered again
+        // and again.
         match outcome {
             Ok(()) => {
                 count("delivered");
@@ -262,7 +273,8 @@ impl<O: Outbox, C: Mailer> Delivery<O, C> {
         Err(if may_have_come { DeliveryError::Unknown(cut_off) } else { DeliveryError::Temporary(cut_off) })
     }
 
-    /// Records an outcome, however long the records do not answer. Ends at the latest when the dispatcher does.
+    /// Records an outcome, however long the records do not answer. Ends at the latest when the
+    /// dispatcher does.
     async fn persist<F: Future<Output = Result<(), OutboxError>>>(&self, id: NoticeId, record: impl Fn() -> F) {
         let mut failures = 0;
         while let Err(why) = record().await {
@@ -287,7 +299,8 @@ impl Settings {
             DeliveryError::Temporary(_) | DeliveryError::Overtaken if old => None,
             DeliveryError::Temporary(_) | DeliveryError::Overtaken => {
                 let next = at.plus(jitter(backoff(FIRST_RETRY, LONGEST_RETRY, before.attempts)));
-                // The last try is made when the age is reached, not up to a quarter of an hour later.
+                // The last try is made when the age is reached, not up to a quarter of an hour
+                // later.
                 Some(if last_try_at > at { next.min(last_try_at) } else { next })
             }
         };
@@ -330,7 +343,8 @@ fn backoff(first: Duration, longest: Duration, times: u32) -> Duration {
     first.saturating_mul(2u32.saturating_pow(times)).min(longest)
 }
 
-/// Shortens a pause by up to a quarter, so that what failed together is not tried together for ever.
+/// Shortens a pause by up to a quarter, so that what failed together is not tried together for
+/// ever.
 fn jitter(pause: Duration) -> Duration {
     // Without randomness there is no jitter, and no harm.
     let random = getrandom::u32().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! The dispatcher against an outbox in memory, a carrier that follows a script, and a clock that passes when it is told to.
+//! The dispatcher against an outbox in memory, a carrier that follows a script, and a clock that
+//! passes when it is told to.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -540,7 +541,8 @@ async fn on_shutdown_what_is_under_way_may_end_within_ten_seconds() {
     for id in [1, 2, 3] {
         assert!(matches!(outbox.state(id), State::Delivered(..)), "{id}");
     }
-    // One was too slow, one had no room: both stay due for the next start, and nothing new was begun.
+    // One was too slow, one had no room: both stay due for the next start, and nothing new was
+    // begun.
     for id in [4, 5] {
         assert!(matches!(outbox.state(id), State::Due(_)), "{id}");
     }

@@ -64,7 +64,8 @@ impl Notices {
         for notice in notices::list(&mut conn, only).await? {
             let mut artifacts = Vec::new();
             let told = notices::told(&mut conn, notice.id).await?;
-            // A ticket or keys that cannot be had make the paths of one ticket unreadable, and take no other one's notices along.
+            // A ticket or keys that cannot be had make the paths of one ticket unreadable, and take
+            // no other one's notices along.
             let keys = match existing_ticket(&mut conn, &notice.ticket).await {
                 Ok(ticket) => self.repo.keys.share(ticket.share).await,
                 Err(error) => Err(error),

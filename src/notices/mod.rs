@@ -1,8 +1,10 @@
-//! The outbox: a notice is queued in the transaction that makes a version available, and handed to the [`dispatcher`] when it has
-//! settled. It keeps ids only; names are opened when a notice is delivered, and [`compose`] decides then what it says.
+//! The outbox: a notice is queued in the transaction that makes a version available, and handed to
+//! the [`dispatcher`] when it has settled. It keeps ids only; names are opened when a notice is
+//! delivered, and [`compose`] decides then what it says.
 //!
-//! What becomes available under a temporary name is held: it is queued in the transaction that gives it another name, or
-//! when it has kept the temporary one for the set time. While it is withdrawn nobody is told of it; restored, it is queued.
+//! What becomes available under a temporary name is held: it is queued in the transaction that
+//! gives it another name, or when it has kept the temporary one for the set time. While it is
+//! withdrawn nobody is told of it; restored, it is queued.
 
 mod clock;
 pub(crate) mod compose;
@@ -55,7 +57,8 @@ impl Notices {
     }
 }
 
-/// A version becomes available, in this transaction: its notice is queued, or held while its name is a temporary one.
+/// A version becomes available, in this transaction: its notice is queued, or held while its name
+/// is a temporary one.
 pub(crate) async fn announce(
     conn: &mut Conn,
     repo: &Repo,
@@ -65,7 +68,8 @@ pub(crate) async fn announce(
     version: VersionId,
     now: Time,
 ) -> Result<(), Error> {
-    // The row has the name of this moment; a rename that is under way elsewhere comes before or behind this transaction.
+    // The row has the name of this moment; a rename that is under way elsewhere comes before or
+    // behind this transaction.
     let sealed = entries::by_id(conn, artifact.as_bytes()).await?.and_then(|entry| entry.name);
     let name = match sealed {
         Some(sealed) => Some(keys.open_name(conn, *artifact.as_bytes(), &sealed).await?),
@@ -77,8 +81,8 @@ pub(crate) async fn announce(
     queue(conn, repo, ticket, version, About::Available, now).await
 }
 
-/// A file gets another name, in this transaction: if that is no temporary one, what was held of it is queued. Whether
-/// something was.
+/// A file gets another name, in this transaction: if that is no temporary one, what was held of it
+/// is queued. Whether something was.
 pub(crate) async fn renamed(
     conn: &mut Conn,
     repo: &Repo,
@@ -101,7 +105,8 @@ pub(crate) async fn renamed(
     Ok(announced)
 }
 
-/// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one settling time share one.
+/// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one
+/// settling time share one.
 pub(crate) async fn queue(
     conn: &mut Conn,
     repo: &Repo,
@@ -184,8 +189,8 @@ impl Notices {
         Ok(())
     }
 
-    /// Puts settled notices off while a file of theirs is compared with its sender's digest, at most to the end of the
-    /// longest settling time.
+    /// Puts settled notices off while a file of theirs is compared with its sender's digest, at
+    /// most to the end of the longest settling time.
     async fn wait_for_comparisons(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
         for notice in notices::settled(conn, now).await? {
             let latest = notice.created_at.plus(self.repo.settings.settle_max);

@@ -32,7 +32,8 @@ pub enum NewAddress {
 }
 
 impl Notices {
-    /// Has notices tried again at once: these, or all that ended without being delivered. Nothing happens if one of them cannot be.
+    /// Has notices tried again at once: these, or all that ended without being delivered. Nothing
+    /// happens if one of them cannot be.
     ///
     /// # Errors
     /// If one is not there or was delivered, or the records fail.
@@ -62,7 +63,8 @@ impl Notices {
     /// Sends a notice elsewhere, at once.
     ///
     /// # Errors
-    /// If it is not there or was delivered, the address is none, the engineer is not there or disabled, or the records fail.
+    /// If it is not there or was delivered, the address is none, the engineer is not there or
+    /// disabled, or the records fail.
     pub async fn readdress(&self, id: NoticeId, to: &NewAddress) -> Result<NoticeChange, Error> {
         let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;

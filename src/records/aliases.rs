@@ -1,8 +1,9 @@
 //! Aliases of names: who has one when several names of a directory have the same, and whose it is.
 //!
-//! Rows hold an index of the alias and a rank. A name that is its own alias has a rank below [`ENCODED`], the others have one
-//! from there on; in each part ranks are given in the order of coming. Of the entries in sight with one alias, that with the
-//! least rank has it (then that with the least id).
+//! Rows hold an index of the alias and a rank. A name that is its own alias has a rank below
+//! [`ENCODED`], the others have one from there on; in each part ranks are given in the order of
+//! coming. Of the entries in sight with one alias, that with the least rank has it (then that with
+//! the least id).
 
 use sqlx::Row;
 
@@ -96,7 +97,8 @@ pub async fn unfilled(conn: &mut Conn, after: Option<[u8; 16]>, most: usize) -> 
         .await
 }
 
-/// Gives such an entry its alias, unless it was renamed meanwhile. Of `place`, index and parent stand in the row already.
+/// Gives such an entry its alias, unless it was renamed meanwhile. Of `place`, index and parent
+/// stand in the row already.
 pub async fn fill(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<(), RecordsError> {
     let rank = next_rank(conn, place, id).await?;
     let text = "UPDATE entry SET alias_index = $4, alias_rank = $5 WHERE id = $1 AND parent_id = $2 AND name = $3 \
@@ -111,7 +113,8 @@ mod tests {
     use crate::records::entries::CHILDREN;
     use crate::records::tests_only::plan;
 
-    /// What is asked once a page or for a name is a search of an index, however many names a directory has.
+    /// What is asked once a page or for a name is a search of an index, however many names a
+    /// directory has.
     #[tokio::test]
     async fn r50_listings_and_aliases_are_looked_up_by_index() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! One statement asked: its parameters as the types of `model`, its rows as what a reader of rows makes of them.
+//! One statement asked: its parameters as the types of `model`, its rows as what a reader of rows
+//! makes of them.
 
 use sqlx::Sqlite;
 use sqlx::query::Query;
@@ -8,7 +9,8 @@ use super::readable::readable;
 use super::{Conn, RecordsError};
 use crate::model::{ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ShareId, Time, VersionId};
 
-/// A statement with its parameters, in the order of their numbers: `ask!("SELECT ... $1 ... $2", share, now)`.
+/// A statement with its parameters, in the order of their numbers: `ask!("SELECT ... $1 ... $2",
+/// share, now)`.
 macro_rules! ask {
     ($text:expr $(, $parameter:expr)* $(,)?) => {
         $crate::records::ask::Question::from(sqlx::query($text))$(.with($parameter))*
@@ -18,8 +20,8 @@ pub(super) use ask;
 
 type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// What can be a parameter. SQL has no unsigned numbers: what tacdrop counts stays far below 2^63, and what does not is kept
-/// at the top.
+/// What can be a parameter. SQL has no unsigned numbers: what tacdrop counts stays far below 2^63,
+/// and what does not is kept at the top.
 pub(super) trait Parameter: Sized {
     fn bind(self, asked: Asked<'_>) -> Asked<'_>;
 
@@ -200,8 +202,8 @@ mod tests {
     use super::*;
     use crate::records::{Records, facts};
 
-    /// The value of a parameter that stands alone behind LIMIT is part of SQLite's plan: the statement would be prepared anew
-    /// for each other value, which costs a tenth of a page.
+    /// The value of a parameter that stands alone behind LIMIT is part of SQLite's plan: the
+    /// statement would be prepared anew for each other value, which costs a tenth of a page.
     #[test]
     fn no_parameter_stands_alone_behind_limit() {
         let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/records");

@@ -1,8 +1,8 @@
-//! The audit trail: append-only, each row chained to the one before it, with signed checkpoints. No file names: artifacts
-//! and versions by id.
+//! The audit trail: append-only, each row chained to the one before it, with signed checkpoints. No
+//! file names: artifacts and versions by id.
 //!
-//! What is read back may have been changed behind the server's back, so a row that cannot be read is no failure of the
-//! whole page: it is given as what it is.
+//! What is read back may have been changed behind the server's back, so a row that cannot be read
+//! is no failure of the whole page: it is given as what it is.
 
 use std::sync::OnceLock;
 
@@ -97,7 +97,8 @@ pub async fn link_of(conn: &mut Conn, seq: i64) -> Result<Option<[u8; 32]>, Reco
     Ok(link.flatten())
 }
 
-/// Appends a row. `chain` binds it to the row before it; how it is computed is the rule of `audit/`.
+/// Appends a row. `chain` binds it to the row before it; how it is computed is the rule of
+/// `audit/`.
 pub async fn append(conn: &mut Conn, seq: i64, event: &Event<'_>, chain: &[u8; 32]) -> Result<(), RecordsError> {
     let text = "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -148,7 +149,8 @@ pub async fn page(conn: &mut Conn, filter: Filter<'_>, from: i64, most: u32) -> 
             )
         };
     }
-    // Four statements and not one with a condition on each parameter, so that the ticket's index is used.
+    // Four statements and not one with a condition on each parameter, so that the ticket's index is
+    // used.
     let asked = match (filter.ticket, filter.kind) {
         (None, None) => ask!(select!("1 = 1"), from, most),
         (Some(ticket), None) => ask!(select!("ticket = $3"), from, most, ticket),
@@ -180,7 +182,8 @@ fn fields(row: &SqliteRow) -> Result<Fields, String> {
     })
 }
 
-/// SQLite keeps values of any type in any column. Whether there is one; an error if it is of another type.
+/// SQLite keeps values of any type in any column. Whether there is one; an error if it is of
+/// another type.
 fn is(row: &SqliteRow, column: &str, wanted: &str, may_be_null: bool) -> Result<bool, String> {
     let value = row.try_get_raw(column).map_err(|_| format!("{column} is missing"))?;
     if value.is_null() {
@@ -199,7 +202,8 @@ fn fixed<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], Strin
     bytes.try_into().map_err(|_| format!("{column} has a wrong length"))
 }
 
-/// Writes a checkpoint down, in the records or in the keyring. One that stands there already stays: it is the older truth.
+/// Writes a checkpoint down, in the records or in the keyring. One that stands there already stays:
+/// it is the older truth.
 pub async fn add_checkpoint(conn: &mut Conn, row: &CheckpointRow) -> Result<(), RecordsError> {
     let text =
         "INSERT INTO audit_checkpoint (seq, at, link, signature) VALUES ($1, $2, $3, $4) ON CONFLICT (seq) DO NOTHING";
@@ -211,7 +215,8 @@ pub async fn last_checkpoint(conn: &mut Conn) -> Result<Option<i64>, RecordsErro
     ask!("SELECT MAX(seq) AS seq FROM audit_checkpoint").one(conn, |row| Ok(row.try_get("seq")?)).await
 }
 
-/// Up to `most` checkpoints of entries with numbers from `from` on, in their order; or why one cannot be read.
+/// Up to `most` checkpoints of entries with numbers from `from` on, in their order; or why one
+/// cannot be read.
 pub async fn checkpoints(
     conn: &mut Conn,
     from: i64,

@@ -1,4 +1,5 @@
-//! What ties records and keyring together, read before anything is opened for good: nothing is made, nothing is migrated.
+//! What ties records and keyring together, read before anything is opened for good: nothing is
+//! made, nothing is migrated.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,7 +18,8 @@ use crate::model::{HouseId, ObjectId, ShareId};
 pub enum Found<T> {
     /// No file.
     Missing,
-    /// A file that says nothing: without a byte, or without anything that a house has from its first moment on.
+    /// A file that says nothing: without a byte, or without anything that a house has from its
+    /// first moment on.
     Empty,
     /// A database of a house.
     There(T),
@@ -74,10 +76,11 @@ impl RecordsLook {
     }
 }
 
-/// How a database is opened that holds something; none if there is no file, or no byte in it. Nobody has it open if it
-/// has no journal: then not even files beside it are made.
+/// How a database is opened that holds something; none if there is no file, or no byte in it.
+/// Nobody has it open if it has no journal: then not even files beside it are made.
 pub(super) fn options(path: &Path) -> Option<SqliteConnectOptions> {
-    // Nothing is opened without a byte: SQLite would throw a journal away that lies beside such a file.
+    // Nothing is opened without a byte: SQLite would throw a journal away that lies beside such a
+    // file.
     if !fs::metadata(path).is_ok_and(|facts| facts.len() > 0) {
         return None;
     }

@@ -1,4 +1,5 @@
-//! Damages rows of a database, as a broken disk or a wrong hand would, and mends them again. For tests.
+//! Damages rows of a database, as a broken disk or a wrong hand would, and mends them again. For
+//! tests.
 
 use std::path::Path;
 

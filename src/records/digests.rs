@@ -1,4 +1,5 @@
-//! Digests of available versions that had to be computed: all but SHA-256, which stands in the version's own row.
+//! Digests of available versions that had to be computed: all but SHA-256, which stands in the
+//! version's own row.
 
 use sqlx::Row;
 
@@ -17,8 +18,8 @@ pub async fn of_version(
         .await
 }
 
-/// Writes a digest down, unless the version has none to give any more: it was shredded or found damaged meanwhile. One that is
-/// written down already stays.
+/// Writes a digest down, unless the version has none to give any more: it was shredded or found
+/// damaged meanwhile. One that is written down already stays.
 pub async fn add(conn: &mut Conn, version: VersionId, algorithm: Algorithm, digest: &[u8]) -> Result<(), RecordsError> {
     let text = "INSERT INTO version_digest (version_id, algorithm, digest) SELECT id, $2, $3 FROM version \
          WHERE id = $1 AND state IN ('available', 'withdrawn') AND file_key IS NOT NULL ON CONFLICT DO NOTHING";

@@ -130,7 +130,8 @@ pub struct Place {
     pub index: [u8; 32],
     /// The index of its alias there.
     pub alias: [u8; 32],
-    /// Whether the name is its own alias: then it goes before names that have the same one, but only encoded.
+    /// Whether the name is its own alias: then it goes before names that have the same one, but
+    /// only encoded.
     pub own_alias: bool,
     /// The sealed name.
     pub sealed: Vec<u8>,
@@ -242,8 +243,8 @@ pub async fn look(
         .await
 }
 
-/// Rows that one question asks for at most. The text of the question is always the same, so that it is prepared once; what
-/// there is less of is asked for again.
+/// Rows that one question asks for at most. The text of the question is always the same, so that it
+/// is prepared once; what there is less of is asked for again.
 const AT_ONCE: usize = 64;
 
 /// A question whose list of [`AT_ONCE`] parameters begins at `from`.
@@ -310,8 +311,8 @@ pub async fn withdrawn_by_name(
     ask!(text, parent, index).maybe(conn, entry).await
 }
 
-/// The sum behind LIMIT: the value of a parameter that stands there alone is part of SQLite's plan, so that the statement would
-/// be prepared anew for each page, which costs a tenth of it.
+/// The sum behind LIMIT: the value of a parameter that stands there alone is part of SQLite's plan,
+/// so that the statement would be prepared anew for each page, which costs a tenth of it.
 pub(super) const CHILDREN: &str = select!(
     "WHERE e.parent_id = $1 AND e.id > $2 AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL AND length(e.id) = 16 \
      ORDER BY e.id LIMIT $3 + 0"
@@ -356,11 +357,13 @@ pub async fn move_to(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<()
     ask!(text, id, place.parent, &place.index[..], &place.sealed[..], &place.alias[..], rank).run(conn).await
 }
 
-/// Takes an entry out of the tree because `successor` stands in its place: its versions become older versions there, and
-/// older than all that the successor brings along. False if it was out of sight already.
+/// Takes an entry out of the tree because `successor` stands in its place: its versions become
+/// older versions there, and older than all that the successor brings along. False if it was out of
+/// sight already.
 ///
 /// # Errors
-/// [`RecordsError::Unreadable`] if the entries before the successor go round in a circle; if the database fails.
+/// [`RecordsError::Unreadable`] if the entries before the successor go round in a circle; if the
+/// database fails.
 pub async fn replace(
     conn: &mut Conn,
     id: &[u8; 16],
@@ -392,8 +395,9 @@ pub async fn replace(
     Ok(true)
 }
 
-/// Takes an empty directory out of the tree; its row stays if entries that are out of sight name it, and goes otherwise:
-/// who makes and removes directories all day leaves none. False if it was out of sight already.
+/// Takes an empty directory out of the tree; its row stays if entries that are out of sight name
+/// it, and goes otherwise: who makes and removes directories all day leaves none. False if it was
+/// out of sight already.
 pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
     if !ask!(
         "UPDATE entry SET withdrawn_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL",
@@ -446,8 +450,8 @@ pub struct NameRow {
     pub sealed: Vec<u8>,
 }
 
-/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`, from behind the id `after` on
-/// (empty: from the first).
+/// Sealed names of a share, in sight or not, in the order of their entries' ids, at most `most`,
+/// from behind the id `after` on (empty: from the first).
 pub async fn sealed_names(
     conn: &mut Conn,
     share: ShareId,
@@ -465,7 +469,8 @@ pub async fn sealed_names(
     })
 }
 
-/// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who has an alias stays.
+/// Replaces entries' sealed names, and the indexes by which they and their aliases are found. Who
+/// has an alias stays.
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if a directory holds an index already.

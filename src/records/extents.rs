@@ -1,4 +1,5 @@
-//! Extents, and which versions use them. An upload that was sent in small pieces has many, so they are written many at once.
+//! Extents, and which versions use them. An upload that was sent in small pieces has many, so they
+//! are written many at once.
 
 use std::sync::LazyLock;
 
@@ -84,7 +85,8 @@ static FORGET: LazyLock<Texts> = LazyLock::new(|| {
     Texts::of(|count| format!("DELETE FROM extent WHERE id IN ({}) AND {UNUSED}", rows(count, 0, 1, "#1")))
 });
 
-/// Adds extents that have become durable. Their bytes were counted by [`reserve`](super::tickets::reserve).
+/// Adds extents that have become durable. Their bytes were counted by
+/// [`reserve`](super::tickets::reserve).
 pub async fn add(conn: &mut Conn, share: ShareId, extents: &[ExtentRow]) -> Result<(), RecordsError> {
     for part in parts(extents) {
         let add = |asked: Question<'static>, extent: &ExtentRow| {
@@ -95,8 +97,8 @@ pub async fn add(conn: &mut Conn, share: ShareId, extents: &[ExtentRow]) -> Resu
     Ok(())
 }
 
-/// Says that a version uses extents. False if one of them is gone: the version that it was shared with was shredded. The
-/// transaction is to be given up then.
+/// Says that a version uses extents. False if one of them is gone: the version that it was shared
+/// with was shredded. The transaction is to be given up then.
 pub async fn use_by(conn: &mut Conn, version: VersionId, extents: &[ExtentRow]) -> Result<bool, RecordsError> {
     for part in parts(extents) {
         let asked = ask!(USE.text(part.len()), version);
@@ -108,8 +110,8 @@ pub async fn use_by(conn: &mut Conn, version: VersionId, extents: &[ExtentRow]) 
     Ok(true)
 }
 
-/// Ends a version's use of extents of its share. Those that no other version uses are doomed, and count until they
-/// are forgotten.
+/// Ends a version's use of extents of its share. Those that no other version uses are doomed, and
+/// count until they are forgotten.
 pub async fn release(
     conn: &mut Conn,
     version: VersionId,
@@ -123,8 +125,8 @@ pub async fn release(
     Ok(())
 }
 
-/// Dooms extents that no version uses, of which `last` was the last one to use them. One that is used stays as it is. They
-/// count as their share's until they are forgotten.
+/// Dooms extents that no version uses, of which `last` was the last one to use them. One that is
+/// used stays as it is. They count as their share's until they are forgotten.
 pub async fn drop_unused(
     conn: &mut Conn,
     extents: &[ObjectId],
@@ -138,8 +140,8 @@ pub async fn drop_unused(
     Ok(())
 }
 
-/// Ends all uses that a version makes of extents. What only it used is doomed; in few statements, as a version may have a
-/// hundred thousand extents.
+/// Ends all uses that a version makes of extents. What only it used is doomed; in few statements,
+/// as a version may have a hundred thousand extents.
 pub(super) async fn release_all(conn: &mut Conn, version: VersionId, now: HouseTime) -> Result<(), RecordsError> {
     let text = "INSERT INTO doomed (object_id, place, since, share_id, length, unread) SELECT x.id, x.place, $2, x.share_id, \
          x.length, CASE WHEN EXISTS (SELECT 1 FROM version v WHERE v.id = $1 AND v.sha256 IS NULL) THEN 1 ELSE 0 END \

@@ -9,8 +9,8 @@ use crate::model::HouseId;
 /// The fact that holds the house's id.
 const HOUSE: &str = "house";
 
-/// The facts that say whether the journal may still hold a key that was taken away: how often one was, and at which of
-/// these the journal was emptied last.
+/// The facts that say whether the journal may still hold a key that was taken away: how often one
+/// was, and at which of these the journal was emptied last.
 const JOURNAL_OWED: &str = "journal_owed";
 const JOURNAL_EMPTIED: &str = "journal_emptied";
 
@@ -52,7 +52,8 @@ pub async fn owed_journal(conn: &mut Conn) -> Result<Option<u64>, RecordsError> 
     Ok((owed != emptied).then_some(owed))
 }
 
-/// Says that the journal was emptied after [`owed_journal`] had given `owed`. Keys taken away since then owe it again.
+/// Says that the journal was emptied after [`owed_journal`] had given `owed`. Keys taken away since
+/// then owe it again.
 pub async fn journal_emptied(conn: &mut Conn, owed: u64) -> Result<(), RecordsError> {
     set_fact(conn, JOURNAL_EMPTIED, &owed.to_string()).await
 }

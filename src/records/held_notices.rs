@@ -1,7 +1,7 @@
 //! Versions that became available under a temporary name and that nobody was told of yet.
 //!
-//! A row stands until its version is announced. One whose version was withdrawn waits: if it becomes available again, it
-//! is announced; if it is shredded, the row goes.
+//! A row stands until its version is announced. One whose version was withdrawn waits: if it
+//! becomes available again, it is announced; if it is shredded, the row goes.
 
 use sqlx::Row;
 
@@ -16,7 +16,8 @@ pub async fn hold(conn: &mut Conn, version: VersionId, due: Time) -> Result<(), 
         .await
 }
 
-/// Takes the held versions of a file, in the order of their numbers, whatever their state: they are to be announced now.
+/// Takes the held versions of a file, in the order of their numbers, whatever their state: they are
+/// to be announced now.
 pub async fn take_of_entry(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<VersionId>, RecordsError> {
     let text = "SELECT v.id FROM held_notice h JOIN version v ON v.id = h.version_id \
          WHERE v.entry_id = $1 AND v.state <> 'shredded' ORDER BY v.number";
@@ -28,8 +29,8 @@ pub async fn take_of_entry(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<Vers
     Ok(versions)
 }
 
-/// The held versions whose time has come, each with its ticket, oldest first, at most `most`. Rows of versions that were
-/// shredded go.
+/// The held versions whose time has come, each with its ticket, oldest first, at most `most`. Rows
+/// of versions that were shredded go.
 pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<(VersionId, Identifier)>, RecordsError> {
     let text =
         "DELETE FROM held_notice WHERE due <= $1 AND version_id IN (SELECT id FROM version WHERE state = 'shredded')";

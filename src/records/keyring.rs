@@ -1,7 +1,7 @@
 //! The keyring: share keys and the server's own keys, each wrapped under a KEK that lies elsewhere.
 //!
-//! A database of its own (`DATA/keyring.sqlite`), because it is backed up apart and kept for a shorter time: an old backup
-//! must not undo a deletion.
+//! A database of its own (`DATA/keyring.sqlite`), because it is backed up apart and kept for a
+//! shorter time: an old backup must not undo a deletion.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -88,8 +88,8 @@ impl Keyring {
         Ok(Self::on(sqlite::copy_options(path).connect().await?))
     }
 
-    /// Opens the keyring at `path` to look at it: nothing is made and nothing is brought up to date. It counts as empty if
-    /// it knows no KEK.
+    /// Opens the keyring at `path` to look at it: nothing is made and nothing is brought up to
+    /// date. It counts as empty if it knows no KEK.
     ///
     /// # Errors
     /// If it is no database, or cannot be read.
@@ -109,7 +109,8 @@ impl Keyring {
         bond::newest_checkpoints(&mut *self.conn().await?, most).await
     }
 
-    /// Writes a consistent copy of it to `path`, which must not exist or be empty. Others may write meanwhile.
+    /// Writes a consistent copy of it to `path`, which must not exist or be empty. Others may write
+    /// meanwhile.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -190,15 +191,16 @@ impl Keyring {
             .await
     }
 
-    /// Writes a share's key down; durable before its ticket exists in the records. False, and nothing has changed, if it
-    /// is wrapped under a KEK that is no longer the newest.
+    /// Writes a share's key down; durable before its ticket exists in the records. False, and
+    /// nothing has changed, if it is wrapped under a KEK that is no longer the newest.
     pub async fn add_share_key(&self, share: ShareId, key: &WrappedRow, now: Time) -> Result<bool, RecordsError> {
         let text = "INSERT INTO share_key (share_id, generation, kek_generation, wrapped, created_at) \
              SELECT $1, $2, $3, $4, $5 WHERE $3 = (SELECT MAX(generation) FROM kek)";
         ask!(text, share, key.generation, key.kek_generation, &key.wrapped, now).changed(&mut *self.conn().await?).await
     }
 
-    /// Deletes a share's keys of other generations than `but`, and what the write-ahead log still shows of them.
+    /// Deletes a share's keys of other generations than `but`, and what the write-ahead log still
+    /// shows of them.
     pub async fn delete_share_keys(&self, share: ShareId, but: u32) -> Result<u64, RecordsError> {
         let done = ask!("DELETE FROM share_key WHERE share_id = $1 AND generation <> $2", share, but)
             .changes(&mut *self.conn().await?)
@@ -221,8 +223,8 @@ impl Keyring {
             .await
     }
 
-    /// Writes a key of the server itself down. False, and nothing has changed, if it is wrapped under a KEK that is no
-    /// longer the newest.
+    /// Writes a key of the server itself down. False, and nothing has changed, if it is wrapped
+    /// under a KEK that is no longer the newest.
     ///
     /// # Errors
     /// [`RecordsError::Exists`] if there is one for this purpose.
@@ -255,7 +257,8 @@ impl Keyring {
 /// A wrapped key; or of one whose row cannot be read, the name of the row and why.
 pub type Outdated = Result<(KeyOf, WrappedRow), (String, RecordsError)>;
 
-/// Keys that are wrapped under an older KEK than `newest`, at most `most`, without the first `left_out` of them.
+/// Keys that are wrapped under an older KEK than `newest`, at most `most`, without the first
+/// `left_out` of them.
 pub async fn outdated(conn: &mut Conn, newest: u32, left_out: u64, most: u32) -> Result<Vec<Outdated>, RecordsError> {
     let text = "SELECT share_id, NULL AS purpose, generation, kek_generation, wrapped FROM share_key WHERE kek_generation < $1 \
          UNION ALL SELECT NULL, purpose, 0, kek_generation, wrapped FROM server_key WHERE kek_generation < $1 \

@@ -1,9 +1,11 @@
-//! Many rows in one statement: each statement is two changes of threads while everybody else waits for the writer.
+//! Many rows in one statement: each statement is two changes of threads while everybody else waits
+//! for the writer.
 
 /// How many rows a statement takes. Each number is a text of its own, which is prepared once.
 const AT_ONCE: [usize; 3] = [64, 8, 1];
 
-/// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite and in PostgreSQL.
+/// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite
+/// and in PostgreSQL.
 pub(super) const ROWS: usize = 100;
 
 /// A statement for each number of rows in [`AT_ONCE`].
@@ -26,7 +28,8 @@ impl Texts {
     }
 }
 
-/// Rows of parameters, `common` of them shared by all rows and named in `row` as they are; `#1` is a row's first own one.
+/// Rows of parameters, `common` of them shared by all rows and named in `row` as they are; `#1` is
+/// a row's first own one.
 pub(super) fn rows(count: usize, common: usize, own: usize, row: &str) -> String {
     let one = |number: usize| {
         (1..=own).fold(row.to_owned(), |text, at| {

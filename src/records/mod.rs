@@ -1,14 +1,16 @@
-//! SQL and nothing else: people, tickets, what lies in the shares, notices, audit; one file per table family.
+//! SQL and nothing else: people, tickets, what lies in the shares, notices, audit; one file per
+//! table family.
 //!
-//! The records hold the truth. The services decide, this room writes down and reads back. Every statement is a constant text
-//! with `$1` parameters that SQLite and PostgreSQL both understand.
+//! The records hold the truth. The services decide, this room writes down and reads back. Every
+//! statement is a constant text with `$1` parameters that SQLite and PostgreSQL both understand.
 //!
-//! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out) and opens the
-//! transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on a lock. Transactions that come while
-//! another one is being made durable share one commit (`sqlite/writer.rs`). Readers do not wait.
+//! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out)
+//! and opens the transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on
+//! a lock. Transactions that come while another one is being made durable share one commit
+//! (`sqlite/writer.rs`). Readers do not wait.
 //!
-//! Every function here fails with a [`RecordsError`] if the database does, or if a row that must be read cannot be. A section
-//! `Errors` says only what else can go wrong.
+//! Every function here fails with a [`RecordsError`] if the database does, or if a row that must be
+//! read cannot be. A section `Errors` says only what else can go wrong.
 
 pub mod aliases;
 mod ask;
@@ -137,7 +139,8 @@ impl Records {
         Ok(Self::on(writer, &sqlite::options(path)))
     }
 
-    /// Opens a copy of the records to read it; nothing about the file changes, and whoever wants to write fails.
+    /// Opens a copy of the records to read it; nothing about the file changes, and whoever wants to
+    /// write fails.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -151,7 +154,8 @@ impl Records {
         Self { writer: Arc::new(Writer::new(writer)), readers: readers(READERS), aside: readers(1) }
     }
 
-    /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write meanwhile.
+    /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write
+    /// meanwhile.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -164,8 +168,8 @@ impl Records {
         sqlite::complaint(&mut *self.readers.acquire().await?).await
     }
 
-    /// Which generation of a share's key is in force; none if the records have no such share. May be asked while another
-    /// connection of these records is held.
+    /// Which generation of a share's key is in force; none if the records have no such share. May
+    /// be asked while another connection of these records is held.
     pub async fn key_generation(&self, share: ShareId) -> Result<Option<u32>, RecordsError> {
         tickets::key_generation(&mut *self.aside.acquire().await?, share).await
     }
@@ -178,7 +182,8 @@ impl Records {
         self.readers.acquire().await
     }
 
-    /// Begins a transaction as the one writer. Dropped without [`commit`](WriteTx::commit), it changes nothing.
+    /// Begins a transaction as the one writer. Dropped without [`commit`](WriteTx::commit), it
+    /// changes nothing.
     ///
     /// # Errors
     /// [`RecordsError::Busy`] if another process writes for too long.
@@ -186,9 +191,9 @@ impl Records {
         self.writer.begin(false).await
     }
 
-    /// The same for a transaction that others must see as a whole before they begin: it is durable before the next one has
-    /// its turn. What others read through another connection is then never older than what they read in their own
-    /// transaction.
+    /// The same for a transaction that others must see as a whole before they begin: it is durable
+    /// before the next one has its turn. What others read through another connection is then never
+    /// older than what they read in their own transaction.
     ///
     /// # Errors
     /// [`RecordsError::Busy`] if another process writes for too long.
@@ -196,8 +201,9 @@ impl Records {
         self.writer.begin(true).await
     }
 
-    /// Moves what the journal holds into the database and cuts the journal to nothing, so that no page of it still shows
-    /// what was overwritten. False if somebody reads or writes for too long: then it is to be tried again.
+    /// Moves what the journal holds into the database and cuts the journal to nothing, so that no
+    /// page of it still shows what was overwritten. False if somebody reads or writes for too long:
+    /// then it is to be tried again.
     pub async fn empty_journal(&self) -> Result<bool, RecordsError> {
         let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *self.writer.alone().await?).await;
         match outcome.map_err(RecordsError::from) {
@@ -215,8 +221,8 @@ impl Records {
     }
 }
 
-/// Takes what the copy of a keyring says of entries that the copy of the records does not have yet: it was taken a moment
-/// later, and a restored trail would look as if it had been cut.
+/// Takes what the copy of a keyring says of entries that the copy of the records does not have yet:
+/// it was taken a moment later, and a restored trail would look as if it had been cut.
 pub async fn trim_copied_checkpoints(keyring: &Path, last: i64) -> Result<(), RecordsError> {
     let mut conn = SqliteConnectOptions::new().filename(keyring).connect().await?;
     sqlx::query("DELETE FROM audit_checkpoint WHERE seq > $1").bind(last).execute(&mut conn).await?;
@@ -297,7 +303,8 @@ fn unsigned(row: &SqliteRow, table: &'static str, column: impl Column) -> Result
     number_as(row, table, column)
 }
 
-/// SQL has no unsigned numbers; what tacdrop counts stays far below 2^63, and what does not is kept at the top.
+/// SQL has no unsigned numbers; what tacdrop counts stays far below 2^63, and what does not is kept
+/// at the top.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -35,7 +35,8 @@ pub struct NoticeRow {
     pub lost_answers: u64,
     /// A mail address that takes the place of the recipient's.
     pub address: Option<String>,
-    /// Where it goes: that address, or the recipient's; none if the recipient is not in the records.
+    /// Where it goes: that address, or the recipient's; none if the recipient is not in the
+    /// records.
     pub goes_to: Option<String>,
     /// Whether it is being handed over there just now, or was when the server stopped.
     pub handed_over: bool,
@@ -158,8 +159,8 @@ pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsErr
         .await
 }
 
-/// The notices to be delivered now, oldest first. One whose row cannot be read is ended as `failed`, so that it does not stand before
-/// the others for ever.
+/// The notices to be delivered now, oldest first. One whose row cannot be read is ended as
+/// `failed`, so that it does not stand before the others for ever.
 pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRow>, RecordsError> {
     let text =
         select!("WHERE state = 'pending' AND next_attempt_at <= $1 ORDER BY next_attempt_at, created_at LIMIT $2 + 0");
@@ -184,8 +185,9 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
     ask!("SELECT MIN(next_attempt_at) AS due FROM notice WHERE next_attempt_at IS NOT NULL AND typeof(next_attempt_at) = 'integer'").one(conn, |row| Ok(row.try_get::<Option<i64>, _>("due")?.map(Time::from_millis))).await
 }
 
-/// Writes down that a notice is about to be handed over to an address, by a mail server that may take it without saying so. Whether
-/// it is: not if it was delivered, ended, or goes elsewhere by now.
+/// Writes down that a notice is about to be handed over to an address, by a mail server that may
+/// take it without saying so. Whether it is: not if it was delivered, ended, or goes elsewhere by
+/// now.
 pub async fn hand_over(conn: &mut Conn, id: NoticeId, address: &str, may_be_lost: bool) -> Result<bool, RecordsError> {
     let text = concat!(
         "UPDATE notice SET handed_to = CASE WHEN $3 THEN $2 END WHERE id = $1 AND state = 'pending' AND $2 = ",
@@ -201,7 +203,8 @@ pub async fn interrupted(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError
         .await
 }
 
-/// Writes down that it was delivered to this address. Whether that ends it: not if it has ended already, or goes elsewhere by now.
+/// Writes down that it was delivered to this address. Whether that ends it: not if it has ended
+/// already, or goes elsewhere by now.
 pub async fn delivered(
     conn: &mut Conn,
     id: NoticeId,
@@ -232,8 +235,9 @@ pub struct Tried<'a> {
     pub lost: bool,
 }
 
-/// Writes down that a try failed. A notice that was ever handed over without an answer ends as `unknown`. One that was dismissed
-/// meanwhile stays so, and one that goes elsewhere by now has nothing to do with it.
+/// Writes down that a try failed. A notice that was ever handed over without an answer ends as
+/// `unknown`. One that was dismissed meanwhile stays so, and one that goes elsewhere by now has
+/// nothing to do with it.
 pub async fn tried(conn: &mut Conn, id: NoticeId, tried: Tried<'_>) -> Result<(), RecordsError> {
     let text = concat!(
         "UPDATE notice SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, \
@@ -245,7 +249,8 @@ pub async fn tried(conn: &mut Conn, id: NoticeId, tried: Tried<'_>) -> Result<()
     ask!(text, id, tried.channel, tried.error, tried.next, tried.lost, tried.address).run(conn).await
 }
 
-/// Ends a notice that cannot be put together, as `failed`; not if it was changed since `row` was read.
+/// Ends a notice that cannot be put together, as `failed`; not if it was changed since `row` was
+/// read.
 pub async fn unwritable(conn: &mut Conn, row: &NoticeRow, error: &str) -> Result<(), RecordsError> {
     let text = "UPDATE notice SET state = 'failed', channel = 'none', attempts = attempts + 1, last_error = $2, \
          next_attempt_at = NULL WHERE id = $1 AND state = 'pending' AND recipient = $3 AND address IS $4";
@@ -273,7 +278,8 @@ pub async fn clock_went_back(conn: &mut Conn, by: Duration) -> Result<(), Record
     ask!("UPDATE held_notice SET due = due - $1", by).run(conn).await
 }
 
-/// The wall clock may have gone back while no server ran: nothing waits longer than `longest` from now on.
+/// The wall clock may have gone back while no server ran: nothing waits longer than `longest` from
+/// now on.
 pub async fn wait_at_most(conn: &mut Conn, now: Time, longest: Duration) -> Result<(), RecordsError> {
     let latest = now.plus(longest).millis();
     let text = "UPDATE notice SET created_at = CASE WHEN created_at > $1 THEN $1 ELSE created_at END, next_attempt_at = \
@@ -300,7 +306,8 @@ pub struct NoticeItem {
 pub struct Told {
     /// The versions, in the order in which they became available.
     pub rows: Vec<NoticeItem>,
-    /// The ids of artifacts, or where these are not known of versions, whose rows cannot be read or are missing.
+    /// The ids of artifacts, or where these are not known of versions, whose rows cannot be read or
+    /// are missing.
     pub unreadable: Vec<String>,
 }
 
@@ -339,8 +346,8 @@ pub async fn settled(conn: &mut Conn, now: Time) -> Result<Vec<NoticeRow>, Recor
         .await
 }
 
-/// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`, without a try. Whether it did: not
-/// if it has ended otherwise meanwhile.
+/// Closes a notice that has nothing left to say: it counts as delivered, by the channel `none`,
+/// without a try. Whether it did: not if it has ended otherwise meanwhile.
 pub async fn void(conn: &mut Conn, id: NoticeId, now: Time) -> Result<bool, RecordsError> {
     let text = "UPDATE notice SET state = 'delivered', channel = 'none', delivered_at = $2, next_attempt_at = NULL, \
          last_error = NULL, handed_to = NULL WHERE id = $1 AND state = 'pending'";
@@ -361,8 +368,8 @@ pub async fn first_of(conn: &mut Conn, ticket: &Identifier) -> Result<Option<Not
         .await
 }
 
-/// A notice that was not delivered and was not dismissed goes on as if it had never been tried, at once (`$1`); one that still
-/// settles, when it has settled.
+/// A notice that was not delivered and was not dismissed goes on as if it had never been tried, at
+/// once (`$1`); one that still settles, when it has settled.
 macro_rules! again {
     ($rest:literal) => {
         concat!(
@@ -375,8 +382,8 @@ macro_rules! again {
     };
 }
 
-/// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may have come (but not what was
-/// dismissed), as if it had never been tried.
+/// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may
+/// have come (but not what was dismissed), as if it had never been tried.
 pub async fn redirect(
     conn: &mut Conn,
     ticket: &Identifier,
@@ -388,14 +395,14 @@ pub async fn redirect(
         .await
 }
 
-/// The same with what an engineer was not told at the address that the engineer had, and not with what goes to another one.
-/// How many notices these are.
+/// The same with what an engineer was not told at the address that the engineer had, and not with
+/// what goes to another one. How many notices these are.
 pub async fn moved(conn: &mut Conn, engineer: &Identifier, now: Time) -> Result<u64, RecordsError> {
     ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer).changes(conn).await
 }
 
-/// Has a notice tried again at once, as if it had never been tried: it is meant by its id, so also one that was dismissed or
-/// still settles.
+/// Has a notice tried again at once, as if it had never been tried: it is meant by its id, so also
+/// one that was dismissed or still settles.
 pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
     let text = "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
          WHERE id = $1 AND state <> 'delivered'";

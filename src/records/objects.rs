@@ -1,4 +1,5 @@
-//! Objects: small ones that are kept here, those that are doomed, and what the rows say of those in the store.
+//! Objects: small ones that are kept here, those that are doomed, and what the rows say of those in
+//! the store.
 //!
 //! A shelf of the store has the objects whose ids begin with one byte.
 
@@ -43,8 +44,8 @@ pub(super) async fn doom_manifest(conn: &mut Conn, manifest: ObjectId, now: Hous
     ask!(text, manifest, now).run(conn).await
 }
 
-/// Says that nobody needs an object of the store that has no row. It counts as its share's with this many plaintext bytes,
-/// over the share's limit if need be, as it lies on the disk already.
+/// Says that nobody needs an object of the store that has no row. It counts as its share's with
+/// this many plaintext bytes, over the share's limit if need be, as it lies on the disk already.
 pub async fn doom(
     conn: &mut Conn,
     object: ObjectId,
@@ -60,7 +61,8 @@ pub async fn doom(
     Ok(())
 }
 
-/// An object of the store that some row still speaks of, by its id in `$1`. A macro, so that the statements stay constant.
+/// An object of the store that some row still speaks of, by its id in `$1`. A macro, so that the
+/// statements stay constant.
 macro_rules! is_known {
     () => {
         "(EXISTS (SELECT 1 FROM extent WHERE id = $1) OR EXISTS (SELECT 1 FROM doomed WHERE object_id = $1) \
@@ -92,8 +94,8 @@ fn doomed_row(row: &SqliteRow) -> Result<(ObjectId, ObjectPlace), RecordsError> 
     Ok((bytes_as(row, "doomed", "object_id")?, text_as(row, "doomed", "place")?))
 }
 
-/// Doomed objects of a share that may go at once, at most `most`: none of them was ever part of something that could be
-/// downloaded.
+/// Doomed objects of a share that may go at once, at most `most`: none of them was ever part of
+/// something that could be downloaded.
 pub async fn doomed_unread(
     conn: &mut Conn,
     share: ShareId,
@@ -110,7 +112,8 @@ pub async fn unread_bytes(conn: &mut Conn, share: ShareId) -> Result<u64, Record
         .await
 }
 
-/// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after all is not among them.
+/// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after
+/// all is not among them.
 pub async fn doomed(
     conn: &mut Conn,
     before: HouseTime,
@@ -120,7 +123,8 @@ pub async fn doomed(
     ask!(text, before, most).all(conn, doomed_row).await
 }
 
-/// Objects that have been doomed since before `before` and may be removed, by id, from behind `after` on, at most `most`.
+/// Objects that have been doomed since before `before` and may be removed, by id, from behind
+/// `after` on, at most `most`.
 pub async fn due(
     conn: &mut Conn,
     before: HouseTime,
@@ -131,7 +135,8 @@ pub async fn due(
     ask!(text, before, behind(after), most).all(conn, doomed_row).await
 }
 
-/// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share no longer counts it.
+/// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share
+/// no longer counts it.
 pub async fn forget(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
     ask!("DELETE FROM object WHERE id = $1", object).run(conn).await?;
     tickets::uncount_doomed(conn, object).await?;
@@ -166,8 +171,8 @@ pub struct ShelvedManifest {
     pub in_records: Option<u64>,
 }
 
-/// All rows about the objects of one shelf, each kind by id. What moves from one kind to the next while they are read is
-/// seen at least once.
+/// All rows about the objects of one shelf, each kind by id. What moves from one kind to the next
+/// while they are read is seen at least once.
 #[derive(Debug, Default)]
 pub struct ShelfRows {
     /// Extents, wherever they lie.
@@ -277,7 +282,8 @@ pub enum NeededKind {
     },
 }
 
-/// Extents that lie in the store, in the order of their ids, at most `most`, from behind `after` on.
+/// Extents that lie in the store, in the order of their ids, at most `most`, from behind `after`
+/// on.
 pub async fn needed_extents(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Result<Vec<Needed>, RecordsError> {
     let text = "SELECT x.id, x.share_id, x.length, x.header_tag, EXISTS (SELECT 1 FROM extent_use u \
          JOIN version v ON v.id = u.version_id WHERE u.extent_id = x.id AND v.state <> 'damaged') AS sound \
@@ -297,8 +303,8 @@ pub async fn needed_extents(conn: &mut Conn, after: Option<ObjectId>, most: u32)
         .await
 }
 
-/// Manifests that lie in the store, of versions that can be read, in the order of their ids, at most `most`, from behind
-/// `after` on.
+/// Manifests that lie in the store, of versions that can be read, in the order of their ids, at
+/// most `most`, from behind `after` on.
 pub async fn needed_manifests(
     conn: &mut Conn,
     after: Option<ObjectId>,

@@ -42,8 +42,8 @@ pub struct EngineerKey {
     pub algorithm: String,
 }
 
-/// Takes a login name, once and for ever. Names that differ only in case are one name to people, so the second is
-/// refused; pairs that were there before this rule stay.
+/// Takes a login name, once and for ever. Names that differ only in case are one name to people, so
+/// the second is refused; pairs that were there before this rule stay.
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if anything had this name.
@@ -53,7 +53,8 @@ pub async fn claim_login_name(conn: &mut Conn, name: &Identifier, kind: &'static
     if ask!(text, name, kind).changed(conn).await? { Ok(()) } else { Err(RecordsError::Exists) }
 }
 
-/// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or `ticket`.
+/// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or
+/// `ticket`.
 pub async fn login_kind(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
     ask!("SELECT kind FROM login_name WHERE name = $1", name).maybe(conn, |row| Ok(row.try_get("kind")?)).await
 }

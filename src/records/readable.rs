@@ -1,4 +1,5 @@
-//! Lists of rows of which some may be damaged: those that can be read are there, the others are named in the log and left out.
+//! Lists of rows of which some may be damaged: those that can be read are there, the others are
+//! named in the log and left out.
 
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -13,7 +14,8 @@ const REMEMBERED: usize = 4096;
 
 static SAID: LazyLock<Mutex<BTreeSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
 
-/// Whether a fault of this thing was not said before by this process: lists are read again and again.
+/// Whether a fault of this thing was not said before by this process: lists are read again and
+/// again.
 pub fn is_news(what: &'static str, id: &str) -> bool {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if said.len() >= REMEMBERED {
@@ -38,12 +40,14 @@ pub(super) fn readable<T>(
     all
 }
 
-/// Rows in the order of their ids. A row that cannot be read is named, with the reason, and takes no other one along.
+/// Rows in the order of their ids. A row that cannot be read is named, with the reason, and takes
+/// no other one along.
 #[derive(Debug)]
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<Result<T, (String, RecordsError)>>,
-    /// The id of the last one, as it stands there: the next page begins behind it. None: there are no more.
+    /// The id of the last one, as it stands there: the next page begins behind it. None: there are
+    /// no more.
     pub last: Option<Vec<u8>>,
 }
 

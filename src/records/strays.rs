@@ -30,8 +30,8 @@ pub(super) fn stray(row: &SqliteRow) -> Result<Stray, RecordsError> {
     })
 }
 
-/// Writes down that a scan has seen an object of the store which no row knows. Seen again after its quarantine, it is
-/// confirmed: `quarantined_since` is what its first sight must not be later than.
+/// Writes down that a scan has seen an object of the store which no row knows. Seen again after its
+/// quarantine, it is confirmed: `quarantined_since` is what its first sight must not be later than.
 pub async fn see(
     conn: &mut Conn,
     id: ObjectId,
@@ -53,7 +53,8 @@ pub async fn forget(conn: &mut Conn, id: ObjectId) -> Result<(), RecordsError> {
     ask!("DELETE FROM stray WHERE object_id = $1", id).run(conn).await
 }
 
-/// Objects whose quarantine is over and that no row knows, by id, from behind `after` on, at most `most`.
+/// Objects whose quarantine is over and that no row knows, by id, from behind `after` on, at most
+/// `most`.
 pub async fn confirmed(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Result<Vec<Stray>, RecordsError> {
     let text = "SELECT s.object_id, s.bytes, s.first_seen, s.confirmed_at FROM stray s WHERE s.confirmed_at IS NOT NULL \
          AND s.object_id > $1 AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = s.object_id) \

@@ -149,7 +149,8 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
 pub(super) const ASSIGNED: &str =
     select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0");
 
-/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and whether these were the last ones.
+/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and
+/// whether these were the last ones.
 pub async fn assigned(
     conn: &mut Conn,
     engineer: &Identifier,
@@ -163,7 +164,8 @@ pub async fn assigned(
     Ok((tickets, ended))
 }
 
-/// Replaces the token: the generation goes up, by which sessions of the old one are found and ended.
+/// Replaces the token: the generation goes up, by which sessions of the old one are found and
+/// ended.
 pub async fn set_token(conn: &mut Conn, reference: &Identifier, hash: &[u8; 32]) -> Result<(), RecordsError> {
     let text = "UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1";
     ask!(text, reference.as_str(), hash).run(conn).await
@@ -187,7 +189,8 @@ pub async fn set_status(
         .await
 }
 
-/// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it was done.
+/// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it
+/// was done.
 pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
     let text = "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3";
     ask!(text, share, bytes, most).changed(conn).await

@@ -1,12 +1,14 @@
-//! A file's chain of versions: its own, and those of the entries whose place it took, numbered as people see them.
+//! A file's chain of versions: its own, and those of the entries whose place it took, numbered as
+//! people see them.
 //!
-//! Each entry names the one whose place it took as its `predecessor`, and its own versions are counted from 1 on behind its
-//! `number_base`. What is done to a file is done to the whole chain, so every question about a file's past walks it here.
+//! Each entry names the one whose place it took as its `predecessor`, and its own versions are
+//! counted from 1 on behind its `number_base`. What is done to a file is done to the whole chain,
+//! so every question about a file's past walks it here.
 //!
-//! A walk is as long as the chain. It is a `UNION` without `ALL`: an entry that it has met already is not met again, so that
-//! it ends where damaged rows follow each other in a circle. Each version of a circle is seen once, so that nothing is kept
-//! from being read or shredded. Where the circle leaves no answer, [`circle`] says that the rows are damaged, and the check
-//! names every one.
+//! A walk is as long as the chain. It is a `UNION` without `ALL`: an entry that it has met already
+//! is not met again, so that it ends where damaged rows follow each other in a circle. Each version
+//! of a circle is seen once, so that nothing is kept from being read or shredded. Where the circle
+//! leaves no answer, [`circle`] says that the rows are damaged, and the check names every one.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -15,7 +17,8 @@ use super::ask::ask;
 use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 use crate::model::{ArtifactId, HouseTime, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
 
-/// The table `chain (file, id)`: for each file that `$roots` chooses as `(id, id)`, its entry and all those before it.
+/// The table `chain (file, id)`: for each file that `$roots` chooses as `(id, id)`, its entry and
+/// all those before it.
 macro_rules! chain {
     ($roots:literal) => {
         concat!(
@@ -134,7 +137,8 @@ pub(super) fn circle(entry: &[u8; 16]) -> RecordsError {
 /// The entry that stands for the file which `entry` is a part of: the newest of its chain.
 ///
 /// # Errors
-/// [`RecordsError::Unreadable`] if the entries go round in a circle, so that none is the newest; if the database fails.
+/// [`RecordsError::Unreadable`] if the entries go round in a circle, so that none is the newest; if
+/// the database fails.
 pub async fn head(conn: &mut Conn, entry: &[u8; 16]) -> Result<[u8; 16], RecordsError> {
     let text = "WITH RECURSIVE up (id) AS (SELECT id FROM entry WHERE id = $1 UNION SELECT e.id FROM entry e \
          JOIN up u ON e.predecessor = u.id) SELECT u.id FROM up u \
@@ -152,7 +156,8 @@ pub async fn entries(conn: &mut Conn, entry: &[u8; 16]) -> Result<Vec<[u8; 16]>,
     ask!(text, entry).all(conn, |row| bytes_as(row, "entry", "id")).await
 }
 
-/// Every version of every file of a share, withdrawn and shredded ones too: file by file, in the order of their numbers.
+/// Every version of every file of a share, withdrawn and shredded ones too: file by file, in the
+/// order of their numbers.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<ChainVersion>, RecordsError> {
     ask!(
         select!(
@@ -165,7 +170,8 @@ pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<ChainVersio
     .await
 }
 
-/// Every version of one file in the order of their numbers. Each must be readable, as for what decides by them.
+/// Every version of one file in the order of their numbers. Each must be readable, as for what
+/// decides by them.
 pub async fn of_file(conn: &mut Conn, file: &[u8; 16]) -> Result<Vec<ChainVersion>, RecordsError> {
     ask!(select!(chain!(), "ORDER BY shown"), file).all(conn, version).await
 }
@@ -213,7 +219,8 @@ pub async fn newest(conn: &mut Conn, file: &[u8; 16]) -> Result<Option<ChainVers
     one(conn, text, file, u64::MAX).await
 }
 
-/// The version before number `number` of a file that was whole once and can still be read, or restored.
+/// The version before number `number` of a file that was whole once and can still be read, or
+/// restored.
 pub async fn before(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Option<ChainVersion>, RecordsError> {
     let text = select!(
         chain!(),
@@ -223,7 +230,8 @@ pub async fn before(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Opt
     one(conn, text, file, number).await
 }
 
-/// The version behind number `number` of a file that was whole once and can still be read, or restored.
+/// The version behind number `number` of a file that was whole once and can still be read, or
+/// restored.
 pub async fn behind(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Option<ChainVersion>, RecordsError> {
     let text = select!(
         chain!(),

@@ -39,7 +39,8 @@ pub struct VersionRow {
     pub stored: u64,
     /// When something of it was last written down.
     pub touched_at: HouseTime,
-    /// The sealed map and SHA-256 state of an unfinished upload, or the SHA-256 state of an available one.
+    /// The sealed map and SHA-256 state of an unfinished upload, or the SHA-256 state of an
+    /// available one.
     pub progress: Option<Vec<u8>>,
     /// The plaintext's SHA-256, once available.
     pub sha256: Option<[u8; 32]>,
@@ -96,7 +97,8 @@ pub async fn by_id(conn: &mut Conn, id: VersionId) -> Result<Option<VersionRow>,
 
 const OF_SHARE: &str = select!("JOIN entry e ON e.id = v.entry_id WHERE e.share_id = $1 ORDER BY v.entry_id, v.number");
 
-/// All versions of a share, by artifact and number. Each must be readable, as for what checks them all.
+/// All versions of a share, by artifact and number. Each must be readable, as for what checks them
+/// all.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Vec<VersionRow>, RecordsError> {
     ask!(OF_SHARE, share).all(conn, version).await
 }
@@ -214,14 +216,15 @@ pub struct Publication<'a> {
     pub manifest: ObjectId,
     /// SHA-256 of that object's bytes.
     pub manifest_hash: [u8; 32],
-    /// The sealed SHA-256 state at its end, so that a longer version can follow without reading it again.
+    /// The sealed SHA-256 state at its end, so that a longer version can follow without reading it
+    /// again.
     pub progress: &'a [u8],
     /// When.
     pub at: Time,
 }
 
-/// Makes an unfinished version available. False if it is none any more. What was written down of its progress goes: it
-/// becomes the same as one that was never seen unfinished.
+/// Makes an unfinished version available. False if it is none any more. What was written down of
+/// its progress goes: it becomes the same as one that was never seen unfinished.
 pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<bool, RecordsError> {
     let text = "UPDATE version SET state = 'available', resumable_at = 0, stored = 0, length = $2, sha256 = $3, manifest_id = $4, \
          manifest_hash = $5, progress = $6, received_at = $7, zeros = $8 WHERE id = $1 \
@@ -273,9 +276,10 @@ pub async fn move_versions(
     ask!(text, file, from.as_str(), to.as_str()).changes(conn).await
 }
 
-/// Takes the key of a version away, with everything that only this key opens; extents that no other version uses, and its
-/// manifest, are doomed, and count as its share's until they are forgotten. With `untouched_since` only of an unfinished one
-/// that was not touched after that. False if it is none of these, or has no key any more: then nothing has changed.
+/// Takes the key of a version away, with everything that only this key opens; extents that no other
+/// version uses, and its manifest, are doomed, and count as its share's until they are forgotten.
+/// With `untouched_since` only of an unfinished one that was not touched after that. False if it is
+/// none of these, or has no key any more: then nothing has changed.
 pub async fn shred(
     conn: &mut Conn,
     id: VersionId,
@@ -319,8 +323,8 @@ fn unfinished_row(row: &SqliteRow) -> Result<UnfinishedRow, RecordsError> {
     })
 }
 
-/// Unfinished versions that were not touched since `$1`. The first condition is there for the index of unfinished versions:
-/// the table is large, and they are few.
+/// Unfinished versions that were not touched since `$1`. The first condition is there for the index
+/// of unfinished versions: the table is large, and they are few.
 macro_rules! unfinished {
     ($rest:literal) => {
         concat!(
@@ -335,8 +339,8 @@ macro_rules! unfinished {
 
 pub(super) const UNWARNED: &str = unfinished!("AND v.warned_at IS NULL AND v.id > $2 ORDER BY v.id LIMIT $3 + 0");
 
-/// Unfinished versions, not touched since `before`, that nobody was warned of; those whose id is above `after`, at most
-/// `most`, by id.
+/// Unfinished versions, not touched since `before`, that nobody was warned of; those whose id is
+/// above `after`, at most `most`, by id.
 pub async fn unwarned(
     conn: &mut Conn,
     before: HouseTime,
@@ -346,7 +350,8 @@ pub async fn unwarned(
     ask!(UNWARNED, before, behind(after), most).readable(conn, "version", unfinished_row).await
 }
 
-/// Writes down that people are told of it. False if it was touched meanwhile, or they were told before.
+/// Writes down that people are told of it. False if it was touched meanwhile, or they were told
+/// before.
 pub async fn mark_warned(
     conn: &mut Conn,
     id: VersionId,
@@ -360,8 +365,8 @@ pub async fn mark_warned(
 
 pub(super) const EXPIRED: &str = unfinished!("AND v.warned_at <= $2 AND v.id > $3 ORDER BY v.id LIMIT $4 + 0");
 
-/// Unfinished versions, not touched since `before`, that people were warned of by `warned`; those whose id is above
-/// `after`, at most `most`, by id.
+/// Unfinished versions, not touched since `before`, that people were warned of by `warned`; those
+/// whose id is above `after`, at most `most`, by id.
 pub async fn expired(
     conn: &mut Conn,
     before: HouseTime,
@@ -390,8 +395,8 @@ pub struct FileKeyRow {
     pub wrapped: Vec<u8>,
 }
 
-/// File keys of a share in the order of their versions' ids, at most `most`, from behind the id `after` on (empty: from the
-/// first).
+/// File keys of a share in the order of their versions' ids, at most `most`, from behind the id
+/// `after` on (empty: from the first).
 pub async fn file_keys(
     conn: &mut Conn,
     share: ShareId,
@@ -409,8 +414,8 @@ pub async fn file_keys(
     })
 }
 
-/// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share keeps other writers waiting
-/// for seconds otherwise.
+/// Replaces what versions' file keys are wrapped in. Many rows in one statement: a large share
+/// keeps other writers waiting for seconds otherwise.
 pub async fn set_file_keys(conn: &mut Conn, keys: &[FileKeyRow]) -> Result<(), RecordsError> {
     for some in keys.chunks(ROWS) {
         let mut update = QueryBuilder::<Sqlite>::new(

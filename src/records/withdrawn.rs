@@ -9,7 +9,8 @@ use super::versions::move_versions;
 use super::{Conn, RecordsError, bytes_as, text_as, tickets};
 use crate::model::{DirectoryId, HouseTime, Identifier, Time, VersionState};
 
-/// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was out of sight already.
+/// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was
+/// out of sight already.
 pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTime) -> Result<bool, RecordsError> {
     if !remove_directory(conn, id, now).await? {
         return Ok(false);
@@ -19,8 +20,8 @@ pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTim
     Ok(true)
 }
 
-/// Marks a withdrawn entry as followed by another one that names it as its predecessor: its versions are older versions of
-/// that one, and safe.
+/// Marks a withdrawn entry as followed by another one that names it as its predecessor: its
+/// versions are older versions of that one, and safe.
 pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<(), RecordsError> {
     ask!("UPDATE entry SET replaced_at = $2, withdrawn_at = NULL, withdrawn_house = NULL WHERE id = $1", id, now)
         .run(conn)
@@ -29,7 +30,8 @@ pub async fn mark_replaced(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<
     Ok(())
 }
 
-/// Puts a withdrawn file back into the tree, with its versions. False if there is nothing to put back.
+/// Puts a withdrawn file back into the tree, with its versions. False if there is nothing to put
+/// back.
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if its name is taken.
@@ -49,7 +51,8 @@ pub async fn mark_shredded(conn: &mut Conn, file: &[u8; 16], now: Time) -> Resul
     ask!("UPDATE entry SET shredded_at = $2 WHERE id = $1 AND withdrawn_at IS NOT NULL", file, now).run(conn).await
 }
 
-/// Files that were withdrawn before `before` and still have keys, oldest first, at most `most`, with their tickets.
+/// Files that were withdrawn before `before` and still have keys, oldest first, at most `most`,
+/// with their tickets.
 pub async fn past_grace(
     conn: &mut Conn,
     before: HouseTime,

@@ -5,10 +5,12 @@ use tokio::runtime::Handle;
 use crate::repo::Error;
 use crate::store::StoreError;
 
-/// Starts `work` at once on a thread of the runtime where it may block; what comes of it is awaited.
+/// Starts `work` at once on a thread of the runtime where it may block; what comes of it is
+/// awaited.
 ///
 /// # Errors
-/// Those of `work`. If it came to no end, because it panicked or the runtime ends, that is said of `what`.
+/// Those of `work`. If it came to no end, because it panicked or the runtime ends, that is said of
+/// `what`.
 pub(crate) fn blocking<T, E>(
     runtime: &Handle,
     what: &'static str,

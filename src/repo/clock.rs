@@ -1,5 +1,6 @@
-//! House time: how long a server has run on this data directory. Whatever is removed after a time is removed after this
-//! time, so that neither a clock that jumps nor a server that stood still takes anything away early.
+//! House time: how long a server has run on this data directory. Whatever is removed after a time
+//! is removed after this time, so that neither a clock that jumps nor a server that stood still
+//! takes anything away early.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use crate::repo::{Error, Repo};
 
 /// The fact that holds it.
 const HOUSE_TIME: &str = "house_time";
-/// How often it is written down: as much is lost at most when the server is killed, and as far a command is behind.
+/// How often it is written down: as much is lost at most when the server is killed, and as far a
+/// command is behind.
 const KEPT_EVERY: Duration = Duration::from_secs(30);
 
 /// The clock of a data directory.
@@ -45,8 +47,8 @@ impl HouseClock {
         now
     }
 
-    /// A moment that is not before the server's now: a command is behind it by as much as the server has not written down.
-    /// What a command begins must not end early for that.
+    /// A moment that is not before the server's now: a command is behind it by as much as the
+    /// server has not written down. What a command begins must not end early for that.
     pub(crate) fn not_before_now(&self) -> HouseTime {
         if self.running.is_some() { self.now() } else { self.now().plus(KEPT_EVERY) }
     }

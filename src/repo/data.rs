@@ -11,8 +11,8 @@ use crate::repo::kek::sync_above;
 
 /// Keeps everybody out of a data directory while a backup is restored into it.
 pub(crate) const RESTORING: &str = "restoring";
-/// Lies in a data directory from before the first piece of its house is made until all are there: a beginning that was cut
-/// is told from a house that has lost something.
+/// Lies in a data directory from before the first piece of its house is made until all are there: a
+/// beginning that was cut is told from a house that has lost something.
 const BEGINNING: &str = "beginning";
 
 /// The fact that remembers which host key old devices have seen.
@@ -81,8 +81,8 @@ impl DataDirectory {
         make_private(&self.objects())
     }
 
-    /// Says durably that a house begins here, and makes the databases' files before SQLite does, so that only the server may
-    /// read them; SQLite gives its own files beside them the same mode.
+    /// Says durably that a house begins here, and makes the databases' files before SQLite does, so
+    /// that only the server may read them; SQLite gives its own files beside them the same mode.
     pub(crate) fn begin(&self) -> Result<(), Error> {
         let mark = self.root.join(BEGINNING);
         private_file(&mark)?.sync_all().map_err(Error::file(&mark))?;
@@ -112,7 +112,8 @@ impl DataDirectory {
         !self.records().exists() && !self.keyring().exists() && !self.objects().exists()
     }
 
-    /// Waits for everybody who opens this directory, if anybody ever has. The lock is held as long as the file lives.
+    /// Waits for everybody who opens this directory, if anybody ever has. The lock is held as long
+    /// as the file lives.
     pub(crate) fn lock_if_there(&self) -> Result<Option<File>, Error> {
         self.refuse_half_restored()?;
         let path = self.root.join("lock");
@@ -148,7 +149,8 @@ impl DataDirectory {
         Ok(())
     }
 
-    /// Says that a backup is taken: no object is removed meanwhile. It ends with the process that holds it.
+    /// Says that a backup is taken: no object is removed meanwhile. It ends with the process that
+    /// holds it.
     pub(crate) fn lease_for_backup(&self) -> Result<File, Error> {
         let path = self.root.join("backup.lock");
         let file = private_file(&path)?;
@@ -196,8 +198,9 @@ impl DataDirectory {
     }
 }
 
-/// Locks a file, or finds that another process has it for longer than a moment. One that was just let go may still be held
-/// by a child that is being started: it has everything open that its parent has, until it is another program.
+/// Locks a file, or finds that another process has it for longer than a moment. One that was just
+/// let go may still be held by a child that is being started: it has everything open that its
+/// parent has, until it is another program.
 fn lock_soon(file: &File) -> Result<(), fs::TryLockError> {
     for _ in 0..20 {
         match file.try_lock() {

@@ -63,7 +63,8 @@ impl Error {
     }
 }
 
-/// What a person at a door hears. What is not their doing is logged for the operator, without names.
+/// What a person at a door hears. What is not their doing is logged for the operator, without
+/// names.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {

@@ -1,4 +1,5 @@
-//! Named points at which tests look at a data directory as a crash would leave it. Outside of tests they are nothing.
+//! Named points at which tests look at a data directory as a crash would leave it. Outside of tests
+//! they are nothing.
 
 use std::time::Duration;
 
@@ -86,7 +87,8 @@ impl Failpoints {
         }
     }
 
-    /// Whether a new file may be recorded in one statement. A test forbids it, to see that the long way leaves the same.
+    /// Whether a new file may be recorded in one statement. A test forbids it, to see that the long
+    /// way leaves the same.
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests forbid it"))]
     #[inline]
     pub(crate) fn may_add_at_once(&self) -> bool {
@@ -105,7 +107,8 @@ impl Failpoints {
         self.at_once.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// How long rows may be owed: as long as `usual`. In a test that compares both ways longer, however busy the machine is.
+    /// How long rows may be owed: as long as `usual`. In a test that compares both ways longer,
+    /// however busy the machine is.
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests say otherwise"))]
     #[inline]
     pub(crate) fn may_owe(&self, usual: Duration) -> Duration {

@@ -1,8 +1,8 @@
 //! The KEK's files: reading them, and putting a new generation in the place of an old one.
 //!
-//! The KEK in force lies at its path. While a rotation is under way the next generation lies beside it as `PATH.next`; the
-//! keyring's canaries tell which file holds which. Afterwards the old one stays as `PATH.GENERATION`, because older backups
-//! of the keyring need it.
+//! The KEK in force lies at its path. While a rotation is under way the next generation lies beside
+//! it as `PATH.next`; the keyring's canaries tell which file holds which. Afterwards the old one
+//! stays as `PATH.GENERATION`, because older backups of the keyring need it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -39,7 +39,8 @@ impl Keks {
         self.by_generation.get(&generation).map(Arc::clone)
     }
 
-    /// Reads the KEK at `path`, and the one beside it if a rotation is under way. None if the keyring has no KEK yet.
+    /// Reads the KEK at `path`, and the one beside it if a rotation is under way. None if the
+    /// keyring has no KEK yet.
     pub(crate) async fn load(path: &Path, keyring: &Keyring) -> Result<Option<Self>, Error> {
         let known = keyring.keks().await?;
         let Some(newest) = known.first().map(|row| row.generation) else { return Ok(None) };
@@ -154,8 +155,8 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result
     sync_above(path)
 }
 
-/// Puts the next generation in force: the old one stays beside it as `PATH.GENERATION`. At every moment there is a KEK at
-/// `path`. `linked` is called when the old one is kept under its new name.
+/// Puts the next generation in force: the old one stays beside it as `PATH.GENERATION`. At every
+/// moment there is a KEK at `path`. `linked` is called when the old one is kept under its new name.
 pub(crate) fn promote(path: &Path, old: u32, linked: impl FnOnce()) -> std::io::Result<()> {
     let (bytes, kept) = (Zeroizing::new(fs::read(path)?), kept(path, old));
     match write_new(&kept, &bytes, 0o400) {

@@ -64,7 +64,8 @@ impl ShareKeys {
         })
     }
 
-    /// Opens a name that was read through `conn`. If it does not open because the share's keys were replaced, it says so.
+    /// Opens a name that was read through `conn`. If it does not open because the share's keys were
+    /// replaced, it says so.
     ///
     /// # Errors
     /// [`Error::KeysReplaced`], or that the name is not what was sealed.
@@ -119,7 +120,8 @@ pub(crate) struct KeyManager {
 }
 
 impl KeyManager {
-    /// Opens the keyring with the KEK at `path`. A KEK is made only if `fresh`: no piece of a house is there.
+    /// Opens the keyring with the KEK at `path`. A KEK is made only if `fresh`: no piece of a house
+    /// is there.
     pub(crate) async fn open(path: &Path, keyring: Keyring, records: Records, fresh: bool) -> Result<Self, Error> {
         let keks = match Keks::load(path, &keyring).await? {
             Some(keks) => keks,
@@ -214,12 +216,14 @@ impl KeyManager {
         Err(Error::KeysReplaced)
     }
 
-    /// The keys of a share that were in force when they were asked for last; whoever uses them looks whether they still are.
+    /// The keys of a share that were in force when they were asked for last; whoever uses them
+    /// looks whether they still are.
     pub(crate) fn at_hand(&self, share: ShareId) -> Option<Arc<ShareKeys>> {
         self.shares().get(&share).map(Arc::clone)
     }
 
-    /// The keys of a share that are in force. May be asked while a connection of the records is held.
+    /// The keys of a share that are in force. May be asked while a connection of the records is
+    /// held.
     pub(crate) async fn share(&self, share: ShareId) -> Result<Arc<ShareKeys>, Error> {
         for _ in 0..ROUNDS {
             let in_force = self.records.key_generation(share).await?;
@@ -262,7 +266,8 @@ impl KeyManager {
         Ok(self.keep(self.new_share_key(share, 1).await?))
     }
 
-    /// Makes a share's key of a new generation; it is durable when this returns, and in force when the records say so.
+    /// Makes a share's key of a new generation; it is durable when this returns, and in force when
+    /// the records say so.
     pub(crate) async fn new_share_key(&self, share: ShareId, generation: u32) -> Result<ShareKeys, Error> {
         let key = ShareKey::generate()?;
         for _ in 0..ROUNDS {
@@ -335,7 +340,8 @@ impl Repo {
         }
     }
 
-    /// Unwraps a version's file key. Where `keys` and the row are of different generations, both are looked up again.
+    /// Unwraps a version's file key. Where `keys` and the row are of different generations, both
+    /// are looked up again.
     pub(crate) async fn file_key(&self, keys: &ShareKeys, version: &VersionRow) -> Result<FileKey, Error> {
         match keys.file_key(version) {
             Err(Error::KeysReplaced) => {}

@@ -1,5 +1,6 @@
-//! An opened data directory: its settings, its records, its store, and what everybody needs to work with them: the keys at
-//! hand, the clock, the room on the disk, the failpoints and the errors. It knows nothing of logins, uploads or servers.
+//! An opened data directory: its settings, its records, its store, and what everybody needs to work
+//! with them: the keys at hand, the clock, the room on the disk, the failpoints and the errors. It
+//! knows nothing of logins, uploads or servers.
 //!
 //! Services stand on this room. Doors never see it.
 
@@ -48,25 +49,27 @@ pub(crate) struct Repo {
     pub(crate) clock: HouseClock,
     pub(crate) failpoints: Arc<Failpoints>,
     pub(crate) disk_space: DiskSpace,
-    /// The runtime for hashing, sealing, writing and reading objects, away from the connections' runtimes.
+    /// The runtime for hashing, sealing, writing and reading objects, away from the connections'
+    /// runtimes.
     pub(crate) worker_runtime: Handle,
     /// The lock of the one process that serves.
     serving: Option<File>,
 }
 
-/// A data directory that was just opened. Another process that opens it waits until `lock` is dropped.
+/// A data directory that was just opened. Another process that opens it waits until `lock` is
+/// dropped.
 pub(crate) struct Opened {
     pub(crate) repo: Repo,
     pub(crate) lock: File,
 }
 
 impl Repo {
-    /// Opens a data directory, and begins it where the occasion allows that and there is none. `store` is given by tests
-    /// that simulate a disk.
+    /// Opens a data directory, and begins it where the occasion allows that and there is none.
+    /// `store` is given by tests that simulate a disk.
     ///
     /// # Errors
-    /// A sentence that says what is in the way: pieces that do not belong together, a piece that is missing, another
-    /// server.
+    /// A sentence that says what is in the way: pieces that do not belong together, a piece that is
+    /// missing, another server.
     pub(crate) async fn open(
         data: DataDirectory,
         settings: Settings,
@@ -114,8 +117,8 @@ impl Repo {
         Ok(Opened { repo, lock })
     }
 
-    /// A copy of a data directory, such as a backup, to read what is in it. `records` and `keyring` are open for reading
-    /// only, and the KEK lies apart from it.
+    /// A copy of a data directory, such as a backup, to read what is in it. `records` and `keyring`
+    /// are open for reading only, and the KEK lies apart from it.
     ///
     /// # Errors
     /// If a piece of it cannot be read.

@@ -1,4 +1,5 @@
-//! Opening a house: looking at its pieces before anything is made, and tying together those of before there were ids.
+//! Opening a house: looking at its pieces before anything is made, and tying together those of
+//! before there were ids.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,7 +31,8 @@ pub(crate) struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Looks at the pieces and waits for the lock under which a house is opened. Nothing is made if it is refused.
+    /// Looks at the pieces and waits for the lock under which a house is opened. Nothing is made if
+    /// it is refused.
     pub(crate) async fn enter(&self, occasion: Occasion) -> Result<(File, Verdict), Error> {
         let mut lock = self.data.lock_if_there()?;
         loop {
@@ -134,7 +136,8 @@ impl Places<'_> {
     async fn house_of(&self, keyring: &Keyring) -> Result<Option<HouseId>, Error> {
         let mut outcome = Err(Error::KeysReplaced);
         for _ in 0..ROUNDS {
-            // A rotation that ends between the looks makes a KEK seem to be missing: then it is looked again.
+            // A rotation that ends between the looks makes a KEK seem to be missing: then it is
+            // looked again.
             outcome = match Keks::load(&self.kek, keyring).await {
                 Ok(Some(keks)) => match keyring.server_key(HOUSE_PURPOSE).await? {
                     None => return Ok(None),
@@ -157,8 +160,8 @@ pub(crate) fn sealed_house(kek: &Kek, row: &WrappedRow) -> Result<HouseId, Error
     Ok(HouseId::try_from(&bytes[..]).map_err(|_| VaultError::Malformed { what: "id of the house" })?)
 }
 
-/// Whether records and keyring have something in common: the key of a share, a checkpoint of the audit trail, or that
-/// nobody has opened a ticket yet.
+/// Whether records and keyring have something in common: the key of a share, a checkpoint of the
+/// audit trail, or that nobody has opened a ticket yet.
 pub(crate) async fn related(records: &mut RecordsLook, keyring: &Keyring) -> Result<bool, Error> {
     let shares: BTreeSet<_> = records.shares().await?.into_iter().collect();
     let keys = keyring.share_generations().await?;
@@ -169,8 +172,8 @@ pub(crate) async fn related(records: &mut RecordsLook, keyring: &Keyring) -> Res
     Ok(keyring.newest_checkpoints(COMPARED).await?.iter().any(|signature| known.contains(signature)))
 }
 
-/// Gives the pieces their id, where they do not have it yet. The keyring comes first: it is the one that another process
-/// might have given one.
+/// Gives the pieces their id, where they do not have it yet. The keyring comes first: it is the one
+/// that another process might have given one.
 pub(crate) async fn tie(
     records: &Records,
     keys: &KeyManager,

@@ -1,9 +1,11 @@
-//! Which pieces of a house lie where they should, and what that means: a new house, a known one, or a refusal.
+//! Which pieces of a house lie where they should, and what that means: a new house, a known one, or
+//! a refusal.
 //!
-//! The pieces of a house can be lost or exchanged one by one: a file system that is not mounted, a backup that was restored
-//! in part. A server that takes what is left for a new house makes new keys beside old data, and its sweep removes in the
-//! end what no row of the new records knows. So a house begins by itself only where none of its pieces is. Records, keyring
-//! and store bear the same id; the keyring's is sealed under the KEK, so the KEK is tied to it, too.
+//! The pieces of a house can be lost or exchanged one by one: a file system that is not mounted, a
+//! backup that was restored in part. A server that takes what is left for a new house makes new
+//! keys beside old data, and its sweep removes in the end what no row of the new records knows. So
+//! a house begins by itself only where none of its pieces is. Records, keyring and store bear the
+//! same id; the keyring's is sealed under the KEK, so the KEK is tied to it, too.
 
 use std::path::Path;
 
@@ -78,9 +80,11 @@ pub(crate) enum Occasion {
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Make a new house. What is there of it was made by a beginning that was cut, or laid there by the operator.
+    /// Make a new house. What is there of it was made by a beginning that was cut, or laid there by
+    /// the operator.
     Begin,
-    /// Open the house. Without an id, one of the pieces has it from before there were ids: they get one.
+    /// Open the house. Without an id, one of the pieces has it from before there were ids: they get
+    /// one.
     Open(Option<HouseId>),
 }
 
@@ -171,7 +175,8 @@ impl Pieces {
     }
 }
 
-/// Whether records and keyring are of one house, and which. `related` is asked only if one of them has no id.
+/// Whether records and keyring are of one house, and which. `related` is asked only if one of them
+/// has no id.
 pub(crate) fn agree(records: Option<HouseId>, keyring: Option<HouseId>, related: bool) -> Result<Option<HouseId>, Why> {
     match (records, keyring) {
         (Some(one), Some(other)) if one != other => Err(Why::KeyringOfAnother),

@@ -1,10 +1,12 @@
-//! One thing that cannot be read, among many: it is named in the log, with what to do, and the others go on without it.
+//! One thing that cannot be read, among many: it is named in the log, with what to do, and the
+//! others go on without it.
 
 use crate::model::{ArtifactId, SharePath};
 use crate::records::readable::is_news;
 use crate::repo::Error;
 
-/// What came of one of many; none if only this one is damaged, which is said once. What is temporary is no fault of it.
+/// What came of one of many; none if only this one is damaged, which is said once. What is
+/// temporary is no fault of it.
 ///
 /// # Errors
 /// If the records or the store do not answer just now.
@@ -22,8 +24,9 @@ pub(crate) fn or_left_out<T>(outcome: Result<T, Error>, what: &'static str, id: 
     }
 }
 
-/// A path for a list, or the sentence that stands in its place: one file that cannot be read takes no list along. What is only
-/// temporary (a database that does not answer) is no fault of that file.
+/// A path for a list, or the sentence that stands in its place: one file that cannot be read takes
+/// no list along. What is only temporary (a database that does not answer) is no fault of that
+/// file.
 pub(crate) fn shown_or_named(
     artifact: ArtifactId,
     path: Result<SharePath, Error>,

@@ -12,11 +12,13 @@ pub struct Settings {
     pub extent_bytes: u64,
     /// An extent ends this long after its first byte, so that a slow upload becomes durable, too.
     pub checkpoint: Duration,
-    /// Extents up to this many plaintext bytes lie in the records instead of the store; at most 64 KiB.
+    /// Extents up to this many plaintext bytes lie in the records instead of the store; at most 64
+    /// KiB.
     pub inline_bytes: usize,
     /// Files and directories in one share.
     pub names_per_share: u64,
-    /// Names that a login may make, move and remove at once, and as many a day; uploads do not count.
+    /// Names that a login may make, move and remove at once, and as many a day; uploads do not
+    /// count.
     pub name_changes_per_day: u64,
     /// Bytes of one file.
     pub file_bytes: u64,
@@ -26,7 +28,8 @@ pub struct Settings {
     pub session_buffer: usize,
     /// Plaintext bytes that all sessions together may have in buffers.
     pub total_buffer: usize,
-    /// Plaintext bytes that all downloads together may have opened ahead. Without room a download is slower.
+    /// Plaintext bytes that all downloads together may have opened ahead. Without room a download
+    /// is slower.
     pub read_ahead: usize,
     /// Of the disk, this part stays free of uploads, in percent ...
     pub reserve_percent: u64,
@@ -36,13 +39,15 @@ pub struct Settings {
     pub settle: Duration,
     /// ... or when its first upload is this old.
     pub settle_max: Duration,
-    /// An object of the store that no row knows is removed after two scans at least so long apart, in house time, have seen it.
+    /// An object of the store that no row knows is removed after two scans at least so long apart,
+    /// in house time, have seen it.
     pub quarantine: Duration,
     /// Names under which nothing is announced yet, because it will be renamed ...
     pub temporary_names: TemporaryNames,
     /// ... unless it keeps such a name for this long.
     pub temporary_settle: Duration,
-    /// An unfinished version is removed when nothing more of it came for this long, in house time ...
+    /// An unfinished version is removed when nothing more of it came for this long, in house time
+    /// ...
     pub unfinished: Duration,
     /// ... and people are told so this long before.
     pub warn: Duration,

@@ -1,12 +1,13 @@
 //! Room on the disk, promised to uploads before they use it.
 //!
-//! An upload gets room when it is opened, and more as it goes on; what is promised to one is not there for another. So when
-//! the disk fills up, the upload that wants more is refused with a sentence, the others finish, and the last part of the
-//! disk stays free for the databases.
+//! An upload gets room when it is opened, and more as it goes on; what is promised to one is not
+//! there for another. So when the disk fills up, the upload that wants more is refused with a
+//! sentence, the others finish, and the last part of the disk stays free for the databases.
 //!
-//! What is promised is bounded for each login: all its uploads that have no byte yet share one promise, which goes to the
-//! first of them that sends something, and all its promises together leave at least half of what is free to others. Who has
-//! used up that gets room for what comes and none ahead of it.
+//! What is promised is bounded for each login: all its uploads that have no byte yet share one
+//! promise, which goes to the first of them that sends something, and all its promises together
+//! leave at least half of what is free to others. Who has used up that gets room for what comes and
+//! none ahead of it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -111,7 +112,8 @@ impl Reservation {
     /// Says that this many bytes are about to be written.
     ///
     /// # Errors
-    /// [`Refusal::DiskFull`] if neither the promise nor the disk has them; they must not be written then.
+    /// [`Refusal::DiskFull`] if neither the promise nor the disk has them; they must not be written
+    /// then.
     pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), Error> {
         let state = &self.disk.0;
         let outcome = state.promises().spend(&self.login, &mut self.part, bytes, || state.disk());
@@ -171,7 +173,8 @@ impl Promises {
         Self { most, all: 0, logins: HashMap::new() }
     }
 
-    /// One more upload of a login, which has no byte yet. `disk` says how much is free there, promised or not.
+    /// One more upload of a login, which has no byte yet. `disk` says how much is free there,
+    /// promised or not.
     fn open(&mut self, login: &Identifier, disk: impl FnOnce() -> Result<u64, Error>) -> Result<Asked, Error> {
         let mut asked = Asked::Had;
         if self.logins.get(login).is_none_or(|account| account.shared == 0) {
@@ -315,8 +318,9 @@ mod tests {
     }
 
     proptest! {
-        /// On a disk that nobody else writes to: what is promised is there, what was promised is never refused, each byte is
-        /// counted once, and no login is promised more than its part ahead of what it sends.
+        /// On a disk that nobody else writes to: what is promised is there, what was promised is
+        /// never refused, each byte is counted once, and no login is promised more than its part
+        /// ahead of what it sends.
         #[test]
         fn r21_promises_are_kept_and_bounded(acts in acts(), disk in (1u64 << 20)..(600 << 20)) {
             let logins: Vec<Identifier> = ["XT-1", "XT-2", "XT-3"].map(|name| name.parse().unwrap()).into();

@@ -33,7 +33,8 @@ pub(crate) async fn existing_engineer(conn: &mut Conn, id: &Identifier) -> Resul
 /// Whether an engineer may be given something.
 ///
 /// # Errors
-/// [`Error::Operator`] if there is no such engineer or the engineer is disabled; and if the records fail.
+/// [`Error::Operator`] if there is no such engineer or the engineer is disabled; and if the records
+/// fail.
 pub(crate) async fn check_enabled(conn: &mut Conn, id: &Identifier) -> Result<(), Error> {
     match existing_engineer(conn, id).await?.disabled_at {
         Some(_) => Err(Error::operator(format!("engineer {id} is disabled"))),
@@ -52,7 +53,8 @@ pub(crate) fn check_address(text: &str) -> Result<(), Error> {
 /// The fact that changes with every token, key or person that is no longer valid.
 const LOGINS_CHANGED: &str = "logins_changed";
 
-/// Says that open logins must be compared with the records, in the transaction that changed who may log in.
+/// Says that open logins must be compared with the records, in the transaction that changed who may
+/// log in.
 ///
 /// # Errors
 /// If the records fail, or the system gives no random bytes.

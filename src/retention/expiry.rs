@@ -1,7 +1,8 @@
-//! What is removed after a time, in house time: unfinished uploads that nobody continues, and the keys of withdrawn files.
+//! What is removed after a time, in house time: unfinished uploads that nobody continues, and the
+//! keys of withdrawn files.
 //!
-//! A step does a bounded piece of work, each file in a transaction of its own, and leaves nothing behind that the next
-//! step, or the next server, would not find in the records.
+//! A step does a bounded piece of work, each file in a transaction of its own, and leaves nothing
+//! behind that the next step, or the next server, would not find in the records.
 
 use crate::model::{HouseTime, Identifier, Time};
 use crate::notices;
@@ -37,11 +38,13 @@ impl Expired {
 }
 
 impl Retention {
-    /// One step: tells people of unfinished versions that will be removed, removes those whose time is over, and destroys
-    /// the keys of withdrawn files whose grace is over. Only the server may do this: it knows what is under way.
+    /// One step: tells people of unfinished versions that will be removed, removes those whose time
+    /// is over, and destroys the keys of withdrawn files whose grace is over. Only the server may
+    /// do this: it knows what is under way.
     ///
     /// # Errors
-    /// If the records fail, or this process does not serve. What was done stays done; the rest is for the next step.
+    /// If the records fail, or this process does not serve. What was done stays done; the rest is
+    /// for the next step.
     pub async fn expire(&self) -> Result<Expired, Error> {
         if !self.repo.is_serving() {
             return Err(Error::operator("only the server removes what has expired"));

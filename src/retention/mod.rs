@@ -1,7 +1,8 @@
-//! Withdrawing, restoring and shredding files, and the list of all versions. `docs/lifecycle.md` has the rules.
+//! Withdrawing, restoring and shredding files, and the list of all versions. `docs/lifecycle.md`
+//! has the rules.
 //!
-//! Commands do this while the server runs, so every change is guarded by what the rows say when it is written. An upload
-//! that is under way finds out at its next write to the records, and fails.
+//! Commands do this while the server runs, so every change is guarded by what the rows say when it
+//! is written. An upload that is under way finds out at its next write to the records, and fails.
 
 pub(crate) mod expiry;
 pub(crate) mod sweep;
@@ -94,10 +95,11 @@ pub struct VersionLine {
     pub current: bool,
     /// Bytes; of an unfinished one, those that an upload would continue behind.
     pub size: u64,
-    /// Of an unfinished one: how much of what is known to belong to it has not come, 1 to 100; none if nothing is known
-    /// to be missing.
+    /// Of an unfinished one: how much of what is known to belong to it has not come, 1 to 100; none
+    /// if nothing is known to be missing.
     pub missing_percent: Option<u8>,
-    /// Bytes of it that were never sent: its sender left them out, or made it longer. They are zeros.
+    /// Bytes of it that were never sent: its sender left them out, or made it longer. They are
+    /// zeros.
     pub zeros: u64,
     /// SHA-256 of its content, once there was one.
     pub sha256: Option<String>,
@@ -109,7 +111,8 @@ pub struct VersionLine {
     pub opened_at: Time,
     /// When it became available.
     pub received_at: Option<Time>,
-    /// When its key will be destroyed if nothing happens until then and the server runs all the time.
+    /// When its key will be destroyed if nothing happens until then and the server runs all the
+    /// time.
     pub removed_at: Option<Time>,
     /// What an engineer opens for the current version of the file.
     pub location: String,
@@ -167,8 +170,8 @@ pub struct Shredded {
     pub versions: Vec<u64>,
     /// The version that readers get now.
     pub current: Option<u64>,
-    /// Whether the journal of the records still holds the destroyed keys, as somebody read for too long; the server
-    /// empties it within minutes.
+    /// Whether the journal of the records still holds the destroyed keys, as somebody read for too
+    /// long; the server empties it within minutes.
     pub journal_owed: bool,
 }
 
@@ -180,7 +183,8 @@ struct Named {
 }
 
 impl Retention {
-    /// Every version of every file of a ticket, withdrawn and shredded ones too, by path and number.
+    /// Every version of every file of a ticket, withdrawn and shredded ones too, by path and
+    /// number.
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
@@ -225,7 +229,8 @@ impl Retention {
                 location,
             });
         }
-        // Files of the same path stay one behind the other: rows of one file come together, and sorting is stable.
+        // Files of the same path stay one behind the other: rows of one file come together, and
+        // sorting is stable.
         lines.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(lines)
     }
@@ -266,7 +271,8 @@ impl Retention {
     /// Puts the newest withdrawn file of this path back in its place.
     ///
     /// # Errors
-    /// A sentence if there is none, its keys are gone, its directory is gone or its name is taken; or if the records fail.
+    /// A sentence if there is none, its keys are gone, its directory is gone or its name is taken;
+    /// or if the records fail.
     pub async fn restore(&self, ticket: &Identifier, path: &SharePath) -> Result<Restored, Error> {
         let mut tx = self.repo.records.begin().await?;
         match self.in_sight(tx.conn(), ticket, path).await {
@@ -305,7 +311,8 @@ impl Retention {
             Err(error) => return Err(error),
         };
         check_room_for_name(tx.conn(), ticket, &self.repo.settings).await?;
-        // The directory may be another one of the same name: what it lay in can have been removed and made again.
+        // The directory may be another one of the same name: what it lay in can have been removed
+        // and made again.
         let place = named.context.keys.place(named.row.id, directory, name)?;
         entries::move_to(tx.conn(), &named.row.id, &place).await?;
         match withdrawn::restore(tx.conn(), &named.row.id).await {
@@ -343,11 +350,13 @@ impl Retention {
         })
     }
 
-    /// Destroys the keys of all versions of a file, or of one, for good. If there is no file of this path in sight, it is
-    /// the newest withdrawn one. An older version takes the current one's place; without one the file goes out of sight.
+    /// Destroys the keys of all versions of a file, or of one, for good. If there is no file of
+    /// this path in sight, it is the newest withdrawn one. An older version takes the current one's
+    /// place; without one the file goes out of sight.
     ///
     /// # Errors
-    /// A sentence if there is no such file or version, or its key is gone already; or if the records fail.
+    /// A sentence if there is no such file or version, or its key is gone already; or if the
+    /// records fail.
     pub async fn shred(&self, ticket: &Identifier, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
         let mut tx = self.repo.records.begin().await?;
         let (named, doomed, _) = self.to_shred(tx.conn(), ticket, path, only).await?;
@@ -416,8 +425,8 @@ impl Retention {
         }
     }
 
-    /// The newest withdrawn file of a path, if possible one that can be restored. Directories on the way may be out of
-    /// sight, too.
+    /// The newest withdrawn file of a path, if possible one that can be restored. Directories on
+    /// the way may be out of sight, too.
     async fn out_of_sight(
         &self,
         conn: &mut Conn,
@@ -452,7 +461,8 @@ impl Retention {
 }
 
 impl Retention {
-    /// Empties the journal if it may hold keys that were destroyed. False if it must be tried again.
+    /// Empties the journal if it may hold keys that were destroyed. False if it must be tried
+    /// again.
     pub(crate) async fn empty_owed_journal(&self) -> Result<bool, Error> {
         let Some(owed) = facts::owed_journal(&mut *self.repo.records.read().await?).await? else { return Ok(true) };
         if !self.repo.records.empty_journal().await? {
@@ -465,8 +475,8 @@ impl Retention {
     }
 }
 
-/// Destroys the key of a version, with an audit event. With `untouched_since` only of an unfinished one that was not
-/// touched after that. Whether it was done.
+/// Destroys the key of a version, with an audit event. With `untouched_since` only of an unfinished
+/// one that was not touched after that. Whether it was done.
 pub(crate) async fn shred_version(
     conn: &mut Conn,
     repo: &Repo,
@@ -490,8 +500,9 @@ pub(crate) async fn shred_version(
     Ok(true)
 }
 
-/// After versions of a file were shredded: an older one takes the place of the current one, and a file of which nothing
-/// can be read or continued any more goes out of sight. Gives the number of the version that readers get.
+/// After versions of a file were shredded: an older one takes the place of the current one, and a
+/// file of which nothing can be read or continued any more goes out of sight. Gives the number of
+/// the version that readers get.
 pub(crate) async fn put_right(conn: &mut Conn, repo: &Repo, file: &[u8; 16]) -> Result<Option<u64>, Error> {
     let current = choose_current(conn, file, false).await?;
     let Some(row) = entries::by_id(conn, file).await? else { return Ok(None) };
@@ -505,8 +516,8 @@ pub(crate) async fn put_right(conn: &mut Conn, repo: &Repo, file: &[u8; 16]) -> 
     Ok(current)
 }
 
-/// Points a file at the versions that there are. The current one stays unless it was shredded; then the newest that can be
-/// read takes its place, and with `anew` also if there was none.
+/// Points a file at the versions that there are. The current one stays unless it was shredded; then
+/// the newest that can be read takes its place, and with `anew` also if there was none.
 async fn choose_current(conn: &mut Conn, file: &[u8; 16], anew: bool) -> Result<Option<u64>, Error> {
     let Some(entry) = entries::by_id(conn, file).await? else { return Ok(None) };
     let history = version_chain::of_file(conn, file).await?;
@@ -546,8 +557,8 @@ async fn note(conn: &mut Conn, kind: Kind, ticket: &Identifier, id: [u8; 16]) ->
     audit::write(conn, kind, subject, &json!({})).await
 }
 
-/// Gives up an unfinished version: its key goes, and extents that only it used are doomed. One that has been published
-/// meanwhile stays what it is.
+/// Gives up an unfinished version: its key goes, and extents that only it used are doomed. One that
+/// has been published meanwhile stays what it is.
 pub(crate) async fn discard(
     conn: &mut Conn,
     version: VersionId,

@@ -1,4 +1,5 @@
-//! Removing objects that nobody needs: doomed ones after an hour, unknown ones after their quarantine.
+//! Removing objects that nobody needs: doomed ones after an hour, unknown ones after their
+//! quarantine.
 
 use std::time::Duration;
 
@@ -88,7 +89,8 @@ impl Retention {
         Ok(swept)
     }
 
-    /// Removes objects that have been doomed for at least `age`, and says how many. None while a backup is taken.
+    /// Removes objects that have been doomed for at least `age`, and says how many. None while a
+    /// backup is taken.
     ///
     /// # Errors
     /// If the records or the store fail.
@@ -139,8 +141,9 @@ impl Retention {
 }
 
 impl Retention {
-    /// Removes what counts against a share and was never part of anything that could be downloaded: what uploads have left
-    /// behind that were begun anew, or came to nothing. Whether there was anything; nothing goes while a backup is taken.
+    /// Removes what counts against a share and was never part of anything that could be downloaded:
+    /// what uploads have left behind that were begun anew, or came to nothing. Whether there was
+    /// anything; nothing goes while a backup is taken.
     ///
     /// # Errors
     /// If the records or the store fail.

@@ -1,5 +1,5 @@
-//! From the words of a command line to paths: wildcards are looked up in the share, name by name, as a shell does in a
-//! directory.
+//! From the words of a command line to paths: wildcards are looked up in the share, name by name,
+//! as a shell does in a directory.
 
 use super::Argument;
 use super::pattern::Pattern;
@@ -14,7 +14,8 @@ const MOST_FITTING: usize = 4096;
 const MOST_LOOKED_AT: usize = 200_000;
 /// Steps that comparing names and putting paths together may take, in all. More: an error.
 const MOST_STEPS: u64 = 100_000_000;
-/// Steps after which the thread is left to others for once. Some hundred paths, or names and an ordinary pattern.
+/// Steps after which the thread is left to others for once. Some hundred paths, or names and an
+/// ordinary pattern.
 const STEPS_AT_ONCE: u64 = 5000;
 /// Names that are read at once.
 const PAGE: usize = 100;
@@ -39,8 +40,8 @@ impl Expansion {
         (MOST_LOOKED_AT - self.looked_at, MOST_STEPS - self.steps)
     }
 
-    /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a shell; so does one with a
-    /// `..` behind a wildcard, which would lead back and forth.
+    /// The paths that a word stands for, sorted. One that fits nothing stands for itself, as in a
+    /// shell; so does one with a `..` behind a wildcard, which would lead back and forth.
     pub(crate) async fn paths(&mut self, share: &ShareSession, word: &Argument) -> Result<Vec<SharePath>, Complaint> {
         let Some(first) = word.wild.first() else { return Ok(vec![SharePath::parse(&word.bytes)?]) };
         let segments = word.bytes.split(|byte| *byte == b'/').filter(|segment| !matches!(*segment, b"" | b"."));
@@ -54,7 +55,8 @@ impl Expansion {
         if below.split(|byte| *byte == b'/').any(|segment| segment == b"..") || !self.is_there(share, &above).await? {
             return Ok(vec![SharePath::parse(&word.bytes)?]);
         }
-        // What it goes down into and leaves again is there, and need not be looked up for each name.
+        // What it goes down into and leaves again is there, and need not be looked up for each
+        // name.
         let mut found = vec![SharePath::from_names(above.names().to_vec())];
         for segment in below.split(|byte| *byte == b'/') {
             let end = at + segment.len();
@@ -101,8 +103,8 @@ impl Expansion {
         Ok((length <= MAX_GIVEN && path.names().len() < MAX_LOOKED_UP).then(|| path.join(name)))
     }
 
-    /// Takes steps from what is left. Other channels and connections are served by the same thread, so now and then it is
-    /// left to them.
+    /// Takes steps from what is left. Other channels and connections are served by the same thread,
+    /// so now and then it is left to them.
     async fn charge(&mut self, steps: u64) -> Result<(), Complaint> {
         self.steps = self.steps.checked_sub(steps).ok_or(Complaint::TooManyNames)?;
         self.in_a_row = self.in_a_row.saturating_add(steps);
@@ -144,7 +146,8 @@ impl Expansion {
                         found.extend(self.join(&path, entry.name).await?);
                     }
                 }
-                // A page may come from memory, and its names may be told apart by their first letter.
+                // A page may come from memory, and its names may be told apart by their first
+                // letter.
                 tokio::task::yield_now().await;
             }
         }

@@ -38,8 +38,9 @@ impl Pattern {
         Self { tokens }
     }
 
-    /// Whether a name fits, and how many steps it took to see that: at most twice the product of both lengths, since only
-    /// the last `*` is ever tried again. A dot at the beginning wants to be named.
+    /// Whether a name fits, and how many steps it took to see that: at most twice the product of
+    /// both lengths, since only the last `*` is ever tried again. A dot at the beginning wants to
+    /// be named.
     pub(super) fn fits(&self, name: &[u8]) -> (bool, u64) {
         let name = letters(name);
         let dot = Letter::from(b'.');

@@ -1,10 +1,11 @@
-//! The control lines of a sender, without their newline. There is no specification; these are the rules of OpenSSH's `scp.c`, made
-//! strict.
+//! The control lines of a sender, without their newline. There is no specification; these are the
+//! rules of OpenSSH's `scp.c`, made strict.
 
 use crate::model::name::NameError;
 use crate::model::{FileName, Refusal, Time};
 
-/// The longest control line, in bytes, without its newline: a name that may be as long as a path, and what stands before it.
+/// The longest control line, in bytes, without its newline: a name that may be as long as a path,
+/// and what stands before it.
 pub(super) const MAX_LINE: usize = crate::model::path::MAX_PATH + 64;
 
 /// A control line.

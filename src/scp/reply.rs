@@ -1,4 +1,5 @@
-//! What is said to the client: an octet 0 for yes, 1 or 2 and a line of text for no. That is scp's own form.
+//! What is said to the client: an octet 0 for yes, 1 or 2 and a line of text for no. That is scp's
+//! own form.
 
 use super::record::MAX_LINE;
 use crate::model::{Language, Refusal};

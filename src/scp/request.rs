@@ -1,4 +1,5 @@
-//! What a command line `scp ...` asks for. Only the options that clients send to the other side are known.
+//! What a command line `scp ...` asks for. Only the options that clients send to the other side are
+//! known.
 
 use std::fmt;
 
@@ -41,11 +42,11 @@ pub struct Flags {
 }
 
 impl Request {
-    /// Reads what stands behind the word `scp`. Options come first, as the clients send them; `-v` and `-q` change nothing
-    /// here.
+    /// Reads what stands behind the word `scp`. Options come first, as the clients send them; `-v`
+    /// and `-q` change nothing here.
     ///
-    /// `-t` has one target, which clients send without quotes: several words are one name with single spaces in it. No
-    /// target at all is the root.
+    /// `-t` has one target, which clients send without quotes: several words are one name with
+    /// single spaces in it. No target at all is the root.
     pub fn parse(arguments: impl IntoIterator<Item = Argument>) -> Self {
         let mut arguments = arguments.into_iter().peekable();
         let mut flags = Flags::default();
@@ -79,7 +80,8 @@ impl Request {
 }
 
 impl Argument {
-    /// The argument below the home directory, which is the root: `~` and `~/x` are what a shell makes of them.
+    /// The argument below the home directory, which is the root: `~` and `~/x` are what a shell
+    /// makes of them.
     pub(super) fn below_home(&self) -> Self {
         let cut = match self.bytes.as_slice() {
             b"~" => 1,

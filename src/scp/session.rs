@@ -6,7 +6,8 @@ use super::source::Source;
 use super::{Channel, Common, Request};
 use crate::access::ShareSession;
 
-/// Why a session cannot go on. Its channel must be closed with exit code 1, and nothing more of it be fed.
+/// Why a session cannot go on. Its channel must be closed with exit code 1, and nothing more of it
+/// be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     /// Options that are not offered.
@@ -35,8 +36,8 @@ enum Way<C> {
 }
 
 impl<C: Channel> Session<C> {
-    /// Begins what a command line asked for, and appends to `out` what the client waits for. Must be called, and fed,
-    /// inside a Tokio runtime. May wait for the share.
+    /// Begins what a command line asked for, and appends to `out` what the client waits for. Must
+    /// be called, and fed, inside a Tokio runtime. May wait for the share.
     ///
     /// # Errors
     /// [`Fatal`]: send what `out` holds, then close the channel.
@@ -60,7 +61,8 @@ impl<C: Channel> Session<C> {
         }
     }
 
-    /// Takes what came from the client, in slices of any size, and appends to `out` what is to be sent back at once.
+    /// Takes what came from the client, in slices of any size, and appends to `out` what is to be
+    /// sent back at once.
     ///
     /// # Errors
     /// [`Fatal`]: send what `out` holds, then close the channel.

@@ -15,7 +15,8 @@ use super::{Argument, Channel, Common, Flags};
 use crate::access::{Changes, PlaceKind, ShareSession, Upload, WriteMode};
 use crate::model::{Kind, Language, Locked, Refusal, SharePath, Time};
 
-/// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one at a time.
+/// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one
+/// at a time.
 const REPLIES: usize = 64 * 1024;
 
 pub(super) struct Sink<C> {
@@ -25,7 +26,8 @@ pub(super) struct Sink<C> {
     channel: C,
     uploads: TaskTracker,
     closes: TaskTracker,
-    /// Where names go, from the target down to the directory that was entered last. Bounded by the depth of a path.
+    /// Where names go, from the target down to the directory that was entered last. Bounded by the
+    /// depth of a path.
     places: Vec<Place>,
     /// From the `T` line before the next file or directory.
     modified: Option<Time>,
@@ -275,7 +277,8 @@ impl<C: Channel> Sink<C> {
         }
     }
 
-    /// Publishes a file: the client hears of it when all is durable, recorded, and its notice queued.
+    /// Publishes a file: the client hears of it when all is durable, recorded, and its notice
+    /// queued.
     async fn close(&mut self, file: File, out: &mut Vec<u8>) {
         let File { path, upload, changes, open, .. } = file;
         let mut upload = match upload {
@@ -327,7 +330,8 @@ impl<C: Channel> Sink<C> {
         match made {
             Err(refusal) => self.refuse(&path, refusal, out),
             Ok(made) => {
-                // Made here it gets the client's bits; one that was there keeps its own unless -p says otherwise.
+                // Made here it gets the client's bits; one that was there keeps its own unless -p
+                // says otherwise.
                 let mode = changes.mode.filter(|_| made || self.flags.preserve);
                 let changes = Changes { mode, ..changes };
                 let changes = (changes.mode.is_some() || changes.modified.is_some()).then_some(changes);
@@ -343,7 +347,8 @@ impl<C: Channel> Sink<C> {
             None => Ok(()),
         };
         match outcome {
-            // What every share has keeps its own times and bits; nothing that was sent is lost by that.
+            // What every share has keeps its own times and bits; nothing that was sent is lost by
+            // that.
             Ok(()) | Err(Refusal::FixedPlace) => out.push(OK),
             Err(refusal) => self.refuse(&place.path, refusal, out),
         }
@@ -353,8 +358,8 @@ impl<C: Channel> Sink<C> {
     pub(super) async fn finish(mut self) {
         let mut out = Vec::new();
         match std::mem::replace(&mut self.state, State::START) {
-            // libssh2 (curl) ends here: it sends as many bytes as it has announced, then the channel's EOF, and never
-            // the octet that says that they are right.
+            // libssh2 (curl) ends here: it sends as many bytes as it has announced, then the
+            // channel's EOF, and never the octet that says that they are right.
             State::Identifier(file) => self.close(file, &mut out).await,
             State::Line(line) if line.is_empty() => {}
             State::Closing(_) => {}
@@ -392,7 +397,8 @@ impl<C: Channel> Sink<C> {
 }
 
 impl File {
-    /// The next bytes. After a refusal the rest is let go: the client cannot be stopped in the middle of a file.
+    /// The next bytes. After a refusal the rest is let go: the client cannot be stopped in the
+    /// middle of a file.
     async fn write(&mut self, bytes: &[u8]) {
         let Ok(upload) = &mut self.upload else { return };
         let length = bytes.len() as u64;

@@ -1,4 +1,5 @@
-//! `scp -f`: sends files and directories to the client. A task does it; `feed` passes on what the client says to that.
+//! `scp -f`: sends files and directories to the client. A task does it; `feed` passes on what the
+//! client says to that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::model::{Language, Refusal, SharePath};
 const BLOCK: usize = 256 * 1024;
 /// Blocks that may be read ahead.
 const BLOCKS_AHEAD: usize = 4;
-/// Replies of the client that may wait. It has no reason to send the second before it was sent something.
+/// Replies of the client that may wait. It has no reason to send the second before it was sent
+/// something.
 const REPLIES: usize = 16;
 /// Names that are read at once.
 const PAGE: usize = 100;
@@ -134,8 +136,9 @@ enum Stop {
     Said,
     /// Nobody is there any more.
     Closed,
-    /// A file ended in the middle. The client takes whatever comes for its bytes, and zeros for the rest of it would leave it with a
-    /// file of the right size; so the channel ends, and the reason goes to its stderr.
+    /// A file ended in the middle. The client takes whatever comes for its bytes, and zeros for the
+    /// rest of it would leave it with a file of the right size; so the channel ends, and the reason
+    /// goes to its stderr.
     Cut(Vec<u8>),
 }
 
@@ -193,7 +196,8 @@ impl<C: Channel> Sender<C> {
         }
     }
 
-    /// A directory with everything in it, without recursion: a level for each directory that is open.
+    /// A directory with everything in it, without recursion: a level for each directory that is
+    /// open.
     async fn send_tree(&mut self, path: SharePath, attributes: &Attributes) -> Result<(), Stop> {
         let mut levels = Vec::new();
         levels.extend(self.enter(path, attributes).await?);
@@ -274,7 +278,8 @@ impl<C: Channel> Sender<C> {
         self.heard_yes().await
     }
 
-    /// The bytes of a file and the octet that says that they are right, a few blocks being read while one is sent.
+    /// The bytes of a file and the octet that says that they are right, a few blocks being read
+    /// while one is sent.
     async fn send_bytes(&self, path: &SharePath, download: &Download, size: u64) -> Result<(), Stop> {
         let mut in_work: VecDeque<InWork> = VecDeque::new();
         let mut asked = 0u64;
@@ -286,7 +291,8 @@ impl<C: Channel> Sender<C> {
                 let budget = if in_work.is_empty() {
                     Arc::clone(&self.budget).acquire_many_owned(share).await.ok()
                 } else {
-                    // What is in work holds a part of the budget: it goes first, or sessions could wait for each other.
+                    // What is in work holds a part of the budget: it goes first, or sessions could
+                    // wait for each other.
                     Arc::clone(&self.budget).try_acquire_many_owned(share).ok()
                 };
                 let Some(budget) = budget else { break };
@@ -317,7 +323,8 @@ impl<C: Channel> Sender<C> {
         Ok(self.channel.send(Bytes::from(bytes)).await?)
     }
 
-    /// Waits for the client's next word. Whoever says nothing is ended by the connection, which knows how long that may take.
+    /// Waits for the client's next word. Whoever says nothing is ended by the connection, which
+    /// knows how long that may take.
     async fn heard_yes(&mut self) -> Result<bool, Stop> {
         match self.words.recv().await {
             Some(Word::Ok) => Ok(true),

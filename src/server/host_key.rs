@@ -33,8 +33,8 @@ const LEGACY_KEY: KeyKind = KeyKind {
     parse: ssh::parse_legacy_host_key,
 };
 
-/// The SSH host key of a data directory. It is made once, for a directory that never had one; if it is lost or replaced,
-/// the server says so instead of showing clients another one.
+/// The SSH host key of a data directory. It is made once, for a directory that never had one; if it
+/// is lost or replaced, the server says so instead of showing clients another one.
 ///
 /// # Errors
 /// [`Error::HostKey`] with what to do.
@@ -96,8 +96,8 @@ fn read_host_key(path: &Path, parse: fn(&str) -> Result<PrivateKey, ssh::KeyErro
     parse(&text).map_err(|error| unreadable(&error))
 }
 
-/// Writes a file that only the server may read: whole and durable under its name, or not there. Whoever comes second
-/// finds the first one's.
+/// Writes a file that only the server may read: whole and durable under its name, or not there.
+/// Whoever comes second finds the first one's.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), std::io::Error> {
     let temporary: PathBuf = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;

@@ -1,4 +1,5 @@
-//! The second listener, for old devices (`[legacy]`): opened if it is set and its last day is not over.
+//! The second listener, for old devices (`[legacy]`): opened if it is set and its last day is not
+//! over.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ pub(super) struct Legacy {
 }
 
 impl Legacy {
-    /// Binds its address and writes it down where commands find it. None if no such door is set, or its last day is over:
-    /// then the rest of the house goes on without it.
+    /// Binds its address and writes it down where commands find it. None if no such door is set, or
+    /// its last day is over: then the rest of the house goes on without it.
     pub(super) async fn open(config: &Config, app: &App) -> Result<Option<Self>, Error> {
         let Some(settings) = &config.legacy else {
             app.set_legacy_address(None).await?;
@@ -47,7 +48,8 @@ impl Legacy {
         let (address, until) = (listener.local_addr()?, rules.until);
         let fingerprint = ssh::fingerprint(&host_key);
         let limits = door_limits(config);
-        // A few old devices need no thread for each core, and no window that grows: all that is granted is the main door's.
+        // A few old devices need no thread for each core, and no window that grows: all that is
+        // granted is the main door's.
         let limits = ssh::Limits { shards: 1, window_most: limits.window, ..limits };
         let words = super::door_words(config);
         let settings = ssh::Settings { profile: ssh::Profile::Legacy(rules), host_keys: vec![host_key], limits, words };

@@ -1,5 +1,6 @@
-//! The figures that operators watch, as Prometheus' text over HTTP (`[metrics]`). Runs on `control_runtime`, away from the
-//! connections. Counters are counted where things happen; what is a state is read when somebody asks.
+//! The figures that operators watch, as Prometheus' text over HTTP (`[metrics]`). Runs on
+//! `control_runtime`, away from the connections. Counters are counted where things happen; what is
+//! a state is read when somebody asks.
 //!
 //! No label holds a name, a reference or an address: who reads this learns nothing about customers.
 

@@ -1,7 +1,9 @@
-//! What is counted in the whole house, and how it reads as Prometheus' text. Counting is an atomic addition; the lock is
-//! taken when something is counted for the first time, where no handle of it is kept, and when somebody asks.
+//! What is counted in the whole house, and how it reads as Prometheus' text. Counting is an atomic
+//! addition; the lock is taken when something is counted for the first time, where no handle of it
+//! is kept, and when somebody asks.
 //!
-//! The crate that does the same brings some twenty others, and keeps each sample of a histogram until it is asked.
+//! The crate that does the same brings some twenty others, and keeps each sample of a histogram
+//! until it is asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

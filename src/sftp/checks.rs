@@ -1,7 +1,8 @@
 //! check-file: digests of whole files. Only `verbs` and `session` use it.
 //!
-//! Most are answered from the record at once. One that has to be computed first can take minutes, so each is answered by a
-//! task; a task holds a place among the session's handles, which bounds them, and ends with the session.
+//! Most are answered from the record at once. One that has to be computed first can take minutes,
+//! so each is answered by a task; a task holds a place among the session's handles, which bounds
+//! them, and ends with the session.
 
 use bytes::Bytes;
 

@@ -1,9 +1,11 @@
-//! Bytes off the wire -> requests of SFTP version 3 (draft-ietf-secsh-filexfer-02). Only `session` feeds it.
+//! Bytes off the wire -> requests of SFTP version 3 (draft-ietf-secsh-filexfer-02). Only `session`
+//! feeds it.
 //!
-//! The parser takes slices of any size. What a WRITE carries is never collected: it goes through as slices of the input
-//! that it came in. Every other packet is collected (there is a bound), and then parsed strictly: paths stay bytes,
-//! nothing may be missing and nothing may be left over. A malformed packet is told with the id that it carried, so that
-//! its sender gets an answer; an over-long one ends the stream, and nothing behind it is ever looked at.
+//! The parser takes slices of any size. What a WRITE carries is never collected: it goes through as
+//! slices of the input that it came in. Every other packet is collected (there is a bound), and
+//! then parsed strictly: paths stay bytes, nothing may be missing and nothing may be left over. A
+//! malformed packet is told with the id that it carried, so that its sender gets an answer; an
+//! over-long one ends the stream, and nothing behind it is ever looked at.
 
 use russh_sftp::protocol::{FileAttr, OpenFlags};
 
@@ -11,7 +13,8 @@ use super::handles::Handle;
 use crate::access::Changes;
 use crate::model::Time;
 
-/// The longest packet that is accepted, in bytes behind the length field (OpenSSH's own bound plus a header's room).
+/// The longest packet that is accepted, in bytes behind the length field (OpenSSH's own bound plus
+/// a header's room).
 pub const MAX_PACKET: u32 = 256 * 1024 + 1024;
 /// The longest handle string (draft, section 3: at most 256 bytes).
 const MAX_HANDLE: usize = 256;
@@ -30,7 +33,8 @@ pub(crate) enum Event<'a> {
     Init { version: u32 },
     /// A whole request.
     Request { id: u32, request: Request },
-    /// The head of a WRITE; [`Event::WriteData`] follows, `length` bytes in all, and then [`Event::WriteEnd`].
+    /// The head of a WRITE; [`Event::WriteData`] follows, `length` bytes in all, and then
+    /// [`Event::WriteEnd`].
     WriteBegin { id: u32, handle: Handle, offset: u64, length: u32 },
     /// Payload, borrowed from the input.
     WriteData(&'a [u8]),
@@ -120,7 +124,8 @@ pub(crate) enum Request {
     },
     /// home-directory (draft-ietf-secsh-filexfer-extensions-00, section 5)
     HomeDirectory,
-    /// check-file-name, check-file-handle (draft-ietf-secsh-filexfer-extensions-00, section 3), or paramiko's check-file.
+    /// check-file-name, check-file-handle (draft-ietf-secsh-filexfer-extensions-00, section 3), or
+    /// paramiko's check-file.
     CheckFile(CheckFile),
     /// An extension that is not offered here.
     OtherExtension,
@@ -130,7 +135,8 @@ pub(crate) enum Request {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CheckFile {
     pub(crate) of: CheckedFile,
-    /// Names of digests between commas, the one that the client likes best first. At most [`MAX_ALGORITHMS`] bytes.
+    /// Names of digests between commas, the one that the client likes best first. At most
+    /// [`MAX_ALGORITHMS`] bytes.
     pub(crate) algorithms: Vec<u8>,
     /// The first byte.
     pub(crate) start: u64,
@@ -138,7 +144,8 @@ pub(crate) struct CheckFile {
     pub(crate) length: u64,
     /// Bytes for each digest; 0: one digest for all.
     pub(crate) block: u32,
-    /// paramiko asks for `check-file` and reads a reply that begins with this name; the draft's begins with the algorithm.
+    /// paramiko asks for `check-file` and reads a reply that begins with this name; the draft's
+    /// begins with the algorithm.
     pub(crate) echoes: bool,
 }
 
@@ -176,7 +183,8 @@ impl Wanted {
     }
 }
 
-/// A packet longer than [`MAX_PACKET`], or one without even a type: the stream cannot be trusted any more.
+/// A packet longer than [`MAX_PACKET`], or one without even a type: the stream cannot be trusted
+/// any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadLength;
 
@@ -192,7 +200,8 @@ pub(crate) struct Parser {
 enum State {
     #[default]
     Collect,
-    /// In a WRITE's payload, this many bytes before its end; `behind` bytes of the packet follow it.
+    /// In a WRITE's payload, this many bytes before its end; `behind` bytes of the packet follow
+    /// it.
     Payload { left: u32, behind: u32 },
     /// This many bytes before the end of a packet of which nothing more is wanted.
     Skip(u32),
@@ -210,8 +219,8 @@ enum Step {
         handle: Handle,
         offset: u64,
         length: u32,
-        /// Bytes of the packet behind the payload: rclone's library sends its whole buffer with a shorter last WRITE, and
-        /// sshd takes no notice of them.
+        /// Bytes of the packet behind the payload: rclone's library sends its whole buffer with a
+        /// shorter last WRITE, and sshd takes no notice of them.
         behind: u32,
     },
     MalformedWrite {
@@ -282,8 +291,8 @@ impl Parser {
         self.packet.shrink_to(KEPT_BUFFER);
     }
 
-    /// Looks at what is collected. Each answer but `Until` is final for this packet, and `Until` always asks for more
-    /// than there is.
+    /// Looks at what is collected. Each answer but `Until` is final for this packet, and `Until`
+    /// always asks for more than there is.
     fn step(&self) -> Step {
         let mut head = Reader(&self.packet);
         let Some(length) = head.u32() else { return Step::Until(4) };
@@ -331,7 +340,8 @@ fn parse(packet: &[u8]) -> Event<'static> {
     let mut body = Reader(packet);
     let Some(kind) = body.u8() else { return Event::Malformed { id: None } };
     if kind == FXP_INIT {
-        // What follows the version are the client's extension pairs, none of which changes anything here.
+        // What follows the version are the client's extension pairs, none of which changes anything
+        // here.
         return body.u32().map_or(Event::Malformed { id: None }, |version| Event::Init { version });
     }
     let Some(id) = body.u32() else { return Event::Malformed { id: None } };
@@ -486,8 +496,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Parses a stream that comes in pieces of at most `piece` bytes, and says how many events and how many bytes of payload
-/// there were.
+/// Parses a stream that comes in pieces of at most `piece` bytes, and says how many events and how
+/// many bytes of payload there were.
 #[cfg(feature = "bench")]
 pub fn bench_parse(stream: &[u8], piece: usize) -> (u64, u64) {
     let (mut parser, mut events, mut payload) = (Parser::default(), 0, 0);

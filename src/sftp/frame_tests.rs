@@ -142,7 +142,8 @@ fn each_request_is_understood() {
     ];
     for (bytes, expected) in table {
         assert_eq!(run([&bytes[..]]), [Seen::Request(1, expected)]);
-        // Each byte less and each byte more is malformed, and the id comes back. (An unknown extension's body is opaque.)
+        // Each byte less and each byte more is malformed, and the id comes back. (An unknown
+        // extension's body is opaque.)
         let opaque = bytes.windows(9).any(|w| w == b"copy-data");
         for length in 5..bytes.len() - 4 {
             let mut short = bytes[..4 + length].to_vec();

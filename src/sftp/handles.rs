@@ -1,7 +1,8 @@
 //! The open handles of one session. Only `session` and `verbs` use it.
 //!
-//! A handle is 16 random bytes, so one that was forged, closed, or belongs to another session is simply not in the table.
-//! They travel as hexadecimal digits: some clients (russh-sftp's) take a handle for text.
+//! A handle is 16 random bytes, so one that was forged, closed, or belongs to another session is
+//! simply not in the table. They travel as hexadecimal digits: some clients (russh-sftp's) take a
+//! handle for text.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// The right to one open handle. It is held on until what the handle stood for is really over: a CLOSE that is still
-/// being carried out counts.
+/// The right to one open handle. It is held on until what the handle stood for is really over: a
+/// CLOSE that is still being carried out counts.
 pub(crate) type Place = OwnedSemaphorePermit;
 
 pub(crate) struct Table<T> {

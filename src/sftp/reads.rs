@@ -1,12 +1,13 @@
 //! READs that wait, and the task that answers them. Only `session` and `verbs` use it.
 //!
-//! A READ must never be answered from within `Session::feed`: its reply may have to wait until the client opens its
-//! window, and the client's message that opens it is read by the very task that runs `feed`. So READs are queued, and
-//! a task beside the connection carries them out, some at once, and sends the replies in the order of the requests. The
-//! reply sink that it sends into is bounded; while that is full nothing more is read.
+//! A READ must never be answered from within `Session::feed`: its reply may have to wait until the
+//! client opens its window, and the client's message that opens it is read by the very task that
+//! runs `feed`. So READs are queued, and a task beside the connection carries them out, some at
+//! once, and sends the replies in the order of the requests. The reply sink that it sends into is
+//! bounded; while that is full nothing more is read.
 //!
-//! Clients may ask for a whole file before they read the first reply (paramiko does). Equal READs in a row wait as one
-//! run of a few words, so that a file of many gigabytes needs one entry.
+//! Clients may ask for a whole file before they read the first reply (paramiko does). Equal READs
+//! in a row wait as one run of a few words, so that a file of many gigabytes needs one entry.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -107,7 +108,8 @@ async fn pump<O: ReplySink>(shared: Arc<Shared<O>>) {
             let budget = if in_work.is_empty() {
                 Arc::clone(&shared.budget).acquire_many_owned(share).await.ok()
             } else {
-                // What is in work holds a part of the budget: it goes first, or sessions could wait for each other.
+                // What is in work holds a part of the budget: it goes first, or sessions could wait
+                // for each other.
                 Arc::clone(&shared.budget).try_acquire_many_owned(share).ok()
             };
             let Some(budget) = budget else { break };
@@ -133,7 +135,8 @@ async fn pump<O: ReplySink>(shared: Arc<Shared<O>>) {
     }
 }
 
-/// Carries out one READ. It is answered short only at the end of the file: some clients take a short answer for that.
+/// Carries out one READ. It is answered short only at the end of the file: some clients take a
+/// short answer for that.
 async fn answer(source: Source, read: Read) -> Result<Vec<u8>, Refusal> {
     let length = read.length as usize;
     let mut data = reply::Data::new(read.id, length);
@@ -198,8 +201,8 @@ impl<S: Clone> Queue<S> {
         Ok(!std::mem::replace(&mut self.pumped, true))
     }
 
-    /// The length of the next READ. None: there is none; if the caller is `idle` it then ends, and the next push asks
-    /// for a new task.
+    /// The length of the next READ. None: there is none; if the caller is `idle` it then ends, and
+    /// the next push asks for a new task.
     fn next_length(&mut self, idle: bool) -> Option<u32> {
         let length = self.runs.front().map(|run| run.next.length);
         self.pumped = length.is_some() || !idle;

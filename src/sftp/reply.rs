@@ -36,7 +36,8 @@ const REGULAR: u32 = 0o100_000;
 /// Six months (of an average Gregorian year), in seconds: `ls` shows the year of what is older.
 const SIX_MONTHS: i64 = 31_556_952 / 2;
 
-/// The group that listings show of everything that is whole; of the rest they show there how it is not.
+/// The group that listings show of everything that is whole; of the rest they show there how it is
+/// not.
 const GROUP: &str = "tacdrop";
 
 /// One name of a NAME reply.
@@ -48,8 +49,8 @@ pub(crate) struct Name<'a> {
     pub(crate) attributes: Option<&'a Attributes>,
 }
 
-/// `algorithms`: the digests that `check-file` offers. paramiko's server names them in the same place; clients look for
-/// the extension's name.
+/// `algorithms`: the digests that `check-file` offers. paramiko's server names them in the same
+/// place; clients look for the extension's name.
 pub(crate) fn version(out: &mut Vec<u8>, algorithms: &[Algorithm]) {
     let algorithms = algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(",");
     packet(out, FXP_VERSION, |out| {
@@ -63,8 +64,9 @@ pub(crate) fn version(out: &mut Vec<u8>, algorithms: &[Algorithm]) {
     });
 }
 
-/// The reply of draft-ietf-secsh-filexfer-extensions-00, section 3: which algorithm it is, then the digest without a length.
-/// WinSCP reads it so, and ProFTPD sends it so; what paramiko reads begins with the extension's name (`echoes`).
+/// The reply of draft-ietf-secsh-filexfer-extensions-00, section 3: which algorithm it is, then the
+/// digest without a length. WinSCP reads it so, and ProFTPD sends it so; what paramiko reads begins
+/// with the extension's name (`echoes`).
 pub(crate) fn checked(out: &mut Vec<u8>, id: u32, echoes: bool, algorithm: Algorithm, digest: &[u8]) {
     packet(out, FXP_EXTENDED_REPLY, |out| {
         put_u32(out, id);
@@ -158,8 +160,8 @@ impl Data {
     }
 }
 
-/// A line as `ls -l` prints it, in UTC: with the time of day for the last six months, else with the year. What is not whole
-/// yet says so in the group's column: clients show it and parse around it.
+/// A line as `ls -l` prints it, in UTC: with the time of day for the last six months, else with the
+/// year. What is not whole yet says so in the group's column: clients show it and parse around it.
 pub(crate) fn longname(
     name: &[u8],
     attributes: &Attributes,
@@ -196,8 +198,8 @@ fn put_status(out: &mut Vec<u8>, id: u32, code: StatusCode, sentence: &str, lang
     });
 }
 
-/// ATTRS (draft, section 5). Owner and group are 0 for everything: the names stand in the longname, and clients that
-/// compare numbers (gvfs) find that all belongs to one.
+/// ATTRS (draft, section 5). Owner and group are 0 for everything: the names stand in the longname,
+/// and clients that compare numbers (gvfs) find that all belongs to one.
 fn put_attributes(out: &mut Vec<u8>, attributes: Option<&Attributes>) {
     let Some(attributes) = attributes else { return put_u32(out, 0) };
     let present = FileAttr::SIZE | FileAttr::UIDGID | FileAttr::PERMISSIONS | FileAttr::ACMODTIME;
@@ -353,8 +355,9 @@ mod tests {
         assert!(longname(b"a\xff", &file(0), "O", None, now).ends_with(b" Jan  1  1970 a\xff"));
     }
 
-    /// FileZilla takes size and kind from this line, lftp and WinSCP owner and group: blanks part the first eight fields
-    /// whatever they hold, one blank comes before the name, and the rest is the name.
+    /// FileZilla takes size and kind from this line, lftp and WinSCP owner and group: blanks part
+    /// the first eight fields whatever they hold, one blank comes before the name, and the rest is
+    /// the name.
     #[test]
     fn r50_longnames_have_nine_fields_whatever_stands_in_them() {
         let now = Time::from_seconds(1_795_308_000);

@@ -38,8 +38,8 @@ impl From<BadLength> for Fatal {
     }
 }
 
-/// One SFTP session. Dropping it cuts its open uploads (they can be continued); CLOSEs that were asked for are still
-/// carried out.
+/// One SFTP session. Dropping it cuts its open uploads (they can be continued); CLOSEs that were
+/// asked for are still carried out.
 pub struct Session<O> {
     parser: Parser,
     greeted: bool,
@@ -83,7 +83,8 @@ enum Writing {
 }
 
 impl<O: ReplySink> Session<O> {
-    /// A session of `share`, whose later replies go to `sink`. Must be made and fed inside a Tokio runtime.
+    /// A session of `share`, whose later replies go to `sink`. Must be made and fed inside a Tokio
+    /// runtime.
     pub fn new(share: ShareSession, common: &Common, sink: O) -> Self {
         let (limits, language) = (common.limits, share.language());
         Self {
@@ -103,7 +104,8 @@ impl<O: ReplySink> Session<O> {
         }
     }
 
-    /// Takes what came from the client, in slices of any size, and appends to `out` what is to be sent back at once.
+    /// Takes what came from the client, in slices of any size, and appends to `out` what is to be
+    /// sent back at once.
     ///
     /// # Errors
     /// [`Fatal`]: send what `out` holds, then close the channel.
@@ -144,8 +146,8 @@ impl<O: ReplySink> Session<O> {
         Ok(())
     }
 
-    /// The client will send nothing more: cuts what is still open for writing, and waits until everything that was asked
-    /// for is answered.
+    /// The client will send nothing more: cuts what is still open for writing, and waits until
+    /// everything that was asked for is answered.
     pub async fn finish(mut self) {
         drop(self.writing);
         drop(self.handles);
@@ -207,7 +209,8 @@ impl<O: ReplySink> Session<O> {
         }
     }
 
-    /// CLOSE. The handle is gone when this returns; the answer for an upload comes from a task, when all is durable.
+    /// CLOSE. The handle is gone when this returns; the answer for an upload comes from a task,
+    /// when all is durable.
     pub(super) async fn close(&mut self, id: u32, handle: &Handle, out: &mut Vec<u8>) {
         match self.handles.remove(handle) {
             Err(refusal) => self.refuse(out, id, refusal),

@@ -68,7 +68,8 @@ impl<O: ReplySink> Session<O> {
                 match wanted.changes() {
                     Some(changes) => self.share.change(&path, changes).await?,
                     None => {
-                        // Owner and group only: ignored with OK, if there is something to ignore it for.
+                        // Owner and group only: ignored with OK, if there is something to ignore it
+                        // for.
                         self.share.attributes(&path).await?;
                     }
                 }
@@ -154,8 +155,8 @@ impl<O: ReplySink> Session<O> {
         self.handles.insert(place, open).map(Answer::Handle)
     }
 
-    /// Opens a file for reading, and makes an empty one where there is none, as POSIX has it: `flock` on a mounted share
-    /// opens its lock so.
+    /// Opens a file for reading, and makes an empty one where there is none, as POSIX has it:
+    /// `flock` on a mounted share opens its lock so.
     async fn make_to_read(&self, path: &SharePath, exclusive: bool) -> Result<Download, Refusal> {
         if !exclusive {
             match self.share.open_read(path).await {
@@ -203,7 +204,8 @@ impl<O: ReplySink> Session<O> {
             Open::Directory { attributes, listing, greeted, .. } => (attributes, listing, greeted),
             Open::Download(_) | Open::Upload(_) => return Err(Refusal::NotDirectory),
         };
-        // `.` and `..` come first, as sftp-server has them; the parent of a root is the root, and looks the same elsewhere.
+        // `.` and `..` come first, as sftp-server has them; the parent of a root is the root, and
+        // looks the same elsewhere.
         let dots: &[&[u8]] = if *greeted { &[] } else { &[b".", b".."] };
         let entries = listing.next(page - dots.len()).await?;
         if entries.is_empty() && dots.is_empty() {
@@ -238,8 +240,9 @@ async fn lock(open: &OpenUpload) -> MutexGuard<'_, Option<Upload>> {
     open.slot.lock().await
 }
 
-/// The eleven numbers of statvfs@openssh.com (OpenSSH's `PROTOCOL`, section 4.4): block size twice; blocks, free,
-/// available; the same three for names; file system id; flags (2: no set-user-id); longest name.
+/// The eleven numbers of statvfs@openssh.com (OpenSSH's `PROTOCOL`, section 4.4): block size twice;
+/// blocks, free, available; the same three for names; file system id; flags (2: no set-user-id);
+/// longest name.
 fn statvfs(space: &Space) -> [u64; 11] {
     let free = space.free / BLOCK;
     let longest = crate::model::name::MAX_NAME as u64;

@@ -1,4 +1,5 @@
-//! What a connection is known to do: shared by its stream, its handler, its reply sinks and the task that watches it.
+//! What a connection is known to do: shared by its stream, its handler, its reply sinks and the
+//! task that watches it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -10,7 +11,8 @@ use super::window::Moment;
 /// How often something under way shows that it is.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counters of one connection. Nothing but these numbers depends on them, so they need no order among each other.
+/// Counters of one connection. Nothing but these numbers depends on them, so they need no order
+/// among each other.
 pub(crate) struct Activity {
     began: Instant,
     /// Milliseconds from the beginning to the last touch.
@@ -23,7 +25,8 @@ pub(crate) struct Activity {
     window_shut: AtomicBool,
     /// Whether TCP took nothing when it was last asked.
     write_waiting: AtomicBool,
-    /// For how long the socket was empty while it was read, and since when it is (none: 0). In nanoseconds.
+    /// For how long the socket was empty while it was read, and since when it is (none: 0). In
+    /// nanoseconds.
     blocked: AtomicU64,
     blocked_since: AtomicU64,
     /// Bytes that TCP holds until they are read, at most.
@@ -134,7 +137,8 @@ impl Activity {
         self.traffic.received(bytes);
     }
 
-    /// TCP took bytes. That is no touch (a keepalive's bytes are taken too) unless something waited for it.
+    /// TCP took bytes. That is no touch (a keepalive's bytes are taken too) unless something waited
+    /// for it.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
         self.traffic.sent(bytes);
@@ -163,7 +167,8 @@ impl Activity {
         Waiting(&self.replies_waiting)
     }
 
-    /// Does something that the client has asked for and that may take long: the client is not idle meanwhile.
+    /// Does something that the client has asked for and that may take long: the client is not idle
+    /// meanwhile.
     pub(crate) async fn keep_alive_while<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {

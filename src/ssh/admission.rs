@@ -1,8 +1,10 @@
-//! Who may come in at all: bounds on connections, and a penalty for sources that fail to log in. The listener asks it
-//! before anything is read, the connection tells it how far it has come, the login what came of it.
+//! Who may come in at all: bounds on connections, and a penalty for sources that fail to log in.
+//! The listener asks it before anything is read, the connection tells it how far it has come, the
+//! login what came of it.
 //!
-//! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names, so admission control tells
-//! nobody which of them exist. `slots` decides among those that have not logged in.
+//! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names,
+//! so admission control tells nobody which of them exist. `slots` decides among those that have not
+//! logged in.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,16 +22,20 @@ use crate::model::Locked;
 pub struct AdmissionLimits {
     /// Connections in all. More: closed at once.
     pub connections: usize,
-    /// Connections that have not logged in, in all. More: one of them is ended for the new connection if its network holds
-    /// more, or else the new connection is closed at once. From a half on chance closes new connections of networks that hold many.
+    /// Connections that have not logged in, in all. More: one of them is ended for the new
+    /// connection if its network holds more, or else the new connection is closed at once. From a
+    /// half on chance closes new connections of networks that hold many.
     pub unauthenticated: usize,
-    /// Connections of one source that have not logged in. More: closed at once, unless one of them says nothing.
+    /// Connections of one source that have not logged in. More: closed at once, unless one of them
+    /// says nothing.
     pub unauthenticated_per_source: usize,
     /// Connections of one source. More: closed at once.
     pub per_source: usize,
-    /// Failed logins of one source that cost nothing. They are forgotten one by one, see `forgiven_after`.
+    /// Failed logins of one source that cost nothing. They are forgotten one by one, see
+    /// `forgiven_after`.
     pub free_failures: u32,
-    /// For how long a source is shut out after its first failure beyond the free ones; each further one doubles it.
+    /// For how long a source is shut out after its first failure beyond the free ones; each further
+    /// one doubles it.
     pub first_penalty: Duration,
     /// The longest penalty.
     pub longest_penalty: Duration,
@@ -107,7 +113,8 @@ impl AdmissionControl {
         Self { limits, state: Arc::new(Locked::new(state)) }
     }
 
-    /// Takes a connection, or rejects it. The connection counts until the admission is dropped. `dice` is any number.
+    /// Takes a connection, or rejects it. The connection counts until the admission is dropped.
+    /// `dice` is any number.
     pub(crate) fn admit(&self, address: IpAddr, now: Instant, dice: u32) -> Result<Admission, Rejected> {
         let limits = &self.limits;
         let key = source_of(address);
@@ -150,8 +157,8 @@ impl State {
         self.ends.remove(&slot);
     }
 
-    /// Forgets sources that are no longer worth remembering; under pressure also such as are, but never one that has a
-    /// connection (there are fewer of them than the bound on connections).
+    /// Forgets sources that are no longer worth remembering; under pressure also such as are, but
+    /// never one that has a connection (there are fewer of them than the bound on connections).
     fn make_room(&mut self, limits: &AdmissionLimits, now: Instant) {
         if self.sources.len() < limits.sources {
             return;

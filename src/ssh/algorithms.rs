@@ -1,11 +1,13 @@
 //! What is agreed on with a client: the profiles `modern` and `legacy`. Only the door uses it.
 //!
-//! `modern`: no SHA-1, no CBC, no NIST key exchange, no compression. The two extension names of each kind let russh answer
-//! `server-sig-algs` (RFC 8308) and enforce the strict key exchange that stops the Terrapin attack.
+//! `modern`: no SHA-1, no CBC, no NIST key exchange, no compression. The two extension names of
+//! each kind let russh answer `server-sig-algs` (RFC 8308) and enforce the strict key exchange that
+//! stops the Terrapin attack.
 //!
-//! `legacy`: what devices need that learn nothing new: group14 and group exchange with SHA-1, `ssh-rsa`, CBC, HMAC-SHA-1.
-//! Nothing with group1, 3DES, MD5 or DSA, and no MAC of the kind encrypt-then-MAC: with CBC that is Terrapin's way in
-//! (CVE-2023-48795), and a client that has it has a better cipher as well.
+//! `legacy`: what devices need that learn nothing new: group14 and group exchange with SHA-1,
+//! `ssh-rsa`, CBC, HMAC-SHA-1. Nothing with group1, 3DES, MD5 or DSA, and no MAC of the kind
+//! encrypt-then-MAC: with CBC that is Terrapin's way in (CVE-2023-48795), and a client that has it
+//! has a better cipher as well.
 
 use std::borrow::Cow;
 
@@ -15,8 +17,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use russh::{Preferred, cipher, compression, kex, mac};
 
-/// The algorithms that are offered, best first. Of the keys only those are offered for the host that there is a host
-/// key of; the whole list is what clients may sign with.
+/// The algorithms that are offered, best first. Of the keys only those are offered for the host
+/// that there is a host key of; the whole list is what clients may sign with.
 pub(crate) fn modern() -> Preferred {
     Preferred {
         kex: Cow::Borrowed(&[
@@ -42,7 +44,8 @@ pub(crate) fn modern() -> Preferred {
             cipher::CHACHA20_POLY1305,
             cipher::AES_256_CTR,
         ]),
-        // The last two are for libssh2 before 1.11 (the curl of Debian 12), which knows neither etm nor AES-GCM.
+        // The last two are for libssh2 before 1.11 (the curl of Debian 12), which knows neither etm
+        // nor AES-GCM.
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512]),
         compression: Cow::Borrowed(&[compression::NONE]),
     }
@@ -54,8 +57,8 @@ pub(crate) fn usual() -> Preferred {
     Preferred { kex: modern.kex.iter().filter(|name| !is_dear(name.as_ref())).copied().collect(), ..modern }
 }
 
-/// Whether a key exchange keeps a processor busy for long: those over finite fields do, by their numbers of thousands of
-/// bits. The others take less than a millisecond.
+/// Whether a key exchange keeps a processor busy for long: those over finite fields do, by their
+/// numbers of thousands of bits. The others take less than a millisecond.
 fn is_dear(name: &str) -> bool {
     name.starts_with("diffie-hellman-")
 }
@@ -69,8 +72,8 @@ pub(crate) fn are_all_dear(names: &[u8]) -> bool {
     knows(&modern) && !knows(&usual)
 }
 
-/// The algorithms of the listener for old devices, best first. Its list of key exchanges is short: old clients have
-/// trouble with long ones.
+/// The algorithms of the listener for old devices, best first. Its list of key exchanges is short:
+/// old clients have trouble with long ones.
 pub(crate) fn legacy() -> Preferred {
     Preferred {
         kex: Cow::Borrowed(&[
@@ -105,9 +108,10 @@ pub(crate) fn legacy() -> Preferred {
     }
 }
 
-/// The group for a client that asks for one (RFC 4419, section 3): the smallest that is not smaller than what it prefers,
-/// or else the largest that it takes. Never below 2048 bits; none if it takes only less. A larger group than it prefers
-/// costs an old processor tens of seconds, and one of more than 4096 bits costs this one too much for what it protects.
+/// The group for a client that asks for one (RFC 4419, section 3): the smallest that is not smaller
+/// than what it prefers, or else the largest that it takes. Never below 2048 bits; none if it takes
+/// only less. A larger group than it prefers costs an old processor tens of seconds, and one of
+/// more than 4096 bits costs this one too much for what it protects.
 pub(crate) fn group_for(wanted: &GexParams) -> Option<DhGroup> {
     let fits = |group: &&DhGroup| (wanted.min_group_size()..=wanted.max_group_size()).contains(&group.bit_size());
     let groups = [&DH_GROUP14, &DH_GROUP15, &DH_GROUP16];
@@ -128,7 +132,8 @@ pub(crate) fn accepts_host_key(algorithm: &Algorithm) -> bool {
 /// The shortest RSA host key, in bits. A new one has 3072.
 const SHORTEST_RSA_HOST_KEY: u32 = 2048;
 
-/// Whether a key may be the host's on the listener for old devices: RSA, as it is all that they know.
+/// Whether a key may be the host's on the listener for old devices: RSA, as it is all that they
+/// know.
 pub(crate) fn accepts_legacy_host_key(key: &PublicKey) -> bool {
     matches!(key.key_data(), KeyData::Rsa(rsa) if rsa.key_size() >= SHORTEST_RSA_HOST_KEY)
 }

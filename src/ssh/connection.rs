@@ -179,7 +179,8 @@ async fn watch(
     }
 }
 
-/// Waits until a client has had its time to log in. Programs have to go on by themselves sooner than people.
+/// Waits until a client has had its time to log in. Programs have to go on by themselves sooner
+/// than people.
 async fn out_of_time(shared: &ConnectionShared, admission: &Admission, grace: Duration) {
     sleep((grace / 2).saturating_sub(shared.activity.age())).await;
     if !admission.has_reached(Stage::Answering) {
@@ -193,8 +194,8 @@ pub(super) fn time_for_version(grace: Duration) -> Duration {
     (grace / 8).max(SHORTEST_GRACE).min(grace)
 }
 
-/// What this side says at most before a login, in bytes: keys are agreed on once and refusals are short. A client could ask
-/// for new keys over and over, which cost this side more than it.
+/// What this side says at most before a login, in bytes: keys are agreed on once and refusals are
+/// short. A client could ask for new keys over and over, which cost this side more than it.
 fn said_before_login(context: &DoorContext) -> u64 {
     (8 << 10) + context.words.banner.as_ref().map_or(0, |banner| banner.len() as u64)
 }

@@ -1,10 +1,12 @@
-//! What happens to a connection before a shard takes it: it is greeted, and its first words decide which shard that is.
-//! The listener's thread runs it.
+//! What happens to a connection before a shard takes it: it is greeted, and its first words decide
+//! which shard that is. The listener's thread runs it.
 //!
-//! Whoever says nothing costs a socket here, and nothing of the shards. And russh computes key exchanges in the task of the
-//! connection, on the shard's own thread, where everybody else's sessions wait for it meanwhile: a tenth of a second for a
-//! finite-field group. So the shards offer none of these. Only a client that knows nothing else gets them, on a thread of
-//! its own that stands behind the others, and by permits. New keys for a session that runs are made there, too.
+//! Whoever says nothing costs a socket here, and nothing of the shards. And russh computes key
+//! exchanges in the task of the connection, on the shard's own thread, where everybody else's
+//! sessions wait for it meanwhile: a tenth of a second for a finite-field group. So the shards
+//! offer none of these. Only a client that knows nothing else gets them, on a thread of its own
+//! that stands behind the others, and by permits. New keys for a session that runs are made there,
+//! too.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,8 +29,9 @@ use crate::model::Locked;
 /// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.
 pub(super) const GREETING: &[u8] = b"SSH-2.0-tacdrop\r\n";
 
-/// How long a client has for its list of algorithms: a round trip, as nearly all send it without seeing this side's. One
-/// that waits for that first goes on after this time, and is offered what costs little.
+/// How long a client has for its list of algorithms: a round trip, as nearly all send it without
+/// seeing this side's. One that waits for that first goes on after this time, and is offered what
+/// costs little.
 const FOR_OFFER: Duration = Duration::from_secs(1);
 
 /// Who serves a connection.

@@ -1,7 +1,9 @@
-//! One connection as russh drives it: its logins, its channels, and the SFTP or SCP session on each of them.
+//! One connection as russh drives it: its logins, its channels, and the SFTP or SCP session on each
+//! of them.
 //!
-//! These callbacks run inside russh's session task, which reads the socket as well. None of them waits for the client or
-//! for that task itself (`Handle` is only used from spawned tasks); they may wait for the share.
+//! These callbacks run inside russh's session task, which reads the socket as well. None of them
+//! waits for the client or for that task itself (`Handle` is only used from spawned tasks); they
+//! may wait for the share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,8 +70,8 @@ enum ChannelState {
         /// The same.
         backlog: usize,
     },
-    /// A task sends what is left, then closes the channel: the client has ended its side, or a command runs that reads
-    /// nothing.
+    /// A task sends what is left, then closes the channel: the client has ended its side, or a
+    /// command runs that reads nothing.
     Finishing(AbortOnDropHandle<()>),
 }
 
@@ -101,7 +103,8 @@ impl ConnectionHandler {
         }
     }
 
-    /// The client does what it could not do before it was told to go on: one trip at least has passed since then.
+    /// The client does what it could not do before it was told to go on: one trip at least has
+    /// passed since then.
     fn goes_on(&mut self) {
         if let Some(replied_at) = self.replied_at.take() {
             self.window.answered(replied_at.elapsed());
@@ -163,7 +166,8 @@ impl ConnectionHandler {
         self.channels.remove(&channel);
         self.window.closed(channel);
         if session.has_pending_data(channel) {
-            // It would hear of the end behind all that it does not take, and could go on sending until then.
+            // It would hear of the end behind all that it does not take, and could go on sending
+            // until then.
             return self.disconnect(session, Disconnect::ByApplication, "Too many replies were left unread.");
         }
         session.exit_status_request(channel, 1)?;
@@ -243,7 +247,8 @@ impl Handler for ConnectionHandler {
     ) -> Result<(), russh::Error> {
         self.goes_on();
         self.channels.retain(|_, used| !matches!(used, ChannelState::Finishing(task) if task.is_finished()));
-        // The second bound is for russh, which keeps something of each channel that this side closed.
+        // The second bound is for russh, which keeps something of each channel that this side
+        // closed.
         if self.channels.len() >= self.limits.channels || self.opened >= self.limits.channels_in_all {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -323,7 +328,8 @@ impl Handler for ConnectionHandler {
     }
 
     async fn channel_eof(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
-        // Nothing more comes on it, and of its end russh tells nobody if this side is the first to close it.
+        // Nothing more comes on it, and of its end russh tells nobody if this side is the first to
+        // close it.
         self.window.closed(channel);
         match self.channels.remove(&channel) {
             Some(ChannelState::Sftp { session: sftp, .. }) => {
@@ -352,8 +358,9 @@ impl Handler for ConnectionHandler {
     async fn channel_close(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         self.channels.remove(&channel);
         self.window.closed(channel);
-        // russh keeps what the client did not take, will never be asked for it again, and until it is gone passes on
-        // nothing for any other channel: such a connection is of no more use to anybody.
+        // russh keeps what the client did not take, will never be asked for it again, and until it
+        // is gone passes on nothing for any other channel: such a connection is of no more use to
+        // anybody.
         if session.has_pending_data(channel) {
             return self.disconnect(session, Disconnect::ByApplication, "The channel was closed with data on its way.");
         }
@@ -475,8 +482,8 @@ impl Handler for ConnectionHandler {
     }
 }
 
-/// The way back to the client for what is answered later. russh's queue behind it is short, and is not emptied while
-/// the client's window is shut.
+/// The way back to the client for what is answered later. russh's queue behind it is short, and is
+/// not emptied while the client's window is shut.
 #[derive(Clone)]
 struct Out {
     handle: Handle,
@@ -491,7 +498,8 @@ impl Out {
         Self { handle: session.handle(), channel, activity: Arc::clone(&shared.activity), remarks }
     }
 
-    /// Says all that a command had to say, and closes the channel. If the connection is gone, nobody waits for any of it.
+    /// Says all that a command had to say, and closes the channel. If the connection is gone,
+    /// nobody waits for any of it.
     async fn answer(&self, answer: Answer) {
         let Answer { stdout, stderr, code } = answer;
         if !stdout.is_empty() {

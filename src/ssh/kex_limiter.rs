@@ -1,11 +1,12 @@
-//! When a key exchange may be computed before anybody knows who asks for it: the rules, without clock or sockets. Only
-//! `greeter` uses it.
+//! When a key exchange may be computed before anybody knows who asks for it: the rules, without
+//! clock or sockets. Only `greeter` uses it.
 //!
-//! One of group 16 takes this side a tenth of a second of a processor and the other side nothing, if it does not care for
-//! the result; the others take half a millisecond. So there are some permits at once for whoever starts several transfers,
-//! and then so many a second: of one network, and in all. Whoever logs in gives the permit back, so only strangers use them
-//! up, and whoever leaves while they wait does so, too, so no queue is longer than there are places. Whoever must wait for
-//! longer than a client would is rejected.
+//! One of group 16 takes this side a tenth of a second of a processor and the other side nothing,
+//! if it does not care for the result; the others take half a millisecond. So there are some
+//! permits at once for whoever starts several transfers, and then so many a second: of one network,
+//! and in all. Whoever logs in gives the permit back, so only strangers use them up, and whoever
+//! leaves while they wait does so, too, so no queue is longer than there are places. Whoever must
+//! wait for longer than a client would is rejected.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -51,7 +52,8 @@ pub(super) struct KexLimiter {
 struct Backlog(Option<Instant>);
 
 impl Backlog {
-    /// How long somebody waits who comes now, if each permit has its time and some are there at once.
+    /// How long somebody waits who comes now, if each permit has its time and some are there at
+    /// once.
     fn wait(self, now: Instant, each: Duration, at_once: u32) -> Duration {
         let behind = self.0.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         behind.saturating_sub(each * at_once.saturating_sub(1))

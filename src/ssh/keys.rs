@@ -8,9 +8,11 @@ use zeroize::Zeroizing;
 
 use super::algorithms;
 
-/// The shortest RSA key that may log in, in bits (BSI TR-02102-1 and NIST SP 800-57 have stopped accepting less).
+/// The shortest RSA key that may log in, in bits (BSI TR-02102-1 and NIST SP 800-57 have stopped
+/// accepting less).
 const SHORTEST_RSA: usize = 2048;
-/// The length of a new RSA host key, in bits: 128 bits of security (NIST SP 800-57), and old devices take no longer ones.
+/// The length of a new RSA host key, in bits: 128 bits of security (NIST SP 800-57), and old
+/// devices take no longer ones.
 const RSA_HOST_KEY: usize = 3072;
 
 /// Why a text is no key that can be used.
@@ -25,7 +27,8 @@ pub enum KeyError {
     /// A kind of key that must not be the host's.
     #[error("a host key must be Ed25519 or ECDSA P-256")]
     HostAlgorithm,
-    /// A kind of key, or a length of it, that must not be the host's on the listener for old devices.
+    /// A kind of key, or a length of it, that must not be the host's on the listener for old
+    /// devices.
     #[error("the host key of the legacy listener must be RSA of at least 2048 bits")]
     LegacyHostAlgorithm,
     /// Not one line of a public key.
@@ -42,7 +45,8 @@ pub enum KeyError {
     NoRandomness,
 }
 
-/// A new Ed25519 host key, as the text of a file in OpenSSH's format. The text is wiped from memory when it is dropped.
+/// A new Ed25519 host key, as the text of a file in OpenSSH's format. The text is wiped from memory
+/// when it is dropped.
 ///
 /// # Errors
 /// [`KeyError::NoRandomness`].
@@ -97,8 +101,8 @@ pub fn fingerprint(key: &PrivateKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
-/// The fingerprint (`SHA256:` and base64) and the kind (`ssh-ed25519`, ...) of an engineer's public key, given as the one
-/// line of its `.pub` file or of `authorized_keys` without options.
+/// The fingerprint (`SHA256:` and base64) and the kind (`ssh-ed25519`, ...) of an engineer's public
+/// key, given as the one line of its `.pub` file or of `authorized_keys` without options.
 ///
 /// # Errors
 /// The [`KeyError`]s about public keys.

@@ -1,8 +1,9 @@
 //! Takes connections and spreads them over the shards. Only `mod` uses it.
 //!
-//! A shard is one thread with a runtime of its own: connections then need no wake-ups across threads. In a prototype one
-//! upload was a quarter faster so, and took a fifth less CPU. The listener has a thread of its own as well, and no error
-//! ever ends it: a server out of file descriptors waits until it has some.
+//! A shard is one thread with a runtime of its own: connections then need no wake-ups across
+//! threads. In a prototype one upload was a quarter faster so, and took a fifth less CPU. The
+//! listener has a thread of its own as well, and no error ever ends it: a server out of file
+//! descriptors waits until it has some.
 
 use std::io;
 use std::net::SocketAddr;
@@ -87,7 +88,8 @@ struct Shards {
     costly: Option<Shard>,
 }
 
-/// How far the thread for key exchanges that cost much stands behind all others: as far as those that hash and seal.
+/// How far the thread for key exchanges that cost much stands behind all others: as far as those
+/// that hash and seal.
 const BEHIND: i32 = 5;
 
 /// Starts the threads. They end when `stop` is cancelled and every connection is over.
@@ -118,8 +120,8 @@ pub(crate) fn spawn(
     Ok(threads)
 }
 
-/// On Linux niceness belongs to the thread, elsewhere to the process, which would gain nothing. Who may not change it goes
-/// on as before.
+/// On Linux niceness belongs to the thread, elsewhere to the process, which would gain nothing. Who
+/// may not change it goes on as before.
 fn step_back() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(BEHIND);
@@ -156,9 +158,10 @@ impl Shards {
     }
 }
 
-/// While connections always have something to do, Tokio looks only after every 61st of their turns whether others' sockets
-/// have something, and after every 31st whether an answer has come from another thread. A turn takes long enough
-/// (`stream`) for more frequent looks to cost next to nothing.
+/// While connections always have something to do, Tokio looks only after every 61st of their turns
+/// whether others' sockets have something, and after every 31st whether an answer has come from
+/// another thread. A turn takes long enough (`stream`) for more frequent looks to cost next to
+/// nothing.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().event_interval(8).global_queue_interval(2).enable_all().build()
 }
@@ -194,8 +197,8 @@ async fn accept(
             // The client has gone again before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                // Out of file descriptors or of memory (EMFILE, ENFILE, ENOBUFS, ENOMEM), or a fault of the network that
-                // accept() reports on Linux: all of them pass.
+                // Out of file descriptors or of memory (EMFILE, ENFILE, ENOBUFS, ENOMEM), or a
+                // fault of the network that accept() reports on Linux: all of them pass.
                 tracing::warn!(%error, "no connection could be accepted; trying again soon");
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -214,7 +217,8 @@ async fn wind_up(context: &DoorContext) {
     context.closing.cancel();
 }
 
-/// Lets a connection come in, or closes it. Those that do are greeted in a task of their own, as many as there are places.
+/// Lets a connection come in, or closes it. Those that do are greeted in a task of their own, as
+/// many as there are places.
 fn admit(
     socket: TcpStream,
     address: SocketAddr,

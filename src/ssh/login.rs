@@ -1,9 +1,10 @@
 //! Who may log in: passwords are tickets' tokens, keys are engineers'. Only `session` uses it.
 //!
-//! Whatever is wrong (no such user, wrong secret, disabled), the answer is the same and comes after the same time: russh
-//! holds every rejection back until a fixed moment. A key that is not registered is refused when it is offered, which
-//! shows whoever holds somebody's *public* key whether it is registered here; OpenSSH behaves the same, and clients with
-//! many keys could not log in otherwise.
+//! Whatever is wrong (no such user, wrong secret, disabled), the answer is the same and comes after
+//! the same time: russh holds every rejection back until a fixed moment. A key that is not
+//! registered is refused when it is offered, which shows whoever holds somebody's *public* key
+//! whether it is registered here; OpenSSH behaves the same, and clients with many keys could not
+//! log in otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,8 @@ pub(crate) struct Attempts {
     rejection_delay: Duration,
 }
 
-/// What a client may try. Always the same set: russh would otherwise take away each method that failed once. The listener
-/// for old devices takes tokens only.
+/// What a client may try. Always the same set: russh would otherwise take away each method that
+/// failed once. The listener for old devices takes tokens only.
 pub(crate) fn methods(transport: Transport) -> MethodSet {
     match transport {
         Transport::Modern => MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]),
@@ -64,7 +65,8 @@ impl Attempts {
         self.conclude(checked)
     }
 
-    /// A key that may or may not be signed with next. Never logs in, never counts as a failure (agents offer them all).
+    /// A key that may or may not be signed with next. Never logs in, never counts as a failure
+    /// (agents offer them all).
     pub(crate) async fn offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Auth {
         if self.are_spent() {
             return self.rejection();
@@ -149,9 +151,10 @@ impl Attempts {
         self.failures_left == 0 || self.probes_left == 0
     }
 
-    /// Ends the connection behind the last rejection. paramiko is not let try again: it asks for the service `ssh-userauth`
-    /// before each attempt, russh answers that only once, and paramiko would wait for ever. It gets a moment more, as it
-    /// reports an end that comes right behind a rejection instead of the rejection.
+    /// Ends the connection behind the last rejection. paramiko is not let try again: it asks for
+    /// the service `ssh-userauth` before each attempt, russh answers that only once, and paramiko
+    /// would wait for ever. It gets a moment more, as it reports an end that comes right behind a
+    /// rejection instead of the rejection.
     fn part_if_spent(&self) {
         let moment = match self.shared.activity.client() {
             _ if self.are_spent() => Duration::ZERO,

@@ -1,22 +1,26 @@
-//! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel that asks for one. Built on
-//! russh; `server` starts it, the command line uses its functions about keys.
+//! The SSH door: takes connections, lets logins in, and runs an SFTP or SCP session on each channel
+//! that asks for one. Built on russh; `server` starts it, the command line uses its functions about
+//! keys.
 //!
-//! - `listener` accepts and spreads connections over threads, `admission` says who may come in, `unauthenticated` who may stay there when
-//!   not all can.
-//! - `greeter` greets new connections and hears their first words (`opening`); those who need a key exchange that costs much wait
-//!   for a permit there (`kex_limiter`).
-//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as russh sees it, `activity`
-//!   what is known of its life, `shared` what its parts share.
-//! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go on.
-//! - `handler` is russh's handler: channels and the sessions on them. `exec` knows the commands that may be run, `remarks`
-//!   is what people read on a channel's stderr. `login` decides who gets in.
+//! - `listener` accepts and spreads connections over threads, `admission` says who may come in,
+//!   `unauthenticated` who may stay there when not all can.
+//! - `greeter` greets new connections and hears their first words (`opening`); those who need a key
+//!   exchange that costs much wait for a permit there (`kex_limiter`).
+//! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as
+//!   russh sees it, `activity` what is known of its life, `shared` what its parts share.
+//! - `traffic` counts for metrics. `window` says how much a client may send before it is told to go
+//!   on.
+//! - `handler` is russh's handler: channels and the sessions on them. `exec` knows the commands
+//!   that may be run, `remarks` is what people read on a channel's stderr. `login` decides who gets
+//!   in.
 //! - `algorithms` is what is offered, `keys` are host keys and public keys as text.
 //!
 //! # Logs
-//! One line when somebody logs in or fails to, before it one that the connection has opened, and one when it closes. Those
-//! who do neither are told of by network, once a minute (`stranger_log`). russh writes to the same log
-//! by the `log` crate: at `debug` it names users as they were typed, and at `warn` it quotes requests that it does not
-//! know. It never writes passwords. A filter should keep `russh` at `error` in operation.
+//! One line when somebody logs in or fails to, before it one that the connection has opened, and
+//! one when it closes. Those who do neither are told of by network, once a minute (`stranger_log`).
+//! russh writes to the same log by the `log` crate: at `debug` it names users as they were typed,
+//! and at `warn` it quotes requests that it does not know. It never writes passwords. A filter
+//! should keep `russh` at `error` in operation.
 
 mod activity;
 mod admission;
@@ -60,10 +64,11 @@ use crate::access::Access;
 use crate::model::{LastDay, Network, Transport};
 use crate::sftp;
 
-/// The largest packet that clients are told to send, in bytes (RFC 4254, section 5.1). OpenSSH, PuTTY and WinSCP send no
-/// larger ones whatever they are told.
+/// The largest packet that clients are told to send, in bytes (RFC 4254, section 5.1). OpenSSH,
+/// PuTTY and WinSCP send no larger ones whatever they are told.
 const PACKET: u32 = 32 * 1024;
-/// Replies that wait between the tasks that make them and russh, in messages of up to 255 KiB for each connection.
+/// Replies that wait between the tasks that make them and russh, in messages of up to 255 KiB for
+/// each connection.
 const REPLIES_ON_THE_WAY: usize = 8;
 /// How long clients have to end their sessions by themselves once the last upload is closed.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -84,7 +89,8 @@ pub enum Profile {
 pub struct LegacyRules {
     /// Where connections may come from. Others are closed before anything is read.
     pub allow: Vec<Network>,
-    /// The last day, in UTC and by the machine's clock. When it is over the door stops accepting for good.
+    /// The last day, in UTC and by the machine's clock. When it is over the door stops accepting
+    /// for good.
     pub until: LastDay,
 }
 
@@ -110,7 +116,8 @@ impl Profile {
 pub struct Settings {
     /// Whom it is for.
     pub profile: Profile,
-    /// The host keys. Modern: one Ed25519 key, and for old clients an ECDSA P-256 key. Legacy: one RSA key.
+    /// The host keys. Modern: one Ed25519 key, and for old clients an ECDSA P-256 key. Legacy: one
+    /// RSA key.
     pub host_keys: Vec<PrivateKey>,
     /// Bounds on everything.
     pub limits: Limits,
@@ -121,9 +128,11 @@ pub struct Settings {
 /// What clients are told beside their protocol. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Words {
-    /// Said before the login (RFC 4252, section 5.4), when nobody knows yet who comes: the same to all.
+    /// Said before the login (RFC 4252, section 5.4), when nobody knows yet who comes: the same to
+    /// all.
     pub banner: Option<Arc<str>>,
-    /// Whether people are told on stderr which ticket they are in and why something was refused, with clients that show it.
+    /// Whether people are told on stderr which ticket they are in and why something was refused,
+    /// with clients that show it.
     pub remarks: bool,
 }
 
@@ -138,35 +147,41 @@ pub struct Limits {
     pub failures: u32,
     /// Unknown keys that one connection may offer. This many: the connection is closed.
     pub key_probes: u32,
-    /// After what time a failed login is answered, whatever the reason. The probe `none` is answered at once.
+    /// After what time a failed login is answered, whatever the reason. The probe `none` is
+    /// answered at once.
     pub rejection_delay: Duration,
     /// Open channels of one connection. More: refused.
     pub channels: usize,
-    /// Channels in the life of one connection: russh keeps some 3.6 KiB of each that this side closed (measured). rclone opens
-    /// one for each digest, on as many connections as it has checkers (8). More: refused.
+    /// Channels in the life of one connection: russh keeps some 3.6 KiB of each that this side
+    /// closed (measured). rclone opens one for each digest, on as many connections as it has
+    /// checkers (8). More: refused.
     pub channels_in_all: usize,
     /// Bounds of one SFTP session.
     pub sftp: sftp::Limits,
-    /// Plaintext that all connections together may hold for READs, in bytes (256 KiB at least). Beyond: READs wait.
+    /// Plaintext that all connections together may hold for READs, in bytes (256 KiB at least).
+    /// Beyond: READs wait.
     pub read_budget: usize,
-    /// Small replies that a client may leave unread on one channel, in bytes. More: the connection is closed.
+    /// Small replies that a client may leave unread on one channel, in bytes. More: the connection
+    /// is closed.
     pub queued_replies: usize,
     /// How long a client may take nothing of what it asked for. Beyond: the connection is closed.
     pub stall: Duration,
-    /// How long a client may ask for nothing, measured in SFTP requests and deliveries (keepalives do not count).
-    /// Beyond: the connection is closed.
+    /// How long a client may ask for nothing, measured in SFTP requests and deliveries (keepalives
+    /// do not count). Beyond: the connection is closed.
     pub idle: Duration,
     /// The time without any packet after which the client is asked whether it lives.
     pub keepalive: Duration,
     /// Unanswered questions of this kind. More: the connection is closed.
     pub keepalives: usize,
-    /// What a client may send before it is told to go on, in bytes for each channel, at first. More would be taken too
-    /// (russh does not enforce it), but nothing is read while the share has no room.
+    /// What a client may send before it is told to go on, in bytes for each channel, at first. More
+    /// would be taken too (russh does not enforce it), but nothing is read while the share has no
+    /// room.
     pub window: u32,
-    /// The same on a far line at most, all channels of a connection together; not more than `window`: it never changes.
+    /// The same on a far line at most, all channels of a connection together; not more than
+    /// `window`: it never changes.
     pub window_most: u32,
-    /// What all connections together may be allowed beyond what each began with, in bytes. Beyond: windows stay as they
-    /// are.
+    /// What all connections together may be allowed beyond what each began with, in bytes. Beyond:
+    /// windows stay as they are.
     pub windows: u64,
     /// Bytes in one direction after which new session keys are agreed on.
     pub rekey_bytes: usize,
@@ -227,7 +242,8 @@ pub enum Error {
 /// Binds the listening address. Port 0 takes any free port.
 ///
 /// # Errors
-/// What the operating system says: the port is taken or needs privileges, the address is not this machine's.
+/// What the operating system says: the port is taken or needs privileges, the address is not this
+/// machine's.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     tokio::net::TcpListener::bind(address).await?.into_std()
 }
@@ -287,9 +303,11 @@ fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: KexCos
             (Profile::Modern, KexCost::Costly) => algorithms::modern(),
             (Profile::Legacy(_), _) => algorithms::legacy(),
         },
-        // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and is stricter.
+        // russh counts the probe `none` and offered keys as attempts; `login` counts for itself and
+        // is stricter.
         max_auth_attempts: (limits.failures as usize).saturating_add(limits.key_probes as usize).saturating_add(2),
-        // Any packet and any answer to a keepalive resets it, so it only ends what hangs for other reasons.
+        // Any packet and any answer to a keepalive resets it, so it only ends what hangs for other
+        // reasons.
         inactivity_timeout: Some(limits.idle.max(limits.login_grace)),
         keepalive_interval: Some(limits.keepalive),
         keepalive_max: limits.keepalives,
@@ -298,7 +316,8 @@ fn config(profile: &Profile, keys: Vec<PrivateKey>, limits: &Limits, way: KexCos
     }
 }
 
-/// A door that is open. Dropping it closes it, and cuts what is open; [`Door::drain`] closes it with patience.
+/// A door that is open. Dropping it closes it, and cuts what is open; [`Door::drain`] closes it
+/// with patience.
 pub struct Door {
     accepting: CancellationToken,
     closing: CancellationToken,
@@ -313,7 +332,8 @@ pub struct Door {
 pub struct Load {
     /// Plaintext that is held for READs, and how much of it may be.
     pub reading: (u64, u64),
-    /// What clients may send beyond the windows that they began with, and how much of it there may be.
+    /// What clients may send beyond the windows that they began with, and how much of it there may
+    /// be.
     pub windows: (u64, u64),
 }
 
@@ -343,8 +363,9 @@ impl Door {
         Gauge { common: self.common.clone(), windows: self.windows.clone(), read_budget: self.read_budget }
     }
 
-    /// Stops accepting, lets open uploads finish for as long as `patience`, then ends every connection and waits for the
-    /// door's threads. The share refuses new uploads meanwhile. Returns how many uploads were cut; they can be continued.
+    /// Stops accepting, lets open uploads finish for as long as `patience`, then ends every
+    /// connection and waits for the door's threads. The share refuses new uploads meanwhile.
+    /// Returns how many uploads were cut; they can be continued.
     pub async fn drain(mut self, patience: Duration) -> usize {
         self.accepting.cancel();
         self.common.uploads.close();
@@ -353,7 +374,8 @@ impl Door {
             Err(_) => self.common.uploads.len(),
         };
         if cut == 0 {
-            // Whoever has just been told that a CLOSE succeeded takes leave without being thrown out.
+            // Whoever has just been told that a CLOSE succeeded takes leave without being thrown
+            // out.
             let leave = Instant::now() + LEAVE;
             while Instant::now() < leave && !self.threads.iter().all(JoinHandle::is_finished) {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,5 +1,6 @@
-//! What a client says first, read before anything is done for it: its version line, and the algorithms that it knows.
-//! Only `greeter` uses it. Nothing is judged here; what cannot be read is left to russh, which refuses it.
+//! What a client says first, read before anything is done for it: its version line, and the
+//! algorithms that it knows. Only `greeter` uses it. Nothing is judged here; what cannot be read is
+//! left to russh, which refuses it.
 
 /// The longest version line, with its end (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;

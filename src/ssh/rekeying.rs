@@ -1,16 +1,20 @@
-//! Windows and new session keys: how much a client may send ahead while a change of keys comes near.
+//! Windows and new session keys: how much a client may send ahead while a change of keys comes
+//! near.
 //!
-//! Between its own KEXINIT and the client's, russh takes twice the window that channels begin with, and ends the connection
-//! of a client that sends more (0.65: `Error::Pending`): what a larger window lets through must have come before. russh tells
-//! nobody when it changes keys, so this counts what it counts, a little more rather than less, and sees that a change is over
-//! by the replies that russh held back meanwhile. A change that it does not see (a client that hears of nothing while it sends,
-//! as with SCP, or that changes keys itself) leaves the window small, which is safe.
+//! Between its own KEXINIT and the client's, russh takes twice the window that channels begin with,
+//! and ends the connection of a client that sends more (0.65: `Error::Pending`): what a larger
+//! window lets through must have come before. russh tells nobody when it changes keys, so this
+//! counts what it counts, a little more rather than less, and sees that a change is over by the
+//! replies that russh held back meanwhile. A change that it does not see (a client that hears of
+//! nothing while it sends, as with SCP, or that changes keys itself) leaves the window small, which
+//! is safe.
 
 use std::time::Duration;
 
 /// What a packet has beside its data, at most: SSH's and the channel's header, padding, tag.
 const OVERHEAD: u64 = 64;
-/// How long before its time a change may come: clocks are read at different moments, and a window has to run dry.
+/// How long before its time a change may come: clocks are read at different moments, and a window
+/// has to run dry.
 const EARLY: Duration = Duration::from_secs(10);
 /// How long after its time a change that was not seen must be over.
 const LATE: Duration = Duration::from_secs(60);
@@ -36,9 +40,9 @@ impl Rekeying {
         self.count = self.count.saturating_add(bytes).saturating_add(OVERHEAD);
     }
 
-    /// The largest window at which a channel may be topped up next, if it has just been topped up to `replied_at` and began with
-    /// `start`. By then all but half of the next window has come, so the client may send `replied_at` and half of the next one
-    /// from here on.
+    /// The largest window at which a channel may be topped up next, if it has just been topped up
+    /// to `replied_at` and began with `start`. By then all but half of the next window has come, so
+    /// the client may send `replied_at` and half of the next one from here on.
     pub(super) fn most_next(&mut self, start: u32, replied_at: u32, at: Duration) -> u32 {
         let due = self.since.saturating_add(self.after);
         if at >= due.saturating_add(LATE) {
@@ -50,7 +54,8 @@ impl Rekeying {
         u32::try_from(left.saturating_mul(2)).unwrap_or(u32::MAX).max(start)
     }
 
-    /// Whether russh holds replies back. When it no longer does, about when the keys were to be changed, they are new.
+    /// Whether russh holds replies back. When it no longer does, about when the keys were to be
+    /// changed, they are new.
     pub(super) fn holds_back(&mut self, held_back: bool, start: u32, at: Duration) {
         let by_count = self.count.saturating_add(self.count / 64).saturating_add(4 * u64::from(start)) >= self.limit;
         let by_time = at.saturating_add(EARLY) >= self.since.saturating_add(self.after);

@@ -1,6 +1,6 @@
-//! What is said beside the protocol, on a channel's stderr (RFC 4254, section 5.2): which ticket this is, and why something
-//! was refused. OpenSSH shows its own words for an SFTP status ("Failure"), and prints stderr; only clients that are known
-//! to show stderr to people get any.
+//! What is said beside the protocol, on a channel's stderr (RFC 4254, section 5.2): which ticket
+//! this is, and why something was refused. OpenSSH shows its own words for an SFTP status
+//! ("Failure"), and prints stderr; only clients that are known to show stderr to people get any.
 
 use crate::model::{Kind, Language, Locked, Refusal};
 
@@ -25,7 +25,8 @@ impl Remarks {
         Self { language, state: Locked::new(State { waiting: Vec::new(), last: None, left }) }
     }
 
-    /// Notes a refusal. One that repeats is said once: a full share refuses each of a thousand files.
+    /// Notes a refusal. One that repeats is said once: a full share refuses each of a thousand
+    /// files.
     pub(crate) fn refused(&self, refusal: Refusal) {
         let mut state = self.state.lock();
         if state.left > 0 && state.last != Some(refusal) && is_news(refusal) {
@@ -43,8 +44,8 @@ impl Remarks {
     }
 }
 
-/// Whether a person wants to know. Clients ask for much that fails as they expect it to: whether a name is free, whether
-/// they may set the times of a directory.
+/// Whether a person wants to know. Clients ask for much that fails as they expect it to: whether a
+/// name is free, whether they may set the times of a directory.
 fn is_news(refusal: Refusal) -> bool {
     !matches!(refusal.kind(), Kind::NotFound | Kind::Unsupported)
         && !matches!(

@@ -1,4 +1,5 @@
-//! What the parts of one connection share: its handler inside russh, its reply sinks, and the task that watches it.
+//! What the parts of one connection share: its handler inside russh, its reply sinks, and the task
+//! that watches it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -13,7 +14,8 @@ use super::activity::Activity;
 use crate::access::{Login, Origin};
 use crate::model::Transport;
 
-/// How long a client has to take its DISCONNECT, and again to close the connection, before it is closed for it.
+/// How long a client has to take its DISCONNECT, and again to close the connection, before it is
+/// closed for it.
 const DISCONNECT_WAIT: Duration = Duration::from_secs(2);
 
 pub(crate) struct ConnectionShared {
@@ -56,8 +58,8 @@ impl ConnectionShared {
         Origin { address: self.from, transport: self.transport }
     }
 
-    /// Lets the log know the connection, once: its client has logged in, or tried to. Strangers who do neither are only
-    /// counted, or they could fill the disk.
+    /// Lets the log know the connection, once: its client has logged in, or tried to. Strangers who
+    /// do neither are only counted, or they could fill the disk.
     pub(crate) fn log_opened(&self) {
         if !self.is_in_log.swap(true, Relaxed) {
             tracing::info!(from = %self.address, transport = %self.transport, "connection opened");
@@ -69,8 +71,9 @@ impl ConnectionShared {
         self.is_in_log.load(Relaxed)
     }
 
-    /// Tells the client that it is over and why, then ends the connection. Returns at once: the session's own task may
-    /// call it, and it is the one that sends the DISCONNECT. If data of the client's waits before it, it is never sent.
+    /// Tells the client that it is over and why, then ends the connection. Returns at once: the
+    /// session's own task may call it, and it is the one that sends the DISCONNECT. If data of the
+    /// client's waits before it, it is never sent.
     pub(crate) fn disconnect(&self, reason: Disconnect, sentence: &'static str) {
         self.disconnect_after(Duration::ZERO, reason, sentence);
     }

@@ -1,6 +1,6 @@
-//! What the log says of those who do not log in. Strangers come as often as they like, so they are counted by network (an
-//! IPv4 /24, an IPv6 /56) and told of once a minute; the table has a bound, and so has the number of lines, whatever they
-//! do. Who logs in is told of by lines of their own.
+//! What the log says of those who do not log in. Strangers come as often as they like, so they are
+//! counted by network (an IPv4 /24, an IPv6 /56) and told of once a minute; the table has a bound,
+//! and so has the number of lines, whatever they do. Who logs in is told of by lines of their own.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,8 @@ use crate::model::Locked;
 pub(super) const EVERY: Duration = Duration::from_secs(60);
 /// Networks that are told of in this time. Further ones are one line.
 const NETWORKS: usize = 20;
-/// Failed logins that are told of one by one in this time: of one network, and in all. Further ones are counted.
+/// Failed logins that are told of one by one in this time: of one network, and in all. Further ones
+/// are counted.
 const FAILURES_OF_NETWORK: u32 = 10;
 const FAILURES: u32 = 30;
 
@@ -36,7 +37,8 @@ struct Table {
 struct Row {
     /// Connections that ended without a login.
     gone: u64,
-    /// Connections that were not taken, why the last of them was not, and how many a line has told of.
+    /// Connections that were not taken, why the last of them was not, and how many a line has told
+    /// of.
     rejected: u64,
     why: Option<Rejected>,
     /// Failed logins, and how many of them lines have told of.
@@ -68,7 +70,8 @@ impl StrangerLog {
         self.table().row(address).gone += 1;
     }
 
-    /// A connection was not taken. The first of a network is told of at once: it may be a customer whom a limit hinders.
+    /// A connection was not taken. The first of a network is told of at once: it may be a customer
+    /// whom a limit hinders.
     pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
         let mut table = self.table();
         let row = table.row(address);

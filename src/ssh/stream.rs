@@ -1,8 +1,9 @@
 //! The connection as russh sees it. Only `connection` makes one.
 //!
-//! It is ours so that a session can be ended from outside at any moment (dropping russh's own handle only detaches the
-//! session), so that the client's version is known before it logs in, so that bytes can be counted, and so that a connection
-//! whose socket is never empty gives the others of its thread a turn.
+//! It is ours so that a session can be ended from outside at any moment (dropping russh's own
+//! handle only detaches the session), so that the client's version is known before it logs in, so
+//! that bytes can be counted, and so that a connection whose socket is never empty gives the others
+//! of its thread a turn.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -20,8 +21,9 @@ use super::unauthenticated::Stage;
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;
-/// Bytes that a connection takes or gives in one turn. Tokio's own bound is 128 reads, some 4 MiB here: what else the thread
-/// has to do would wait for milliseconds behind each of its busy connections. This is a twentieth of a millisecond's work.
+/// Bytes that a connection takes or gives in one turn. Tokio's own bound is 128 reads, some 4 MiB
+/// here: what else the thread has to do would wait for milliseconds behind each of its busy
+/// connections. This is a twentieth of a millisecond's work.
 const TURN: usize = 128 << 10;
 
 /// Bytes after which is asked again how many TCP holds: the kernel gives it more while much comes.
@@ -79,7 +81,8 @@ impl<S> Stream<S> {
         }
     }
 
-    /// Of a client that has been sent the first `said` bytes and has said `ahead`. Admission control hears how far it comes.
+    /// Of a client that has been sent the first `said` bytes and has said `ahead`. Admission
+    /// control hears how far it comes.
     pub(crate) fn greeted(self, said: usize, ahead: Vec<u8>, admission: Arc<Admission>, before_login: u64) -> Self {
         Self { said, ahead, admission: Some(admission), before_login, ..self }
     }

@@ -1,10 +1,10 @@
-//! Who of those that have not logged in may stay when not all can: the rules, without sockets, clock or randomness. Only
-//! `admission` uses it.
+//! Who of those that have not logged in may stay when not all can: the rules, without sockets,
+//! clock or randomness. Only `admission` uses it.
 //!
-//! Strangers cost next to nothing, so they come in any number and from many addresses. Places are therefore shared by
-//! network (an IPv4 /24, an IPv6 /56: what one party usually holds), and a new connection may take a slot from somebody:
-//! first of all from who says nothing, then from the network that holds more slots than its own would. Nobody is ended
-//! while there is room.
+//! Strangers cost next to nothing, so they come in any number and from many addresses. Places are
+//! therefore shared by network (an IPv4 /24, an IPv6 /56: what one party usually holds), and a new
+//! connection may take a slot from somebody: first of all from who says nothing, then from the
+//! network that holds more slots than its own would. Nobody is ended while there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -27,8 +27,9 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// After what time without a further step somebody's slot may go to others. It is only looked at when slots are
-    /// short. Programs need a round trip for the first steps, and a slow processor some seconds; people need longer.
+    /// After what time without a further step somebody's slot may go to others. It is only looked
+    /// at when slots are short. Programs need a round trip for the first steps, and a slow
+    /// processor some seconds; people need longer.
     const fn patience(self) -> Duration {
         Duration::from_secs(match self {
             Self::Silent => 2,
@@ -86,7 +87,8 @@ impl Slots {
         }
     }
 
-    /// Gives a slot, or says why there is none. `dice` is any number, and decides what is left to chance.
+    /// Gives a slot, or says why there is none. `dice` is any number, and decides what is left to
+    /// chance.
     pub(super) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Rejected> {
         let (source, network) = (source_of(address), network_of(address));
         let instead_of = if count(&self.sources, source) >= self.per_source {
@@ -128,9 +130,9 @@ impl Slots {
         }
     }
 
-    /// Chance rejects new connections before all slots are taken, as sshd's `MaxStartups` does: the more the fewer slots are
-    /// left, and the more the more of them their network holds already. So a network that floods hinders itself most, and
-    /// one that holds none is never rejected.
+    /// Chance rejects new connections before all slots are taken, as sshd's `MaxStartups` does: the
+    /// more the fewer slots are left, and the more the more of them their network holds already. So
+    /// a network that floods hinders itself most, and one that holds none is never rejected.
     fn is_dropped(&self, network: IpAddr, dice: u32) -> bool {
         let (all, start) = (self.held.len() as u128, self.most as u128 / 2);
         let own = count(&self.networks, network) as u128;
@@ -139,16 +141,18 @@ impl Slots {
         u128::from(dice) * room * all.max(1) < (crowd * own) << 32
     }
 
-    /// Whose slot a new connection gets whose source holds all that it may: only of one that says nothing.
+    /// Whose slot a new connection gets whose source holds all that it may: only of one that says
+    /// nothing.
     fn of_source(&self, source: IpAddr, now: Instant) -> Option<Slot> {
         let own = self.held.iter().filter(|(_, held)| held.source == source);
         let quiet = own.filter(|(_, held)| held.stage.is_quiet() && held.is_overdue(now));
         quiet.min_by_key(|(_, held)| (held.stage, held.since)).map(|(slot, _)| *slot)
     }
 
-    /// Whose slot a new connection gets when all are taken: of one that says nothing for too long; then of a network that holds
-    /// at least two more; then of one that waits for long, or has not spoken yet, in a network that holds more. Among
-    /// these: of the network that holds the most, of the one that has come least far, the one that waits longest.
+    /// Whose slot a new connection gets when all are taken: of one that says nothing for too long;
+    /// then of a network that holds at least two more; then of one that waits for long, or has not
+    /// spoken yet, in a network that holds more. Among these: of the network that holds the most,
+    /// of the one that has come least far, the one that waits longest.
     fn of_all(&self, network: IpAddr, now: Instant) -> Option<Slot> {
         let own = count(&self.networks, network);
         let ranked = self.held.iter().filter_map(|(slot, held)| {
@@ -186,7 +190,8 @@ fn less(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
     }
 }
 
-/// An IPv4 address (also one that came as IPv6), or the /64 that an IPv6 address lies in, by its first address.
+/// An IPv4 address (also one that came as IPv6), or the /64 that an IPv6 address lies in, by its
+/// first address.
 pub(super) fn source_of(address: IpAddr) -> IpAddr {
     Network::source(address).first()
 }

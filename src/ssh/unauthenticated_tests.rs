@@ -177,7 +177,8 @@ proptest! {
                             if let Some(slot) = given.instead_of {
                                 let at = there.iter().position(|one| one.0 == slot);
                                 let (_, theirs, _) = there.remove(at.expect("only who is there is ended"));
-                                // Nobody is ended while there is room, and never for a network that holds as much.
+                                // Nobody is ended while there is room, and never for a network that
+                                // holds as much.
                                 prop_assert!(there.len() + 1 == MOST || source == PER_SOURCE);
                                 prop_assert!(theirs == network || of(&there, theirs) + 1 > own);
                             }

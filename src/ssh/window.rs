@@ -1,24 +1,29 @@
-//! How much a client may send before it is told to go on: little on a near line, much on a far one. No I/O, no clock of
-//! its own.
+//! How much a client may send before it is told to go on: little on a near line, much on a far one.
+//! No I/O, no clock of its own.
 //!
-//! russh tells a client to go on ("tops it up") as soon as less than half of the window is left, and asks for the next
-//! window then. So half a window passes in each round trip at most: 2 MiB starve a line of 100 ms at 10 MiB/s. On a near
-//! line 32 MiB halve the speed, since OpenSSH's client encrypts as much as it may send ahead of its socket, and moves
-//! that about. `docs/benchmarks.md` has the measurements (`near-window`, `far-100-*`).
+//! russh tells a client to go on ("tops it up") as soon as less than half of the window is left,
+//! and asks for the next window then. So half a window passes in each round trip at most: 2 MiB
+//! starve a line of 100 ms at 10 MiB/s. On a near line 32 MiB halve the speed, since OpenSSH's
+//! client encrypts as much as it may send ahead of its socket, and moves that about.
+//! `docs/benchmarks.md` has the measurements (`near-window`, `far-100-*`).
 //!
 //! # The rule
-//! The byte behind what a client had been allowed before it was topped up cannot come sooner than one round trip after
-//! the top-up: that time is a **trip**. Was the socket empty for a part of it, right before that byte, then the client
-//! waited for the window and for nothing else: it **starved**. That is seen through relays and balancers, too.
+//! The byte behind what a client had been allowed before it was topped up cannot come sooner than
+//! one round trip after the top-up: that time is a **trip**. Was the socket empty for a part of it,
+//! right before that byte, then the client waited for the window and for nothing else: it
+//! **starved**. That is seen through relays and balancers, too.
 //!
 //! - Who starves gets twice the window.
-//! - Not if the trip was longer than usual, or much longer than the client has taken before to answer: then what came has
-//!   waited in a queue, or the client for its processor, and more of it would only wait longer.
-//! - Not if what the window let through took clearly longer than a trip to come: then TCP, or the client, was slower.
-//! - Beyond what TCP holds for the server (`SO_RCVBUF`) each step waits until the last one was seen to be used. Up to there
-//!   it does not: what a step lets through comes a trip later, and a far line would be filled as late. OpenSSH's client keeps
-//!   what it may send and TCP does not take yet in one piece of memory, and copies it all for each 32 KiB that are added: a
-//!   window of 16 MiB where 6 would do made 16 MiB of an upload four times as slow.
+//! - Not if the trip was longer than usual, or much longer than the client has taken before to
+//!   answer: then what came has waited in a queue, or the client for its processor, and more of it
+//!   would only wait longer.
+//! - Not if what the window let through took clearly longer than a trip to come: then TCP, or the
+//!   client, was slower.
+//! - Beyond what TCP holds for the server (`SO_RCVBUF`) each step waits until the last one was seen
+//!   to be used. Up to there it does not: what a step lets through comes a trip later, and a far
+//!   line would be filled as late. OpenSSH's client keeps what it may send and TCP does not take
+//!   yet in one piece of memory, and copies it all for each 32 KiB that are added: a window of 16
+//!   MiB where 6 would do made 16 MiB of an upload four times as slow.
 //! - Not if the window lets through [`CEILING`], which no connection reaches.
 //! - If the rate falls then, the window is what it was before, for a while that doubles each time.
 //! - If a window is far more than what the line holds, it is halved now and then.
@@ -33,13 +38,16 @@ use super::rekeying::Rekeying;
 const CEILING: f64 = 1_073_741_824.0;
 /// The part of a trip for which a client must have waited.
 const STARVED: f64 = 0.125;
-/// How many trips it takes at most until all has come that the window lets through in one, if nothing else slows it down.
+/// How many trips it takes at most until all has come that the window lets through in one, if
+/// nothing else slows it down.
 const AT_ONCE: f64 = 1.1;
-/// A trip ends with the packet behind what was allowed, and the next one begins a packet or two later: bytes in between.
+/// A trip ends with the packet behind what was allowed, and the next one begins a packet or two
+/// later: bytes in between.
 const PACKETS: f64 = 65_536.0;
 /// How much longer than the shortest one a trip is that has waited in a queue.
 const QUEUED: f64 = 1.5;
-/// How much longer a trip may be than the time that the client once took to answer, and how much in any case.
+/// How much longer a trip may be than the time that the client once took to answer, and how much in
+/// any case.
 const ANSWERED: u32 = 3;
 const ANSWERED_MORE: Duration = Duration::from_millis(1);
 /// Trips in a row on which a client must starve until anything happens.
@@ -56,10 +64,12 @@ const FIRST_HOLD: Duration = Duration::from_secs(1);
 const LONGEST_HOLD: Duration = Duration::from_secs(64);
 /// How often is looked whether the window is too large.
 const REVIEW: Duration = Duration::from_secs(5);
-/// Windows for what a line holds: twice, as half of one passes in a trip, and again for a rate that grows.
+/// Windows for what a line holds: twice, as half of one passes in a trip, and again for a rate that
+/// grows.
 const ROOM: f64 = 4.0;
 
-/// What all connections may be granted beyond the window that each begins with. Clones are the same.
+/// What all connections may be granted beyond the window that each begins with. Clones are the
+/// same.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool(Arc<PoolState>);
 
@@ -112,7 +122,8 @@ impl Grant {
         true
     }
 
-    /// Counts what a client has been told already, whether there is so much or not: then nobody is granted more.
+    /// Counts what a client has been told already, whether there is so much or not: then nobody is
+    /// granted more.
     fn force(&mut self, bytes: u64) {
         let granted = &self.pool.0.granted;
         if bytes >= self.bytes {
@@ -137,23 +148,27 @@ pub(crate) struct Moment {
     pub(crate) at: Duration,
     /// For how much of that time the socket was empty.
     pub(crate) blocked: Duration,
-    /// Bytes that TCP holds for the server at most, and with them what goes with them in the kernel.
+    /// Bytes that TCP holds for the server at most, and with them what goes with them in the
+    /// kernel.
     pub(crate) tcp_buffer: u32,
 }
 
-/// The window of a connection's channels, which `K` names. russh has one for all of them, counted for each.
+/// The window of a connection's channels, which `K` names. russh has one for all of them, counted
+/// for each.
 #[derive(Debug)]
 pub(crate) struct Window<K> {
     start: u32,
     most: u32,
     target: u32,
-    /// What russh was told last, and tops channels up to: less than the target before a change of keys.
+    /// What russh was told last, and tops channels up to: less than the target before a change of
+    /// keys.
     replied_at: u32,
     rekeying: Rekeying,
     flows: Vec<(K, Flow)>,
     grant: Grant,
     usual: Shortest,
-    /// The shortest time in which the client has answered something that it had to wait for: one trip at least.
+    /// The shortest time in which the client has answered something that it had to wait for: one
+    /// trip at least.
     answered: Duration,
     /// Trips on which somebody starved, one after the other.
     in_a_row: u32,
@@ -211,8 +226,8 @@ struct Review {
 }
 
 impl<K: Copy + Eq> Window<K> {
-    /// Every channel begins with `start` bytes, and is never allowed more than `most`, all channels together.
-    /// Keys are changed after `rekey_bytes` from the client, or a time.
+    /// Every channel begins with `start` bytes, and is never allowed more than `most`, all channels
+    /// together. Keys are changed after `rekey_bytes` from the client, or a time.
     pub(crate) fn new(start: u32, most: u32, pool: &Pool, (rekey_bytes, rekey_after): (u64, Duration)) -> Self {
         Self {
             start,
@@ -237,7 +252,8 @@ impl<K: Copy + Eq> Window<K> {
         self.most == self.start
     }
 
-    /// The client has answered something after this time, which it cannot have sent before it heard from the server.
+    /// The client has answered something after this time, which it cannot have sent before it heard
+    /// from the server.
     pub(crate) fn answered(&mut self, after: Duration) {
         self.answered = self.answered.min(after);
     }
@@ -247,8 +263,8 @@ impl<K: Copy + Eq> Window<K> {
         self.rekeying.holds_back(held_back, self.start, at);
     }
 
-    /// The channel was topped up to what was returned last, because of a packet that [`Self::received`] is told of next.
-    /// Returns the window from now on.
+    /// The channel was topped up to what was returned last, because of a packet that
+    /// [`Self::received`] is told of next. Returns the window from now on.
     pub(crate) fn topped_up(&mut self, channel: K, now: Moment) -> u32 {
         let replied_at = self.replied_at;
         let flow = self.flow(channel, now);
@@ -400,8 +416,8 @@ impl<K: Copy + Eq> Window<K> {
         }
     }
 
-    /// Brings the grant into line with what was promised. What a further channel has been told is counted even if it is
-    /// too much; then all of them are told less.
+    /// Brings the grant into line with what was promised. What a further channel has been told is
+    /// counted even if it is too much; then all of them are told less.
     fn settle_grant(&mut self) {
         let wanted = self.wanted();
         if !self.grant.try_resize(wanted) {

@@ -98,7 +98,8 @@ impl Simulation {
         (self.received - before) as f64 / (self.now - began)
     }
 
-    /// Sends as much as it may by what is known at the moment of sending; packets are put onto the line in their order.
+    /// Sends as much as it may by what is known at the moment of sending; packets are put onto the
+    /// line in their order.
     fn send(&mut self, index: usize, line: Line) {
         let channel = &mut self.channels[index];
         loop {
@@ -114,7 +115,8 @@ impl Simulation {
             let size = channel.credit.min(PACKET);
             let flying = (self.unacknowledged.len() as u64 * PACKET) as f64;
             if flying >= line.tcp.min(self.congestion) {
-                // Acknowledged half a trip behind its arrival, which makes room for it and one more.
+                // Acknowledged half a trip behind its arrival, which makes room for it and one
+                // more.
                 let acknowledged = self.unacknowledged.front().unwrap() + line.trip / 2.0;
                 if acknowledged > self.now + line.trip {
                     return;
@@ -246,7 +248,8 @@ fn what_tcp_cannot_carry_is_not_asked_for() {
 
 #[test]
 fn what_tcp_holds_is_no_limit_where_more_comes_through() {
-    // Behind a relay it is the buffer of the last stretch, and some systems' are as large as what they let through.
+    // Behind a relay it is the buffer of the last stretch, and some systems' are as large as what
+    // they let through.
     for buffer in [128 << 10, START, 3 * MIB, 6 * MIB] {
         let (window, rate) = settle(Line { buffer, ..Line::of(100.0, 1000.0) }, 20.0);
         assert!(rate >= 0.8 * 125e6, "{buffer}: {rate} with {window}");

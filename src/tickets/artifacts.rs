@@ -38,10 +38,11 @@ pub struct ArtifactLine {
     pub version: u64,
     /// Bytes; of an unfinished one, those that an upload would continue behind.
     pub size: u64,
-    /// Of an unfinished one: how much of what is known to belong to it has not come, 1 to 100; none if nothing is known
-    /// to be missing.
+    /// Of an unfinished one: how much of what is known to belong to it has not come, 1 to 100; none
+    /// if nothing is known to be missing.
     pub missing_percent: Option<u8>,
-    /// Bytes of it that were never sent: its sender left them out, or made it longer. They are zeros.
+    /// Bytes of it that were never sent: its sender left them out, or made it longer. They are
+    /// zeros.
     pub zeros: u64,
     /// SHA-256 of its content, once there is one.
     pub sha256: Option<String>,
@@ -78,7 +79,8 @@ impl Artifacts {
         Self { repo: Arc::clone(repo) }
     }
 
-    /// The artifacts of a ticket, by path: of each the current version, or the one that is still arriving.
+    /// The artifacts of a ticket, by path: of each the current version, or the one that is still
+    /// arriving.
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
@@ -145,7 +147,8 @@ impl Artifacts {
                     let name = match keys.open_name(&mut conn, row.id, sealed).await {
                         Ok(name) => name,
                         Err(error) if error.is_temporary() => return Err(error),
-                        // It stays in the list, and what lies below it, under a name that says which it is.
+                        // It stays in the list, and what lies below it, under a name that says
+                        // which it is.
                         Err(error) => {
                             let id = ArtifactId::from_bytes(row.id);
                             tracing::error!(%id, %error, "a name cannot be read; run 'tacdrop store check'");
@@ -167,7 +170,8 @@ impl Artifacts {
         Ok(files)
     }
 
-    /// Decrypts the current version of an artifact and hands it to `sink` piece by piece, for the command line.
+    /// Decrypts the current version of an artifact and hands it to `sink` piece by piece, for the
+    /// command line.
     ///
     /// # Errors
     /// If there is no such artifact, it is not available or damaged, or `sink` fails.

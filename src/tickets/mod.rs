@@ -1,5 +1,5 @@
-//! What operators do at their desk: organisations, engineers, tickets and tokens. The command line calls it while the
-//! server runs; the records are what both share.
+//! What operators do at their desk: organisations, engineers, tickets and tokens. The command line
+//! calls it while the server runs; the records are what both share.
 
 pub(crate) mod artifacts;
 
@@ -191,11 +191,12 @@ impl Tickets {
         Ok(lines)
     }
 
-    /// Gives an engineer another mail address. What the engineer was not told at the one before goes to the new one, at once.
-    /// How many notices these are.
+    /// Gives an engineer another mail address. What the engineer was not told at the one before
+    /// goes to the new one, at once. How many notices these are.
     ///
     /// # Errors
-    /// If there is no such engineer, the address is none, or is the engineer's already, or the records fail.
+    /// If there is no such engineer, the address is none, or is the engineer's already, or the
+    /// records fail.
     pub async fn set_email(&self, engineer: &Identifier, email: &str) -> Result<u64, Error> {
         check_address(email)?;
         let mut tx = self.repo.records.begin().await?;
@@ -274,8 +275,8 @@ impl Tickets {
         Ok((fresh.row.into(), fresh.token))
     }
 
-    /// A ticket before its rows are written. Its share's key is durable in the keyring before the ticket exists: there is
-    /// never a share without its key.
+    /// A ticket before its rows are written. Its share's key is durable in the keyring before the
+    /// ticket exists: there is never a share without its key.
     pub(crate) async fn prepare_ticket(&self, new: NewTicket) -> Result<FreshTicket, Error> {
         let share = ShareId::from_bytes(vault::random::array()?);
         let keys = self.repo.keys.new_share(share).await?;
@@ -347,8 +348,9 @@ impl Tickets {
         Ok(token)
     }
 
-    /// Gives a ticket to another engineer, who gets the notices that wait, failed, or perhaps never came. What the former
-    /// one has open there ends within a second, and nothing of it is published.
+    /// Gives a ticket to another engineer, who gets the notices that wait, failed, or perhaps never
+    /// came. What the former one has open there ends within a second, and nothing of it is
+    /// published.
     ///
     /// # Errors
     /// If there is no such ticket or engineer, or the records fail.
@@ -388,7 +390,8 @@ pub(crate) struct FreshTicket {
 }
 
 impl FreshTicket {
-    /// Writes its rows: the login name, the ticket, and the root of its share with what support hands back.
+    /// Writes its rows: the login name, the ticket, and the root of its share with what support
+    /// hands back.
     pub(crate) async fn enter(&self, conn: &mut Conn) -> Result<(), Error> {
         let ticket = &self.row;
         claim(conn, &ticket.reference, "ticket").await?;

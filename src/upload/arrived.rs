@@ -7,8 +7,8 @@ use super::hasher::Hasher;
 use crate::model::ObjectId;
 use crate::vault::{HashOrigin, SliceMap};
 
-/// The bytes of a version under way: where each lies, and how far they are hashed. The worker adds to it, and
-/// [`UploadRecords`](super::upload_records::UploadRecords) writes it down.
+/// The bytes of a version under way: where each lies, and how far they are hashed. The worker adds
+/// to it, and [`UploadRecords`](super::upload_records::UploadRecords) writes it down.
 pub(super) struct Arrived {
     /// Which part of which extent each stretch of the file is.
     pub(super) map: SliceMap,

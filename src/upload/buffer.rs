@@ -1,5 +1,5 @@
-//! Buffers that a payload is copied into once, laid out so that it is sealed where it lies, and the budget that bounds
-//! them.
+//! Buffers that a payload is copied into once, laid out so that it is sealed where it lies, and the
+//! budget that bounds them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,8 @@ pub(crate) const CHUNK: usize = SEGMENTS * SEGMENT;
 /// Unused buffers that are kept for the next upload.
 const SPARE: usize = 64;
 
-/// The part of the budget for buffers that writes which came early may have beside it, all sessions together.
+/// The part of the budget for buffers that writes which came early may have beside it, all sessions
+/// together.
 const EARLY_PART: usize = 4;
 /// What can wait in any case, in KiB.
 const EARLY_LEAST: usize = 4 * 1024;
@@ -93,7 +94,8 @@ impl SessionBudget {
         Some(self.take([session, all]))
     }
 
-    /// Waits for a buffer: this is where a client that sends faster than the disk takes is held back.
+    /// Waits for a buffer: this is where a client that sends faster than the disk takes is held
+    /// back.
     pub(crate) async fn buffer(&self) -> Result<Buffer, Refusal> {
         let (closed, began) = (|_| Refusal::ShuttingDown, Instant::now());
         let session = Arc::clone(&self.0.session).acquire_owned().await.map_err(closed)?;
@@ -149,7 +151,8 @@ impl Buffer {
         self.filled - before
     }
 
-    /// The plaintext, segment by segment; the last piece may be shorter, and is left out when it is empty.
+    /// The plaintext, segment by segment; the last piece may be shorter, and is left out when it is
+    /// empty.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &[u8]> {
         let lengths = (0..self.filled).step_by(SEGMENT).map(|at| (self.filled - at).min(SEGMENT));
         self.bytes
@@ -177,15 +180,16 @@ impl Buffer {
         })
     }
 
-    /// The sealed form's room: whole segments, and behind them the unfilled one with its lead and trail.
+    /// The sealed form's room: whole segments, and behind them the unfilled one with its lead and
+    /// trail.
     pub(crate) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, usize) {
         let rest = self.filled % SEGMENT;
         let whole = self.filled / SEGMENT;
         (self.bytes.chunks_exact_mut(SEALED_SEGMENT).take(whole), rest)
     }
 
-    /// The unfilled segment's room: lead, `filled() % SEGMENT` plaintext bytes, trail. Empty plaintext needs room, too,
-    /// which a full buffer does not have.
+    /// The unfilled segment's room: lead, `filled() % SEGMENT` plaintext bytes, trail. Empty
+    /// plaintext needs room, too, which a full buffer does not have.
     pub(crate) fn last_part(&mut self) -> Option<&mut [u8]> {
         let start = self.filled / SEGMENT * SEALED_SEGMENT;
         self.bytes.get_mut(start..start + SEGMENT_LEAD + self.filled % SEGMENT + SEGMENT_TRAIL)

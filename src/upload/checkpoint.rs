@@ -1,4 +1,5 @@
-//! What an unfinished upload leaves in the records so that it can be continued: its map and its SHA-256 state, sealed.
+//! What an unfinished upload leaves in the records so that it can be continued: its map and its
+//! SHA-256 state, sealed.
 //!
 //! `docs/format.md` describes the bytes.
 
@@ -36,8 +37,8 @@ impl Progress {
         key.seal_state(version, at, &bytes)
     }
 
-    /// Opens what [`seal`](Self::seal) made. A SHA-256 state of another version of the hash library is let go: the bytes
-    /// are read again.
+    /// Opens what [`seal`](Self::seal) made. A SHA-256 state of another version of the hash library
+    /// is let go: the bytes are read again.
     pub(super) fn open(key: &FileKey, version: VersionId, at: u64, sealed: &[u8]) -> Result<Self, VaultError> {
         let bytes = key.open_state(version, at, sealed)?;
         let (length, rest) = bytes.split_first_chunk::<2>().ok_or(MALFORMED)?;
@@ -65,16 +66,17 @@ fn slice(bytes: &[u8; 40]) -> Result<Slice, VaultError> {
     Ok(Slice { offset: number(0)?, length: number(8)?, extent, within: number(32)? })
 }
 
-/// Where an upload whose first `durable` bytes are there can go on: the largest multiple of [`RESUME_STEP`] strictly
-/// below, so that a client which lost the line between its last byte and CLOSE still has something to send. But what it
-/// began with, its `floor` in bytes, is nothing that its client still has to send: it never goes on before that, unless
-/// bytes of it are missing.
+/// Where an upload whose first `durable` bytes are there can go on: the largest multiple of
+/// [`RESUME_STEP`] strictly below, so that a client which lost the line between its last byte and
+/// CLOSE still has something to send. But what it began with, its `floor` in bytes, is nothing that
+/// its client still has to send: it never goes on before that, unless bytes of it are missing.
 pub(crate) const fn resume_point(durable: u64, floor: u64) -> u64 {
     let step = durable.saturating_sub(1) / RESUME_STEP * RESUME_STEP;
     if step < floor && floor <= durable { floor } else { step }
 }
 
-/// Whether an upload whose first `durable` bytes are there can have `at` as its resume point, whatever it began with.
+/// Whether an upload whose first `durable` bytes are there can have `at` as its resume point,
+/// whatever it began with.
 pub(super) const fn is_resume_point(at: u64, durable: u64) -> bool {
     resume_point(durable, 0) <= at && at <= durable
 }

@@ -1,8 +1,9 @@
 //! A run's extent while it is written: hashed by the worker, sealed and appended beside it.
 //!
-//! Hashing is the one thing about one upload that nothing can do in parallel: SHA-256 goes from front to back. So a worker that
-//! has more to do hashes the next buffer while another thread seals and writes the one before. There is one such buffer for
-//! each extent, and nothing is said to be written before it is.
+//! Hashing is the one thing about one upload that nothing can do in parallel: SHA-256 goes from
+//! front to back. So a worker that has more to do hashes the next buffer while another thread seals
+//! and writes the one before. There is one such buffer for each extent, and nothing is said to be
+//! written before it is.
 
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ impl ExtentWriter {
         Self { id: extent.id, length: extent.length, state: SealState::Idle(Box::new(extent)) }
     }
 
-    /// Takes a buffer that has been hashed. `aside`: it is sealed and written while the caller goes on.
+    /// Takes a buffer that has been hashed. `aside`: it is sealed and written while the caller goes
+    /// on.
     pub(super) async fn take(
         &mut self,
         repo: &Arc<Repo>,

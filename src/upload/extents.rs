@@ -89,7 +89,8 @@ impl OpenExtent {
             self.sealer.seal_inner(segment)?;
             sealed += SEALED_SEGMENT;
         }
-        // The bytes behind the last whole segment must leave with it: a buffer that is neither full nor the last is none.
+        // The bytes behind the last whole segment must leave with it: a buffer that is neither full
+        // nor the last is none.
         let has_last = rest > 0 || (ends && !buffer.is_full());
         if has_last && let Some(segment) = buffer.last_part() {
             self.sealer.seal_last(segment)?;

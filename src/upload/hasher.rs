@@ -1,4 +1,5 @@
-//! SHA-256 of an upload while it arrives: it runs along the contiguous front and can go back to a state that it kept.
+//! SHA-256 of an upload while it arrives: it runs along the contiguous front and can go back to a
+//! state that it kept.
 
 use crate::upload::checkpoint::RESUME_STEP;
 use crate::vault::Digest;
@@ -27,8 +28,8 @@ impl Hasher {
         self.digest.hashed()
     }
 
-    /// Takes bytes that were written at `offset`. Those ahead of the front are hashed later, when the front gets there;
-    /// those below it make it go back.
+    /// Takes bytes that were written at `offset`. Those ahead of the front are hashed later, when
+    /// the front gets there; those below it make it go back.
     pub(super) fn take(&mut self, offset: u64, mut bytes: &[u8]) {
         if offset < self.front() && !bytes.is_empty() {
             self.go_back(offset);
@@ -48,7 +49,8 @@ impl Hasher {
         }
     }
 
-    /// What lies at `offset` and behind it has changed: falls back to the nearest state at or below it.
+    /// What lies at `offset` and behind it has changed: falls back to the nearest state at or below
+    /// it.
     pub(super) fn go_back(&mut self, offset: u64) {
         if offset >= self.front() {
             return;
@@ -110,7 +112,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever order writes come in, catching up from the front gives the digest of what is there.
+        /// Whatever order writes come in, catching up from the front gives the digest of what is
+        /// there.
         #[test]
         fn r16_any_order_of_writes_gives_the_digest_of_the_bytes(
             writes in prop::collection::vec((0u64..300_000, 1usize..90_000, any::<u8>()), 1..12),

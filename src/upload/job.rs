@@ -37,18 +37,23 @@ impl Job {
     }
 }
 
-/// What an upload holds, against what was there when it began. It says what a CLOSE makes of it, and what a cut leaves.
+/// What an upload holds, against what was there when it began. It says what a CLOSE makes of it,
+/// and what a cut leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
     /// No bytes, as its client asked for: a CLOSE makes a version even if none come.
     Nothing,
-    /// What the current version holds, byte for byte. It needs no row, and a CLOSE makes no version.
+    /// What the current version holds, byte for byte. It needs no row, and a CLOSE makes no
+    /// version.
     Copy,
-    /// What an unfinished version holds, and nothing was sent yet. A CLOSE leaves it as unfinished as before.
+    /// What an unfinished version holds, and nothing was sent yet. A CLOSE leaves it as unfinished
+    /// as before.
     Unfinished {
-        /// What STAT says instead of the length, in bytes: where it can be continued. None: the length is that.
+        /// What STAT says instead of the length, in bytes: where it can be continued. None: the
+        /// length is that.
         reported: Option<u64>,
-        /// Whether the first write, through whichever handle, has yet to say whether it goes on or begins anew.
+        /// Whether the first write, through whichever handle, has yet to say whether it goes on or
+        /// begins anew.
         undecided: bool,
     },
     /// Something was sent, or cut off, since it began.
@@ -56,7 +61,8 @@ pub(crate) enum Holds {
 }
 
 impl Holds {
-    /// Whether there is something that the records do not have: a CLOSE publishes it, a cut keeps it.
+    /// Whether there is something that the records do not have: a CLOSE publishes it, a cut keeps
+    /// it.
     pub(crate) const fn is_new(self) -> bool {
         matches!(self, Self::Nothing | Self::Changed)
     }
@@ -70,7 +76,8 @@ impl Holds {
 /// Whether an upload takes writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It does, through so many handles. When the last one has gone without a CLOSE, it is being cut.
+    /// It does, through so many handles. When the last one has gone without a CLOSE, it is being
+    /// cut.
     Open { handles: usize },
     /// A CLOSE is under way.
     Closing,

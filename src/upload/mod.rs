@@ -1,8 +1,9 @@
 //! Uploads: from a client's writes to a version that is available.
 //!
-//! A session's handle on an upload holds a [`WriteQueue`]. What is written through it is put in order there, which hashes
-//! nothing and waits for nothing but room in its buffers, and hands whole buffers to the [`Worker`], one task per upload
-//! on the runtime for works once there is something to do (`lazy_worker`). `docs/format.md` says what ends up where.
+//! A session's handle on an upload holds a [`WriteQueue`]. What is written through it is put in
+//! order there, which hashes nothing and waits for nothing but room in its buffers, and hands whole
+//! buffers to the [`Worker`], one task per upload on the runtime for works once there is something
+//! to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
 mod arrived;
 mod buffer;
@@ -110,8 +111,9 @@ const FILE_MODE: u32 = 0o640;
 /// See [`InitialState::inline_limit`]. In bytes.
 const INLINE_LIMIT: u64 = 32 << 10;
 
-/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an unfinished one. The resolved was
-/// found behind `then`. None if another upload of this name began or ended since: the caller looks for the resolved again.
+/// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an
+/// unfinished one. The resolved was found behind `then`. None if another upload of this name began
+/// or ended since: the caller looks for the resolved again.
 pub(crate) async fn open(
     uploads: &Arc<Uploads>,
     opener: &Opener<'_>,
@@ -152,8 +154,8 @@ struct InitialState {
     floor: u64,
 }
 
-/// A version whose extents cannot be shared, as they say that they belong to another artifact: a predecessor of this one,
-/// which came back into its place because everything newer was shredded.
+/// A version whose extents cannot be shared, as they say that they belong to another artifact: a
+/// predecessor of this one, which came back into its place because everything newer was shredded.
 struct CopyBase {
     content: Content,
     length: u64,
@@ -165,9 +167,10 @@ impl InitialState {
         self.copy_base.as_ref().map_or(self.arrived.map.end(), |copy_base| copy_base.length)
     }
 
-    /// How many bytes a worker may go through on the connection's thread, where they keep other connections waiting. None if
-    /// there may be more to do than to hash and seal what came: what continues or replaces something takes a long way through
-    /// the records, may have to read what is there, and an extent that is not kept in the records is a file to make.
+    /// How many bytes a worker may go through on the connection's thread, where they keep other
+    /// connections waiting. None if there may be more to do than to hash and seal what came: what
+    /// continues or replaces something takes a long way through the records, may have to read what
+    /// is there, and an extent that is not kept in the records is a file to make.
     fn inline_limit(&self, repo: &Repo) -> Option<u64> {
         let is_new = !self.upload_rows.has_entry && self.holds == Holds::Nothing;
         is_new.then(|| INLINE_LIMIT.min(repo.settings.inline_bytes as u64))
@@ -218,24 +221,27 @@ impl InitialState {
             None => Progress { digest: Digest::new(), map: SliceMap::new() },
         };
         let mut extents = HashMap::new();
-        // Each key is unwrapped when its extent is read: a long upload has many, and most of them nobody reads again.
+        // Each key is unwrapped when its extent is read: a long upload has many, and most of them
+        // nobody reads again.
         for row in records::extents::of_version(&mut *repo.records.read().await?, version.id).await? {
             let (facts, wrapped) =
                 ((row.length, row.header_tag, row.place), WrappedKey::try_from(&row.extent_key[..])?);
             extents.insert(row.id, EndedExtent::recorded(row.id, facts, wrapped, Rows::Both));
         }
         let mut map = progress.map;
-        // Without a hole the client goes on at the resume point, and a handle that appends must begin there, too.
+        // Without a hole the client goes on at the resume point, and a handle that appends must
+        // begin there, too.
         if mode.append {
-            // Its first byte goes where this session was told that the file ends, or the file would be wrong.
+            // Its first byte goes where this session was told that the file ends, or the file would
+            // be wrong.
             let told = (opener.told)(version.id).unwrap_or(version.resumable_at);
             if told > version.resumable_at {
                 return Err(Refusal::StillReceiving.into());
             }
             map.truncate(told);
         }
-        // What lies behind the resume point stays: whoever continues writes the same over it, and whoever was cut while he
-        // changed the middle of a whole file must not lose its end.
+        // What lies behind the resume point stays: whoever continues writes the same over it, and
+        // whoever was cut while he changed the middle of a whole file must not lose its end.
         let reported = (!mode.append && map.is_whole(map.end())).then_some(version.resumable_at);
         let digest = if progress.digest.hashed() <= map.end() { progress.digest } else { Digest::new() };
         let upload_rows = UploadRecords {
@@ -251,7 +257,8 @@ impl InitialState {
         Ok(Self { upload_rows, arrived, copy_base: None, holds, floor })
     }
 
-    /// Begins the next version with what the current one holds: its extents are shared, nothing is copied.
+    /// Begins the next version with what the current one holds: its extents are shared, nothing is
+    /// copied.
     async fn copied(
         repo: &Arc<Repo>,
         opener: &Opener<'_>,

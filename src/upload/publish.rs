@@ -1,8 +1,9 @@
 //! The transaction that makes an upload available: manifest, rows, audit event and notice.
 //!
-//! There are two ways to it, and both leave the same records (`app/tests/two_ways`). A new file of one extent that nothing
-//! stands in the way of is recorded by one question ([`UploadRecords::publish_at_once`]). Everything else takes a transaction
-//! of many ([`UploadRecords::publish_step_by_step`]), which also says why something must not be at all.
+//! There are two ways to it, and both leave the same records (`app/tests/two_ways`). A new file of
+//! one extent that nothing stands in the way of is recorded by one question
+//! ([`UploadRecords::publish_at_once`]). Everything else takes a transaction of many
+//! ([`UploadRecords::publish_step_by_step`]), which also says why something must not be at all.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -118,7 +119,8 @@ impl UploadRecords {
         let state = progress.seal(&self.file_key, self.version, 0)?;
         let object = ObjectId::from_bytes(vault::random::array()?);
 
-        // A manifest that lies in the store must be durable before the transaction, and needs the version's number.
+        // A manifest that lies in the store must be durable before the transaction, and needs the
+        // version's number.
         let number = match self.number {
             Some(number) => number,
             None if !self.has_entry => 1,
@@ -199,8 +201,8 @@ impl UploadRecords {
         Ok(tx.commit().await?)
     }
 
-    /// Records a new file of one extent by one question, if it is one that nothing stands in the way of. False if it has to
-    /// go the long way, which also says why it must not be at all.
+    /// Records a new file of one extent by one question, if it is one that nothing stands in the
+    /// way of. False if it has to go the long way, which also says why it must not be at all.
     async fn publish_at_once(
         &self,
         uploads: &Uploads,

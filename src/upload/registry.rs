@@ -12,7 +12,8 @@ use crate::upload::write_queue::WriteQueue;
 /// Directory and folded name. Not the name's index, which changes with the share's keys.
 type Name = (DirectoryId, Vec<u8>);
 
-/// Marks of names whose uploads have ended (8 bytes each). Names that share a mark only cost each other a second look.
+/// Marks of names whose uploads have ended (8 bytes each). Names that share a mark only cost each
+/// other a second look.
 const MARKS: usize = 1 << 14;
 
 /// All uploads under way in this process.
@@ -28,13 +29,13 @@ struct State {
     endings: Endings,
 }
 
-/// A moment in the life of a registry. Who takes one, reads rows, and then finds no upload of their name asks with it
-/// whether one has ended since: then the rows may be old, and are read again.
+/// A moment in the life of a registry. Who takes one, reads rows, and then finds no upload of their
+/// name asks with it whether one has ended since: then the rows may be old, and are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
-/// When the last upload of each name ended: who saw a row and then no upload knows by it whether the row may have changed.
-/// Others' uploads say nothing about it, however many of them end.
+/// When the last upload of each name ended: who saw a row and then no upload knows by it whether
+/// the row may have changed. Others' uploads say nothing about it, however many of them end.
 struct Endings {
     /// Counts all of them; a mark holds what it was then.
     count: u64,
@@ -90,8 +91,8 @@ impl Registry {
             .collect()
     }
 
-    /// Enters an upload that begins with rows which were read behind `then`. False if another one holds the name, or if one
-    /// of this name has ended since: the rows may be old.
+    /// Enters an upload that begins with rows which were read behind `then`. False if another one
+    /// holds the name, or if one of this name has ended since: the rows may be old.
     pub(crate) fn enter(&self, queue: &Arc<WriteQueue>, then: Moment) -> bool {
         let place = folded(queue.place());
         let mut state = self.state();
@@ -113,13 +114,14 @@ impl Registry {
         }
     }
 
-    /// Now: what [`has_ended_since`](Self::has_ended_since) and [`enter`](Self::enter) are asked with later.
+    /// Now: what [`has_ended_since`](Self::has_ended_since) and [`enter`](Self::enter) are asked
+    /// with later.
     pub(crate) fn moment(&self) -> Moment {
         Moment(self.state().endings.count)
     }
 
-    /// Whether an upload of this name has ended, or was renamed away, since `then`. It may say so of a name where none has,
-    /// never the other way round.
+    /// Whether an upload of this name has ended, or was renamed away, since `then`. It may say so
+    /// of a name where none has, never the other way round.
     pub(crate) fn has_ended_since(&self, directory: DirectoryId, name: &FileName, then: Moment) -> bool {
         self.state().endings.since(&(directory, name.folded()), then)
     }
@@ -138,7 +140,8 @@ impl Registry {
         state.queues.insert((directory, name.folded()), queue);
     }
 
-    /// Hands over what the other uploads of a session hold in buffers, so that one of them can go on.
+    /// Hands over what the other uploads of a session hold in buffers, so that one of them can go
+    /// on.
     pub(crate) fn settle_session(&self, session: u64, but: &WriteQueue) {
         for queue in self.state().queues.values().filter(|queue| queue.session() == session) {
             if queue.artifact() != but.artifact() {
@@ -207,7 +210,8 @@ mod tests {
         assert!(registry.enter(&queue(4, "mine"), registry.moment()));
     }
 
-    /// An upload that ends while its file is renamed is under way nowhere, and neither name is taken.
+    /// An upload that ends while its file is renamed is under way nowhere, and neither name is
+    /// taken.
     #[test]
     fn r27_who_ends_while_he_is_renamed_is_gone() {
         let directory = DirectoryId::from_bytes([1; 16]);

@@ -1,4 +1,5 @@
-//! Unfinished versions of which the disk has lost something: what is whole can still be continued, nothing else is.
+//! Unfinished versions of which the disk has lost something: what is whole can still be continued,
+//! nothing else is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ pub(crate) enum Repair {
     Discarded,
 }
 
-/// Takes out of an unfinished version what lies in `lost` extents. If it does not open, it is given up.
+/// Takes out of an unfinished version what lies in `lost` extents. If it does not open, it is given
+/// up.
 pub(crate) async fn repair(
     repo: &Arc<Repo>,
     share: ShareId,
@@ -121,7 +123,8 @@ async fn open(repo: &Repo, share: ShareId, version: &VersionRow) -> Result<(crat
     Ok((file_key, progress))
 }
 
-/// Opens all that an unfinished version could be continued with, and checks every byte of it. Changes nothing.
+/// Opens all that an unfinished version could be continued with, and checks every byte of it.
+/// Changes nothing.
 pub(crate) async fn check_unfinished(repo: &Arc<Repo>, share: ShareId, version: &VersionRow) -> Result<(), Error> {
     let (file_key, progress) = open(repo, share, version).await?;
     let extents = recorded_extents(repo, version, &file_key).await?;

@@ -1,4 +1,5 @@
-//! The rows of an upload's extents: added once they are durable, let go when the map does not use them any more.
+//! The rows of an upload's extents: added once they are durable, let go when the map does not use
+//! them any more.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -64,8 +65,8 @@ impl UploadRecords {
         Ok(extents::release(conn, self.version, &unused, now).await?)
     }
 
-    /// When an upload is over: what it left in the store without a row is doomed, so that no refused or failed upload fills
-    /// the disk.
+    /// When an upload is over: what it left in the store without a row is doomed, so that no
+    /// refused or failed upload fills the disk.
     pub(super) async fn abandon(&mut self, repo: &Repo, all: &mut HashMap<ObjectId, EndedExtent>) -> Result<(), Error> {
         let mut orphans: Vec<(ObjectId, u64)> = self.stored_manifests.drain(..).map(|object| (object, 0)).collect();
         for extent in all.values_mut().filter(|extent| extent.rows == Rows::None) {
@@ -76,8 +77,8 @@ impl UploadRecords {
         self.doom(repo, orphans).await
     }
 
-    /// Dooms what this upload has written over and what no row names yet, so that it can go while the upload goes on. It is
-    /// not among its extents any more then.
+    /// Dooms what this upload has written over and what no row names yet, so that it can go while
+    /// the upload goes on. It is not among its extents any more then.
     pub(super) async fn let_go_unrecorded(&self, repo: &Repo, arrived: &mut Arrived) -> Result<(), Error> {
         let used = arrived.map.extents();
         let is_orphan = |extent: &EndedExtent| {

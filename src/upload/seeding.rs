@@ -1,4 +1,5 @@
-//! A small file as it is before its rows are written: what an upload would have made of it in memory. For seeding.
+//! A small file as it is before its rows are written: what an upload would have made of it in
+//! memory. For seeding.
 
 use crate::model::{ArtifactId, ObjectId, ObjectPlace, Time, VersionId};
 use crate::records::extents::ExtentRow;
@@ -28,7 +29,8 @@ pub(crate) struct SealedFile {
     pub(crate) at: Time,
 }
 
-/// Seals a new artifact's first version: `bytes` in one extent, 1 to 65,535 of them, for the records.
+/// Seals a new artifact's first version: `bytes` in one extent, 1 to 65,535 of them, for the
+/// records.
 pub(crate) fn seal(keys: &ShareKeys, bytes: &[u8]) -> Result<SealedFile, Error> {
     let (artifact, version) =
         (ArtifactId::from_bytes(vault::random::array()?), VersionId::from_bytes(vault::random::array()?));

@@ -65,7 +65,8 @@ pub(super) enum Progressed {
     Durable,
     /// The same, of one that was closed with bytes missing.
     Incomplete,
-    /// What has its rows already: nothing is added, and what it replaces or no longer uses is let go.
+    /// What has its rows already: nothing is added, and what it replaces or no longer uses is let
+    /// go.
     Recorded,
 }
 
@@ -112,8 +113,8 @@ impl UploadRecords {
         self.keys.share
     }
 
-    /// Whether something in the records may go for this upload: a version that it replaces, or what it has written over.
-    /// A new file that came to nothing leaves no row.
+    /// Whether something in the records may go for this upload: a version that it replaces, or what
+    /// it has written over. A new file that came to nothing leaves no row.
     pub(super) fn may_let_go(&self) -> bool {
         self.number.is_some() || self.discards.is_some()
     }
@@ -148,8 +149,9 @@ impl UploadRecords {
         OpenExtent::begin(self.share(), self.artifact, self.version, &self.file_key)
     }
 
-    /// If the share's keys were replaced since the upload began, takes the new ones, whose generation it is told inside the
-    /// transaction that uses them. What was sealed so far depends on the file key alone.
+    /// If the share's keys were replaced since the upload began, takes the new ones, whose
+    /// generation it is told inside the transaction that uses them. What was sealed so far depends
+    /// on the file key alone.
     pub(super) async fn take_keys_in_force(&mut self, generation: u32, uploads: &Uploads) -> Result<(), Error> {
         if generation != self.keys.generation {
             // No rotation can end while this transaction lasts, so these are the ones.
@@ -241,7 +243,8 @@ impl UploadRecords {
             durable.lay(*slice);
         }
         let at = resume_point(durable.contiguous_from_zero(), queue.floor());
-        // What is closed with a hole is as long as its sender made it, whether the end is there or not.
+        // What is closed with a hole is as long as its sender made it, whether the end is there or
+        // not.
         let length = if incomplete { queue.length() } else { durable.end() };
         let stored: u64 = durable.slices().map(|slice| slice.length).sum();
         let used = durable.extents();

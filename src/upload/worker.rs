@@ -1,7 +1,8 @@
 //! The worker's side of an upload: hashes, seals, writes, writes down how far it is, and publishes.
 //!
-//! One task per upload, on the runtime for works; but the CLOSE of a small new file runs the worker itself (`lazy_worker`). It
-//! ends when the upload is published, cut or failed, and nothing that was promised depends on its session any more.
+//! One task per upload, on the runtime for works; but the CLOSE of a small new file runs the worker
+//! itself (`lazy_worker`). It ends when the upload is published, cut or failed, and nothing that
+//! was promised depends on its session any more.
 
 #[cfg(test)]
 mod by_hand;
@@ -37,12 +38,13 @@ use crate::vault::Slice;
 
 /// How long the rows of an upload may be owed after OPEN, if a checkpoint is not due sooner.
 const OWED: Duration = Duration::from_secs(1);
-/// How long small extents and gathered pieces may wait here for the records, which take them many at a time.
+/// How long small extents and gathered pieces may wait here for the records, which take them many
+/// at a time.
 const SMALL_OWED: Duration = Duration::from_millis(500);
 /// Slices by which the records are asked half a second less often.
 const LONG_MAP: usize = 1024;
-/// Small pieces that get an extent each before the others are gathered: most uploads have no more, and their last bytes need
-/// not be copied for it.
+/// Small pieces that get an extent each before the others are gathered: most uploads have no more,
+/// and their last bytes need not be copied for it.
 const ALONE: u32 = 8;
 /// Stretches that truncating up may leave.
 const ZERO_STRETCHES: usize = 4096;
@@ -140,7 +142,8 @@ impl Worker {
             if let Err(error) = outcome {
                 self.queue.fail(error.into());
                 if self.has_no_room {
-                    // Nothing is wrong with what is there: it can be continued when there is room again.
+                    // Nothing is wrong with what is there: it can be continued when there is room
+                    // again.
                     self.cut().await;
                 }
                 break;
@@ -203,7 +206,8 @@ impl Worker {
                         }
                     }
                 }
-                // Out of the registry before the client hears of it: what it asks next is answered by the records.
+                // Out of the registry before the client hears of it: what it asks next is answered
+                // by the records.
                 self.uploads.registry.leave(&self.queue);
                 let _ = reply.send(outcome);
                 None
@@ -229,7 +233,8 @@ impl Worker {
         }
     }
 
-    /// Whether the records should know of it and do not yet. What was only opened is nothing that they do not have.
+    /// Whether the records should know of it and do not yet. What was only opened is nothing that
+    /// they do not have.
     fn owes_rows(&self) -> bool {
         self.holds.is_new() && !self.queue.is_recorded()
     }
@@ -244,7 +249,8 @@ impl Worker {
         SMALL_OWED.saturating_mul(times).min(self.uploads.repo.settings.checkpoint.max(SMALL_OWED))
     }
 
-    /// Nothing else to do: extents that have become durable are written down, and rows that are owed.
+    /// Nothing else to do: extents that have become durable are written down, and rows that are
+    /// owed.
     async fn tick(&mut self) -> Result<(), Error> {
         let owed = self.owes_rows() && self.opened.elapsed() >= self.most_owed();
         let small = self.small_since.is_some_and(|since| since.elapsed() >= self.small_owed());
@@ -320,7 +326,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes down extents that have become durable; waits for the oldest when too many are on their way.
+    /// Writes down extents that have become durable; waits for the oldest when too many are on
+    /// their way.
     async fn reap(&mut self) -> Result<(), Error> {
         let mut landed = false;
         while let Some(oldest) = self.syncing.first() {
@@ -350,7 +357,8 @@ impl Worker {
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
         self.begin_change().await?;
         self.seal_gathered().await?;
-        // What was cut off before without ever having been written is a hole still, however long the file becomes again.
+        // What was cut off before without ever having been written is a hole still, however long
+        // the file becomes again.
         let end = std::mem::replace(&mut self.length, length);
         self.arrived.hasher.go_back(length);
         self.arrived.map.truncate(length);
@@ -370,8 +378,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends all extents and waits until everything is durable and written down. The records have all of it already if
-    /// nothing was sent since the last time.
+    /// Ends all extents and waits until everything is durable and written down. The records have
+    /// all of it already if nothing was sent since the last time.
     async fn checkpoint(&mut self) -> Result<(), Error> {
         if !self.holds.is_new() || (!self.changed && self.queue.is_recorded()) {
             return Ok(());
@@ -410,7 +418,8 @@ impl Worker {
     }
 
     async fn write_progress(&mut self, incomplete: bool) -> Result<(), Error> {
-        // What was gathered is hashed already, so the map that is written down beside the hash must have it.
+        // What was gathered is hashed already, so the map that is written down beside the hash must
+        // have it.
         self.seal_gathered().await?;
         (self.small_since, self.readable) = (None, None);
         let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };

@@ -1,9 +1,11 @@
-//! The session's side of an upload: what a client sends, put in order and handed to the worker in whole buffers.
+//! The session's side of an upload: what a client sends, put in order and handed to the worker in
+//! whole buffers.
 //!
-//! A client may write in any order. What continues a *run* (a stretch of the file that is being written front to back) is
-//! copied straight into the run's buffer. What comes a little early waits until the gap before it has closed, so that the
-//! parallel writes of one client still make long extents. What lies far away begins a run of its own. Everything that one
-//! write lays over an earlier one reaches the worker behind it (`order`).
+//! A client may write in any order. What continues a *run* (a stretch of the file that is being
+//! written front to back) is copied straight into the run's buffer. What comes a little early waits
+//! until the gap before it has closed, so that the parallel writes of one client still make long
+//! extents. What lies far away begins a run of its own. Everything that one write lays over an
+//! earlier one reaches the worker behind it (`order`).
 
 mod order;
 
@@ -65,7 +67,8 @@ impl State {
         &mut self.order
     }
 
-    /// Refuses unless it takes writes. After another handle's CLOSE what is there is published, and nothing can be added.
+    /// Refuses unless it takes writes. After another handle's CLOSE what is there is published, and
+    /// nothing can be added.
     fn check_open(&self) -> Result<(), Refusal> {
         match self.phase {
             Phase::Open { .. } => Ok(()),
@@ -76,7 +79,8 @@ impl State {
 }
 
 impl WriteQueue {
-    /// An upload that begins with `holds`, which is `length` bytes long; it can be continued from `floor` on at least.
+    /// An upload that begins with `holds`, which is `length` bytes long; it can be continued from
+    /// `floor` on at least.
     pub(crate) fn new(
         (artifact, version): (ArtifactId, VersionId),
         session: u64,
@@ -126,7 +130,8 @@ impl WriteQueue {
         self.version
     }
 
-    /// Whether it is on the way to be a version of its own. What was only opened still is the current one.
+    /// Whether it is on the way to be a version of its own. What was only opened still is the
+    /// current one.
     pub(crate) fn is_newer(&self) -> bool {
         self.state().holds != Holds::Copy
     }
@@ -166,7 +171,8 @@ impl WriteQueue {
         Attributes { kind: PlaceKind::File, size, mode: state.mode, modified: state.modified.unwrap_or_else(Time::now) }
     }
 
-    /// What a session is told of it: another one may continue it, so it hears where that would begin.
+    /// What a session is told of it: another one may continue it, so it hears where that would
+    /// begin.
     pub(crate) fn attributes_for(&self, session: u64) -> Attributes {
         let mut attributes = self.attributes();
         if session != self.session {
@@ -190,7 +196,8 @@ impl WriteQueue {
         self.received.store(bytes, Ordering::Relaxed);
     }
 
-    /// Waits while the worker has a long way to go: what waits for it is bounded, however small the pieces are.
+    /// Waits while the worker has a long way to go: what waits for it is bounded, however small the
+    /// pieces are.
     pub(crate) async fn wait_for_room(&self) {
         loop {
             let room = self.room.notified();
@@ -248,8 +255,8 @@ impl WriteQueue {
         }
     }
 
-    /// Ends the upload for its session because another one goes on with the file (or removes it), and waits until what
-    /// it has is written down.
+    /// Ends the upload for its session because another one goes on with the file (or removes it),
+    /// and waits until what it has is written down.
     ///
     /// # Errors
     /// [`Refusal::StillReceiving`], which is temporary, if that takes too long.
@@ -288,7 +295,8 @@ impl WriteQueue {
         self.ended.cancel();
     }
 
-    /// Announces a write and says where its bytes go. `room` says whether there is some for a write that comes early.
+    /// Announces a write and says where its bytes go. `room` says whether there is some for a write
+    /// that comes early.
     pub(crate) fn begin(
         &self,
         offset: u64,
@@ -307,8 +315,9 @@ impl WriteQueue {
         Ok(target)
     }
 
-    /// Copies bytes that belong at `offset` into a run's buffer. Says how many were taken: fewer than all means that it
-    /// needs a buffer, which the caller puts into `spare`. If a checkpoint has ended the run meanwhile, a new one begins.
+    /// Copies bytes that belong at `offset` into a run's buffer. Says how many were taken: fewer
+    /// than all means that it needs a buffer, which the caller puts into `spare`. If a checkpoint
+    /// has ended the run meanwhile, a new one begins.
     pub(crate) fn put(
         &self,
         run: &mut u64,
@@ -327,7 +336,8 @@ impl WriteQueue {
         if has_job {
             self.call();
         } else if is_first {
-            // For the time when everything is made durable; one that still sleeps looks at the clock when it gets up.
+            // For the time when everything is made durable; one that still sleeps looks at the
+            // clock when it gets up.
             self.work.notify_one();
         }
         Ok(taken)
@@ -361,8 +371,8 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Hands everything that waits to the worker, so that its buffers come back. For the other uploads of a session that
-    /// has used up its buffers.
+    /// Hands everything that waits to the worker, so that its buffers come back. For the other
+    /// uploads of a session that has used up its buffers.
     pub(crate) fn settle(&self) {
         self.state().order.settle();
         self.call();
@@ -378,8 +388,8 @@ impl WriteQueue {
         self.answered(answer).await
     }
 
-    /// Has the worker publish what is there, and waits for its answer. It may run the worker itself: who drops this before
-    /// its end may cut the upload.
+    /// Has the worker publish what is there, and waits for its answer. It may run the worker
+    /// itself: who drops this before its end may cut the upload.
     pub(crate) async fn close(&self) -> Result<(), Refusal> {
         let (answer, bytes) = self.put_question(Job::Close)?;
         match self.lazy_worker.take_for(bytes) {
@@ -390,8 +400,8 @@ impl WriteQueue {
         self.answered(answer).await
     }
 
-    /// Puts a question behind everything that was written before; also says how many bytes the worker may have to go through
-    /// until it has answered it.
+    /// Puts a question behind everything that was written before; also says how many bytes the
+    /// worker may have to go through until it has answered it.
     fn put_question<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Job,
@@ -416,8 +426,8 @@ impl WriteQueue {
         })
     }
 
-    /// The worker's next job; none when `checkpoint` has passed since the first byte that is not settled, whereupon
-    /// everything was handed over and comes next, or when `until` has come.
+    /// The worker's next job; none when `checkpoint` has passed since the first byte that is not
+    /// settled, whereupon everything was handed over and comes next, or when `until` has come.
     pub(crate) async fn next_job(&self, checkpoint: Duration, until: Option<Instant>) -> Option<Job> {
         loop {
             let due = {
@@ -501,8 +511,8 @@ mod tests {
         jobs
     }
 
-    /// A WRITE that was announced before another handle's CLOSE, and whose payload comes behind it: it must not be told that
-    /// all is well, since nobody would ever look at what came.
+    /// A WRITE that was announced before another handle's CLOSE, and whose payload comes behind it:
+    /// it must not be told that all is well, since nobody would ever look at what came.
     #[tokio::test]
     async fn r27_what_comes_behind_a_close_is_refused() {
         let queue = queue(Holds::Nothing, 0);
@@ -537,7 +547,8 @@ mod tests {
         assert_eq!(jobs(&queue).await, ["cut"]);
     }
 
-    /// STAT says where an unfinished file can be continued until something changes, and only the first write decides.
+    /// STAT says where an unfinished file can be continued until something changes, and only the
+    /// first write decides.
     #[test]
     fn what_is_reported_of_an_unfinished_file_holds_until_it_changes() {
         let unfinished = Holds::Unfinished { reported: Some(65_536), undecided: true };

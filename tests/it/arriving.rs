@@ -1,5 +1,5 @@
-//! A file of which a newer version is arriving, or was cut: every client gets all of the version that is whole, or says that
-//! it has not got it.
+//! A file of which a newer version is arriving, or was cut: every client gets all of the version
+//! that is whole, or says that it has not got it.
 
 use std::fs;
 use std::path::Path;

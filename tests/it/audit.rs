@@ -1,4 +1,5 @@
-//! The audit trail as operators use it: who did what from where, and what a change behind the server's back does to it.
+//! The audit trail as operators use it: who did what from where, and what a change behind the
+//! server's back does to it.
 
 use std::fs;
 
@@ -30,7 +31,8 @@ fn r67_a_day_at_the_house_stands_in_the_trail_once_each_and_names_no_file() {
     house.customer(&ticket, "rename canary-name.txt canary-other.txt\nrm canary-other.txt").ok();
     house.tacdrop(["ticket", "close", "XT-4711"]).ok();
     house.customer(&ticket, "put canary-name.txt canary-late.txt").refused(1);
-    // A kill in the middle of an upload costs no link of the chain. (It costs counts that have not been written yet.)
+    // A kill in the middle of an upload costs no link of the chain. (It costs counts that have not
+    // been written yet.)
     house.stop();
     house.start();
     house.tacdrop(["ticket", "reopen", "XT-4711"]).ok();

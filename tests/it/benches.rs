@@ -1,4 +1,5 @@
-//! What `benches/compare` says of its figures is proved by its own tests; they start no server and measure nothing.
+//! What `benches/compare` says of its figures is proved by its own tests; they start no server and
+//! measure nothing.
 
 use std::process::Command;
 

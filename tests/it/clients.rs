@@ -1,4 +1,5 @@
-//! The clients that customers have. What each of them sends must arrive, and what it fetches must be the same.
+//! The clients that customers have. What each of them sends must arrive, and what it fetches must
+//! be the same.
 
 use std::fs;
 

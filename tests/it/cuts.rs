@@ -60,7 +60,8 @@ impl Client {
     }
 }
 
-/// Uploads a file over a line that meets these fates one after the other; each but the last ends the client.
+/// Uploads a file over a line that meets these fates one after the other; each but the last ends
+/// the client.
 struct Bumpy<'a> {
     house: &'a House,
     ticket: &'a Ticket,
@@ -105,8 +106,8 @@ fn cut_point(numbers: &mut Numbers, left: u64, count: u64) -> Fate {
     if count.is_multiple_of(2) { Fate::Reset(after) } else { Fate::Fin(after) }
 }
 
-/// Each client's upload is cut twice, at random, and then completed; what went over the line beyond the file stays below an
-/// extent for each cut.
+/// Each client's upload is cut twice, at random, and then completed; what went over the line beyond
+/// the file stays below an extent for each cut.
 fn twice_cut(client: Client, size: u64) {
     let (house, ticket, _) = House::new().set("STORAGE__EXTENT_MIB", "4").furnish();
     let relay = Relay::to(house.port());
@@ -205,7 +206,8 @@ fn r26_every_client_goes_on_after_the_server_was_killed_and_restarted() {
     house.check_invariants(&known, &[]);
 }
 
-/// The line carries nothing any more, but the server does not know: its session still holds the file. The client comes back.
+/// The line carries nothing any more, but the server does not know: its session still holds the
+/// file. The client comes back.
 fn dead_session(client: Client) {
     let (house, ticket, _) = House::new().set("STORAGE__EXTENT_MIB", "4").furnish();
     let relay = Relay::to(house.port());

@@ -1,4 +1,5 @@
-//! Digests as clients ask for them: commands by OpenSSH and rclone, check-file by paramiko and as the draft has it.
+//! Digests as clients ask for them: commands by OpenSSH and rclone, check-file by paramiko and as
+//! the draft has it.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Faults of the machine: a full disk, a failing one, a locked database, shares that are used up, little memory.
+//! Faults of the machine: a full disk, a failing one, a locked database, shares that are used up,
+//! little memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,8 @@ fn r21_with_a_disk_that_is_full_at_every_step_the_server_lives_and_loses_nothing
 
 #[test]
 fn r21_what_a_file_size_limit_refuses_fails_alone() {
-    // As on a disk whose every larger file finds no room; needs no root. What is small goes through.
+    // As on a disk whose every larger file finds no room; needs no root. What is small goes
+    // through.
     let (house, ticket, _) = House::new().file_size(12 << 10).furnish();
     let large = random_file(&house.work().join("large.bin"), 30 * MIB, 94);
     let small = random_file(&house.work().join("small.bin"), 4 * MIB, 95);
@@ -101,7 +103,8 @@ fn failing_sync(directory: &Path) -> PathBuf {
     library
 }
 
-/// A house whose syncs of files with `of` in their path can be made to fail, and the control file for it.
+/// A house whose syncs of files with `of` in their path can be made to fail, and the control file
+/// for it.
 fn house_with_failing_sync(directory: &Path, of: &str) -> (House, PathBuf) {
     let control = directory.join("control");
     let house = House::new()
@@ -119,7 +122,8 @@ fn r22_an_upload_whose_nth_sync_fails_fails_alone_and_is_never_acknowledged() {
     let (mut house, ticket, _) = house.furnish();
     let source = random_file(&house.work().join("dump.bin"), 10 * MIB, 96);
     let mut acknowledged = Vec::new();
-    // The first extent, one in the middle, and late ones: the last extent's, the manifest's, a directory's.
+    // The first extent, one in the middle, and late ones: the last extent's, the manifest's, a
+    // directory's.
     for nth in [1, 7, 18, 21] {
         fs::write(&control, nth.to_string()).unwrap();
         let path = format!("{nth}.bin");
@@ -326,7 +330,8 @@ fn an_upload_of_512_mib_needs_little_memory() {
     assert!(most < idle + 64 * MIB, "{} MiB idle, {} MiB at most", idle / MIB, most / MIB);
 }
 
-/// `tests/run memory [GIB]`: the server's memory during two large uploads, and how long CLOSE takes.
+/// `tests/run memory [GIB]`: the server's memory during two large uploads, and how long CLOSE
+/// takes.
 #[test]
 #[ignore = "long: tests/run memory [GIB]"]
 #[expect(clippy::print_stdout, reason = "its answer")]

@@ -1,4 +1,5 @@
-//! Clients that mean harm, or are broken. The server lives, says no, and does nothing that it should not.
+//! Clients that mean harm, or are broken. The server lives, says no, and does nothing that it
+//! should not.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +29,8 @@ fn connect(house: &House) -> TcpStream {
     socket
 }
 
-/// So many tries to connect. Once the server accepts no more and the queue is full, the rest gets no answer.
+/// So many tries to connect. Once the server accepts no more and the queue is full, the rest gets
+/// no answer.
 fn flood(house: &House, tries: u32) -> Vec<TcpStream> {
     let address = ([127, 0, 0, 1], house.port()).into();
     (0..tries).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok()).collect()

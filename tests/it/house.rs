@@ -1,5 +1,6 @@
-//! The house's own rule: a room uses only rooms below it. Read from the sources, so that no arrow runs up unseen. What a
-//! room that is a crate uses stands in its manifest, and the compiler holds it to that.
+//! The house's own rule: a room uses only rooms below it. Read from the sources, so that no arrow
+//! runs up unseen. What a room that is a crate uses stands in its manifest, and the compiler holds
+//! it to that.
 
 use std::fs;
 use std::path::Path;
@@ -154,8 +155,8 @@ fn tokens(source: &str) -> Vec<Token> {
     found
 }
 
-/// The module that a file is: `src/repo/keys.rs` is `["repo", "keys"]`, `src/repo/mod.rs` is `["repo"]`, and
-/// `src/notices/dispatcher_tests.rs` is the module `tests` of `dispatcher`.
+/// The module that a file is: `src/repo/keys.rs` is `["repo", "keys"]`, `src/repo/mod.rs` is
+/// `["repo"]`, and `src/notices/dispatcher_tests.rs` is the module `tests` of `dispatcher`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs");
     let mut names: Vec<String> = path.split('/').map(str::to_owned).collect();
@@ -174,8 +175,8 @@ const CRATE: &str = "tacdrop_";
 /// What only tests stand on is no room.
 const NO_ROOM: &str = "tacdrop_simulated";
 
-/// The rooms that a file uses: what comes behind `crate::` (in `main.rs` behind `tacdrop::`) or behind as many `super::`
-/// as lead out of its room, and the rooms that are named as crates.
+/// The rooms that a file uses: what comes behind `crate::` (in `main.rs` behind `tacdrop::`) or
+/// behind as many `super::` as lead out of its room, and the rooms that are named as crates.
 fn uses(file: &str, source: &str) -> Vec<String> {
     let (tokens, module) = (tokens(source), module_of(file));
     let (mut found, mut inline, mut depth) = (Vec::new(), Vec::new(), 0);

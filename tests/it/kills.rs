@@ -1,4 +1,5 @@
-//! R18: the server is killed again and again while four clients upload and a mail server takes the notices.
+//! R18: the server is killed again and again while four clients upload and a mail server takes the
+//! notices.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,7 +16,8 @@ use crate::support::server::{House, Ticket};
 use crate::support::sink::Sink;
 use crate::support::within;
 
-/// Kills that one house lives through; then a new one begins, so that checking everything after each kill stays quick.
+/// Kills that one house lives through; then a new one begins, so that checking everything after
+/// each kill stays quick.
 const LIFE: u64 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +114,8 @@ impl<'a> Life<'a> {
         number
     }
 
-    /// What a client does next: it continues what was cut, then sends new files and new contents of old ones, of all sizes.
+    /// What a client does next: it continues what was cut, then sends new files and new contents of
+    /// old ones, of all sizes.
     fn plan(&mut self, client: Client, round: u64) -> Vec<Step> {
         let listed: HashMap<String, Value> =
             self.house.artifacts(&self.ticket).into_iter().map(|line| (path_in(&line), line)).collect();
@@ -203,7 +206,8 @@ impl<'a> Life<'a> {
         run.start()
     }
 
-    /// Four clients, a kill at a random moment of theirs, a restart, and everything is held to what was said.
+    /// Four clients, a kill at a random moment of theirs, a restart, and everything is held to what
+    /// was said.
     fn round(&mut self, round: u64, thoroughly: bool) {
         let plans: Vec<_> = CLIENTS.iter().map(|client| (*client, self.plan(*client, round))).collect();
         let mut jobs: Vec<_> =
@@ -258,7 +262,8 @@ impl<'a> Life<'a> {
     }
 
     fn check(&mut self, thoroughly: bool) {
-        // Every upload that was acknowledged is a version that is available, and no other content is.
+        // Every upload that was acknowledged is a version that is available, and no other content
+        // is.
         let versions = self.house.records("versions");
         let available: HashMap<&str, (&str, &str)> = versions
             .iter()

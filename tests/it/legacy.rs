@@ -1,4 +1,5 @@
-//! Old network devices: the second listener with weak algorithms, tickets that only send, and the mark on what came by it.
+//! Old network devices: the second listener with weak algorithms, tickets that only send, and the
+//! mark on what came by it.
 
 use std::fs;
 
@@ -213,7 +214,8 @@ fn r44_only_listed_addresses_and_devices_tickets_get_in() {
         let said = refused.err().replace(&ticket.reference, "USER");
         said.lines().filter(|line| !line.starts_with("Warning: Permanently added")).collect::<Vec<_>>().join("\n")
     };
-    // The token of a ticket that is none for devices fails like a wrong one, and like that of nobody.
+    // The token of a ticket that is none for devices fails like a wrong one, and like that of
+    // nobody.
     let of_a_ticket = try_it(&ticket);
     let wrong = try_it(&Ticket { token: "wrong".into(), ..device.clone() });
     let unknown = try_it(&Ticket { reference: "NOBODY".into(), ..device.clone() });

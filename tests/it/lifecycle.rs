@@ -110,7 +110,8 @@ fn jump_by(jump: &str) {
     house.put(&ticket, &source, "after");
     assert_ne!(received(&house, &ticket, "after"), received(&house, &ticket, "kept"), "the clock must have jumped");
 
-    // A server looks for what has expired as soon as it has started. It finds the one whose time in the house is over.
+    // A server looks for what has expired as soon as it has started. It finds the one whose time in
+    // the house is over.
     house.stop();
     Run::new(python()).arg("-B").arg(script("records.py")).arg("overdue").arg(house.data()).finish().ok();
     house.start();

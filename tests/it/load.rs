@@ -1,4 +1,5 @@
-//! The server under load, and what it tells of it: budgets that hold, windows that follow the line, figures for operators.
+//! The server under load, and what it tells of it: budgets that hold, windows that follow the line,
+//! figures for operators.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -113,7 +114,8 @@ fn a_refused_connection_is_counted_by_its_reason() {
     drop(sockets);
 }
 
-/// So small a window that any client on a line of a fifth of a second starves, however slow the machine is.
+/// So small a window that any client on a line of a fifth of a second starves, however slow the
+/// machine is.
 fn small_windows(house: House) -> House {
     house.set("LIMITS__WINDOW_KIB", "256").set("LIMITS__WINDOW_MOST_KIB", "8192")
 }
@@ -138,7 +140,8 @@ fn a_far_client_may_send_more_ahead_and_gives_it_back_at_its_end() {
     house.assert_holds(&ticket, "dump", &sha256(&source));
 }
 
-/// Until the client has heard that keys are to be changed, russh takes twice the first window and no more (`ssh/rekeying`).
+/// Until the client has heard that keys are to be changed, russh takes twice the first window and
+/// no more (`ssh/rekeying`).
 #[test]
 fn a_far_client_is_kept_when_keys_are_changed_under_a_large_window() {
     let (house, ticket, _) = small_windows(house()).set("LIMITS__REKEY_MIB", "12").furnish();

@@ -1,5 +1,5 @@
-//! Notices over TLS and behind a login, to a real mail server: with a certificate that is right they arrive; with any
-//! other, and without TLS, nothing is said but hello.
+//! Notices over TLS and behind a login, to a real mail server: with a certificate that is right
+//! they arrive; with any other, and without TLS, nothing is said but hello.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,8 @@ use crate::support::{eventually, python, script};
 const USER: &str = "drop";
 const PASSWORD: &str = "pass: w\u{f6}rd \"'$";
 
-/// A sink that is not started yet, its certificates, and a house that trusts their authority and speaks TLS in this way.
+/// A sink that is not started yet, its certificates, and a house that trusts their authority and
+/// speaks TLS in this way.
 fn furnished(work: &Path, tls: &str) -> (Sink, PathBuf, House, Ticket) {
     let certificates = work.join("certificates");
     std::fs::create_dir_all(&certificates).unwrap();
@@ -55,7 +56,8 @@ fn await_sentence(house: &House, words: &str) -> Value {
     eventually(&format!("a try that says {words:?}"), found)
 }
 
-/// Both ways of TLS, both logins: what is wrong with the server is said, and nothing else; then it is put right.
+/// Both ways of TLS, both logins: what is wrong with the server is said, and nothing else; then it
+/// is put right.
 fn only_the_right_server_gets_anything(tls: &str) {
     let work = tempfile::tempdir().unwrap();
     let (mut sink, certificates, house, ticket) = furnished(work.path(), tls);

@@ -1,4 +1,5 @@
-//! Names: which are taken, which are refused with which words, how they are listed and shown; and very many of them.
+//! Names: which are taken, which are refused with which words, how they are listed and shown; and
+//! very many of them.
 
 use std::fs;
 use std::time::Duration;
@@ -93,7 +94,8 @@ fn r54_names_are_taken_as_bytes_or_refused_with_a_sentence_whatever_is_asked_of_
             request("put", &[&below, b"x"]),
         ];
         for (asked, (code, words)) in requests.iter().zip(asked(house.raw_customer(&ticket), &requests)) {
-            // REALPATH asks for no place in a share, and what is looked up may be longer than what is made.
+            // REALPATH asks for no place in a share, and what is looked up may be longer than what
+            // is made.
             if *sentence == too_long && asked.starts_with("realpath") && code != FAILURE {
                 continue;
             }
@@ -226,8 +228,9 @@ fn r54_engineers_are_shown_and_fetch_safe_aliases_with_real_clients() {
     assert!(files.iter().all(|(name, _)| names(&found).contains(name)));
 }
 
-/// Fills a share with `count` names, the most that it may have, lists them with several clients and gives what each took: client,
-/// milliseconds to the first names where that can be seen, milliseconds in all, most MiB above idle.
+/// Fills a share with `count` names, the most that it may have, lists them with several clients and
+/// gives what each took: client, milliseconds to the first names where that can be seen,
+/// milliseconds in all, most MiB above idle.
 fn list_many(count: u64) -> Vec<(&'static str, Option<f64>, f64, f64)> {
     let limit = Duration::from_secs(3600);
     let (mut house, ticket, key) = House::new().set("LIMITS__NAMES_PER_SHARE", count.to_string()).furnish();

@@ -1,4 +1,5 @@
-//! Every order of writing, by clients that exist: far apart, into the middle, twice, cut short; and the same interrupted.
+//! Every order of writing, by clients that exist: far apart, into the middle, twice, cut short; and
+//! the same interrupted.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -30,7 +31,8 @@ fn assert_unfinished(house: &House, ticket: &Ticket, path: &str) -> Value {
     artifact
 }
 
-/// Whether a notice says that something is there, not that something is missing: only the first has a digest to compare.
+/// Whether a notice says that something is there, not that something is missing: only the first has
+/// a digest to compare.
 fn announces(house: &House, notice: &Value) -> bool {
     let id = format!("<{}@", notice["id"].as_str().unwrap());
     let about =
@@ -91,7 +93,8 @@ fn r25_what_is_closed_with_holes_is_incomplete_and_can_be_completed() {
 
 #[test]
 fn r25_rclone_with_many_streams_arrives_whole_and_killed_it_is_never_a_whole_file() {
-    // Debian's rclone (1.60) has many streams for downloads only; one that uploads with many is held to the same.
+    // Debian's rclone (1.60) has many streams for downloads only; one that uploads with many is
+    // held to the same.
     let (house, ticket, _) = House::new().set("STORAGE__CHECKPOINT_SECONDS", "1").furnish();
     let source = random_file(&house.work().join("dump.bin"), 40 * MIB, 74);
     let customer = house.as_customer(&ticket);
@@ -113,7 +116,8 @@ fn r25_rclone_with_many_streams_arrives_whole_and_killed_it_is_never_a_whole_fil
 
 #[test]
 fn what_fsync_has_answered_outlives_kill_9() {
-    // Nothing else makes anything durable here: one extent would take it all, and no checkpoint comes in time.
+    // Nothing else makes anything durable here: one extent would take it all, and no checkpoint
+    // comes in time.
     let (mut house, ticket, _) = House::new().set("STORAGE__CHECKPOINT_SECONDS", "3600").furnish();
     let size = 9 * MIB + 77;
     let source = random_file(&house.work().join("dump.bin"), size, 75);
@@ -221,7 +225,8 @@ impl Mounted {
         Self { job, path, mount }
     }
 
-    /// Unmounts it as somebody does who has finished: what sshfs closes in the background is closed.
+    /// Unmounts it as somebody does who has finished: what sshfs closes in the background is
+    /// closed.
     pub(crate) fn finish(self) {
         let Self { mut job, mount, .. } = self;
         drop(mount);

@@ -1,5 +1,6 @@
-//! What the pages say of the sources, and the sources of the pages: each requirement that a test names has its line in
-//! `docs/requirements.md`, and whoever is sent to a page or a source finds it.
+//! What the pages say of the sources, and the sources of the pages: each requirement that a test
+//! names has its line in `docs/requirements.md`, and whoever is sent to a page or a source finds
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -67,8 +68,8 @@ fn each_requirement_has_a_line_and_a_test_or_says_that_it_has_none() {
     assert!(proved.is_empty(), "docs/requirements.md says that there is no test: {proved:?}");
 }
 
-/// The pages and sources that a text names by their path; of a page the name alone will do. What is a whole literal in
-/// quotation marks is no reference, but a test's example.
+/// The pages and sources that a text names by their path; of a page the name alone will do. What is
+/// a whole literal in quotation marks is no reference, but a test's example.
 fn paths(text: &str) -> Vec<&str> {
     let belongs = |c: char| c.is_ascii_alphanumeric() || "_-./*<>{}".contains(c);
     let mut found = Vec::new();

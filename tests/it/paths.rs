@@ -35,7 +35,8 @@ fn r76_a_path_with_a_slash_at_its_end_never_becomes_a_file() {
     assert_eq!(paths(&house, &ticket), ["incoming/one.txt", "incoming/two.txt"]);
 }
 
-/// A customer keeps the files of a ticket in a folder of its name, and mirrors the folder above it, again and again.
+/// A customer keeps the files of a ticket in a folder of its name, and mirrors the folder above it,
+/// again and again.
 #[test]
 fn a_folder_named_like_the_ticket_is_mirrored_once() {
     let (house, ticket, _) = House::open();

@@ -1,5 +1,5 @@
-//! The legacy SCP protocol, with the programs that speak it: OpenSSH's `scp -O`, PuTTY's `pscp -scp`, curl, and what
-//! devices send.
+//! The legacy SCP protocol, with the programs that speak it: OpenSSH's `scp -O`, PuTTY's `pscp
+//! -scp`, curl, and what devices send.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

@@ -72,7 +72,8 @@ enum Stored {
 }
 
 impl Stored {
-    /// All objects of a house. Paths are relative to the data directory, so that they hold for its copies.
+    /// All objects of a house. Paths are relative to the data directory, so that they hold for its
+    /// copies.
     fn of(house: &House) -> BTreeSet<(Self, u64)> {
         let mut all = BTreeSet::new();
         for path in all_files(&house.data().join("objects")) {

@@ -1,5 +1,5 @@
-//! Strangers before the login: they come in numbers and say nothing, something, or the same over and over. Whoever has a
-//! token gets in, and the log stays short.
+//! Strangers before the login: they come in numbers and say nothing, something, or the same over
+//! and over. Whoever has a token gets in, and the log stays short.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};

@@ -1,5 +1,5 @@
-//! What engineers are told of files that do not simply come: under temporary names, with holes, over older ones, with
-//! their senders' digests.
+//! What engineers are told of files that do not simply come: under temporary names, with holes,
+//! over older ones, with their senders' digests.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Notices that a mail server refuses, and what operators do about them: each arrives once, where it should, as itself.
+//! Notices that a mail server refuses, and what operators do about them: each arrives once, where
+//! it should, as itself.
 
 use serde_json::Value;
 
@@ -7,7 +8,8 @@ use crate::support::files::show_tech;
 use crate::support::server::{House, Ticket};
 use crate::support::sink::Sink;
 
-/// A mail server, a house that sends to it, and a ticket of the engineer `anna`; `bob` is another one.
+/// A mail server, a house that sends to it, and a ticket of the engineer `anna`; `bob` is another
+/// one.
 fn furnished(work: &std::path::Path) -> (Sink, House, Ticket) {
     let mut sink = Sink::new(work);
     sink.start();

@@ -1,5 +1,5 @@
-//! What customers read beside the protocol: the banner, the ticket, and why something was refused. And programs of
-//! vendors that read along.
+//! What customers read beside the protocol: the banner, the ticket, and why something was refused.
+//! And programs of vendors that read along.
 
 use crate::support::child::Run;
 use crate::support::files::{random_file, sha256, show_tech};

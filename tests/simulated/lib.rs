@@ -1,9 +1,10 @@
 //! A file system for tests that behaves as badly as a real one may.
 //!
-//! What was not synced is lost, torn or kept by chance when the power goes: of a file's content each write by itself, to any
-//! multiple of 512 bytes; of a directory each new or removed name by itself, in any order. A rename is a new name and a removed
-//! one. On demand operations fail: with an error, with no space left, after a part of a write. A sync that fails throws away
-//! what it should have made durable, as Linux does, and the next one succeeds as if nothing had been.
+//! What was not synced is lost, torn or kept by chance when the power goes: of a file's content
+//! each write by itself, to any multiple of 512 bytes; of a directory each new or removed name by
+//! itself, in any order. A rename is a new name and a removed one. On demand operations fail: with
+//! an error, with no space left, after a part of a write. A sync that fails throws away what it
+//! should have made durable, as Linux does, and the next one succeeds as if nothing had been.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
@@ -172,7 +173,8 @@ impl Machine {
         self.lock().plan = Some(Box::new(plan));
     }
 
-    /// Shows the disk to `watch` before each operation, with its number from 0. Nothing else happens meanwhile.
+    /// Shows the disk to `watch` before each operation, with its number from 0. Nothing else
+    /// happens meanwhile.
     pub fn watch(&self, watch: impl FnMut(u64, &Image) + Send + 'static) {
         self.lock().watch = Some(Box::new(watch));
     }

@@ -1,8 +1,9 @@
-//! Mails: a notice as a text in the engineer's language, and the ways on which it goes: a mail server or a spool directory.
+//! Mails: a notice as a text in the engineer's language, and the ways on which it goes: a mail
+//! server or a spool directory.
 //!
-//! This room knows neither records nor keys, nor when something is due: `notices` has the queue and the loop that
-//! delivers. A repeat carries the same `Message-ID` and, in the spool, the same file name, so that it never looks like a
-//! second delivery. Text is made here, at the last moment.
+//! This room knows neither records nor keys, nor when something is due: `notices` has the queue and
+//! the loop that delivers. A repeat carries the same `Message-ID` and, in the spool, the same file
+//! name, so that it never looks like a second delivery. Text is made here, at the last moment.
 #![forbid(unsafe_code)]
 
 pub mod mailer;

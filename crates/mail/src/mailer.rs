@@ -12,14 +12,15 @@ pub trait Mailer: Send + Sync + 'static {
     /// What the records call this way.
     fn channel(&self) -> Channel;
 
-    /// Hands the mail over, if it may at the last moment. `Ok` means that the other side has it for good. May be dropped at any
-    /// await.
+    /// Hands the mail over, if it may at the last moment. `Ok` means that the other side has it for
+    /// good. May be dropped at any await.
     fn send(&self, mail: &Mail, permission: &impl Permission)
     -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
-/// Asked before the step behind which the other side may have a mail: a notice may have been ended or sent elsewhere since its
-/// mail was written, and what is handed over must be known also after a crash.
+/// Asked before the step behind which the other side may have a mail: a notice may have been ended
+/// or sent elsewhere since its mail was written, and what is handed over must be known also after a
+/// crash.
 pub trait Permission: Send + Sync {
     /// Whether the mail may be handed over.
     ///

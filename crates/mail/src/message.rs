@@ -52,8 +52,8 @@ impl Sender {
         Ok(Self { domain: format!("tacdrop.{domain}"), from: Mailbox::new(name, address) })
     }
 
-    /// The sender of an installation that has no mail settings: `tacdrop@HOST`, or `tacdrop@localhost` when mail knows
-    /// no such host.
+    /// The sender of an installation that has no mail settings: `tacdrop@HOST`, or
+    /// `tacdrop@localhost` when mail knows no such host.
     ///
     /// # Errors
     /// None that a host could cause; the type only says that addresses are parsed.
@@ -112,12 +112,14 @@ impl Mail {
                 .map_err(|_| DeliveryError::Permanent("The mail cannot be written.".to_owned()))?;
             Ok(head.body(body).map_err(|e| unwritable(&e))?.formatted())
         };
-        // lettre would take quoted-printable for anything that is not ASCII; as it is, people and grep can read it.
+        // lettre would take quoted-printable for anything that is not ASCII; as it is, people and
+        // grep can read it.
         let plain = text.body.lines().all(|line| line.len() <= LONGEST_LINE);
         let (bytes, seven_bit) = if plain {
             let ascii = text.body.is_ascii();
             let encoding = if ascii { ContentTransferEncoding::SevenBit } else { ContentTransferEncoding::EightBit };
-            // What it warns of cannot be: no line is too long, and `sanitize` left no control character.
+            // What it warns of cannot be: no line is too long, and `sanitize` left no control
+            // character.
             let body = Body::dangerous_pre_encoded(text.body.replace('\n', "\r\n").into_bytes(), encoding);
             let bytes = head.clone().body(body).map_err(|e| unwritable(&e))?.formatted();
             (bytes, if ascii { None } else { Some(quoted(head)?) })
@@ -140,7 +142,8 @@ impl Mail {
         &self.envelope
     }
 
-    /// RFC 5322 text that people can read as it is: 7bit or 8bit, unless a line is too long for both.
+    /// RFC 5322 text that people can read as it is: 7bit or 8bit, unless a line is too long for
+    /// both.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -150,19 +153,22 @@ impl Mail {
         self.seven_bit.as_deref().unwrap_or(&self.bytes)
     }
 
-    /// Whether a text gives away one of the mail's file names: such a text must not go into a log or the records.
+    /// Whether a text gives away one of the mail's file names: such a text must not go into a log
+    /// or the records.
     pub(crate) fn is_named_in(&self, text: &str) -> bool {
         self.names.iter().any(|name| text.contains(name))
     }
 }
 
-/// Whether mail can be addressed to this text, `local@domain`: for whoever takes an address from an operator.
+/// Whether mail can be addressed to this text, `local@domain`: for whoever takes an address from an
+/// operator.
 pub fn is_address(text: &str) -> bool {
     address(text).is_some()
 }
 
 fn address(text: &str) -> Option<Address> {
-    // lettre takes a bare IP address for a domain; RFC 5321, section 4.1.3, wants brackets around it.
+    // lettre takes a bare IP address for a domain; RFC 5321, section 4.1.3, wants brackets around
+    // it.
     text.parse()
         .ok()
         .filter(|address: &Address| text.len() <= LONGEST_ADDRESS && address.domain().parse::<IpAddr>().is_err())

@@ -1,5 +1,5 @@
-//! Sentences about single files, in two languages: how unfinished they are, what they replace, what their sender's digest
-//! says.
+//! Sentences about single files, in two languages: how unfinished they are, what they replace, what
+//! their sender's digest says.
 
 use super::{exact, moment, size};
 use crate::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};

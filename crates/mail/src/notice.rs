@@ -56,7 +56,8 @@ impl FromStr for Channel {
     }
 }
 
-/// A notice with all that its text needs. It holds file names: it has no `Debug` and is never logged.
+/// A notice with all that its text needs. It holds file names: it has no `Debug` and is never
+/// logged.
 #[derive(Clone)]
 pub struct DueNotice {
     /// The notice; its `Message-ID` and its file name in the spool come from it.
@@ -67,15 +68,15 @@ pub struct DueNotice {
     pub lost_answers: u32,
     /// When the first of its files was worth a notice; its age counts from here.
     pub created_at: Time,
-    /// The first notice of the same ticket to the same recipient, so that all of them make one thread; `None` (or this
-    /// notice itself): this one begins the thread.
+    /// The first notice of the same ticket to the same recipient, so that all of them make one
+    /// thread; `None` (or this notice itself): this one begins the thread.
     pub first_of_ticket: Option<NoticeId>,
     /// To whom.
     pub recipient: Recipient,
     /// About which ticket.
     pub ticket: TicketLine,
-    /// The files, oldest first. Those behind the first [`crate::FILES_SHOWN`] are only counted, so they need not
-    /// be here.
+    /// The files, oldest first. Those behind the first [`crate::FILES_SHOWN`] are only counted, so
+    /// they need not be here.
     pub files: Vec<FileLine>,
     /// How many further files that came are not in `files`.
     pub more_files: u64,
@@ -156,7 +157,8 @@ pub struct Arrival {
     pub sha256: [u8; 32],
     /// When it became available.
     pub received_at: Time,
-    /// Exactly where an engineer opens it: `sftp://HOST:PORT/REF/PATH`, percent-encoded, on one line.
+    /// Exactly where an engineer opens it: `sftp://HOST:PORT/REF/PATH`, percent-encoded, on one
+    /// line.
     pub location: String,
     /// The one-line command that fetches it.
     pub fetch: String,
@@ -201,7 +203,8 @@ pub struct Check {
     pub algorithm: Algorithm,
     /// What it showed.
     pub verdict: Verdict,
-    /// The file that was compared, where it is not the one of this line: then this line's file states the digest.
+    /// The file that was compared, where it is not the one of this line: then this line's file
+    /// states the digest.
     pub of: Option<String>,
 }
 
@@ -210,7 +213,8 @@ pub struct Check {
 pub struct Unfinished {
     /// Bytes that came.
     pub there: u64,
-    /// Per cent that is missing, 1 to 100; `None`: the end is missing, and where it lies is not known.
+    /// Per cent that is missing, 1 to 100; `None`: the end is missing, and where it lies is not
+    /// known.
     pub missing: Option<u8>,
 }
 

@@ -1,5 +1,6 @@
-//! A notice read back by somebody who knows its form and nothing else: whatever people type, it finds the files that were told, all
-//! of them and no other, and the header fields that each mail has.
+//! A notice read back by somebody who knows its form and nothing else: whatever people type, it
+//! finds the files that were told, all of them and no other, and the header fields that each mail
+//! has.
 
 use proptest::prelude::*;
 
@@ -75,7 +76,8 @@ fn parts(bytes: &[u8]) -> (Vec<String>, String) {
     (fields, String::from_utf8(body).unwrap())
 }
 
-/// The lines as any program might see them: broken at whatever Unicode or a terminal takes for the end of a line.
+/// The lines as any program might see them: broken at whatever Unicode or a terminal takes for the
+/// end of a line.
 fn lines(body: &str) -> Vec<String> {
     let ends = ['\n', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}', '\r'];
     body.replace("\r\n", "\n").split(ends).map(str::to_owned).collect()
@@ -226,7 +228,8 @@ struct Typed {
     title: Option<String>,
     organisation: String,
     engineer: String,
-    /// Of each file its path, what there is to say of it, and the name of a file that it states a digest of.
+    /// Of each file its path, what there is to say of it, and the name of a file that it states a
+    /// digest of.
     files: Vec<(SharePath, u8, String)>,
     german: bool,
 }
@@ -275,7 +278,8 @@ proptest! {
             let (fields, body) = parts(bytes);
             prop_assert_eq!(&fields, &usual);
             prop_assert_eq!(lines(&body).len(), body.matches("\r\n").count() + 1, "something else ends a line");
-            // Above the first block stand what it is about, and a line each for title, priority and organisation.
+            // Above the first block stand what it is about, and a line each for title, priority and
+            // organisation.
             let above = lines(&body).iter().position(|line| line.starts_with("--- 1 ")).unwrap();
             let with_title = due.ticket.title.as_deref().is_some_and(|title| !title.trim().is_empty());
             prop_assert_eq!(above, 5 + usize::from(with_title));

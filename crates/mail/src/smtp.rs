@@ -1,8 +1,9 @@
 //! Hands mails to a mail server by SMTP (RFC 5321), one connection for each.
 //!
-//! The conversation is our own (`session`), since what matters here is what a library hides: replies are bytes of which
-//! the code decides (`reply`); a refusal that a setting caused is told from one of the recipient; and behind the final dot
-//! an answer that does not come means that nobody knows whether the mail was taken.
+//! The conversation is our own (`session`), since what matters here is what a library hides:
+//! replies are bytes of which the code decides (`reply`); a refusal that a setting caused is told
+//! from one of the recipient; and behind the final dot an answer that does not come means that
+//! nobody knows whether the mail was taken.
 
 mod reply;
 mod session;
@@ -22,16 +23,19 @@ use trust::Distrust;
 
 /// How long the goodbye may take. Nothing depends on it.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// The longest that connecting, and TLS, may take: a machine that is there has answered by then, however busy it is.
+/// The longest that connecting, and TLS, may take: a machine that is there has answered by then,
+/// however busy it is.
 const CONNECTING: Duration = Duration::from_secs(30);
 /// The least time that sending one block of a mail's text may take (RFC 5321, section 4.5.3.2.5).
 const DATA_BLOCK: Duration = Duration::from_secs(3 * 60);
-/// The longest that sending the whole text may take. Notices are small: more than a few blocks they never are.
+/// The longest that sending the whole text may take. Notices are small: more than a few blocks they
+/// never are.
 const WHOLE_TEXT: Duration = Duration::from_secs(10 * 60);
-/// The least time that the server may take to answer the final dot: who gives up earlier sends twice (RFC 5321, section 4.5.3.2.6).
+/// The least time that the server may take to answer the final dot: who gives up earlier sends
+/// twice (RFC 5321, section 4.5.3.2.6).
 const FINAL_DOT: Duration = Duration::from_secs(10 * 60);
-/// The most answers that one delivery waits for: the greeting, EHLO and HELO twice, STARTTLS, three for the login, MAIL, RCPT, DATA,
-/// and the time to say the final dot.
+/// The most answers that one delivery waits for: the greeting, EHLO and HELO twice, STARTTLS, three
+/// for the login, MAIL, RCPT, DATA, and the time to say the final dot.
 const MOST_STEPS: u32 = 13;
 
 /// Which mail server, and how to speak to it.
@@ -46,8 +50,9 @@ pub struct SmtpSettings {
     pub login: Option<Login>,
     /// The name for EHLO; `None`: the address literal of the loopback, which every server takes.
     pub helo: Option<String>,
-    /// The longest that the greeting and the answer to each command may take; RFC 5321, section 4.5.3.2, wants five minutes.
-    /// Connecting has thirty seconds at most, each block of the text three minutes at least, and the final dot ten.
+    /// The longest that the greeting and the answer to each command may take; RFC 5321, section
+    /// 4.5.3.2, wants five minutes. Connecting has thirty seconds at most, each block of the text
+    /// three minutes at least, and the final dot ten.
     pub timeout: Duration,
 }
 
@@ -314,7 +319,8 @@ fn positive(reply: Result<Reply, NoReply>) -> Result<Reply, String> {
 enum Fault {
     /// The server says itself that it is temporary.
     Passing,
-    /// Who may send what from where: relay, sender, login, policy. It goes away when somebody changes a setting, here or there.
+    /// Who may send what from where: relay, sender, login, policy. It goes away when somebody
+    /// changes a setting, here or there.
     Settings,
     /// There is no such recipient.
     Recipient,
@@ -322,8 +328,8 @@ enum Fault {
     Content,
 }
 
-/// What a refusal is about. In doubt a setting: a notice that is tried again costs little, one that is lost costs a file that nobody
-/// is told of.
+/// What a refusal is about. In doubt a setting: a notice that is tried again costs little, one that
+/// is lost costs a file that nobody is told of.
 fn fault(step: Step, reply: &Reply) -> Fault {
     if !reply.is_refusal() {
         return Fault::Passing;
@@ -351,7 +357,8 @@ fn fault(step: Step, reply: &Reply) -> Fault {
         all.iter().any(|word| words.contains(word))
     };
     match (step, reply.enhanced()) {
-        // The recipient's mailbox or domain (RFC 3463, section 3.2; 5.1.10: RFC 7505), or a mailbox that is disabled.
+        // The recipient's mailbox or domain (RFC 3463, section 3.2; 5.1.10: RFC 7505), or a mailbox
+        // that is disabled.
         (Step::Recipient | Step::Data | Step::FinalDot, Some((1, 1..=3 | 6 | 10) | (2, 1))) => Fault::Recipient,
         (Step::Recipient, Some((1, 0)) | None) if matches!(reply.code(), 550 | 551 | 553) && !about_us() => {
             Fault::Recipient
@@ -370,8 +377,9 @@ impl Mailer for Smtp {
     async fn send(&self, mail: &Mail, permission: &impl Permission) -> Result<(), DeliveryError> {
         let mut session = self.connect().await?;
         let outcome = self.hand_over(&mut session, mail, permission).await;
-        // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again. In the middle of a mail there is
-        // none: without its final dot the server throws away what it has (RFC 5321, section 4.1.1.4).
+        // Whatever comes of the goodbye, it changes nothing: what was taken must not be sent again.
+        // In the middle of a mail there is none: without its final dot the server throws away what
+        // it has (RFC 5321, section 4.1.1.4).
         if !session.is_within_text() {
             let _ = timeout(GOODBYE, session.command("QUIT")).await;
         }

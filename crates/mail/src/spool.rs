@@ -1,5 +1,6 @@
-//! The spool directory: each notice is one file `NOTICE.eml`, exactly the text that a mail server would get. The default
-//! where no mail server is set, and the one place on disk where file names stand in plain text.
+//! The spool directory: each notice is one file `NOTICE.eml`, exactly the text that a mail server
+//! would get. The default where no mail server is set, and the one place on disk where file names
+//! stand in plain text.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -52,7 +53,8 @@ impl Mailer for Spool {
     }
 }
 
-/// Makes `NAME.eml` appear whole and durable, or not at all. A repeat replaces it by the same bytes.
+/// Makes `NAME.eml` appear whole and durable, or not at all. A repeat replaces it by the same
+/// bytes.
 fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     if !directory.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -60,7 +62,8 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
             File::open(above)?.sync_all()?;
         }
     }
-    // One name for all tries of a notice: what a crash leaves behind is cleared away by the next try.
+    // One name for all tries of a notice: what a crash leaves behind is cleared away by the next
+    // try.
     let unfinished = directory.join(format!(".{name}.unfinished"));
     match fs::remove_file(&unfinished) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
@@ -107,7 +110,8 @@ mod tests {
             assert!(fs::read(directory.join(&name)).unwrap() == mail.bytes());
             assert_eq!(mode(&directory.join(&name)), 0o600);
             assert_eq!(mode(&directory), 0o700);
-            // What a crash in the middle of a try leaves behind, with permissions that must not survive.
+            // What a crash in the middle of a try leaves behind, with permissions that must not
+            // survive.
             let left = directory.join(format!(".{}.unfinished", mail.id()));
             fs::write(&left, "half").unwrap();
             fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();

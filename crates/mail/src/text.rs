@@ -1,5 +1,5 @@
-//! The words of a notice: subject and body, German or English. `templates/` holds the two bodies, `notes` the sentences
-//! about single files.
+//! The words of a notice: subject and body, German or English. `templates/` holds the two bodies,
+//! `notes` the sentences about single files.
 
 #[path = "notes.rs"]
 mod notes;
@@ -10,7 +10,8 @@ use crate::notice::{DueNotice, FileLine, News, Standing};
 use tacdrop_model::sanitize;
 use tacdrop_model::{Identifier, Language, Priority, Time};
 
-/// How many files a notice shows in full. Of more it gives the number and the command that lists them.
+/// How many files a notice shows in full. Of more it gives the number and the command that lists
+/// them.
 pub const FILES_SHOWN: usize = 50;
 
 /// The longest title in a subject, in characters: phones show less.
@@ -41,7 +42,8 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
     let summary = news.words(language);
     let title = ticket.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
     let subject = match title {
-        // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other text.
+        // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other
+        // text.
         Some(title) => {
             let title = sanitize::short_line(title, SUBJECT_TITLE).replace("=?", "= ?");
             format!("[{}] {summary}: {title}", ticket.reference)
@@ -97,7 +99,8 @@ struct German<'a> {
     letter: &'a Letter<'a>,
 }
 
-/// How many files came, are not whole, or will be removed. What is not whole is never counted as a new file.
+/// How many files came, are not whole, or will be removed. What is not whole is never counted as a
+/// new file.
 struct Sums {
     arrived: u64,
     incomplete: u64,
@@ -215,7 +218,8 @@ fn priority(priority: Priority, language: Language) -> String {
     format!("{priority} ({name})")
 }
 
-/// `4.2 MiB (4,404,019 bytes)`, `4,2 MiB (4.404.019 Bytes)`, `1 byte`. Rounded down, so that it never claims more.
+/// `4.2 MiB (4,404,019 bytes)`, `4,2 MiB (4.404.019 Bytes)`, `1 byte`. Rounded down, so that it
+/// never claims more.
 fn size(bytes: u64, language: Language) -> String {
     let point = if language == Language::En { '.' } else { ',' };
     let exact = exact(bytes, language);

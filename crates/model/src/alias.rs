@@ -1,9 +1,11 @@
-//! Names as Windows can hold them: what engineers are shown of a name that their system could not store.
+//! Names as Windows can hold them: what engineers are shown of a name that their system could not
+//! store.
 //!
-//! The customer's name stays as it is. Its alias is the name itself where Windows can hold that, else the name with the
-//! bytes in the way percent-encoded. Two names of a directory can have one alias, as Windows sees it (`Show` and `show`);
-//! one of them has it then, and the others have an alias with their entry's id in it: `show~3fa9c2d41b07.txt`. No name has
-//! such a form as its plain alias, so that an alias with an id in it never means anything else.
+//! The customer's name stays as it is. Its alias is the name itself where Windows can hold that,
+//! else the name with the bytes in the way percent-encoded. Two names of a directory can have one
+//! alias, as Windows sees it (`Show` and `show`); one of them has it then, and the others have an
+//! alias with their entry's id in it: `show~3fa9c2d41b07.txt`. No name has such a form as its plain
+//! alias, so that an alias with an id in it never means anything else.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -13,10 +15,12 @@ use crate::name::{FileName, MAX_NAME, reverses_text};
 pub const ID_BYTES: usize = 6;
 /// The same as digits, behind a `~`.
 const ID_DIGITS: usize = 2 * ID_BYTES;
-/// The longest extension, with its dot, that is kept at the end when something is put in or cut off before it.
+/// The longest extension, with its dot, that is kept at the end when something is put in or cut off
+/// before it.
 const MAX_EXTENSION: usize = 17;
 
-/// The alias of a name: a name that Windows takes, of at most 255 bytes; the name itself where that is one.
+/// The alias of a name: a name that Windows takes, of at most 255 bytes; the name itself where that
+/// is one.
 pub fn alias(name: &FileName) -> FileName {
     let mut text = encoded(name.as_bytes());
     if text.len() > MAX_NAME {
@@ -35,7 +39,8 @@ pub fn alias(name: &FileName) -> FileName {
     FileName::new(text.as_bytes()).unwrap_or_else(|_| name.clone())
 }
 
-/// The alias of an entry whose plain alias another one has: with the first bytes of its id before the extension.
+/// The alias of an entry whose plain alias another one has: with the first bytes of its id before
+/// the extension.
 pub fn with_id(alias: &FileName, id: &[u8; 16]) -> FileName {
     let text = String::from_utf8_lossy(alias.as_bytes());
     let (stem, extension) = split(&text);
@@ -54,8 +59,8 @@ pub fn id_in(name: &FileName) -> Option<[u8; ID_BYTES]> {
     (hex::encode(id) == digits).then_some(id)
 }
 
-/// What two aliases are compared by: NFC without the difference between upper and lower case. What Windows takes for equal
-/// is equal here; a few names more are.
+/// What two aliases are compared by: NFC without the difference between upper and lower case. What
+/// Windows takes for equal is equal here; a few names more are.
 pub fn folded(alias: &FileName) -> Vec<u8> {
     let Ok(text) = str::from_utf8(alias.as_bytes()) else { return alias.as_bytes().to_vec() };
     if text.is_ascii() {
@@ -71,7 +76,8 @@ fn encoded(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
-            // Names that are not UTF-8 as a whole may hold characters that no text may; the alias is text.
+            // Names that are not UTF-8 as a whole may hold characters that no text may; the alias
+            // is text.
             if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '\\' | '/') || c.is_control() || reverses_text(c) {
                 c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| text.push_str(&percent(byte)));
             } else {
@@ -95,8 +101,8 @@ fn percent(byte: u8) -> String {
     format!("%{byte:02X}")
 }
 
-/// Whether Windows takes a name for a device, whatever its extension ("Naming Files, Paths, and Namespaces", Win32): its
-/// first letter is ASCII then.
+/// Whether Windows takes a name for a device, whatever its extension ("Naming Files, Paths, and
+/// Namespaces", Win32): its first letter is ASCII then.
 fn is_device(text: &str) -> bool {
     let base = text.split('.').next().unwrap_or_default().trim_end_matches(' ');
     if ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].iter().any(|device| base.eq_ignore_ascii_case(device)) {
@@ -117,7 +123,8 @@ fn split(text: &str) -> (&str, &str) {
     }
 }
 
-/// Where the `~` of a name stands that has the form of an alias with an id in it; its digits in upper case are the same to Windows.
+/// Where the `~` of a name stands that has the form of an alias with an id in it; its digits in
+/// upper case are the same to Windows.
 fn tilde_before_id(text: &str) -> Option<usize> {
     let (stem, _) = split(text);
     let at = stem.len().checked_sub(ID_DIGITS + 1)?;

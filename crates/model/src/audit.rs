@@ -1,11 +1,12 @@
-//! What the audit trail can tell of, and who did it. The texts stand in the records and in the chain of the trail
-//! (`docs/audit.md`): a text that has been written once never changes.
+//! What the audit trail can tell of, and who did it. The texts stand in the records and in the
+//! chain of the trail (`docs/audit.md`): a text that has been written once never changes.
 
 use super::Identifier;
 use super::state::words;
 
 words!(
-    /// What happened. The page `docs/audit.md` says of each kind when it is written, by whom, and what else its row holds.
+    /// What happened. The page `docs/audit.md` says of each kind when it is written, by whom, and
+    /// what else its row holds.
     Kind, "kind of event" {
         /// `tacdrop serve` started.
         ServerStarted = "server.started",
@@ -124,7 +125,8 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// Whether a name, written in whatever case, would stand in the trail for somebody else than the login.
+    /// Whether a name, written in whatever case, would stand in the trail for somebody else than
+    /// the login.
     pub fn is_reserved(name: &Identifier) -> bool {
         [Self::Server, Self::Operator].iter().any(|other| other.as_str().eq_ignore_ascii_case(name.as_str()))
     }

@@ -1,7 +1,7 @@
 //! Identifiers: 128 random bits each, shown as 32 lower-case hexadecimal digits.
 //!
-//! Each kind of thing has a type of its own, so that one is never passed for another. They are made where randomness is
-//! at hand (`vault::random`), not here.
+//! Each kind of thing has a type of its own, so that one is never passed for another. They are made
+//! where randomness is at hand (`vault::random`), not here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -86,7 +86,8 @@ id!(
     NoticeId
 );
 id!(
-    /// A house of data: its records, its keyring and its store bear the same one, and no other house's.
+    /// A house of data: its records, its keyring and its store bear the same one, and no other
+    /// house's.
     HouseId
 );
 

@@ -1,7 +1,7 @@
 //! The words of the house as types, and their rules. No I/O, no async, no SQL.
 //!
-//! Every room may use this one; it uses none. What a customer or an operator typed becomes one of these types at the
-//! edge of the program, or is refused there.
+//! Every room may use this one; it uses none. What a customer or an operator typed becomes one of
+//! these types at the edge of the program, or is refused there.
 #![forbid(unsafe_code)]
 
 pub mod alias;

@@ -4,8 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Like [`Mutex`], but whoever panics while he holds it leaves it as usable as before.
 ///
-/// What is kept in one is right between any two statements, or a panic ends what it belongs to: an upload, a connection.
-/// A lock that stays closed for ever would end the uploads and connections of everybody else, too.
+/// What is kept in one is right between any two statements, or a panic ends what it belongs to: an
+/// upload, a connection. A lock that stays closed for ever would end the uploads and connections of
+/// everybody else, too.
 #[derive(Debug, Default)]
 pub struct Locked<T>(Mutex<T>);
 

@@ -1,10 +1,12 @@
-//! How much of an unfinished file is missing. Lists and notices say the same of it, so both ask here.
+//! How much of an unfinished file is missing. Lists and notices say the same of it, so both ask
+//! here.
 
-/// Of `length` bytes that are known to belong to a file `there` have come: the per cent that is missing, 1 to 100.
+/// Of `length` bytes that are known to belong to a file `there` have come: the per cent that is
+/// missing, 1 to 100.
 ///
-/// It is rounded up and 99 at most as long as anything is there, so that a file that lacks a byte never lacks 0 per cent,
-/// and one of which a byte is there never lacks 100. None if all that is known is there: of a file that was only cut
-/// nobody knows how long it was to become.
+/// It is rounded up and 99 at most as long as anything is there, so that a file that lacks a byte
+/// never lacks 0 per cent, and one of which a byte is there never lacks 100. None if all that is
+/// known is there: of a file that was only cut nobody knows how long it was to become.
 pub fn missing_percent(there: u64, length: u64) -> Option<u8> {
     let missing = length.checked_sub(there).filter(|missing| *missing > 0)?;
     let percent = (u128::from(missing) * 100).div_ceil(u128::from(length));
@@ -36,7 +38,8 @@ mod tests {
         }
     }
 
-    /// Lengths of all sizes, and how much of them is there: everything, nothing and what lies between.
+    /// Lengths of all sizes, and how much of them is there: everything, nothing and what lies
+    /// between.
     fn parts() -> impl Strategy<Value = (u64, u64)> {
         let length = prop_oneof![0u64..300, any::<u64>(), (0u32..64).prop_map(|bits| u64::MAX >> bits)];
         length.prop_flat_map(|length| {

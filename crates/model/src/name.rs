@@ -1,7 +1,8 @@
 //! File and directory names: bytes from a stranger until they are a [`FileName`].
 //!
-//! A name is kept as the bytes that came. Valid UTF-8 is compared in NFC (macOS sends NFD, everybody else NFC); other
-//! bytes are compared as they are. Nothing here decides where anything lies on a disk: a name is never a path.
+//! A name is kept as the bytes that came. Valid UTF-8 is compared in NFC (macOS sends NFD,
+//! everybody else NFC); other bytes are compared as they are. Nothing here decides where anything
+//! lies on a disk: a name is never a path.
 
 use std::fmt;
 
@@ -10,14 +11,15 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 255;
-/// The longest name that is looked up, in bytes. What tacdrop says about a file bears its name and a suffix.
+/// The longest name that is looked up, in bytes. What tacdrop says about a file bears its name and
+/// a suffix.
 pub const MAX_GIVEN_NAME: usize = MAX_NAME + 16;
 
 /// What RFC 3986 calls unreserved stays as it is; everything else is percent-encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One file or directory name: no `/`, no control or bidirectional-control character, not `.` or `..`; 1 to 255 bytes
-/// where something is made, a few more where it is looked up.
+/// One file or directory name: no `/`, no control or bidirectional-control character, not `.` or
+/// `..`; 1 to 255 bytes where something is made, a few more where it is looked up.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(Vec<u8>);
 
@@ -75,7 +77,8 @@ impl FileName {
         }
     }
 
-    /// The name as one segment of a URL (RFC 3986, section 2.3: all but unreserved characters encoded).
+    /// The name as one segment of a URL (RFC 3986, section 2.3: all but unreserved characters
+    /// encoded).
     pub fn url_encoded(&self) -> String {
         percent_encode(&self.0, UNRESERVED).to_string()
     }

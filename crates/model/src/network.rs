@@ -1,4 +1,5 @@
-//! Networks that clients may come from, and the last day of something: what an operator writes into the settings.
+//! Networks that clients may come from, and the last day of something: what an operator writes into
+//! the settings.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,8 +17,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of so many bits that an address lies in: `v4` (0 to 32) of an IPv4 address, also of one that came as an
-    /// IPv6 one, or `v6` (0 to 128) of an IPv6 address.
+    /// The network of so many bits that an address lies in: `v4` (0 to 32) of an IPv4 address, also
+    /// of one that came as an IPv6 one, or `v6` (0 to 128) of an IPv6 address.
     pub fn around(address: IpAddr, v4: u32, v6: u32) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => {
@@ -32,8 +33,8 @@ impl Network {
         }
     }
 
-    /// Where a connection comes from, as far as it can tell one subscriber from another: an IPv4 address, or the /64 that a
-    /// subscriber of IPv6 has at least (RFC 6177).
+    /// Where a connection comes from, as far as it can tell one subscriber from another: an IPv4
+    /// address, or the /64 that a subscriber of IPv6 has at least (RFC 6177).
     pub fn source(address: IpAddr) -> Self {
         Self::around(address, 32, 64)
     }
@@ -43,7 +44,8 @@ impl Network {
         self.address
     }
 
-    /// Whether an address lies in it. An IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) counts as IPv4.
+    /// Whether an address lies in it. An IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`)
+    /// counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (own, other) = (bits(self.address), bits(address.to_canonical()));
         own.1 == other.1 && masked(other, self.prefix) == own.0
@@ -110,8 +112,8 @@ impl serde::Serialize for Network {
     }
 }
 
-/// The last day on which something is allowed, in UTC. It is a calendar's day that people have agreed on, so the machine's
-/// clock decides, not house time.
+/// The last day on which something is allowed, in UTC. It is a calendar's day that people have
+/// agreed on, so the machine's clock decides, not house time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastDay(jiff::civil::Date);
 

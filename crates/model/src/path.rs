@@ -5,12 +5,14 @@ use std::fmt;
 use crate::name::{FileName, NameError};
 use crate::refusal::Refusal;
 
-/// The longest path in a share that something new can have, in bytes: its names and the `/` between them.
+/// The longest path in a share that something new can have, in bytes: its names and the `/` between
+/// them.
 pub const MAX_PATH: usize = 1024;
 /// The most names in a path in a share that something new can have.
 pub const MAX_DEPTH: usize = 32;
-/// The longest path that is looked up, in bytes as the client sent it. It is more than [`MAX_PATH`]: the ticket, virtual
-/// places and aliases come on top of what a share may hold, and older shares hold longer paths.
+/// The longest path that is looked up, in bytes as the client sent it. It is more than
+/// [`MAX_PATH`]: the ticket, virtual places and aliases come on top of what a share may hold, and
+/// older shares hold longer paths.
 pub const MAX_GIVEN: usize = 8192;
 /// The most names in a path that is looked up.
 pub const MAX_LOOKED_UP: usize = 256;
@@ -19,8 +21,8 @@ pub const MAX_TURNS: usize = 8;
 
 /// An absolute path in a login's view: no `.`, no `..`, no empty segment. The root has no names.
 ///
-/// It keeps what POSIX has the other parts mean (IEEE Std 1003.1, section 4.16): what a `/` or a `.` stands behind is a
-/// directory, and so is what a `..` leads out of.
+/// It keeps what POSIX has the other parts mean (IEEE Std 1003.1, section 4.16): what a `/` or a
+/// `.` stands behind is a directory, and so is what a `..` leads out of.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub struct SharePath {
     names: Vec<FileName>,
@@ -32,8 +34,8 @@ impl SharePath {
     /// The root of the view.
     pub const ROOT: Self = Self { names: Vec::new(), is_directory: false, turns: Vec::new() };
 
-    /// Parses a path as an SFTP client sends it: separated by `/`, relative paths from the root, `.` and `..` resolved,
-    /// `..` at the root staying there (as POSIX has it).
+    /// Parses a path as an SFTP client sends it: separated by `/`, relative paths from the root,
+    /// `.` and `..` resolved, `..` at the root staying there (as POSIX has it).
     ///
     /// # Errors
     /// A [`Refusal`] that says which rule the path breaks.
@@ -91,7 +93,8 @@ impl SharePath {
         self.is_directory
     }
 
-    /// The paths that must be directories besides what the path leads through: it goes down into them and back up.
+    /// The paths that must be directories besides what the path leads through: it goes down into
+    /// them and back up.
     pub fn turns(&self) -> impl Iterator<Item = Self> {
         self.turns.iter().map(|names| Self { names: names.clone(), is_directory: true, turns: Vec::new() })
     }

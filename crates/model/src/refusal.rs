@@ -1,7 +1,9 @@
-//! What is said when something is not done: the whole error space that a customer or an engineer can meet.
+//! What is said when something is not done: the whole error space that a customer or an engineer
+//! can meet.
 //!
-//! Each refusal is one sentence about what happened and what to do, in two languages, and says whether trying again can
-//! help. Doors turn the [`Kind`] into their protocol's code and send the sentence along.
+//! Each refusal is one sentence about what happened and what to do, in two languages, and says
+//! whether trying again can help. Doors turn the [`Kind`] into their protocol's code and send the
+//! sentence along.
 
 use crate::language::Language;
 

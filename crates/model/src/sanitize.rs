@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-/// What stands in for a character that was taken out, so that nobody mistakes the text for the original.
+/// What stands in for a character that was taken out, so that nobody mistakes the text for the
+/// original.
 const STAND_IN: char = '\u{fffd}';
 
-/// The text on one line: each control character (also CR, LF, ESC and the C1 set), each line or paragraph separator and
-/// each character that reverses the direction of text is replaced by U+FFFD. Everything else stays as it is.
+/// The text on one line: each control character (also CR, LF, ESC and the C1 set), each line or
+/// paragraph separator and each character that reverses the direction of text is replaced by
+/// U+FFFD. Everything else stays as it is.
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.chars().any(acts) {
         Cow::Owned(text.chars().map(|c| if acts(c) { STAND_IN } else { c }).collect())
@@ -24,13 +26,15 @@ pub fn short_line(text: &str, most: usize) -> String {
     whole.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A name or path as text that cannot be taken for anything else, and from which it can be read back: in quotation marks, with
-/// `\\` and `\"` for these two characters, `\u{...}` for each character that acts or cannot be told from an ordinary blank or from
-/// nothing, and `\x..` for each byte that belongs to no character. A single blank between two visible characters stays.
+/// A name or path as text that cannot be taken for anything else, and from which it can be read
+/// back: in quotation marks, with `\\` and `\"` for these two characters, `\u{...}` for each
+/// character that acts or cannot be told from an ordinary blank or from nothing, and `\x..` for
+/// each byte that belongs to no character. A single blank between two visible characters stays.
 pub fn quoted(name: &[u8]) -> String {
     let mut text = String::from("\"");
     let mut chunks = name.utf8_chunks().peekable();
-    // What a mail program would swallow, or break the line at so that the rest looks like a line of its own.
+    // What a mail program would swallow, or break the line at so that the rest looks like a line of
+    // its own.
     let mut after_blank = true;
     while let Some(chunk) = chunks.next() {
         let mut chars = chunk.valid().chars().peekable();
@@ -54,7 +58,8 @@ pub fn quoted(name: &[u8]) -> String {
     text
 }
 
-/// Whether a character cannot be told from a blank or from nothing: white space, format characters, fillers, and selectors.
+/// Whether a character cannot be told from a blank or from nothing: white space, format characters,
+/// fillers, and selectors.
 fn is_unseen(c: char) -> bool {
     c.is_whitespace()
         || matches!(

@@ -1,4 +1,5 @@
-//! Digests that a sender uploads beside a file: `NAME.sha256`, `NAME.md5`. What they are called, and what they hold.
+//! Digests that a sender uploads beside a file: `NAME.sha256`, `NAME.md5`. What they are called,
+//! and what they hold.
 
 use crate::name::FileName;
 
@@ -88,8 +89,9 @@ impl std::str::FromStr for Verdict {
     }
 }
 
-/// A line as GNU's `sha256sum` and its kin write it (coreutils manual, "cksum output modes"): the digest in hexadecimal, a
-/// space, `*` for a `binary` file or another space, the name; with a backslash in front of it all where the name needs escapes.
+/// A line as GNU's `sha256sum` and its kin write it (coreutils manual, "cksum output modes"): the
+/// digest in hexadecimal, a space, `*` for a `binary` file or another space, the name; with a
+/// backslash in front of it all where the name needs escapes.
 pub fn checksum_line(digest: &str, binary: bool, name: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(digest.len() + name.len() + 4);
     if name.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r')) {
@@ -137,8 +139,8 @@ pub fn sidecars_of(name: &FileName) -> impl Iterator<Item = (FileName, Algorithm
 /// - lines `DIGEST  NAME` or `DIGEST *NAME`, as GNU coreutils' md5sum writes them (a name may have directories before it);
 /// - lines `MD5 (NAME) = DIGEST`, as BSD's md5 and `md5sum --tag` write them.
 ///
-/// Of several lines those count that name the file; if they contradict each other, or none does, nothing is stated.
-/// Comments (`#`) and empty lines are skipped.
+/// Of several lines those count that name the file; if they contradict each other, or none does,
+/// nothing is stated. Comments (`#`) and empty lines are skipped.
 pub fn stated_digest(content: &[u8], algorithm: Algorithm, name: &FileName) -> Option<Vec<u8>> {
     if content.len() as u64 > MAX_SIDECAR {
         return None;

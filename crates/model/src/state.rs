@@ -1,5 +1,5 @@
-//! The states that things can be in. How a version moves from one to the next stands in `docs/lifecycle.md` and is
-//! carried out by the services.
+//! The states that things can be in. How a version moves from one to the next stands in
+//! `docs/lifecycle.md` and is carried out by the services.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +68,8 @@ impl VersionState {
 }
 
 words!(
-    /// Where an object lies. A version's manifest lies with its extents: in the records only if all of them do.
+    /// Where an object lies. A version's manifest lies with its extents: in the records only if all
+    /// of them do.
     ObjectPlace, "place of an object" {
         /// In the store.
         Store = "store",
@@ -98,7 +99,8 @@ words!(
         Delivered = "delivered",
         /// Given up: too many hours of failures, or refused for ever. `tacdrop doctor` shows it.
         Failed = "failed",
-        /// Handed over several times, and the mail server never said whether it took it: perhaps delivered.
+        /// Handed over several times, and the mail server never said whether it took it: perhaps
+        /// delivered.
         Unknown = "unknown",
         /// An operator decided that it need not be delivered.
         Dismissed = "dismissed",

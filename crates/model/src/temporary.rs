@@ -9,8 +9,8 @@ use crate::name::{FileName, MAX_NAME};
 /// The most patterns in a list.
 pub const MAX_PATTERNS: usize = 64;
 
-/// The patterns of WinSCP and psftp's relatives (`.filepart`), KDE (`.part`), rclone (`.HASH.partial`), many scripts
-/// (`.tmp`) and lftp (`.in.NAME.`).
+/// The patterns of WinSCP and psftp's relatives (`.filepart`), KDE (`.part`), rclone
+/// (`.HASH.partial`), many scripts (`.tmp`) and lftp (`.in.NAME.`).
 const DEFAULT: [&str; 5] = ["*.filepart", "*.part", "*.partial", "*.tmp", ".in.*"];
 
 /// Which names are temporary: a list of at most [`MAX_PATTERNS`] patterns.
@@ -60,7 +60,8 @@ impl Default for TemporaryNames {
     }
 }
 
-/// A pattern of names: `*` stands for any bytes or none, everything else for itself, ASCII letters for both cases.
+/// A pattern of names: `*` stands for any bytes or none, everything else for itself, ASCII letters
+/// for both cases.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 struct NamePattern(String);
@@ -73,7 +74,8 @@ impl NamePattern {
         if fits { Ok(Self(text.to_owned())) } else { Err(PatternError::NoPattern(text.escape_debug().to_string())) }
     }
 
-    /// Goes back to the last star only, so that no pattern takes longer than its length times the name's.
+    /// Goes back to the last star only, so that no pattern takes longer than its length times the
+    /// name's.
     fn matches(&self, name: &[u8]) -> bool {
         let pattern = self.0.as_bytes();
         let (mut at, mut seen) = (0, 0);

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A moment: milliseconds since 1970-01-01T00:00:00 UTC. Shown as RFC 3339 in UTC, with whole seconds.
+/// A moment: milliseconds since 1970-01-01T00:00:00 UTC. Shown as RFC 3339 in UTC, with whole
+/// seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(i64);
 
@@ -59,8 +60,8 @@ impl serde::Serialize for Time {
     }
 }
 
-/// House time: milliseconds that a server has run on a data directory. It never jumps, and stands still while no server
-/// runs.
+/// House time: milliseconds that a server has run on a data directory. It never jumps, and stands
+/// still while no server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HouseTime(i64);
 

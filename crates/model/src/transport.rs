@@ -10,7 +10,8 @@ pub enum Transport {
     /// The main one: nothing weak is offered there.
     #[default]
     Modern,
-    /// The one for old devices, with SHA-1 and CBC: somebody on the way may have read or changed what it took.
+    /// The one for old devices, with SHA-1 and CBC: somebody on the way may have read or changed
+    /// what it took.
     Legacy,
 }
 

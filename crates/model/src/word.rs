@@ -1,12 +1,13 @@
-//! Ticket references and the ids of engineers, contacts and organisations: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
+//! Ticket references and the ids of engineers, contacts and organisations:
+//! `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// A ticket reference or the id of a person or an organisation.
 ///
-/// One form for all of them: they are login names, path segments and words of command lines, so nothing in them ever
-/// needs quoting.
+/// One form for all of them: they are login names, path segments and words of command lines, so
+/// nothing in them ever needs quoting.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(String);
 
@@ -54,7 +55,8 @@ mod tests {
         for good in ["XT-4711", "a", "0_0", &"x".repeat(64)] {
             assert!(good.parse::<Identifier>().is_ok(), "{good}");
         }
-        // r44: what may stand in one stands in URLs as it is (RFC 3986, section 2.3), and means nothing on a command line.
+        // r44: what may stand in one stands in URLs as it is (RFC 3986, section 2.3), and means
+        // nothing on a command line.
         for byte in 0..=u8::MAX {
             let fits = format!("a{}", char::from(byte)).parse::<Identifier>().is_ok();
             assert_eq!(fits, byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'), "{byte}");

@@ -1,7 +1,8 @@
 //! Objects as files: `ROOT/ab/abcdef...`, named by their random id.
 //!
-//! An object is written to `ROOT/new/`, synced, renamed into its place and its directory synced: a file under its final
-//! name is whole and durable. What a crash leaves in `ROOT/new/` was never promised to anybody and is removed at start.
+//! An object is written to `ROOT/new/`, synced, renamed into its place and its directory synced: a
+//! file under its final name is whole and durable. What a crash leaves in `ROOT/new/` was never
+//! promised to anybody and is removed at start.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -12,8 +13,8 @@ use crate::StoreError;
 use crate::file_system::{FileSystem, Item, OpenFile, System};
 use tacdrop_model::{HouseId, ObjectId};
 
-/// The file that says which house the store belongs to: the id's digits and a line feed. It travels with the objects, as
-/// their file system may be mounted by itself.
+/// The file that says which house the store belongs to: the id's digits and a line feed. It travels
+/// with the objects, as their file system may be mounted by itself.
 const MARK: &str = "house";
 /// The digits in it.
 const MARK_LENGTH: usize = 32;
@@ -255,7 +256,8 @@ impl NewObject {
     /// Makes the object durable under its id: fdatasync, rename, fsync of the directory.
     ///
     /// # Errors
-    /// If a step fails. It is not tried again: after a failed sync nobody knows what the disk holds.
+    /// If a step fails. It is not tried again: after a failed sync nobody knows what the disk
+    /// holds.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.file.sync_data()?;
         self.store.files.rename(&self.temporary, &self.place)?;

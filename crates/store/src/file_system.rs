@@ -1,7 +1,9 @@
-//! What the disk store stands on: the system's files, or in tests a machine that loses what was not synced.
+//! What the disk store stands on: the system's files, or in tests a machine that loses what was not
+//! synced.
 //!
-//! The store asks through a trait object, in the server as in tests, so both run the same code. That costs nothing that
-//! matters: a call through it takes ten nanoseconds at most, and writing a buffer of 256 KiB to a file in memory 180,000.
+//! The store asks through a trait object, in the server as in tests, so both run the same code.
+//! That costs nothing that matters: a call through it takes ten nanoseconds at most, and writing a
+//! buffer of 256 KiB to a file in memory 180,000.
 
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};

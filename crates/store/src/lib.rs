@@ -1,6 +1,8 @@
-//! Encrypted objects by id: written once, read in ranges, deleted. Knows nothing of what is in them.
+//! Encrypted objects by id: written once, read in ranges, deleted. Knows nothing of what is in
+//! them.
 //!
-//! `repo/`, `content/` and the services that write use this room. Everything here blocks: callers keep it off the runtimes that carry connections.
+//! `repo/`, `content/` and the services that write use this room. Everything here blocks: callers
+//! keep it off the runtimes that carry connections.
 #![forbid(unsafe_code)]
 
 mod disk;

@@ -1,5 +1,6 @@
-//! The one seam to AES-256-GCM (NIST SP 800-38D, 96-bit nonce, 128-bit tag). Two libraries fit behind it and make the same
-//! bytes: the aes-gcm crate, and with the feature `aws-lc-aead` AWS-LC, which is faster (`docs/benchmarks.md`).
+//! The one seam to AES-256-GCM (NIST SP 800-38D, 96-bit nonce, 128-bit tag). Two libraries fit
+//! behind it and make the same bytes: the aes-gcm crate, and with the feature `aws-lc-aead` AWS-LC,
+//! which is faster (`docs/benchmarks.md`).
 
 #[cfg(feature = "aws-lc-aead")]
 use aws_lc as library;
@@ -47,7 +48,8 @@ mod rust_crypto {
     }
 }
 
-/// AWS-LC: assembly for each generation of processors. It cleanses the memory of a key when it frees it.
+/// AWS-LC: assembly for each generation of processors. It cleanses the memory of a key when it
+/// frees it.
 #[cfg(any(test, feature = "aws-lc-aead"))]
 mod aws_lc {
     use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -55,7 +57,8 @@ mod aws_lc {
 
     use super::{Failed, NONCE, TAG};
 
-    /// A key that the library would not take (it has a wrong length, or there is no memory) fails at its first use.
+    /// A key that the library would not take (it has a wrong length, or there is no memory) fails
+    /// at its first use.
     pub(super) struct Cipher(Result<LessSafeKey, Unspecified>);
 
     impl Cipher {
@@ -86,13 +89,14 @@ impl SegmentKey {
         Self(library::Cipher::new(key))
     }
 
-    /// Encrypts `buffer` in place and gives the tag. Fails only beyond AES-GCM's own limits (64 GiB).
+    /// Encrypts `buffer` in place and gives the tag. Fails only beyond AES-GCM's own limits (64
+    /// GiB).
     pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG], VaultError> {
         self.0.seal(nonce, aad, buffer).map_err(|_| VaultError::Malformed { what: "text to encrypt" })
     }
 
-    /// Decrypts `ciphertext ‖ tag` in place: all but the last [`TAG`] bytes are the text then. What `sealed` holds after a
-    /// failure is undefined: throw it away.
+    /// Decrypts `ciphertext ‖ tag` in place: all but the last [`TAG`] bytes are the text then. What
+    /// `sealed` holds after a failure is undefined: throw it away.
     pub(super) fn open(
         &self,
         nonce: &[u8; NONCE],
@@ -103,8 +107,8 @@ impl SegmentKey {
         self.0.open(nonce, aad, sealed).map_err(|_| VaultError::Tampered { what })
     }
 
-    /// `prefix ‖ nonce ‖ ciphertext ‖ tag` with a fresh random nonce. `prefix` is not encrypted; it is authenticated only
-    /// if `aad` says so.
+    /// `prefix ‖ nonce ‖ ciphertext ‖ tag` with a fresh random nonce. `prefix` is not encrypted; it
+    /// is authenticated only if `aad` says so.
     pub(super) fn seal_to_vec(&self, prefix: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
         let nonce: [u8; NONCE] = random::array()?;
         let text = prefix.len() + NONCE;

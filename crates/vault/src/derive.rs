@@ -1,7 +1,9 @@
-//! Keys from keys: the first block of HKDF-Expand (RFC 5869, section 2.3), which is all that is ever needed here.
+//! Keys from keys: the first block of HKDF-Expand (RFC 5869, section 2.3), which is all that is
+//! ever needed here.
 //!
-//! The `hkdf` crate refuses a pseudorandom key that is shorter than the hash (FLOE asks for HKDF-Expand-SHA-384 with a
-//! 32-byte key), so this stands on HMAC; a test compares the two where both can answer.
+//! The `hkdf` crate refuses a pseudorandom key that is shorter than the hash (FLOE asks for
+//! HKDF-Expand-SHA-384 with a 32-byte key), so this stands on HMAC; a test compares the two where
+//! both can answer.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha384};
@@ -26,7 +28,8 @@ pub(super) fn hmac_sha256(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new((&*block).into())
 }
 
-/// HKDF-Expand-SHA-384(`key`, the concatenated `info`, 48), for keys of at most 128 bytes; shorter outputs are prefixes.
+/// HKDF-Expand-SHA-384(`key`, the concatenated `info`, 48), for keys of at most 128 bytes; shorter
+/// outputs are prefixes.
 pub(super) fn expand_sha384<const N: usize>(key: &[u8; N], info: &[&[u8]]) -> Zeroizing<[u8; 48]> {
     const { assert!(N <= 128) };
     let mut block = Zeroizing::new([0; 128]);

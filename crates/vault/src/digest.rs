@@ -8,11 +8,13 @@ use super::sha256_blocks::{self, BLOCK, Words};
 
 /// From this many bytes on, whole blocks go through the faster library.
 const BULK: usize = 16 * BLOCK;
-/// The state's form is only stable within a minor version of the sha2 crate; another one reads the bytes again.
+/// The state's form is only stable within a minor version of the sha2 crate; another one reads the
+/// bytes again.
 const CRATE: [u8; 8] = *b"0.11\0\0\0\0";
 const WHAT: &str = "saved SHA-256 state";
-/// A saved state of the sha2 crate begins with the eight words of the chaining value, each little-endian; then the number
-/// of blocks (u64, little-endian) and the bytes of an unfinished block.
+/// A saved state of the sha2 crate begins with the eight words of the chaining value, each
+/// little-endian; then the number of blocks (u64, little-endian) and the bytes of an unfinished
+/// block.
 const WORDS: usize = 32;
 
 /// A running SHA-256 that counts its bytes. Wiped when dropped (feature `zeroize` of sha2).
@@ -39,8 +41,8 @@ impl Digest {
         self.state.update(bytes);
     }
 
-    /// Hashes what an unfinished block needs, so that nothing waits in the state's own buffer; gives the rest of the bytes,
-    /// of which there are enough.
+    /// Hashes what an unfinished block needs, so that nothing waits in the state's own buffer;
+    /// gives the rest of the bytes, of which there are enough.
     fn up_to_block<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let past_block = usize::try_from(self.hashed % BLOCK as u64).unwrap_or(0);
         let (before, rest) = bytes.split_at((BLOCK - past_block) % BLOCK);
@@ -49,8 +51,9 @@ impl Digest {
         rest
     }
 
-    /// Hashes whole blocks; nothing waits in the state's own buffer. All that the other library does is SHA-256's compression
-    /// function: what comes before and after it, padding and the saved form stay those of the sha2 crate.
+    /// Hashes whole blocks; nothing waits in the state's own buffer. All that the other library
+    /// does is SHA-256's compression function: what comes before and after it, padding and the
+    /// saved form stay those of the sha2 crate.
     fn compress(&mut self, blocks: &[[u8; BLOCK]]) {
         let mut saved = self.state.serialize();
         let (chunks, _) = saved.as_chunks_mut();
@@ -79,8 +82,8 @@ impl Digest {
         self.state.finalize().into()
     }
 
-    /// The state, to be continued later: `crate version (8) ‖ bytes hashed (8) ‖ state (104)`. It can hold up to 63 bytes
-    /// of content: seal it ([`super::FileKey::seal_state`]).
+    /// The state, to be continued later: `crate version (8) ‖ bytes hashed (8) ‖ state (104)`. It
+    /// can hold up to 63 bytes of content: seal it ([`super::FileKey::seal_state`]).
     pub fn save(&self) -> Vec<u8> {
         let mut saved = CRATE.to_vec();
         saved.extend_from_slice(&self.hashed.to_be_bytes());
@@ -91,8 +94,8 @@ impl Digest {
     /// Continues from a saved state.
     ///
     /// # Errors
-    /// [`VaultError::OtherDigestVersion`] if another version of the hash library saved it: read the bytes again.
-    /// [`VaultError::Malformed`] if it is no saved state.
+    /// [`VaultError::OtherDigestVersion`] if another version of the hash library saved it: read the
+    /// bytes again. [`VaultError::Malformed`] if it is no saved state.
     pub fn restore(saved: &[u8]) -> Result<Self, VaultError> {
         let malformed = VaultError::Malformed { what: WHAT };
         let (version, rest) = saved.split_first_chunk::<8>().ok_or(malformed)?;
@@ -152,7 +155,8 @@ mod tests {
         }
     }
 
-    /// FIPS 180-4's own examples (csrc.nist.gov, "SHA256.pdf": one block, and two), by the compression function alone.
+    /// FIPS 180-4's own examples (csrc.nist.gov, "SHA256.pdf": one block, and two), by the
+    /// compression function alone.
     #[test]
     fn r16_known_answers_of_the_compression_function() {
         let padded = |text: &[u8], blocks: usize| {

@@ -2,13 +2,15 @@
 
 /// Why bytes were not sealed, opened, wrapped or unwrapped. Never carries a key, a name or content.
 ///
-/// Only [`VaultError::Randomness`] can pass by itself; all others are permanent: the same call fails the same way again.
+/// Only [`VaultError::Randomness`] can pass by itself; all others are permanent: the same call
+/// fails the same way again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes; try again, and check /dev/urandom and the system call filter")]
     Randomness,
-    /// Something stored is not what was sealed: changed, moved here from elsewhere, or sealed under another key.
+    /// Something stored is not what was sealed: changed, moved here from elsewhere, or sealed under
+    /// another key.
     #[error("the {what} is not what was sealed: it was changed, moved from elsewhere or belongs to another key")]
     Tampered {
         /// The thing that did not open.
@@ -40,7 +42,8 @@ pub enum VaultError {
         "this key encryption key is not the one that the keyring was made with; give the right one, make no new one"
     )]
     BadCanary,
-    /// A saved SHA-256 state comes from another minor version of the sha2 crate: hash the bytes again.
+    /// A saved SHA-256 state comes from another minor version of the sha2 crate: hash the bytes
+    /// again.
     #[error("the saved SHA-256 state comes from another version of the hash library; read the bytes again")]
     OtherDigestVersion,
     /// A segment was sealed after the last one.

@@ -1,7 +1,8 @@
 //! Extents: one contiguous run of what was written, as one immutable encrypted object.
 //!
-//! An object is a 64-byte header, a FLOE message's header, and FLOE segments of 65,536 bytes of text; the last segment
-//! has the rest, possibly nothing. The 64-byte header is the associated data of the message.
+//! An object is a 64-byte header, a FLOE message's header, and FLOE segments of 65,536 bytes of
+//! text; the last segment has the rest, possibly nothing. The 64-byte header is the associated data
+//! of the message.
 
 use subtle::ConstantTimeEq;
 
@@ -92,22 +93,25 @@ impl ExtentSealer {
         tag
     }
 
-    /// Seals a full segment in place: `segment` has [`SEALED_SEGMENT`] bytes, its text lies at [`SEGMENT_LEAD`].
+    /// Seals a full segment in place: `segment` has [`SEALED_SEGMENT`] bytes, its text lies at
+    /// [`SEGMENT_LEAD`].
     ///
     /// # Errors
     /// [`VaultError::Malformed`] for another length, [`VaultError::Ended`] after the last segment,
-    /// [`VaultError::Randomness`]. The segment is then not sealed and the extent is to be abandoned.
+    /// [`VaultError::Randomness`]. The segment is then not sealed and the extent is to be
+    /// abandoned.
     pub fn seal_inner(&mut self, segment: &mut [u8]) -> Result<(), VaultError> {
         self.floe.seal_inner(segment)
     }
 
-    /// Seals the last segment in place and ends the extent: `segment` has 32 + n bytes, the n bytes of its text lie at
-    /// [`SEGMENT_LEAD`]. n is what is left after the full segments, 0 to 65,535.
+    /// Seals the last segment in place and ends the extent: `segment` has 32 + n bytes, the n bytes
+    /// of its text lie at [`SEGMENT_LEAD`]. n is what is left after the full segments, 0 to 65,535.
     ///
     /// # Errors
     /// As [`ExtentSealer::seal_inner`].
     pub fn seal_last(&mut self, segment: &mut [u8]) -> Result<(), VaultError> {
-        // FLOE would take a full last segment, but then the place of a segment would not follow from the length alone.
+        // FLOE would take a full last segment, but then the place of a segment would not follow
+        // from the length alone.
         if segment.len() >= SEALED_SEGMENT {
             return Err(VaultError::Malformed { what: "segment to seal" });
         }
@@ -127,12 +131,13 @@ pub struct ExtentOpener {
 }
 
 impl ExtentOpener {
-    /// Checks an extent's first [`EXTENT_HEAD`] bytes: every one is compared, and the header tag must be the manifest's
-    /// and the key's. Nothing is decrypted before.
+    /// Checks an extent's first [`EXTENT_HEAD`] bytes: every one is compared, and the header tag
+    /// must be the manifest's and the key's. Nothing is decrypted before.
     ///
     /// # Errors
-    /// [`VaultError::Malformed`] for another length or magic, [`VaultError::UnknownFormat`] for another container version
-    /// or suite, [`VaultError::Tampered`] for other ids, iv or tag than the manifest's, [`VaultError::WrongKey`].
+    /// [`VaultError::Malformed`] for another length or magic, [`VaultError::UnknownFormat`] for
+    /// another container version or suite, [`VaultError::Tampered`] for other ids, iv or tag than
+    /// the manifest's, [`VaultError::WrongKey`].
     pub fn new(ids: &ExtentIds, key: &ExtentKey, head: &[u8], header_tag: &[u8; 32]) -> Result<Self, VaultError> {
         let malformed = VaultError::Malformed { what: WHAT };
         let head: &[u8; EXTENT_HEAD] = head.try_into().map_err(|_| malformed)?;
@@ -151,11 +156,12 @@ impl ExtentOpener {
         Ok(Self { floe: Opener::new(PARAMETERS, key.bytes(), header, message)? })
     }
 
-    /// Opens the segment at `position` in place and gives its text. [`segment_range`] says where it lies, how long it is
-    /// and whether it is the last.
+    /// Opens the segment at `position` in place and gives its text. [`segment_range`] says where it
+    /// lies, how long it is and whether it is the last.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it is not the segment that was sealed there; `segment` is then undefined.
+    /// [`VaultError::Tampered`] if it is not the segment that was sealed there; `segment` is then
+    /// undefined.
     pub fn open_segment<'a>(
         &self,
         position: u64,
@@ -198,18 +204,18 @@ impl ExtentOpener {
     }
 }
 
-/// The length of the object whose extent has `plaintext` bytes ([`MAX_EXTENT`] at most). A stored object of any other
-/// length is not the one that was sealed.
+/// The length of the object whose extent has `plaintext` bytes ([`MAX_EXTENT`] at most). A stored
+/// object of any other length is not the one that was sealed.
 ///
-/// There is always a last segment, with `plaintext % 65536` bytes of text: 65,536 bytes make one full segment and an
-/// empty last one.
+/// There is always a last segment, with `plaintext % 65536` bytes of text: 65,536 bytes make one
+/// full segment and an empty last one.
 pub const fn sealed_length(plaintext: u64) -> u64 {
     let full = plaintext >> SEGMENT_BITS;
     plaintext.saturating_add((full + 1) * floe::OVERHEAD as u64 + EXTENT_HEAD as u64)
 }
 
-/// Where the segment `position` of an extent of `plaintext` bytes lies: offset in the object, sealed length, and whether
-/// it is the last. `None` behind the last.
+/// Where the segment `position` of an extent of `plaintext` bytes lies: offset in the object,
+/// sealed length, and whether it is the last. `None` behind the last.
 pub const fn segment_range(plaintext: u64, position: u64) -> Option<(u64, usize, bool)> {
     let last = plaintext >> SEGMENT_BITS;
     if position > last || plaintext > MAX_EXTENT {

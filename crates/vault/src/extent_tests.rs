@@ -94,7 +94,8 @@ fn r02_every_changed_byte_of_a_three_segment_extent_is_refused() {
             assert!(ExtentOpener::new(&sealed.ids, &sealed.key, &head, &sealed.tag).is_err(), "bit {bit} of byte {at}");
         }
     }
-    // Segments stand for themselves once the head is open, so each is tried alone; whole objects follow below.
+    // Segments stand for themselves once the head is open, so each is tried alone; whole objects
+    // follow below.
     let opener = ExtentOpener::new(&sealed.ids, &sealed.key, &sealed.object[..EXTENT_HEAD], &sealed.tag).unwrap();
     for position in 0..3 {
         let (offset, length, last) = sealed.segment(position);
@@ -126,7 +127,8 @@ fn r03_every_prefix_and_extension_is_refused() {
     for more in 1..=300 {
         assert!(sealed.open(&[&sealed.object[..], &vec![0; more]].concat()).is_err(), "{more}");
     }
-    // Somebody who trusted the object's length instead of the manifest's would still see it, by the segments' own bounds.
+    // Somebody who trusted the object's length instead of the manifest's would still see it, by the
+    // segments' own bounds.
     let edges = [0, 1, 100, SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT - 1, 2 * SEGMENT, 2 * SEGMENT + 99];
     for plaintext in edges.into_iter().chain((0..2 * SEGMENT).step_by(3001)) {
         let length = sealed_length(plaintext as u64) as usize;

@@ -1,8 +1,10 @@
-//! FLOE (c2sp.org/FLOE) with AES-256-GCM and HKDF-Expand-SHA-384: one message, sealed segment by segment under one key,
-//! opened at any place. Nobody but `extent` uses it. All integers are big-endian.
+//! FLOE (c2sp.org/FLOE) with AES-256-GCM and HKDF-Expand-SHA-384: one message, sealed segment by
+//! segment under one key, opened at any place. Nobody but `extent` uses it. All integers are
+//! big-endian.
 //!
-//! A message is a header `parameters ‖ iv ‖ header tag`, then full inner segments, then exactly one last segment, which
-//! may be empty. The header tag commits to key, parameters, iv and associated data, and is checked before anything else.
+//! A message is a header `parameters ‖ iv ‖ header tag`, then full inner segments, then exactly one
+//! last segment, which may be empty. The header tag commits to key, parameters, iv and associated
+//! data, and is checked before anything else.
 
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use super::aead::{NONCE, SegmentKey, TAG};
 use super::derive::expand_sha384;
 use super::{VaultError, random};
 
-/// Bytes of parameters: AEAD id (0: AES-256-GCM), KDF id (0: HKDF-Expand-SHA-384), u32 segment length, u32 iv length.
+/// Bytes of parameters: AEAD id (0: AES-256-GCM), KDF id (0: HKDF-Expand-SHA-384), u32 segment
+/// length, u32 iv length.
 const PARAMETERS: usize = 10;
 const IV: usize = 32;
 const HEADER_TAG: usize = 32;
@@ -172,7 +175,8 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    /// Checks a header: parameters by comparison, its tag in constant time. Nothing is decrypted with a wrong key.
+    /// Checks a header: parameters by comparison, its tag in constant time. Nothing is decrypted
+    /// with a wrong key.
     pub(super) fn new(
         parameters: Parameters,
         key: &[u8; 32],

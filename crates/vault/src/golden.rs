@@ -1,5 +1,5 @@
-//! One artifact, sealed once and committed (`tests/data/golden-v1`): it must open for ever (R08). The Python reader in
-//! `tests/reader` opens the same files without any of this code.
+//! One artifact, sealed once and committed (`tests/data/golden-v1`): it must open for ever (R08).
+//! The Python reader in `tests/reader` opens the same files without any of this code.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,8 @@ use tacdrop_model::{ArtifactId, DirectoryId, FileName, ObjectId, ObjectPlace, Sh
 const LONG: usize = 140_000;
 const SHORT: usize = 1_000;
 const SHORT_AT: u64 = 65_000;
-/// The last 100 bytes of the second extent are themselves covered by the third slice's return to the first.
+/// The last 100 bytes of the second extent are themselves covered by the third slice's return to
+/// the first.
 const SHORT_FROM: u64 = 100;
 const NAME: &str = "Größe – show tech.txt";
 const TITLE: &str = "BGP flaps – Überlauf";
@@ -57,7 +58,8 @@ fn seal(ids: &ExtentIds, key: &ExtentKey, plaintext: &[u8]) -> (Vec<u8>, [u8; 32
     (object, sealer.header_tag())
 }
 
-/// Run once, when a new container version is made: `cargo test --release --lib vault::golden -- --ignored make`.
+/// Run once, when a new container version is made: `cargo test --release --lib vault::golden --
+/// --ignored make`.
 #[test]
 #[ignore = "overwrites the golden artifact, which must never change within a container version"]
 fn make_the_golden_artifact() {

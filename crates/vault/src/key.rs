@@ -1,8 +1,8 @@
-//! The hierarchy of keys: a KEK wraps share keys (and the server's own secrets), a share key wraps file keys and seals
-//! names, a file key wraps extent keys and seals manifests.
+//! The hierarchy of keys: a KEK wraps share keys (and the server's own secrets), a share key wraps
+//! file keys and seals names, a file key wraps extent keys and seals manifests.
 //!
-//! No key is used as a cipher key itself: each use has its own key derived from it. Keys are wiped when dropped and have
-//! no `Debug`, `Clone`, comparison or serialisation (R13).
+//! No key is used as a cipher key itself: each use has its own key derived from it. Keys are wiped
+//! when dropped and have no `Debug`, `Clone`, comparison or serialisation (R13).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +70,8 @@ impl Kek {
         Zeroizing::new(self.0)
     }
 
-    /// A known text sealed under this KEK; stands in the keyring so that a wrong KEK is noticed at the start (R09).
+    /// A known text sealed under this KEK; stands in the keyring so that a wrong KEK is noticed at
+    /// the start (R09).
     ///
     /// # Errors
     /// [`VaultError::Randomness`].
@@ -100,7 +101,8 @@ impl Kek {
     /// Unwraps a share's key.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for another share.
+    /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for
+    /// another share.
     pub fn unwrap_share_key(
         &self,
         generation: u32,
@@ -110,7 +112,8 @@ impl Kek {
         wrapped.unwrap_with(&share_key_bond(generation, share), &self.0).map(|key| ShareKey(*key))
     }
 
-    /// Wraps a secret of the whole server for the keyring: `token`, `ssh-host-ed25519` and the like, of any length.
+    /// Wraps a secret of the whole server for the keyring: `token`, `ssh-host-ed25519` and the
+    /// like, of any length.
     ///
     /// # Errors
     /// [`VaultError::Randomness`].
@@ -121,8 +124,8 @@ impl Kek {
     /// Unwraps a secret of the whole server.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for another purpose;
-    /// [`VaultError::Malformed`] if it is too short.
+    /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for
+    /// another purpose; [`VaultError::Malformed`] if it is too short.
     pub fn unwrap_secret(
         &self,
         generation: u32,
@@ -161,7 +164,8 @@ impl ShareKey {
     /// Unwraps a version's key.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it was wrapped by another key or generation, or for another share or version.
+    /// [`VaultError::Tampered`] if it was wrapped by another key or generation, or for another
+    /// share or version.
     pub fn unwrap_file_key(
         &self,
         generation: u32,
@@ -222,8 +226,8 @@ impl FileKey {
         wrapped.unwrap_with(&extent_key_bond(version, extent), &self.key).map(|key| ExtentKey(*key))
     }
 
-    /// Seals the SHA-256 state of an unfinished upload (it can hold up to 63 bytes of content), bound to the version and
-    /// the number of bytes hashed.
+    /// Seals the SHA-256 state of an unfinished upload (it can hold up to 63 bytes of content),
+    /// bound to the version and the number of bytes hashed.
     ///
     /// # Errors
     /// [`VaultError::Randomness`], [`VaultError::TooManyEncryptions`].
@@ -235,8 +239,8 @@ impl FileKey {
     /// Opens what [`FileKey::seal_state`] sealed.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it belongs to another key, version or number of bytes; [`VaultError::Malformed`] if it
-    /// is too short.
+    /// [`VaultError::Tampered`] if it belongs to another key, version or number of bytes;
+    /// [`VaultError::Malformed`] if it is too short.
     pub fn open_state(&self, version: VersionId, hashed: u64, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let bond_tail = hashed.to_be_bytes();
         let mut state = state_bond(version, &bond_tail).open(&Purpose::State.key_from(&self.key), sealed)?;
@@ -295,15 +299,16 @@ impl NameKeys {
     /// Opens a name.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it was sealed for another entry, share or key; [`VaultError::Malformed`] if what was
-    /// sealed is no name.
+    /// [`VaultError::Tampered`] if it was sealed for another entry, share or key;
+    /// [`VaultError::Malformed`] if what was sealed is no name.
     pub fn open_name(&self, entry: [u8; 16], sealed: &[u8]) -> Result<FileName, VaultError> {
         let bond = self.bond(Purpose::Name, entry, &[]);
         let name = bond.open(&self.names, sealed)?;
         FileName::new(&name).map_err(|_| bond.malformed())
     }
 
-    /// What a name is found by in its directory: HMAC-SHA-256 over the parent's id and the name's NFC form.
+    /// What a name is found by in its directory: HMAC-SHA-256 over the parent's id and the name's
+    /// NFC form.
     pub fn index(&self, parent: DirectoryId, name: &FileName) -> [u8; 32] {
         let mut mac = hmac_sha256(&self.index);
         mac.update(parent.as_bytes());
@@ -311,8 +316,8 @@ impl NameKeys {
         mac.finalize().into_bytes().into()
     }
 
-    /// What an alias is found by in its directory: HMAC-SHA-256 over the parent's id and the alias as
-    /// [`folded`](tacdrop_model::alias::folded) gives it.
+    /// What an alias is found by in its directory: HMAC-SHA-256 over the parent's id and the alias
+    /// as [`folded`](tacdrop_model::alias::folded) gives it.
     pub fn alias_index(&self, parent: DirectoryId, alias: &FileName) -> [u8; 32] {
         let mut mac = hmac_sha256(&self.aliases);
         mac.update(parent.as_bytes());

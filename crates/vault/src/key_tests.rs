@@ -11,7 +11,8 @@ const OTHER_VERSION: VersionId = VersionId::from_bytes([4; 16]);
 const EXTENT: ObjectId = ObjectId::from_bytes([5; 16]);
 const OTHER_EXTENT: ObjectId = ObjectId::from_bytes([6; 16]);
 
-/// Small texts: `docs/format.md` reserves a label for them, the golden artifact holds one, and nothing keeps any yet.
+/// Small texts: `docs/format.md` reserves a label for them, the golden artifact holds one, and
+/// nothing keeps any yet.
 impl ShareKey {
     pub(crate) fn seal_text(
         &self,
@@ -173,7 +174,8 @@ fn r07_no_nonce_of_a_wrap_comes_twice() {
     assert_eq!(nonces.len(), 100_000);
 }
 
-/// Does not compile as soon as a key gets one of the traits: the call would then have two candidates.
+/// Does not compile as soon as a key gets one of the traits: the call would then have two
+/// candidates.
 #[test]
 fn r13_keys_cannot_be_printed_copied_compared_or_serialised() {
     trait Unless<Marker> {

@@ -1,12 +1,15 @@
-//! Bytes and keys: what lies on a disk, and under which key. No I/O (but the operating system's randomness), no async.
+//! Bytes and keys: what lies on a disk, and under which key. No I/O (but the operating system's
+//! randomness), no async.
 //!
-//! `repo/` and the services call this room; it uses `model/` alone. `docs/format.md` describes every byte that is made here, so
-//! that somebody else can read an artifact. Whatever changes a byte needs a new container version there: what an older
-//! tacdrop sealed must open for ever (`tests/data/golden-v1`).
+//! `repo/` and the services call this room; it uses `model/` alone. `docs/format.md` describes
+//! every byte that is made here, so that somebody else can read an artifact. Whatever changes a
+//! byte needs a new container version there: what an older tacdrop sealed must open for ever
+//! (`tests/data/golden-v1`).
 //!
-//! From the top: a [`Manifest`] says which parts of which extents make up a version ([`SliceMap`] is the same while the
-//! upload runs, [`Digest`] its SHA-256); [`ExtentSealer`] and [`ExtentOpener`] turn what was written into encrypted
-//! objects and back; [`Kek`], [`ShareKey`], [`FileKey`] and [`ExtentKey`] wrap each other in this order.
+//! From the top: a [`Manifest`] says which parts of which extents make up a version ([`SliceMap`]
+//! is the same while the upload runs, [`Digest`] its SHA-256); [`ExtentSealer`] and
+//! [`ExtentOpener`] turn what was written into encrypted objects and back; [`Kek`], [`ShareKey`],
+//! [`FileKey`] and [`ExtentKey`] wrap each other in this order.
 
 mod aead;
 mod derive;

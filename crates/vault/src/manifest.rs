@@ -1,7 +1,9 @@
-//! The manifest of a version: the authenticated map from its bytes to extents, its length and SHA-256.
+//! The manifest of a version: the authenticated map from its bytes to extents, its length and
+//! SHA-256.
 //!
-//! It is sealed under a key derived from the version's file key, as an object of its own; the SHA-256 of the sealed bytes
-//! stands in the version's row, so that neither an older nor another version's manifest opens in its place (R05).
+//! It is sealed under a key derived from the version's file key, as an object of its own; the
+//! SHA-256 of the sealed bytes stands in the version's row, so that neither an older nor another
+//! version's manifest opens in its place (R05).
 
 use std::collections::BTreeSet;
 
@@ -98,7 +100,8 @@ pub fn object_hash(sealed: &[u8]) -> [u8; 32] {
     Sha256::digest(sealed).into()
 }
 
-/// Whether the manifest of a version of `extents` extents can have `bytes` bytes. Cheap: says nothing of what is in them.
+/// Whether the manifest of a version of `extents` extents can have `bytes` bytes. Cheap: says
+/// nothing of what is in them.
 pub fn can_be_long(extents: u64, bytes: u64) -> bool {
     let least =
         extents.saturating_mul((EXTENT_ENTRY + SLICE_ENTRY) as u64).saturating_add((HEADER + SEAL + FIXED) as u64);
@@ -111,8 +114,8 @@ impl Manifest {
     /// The bytes of the manifest's object: `header (72) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.
     ///
     /// # Errors
-    /// [`VaultError::Malformed`] if the map has a hole or breaks another rule of [`Manifest`]'s fields;
-    /// [`VaultError::Randomness`], [`VaultError::TooManyEncryptions`].
+    /// [`VaultError::Malformed`] if the map has a hole or breaks another rule of [`Manifest`]'s
+    /// fields; [`VaultError::Randomness`], [`VaultError::TooManyEncryptions`].
     pub fn seal(&self, key: &FileKey, object: ObjectId) -> Result<Vec<u8>, VaultError> {
         let mut body = Vec::with_capacity(FIXED + self.extents.len() * EXTENT_ENTRY + self.slices.len() * SLICE_ENTRY);
         body.extend_from_slice(&self.number.to_be_bytes());
@@ -150,12 +153,13 @@ impl Manifest {
         key.manifest_key().seal_to_vec(&header, &header, &body)
     }
 
-    /// Opens a manifest's object: its hash, every byte of its header, its seal and its map are checked.
+    /// Opens a manifest's object: its hash, every byte of its header, its seal and its map are
+    /// checked.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if it is not the object that the version's row speaks of or does not open under `key`;
-    /// [`VaultError::UnknownFormat`] for another container version or suite; [`VaultError::Malformed`] for everything that
-    /// this format does not allow.
+    /// [`VaultError::Tampered`] if it is not the object that the version's row speaks of or does
+    /// not open under `key`; [`VaultError::UnknownFormat`] for another container version or suite;
+    /// [`VaultError::Malformed`] for everything that this format does not allow.
     pub fn open(
         bytes: &[u8],
         key: &FileKey,
@@ -200,7 +204,8 @@ impl Manifest {
         let sha256 = body.take()?;
         let extent_count = u32::from_be_bytes(body.take()?) as usize;
         let slice_count = u32::from_be_bytes(body.take()?) as usize;
-        // Bounds before the tables are read; every extent is used, so there are never more of them than slices.
+        // Bounds before the tables are read; every extent is used, so there are never more of them
+        // than slices.
         if slice_count > MAX_SLICES
             || extent_count > slice_count
             || body.0.len() != extent_count * EXTENT_ENTRY + slice_count * SLICE_ENTRY

@@ -41,7 +41,8 @@ fn empty() -> Manifest {
     Manifest { length: 0, slices: Vec::new(), extents: Vec::new(), ..sample(&key) }
 }
 
-/// Opens it as the object that the row speaks of, so that what is behind the hash is put to the test.
+/// Opens it as the object that the row speaks of, so that what is behind the hash is put to the
+/// test.
 fn open(bytes: &[u8], key: &FileKey) -> Result<Manifest, VaultError> {
     Manifest::open(bytes, key, SHARE, ARTIFACT, VERSION, OBJECT, &object_hash(bytes))
 }

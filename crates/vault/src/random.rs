@@ -1,5 +1,5 @@
-//! Randomness, always from the operating system: no generator of our own whose state could repeat after a fork, a crash
-//! or a restored snapshot of a machine (R07).
+//! Randomness, always from the operating system: no generator of our own whose state could repeat
+//! after a fork, a crash or a restored snapshot of a machine (R07).
 
 use super::VaultError;
 

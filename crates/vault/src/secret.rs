@@ -1,5 +1,6 @@
-//! What every small sealed thing has in common: a key derived for one purpose, and associated data that says what the
-//! thing is, what it belongs to and whose generation of keys sealed it. A row moved elsewhere does not open.
+//! What every small sealed thing has in common: a key derived for one purpose, and associated data
+//! that says what the thing is, what it belongs to and whose generation of keys sealed it. A row
+//! moved elsewhere does not open.
 
 use zeroize::Zeroizing;
 
@@ -10,7 +11,8 @@ use super::derive::subkey;
 /// Bytes of the fixed part of the associated data.
 const BOND: usize = 52;
 
-/// What a small sealed thing is. Each has a derived key of its own, and its word stands in the associated data.
+/// What a small sealed thing is. Each has a derived key of its own, and its word stands in the
+/// associated data.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Canary,
@@ -20,7 +22,8 @@ pub(super) enum Purpose {
     ExtentKey,
     State,
     Name,
-    /// Reserved by `docs/format.md`: the golden artifact holds such a text, and nothing keeps any yet.
+    /// Reserved by `docs/format.md`: the golden artifact holds such a text, and nothing keeps any
+    /// yet.
     #[cfg_attr(not(test), expect(dead_code, reason = "reserved"))]
     Text,
 }

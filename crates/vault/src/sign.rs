@@ -1,7 +1,8 @@
-//! Ed25519 (RFC 8032): what the server says under its own name, e.g. receipts. Plain signatures, and OpenSSH's `sshsig`
-//! form, which anybody with `ssh-keygen` checks offline.
+//! Ed25519 (RFC 8032): what the server says under its own name, e.g. receipts. Plain signatures,
+//! and OpenSSH's `sshsig` form, which anybody with `ssh-keygen` checks offline.
 //!
-//! A key is for one purpose only, and is kept in the keyring under that purpose ([`super::Kek::wrap_secret`]).
+//! A key is for one purpose only, and is kept in the keyring under that purpose
+//! ([`super::Kek::wrap_secret`]).
 
 use base64ct::{Base64, Encoding};
 use ed25519_dalek::Signer;
@@ -26,7 +27,8 @@ const ARMOR_END: &str = "-----END SSH SIGNATURE-----\n";
 /// Letters on a line of an armored signature, as `ssh-keygen` breaks them.
 const ARMOR_LINE: usize = 70;
 
-/// A secret key for signing. Wiped when dropped; no `Debug`, `Clone`, comparison or serialisation (R13).
+/// A secret key for signing. Wiped when dropped; no `Debug`, `Clone`, comparison or serialisation
+/// (R13).
 pub struct SigningKey(ed25519_dalek::SigningKey);
 
 /// The public half of a [`SigningKey`].
@@ -59,15 +61,15 @@ impl SigningKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs `message`. The same message gives the same bytes. Whoever signs texts of several kinds with one key begins
-    /// each with what it is.
+    /// Signs `message`. The same message gives the same bytes. Whoever signs texts of several kinds
+    /// with one key begins each with what it is.
     pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE] {
         self.0.sign(message).to_bytes()
     }
 
-    /// Signs `message` in OpenSSH's `sshsig` format, version 1, hash sha512, armored and with a line break at the end.
-    /// `ssh-keygen -Y verify` takes it with the same `namespace`, which says what the signature is for and must not be
-    /// empty. The same message gives the same bytes.
+    /// Signs `message` in OpenSSH's `sshsig` format, version 1, hash sha512, armored and with a
+    /// line break at the end. `ssh-keygen -Y verify` takes it with the same `namespace`, which says
+    /// what the signature is for and must not be empty. The same message gives the same bytes.
     pub fn sign_ssh(&self, namespace: &str, message: &[u8]) -> String {
         let mut signed = SSHSIG.to_vec();
         push_purpose(&mut signed, namespace);
@@ -121,7 +123,8 @@ impl PublicKey {
             .map_err(|_| VaultError::Tampered { what: "signed text" })
     }
 
-    /// `ssh-ed25519 BASE64`, as it stands in `.pub`, `authorized_keys` and, behind a principal, `allowed_signers` files.
+    /// `ssh-ed25519 BASE64`, as it stands in `.pub`, `authorized_keys` and, behind a principal,
+    /// `allowed_signers` files.
     pub fn ssh_line(&self) -> String {
         format!("ssh-ed25519 {}", Base64::encode_string(&self.ssh_blob()))
     }
@@ -153,7 +156,8 @@ fn push_purpose(into: &mut Vec<u8>, namespace: &str) {
     push_string(into, SSHSIG_HASH);
 }
 
-/// SSH's `string` (RFC 4251, section 5). Everything here is short: a name, a key, a hash, a signature.
+/// SSH's `string` (RFC 4251, section 5). Everything here is short: a name, a key, a hash, a
+/// signature.
 fn push_string(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     into.extend_from_slice(bytes);

@@ -1,12 +1,14 @@
-//! The map of what was written so far: which part of the file lies where, newer writes over older ones, gaps as holes.
-//! A pure data structure; what it says of an upload becomes the manifest's map when the version is sealed.
+//! The map of what was written so far: which part of the file lies where, newer writes over older
+//! ones, gaps as holes. A pure data structure; what it says of an upload becomes the manifest's map
+//! when the version is sealed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Slice, VaultError};
 use tacdrop_model::ObjectId;
 
-/// Slices by offset; they never overlap, none is empty, and neighbours that continue each other in one extent are one.
+/// Slices by offset; they never overlap, none is empty, and neighbours that continue each other in
+/// one extent are one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SliceMap {
     slices: BTreeMap<u64, Slice>,
@@ -64,7 +66,8 @@ impl SliceMap {
     /// A map as it was stored.
     ///
     /// # Errors
-    /// [`VaultError::Malformed`] if the slices are not sorted, overlap, are empty or end behind 2^64 - 1.
+    /// [`VaultError::Malformed`] if the slices are not sorted, overlap, are empty or end behind
+    /// 2^64 - 1.
     pub fn from_slices(slices: Vec<Slice>) -> Result<Self, VaultError> {
         let mut map = Self::new();
         let mut end = 0;
@@ -80,7 +83,8 @@ impl SliceMap {
         Ok(map)
     }
 
-    /// Lays a slice over what was there. One of no length changes nothing; what would lie behind 2^64 - 1 is cut off.
+    /// Lays a slice over what was there. One of no length changes nothing; what would lie behind
+    /// 2^64 - 1 is cut off.
     pub fn lay(&mut self, slice: Slice) {
         let room = u64::MAX - slice.offset.max(slice.within);
         let mut slice = Slice { length: slice.length.min(room), ..slice };
@@ -134,7 +138,8 @@ impl SliceMap {
         self.slices.values()
     }
 
-    /// What `length` bytes from `offset` on are made of, in order and without a gap. Behind the end there is one hole.
+    /// What `length` bytes from `offset` on are made of, in order and without a gap. Behind the end
+    /// there is one hole.
     pub fn range(&self, offset: u64, length: u64) -> Vec<Piece> {
         let end = offset.saturating_add(length);
         let mut pieces = Vec::new();
@@ -162,7 +167,8 @@ impl SliceMap {
         self.slices.values().map(|slice| slice.extent).collect()
     }
 
-    /// Makes a hole of `from..to`; a slice that reaches over an edge keeps its rest. Leaves `front` as it is.
+    /// Makes a hole of `from..to`; a slice that reaches over an edge keeps its rest. Leaves `front`
+    /// as it is.
     fn clear(&mut self, from: u64, to: u64) {
         if from >= to {
             return;

@@ -1,5 +1,5 @@
-//! Access tokens: what a customer types beside the ticket's reference. The records hold only a keyed hash; a token is
-//! random, so a fast hash is enough.
+//! Access tokens: what a customer types beside the ticket's reference. The records hold only a
+//! keyed hash; a token is random, so a fast hash is enough.
 
 use hmac::Mac;
 use subtle::ConstantTimeEq;
@@ -65,7 +65,8 @@ impl TokenKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// Whether `token` is the one that `expected` was made of, in a time that does not depend on `expected`.
+    /// Whether `token` is the one that `expected` was made of, in a time that does not depend on
+    /// `expected`.
     pub fn verify(&self, user: &str, token: &str, expected: &[u8; 32]) -> bool {
         self.hash(user, token).ct_eq(expected).into()
     }
@@ -93,8 +94,9 @@ mod tests {
         assert!(counts.values().all(|count| (1350..2000).contains(count)), "{counts:?}");
     }
 
-    /// What a URL, a shell or a router's command line reads as something else: `?` is help on a router, `|` a pipe, `@` and
-    /// `:` end parts of a URL. Nothing of it is in a token, so it survives all of them as it is.
+    /// What a URL, a shell or a router's command line reads as something else: `?` is help on a
+    /// router, `|` a pipe, `@` and `:` end parts of a URL. Nothing of it is in a token, so it
+    /// survives all of them as it is.
     #[test]
     fn r44_a_token_survives_a_url_and_a_command_line() {
         for _ in 0..200 {

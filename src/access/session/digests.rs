@@ -1,4 +1,5 @@
-//! What a session hears of digests. It is like STAT: who may read a file may know its digest, and nothing of its content leaves.
+//! What a session hears of digests. It is like STAT: who may read a file may know its digest, and
+//! nothing of its content leaves.
 
 use crate::access::ShareSession;
 use crate::digests::{Digest, Digested, Patience};
@@ -14,18 +15,19 @@ impl ShareSession {
         std::iter::once(Algorithm::Sha256).chain(also).collect()
     }
 
-    /// The digest of what [`open_read`](Self::open_read) would open, from the records. One of another algorithm than SHA-256
-    /// is computed when it is asked for the first time, which may take minutes.
+    /// The digest of what [`open_read`](Self::open_read) would open, from the records. One of
+    /// another algorithm than SHA-256 is computed when it is asked for the first time, which may
+    /// take minutes.
     ///
     /// # Errors
-    /// As `open_read`; [`Refusal::UnknownDigest`] for an algorithm that is not given here; [`Refusal::DigestPending`] if
-    /// computing it takes longer than anybody should wait.
+    /// As `open_read`; [`Refusal::UnknownDigest`] for an algorithm that is not given here;
+    /// [`Refusal::DigestPending`] if computing it takes longer than anybody should wait.
     pub async fn digest(&self, path: &SharePath, algorithm: Algorithm) -> Result<Digest, Refusal> {
         self.digest_within(path, algorithm, Patience::from_now()).await
     }
 
-    /// The same for one of several that are asked for at once and have one patience together. Where it is used up, only
-    /// what is known already is told.
+    /// The same for one of several that are asked for at once and have one patience together. Where
+    /// it is used up, only what is known already is told.
     ///
     /// # Errors
     /// As [`digest`](Self::digest).

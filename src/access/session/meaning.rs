@@ -1,9 +1,10 @@
 //! What a file's name is to a login: the one rule that STAT, listings, OPEN, SCP and digests go by.
 //!
-//! Who sends a file (a customer, or an engineer in `from-support/`) has to know where its upload goes on. So to that side
-//! a name is the newest version, whole or not; and what is not whole yet cannot be read, so that nobody takes its
-//! beginning for the file. To the other side a name is the newest whole version, as long as there is one. To a session
-//! that has opened a file for reading the name stays what it opened: some clients ask for the size behind their OPEN.
+//! Who sends a file (a customer, or an engineer in `from-support/`) has to know where its upload
+//! goes on. So to that side a name is the newest version, whole or not; and what is not whole yet
+//! cannot be read, so that nobody takes its beginning for the file. To the other side a name is the
+//! newest whole version, as long as there is one. To a session that has opened a file for reading
+//! the name stays what it opened: some clients ask for the size behind their OPEN.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub(super) struct Memory(Arc<Locked<Remembered>>);
 struct Remembered {
     /// Where this session was told that unfinished versions end: appending must begin there.
     told: HashMap<VersionId, u64>,
-    /// The sizes of what it has open for reading, by file: the handles' numbers and sizes, newest last.
+    /// The sizes of what it has open for reading, by file: the handles' numbers and sizes, newest
+    /// last.
     open: HashMap<ArtifactId, Vec<(u64, u64)>>,
     next: u64,
 }
@@ -135,7 +137,8 @@ impl ShareSession {
         Attributes { kind: PlaceKind::File, size, mode: row.mode, modified: row.modified_at }
     }
 
-    /// Whether what [`attributes_of`](Self::attributes_of) says of a row is about a file that is not whole yet.
+    /// Whether what [`attributes_of`](Self::attributes_of) says of a row is about a file that is
+    /// not whole yet.
     pub(crate) fn unfinished(
         &self,
         row: &EntryRow,

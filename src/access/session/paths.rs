@@ -33,8 +33,8 @@ struct Inside<'a> {
 const ROUNDS: usize = 32;
 
 impl ShareSession {
-    /// What stands at a path, and the upload of it that is under way. An upload that ends between the two looks is not
-    /// missed: its rows are read again.
+    /// What stands at a path, and the upload of it that is under way. An upload that ends between
+    /// the two looks is not missed: its rows are read again.
     pub(super) async fn locate_with_upload(
         &self,
         path: &SharePath,
@@ -58,7 +58,8 @@ impl ShareSession {
         Err(Refusal::StillReceiving.into())
     }
 
-    /// Follows a path into the share's own tree. The virtual places are not part of it: what gets here would change them.
+    /// Follows a path into the share's own tree. The virtual places are not part of it: what gets
+    /// here would change them.
     pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<ResolvedPath, Error> {
         self.check_turns(path).await?;
         let mut conn = self.repo().records.read().await?;
@@ -83,7 +84,8 @@ impl ShareSession {
     async fn find(&self, conn: &mut Conn, path: &SharePath, inside: Inside<'_>) -> Result<ResolvedPath, Error> {
         inside.names.iter().try_for_each(shape::check_name)?;
         match tree::find(self.repo(), conn, &inside.ticket, inside.share, inside.names, self.is_engineer()).await {
-            // What can be there in an older share only is looked for; that it cannot be made is the better answer.
+            // What can be there in an older share only is looked for; that it cannot be made is the
+            // better answer.
             Err(Error::Refused(Refusal::NoSuchFile)) => {
                 shape::check_new(inside.names)?;
                 Err(Refusal::NoSuchFile.into())
@@ -162,14 +164,16 @@ impl ShareSession {
 
     /// Whether a name is the ticket's own, to a login of the ticket.
     ///
-    /// A path through it, `/REF/...` and `/REF/`, leads to the share's root, so that one path means the same to customers
-    /// and engineers. `/REF` itself is a name like any other: programs that mirror directories ask whether it is there,
-    /// make it, and then find in it what they have put there.
+    /// A path through it, `/REF/...` and `/REF/`, leads to the share's root, so that one path means
+    /// the same to customers and engineers. `/REF` itself is a name like any other: programs that
+    /// mirror directories ask whether it is there, make it, and then find in it what they have put
+    /// there.
     fn is_own_reference(&self, name: &FileName) -> bool {
         matches!(self.login.0.who, Who::Ticket { .. }) && name.as_bytes() == self.user().as_str().as_bytes()
     }
 
-    /// Whether the ticket's own name leads to the share's root: as long as nobody has made something of that name there.
+    /// Whether the ticket's own name leads to the share's root: as long as nobody has made
+    /// something of that name there.
     async fn leads_to_the_root(&self, conn: &mut Conn, share: ShareId, name: &FileName) -> Result<bool, Error> {
         let resolved = tree::find(self.repo(), conn, self.user(), share, std::slice::from_ref(name), false).await?;
         Ok(resolved.entry.is_none())
@@ -187,8 +191,9 @@ impl ShareSession {
         }
     }
 
-    /// REALPATH: the bytes of the path that leads to the same place, without the ticket's own name. What is written as a
-    /// directory's and is not there keeps its slash: psftp asks so before it puts, and would make a file.
+    /// REALPATH: the bytes of the path that leads to the same place, without the ticket's own name.
+    /// What is written as a directory's and is not there keeps its slash: psftp asks so before it
+    /// puts, and would make a file.
     ///
     /// # Errors
     /// If the records cannot be read.

@@ -80,7 +80,8 @@ impl VirtualListing {
         let mut conn = session.repo().records.read().await?;
         match &mut self.source {
             Source::Versions { file, after } => {
-                // A page that is short because of a row that cannot be read is not the last one; an empty one is.
+                // A page that is short because of a row that cannot be read is not the last one; an
+                // empty one is.
                 let page = version_chain::page(&mut conn, file, *after, most).await?;
                 self.ended = page.is_empty();
                 for past in page {
@@ -143,7 +144,8 @@ impl Mirror {
             }
         }
         if self.tree == Tree::Receipts {
-            // Nothing is listed twice: where a directory bears the name of such a text, the text goes first.
+            // Nothing is listed twice: where a directory bears the name of such a text, the text
+            // goes first.
             if self.at_root && name.as_bytes() == SIGNERS {
                 return Ok(Vec::new());
             }
@@ -176,8 +178,8 @@ impl Mirror {
             return Ok(Vec::new());
         };
         let line = |text: &Text, suffix: &[u8]| {
-            // A name that is too long with the suffix can be asked for. Listed, it would fail those who fetch all of them:
-            // their file systems have no room for it.
+            // A name that is too long with the suffix can be asked for. Listed, it would fail those
+            // who fetch all of them: their file systems have no room for it.
             let name = FileName::new(&[shown.as_bytes(), suffix].concat()).ok()?;
             Some((name, file_attributes(text.length() as u64, received(&version))))
         };

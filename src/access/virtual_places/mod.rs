@@ -1,8 +1,10 @@
-//! Places that are there without lying in the share: `.versions`, where engineers reach every available version of a file,
-//! and `.receipts`, with a signed receipt and a checksum for each file.
+//! Places that are there without lying in the share: `.versions`, where engineers reach every
+//! available version of a file, and `.receipts`, with a signed receipt and a checksum for each
+//! file.
 //!
-//! Both show the share's tree a second time. They resolve, and their directories can be listed by name, but no listing of
-//! `/` shows them: a client that mirrors a share would fetch everything twice. Nothing in them can be changed.
+//! Both show the share's tree a second time. They resolve, and their directories can be listed by
+//! name, but no listing of `/` shows them: a client that mirrors a share would fetch everything
+//! twice. Nothing in them can be changed.
 //!
 //! ```text
 //! .versions/PATH/N            version N of the file PATH; engineers only, for others there is no such place
@@ -54,7 +56,8 @@ impl Tree {
         VIRTUAL.iter().any(|word| *word == name.as_bytes())
     }
 
-    /// The place that a path leads into, and the names below it. `names` are those below the share's root.
+    /// The place that a path leads into, and the names below it. `names` are those below the
+    /// share's root.
     pub(crate) fn of(names: &[FileName], is_engineer: bool) -> Option<(Self, &[FileName])> {
         let (first, below) = names.split_first()?;
         match first.as_bytes() {
@@ -150,7 +153,8 @@ impl VirtualPlace {
             Tree::Receipts => find_receipt(session, conn, &context, names).await,
         };
         let thing = found.map_err(|error| match error {
-            // A file above other names: not worth a sentence of its own where nothing can be made anyway.
+            // A file above other names: not worth a sentence of its own where nothing can be made
+            // anyway.
             Error::Refused(Refusal::NotDirectory) => Refusal::NoSuchFile.into(),
             other => other,
         })?;

@@ -1,7 +1,8 @@
-//! Receipts: what the server states about an available version, signed, and the same digest for `sha256sum -c`.
+//! Receipts: what the server states about an available version, signed, and the same digest for
+//! `sha256sum -c`.
 //!
-//! Everything in them comes from the records, and Ed25519 gives the same signature every time, so a receipt that is fetched
-//! twice is the same bytes.
+//! Everything in them comes from the records, and Ed25519 gives the same signature every time, so a
+//! receipt that is fetched twice is the same bytes.
 
 use serde::Serialize;
 
@@ -83,8 +84,8 @@ impl ReceiptKey {
 }
 
 impl Receipt {
-    /// The receipt of a version of the file that `way` leads to, with its number for people; none if the version is not
-    /// available.
+    /// The receipt of a version of the file that `way` leads to, with its number for people; none
+    /// if the version is not available.
     pub(super) fn of(
         ticket: &Identifier,
         way: &Way,
@@ -109,8 +110,9 @@ impl Receipt {
         })
     }
 
-    /// What is signed. No value can hold a line break: they are references, numbers, and encoded paths. Only what is marked
-    /// has the form with the line more, so that all other receipts stay the bytes that they were.
+    /// What is signed. No value can hold a line break: they are references, numbers, and encoded
+    /// paths. Only what is marked has the form with the line more, so that all other receipts stay
+    /// the bytes that they were.
     fn statement(&self) -> String {
         let (title, mark) = if self.transport.is_weak() {
             (MARKED_TITLE, format!("Transport: {}\n", self.transport))

@@ -1,4 +1,5 @@
-//! What engineers are shown of names that Windows cannot hold, and that customers are shown their own.
+//! What engineers are shown of names that Windows cannot hold, and that customers are shown their
+//! own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -184,7 +185,8 @@ async fn r54_of_names_with_one_alias_one_has_it_and_it_keeps_it() {
     // Keys are replaced: all is shown as before.
     app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     assert_eq!(shown(&support, "/XT-1").await, now);
-    // The one that has it goes: the next in line gets it, and what was shown before still leads there.
+    // The one that has it goes: the next in line gets it, and what was shown before still leads
+    // there.
     let with_id = now.iter().find(|(_, content)| *content == "SHOW.txt").unwrap().0.clone();
     session.remove_file(&path("show.txt")).await.unwrap();
     let then = shown(&support, "/XT-1").await;
@@ -235,7 +237,8 @@ async fn r54_an_alias_with_an_id_leads_where_it_led_whatever_is_uploaded() {
         let digits = hex::encode(digest_of_bytes(Algorithm::Sha256, content.as_bytes()));
         assert!(line.starts_with(digits.as_bytes()), "{name}");
     }
-    // Who has a name of this form that was never shown as anything else can still say it; customers say what they mean.
+    // Who has a name of this form that was never shown as anything else can still say it; customers
+    // say what they mean.
     assert_eq!(get(&support, &format!("/XT-1/{stranger}")).await.unwrap(), b"stranger");
     assert_eq!(get(&session, &namesake).await.unwrap(), b"namesake");
     // What the alias meant is gone: the name is free for its own.

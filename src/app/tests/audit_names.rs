@@ -1,4 +1,5 @@
-//! What the audit trail calls what happened, and who did it: the texts stay for ever, and mean one thing.
+//! What the audit trail calls what happened, and who did it: the texts stay for ever, and mean one
+//! thing.
 
 use super::*;
 use crate::audit::link_of;
@@ -6,7 +7,8 @@ use crate::model::Time;
 use crate::model::audit::Actor;
 use crate::records::audit::Event;
 
-/// The kinds that have been written somewhere, and so stay as they are for ever. New ones come behind them.
+/// The kinds that have been written somewhere, and so stay as they are for ever. New ones come
+/// behind them.
 const WRITTEN: [&str; 50] = [
     "access.refused",
     "artifact.available",
@@ -60,7 +62,8 @@ const WRITTEN: [&str; 50] = [
     "engineer.changed",
 ];
 
-/// The last link of a chain over all of them was computed outside this program, by the rule of `docs/audit.md`.
+/// The last link of a chain over all of them was computed outside this program, by the rule of
+/// `docs/audit.md`.
 #[test]
 fn r66_the_texts_of_kinds_and_actors_and_their_links_are_those_of_all_versions() {
     let ticket = word("XT-1");

@@ -18,7 +18,8 @@ async fn worker(session: &ShareSession, name: &str) -> ByHand {
     ByHand::begin(&house.uploads, &opener, &resolved).await
 }
 
-/// The hash goes on from a byte that was gathered. What is written down then, for whatever reason, must have that byte.
+/// The hash goes on from a byte that was gathered. What is written down then, for whatever reason,
+/// must have that byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_progress_that_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     let fixture = Fixture::new();
@@ -28,7 +29,8 @@ async fn r16_progress_that_is_written_down_while_pieces_are_gathered_fits_its_ha
     let mut bytes = pattern(100_000, 1);
     worker.data(1, 0, &bytes).await;
     worker.checkpoint().await;
-    // The first ones become extents of their own; of those behind them the last is the first byte of the file.
+    // The first ones become extents of their own; of those behind them the last is the first byte
+    // of the file.
     for (run, at) in (2..).zip((0..20).rev().map(|number| number * 1000)) {
         bytes[at] ^= 0xff;
         worker.data(run, at as u64, &bytes[at..=at]).await;

@@ -1,6 +1,6 @@
-//! What a file holds, against a vector of bytes: a whole file is opened in every way, left alone, read, changed, cut,
-//! taken over and closed, on a server that restarts. What was there before is never lost by that, and what a CLOSE
-//! acknowledged is there to the byte.
+//! What a file holds, against a vector of bytes: a whole file is opened in every way, left alone,
+//! read, changed, cut, taken over and closed, on a server that restarts. What was there before is
+//! never lost by that, and what a CLOSE acknowledged is there to the byte.
 
 use std::cell::Cell;
 
@@ -43,7 +43,8 @@ enum Act {
         length: usize,
         seed: u8,
     },
-    /// A second handle of the session that writes, which writes at the end and goes without a CLOSE.
+    /// A second handle of the session that writes, which writes at the end and goes without a
+    /// CLOSE.
     Join {
         length: usize,
         seed: u8,
@@ -101,7 +102,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 /// What an unfinished version that nobody holds is known to be.
 #[derive(Debug, Clone)]
 struct Left {
-    /// All that was sent of it and what it began with. What is unfinished may have lost its end, never its beginning.
+    /// All that was sent of it and what it began with. What is unfinished may have lost its end,
+    /// never its beginning.
     bytes: Vec<u8>,
     /// How much of it was there when it began.
     floor: usize,
@@ -121,7 +123,8 @@ struct Held {
     has_gap: bool,
     /// Whether every write so far went on behind the end.
     goes_forward: bool,
-    /// Whether its client made it longer. What a client left out so is zeros for its own CLOSE; after a cut it is missing.
+    /// Whether its client made it longer. What a client left out so is zeros for its own CLOSE;
+    /// after a cut it is missing.
     grown: bool,
 }
 
@@ -132,7 +135,8 @@ enum Began {
     Resumed,
 }
 
-/// A server and the sequences that it has seen: each has a ticket of its own, since a server costs more than a sequence.
+/// A server and the sequences that it has seen: each has a ticket of its own, since a server costs
+/// more than a sequence.
 struct Server {
     fixture: Fixture,
     /// None between two servers.
@@ -374,7 +378,8 @@ impl Run {
         }
     }
 
-    /// Through the session's own upload, if it has one; else it is one of its own, which ends with a CLOSE.
+    /// Through the session's own upload, if it has one; else it is one of its own, which ends with
+    /// a CLOSE.
     async fn resize(&mut self, by: usize, to: u8) {
         if self.held.as_ref().is_none_or(|held| held.by != by) {
             self.cut().await;
@@ -422,7 +427,8 @@ impl Run {
             Some(held) => held.changed || held.began != Began::Copy,
             None => self.left.is_some(),
         };
-        // To a session that does not write it a name has one length, and what that is the length of can be read or not.
+        // To a session that does not write it a name has one length, and what that is the length of
+        // can be read or not.
         let reader = &self.sessions[self.held.as_ref().map_or(0, |held| 1 - held.by)];
         let size = reader.attributes(&path(self.name)).await.unwrap().size;
         let read = get(reader, self.name).await;
@@ -467,7 +473,8 @@ fn r16_r26_r72_a_file_that_is_opened_changed_and_cut_in_every_way_agrees_with_a_
 }
 
 fn agree(cases: u32, runtime: &tokio::runtime::Runtime) {
-    // A sequence takes tenths of a second: who waits for the shortest one that fails waits for hours.
+    // A sequence takes tenths of a second: who waits for the shortest one that fails waits for
+    // hours.
     let config =
         ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() };
     let lengths = prop_oneof![Just(0usize), 1usize..2000, 60_000usize..70_000, 200_000usize..400_000];

@@ -1,4 +1,5 @@
-//! Random work, and a crash at every named point of it: each leaves a house that recovery makes legal, twice.
+//! Random work, and a crash at every named point of it: each leaves a house that recovery makes
+//! legal, twice.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,7 +52,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 1..6)
 }
 
-/// What was promised so far, and the copies that were made of the house with what was promised then.
+/// What was promised so far, and the copies that were made of the house with what was promised
+/// then.
 #[derive(Default)]
 struct Crashes {
     promised: BTreeMap<String, [u8; 32]>,

@@ -1,4 +1,5 @@
-//! One row is damaged, in each of its columns in turn: whatever reads many rows shows all others still.
+//! One row is damaged, in each of its columns in turn: whatever reads many rows shows all others
+//! still.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +72,8 @@ async fn listed(session: &ShareSession, place: &str) -> Result<BTreeSet<String>,
     }
 }
 
-/// What is wrong; nothing: all that is whole is shown. `ticket_is_whole`: the damage is of one file or notice of `XT-1` only.
+/// What is wrong; nothing: all that is whole is shown. `ticket_is_whole`: the damage is of one file
+/// or notice of `XT-1` only.
 async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
     let Ground { app, customer, engineer, other_customer, other_engineer, later } = ground;
     let mut faults = Vec::new();

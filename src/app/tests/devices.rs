@@ -1,5 +1,5 @@
-//! Devices: their tickets send and see nothing, what they repeat becomes versions, and what came over weak encryption is
-//! marked for good.
+//! Devices: their tickets send and see nothing, what they repeat becomes versions, and what came
+//! over weak encryption is marked for good.
 
 use super::*;
 use crate::login::Origin;
@@ -136,7 +136,8 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
         drop(upload);
     };
     let again = WriteMode { create: true, ..WriteMode::default() };
-    // Cut before and behind the first point where it could be continued: another, shorter file comes.
+    // Cut before and behind the first point where it could be continued: another, shorter file
+    // comes.
     for length in [40_000, 300_000] {
         for new in [pattern(10_000, 9), Vec::new()] {
             cut(length).await;
@@ -146,7 +147,8 @@ async fn r44_an_unfinished_file_is_continued_at_its_end_and_begun_anew_anywhere_
                 write(&mut upload, 0, &new).await;
             }
             if new.is_empty() && length > 64 * 1024 {
-                // It was told that there is something to continue: to open and to close it publishes nothing.
+                // It was told that there is something to continue: to open and to close it
+                // publishes nothing.
                 let end = upload.attributes().await.unwrap().size;
                 assert_eq!(upload.close().await.err(), Some(Refusal::Incomplete));
                 assert_eq!(enter(&app, &token, FROM).await.attributes(&path("dump")).await.unwrap().size, end);

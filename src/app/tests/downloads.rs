@@ -1,4 +1,5 @@
-//! Reads of every pattern against the bytes that were sent, with and without memory for reading ahead.
+//! Reads of every pattern against the bytes that were sent, with and without memory for reading
+//! ahead.
 
 use std::path::PathBuf;
 

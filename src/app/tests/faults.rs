@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Puts files where the store's shelves are, so that nothing can be renamed onto them; and puts the shelves back.
+/// Puts files where the store's shelves are, so that nothing can be renamed onto them; and puts the
+/// shelves back.
 struct BrokenShelves(std::path::PathBuf);
 
 impl BrokenShelves {
@@ -50,7 +51,8 @@ async fn r22_what_could_not_be_written_never_counts_as_durable() {
     all_intact(&app).await;
 }
 
-/// Bytes that were announced before another handle's CLOSE and come behind it: nobody would look at them any more.
+/// Bytes that were announced before another handle's CLOSE and come behind it: nobody would look at
+/// them any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_bytes_that_come_behind_another_handles_close_are_refused() {
     let fixture = Fixture::new();
@@ -216,7 +218,8 @@ async fn r57_refused_uploads_do_not_fill_the_disk_and_scattered_ones_end() {
         .flat_map(|shelf| std::fs::read_dir(shelf).unwrap().map(|file| file.unwrap().metadata().unwrap().len()));
     assert!(left.sum::<u64>() < 1_100_000);
 
-    // Every second byte, forwards: a sparse copy, whose gaps are zeros. Backwards: nobody can say what is in the gaps.
+    // Every second byte, forwards: a sparse copy, whose gaps are zeros. Backwards: nobody can say
+    // what is in the gaps.
     for (name, forwards) in [("sparse", true), ("scattered", false)] {
         let mut upload = session.open_write(&path(name), mode).await.unwrap();
         for at in 0..15_000u64 {

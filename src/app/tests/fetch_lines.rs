@@ -1,4 +1,5 @@
-//! The line of a notice that fetches a file, run through a shell: it fetches that file, and never another one of its directory.
+//! The line of a notice that fetches a file, run through a shell: it fetches that file, and never
+//! another one of its directory.
 
 use std::process::Command;
 
@@ -65,7 +66,8 @@ fn words(lines: &[String]) -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// The only path that a pattern of OpenSSH's scp means: a backslash takes the meaning of what follows, and nothing is left that has one.
+/// The only path that a pattern of OpenSSH's scp means: a backslash takes the meaning of what
+/// follows, and nothing is left that has one.
 fn meant_by(pattern: &[u8]) -> Vec<u8> {
     let mut path = Vec::new();
     let mut bytes = pattern.iter();

@@ -1,4 +1,5 @@
-//! The invariants I1 to I6 of the requirements, checked on an open data directory after whatever a test did to it.
+//! The invariants I1 to I6 of the requirements, checked on an open data directory after whatever a
+//! test did to it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -11,13 +12,16 @@ use crate::namespace::tree::{ResolvedPath, ShareContext, is_from_support, path_o
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, consistency, tests_only, tickets, version_chain, versions};
 
-/// Asserts that all six hold, as far as records, store and files can tell. No upload may be under way.
+/// Asserts that all six hold, as far as records, store and files can tell. No upload may be under
+/// way.
 ///
-/// `promised`: what an acknowledged CLOSE promised, `REF/PATH` as an engineer sees it and the SHA-256. An upload of the
-/// same name that was published later, acknowledged or not, may stand in front of it. `canaries`: contents and names that
-/// must be nowhere in clear under the data directory, the mail spool left out.
+/// `promised`: what an acknowledged CLOSE promised, `REF/PATH` as an engineer sees it and the
+/// SHA-256. An upload of the same name that was published later, acknowledged or not, may stand in
+/// front of it. `canaries`: contents and names that must be nowhere in clear under the data
+/// directory, the mail spool left out.
 ///
-/// It marks what does not verify as damaged, and a damaged version breaks I2: nothing that was ever durable may be lost.
+/// It marks what does not verify as damaged, and a damaged version breaks I2: nothing that was ever
+/// durable may be lost.
 pub(crate) async fn hold(app: &App, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
     let verified = app.integrity().verify(None, |_| ()).await.unwrap();
     let broken: Vec<_> = verified.iter().filter(|one| !one.intact).collect();
@@ -25,8 +29,8 @@ pub(crate) async fn hold(app: &App, promised: &BTreeMap<String, [u8; 32]>, canar
     hold_but_for_damage(app, promised, canaries).await;
 }
 
-/// The same for a test that has damaged something itself: what is marked as damaged may be so, and what is promised must
-/// not be among it.
+/// The same for a test that has damaged something itself: what is marked as damaged may be so, and
+/// what is promised must not be among it.
 pub(crate) async fn hold_but_for_damage(app: &App, promised: &BTreeMap<String, [u8; 32]>, canaries: &[&[u8]]) {
     let all = all_versions(app).await;
     for (ticket, _, version) in &all {
@@ -91,7 +95,8 @@ async fn is_there(app: &App, place: &str, sha256: &[u8; 32]) {
     panic!("I1: {place} is not what was promised, nor is an older version of it");
 }
 
-/// I3: every available version of the customer's has a notice on its way, and no notice calls anything else available.
+/// I3: every available version of the customer's has a notice on its way, and no notice calls
+/// anything else available.
 async fn notices_tell_the_truth(app: &App, all: &[(String, bool, VersionRow)]) {
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let announced = tests_only::announced(&mut conn).await.unwrap();
@@ -109,7 +114,8 @@ async fn notices_tell_the_truth(app: &App, all: &[(String, bool, VersionRow)]) {
     }
 }
 
-/// I5: every row of the audit trail fits the one before it. A walk of its own, so that the house's cannot be wrong with it.
+/// I5: every row of the audit trail fits the one before it. A walk of its own, so that the house's
+/// cannot be wrong with it.
 async fn chain_holds(conn: &mut Conn) {
     let mut link = [0; 32];
     for (row, expected) in tests_only::audit_rows(conn).await.unwrap().into_iter().zip(1..) {

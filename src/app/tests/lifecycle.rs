@@ -98,7 +98,8 @@ async fn withdrawing_and_restoring_goes_for_the_whole_history() {
     let app = fixture.open().await;
     let session = customer(&app, "XT-1").await;
     let ticket = word("XT-1");
-    // One history from everything that makes one: overwritten, renamed over by a file with a past, deleted and sent again.
+    // One history from everything that makes one: overwritten, renamed over by a file with a past,
+    // deleted and sent again.
     put(&session, "a", b"one").await;
     put(&session, "a", b"two").await;
     put(&session, "b", b"three").await;
@@ -403,7 +404,8 @@ async fn r29_only_house_time_takes_anything_away() {
     }
     app.0.access.repo.clock.advance(HOUR);
     assert_eq!(expire(&app).await, (0, 0, 1), "a clock that is behind keeps nothing either");
-    // A server that starts anew has not aged, and a command counts from not before the server's now.
+    // A server that starts anew has not aged, and a command counts from not before the server's
+    // now.
     app.close().await;
     drop((session, app));
     let data = DataDirectory::at(fixture.directory.path().join("data"));

@@ -1,4 +1,5 @@
-//! Random lives of a few files against a model: after each step the share holds what the model holds.
+//! Random lives of a few files against a model: after each step the share holds what the model
+//! holds.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 1..25)
 }
 
-/// A file as it should be: what each version holds (nothing once shredded), which one readers get, which one is unfinished.
+/// A file as it should be: what each version holds (nothing once shredded), which one readers get,
+/// which one is unfinished.
 #[derive(Debug, Clone, Default)]
 struct File {
     versions: BTreeMap<u64, Option<Vec<u8>>>,
@@ -205,7 +207,8 @@ impl Model {
                 self.end_graces();
             }
             Act::Week => {
-                // The first step warns; the second one removes, and begins the grace of what goes out of sight by that.
+                // The first step warns; the second one removes, and begins the grace of what goes
+                // out of sight by that.
                 app.0.access.repo.clock.advance(8 * 24 * HOUR);
                 app.retention().expire().await.unwrap();
                 self.end_graces();

@@ -260,7 +260,8 @@ async fn r25_a_hole_is_told_of_as_one_and_its_completion_as_an_arrival() {
     let lines = told(&app, 100).await;
     assert!(lines.len() == 1 && is_unfinished(&lines[0].news), "{:?}", names(&lines));
 
-    // Completed between the end of settling and the delivery: its own notice tells of it, the older one nothing.
+    // Completed between the end of settling and the delivery: its own notice tells of it, the older
+    // one nothing.
     put_holey(&session, "i").await;
     let queue = Arc::clone(&app.0.access.notices);
     let later = Time::now().plus(Duration::from_secs(20));

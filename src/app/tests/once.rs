@@ -1,5 +1,5 @@
-//! A new file that is recorded in one question: what it leaves is what the long way leaves, and whatever stands in its way
-//! sends it there with nothing changed.
+//! A new file that is recorded in one question: what it leaves is what the long way leaves, and
+//! whatever stands in its way sends it there with nothing changed.
 
 use super::*;
 use crate::model::audit::{Actor, Kind};

@@ -1,4 +1,5 @@
-//! What a path means by the way it is written: slashes and dots at its end, names it leaves again, the ticket's own name.
+//! What a path means by the way it is written: slashes and dots at its end, names it leaves again,
+//! the ticket's own name.
 
 use super::*;
 use crate::model::path::MAX_TURNS;
@@ -9,7 +10,8 @@ fn kind<E>(outcome: Result<Attributes, E>) -> Result<PlaceKind, E> {
     outcome.map(|attributes| attributes.kind)
 }
 
-/// Every verb that ends in a name, with what is there, what is not, and a directory, written as a directory's path.
+/// Every verb that ends in a name, with what is there, what is not, and a directory, written as a
+/// directory's path.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r76_what_is_written_as_a_directory_is_never_a_file() {
     let fixture = Fixture::new();
@@ -107,7 +109,8 @@ async fn the_tickets_own_name_means_one_thing() {
     assert_eq!(session.real_path(&path("/XT-1")).await.unwrap(), b"/");
     assert_eq!(session.real_path(&path("/XT-1/one")).await.unwrap(), b"/one");
     assert_eq!(session.real_path(&path("/XT-1/nothing/")).await.unwrap(), b"/nothing/");
-    // As a name it is not there: a mirror makes the directory that it needs. No file can have the name.
+    // As a name it is not there: a mirror makes the directory that it needs. No file can have the
+    // name.
     assert_eq!(session.attributes(&path("/XT-1")).await.err(), Some(Refusal::NoSuchFile));
     assert_eq!(session.open_write(&path("XT-1"), CREATE).await.err(), Some(Refusal::OwnReference));
     assert_eq!(session.rename(&path("one"), &path("XT-1"), true).await.err(), Some(Refusal::OwnReference));

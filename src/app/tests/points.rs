@@ -44,7 +44,8 @@ async fn r20_a_crash_at_any_named_point_comes_right_at_the_next_start_and_the_on
         let taken = std::mem::take(&mut *taken.lock().unwrap());
         assert!(!taken.is_empty());
         for mut crash in taken {
-            // A process that is killed leaves what it wrote; a machine without power only what it synced.
+            // A process that is killed leaves what it wrote; a machine without power only what it
+            // synced.
             crash.disk =
                 if dice.roll(2) == 0 { crash.disk.after_kill() } else { crash.disk.after_power_loss(&mut dice) };
             look(crash, &template, &mut dice).await;

@@ -1,9 +1,10 @@
-//! The power goes, at any moment, on a disk that keeps, tears and re-orders what was not synced: what was acknowledged is
-//! there afterwards, and nothing is there that is not whole.
+//! The power goes, at any moment, on a disk that keeps, tears and re-orders what was not synced:
+//! what was acknowledged is there afterwards, and nothing is there that is not whole.
 //!
-//! Customers work on a simulated disk. At random operations of it (before them, with everything else held back) the
-//! databases are copied and the disk's image is taken: what a crash at this moment leaves. Each crash is then brought up
-//! again and looked at. `TACDROP_SEEDS` is how many crashes there are, `TACDROP_SEED` where they begin.
+//! Customers work on a simulated disk. At random operations of it (before them, with everything
+//! else held back) the databases are copied and the disk's image is taken: what a crash at this
+//! moment leaves. Each crash is then brought up again and looked at. `TACDROP_SEEDS` is how many
+//! crashes there are, `TACDROP_SEED` where they begin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ const OPERATIONS: u64 = 160;
 const CUSTOMERS: u64 = 3;
 const STEPS: u64 = 8;
 
-/// What a name may lead to after a crash: what was acknowledged, or what was under way. None: nothing.
+/// What a name may lead to after a crash: what was acknowledged, or what was under way. None:
+/// nothing.
 pub(super) type Promises = BTreeMap<String, BTreeSet<Option<[u8; 32]>>>;
 
 /// What a crash leaves.
@@ -193,8 +195,8 @@ async fn send(session: &ShareSession, name: &str, bytes: &[u8], ends: bool, dice
     if ends { upload.close().await } else { Ok(()) }
 }
 
-/// Brings a crash up, looks at what is there and sends something; for some, the power goes again, and what is there is looked at
-/// once more.
+/// Brings a crash up, looks at what is there and sends something; for some, the power goes again,
+/// and what is there is looked at once more.
 pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
     let Crash { mut data, mut disk, mut promises } = crash;
     // A second time for some: it costs as much as the first.
@@ -206,7 +208,8 @@ pub(super) async fn look(crash: Crash, template: &Template, dice: &mut Dice) {
         let login = app.logins().by_token("XT-1", &template.token, FROM).await.unwrap().unwrap();
         let (session, support) = (app.session(&login), engineer(&app).await);
         for (name, allowed) in &promises {
-            // Whoever sends a file cannot read what is whole of it while something newer is not; support can.
+            // Whoever sends a file cannot read what is whole of it while something newer is not;
+            // support can.
             let found = match get(&support, &format!("XT-1/{name}")).await {
                 Ok(bytes) => Some(Sha256::digest(&bytes).into()),
                 Err(Refusal::NoSuchFile | Refusal::StillReceiving) => None,
@@ -257,7 +260,8 @@ async fn crashes(template: &Template, seed: u64) {
     std::fs::remove_dir_all(template.directory.path().join(format!("run-{seed}"))).unwrap();
 }
 
-/// One run on a disk that fails now and then: what is acknowledged all the same is there, also after the power goes.
+/// One run on a disk that fails now and then: what is acknowledged all the same is there, also
+/// after the power goes.
 async fn faults(template: &Template, seed: u64) -> u64 {
     let mut dice = Dice::new(seed);
     let run = Run::begin(template, &format!("faulty-{seed}")).await;

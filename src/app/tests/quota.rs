@@ -193,7 +193,8 @@ async fn count_at_each_step(acts: &[Act]) {
         }
         ended(&app).await;
         assert_counted(&app, &format!("{number}: {act:?}")).await;
-        // What is over the limit is one refused upload, which goes when the next one needs the room.
+        // What is over the limit is one refused upload, which goes when the next one needs the
+        // room.
         let counted = counted(&app).await;
         assert!(counted <= 6 * MIB + 3 * MIB, "{number}: {act:?}: {counted}");
     }
@@ -213,7 +214,8 @@ fn r86_what_a_share_counts_is_at_least_what_lies_on_the_disk() {
     });
 }
 
-/// Rows of directories that were made and removed again do not stay, but for those that something removed lies in.
+/// Rows of directories that were made and removed again do not stay, but for those that something
+/// removed lies in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_directories_that_come_and_go_leave_no_rows() {
     let fixture = Fixture::new();

@@ -92,7 +92,8 @@ async fn snapshot(app: &App) -> String {
     text + &crate::records::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
 }
 
-/// The objects of the extents, or of the manifest, of the version at a path, in the order of the file.
+/// The objects of the extents, or of the manifest, of the version at a path, in the order of the
+/// file.
 pub(super) async fn objects(app: &App, name: &str, manifest: bool) -> Vec<ObjectId> {
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let ticket = crate::records::tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
@@ -135,7 +136,8 @@ async fn a_house_that_is_right_is_left_alone() {
     assert_eq!(found(&app, true).await, (vec![], vec![]));
     hold(&app, &promised, &[]).await;
     let checked = app.integrity().check(Some(&word("XT-1")), true, |_| (), |_| ()).await.unwrap();
-    // Everything but the hole was read: two versions of one file, the deleted one, and what was cut.
+    // Everything but the hole was read: two versions of one file, the deleted one, and what was
+    // cut.
     let read = 1000 + 2_500_000 + 300_000 + 400_000 + 200_000 + 3_000_000 + 600_000;
     assert_eq!((checked.versions, checked.read, checked.objects), (7, read, None));
     assert!(app.integrity().check(Some(&word("XT-2")), false, |_| (), |_| ()).await.is_err());
@@ -352,7 +354,8 @@ async fn r30_what_the_records_do_not_know_is_left_alone_for_seven_days() {
     }
     let all = in_store(&app);
 
-    // A sweep without two scans behind it removes nothing; nor do scans that are less than a week apart.
+    // A sweep without two scans behind it removes nothing; nor do scans that are less than a week
+    // apart.
     assert_eq!(app.retention().sweep(&Actor::Operator).await.unwrap(), Swept::default());
     let first = recover(&app.0.access.repo).await.unwrap();
     assert_eq!((first.new_strays, first.seen.strays, first.seen.foreign), (2, 2, 2));

@@ -1,4 +1,5 @@
-//! Notices that are tried, sent elsewhere, ended and tried again in any order, against a few variables that say what must come of it.
+//! Notices that are tried, sent elsewhere, ended and tried again in any order, against a few
+//! variables that say what must come of it.
 
 use super::*;
 use crate::mail::notice::Channel;
@@ -9,7 +10,8 @@ use crate::notices::outbox::{Attempt, Outbox};
 enum Act {
     /// A try to where the notice goes is handed over now.
     HandOver,
-    /// One that was handed over ends: taken, refused for a while, refused for good, or without an answer.
+    /// One that was handed over ends: taken, refused for a while, refused for good, or without an
+    /// answer.
     End(u8, Outcome),
     ReaddressTo(u8),
     Assign(u8),
@@ -114,7 +116,8 @@ async fn agree(
             Act::HandOver => {
                 let due = queue.due(now(), 1000).await.unwrap().into_iter().find(|notice| notice.id == id);
                 prop_assert_eq!(due.is_some(), model.state == NoticeState::Pending);
-                // The dispatcher hands over one at a time to an address; who was slow comes with an address of before.
+                // The dispatcher hands over one at a time to an address; who was slow comes with an
+                // address of before.
                 for address in [ELSEWHERE[0], ELSEWHERE[1], ELSEWHERE[2], "bob@example.net", "anna@example.com"] {
                     let wanted = model.state == NoticeState::Pending && address == model.goes_to();
                     if model.open.iter().any(|open| open == address) {

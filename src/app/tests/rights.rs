@@ -1,4 +1,5 @@
-//! What a login has open when it loses the right to it: the ticket goes to another engineer, or gets a new token.
+//! What a login has open when it loses the right to it: the ticket goes to another engineer, or
+//! gets a new token.
 
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +52,8 @@ impl Watch {
     }
 }
 
-/// Every operation of everything that can be open, each asked again when the ticket has gone to somebody else.
+/// Every operation of everything that can be open, each asked again when the ticket has gone to
+/// somebody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     let fixture = Fixture::new();
@@ -111,7 +113,8 @@ async fn r79_what_a_former_engineer_has_open_ends_and_nothing_else() {
     watch.end().await;
 }
 
-/// A new token, a removed key, a disabled engineer: what is open ends with the login, even if the door were slow to end it.
+/// A new token, a removed key, a disabled engineer: what is open ends with the login, even if the
+/// door were slow to end it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_what_is_open_ends_with_the_login() {
     let fixture = Fixture::new();

@@ -122,7 +122,8 @@ impl What {
     }
 }
 
-/// Rotates with a crash at every point, continues each of them with another crash at every point, and those, too.
+/// Rotates with a crash at every point, continues each of them with another crash at every point,
+/// and those, too.
 async fn crash_everywhere(what: What) {
     let fixture = Fixture::new();
     let app = fixture.open().await;
@@ -349,8 +350,8 @@ async fn r11_keys_are_replaced_again_and_again_while_sessions_work() {
     assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 4 + all);
 }
 
-/// How long the one transaction of a share's rotation lasts at the most names that a share may have. Says it; fails only if a
-/// name or key is left behind.
+/// How long the one transaction of a share's rotation lasts at the most names that a share may
+/// have. Says it; fails only if a name or key is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement: cargo test --release --lib a_large_share -- --ignored --nocapture"]
 #[expect(clippy::print_stderr, reason = "it is a measurement")]

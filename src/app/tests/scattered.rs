@@ -1,4 +1,5 @@
-//! What a file that comes in small pieces costs: rows and slices in proportion to its bytes, whatever order it is sent in.
+//! What a file that comes in small pieces costs: rows and slices in proportion to its bytes,
+//! whatever order it is sent in.
 
 use std::time::Instant;
 
@@ -79,7 +80,8 @@ async fn slices_and_extents(session: &ShareSession, name: &str) -> (usize, usize
     (manifest.slices.len(), manifest.extents.len(), rows)
 }
 
-/// Extents that were ever written down, those that nobody needs any more included; objects that lie in the records.
+/// Extents that were ever written down, those that nobody needs any more included; objects that lie
+/// in the records.
 async fn ever(app: &App) -> u64 {
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let sql = "SELECT (SELECT COUNT(*) FROM extent) + (SELECT COUNT(*) FROM doomed) AS n";
@@ -117,9 +119,9 @@ async fn cost(
     let (slices, extents, rows) = slices_and_extents(session, name).await;
     prop_assert!(slices <= most(length), "{slices} slices of {length} bytes");
     prop_assert!(extents <= slices && rows == extents, "{extents} extents, {rows} rows");
-    // A piece of 64 KiB has an extent of its own, and up to eight smaller ones do; each time that it is made durable costs one
-    // for each run and one for what was gathered; so does each half second that it lasts, however long that is here. What is
-    // compacted was there before.
+    // A piece of 64 KiB has an extent of its own, and up to eight smaller ones do; each time that
+    // it is made durable costs one for each run and one for what was gathered; so does each half
+    // second that it lasts, however long that is here. What is compacted was there before.
     let times = syncs + 2 + began.elapsed().as_millis() as u64 / 500;
     let most = 2 * (8 + sent as u64 / (32 << 10) + 2 * times);
     let ever = ever(app).await - before;
@@ -152,7 +154,8 @@ fn r86_whatever_order_a_file_is_sent_in_its_rows_are_in_proportion_to_its_bytes(
     runtime.block_on(all_intact(&app));
 }
 
-/// A version of tens of thousands of slices was possible once: whoever changes a byte of such a file gets a short map.
+/// A version of tens of thousands of slices was possible once: whoever changes a byte of such a
+/// file gets a short map.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_a_file_that_is_changed_here_and_there_again_and_again_stays_short() {
     let fixture = Fixture::new();
@@ -203,7 +206,8 @@ async fn what_an_upload_under_way_has_compacted_is_let_go() {
     all_intact(&app).await;
 }
 
-/// What is written down of an upload at any moment can be continued: its map and its SHA-256 state speak of the same bytes.
+/// What is written down of an upload at any moment can be continued: its map and its SHA-256 state
+/// speak of the same bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     let fixture = Fixture::new();
@@ -214,7 +218,8 @@ async fn r16_what_is_written_down_while_pieces_are_gathered_fits_its_hash() {
     let (mut numbers, mut bytes, mut looks) = (Numbers(5), pattern(9 << 20, 0), 0);
     write(&mut upload, 0, &bytes).await;
     for round in 1..4_u8 {
-        // Here and there, the first byte first: the hash goes on from it. The others push it on to the worker.
+        // Here and there, the first byte first: the hash goes on from it. The others push it on to
+        // the worker.
         for number in 0..20 {
             let at = if number == 0 { 0 } else { numbers.below(bytes.len()) };
             bytes[at] ^= 0xff;

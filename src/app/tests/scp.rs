@@ -455,7 +455,8 @@ async fn r58_a_pattern_that_no_path_could_fit_costs_nothing() {
     for (below, times, outcome, looked_at, steps) in [
         ("/a", 504, Err(Refusal::PathTooLong.into()), 0, 0..=0),
         ("/..", 256, Err(Refusal::PathTooLong.into()), 0, 0..=0),
-        // As deep as a path may be. Each of the 20 grows by 31 names, and copying it costs as many as it has.
+        // As deep as a path may be. Each of the 20 grows by 31 names, and copying it costs as many
+        // as it has.
         ("/a", 31, Ok(vec![path(&["*", &"/a".repeat(31)].concat())]), 20, 20 * 33 * 34 / 2..=20 * 33 * 34 / 2 + 200),
         ("/.", 500, Ok((0..20).map(|n| path(&format!("d{n}"))).collect()), 20, 40..=200),
     ] {

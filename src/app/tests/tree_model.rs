@@ -1,5 +1,6 @@
-//! The tree of a share against a model: sessions that make, move and remove directories and files at once, under names in
-//! two spellings and near the bounds of depth and length. Afterwards each entry is reachable, and all lists work.
+//! The tree of a share against a model: sessions that make, move and remove directories and files
+//! at once, under names in two spellings and near the bounds of depth and length. Afterwards each
+//! entry is reachable, and all lists work.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +52,9 @@ fn key(names: &[String]) -> Vec<String> {
     names.iter().map(|name| folded(name)).collect()
 }
 
-/// How many levels lie below a place. The model does not know how a name was last spelled, so how long a path is in bytes
-/// is left to the server: a step that fits otherwise may be refused as too long, and as nothing else.
+/// How many levels lie below a place. The model does not know how a name was last spelled, so how
+/// long a path is in bytes is left to the server: a step that fits otherwise may be refused as too
+/// long, and as nothing else.
 fn deepest_below(tree: &Tree, at: &[String]) -> usize {
     tree.keys().filter(|path| path.starts_with(at)).map(|path| path.len() - at.len()).max().unwrap_or(0)
 }
@@ -177,7 +179,8 @@ fn steps(default: u64) -> u64 {
     std::env::var("TACDROP_TEST_COUNT").map_or(default, |count| count.parse().unwrap())
 }
 
-/// Steps in one tree: what is removed stays for its grace, and each look at the tree looks at that, too.
+/// Steps in one tree: what is removed stays for its grace, and each look at the tree looks at that,
+/// too.
 const TREE: u64 = 1500;
 
 /// `TACDROP_TEST_COUNT` says how many steps (1,500), in whole trees.
@@ -210,7 +213,8 @@ async fn move_about(seed: u64) {
     agrees(&app, &sessions[0], &tree).await;
 }
 
-/// One session's steps beside those of others: nothing that it does takes a name away. Gives the names that it made.
+/// One session's steps beside those of others: nothing that it does takes a name away. Gives the
+/// names that it made.
 async fn only_adds(session: ShareSession, mut dice: Dice, mut known: Tree) -> (usize, usize) {
     let (mut directories, mut files) = (0, 0);
     for _ in 0..30 {
@@ -235,8 +239,8 @@ async fn only_adds(session: ShareSession, mut dice: Dice, mut known: Tree) -> (u
     (directories, files)
 }
 
-/// Three sessions make and move at the same time. Whatever comes first: all that was made is there, once, and can be
-/// reached.
+/// Three sessions make and move at the same time. Whatever comes first: all that was made is there,
+/// once, and can be reached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_r74_what_sessions_make_and_move_at_once_stays_reachable() {
     // The tree only grows, so each has its own.
@@ -269,7 +273,8 @@ async fn make_and_move_at_once(seed: u64) {
     }
 }
 
-/// Sessions move directories into each other at the same time: one of them is refused, and nothing gets lost.
+/// Sessions move directories into each other at the same time: one of them is refused, and nothing
+/// gets lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r27_r74_directories_that_are_moved_into_each_other_at_once_stay_reachable() {
     let fixture = Fixture::new();

@@ -1,7 +1,8 @@
-//! The two ways to publish a new file leave the same records: every column of every row of every table.
+//! The two ways to publish a new file leave the same records: every column of every row of every
+//! table.
 //!
-//! Two houses get the same steps, and one of them must not record anything in one statement. What is random in their
-//! records is compared by what it means ([`meaning`]).
+//! Two houses get the same steps, and one of them must not record anything in one statement. What
+//! is random in their records is compared by what it means ([`meaning`]).
 
 mod meaning;
 
@@ -13,7 +14,8 @@ use super::*;
 use crate::model::{Algorithm, HouseTime, Time};
 use crate::records::{notices, tests_only};
 
-/// What stands in the way of another name's alias, is spelled in two ways, states a digest, or is a temporary name.
+/// What stands in the way of another name's alias, is spelled in two ways, states a digest, or is a
+/// temporary name.
 const NAMES: [&str; 12] = [
     "a",
     "A",
@@ -157,7 +159,8 @@ impl House {
         house
     }
 
-    /// Part of a step ended, and all that it left is in the records. The next one begins at another millisecond.
+    /// Part of a step ended, and all that it left is in the records. The next one begins at another
+    /// millisecond.
     async fn part_ends(&self) {
         self.app.0.access.trail.flush(Duration::ZERO).await.unwrap();
         let end = (Time::now(), self.app.0.access.repo.clock.now());
@@ -260,7 +263,8 @@ async fn both(settle_max: Duration) -> [House; 2] {
     [House::new(false, settle_max).await, House::new(true, settle_max).await]
 }
 
-/// Takes a step in both houses, and says how many files the first one recorded in one statement meanwhile.
+/// Takes a step in both houses, and says how many files the first one recorded in one statement
+/// meanwhile.
 async fn take_in_both([quick, long]: &[House; 2], step: &Step) -> usize {
     let before = quick.app.0.access.repo.failpoints.count_at_once();
     assert_eq!(quick.take(step).await, long.take(step).await, "{step:?}");

@@ -1,5 +1,6 @@
-//! A believable "show tech" of a router that does not exist: the same bytes every time, a few MiB, with the variety that
-//! such files have. Addresses, AS numbers and MACs are those set aside for examples (RFC 5737, RFC 5398, RFC 7042).
+//! A believable "show tech" of a router that does not exist: the same bytes every time, a few MiB,
+//! with the variety that such files have. Addresses, AS numbers and MACs are those set aside for
+//! examples (RFC 5737, RFC 5398, RFC 7042).
 
 use std::cell::Cell;
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! An SFTP client as a customer and an engineer have one: a real SSH connection over TCP, the host key checked.
+//! An SFTP client as a customer and an engineer have one: a real SSH connection over TCP, the host
+//! key checked.
 
 use std::future::ready;
 use std::io::Read;
@@ -90,7 +91,8 @@ impl Client {
         Ok(Self { connection, sftp })
     }
 
-    /// Sends a file; when this returns, the server has answered that it is safe. `sent` hears of every piece.
+    /// Sends a file; when this returns, the server has answered that it is safe. `sent` hears of
+    /// every piece.
     pub(crate) async fn put(
         &self,
         source: &mut (dyn Read + Send),

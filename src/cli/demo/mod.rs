@@ -1,5 +1,5 @@
-//! `tacdrop demo`: the whole trip in one command. The real server, a customer who uploads over SFTP, the mail that the
-//! engineer gets, the way back, and a look at what lies on the disk.
+//! `tacdrop demo`: the whole trip in one command. The real server, a customer who uploads over
+//! SFTP, the mail that the engineer gets, the way back, and a look at what lies on the disk.
 
 mod bundle;
 mod client;
@@ -304,8 +304,8 @@ impl Trip<'_> {
         Ok((Arc::new(key), token))
     }
 
-    /// What must not be on the disk: pieces of the content, the file's name, and the token. Left out is what is there
-    /// already, or could be by chance: it would prove nothing.
+    /// What must not be on the disk: pieces of the content, the file's name, and the token. Left
+    /// out is what is there already, or could be by chance: it would prove nothing.
     fn needles(&self, file: &File, length: u64, name: &str, token: &str) -> Result<Vec<Needle>, Failure> {
         let mut needles = vec![Needle { what: "the token".to_owned(), bytes: token.as_bytes().to_vec() }];
         if name.len() >= SHORTEST_NAME {

@@ -1,5 +1,5 @@
-//! What contradicts itself: rows that contradict each other, and the shape of the tree. Recovery corrects it, and the check of the
-//! store reports it.
+//! What contradicts itself: rows that contradict each other, and the shape of the tree. Recovery
+//! corrects it, and the check of the store reports it.
 
 pub mod shape;
 
@@ -73,7 +73,8 @@ pub async fn versions(
         .await
 }
 
-/// How many versions there are, and their plaintext bytes, unfinished ones included; of one share or of all.
+/// How many versions there are, and their plaintext bytes, unfinished ones included; of one share
+/// or of all.
 pub async fn extent_of_versions(conn: &mut Conn, share: Option<ShareId>) -> Result<(u64, u64), RecordsError> {
     let text = "SELECT COUNT(*) AS n, COALESCE(SUM(v.length), 0) AS bytes FROM version v JOIN entry e ON e.id = v.entry_id \
          WHERE v.state <> 'shredded' AND e.share_id = COALESCE($1, e.share_id)";
@@ -104,8 +105,9 @@ pub(super) const ODD_VERSIONS: &str = select_named!(
      OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2 + 0"
 );
 
-/// Versions whose rows are not what their states say, by id, from behind `after` on, at most `most`. The first condition only
-/// leads to the partial indexes (`0012_growth.sql`), so that nothing is looked at that is available as it should be.
+/// Versions whose rows are not what their states say, by id, from behind `after` on, at most
+/// `most`. The first condition only leads to the partial indexes (`0012_growth.sql`), so that
+/// nothing is looked at that is available as it should be.
 pub async fn odd_versions(
     conn: &mut Conn,
     after: Option<VersionId>,
@@ -150,7 +152,8 @@ pub async fn wrong_pointers(
     after: Option<[u8; 16]>,
     most: u32,
 ) -> Result<Vec<WrongPointers>, RecordsError> {
-    // The current version is nearly always the entry's own, so the entries before it are looked at last.
+    // The current version is nearly always the entry's own, so the entries before it are looked at
+    // last.
     let text = concat!(
         "SELECT e.id, t.reference, c.id AS current, r.id AS receiving, e.current_version, (",
         chain!("SELECT e.id, e.id"),
@@ -290,7 +293,8 @@ mod tests {
     use crate::records::tickets::ASSIGNED;
     use crate::records::versions::{EXPIRED, UNWARNED};
 
-    /// What is asked at each start, or each minute, looks at unfinished and odd versions and at no others.
+    /// What is asked at each start, or each minute, looks at unfinished and odd versions and at no
+    /// others.
     #[tokio::test]
     async fn r50_unfinished_and_odd_versions_are_looked_up_by_index() {
         let directory = tempfile::tempdir().unwrap();

@@ -15,8 +15,9 @@ pub struct Extent {
     pub length: u64,
 }
 
-/// Measures what lies in sight below a directory in one question. It goes down at most `levels` levels, so that damaged
-/// records with a circle in them end it, too; whatever lies deeper counts as `levels`.
+/// Measures what lies in sight below a directory in one question. It goes down at most `levels`
+/// levels, so that damaged records with a circle in them end it, too; whatever lies deeper counts
+/// as `levels`.
 ///
 /// `overhead` is how many bytes longer a sealed name is than the name.
 pub async fn below(
@@ -52,7 +53,8 @@ pub struct Unreached {
     pub is_directory: bool,
 }
 
-/// The entries of a share that can be read, that are in sight, and that no way down from its root leads to, by id.
+/// The entries of a share that can be read, that are in sight, and that no way down from its root
+/// leads to, by id.
 pub async fn unreached(conn: &mut Conn, share: ShareId) -> Result<Vec<Unreached>, RecordsError> {
     let text = "WITH RECURSIVE reached (id) AS (SELECT id FROM entry WHERE id = $2 \
          UNION SELECT e.id FROM reached r JOIN entry e ON e.parent_id = r.id \

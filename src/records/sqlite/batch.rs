@@ -1,12 +1,13 @@
 //! Several statements in one question.
 //!
-//! SQLite runs on a thread of its own, so each question is two changes of threads, which cost more than most statements do.
-//! A batch sends its statements together: they share one list of parameters (`$7` is the same in all of them) and are carried
-//! out in order; the first one that fails ends it. What came before has happened then, so a batch that writes runs inside a
+//! SQLite runs on a thread of its own, so each question is two changes of threads, which cost more
+//! than most statements do. A batch sends its statements together: they share one list of
+//! parameters (`$7` is the same in all of them) and are carried out in order; the first one that
+//! fails ends it. What came before has happened then, so a batch that writes runs inside a
 //! transaction that is taken back.
 //!
-//! Joining them with semicolons is SQLite's way only: PostgreSQL refuses it, and its arm will send them one behind the
-//! other without waiting between them, each with the parameters that it uses.
+//! Joining them with semicolons is SQLite's way only: PostgreSQL refuses it, and its arm will send
+//! them one behind the other without waiting between them, each with the parameters that it uses.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -45,11 +46,13 @@ impl Batch {
         let mut done = 0;
         let mut stream = conn.fetch_many(asked);
         poll_fn(|cx| {
-            // Each statement says that it is done; nobody waits to hear that nothing comes behind the last one.
+            // Each statement says that it is done; nobody waits to hear that nothing comes behind
+            // the last one.
             while done < self.statements {
                 match stream.as_mut().poll_next(cx) {
                     Poll::Pending => return Poll::Pending,
-                    // A connection whose thread has died says nothing any more, and no error either.
+                    // A connection whose thread has died says nothing any more, and no error
+                    // either.
                     Poll::Ready(None) => return Poll::Ready(Err(sqlx::Error::WorkerCrashed.into())),
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
                     Poll::Ready(Some(Ok(step))) => done += usize::from(step.is_left()),

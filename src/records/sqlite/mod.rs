@@ -1,5 +1,5 @@
-//! What is SQLite's own: the one writer and its group commit, the readers, many statements in one question, and the one
-//! statement that publishes a small file.
+//! What is SQLite's own: the one writer and its group commit, the readers, many statements in one
+//! question, and the one statement that publishes a small file.
 
 pub(super) mod batch;
 pub(super) mod publish_new;
@@ -16,8 +16,8 @@ use super::{Conn, RecordsError};
 
 /// How long a statement waits for another process's write before it gives up.
 pub(super) const BUSY: Duration = Duration::from_secs(15);
-/// Pages that the journal holds before it is copied into the database, 16 MiB: a small file dirties some 25 pages, most of them
-/// the same as the one before it did, and each is copied once.
+/// Pages that the journal holds before it is copied into the database, 16 MiB: a small file dirties
+/// some 25 pages, most of them the same as the one before it did, and each is copied once.
 const JOURNAL_PAGES: &str = "4000";
 
 /// How a database is opened that is there to be written.

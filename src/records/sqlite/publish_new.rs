@@ -1,13 +1,17 @@
-//! A new file that is whole at its CLOSE, in one statement: its rows, bytes, manifest, audit event and notice.
+//! A new file that is whole at its CLOSE, in one statement: its rows, bytes, manifest, audit event
+//! and notice.
 //!
-//! That is what nearly every small file is: nothing was written down of it before, its bytes are one extent, nothing else has
-//! or had its name. For these the rules can be said in SQL, and nobody has to wait between two statements. Every rule is a
-//! condition on which a value is given that must not be missing: where one does not hold, the statement fails, nothing has
-//! changed, and who asked goes the long way, which finds out why and says it. What both ways leave is compared column by column
-//! by `app/tests/two_ways`: a column that one of them gets must be given the same by the other.
+//! That is what nearly every small file is: nothing was written down of it before, its bytes are
+//! one extent, nothing else has or had its name. For these the rules can be said in SQL, and nobody
+//! has to wait between two statements. Every rule is a condition on which a value is given that
+//! must not be missing: where one does not hold, the statement fails, nothing has changed, and who
+//! asked goes the long way, which finds out why and says it. What both ways leave is compared
+//! column by column by `app/tests/two_ways`: a column that one of them gets must be given the same
+//! by the other.
 //!
-//! It is one statement, an insert into a view whose trigger does the rest, because sqlx binds all parameters anew for each
-//! statement and wakes who waits at the end of each. PostgreSQL has triggers on views as well, with the steps in a function.
+//! It is one statement, an insert into a view whose trigger does the rest, because sqlx binds all
+//! parameters anew for each statement and wakes who waits at the end of each. PostgreSQL has
+//! triggers on views as well, with the steps in a function.
 
 use std::sync::LazyLock;
 
@@ -65,10 +69,11 @@ const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, v
      sha256, manifest, manifest_hash, progress, received_at, extent, extent_bytes, manifest_bytes, extent_length, \
      header_tag, place, extent_key, settle, settle_most, notice, seq, kind, actor, detail, chain, chain_before, at";
 
-/// What an insert into the view does. The rank that the entry gets among names with the same alias is that of
-/// [`aliases::next_rank`]. The version is set as the current one after it is there: one that an entry waits for makes SQLite
-/// look through all entries for it. The trail may only go on behind the row that the link was made from. One row is inserted
-/// by VALUES: the rows of a SELECT from a table that is written wait in a table of their own, which is made for each file.
+/// What an insert into the view does. The rank that the entry gets among names with the same alias
+/// is that of [`aliases::next_rank`]. The version is set as the current one after it is there: one
+/// that an entry waits for makes SQLite look through all entries for it. The trail may only go on
+/// behind the row that the link was made from. One row is inserted by VALUES: the rows of a SELECT
+/// from a table that is written wait in a table of their own, which is made for each file.
 const TRIGGER_SQL: &str = "\
     INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, alias_index, alias_rank, mode) \
      VALUES (NEW.artifact, NEW.share, NEW.parent, 'file', NEW.name_index, NEW.name, NEW.modified_at, NEW.alias, \
@@ -110,7 +115,8 @@ const TRIGGER_SQL: &str = "\
      CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
      AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
 
-/// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody else sees it.
+/// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody
+/// else sees it.
 pub(in crate::records) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
     let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
     let text = format!(
@@ -131,8 +137,8 @@ pub(in crate::records) struct TxPositions {
     pub(in crate::records) next: Batch,
 }
 
-/// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a list, which is searched for
-/// each one that is bound.
+/// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a
+/// list, which is searched for each one that is bound.
 fn insert() -> String {
     let parameters = vec!["?"; COLUMNS.split(", ").count()];
     format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "))
@@ -202,9 +208,9 @@ impl NewArtifact<'_> {
 }
 
 impl Records {
-    /// Writes a new file down, all of it, durable when this returns. False if it has to go the long way: something is not as
-    /// it is said above, and nothing has changed. `link` makes the audit event's link from the number that it gets and the
-    /// link before it.
+    /// Writes a new file down, all of it, durable when this returns. False if it has to go the long
+    /// way: something is not as it is said above, and nothing has changed. `link` makes the audit
+    /// event's link from the number that it gets and the link before it.
     ///
     /// # Errors
     /// If the database fails; then nothing has changed.

@@ -1,8 +1,9 @@
 //! Connections that only read.
 //!
-//! Not sqlx's pool: that one asks a connection whether it is alive each time it comes back, which is a task and two changes
-//! of threads for every question, and a connection to a file on this machine does not go away. A question that was given up
-//! half way leaves nothing behind: a connection carries out one command after the other, and ends one that nobody listens to.
+//! Not sqlx's pool: that one asks a connection whether it is alive each time it comes back, which
+//! is a task and two changes of threads for every question, and a connection to a file on this
+//! machine does not go away. A question that was given up half way leaves nothing behind: a
+//! connection carries out one command after the other, and ends one that nobody listens to.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub(in crate::records) struct Readers {
     slots: Arc<[Slot]>,
     /// As many as there are slots; closed with them.
     places: Arc<Semaphore>,
-    /// Where connections are opened: SQLite's threads are begun by who opens them, and take his priority.
+    /// Where connections are opened: SQLite's threads are begun by who opens them, and take his
+    /// priority.
     runtime: Handle,
 }
 

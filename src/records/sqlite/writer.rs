@@ -1,15 +1,17 @@
 //! The one writer, and how its transactions share the cost of becoming durable.
 //!
-//! A commit waits for the disk. While it does, other tasks queue for the writer; each then runs its transaction as a
-//! savepoint inside one transaction of the database, and one commit makes them all durable: a *group*. Nobody hears that a
-//! transaction is committed before the group is. Who fails or gives up takes back its own savepoint and nothing else.
+//! A commit waits for the disk. While it does, other tasks queue for the writer; each then runs its
+//! transaction as a savepoint inside one transaction of the database, and one commit makes them all
+//! durable: a *group*. Nobody hears that a transaction is committed before the group is. Who fails
+//! or gives up takes back its own savepoint and nothing else.
 //!
-//! Some errors (a full disk, for one) make SQLite roll the whole transaction back by itself, and a savepoint that comes
-//! after that would silently begin a new one. So each group begins with a savepoint of its own: if that is gone at the end,
-//! the group was lost, and every one of its members hears so.
+//! Some errors (a full disk, for one) make SQLite roll the whole transaction back by itself, and a
+//! savepoint that comes after that would silently begin a new one. So each group begins with a
+//! savepoint of its own: if that is gone at the end, the group was lost, and every one of its
+//! members hears so.
 //!
-//! A transaction that is one statement goes in one question ([`Writer::at_once`]): while nobody else waits, it is committed
-//! with the statement, and otherwise it is a member like all others.
+//! A transaction that is one statement goes in one question ([`Writer::at_once`]): while nobody
+//! else waits, it is committed with the statement, and otherwise it is a member like all others.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -38,8 +40,8 @@ pub(in crate::records) struct Writer {
     group: StdMutex<Group>,
     /// How many wait for the turn.
     waiting: AtomicUsize,
-    /// The last row of the audit trail, as far as who had the last turn knows. Only a guess: others write, too, so a statement
-    /// that builds on it compares it.
+    /// The last row of the audit trail, as far as who had the last turn knows. Only a guess: others
+    /// write, too, so a statement that builds on it compares it.
     tip: StdMutex<Option<Tip>>,
     /// Whether a task is on its way that will commit.
     commit_comes: AtomicBool,
@@ -60,7 +62,8 @@ struct Group {
     members: Vec<oneshot::Sender<Result<(), Lost>>>,
 }
 
-/// What the connection was asked last. Set before each request: a task may be dropped while it waits for the answer.
+/// What the connection was asked last. Set before each request: a task may be dropped while it
+/// waits for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// No transaction.
@@ -104,8 +107,8 @@ impl Writer {
         Ok(tx)
     }
 
-    /// Carries out a transaction that is known whole but for the row of the audit trail that it builds on. False if `bind`
-    /// gives nothing, or the trail is empty.
+    /// Carries out a transaction that is known whole but for the row of the audit trail that it
+    /// builds on. False if `bind` gives nothing, or the trail is empty.
     pub(in crate::records) async fn at_once(
         self: &Arc<Self>,
         positions: &'static TxPositions,
@@ -181,12 +184,14 @@ impl Writer {
         let stage = self.group().stage;
         match stage {
             Stage::Idle | Stage::Between => {}
-            // It has no members. Whether there is a transaction at all is not known, so an error means nothing.
+            // It has no members. Whether there is a transaction at all is not known, so an error
+            // means nothing.
             Stage::Beginning => {
                 let _ = run(conn, "ROLLBACK").await;
                 self.set(Stage::Idle);
             }
-            // If the savepoint is gone, it was kept already, or the group is lost; the commit tells.
+            // If the savepoint is gone, it was kept already, or the group is lost; the commit
+            // tells.
             Stage::Member => {
                 let _ = run(conn, UNDO).await;
                 self.set(Stage::Between);
@@ -301,8 +306,8 @@ fn count_commit(transactions: u64) {
     metrics::counter!("tacdrop_transactions_total").increment(transactions);
 }
 
-/// Ends a group when the turn is given back, if there is one. The commit queues for its own turn, behind everybody who waits already: they
-/// all become members first.
+/// Ends a group when the turn is given back, if there is one. The commit queues for its own turn,
+/// behind everybody who waits already: they all become members first.
 #[derive(Debug)]
 struct Ending(Arc<Writer>);
 

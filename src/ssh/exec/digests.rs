@@ -1,4 +1,5 @@
-//! `sha256sum`, `sha1sum`, `md5sum`: what GNU's programs of these names print, answered from what the share knows.
+//! `sha256sum`, `sha1sum`, `md5sum`: what GNU's programs of these names print, answered from what
+//! the share knows.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,8 @@ pub(in crate::ssh) struct Sums {
     algorithm: Algorithm,
     /// `-b`: a `*` in front of each name, as GNU's programs put it.
     binary: bool,
-    /// As they were typed; a wildcard stands for itself, as it does in a shell that finds nothing that fits.
+    /// As they were typed; a wildcard stands for itself, as it does in a shell that finds nothing
+    /// that fits.
     names: Vec<Vec<u8>>,
     /// An option that is not offered here.
     strange: Option<Vec<u8>>,
@@ -24,8 +26,8 @@ const PROGRAMS: [(&[u8], Algorithm); 3] =
     [(b"sha256sum", Algorithm::Sha256), (b"sha1sum", Algorithm::Sha1), (b"md5sum", Algorithm::Md5)];
 
 impl Sums {
-    /// Reads what stands behind the program's name; none if it is another program. Options may stand between names, up to
-    /// `--`.
+    /// Reads what stands behind the program's name; none if it is another program. Options may
+    /// stand between names, up to `--`.
     pub(super) fn parse(program: &[u8], arguments: &[Word]) -> Option<Self> {
         let (_, algorithm) = PROGRAMS.into_iter().find(|(name, _)| *name == program)?;
         let mut sums = Self { algorithm, binary: false, names: Vec::new(), strange: None };
@@ -52,7 +54,8 @@ impl Sums {
         Some(sums)
     }
 
-    /// Runs it. As with GNU's programs one bad name spoils the exit code and no other name's answer.
+    /// Runs it. As with GNU's programs one bad name spoils the exit code and no other name's
+    /// answer.
     pub(super) async fn run(self, share: &ShareSession) -> Answer {
         let language = share.language();
         if !share.algorithms().contains(&self.algorithm) {
@@ -67,7 +70,8 @@ impl Sums {
             // rclone asks this way whether there is such a program.
             self.nothing(&mut answer, language);
         }
-        // One for all names: minutes of silence for each of a thousand would keep the channel for days.
+        // One for all names: minutes of silence for each of a thousand would keep the channel for
+        // days.
         let patience = Patience::from_now();
         for name in &self.names {
             if name == b"-" {
@@ -178,8 +182,9 @@ mod tests {
         }
     }
 
-    /// rclone puts a backslash before each character that is not a letter, a digit, one of `_.,:/@-`, or above U+007F and
-    /// within 16 bits, and quotes line feeds (backend/sftp/sftp.go, quoteOrEscapeShellPath).
+    /// rclone puts a backslash before each character that is not a letter, a digit, one of
+    /// `_.,:/@-`, or above U+007F and within 16 bits, and quotes line feeds (backend/sftp/sftp.go,
+    /// quoteOrEscapeShellPath).
     fn as_rclone_quotes(name: &str) -> String {
         let plain =
             |c: char| c.is_ascii_alphanumeric() || "_.,:/@-\n".contains(c) || ('\u{80}'..='\u{ffff}').contains(&c);

@@ -1,5 +1,5 @@
-//! The commands that may be run (`exec`): a closed list, read by rules of our own. There is no shell, and no process is
-//! ever started. Only `session` uses this.
+//! The commands that may be run (`exec`): a closed list, read by rules of our own. There is no
+//! shell, and no process is ever started. Only `session` uses this.
 //!
 //! - `words` splits a command line as a shell would, and refuses everything that would need one.
 //! - `digests`: `sha256sum` and its kin.
@@ -35,8 +35,8 @@ pub(super) enum Question {
     WhichShell,
 }
 
-/// rclone tells shells apart by what they make of this line, and asks for digests in the words of a Unix shell only if the
-/// answer is a Unix shell's.
+/// rclone tells shells apart by what they make of this line, and asks for digests in the words of a
+/// Unix shell only if the answer is a Unix shell's.
 const WHICH_SHELL: &[u8] = b"echo ${ShellId}%ComSpec%";
 /// A Unix shell has no such variable, and takes the rest for plain text.
 const UNIX_SHELL: &[u8] = b"%ComSpec%\n";
@@ -85,7 +85,8 @@ impl Word {
     }
 }
 
-/// The answer to what is not on the list: exit code 127, as a shell says of a command that it does not find.
+/// The answer to what is not on the list: exit code 127, as a shell says of a command that it does
+/// not find.
 pub(super) fn unknown(language: Language) -> Answer {
     let sentence = match language {
         Language::En => "This command is not available here. Use SFTP or SCP: sftp, scp, WinSCP or FileZilla.\n",
@@ -151,7 +152,8 @@ mod tests {
             b"scp -t x\nid",
             b"scpx -t .",
             b"\xff\xfe",
-            // What rclone tries where there is no sha256sum, md5sum or sha1sum, and what it can be told to try.
+            // What rclone tries where there is no sha256sum, md5sum or sha1sum, and what it can be
+            // told to try.
             b"md5 -r",
             b"sha1 -r",
             b"sha256 -r",

@@ -1,5 +1,6 @@
-//! A command line split into words, as the POSIX shell would (XCU, section 2.2, "Quoting", and 2.3, "Token Recognition"),
-//! without anything else that a shell does: what asks for an expansion, a redirection or a second command is refused.
+//! A command line split into words, as the POSIX shell would (XCU, section 2.2, "Quoting", and 2.3,
+//! "Token Recognition"), without anything else that a shell does: what asks for an expansion, a
+//! redirection or a second command is refused.
 
 /// The most words of one command line.
 const MOST: usize = 1024;
@@ -8,7 +9,8 @@ const MOST: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ssh) struct Word {
     pub(in crate::ssh) bytes: Vec<u8>,
-    /// Where `*` and `?` stand in `bytes` that were not quoted: a shell would look for names that fit. In rising order.
+    /// Where `*` and `?` stand in `bytes` that were not quoted: a shell would look for names that
+    /// fit. In rising order.
     pub(in crate::ssh) wild: Vec<usize>,
 }
 

@@ -1,4 +1,5 @@
-//! A worker that a test gives its jobs one by one: what sessions send depends on when the worker comes to it.
+//! A worker that a test gives its jobs one by one: what sessions send depends on when the worker
+//! comes to it.
 
 use std::sync::Arc;
 

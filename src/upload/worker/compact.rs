@@ -1,9 +1,11 @@
-//! Few and long slices instead of many short ones: what an upload's map may cost, and how it comes back below that.
+//! Few and long slices instead of many short ones: what an upload's map may cost, and how it comes
+//! back below that.
 //!
-//! A slice costs a row, memory for each reader and time for whoever changes the file later, however short it is. So a map
-//! may have as many as its bytes are worth ([`most_slices`]). One that has more is compacted: the file is cut into windows,
-//! and a window that more than two slices share is written anew, in one piece. Everything else stays where it lies, so this
-//! costs no more than the windows that were written in pieces.
+//! A slice costs a row, memory for each reader and time for whoever changes the file later, however
+//! short it is. So a map may have as many as its bytes are worth ([`most_slices`]). One that has
+//! more is compacted: the file is cut into windows, and a window that more than two slices share is
+//! written anew, in one piece. Everything else stays where it lies, so this costs no more than the
+//! windows that were written in pieces.
 
 use super::Worker;
 use crate::content::Content;
@@ -18,12 +20,12 @@ const WINDOW: u64 = 64 << 10;
 const SHARED: u64 = 2;
 /// Slices that a version may have however short it is.
 const FREE: u64 = 16;
-/// The same of an upload that is under way: it is compacted seldom, and its progress, forty bytes for each slice, stays
-/// short.
+/// The same of an upload that is under way: it is compacted seldom, and its progress, forty bytes
+/// for each slice, stays short.
 const FREE_UNDER_WAY: u64 = 1024;
 
-/// Slices that a version of `length` bytes may have, and so extents: two for each 64 KiB, and 16; not more than a manifest
-/// takes.
+/// Slices that a version of `length` bytes may have, and so extents: two for each 64 KiB, and 16;
+/// not more than a manifest takes.
 pub(super) const fn most_slices(length: u64) -> usize {
     slices(FREE, length)
 }
@@ -38,14 +40,14 @@ pub(super) const fn first_limit(length: u64) -> usize {
     slices(FREE_UNDER_WAY, length)
 }
 
-/// The same once it was compacted. Never before it has twice as many as that has left, so that what compacting costs stays
-/// in proportion to what comes.
+/// The same once it was compacted. Never before it has twice as many as that has left, so that what
+/// compacting costs stays in proportion to what comes.
 fn next_limit(map: &SliceMap) -> usize {
     first_limit(map.end()).max(map.slices().len().saturating_mul(2)).min(MAX_SLICES)
 }
 
-/// The stretches that are to be written anew so that a map has at most `most` slices, or as few as there can be. Windows grow
-/// until that is so. With them, how many slices there will be.
+/// The stretches that are to be written anew so that a map has at most `most` slices, or as few as
+/// there can be. Windows grow until that is so. With them, how many slices there will be.
 fn plan(map: &SliceMap, most: usize) -> (Vec<(u64, u64)>, usize) {
     let mut window = WINDOW;
     loop {
@@ -58,7 +60,8 @@ fn plan(map: &SliceMap, most: usize) -> (Vec<(u64, u64)>, usize) {
     }
 }
 
-/// Where windows of this many bytes are shared by too many slices; what lies side by side is one stretch.
+/// Where windows of this many bytes are shared by too many slices; what lies side by side is one
+/// stretch.
 fn shared_windows(map: &SliceMap, window: u64) -> Vec<(u64, u64)> {
     let mut found: Vec<(u64, u64)> = Vec::new();
     // What lies without a hole in one window: from where to where, and how many slices.
@@ -79,7 +82,8 @@ fn shared_windows(map: &SliceMap, window: u64) -> Vec<(u64, u64)> {
         }
         (to, count) = (slice.end(), count + 1);
         if window_of(from) != window_of(to - 1) {
-            // Its last window is the one that others may share; those in the middle it has for itself.
+            // Its last window is the one that others may share; those in the middle it has for
+            // itself.
             end(from, (window_of(from) + 1) * window, count);
             (from, count) = (window_of(to - 1) * window, 1);
         }
@@ -109,8 +113,9 @@ impl Worker {
         if left > MAX_SLICES / 2 { Err(Refusal::TooScattered.into()) } else { Ok(()) }
     }
 
-    /// Writes what lies in many pieces into fresh extents, and says how many slices are left: at most `most`, unless there are
-    /// that many holes. The old map stands in the records until the new one is durable.
+    /// Writes what lies in many pieces into fresh extents, and says how many slices are left: at
+    /// most `most`, unless there are that many holes. The old map stands in the records until the
+    /// new one is durable.
     pub(super) async fn compact(&mut self, most: usize) -> Result<usize, Error> {
         let (stretches, after) = plan(&self.arrived.map, most);
         if stretches.is_empty() {
@@ -139,7 +144,8 @@ impl Worker {
         Ok(self.arrived.map.slices().len())
     }
 
-    /// Copies these pieces of the file, each an offset and a length in bytes, one behind the other into a fresh extent.
+    /// Copies these pieces of the file, each an offset and a length in bytes, one behind the other
+    /// into a fresh extent.
     async fn write_together(&mut self, pieces: Vec<(u64, u64)>) -> Result<(), Error> {
         let length: u64 = pieces.iter().map(|(_, length)| length).sum();
         if length == 0 {
@@ -177,8 +183,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// However a whole file was written, it can be compacted to what its bytes are worth, and only windows that are shared
-        /// are written anew.
+        /// However a whole file was written, it can be compacted to what its bytes are worth, and
+        /// only windows that are shared are written anew.
         #[test]
         fn a_whole_file_can_be_as_short_as_its_bytes_are_worth(
             writes in prop::collection::vec((0u64..2_000_000, prop_oneof![1u64..100, 1u64..100_000]), 1..1500),
@@ -232,7 +238,8 @@ mod tests {
         );
     }
 
-    /// Between two compactions the map grows to twice its length, so all of them together copy in proportion to what came.
+    /// Between two compactions the map grows to twice its length, so all of them together copy in
+    /// proportion to what came.
     #[test]
     fn limits_grow_with_what_cannot_be_joined() {
         let mut map = SliceMap::new();

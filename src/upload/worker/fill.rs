@@ -1,4 +1,5 @@
-//! Extents that no run of the client brings: copies of what a file held before, and zeros that were left out.
+//! Extents that no run of the client brings: copies of what a file held before, and zeros that were
+//! left out.
 
 use super::super::buffer::{Buffer, CHUNK};
 use super::Worker;
@@ -7,13 +8,13 @@ use crate::model::{ObjectId, Refusal};
 use crate::repo::Error;
 use crate::vault::{Piece, Slice};
 
-/// Zeros that a CLOSE may fill in: those that a sparse file leaves out, and those by which a client made a file longer. They
-/// are hashed at the CLOSE, at some seconds for each GiB.
+/// Zeros that a CLOSE may fill in: those that a sparse file leaves out, and those by which a client
+/// made a file longer. They are hashed at the CLOSE, at some seconds for each GiB.
 const MOST_ZEROS: u64 = 4 << 30;
 
 impl Worker {
-    /// Writes one extent that is no part of any run: a copy of what `source` holds from an offset on, or zeros. It is
-    /// durable when this returns.
+    /// Writes one extent that is no part of any run: a copy of what `source` holds from an offset
+    /// on, or zeros. It is durable when this returns.
     pub(super) async fn write_aside(
         &mut self,
         length: u64,
@@ -44,7 +45,8 @@ impl Worker {
         Ok(id)
     }
 
-    /// Lays zeros where its sender left them out, or made the file longer and wrote nothing. One extent serves for all.
+    /// Lays zeros where its sender left them out, or made the file longer and wrote nothing. One
+    /// extent serves for all.
     pub(super) async fn fill_zeros(&mut self, length: u64) -> Result<(), Error> {
         if self.queue.leaves_out_zeros() {
             self.zeros = vec![(0, length)];

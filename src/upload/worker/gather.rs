@@ -1,9 +1,10 @@
 //! Small pieces that came out of order, kept together until they are sealed as one extent.
 //!
-//! A client that writes backwards, or here and there, ends a run with nearly every write. An extent for each would cost a
-//! thousand bytes of rows for one that was sent. So the worker gathers such pieces in the buffer of the first of them, and
-//! lays what came newer over what came before; half a second later, at the next checkpoint, or when the buffer is full, it
-//! seals them as one extent in the order of the file.
+//! A client that writes backwards, or here and there, ends a run with nearly every write. An extent
+//! for each would cost a thousand bytes of rows for one that was sent. So the worker gathers such
+//! pieces in the buffer of the first of them, and lays what came newer over what came before; half
+//! a second later, at the next checkpoint, or when the buffer is full, it seals them as one extent
+//! in the order of the file.
 
 use tokio::time::Instant;
 
@@ -51,8 +52,8 @@ impl Gathered {
         self.map.range(offset, length).iter().any(|piece| matches!(piece, Piece::Data(_)))
     }
 
-    /// The bytes in the order of the file, and for each stretch its offset and length in bytes. What was written over is not
-    /// among them.
+    /// The bytes in the order of the file, and for each stretch its offset and length in bytes.
+    /// What was written over is not among them.
     pub(super) fn in_order(self) -> (Buffer, Vec<(u64, u64)>) {
         let mut stretches: Vec<(u64, u64)> = Vec::new();
         for slice in self.map.slices() {
@@ -124,7 +125,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// What is sealed is what a vector would hold, whatever order pieces come in and however they lie over each other.
+        /// What is sealed is what a vector would hold, whatever order pieces come in and however
+        /// they lie over each other.
         #[test]
         fn r16_gathered_pieces_are_what_was_written_last(
             pieces in prop::collection::vec((0u64..200_000, 1usize..SMALL), 1..40),

@@ -1,4 +1,5 @@
-//! What was written is read back: for a client that reads while it writes, and to hash what the hash has not passed yet.
+//! What was written is read back: for a client that reads while it writes, and to hash what the
+//! hash has not passed yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ impl Worker {
         Content::new(&self.uploads.repo, self.upload_rows.share(), self.upload_rows.artifact, map, extents)
     }
 
-    /// A resumed upload may go on a little behind the state that was kept: what lies between is read at once, so that the
-    /// rest is hashed while it arrives.
+    /// A resumed upload may go on a little behind the state that was kept: what lies between is
+    /// read at once, so that the rest is hashed while it arrives.
     pub(super) async fn close_small_gap(&mut self, offset: u64) -> Result<(), Error> {
         let front = self.arrived.hasher.front();
         if offset > front && offset - front <= SMALL_GAP && self.open.is_empty() {

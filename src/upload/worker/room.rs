@@ -12,7 +12,8 @@ impl Worker {
             return Ok(false);
         }
         let Self { upload_rows, uploads, queue, arrived, .. } = self;
-        // What no row names can go at once. What this upload replaces, or has written over, only once that is written down.
+        // What no row names can go at once. What this upload replaces, or has written over, only
+        // once that is written down.
         upload_rows.let_go_unrecorded(&uploads.repo, arrived).await?;
         if upload_rows.may_let_go() {
             upload_rows.write_progress(uploads, queue, arrived, Progressed::Recorded).await?;

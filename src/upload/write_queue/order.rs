@@ -1,5 +1,5 @@
-//! Where the bytes of a write go: into a run that they continue, to those that wait for a gap to close, or into a run of
-//! their own, behind everything that they lie over.
+//! Where the bytes of a write go: into a run that they continue, to those that wait for a gap to
+//! close, or into a run of their own, behind everything that they lie over.
 
 use std::collections::VecDeque;
 
@@ -17,11 +17,11 @@ const RUNS: usize = 8;
 pub(crate) enum Gaps {
     /// There is no such place.
     None,
-    /// Each write began at the end of those before or behind it: its client leaves out what is nothing but zeros, as `cp`
-    /// does with a sparse file.
+    /// Each write began at the end of those before or behind it: its client leaves out what is
+    /// nothing but zeros, as `cp` does with a sparse file.
     LeftOut,
-    /// Some writes went back, so several places are sent at once; or what is there was sent by somebody who was cut. What
-    /// was not written did not come.
+    /// Some writes went back, so several places are sent at once; or what is there was sent by
+    /// somebody who was cut. What was not written did not come.
     Missing,
 }
 
@@ -77,7 +77,8 @@ impl Order {
         self.put_job(Job::Truncate { length });
     }
 
-    /// Ends every run and hands over what came early, in the order in which it was written where that matters.
+    /// Ends every run and hands over what came early, in the order in which it was written where
+    /// that matters.
     pub(super) fn settle(&mut self) {
         while !self.runs.is_empty() {
             self.end_run(0);
@@ -119,9 +120,9 @@ impl Order {
         Target::Run(self.start_run(offset))
     }
 
-    /// Copies bytes that belong at `offset` into a run's buffer, and hands each full buffer over. Says how many were taken:
-    /// fewer than all means that it needs a buffer, which the caller puts into `spare`. If a checkpoint has ended the run
-    /// meanwhile, a new one begins.
+    /// Copies bytes that belong at `offset` into a run's buffer, and hands each full buffer over.
+    /// Says how many were taken: fewer than all means that it needs a buffer, which the caller puts
+    /// into `spare`. If a checkpoint has ended the run meanwhile, a new one begins.
     pub(super) fn put(&mut self, run: &mut u64, offset: u64, bytes: &[u8], spare: &mut Option<Buffer>) -> usize {
         self.unsettled_since.get_or_insert_with(Instant::now);
         let at = match self.runs.iter().position(|open| open.id == *run && open.next == offset) {
@@ -161,7 +162,8 @@ impl Order {
         self.early.put(offset, waiting);
     }
 
-    /// Takes an early write whose gap has closed: the run that it continues, its offset, and its bytes.
+    /// Takes an early write whose gap has closed: the run that it continues, its offset, and its
+    /// bytes.
     pub(super) fn take_contiguous(&mut self) -> Option<(u64, u64, Pending)> {
         let (run, offset) = self.runs.iter().find(|run| self.early.has(run.next)).map(|run| (run.id, run.next))?;
         Some((run, offset, self.early.take(offset)?))

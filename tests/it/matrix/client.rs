@@ -11,7 +11,8 @@ use crate::support::child::Finished;
 pub(crate) enum Outcome {
     /// It was done, and what it left behind was verified.
     Works,
-    /// It was not done; the program ended with this code and these words, and nothing was left behind.
+    /// It was not done; the program ended with this code and these words, and nothing was left
+    /// behind.
     Refused { code: Option<i32>, words: String },
     /// The program has no such function, and why or what instead.
     NotOffered(&'static str),
@@ -42,7 +43,8 @@ pub(crate) enum With {
     WrongThenToken(String),
     /// A key that nobody knows, then this password, on the same connection.
     WrongKeyThenToken(PathBuf, String),
-    /// An agent (its socket) with eight keys that nobody knows, then this password, on the same connection.
+    /// An agent (its socket) with eight keys that nobody knows, then this password, on the same
+    /// connection.
     AgentThenToken(PathBuf, String),
 }
 
@@ -57,9 +59,10 @@ pub(crate) struct At<'a> {
     pub(crate) with: With,
 }
 
-/// A program. Local paths start at `ground.work()`, which is the working directory; remote ones have no slash at their
-/// front and start at the root of the login. Each function runs the program to its end; what it says is judged by its exit
-/// code and by what it leaves behind, so none of them checks anything.
+/// A program. Local paths start at `ground.work()`, which is the working directory; remote ones
+/// have no slash at their front and start at the root of the login. Each function runs the program
+/// to its end; what it says is judged by its exit code and by what it leaves behind, so none of
+/// them checks anything.
 pub(crate) trait Client: Sync {
     /// Its name in the table.
     fn name(&self) -> &'static str;
@@ -78,7 +81,8 @@ pub(crate) trait Client: Sync {
     fn put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// One file down.
     fn get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did;
-    /// Why nothing can be continued: asked where trying would need a part that the program itself takes away.
+    /// Why nothing can be continued: asked where trying would need a part that the program itself
+    /// takes away.
     fn resumes(&self) -> Result<(), &'static str> {
         Ok(())
     }
@@ -86,10 +90,11 @@ pub(crate) trait Client: Sync {
     fn resume_put(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// Goes on with a download that was cut: `local` holds the first part.
     fn resume_get(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did;
-    /// The directory `local` with all that is in it, so that the files lie in `remote`. Both names are the same, and
-    /// `remote` does not exist yet.
+    /// The directory `local` with all that is in it, so that the files lie in `remote`. Both names
+    /// are the same, and `remote` does not exist yet.
     fn put_tree(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
-    /// The same down. Into the directory `local`, which exists and is empty: either directly, or below it in `remote`.
+    /// The same down. Into the directory `local`, which exists and is empty: either directly, or
+    /// below it in `remote`.
     fn get_tree(&self, at: &At<'_>, remote: &OsStr, local: &OsStr) -> Did;
     fn rename(&self, at: &At<'_>, from: &OsStr, to: &OsStr) -> Did;
     fn delete(&self, at: &At<'_>, path: &OsStr) -> Did;
@@ -101,27 +106,30 @@ pub(crate) trait Client: Sync {
     fn list(&self, at: &At<'_>, directory: &OsStr) -> Did;
     /// How much room there is.
     fn room(&self, at: &At<'_>) -> Did;
-    /// Logs in as `at.with` says, in one connection, and puts one file. Only asked for the three last of [`With`].
+    /// Logs in as `at.with` says, in one connection, and puts one file. Only asked for the three
+    /// last of [`With`].
     fn log_in(&self, at: &At<'_>, local: &OsStr, remote: &OsStr) -> Did;
     /// What only this program has: what was done, and what came of it. Verified there.
     fn specials(&self, _ground: &Ground) -> Vec<(&'static str, Outcome)> {
         Vec::new()
     }
-    /// Those of `specials` that cannot be tried on this machine, which its user has said: their lines stay as they are.
+    /// Those of `specials` that cannot be tried on this machine, which its user has said: their
+    /// lines stay as they are.
     fn untried(&self) -> &'static [&'static str] {
         &[]
     }
 }
 
-/// What a person reads, line by line, who leaves out what begins with one of these, and the line that greets.
+/// What a person reads, line by line, who leaves out what begins with one of these, and the line
+/// that greets.
 pub(crate) fn read_by_people(text: &str, noise: &[&str]) -> String {
     let says = |line: &&str| {
         let greets = line.starts_with("Ticket XT-");
         !line.is_empty() && !greets && !noise.iter().any(|start| line.starts_with(start))
     };
     let mut lines: Vec<&str> = text.lines().map(str::trim).filter(says).collect();
-    // ssh passes on the server's sentences while scp or sftp write their own: which comes first is chance. Sentences begin
-    // with a capital letter.
+    // ssh passes on the server's sentences while scp or sftp write their own: which comes first is
+    // chance. Sentences begin with a capital letter.
     lines.sort_by_key(|line| !line.starts_with(char::is_uppercase));
     if lines.is_empty() { "nothing".to_owned() } else { lines.join(" / ") }
 }

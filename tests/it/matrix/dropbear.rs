@@ -1,4 +1,5 @@
-//! dropbear's `dbclient`, which has no file transfer of its own: OpenSSH's `sftp` and `scp` use it with `-S`.
+//! dropbear's `dbclient`, which has no file transfer of its own: OpenSSH's `sftp` and `scp` use it
+//! with `-S`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -18,8 +18,8 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// Files in the directory that is listed.
 pub(crate) const MANY: usize = 10_000;
 
-/// A house with a server, as all programs find it: ticket XT-4711, empty; XT-4713, closed, with one file; engineer anna, who
-/// is assigned to both.
+/// A house with a server, as all programs find it: ticket XT-4711, empty; XT-4713, closed, with one
+/// file; engineer anna, who is assigned to both.
 pub(crate) struct Ground {
     pub(crate) house: House,
     pub(crate) ticket: Ticket,
@@ -61,7 +61,8 @@ impl Ground {
         self.many.get_or_init(Many::get)
     }
 
-    /// The customer of a ticket with [`MANY`] files in `many`. It has a server of its own, and all programs look at the same.
+    /// The customer of a ticket with [`MANY`] files in `many`. It has a server of its own, and all
+    /// programs look at the same.
     pub(crate) fn many(&self) -> At<'_> {
         let (house, ticket) = self.begin_many().wait();
         At { port: house.port(), host_key: host_key(ticket), ..self.customer(ticket) }

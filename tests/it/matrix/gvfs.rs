@@ -15,8 +15,8 @@ pub(crate) struct Gvfs;
 const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 const WHOLE: &str = "it sends or fetches the whole file again";
 
-/// Mounts the place, whose password is read from stdin, and does the rest. `gio` copies no directories: they are walked
-/// through as the file manager does.
+/// Mounts the place, whose password is read from stdin, and does the rest. `gio` copies no
+/// directories: they are walked through as the file manager does.
 const SESSION: &str = r#"
 gio mount "$PLACE" >&2 || exit
 up() {

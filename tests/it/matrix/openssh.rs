@@ -39,8 +39,9 @@ pub(crate) fn quoted(path: &OsStr) -> Vec<u8> {
     word
 }
 
-/// `user@host:/path`. `for_shell`: with a backslash before what a shell would not take as it is, as whoever uses the legacy
-/// protocol has learned to write it. (In quotes it would not do: scp compares the answer with the path as it was typed.)
+/// `user@host:/path`. `for_shell`: with a backslash before what a shell would not take as it is, as
+/// whoever uses the legacy protocol has learned to write it. (In quotes it would not do: scp
+/// compares the answer with the path as it was typed.)
 pub(crate) fn there(at: &At<'_>, path: &OsStr, for_shell: bool) -> OsString {
     let mut word = format!("{}@127.0.0.1:/", at.user).into_bytes();
     for byte in path.as_bytes() {

@@ -1,5 +1,6 @@
-//! paramiko asks for the service `ssh-userauth` before each attempt to log in, and russh answers that only once: a second
-//! attempt on one connection cannot be. What matters is that nobody waits for it, and that the right call works.
+//! paramiko asks for the service `ssh-userauth` before each attempt to log in, and russh answers
+//! that only once: a second attempt on one connection cannot be. What matters is that nobody waits
+//! for it, and that the right call works.
 
 use super::scripted;
 use crate::support::child::Finished;

@@ -152,7 +152,8 @@ pub(super) fn sure(outcome: Result<Outcome, String>) -> Outcome {
     outcome.unwrap_or_else(|why| panic!("{why}"))
 }
 
-/// A tree goes up; a file is taken away, one is changed, one is new, and it goes up again; it comes down the same.
+/// A tree goes up; a file is taken away, one is changed, one is new, and it goes up again; it comes
+/// down the same.
 fn synchronised(client: &Rclone, ground: &Ground) -> Result<Outcome, String> {
     let at = ground.customer(&ground.ticket);
     let files = tree(ground, "sync", 301);
@@ -179,8 +180,8 @@ fn synchronised(client: &Rclone, ground: &Ground) -> Result<Outcome, String> {
     })
 }
 
-/// `rclone check` compares digests: no difference, and one where one byte was changed that left size and time as they were.
-/// rclone asks for MD5 or SHA-1 only, so the operator has allowed MD5.
+/// `rclone check` compares digests: no difference, and one where one byte was changed that left
+/// size and time as they were. rclone asks for MD5 or SHA-1 only, so the operator has allowed MD5.
 fn checked() -> [(&'static str, Result<Outcome, String>); 2] {
     let ground = &Ground::with_settings(&[("DIGESTS__ALSO", "md5")]);
     let at = ground.customer(&ground.ticket);

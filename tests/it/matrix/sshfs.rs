@@ -24,8 +24,8 @@ pub(super) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts `name` below the working directory with a program that stays in the foreground. `Err`: how the program ended
-    /// instead.
+    /// Mounts `name` below the working directory with a program that stays in the foreground.
+    /// `Err`: how the program ended instead.
     pub(super) fn new(ground: &Ground, name: &str, run: impl FnOnce(&Path) -> Run) -> Result<Self, Finished> {
         assert!(
             Path::new("/dev/fuse").exists(),
@@ -39,7 +39,8 @@ impl Mounted {
             mounts.lines().any(|line| line.split(' ').nth(1) == place.to_str())
         };
         within(PATIENCE, "a mounted share, or the program's end", || (job.has_ended() || is_mounted()).then_some(()));
-        // sshfs mounts first and logs in then; whoever looks into the directory waits for it. After a refusal it is gone.
+        // sshfs mounts first and logs in then; whoever looks into the directory waits for it. After
+        // a refusal it is gone.
         Run::new("ls").arg(&place).finish();
         if is_mounted() { Ok(Self { job, mount: Mount::at(&place), place }) } else { Err(job.finish_within(PATIENCE)) }
     }
@@ -48,10 +49,12 @@ impl Mounted {
         &self.place
     }
 
-    /// Unmounts it as somebody does who has finished, and waits until what is closed in the background is closed.
+    /// Unmounts it as somebody does who has finished, and waits until what is closed in the
+    /// background is closed.
     pub(super) fn finish(self) -> Finished {
         let Self { mut job, mount, place } = self;
-        // Not by force, which would cut what is still to be sent. sshfs whose connection was cut has ended by itself.
+        // Not by force, which would cut what is still to be sent. sshfs whose connection was cut
+        // has ended by itself.
         within(PATIENCE, "the mount to be given up", || {
             (job.has_ended() || Run::new("umount").arg(&place).finish().code() == Some(0)).then_some(())
         });

@@ -38,8 +38,8 @@ impl Outcome {
     }
 }
 
-/// Tries a program, and compares its lines with the document's. With `TACDROP_CLIENTS_DIR` they are laid there instead, for
-/// [`assemble`].
+/// Tries a program, and compares its lines with the document's. With `TACDROP_CLIENTS_DIR` they are
+/// laid there instead, for [`assemble`].
 pub(crate) fn compare(client: &dyn Client) {
     let name = client.name();
     assert!(CLIENTS.contains(&name), "{name} is not listed in matrix::CLIENTS");
@@ -66,7 +66,8 @@ pub(crate) fn compare(client: &dyn Client) {
     assert!(differences.is_empty(), "{name} differs from docs/clients.md. {REWRITE}\n{}", differences.join("\n"));
 }
 
-/// For a program that cannot be tried on this machine, which its user has said: its lines stay as they are.
+/// For a program that cannot be tried on this machine, which its user has said: its lines stay as
+/// they are.
 pub(crate) fn leave(name: &str) {
     if let Some(directory) = std::env::var_os("TACDROP_CLIENTS_DIR") {
         let mut lines = known(&document(), name);
@@ -75,8 +76,8 @@ pub(crate) fn leave(name: &str) {
     }
 }
 
-/// Prints the whole table of what [`compare`] has laid into `TACDROP_CLIENTS_DIR`, and compares it with the document or, with
-/// `TACDROP_WRITE_CLIENTS`, writes it there.
+/// Prints the whole table of what [`compare`] has laid into `TACDROP_CLIENTS_DIR`, and compares it
+/// with the document or, with `TACDROP_WRITE_CLIENTS`, writes it there.
 #[expect(clippy::print_stdout, reason = "to print the table is what it is for")]
 pub(crate) fn assemble() {
     let directory = PathBuf::from(std::env::var_os("TACDROP_CLIENTS_DIR").expect("tests/run clients sets it"));

@@ -1,5 +1,5 @@
-//! What is tried with every program, and how it is verified: by the digests in the server's records, and by what was
-//! fetched.
+//! What is tried with every program, and how it is verified: by the digests in the server's
+//! records, and by what was fetched.
 
 use std::ffi::OsString;
 use std::fs::{self, File, FileTimes};
@@ -15,7 +15,8 @@ use crate::support::eventually;
 use crate::support::files::{all_files, sha256};
 use crate::support::relay::{Fate, Relay};
 
-/// What was done, or why it was not; `Err` says what was found to be wrong although the program reported success.
+/// What was done, or why it was not; `Err` says what was found to be wrong although the program
+/// reported success.
 type Trial = fn(&dyn Client, &Ground) -> Result<Outcome, String>;
 
 /// One table of `docs/clients.md`: its heading, and its columns.
@@ -106,8 +107,8 @@ pub(crate) struct Row {
     pub(crate) specials: Vec<(&'static str, Outcome)>,
 }
 
-/// Tries everything. Panics, at the end, with all that went wrong. `TACDROP_MATRIX_ONLY=rename,0 bytes` tries only what
-/// has such words in its name, for people who write a program's commands.
+/// Tries everything. Panics, at the end, with all that went wrong. `TACDROP_MATRIX_ONLY=rename,0
+/// bytes` tries only what has such words in its name, for people who write a program's commands.
 pub(crate) fn row(client: &dyn Client) -> Row {
     let ground = Ground::open();
     let only = std::env::var("TACDROP_MATRIX_ONLY").ok();
@@ -223,7 +224,8 @@ fn by_key(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     })
 }
 
-/// A login whose first credential is wrong. It must be one connection, and a wrong password must have been refused.
+/// A login whose first credential is wrong. It must be one connection, and a wrong password must
+/// have been refused.
 fn twice(client: &dyn Client, ground: &Ground, name: &str, with: With, seed: u64) -> Result<Outcome, String> {
     let source = ground.file(name, 1000, seed);
     let count = |what: &str| ground.house.log().matches(what).count();
@@ -258,7 +260,8 @@ fn down(client: &dyn Client, ground: &Ground, name: &str, size: u64, seed: u64) 
     judge(client, ground, did, |_| same(&source, &ground.work().join("got.bin")))
 }
 
-/// Cuts the program's own upload in the middle, and has it go on. What it sends then must be less than the whole.
+/// Cuts the program's own upload in the middle, and has it go on. What it sends then must be less
+/// than the whole.
 fn resume_up(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     if let Err(why) = client.resumes() {
         return Ok(Outcome::NotOffered(why));
@@ -300,7 +303,8 @@ fn resume_up(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     judge(client, ground, client.resume_put(&at, name.as_ref(), name.as_ref()), |_| sends_the_rest(before))
 }
 
-/// The first bytes of what was fetched already are not those of the file: they must still stand there at the end.
+/// The first bytes of what was fetched already are not those of the file: they must still stand
+/// there at the end.
 fn resume_down(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     let (name, local, size) = ("resumed-down.bin", "resumed-down.part", 8 * MIB);
     let source = ground.file(name, size, 42);
@@ -398,7 +402,8 @@ fn tree_down(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     judge(client, ground, did, |_| tree_came(ground, &files, "tree-down", &back))
 }
 
-/// Whether all files of a tree, and no others, lie in `back`, directly or below the tree's own name.
+/// Whether all files of a tree, and no others, lie in `back`, directly or below the tree's own
+/// name.
 pub(crate) fn tree_came(ground: &Ground, files: &[String], name: &str, back: &Path) -> Result<(), String> {
     let root = if back.join(name).is_dir() { back.join(name) } else { back.to_owned() };
     for file in files {
@@ -471,7 +476,8 @@ fn large_up(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
 
 fn large_down(client: &dyn Client, ground: &Ground) -> Result<Outcome, String> {
     let source = ground.large_file("large-down.bin");
-    // What came up with the program is what it fetches; if it could not, somebody else lays it there.
+    // What came up with the program is what it fetches; if it could not, somebody else lays it
+    // there.
     let name = if ground.house.artifact(&ground.ticket, "large-up.bin").is_some() {
         "large-up.bin"
     } else {

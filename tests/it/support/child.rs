@@ -1,4 +1,5 @@
-//! Child processes. Each has a time limit and a process group of its own; at the limit the group is killed by its id.
+//! Child processes. Each has a time limit and a process group of its own; at the limit the group is
+//! killed by its id.
 
 use std::ffi::OsStr;
 use std::fmt;

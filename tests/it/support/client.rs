@@ -1,4 +1,5 @@
-//! OpenSSH's clients as customers and engineers use them, and the environment that other clients need.
+//! OpenSSH's clients as customers and engineers use them, and the environment that other clients
+//! need.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,8 @@ use super::server::{House, Key, Ticket};
 static BATCHES: AtomicU32 = AtomicU32::new(0);
 
 impl House {
-    /// Options that OpenSSH's programs get in every test: no settings of the person who runs it, a private known_hosts.
+    /// Options that OpenSSH's programs get in every test: no settings of the person who runs it, a
+    /// private known_hosts.
     fn ssh_options(&self) -> Vec<String> {
         let mut options = vec!["-F".to_owned(), "none".to_owned()];
         for option in [
@@ -23,7 +25,8 @@ impl House {
             "NumberOfPasswordPrompts=1",
             "ConnectTimeout=30",
             "LogLevel=ERROR",
-            // First, because `sftp -b` sets it as well and ssh takes the first: a password must be asked for.
+            // First, because `sftp -b` sets it as well and ssh takes the first: a password must be
+            // asked for.
             "BatchMode=no",
         ] {
             options.extend(["-o".to_owned(), option.to_owned()]);
@@ -31,8 +34,8 @@ impl House {
         options
     }
 
-    /// An OpenSSH program (`sftp`, `scp`, `ssh`) that answers password prompts with `token`. `options` go before those of
-    /// every test, and ssh takes the first.
+    /// An OpenSSH program (`sftp`, `scp`, `ssh`) that answers password prompts with `token`.
+    /// `options` go before those of every test, and ssh takes the first.
     pub(crate) fn with_askpass(&self, program: &str, options: &[&str], token: &str) -> Run {
         let options = options.iter().flat_map(|option| ["-o", option]);
         Run::new(program)
@@ -114,7 +117,8 @@ impl House {
         run.arg("-P").arg(port.to_string()).arg("-b").arg(file).arg(format!("{user}@127.0.0.1"))
     }
 
-    /// `sftp` in batch mode as the customer of a ticket: it stops at the first command that fails, with exit code 1.
+    /// `sftp` in batch mode as the customer of a ticket: it stops at the first command that fails,
+    /// with exit code 1.
     pub(crate) fn customer(&self, ticket: &Ticket, commands: &str) -> Finished {
         self.customer_run(ticket, commands).finish()
     }
@@ -143,7 +147,8 @@ impl House {
         self.customer(ticket, &format!("put \"{}\" \"{target}\"", source.display())).ok();
     }
 
-    /// A Python script of `support/` as a client of this house: it gets host, port, user and token in its environment.
+    /// A Python script of `support/` as a client of this house: it gets host, port, user and token
+    /// in its environment.
     pub(crate) fn python(&self, name: &str, ticket: &Ticket) -> Run {
         Run::new(super::python())
             .arg("-B")

@@ -35,7 +35,8 @@ impl Customer<'_> {
         self.house.batch(run, self.port, &self.ticket.reference, commands)
     }
 
-    /// OpenSSH's `sftp` with more options, each as `-o` takes it. It says why nothing could be agreed on.
+    /// OpenSSH's `sftp` with more options, each as `-o` takes it. It says why nothing could be
+    /// agreed on.
     pub(crate) fn sftp_with(&self, options: &[&str], commands: &str) -> Run {
         let options = [&["LogLevel=INFO"], options].concat();
         let run = self.house.with_token_and("sftp", &self.ticket.token, &options);

@@ -71,7 +71,8 @@ pub(crate) fn all_files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files under `directory`, outside of `except`, that hold one of the needles in their bytes or in their path.
+/// The files under `directory`, outside of `except`, that hold one of the needles in their bytes or
+/// in their path.
 pub(crate) fn files_holding(directory: &Path, except: &Path, needles: &[&[u8]]) -> Vec<String> {
     let mut hits = Vec::new();
     for path in all_files(directory) {

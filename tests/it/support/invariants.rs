@@ -18,8 +18,8 @@ fn is_at(line: &Value, path: &str) -> bool {
 pub(crate) type Acknowledged<'a> = (&'a Ticket, &'a str, String);
 
 impl House {
-    /// I1 to I6, as far as they can be seen from outside. The house must be serving. `canaries` are contents and names
-    /// that must be nowhere in clear. I4 waits for quotas.
+    /// I1 to I6, as far as they can be seen from outside. The house must be serving. `canaries` are
+    /// contents and names that must be nowhere in clear. I4 waits for quotas.
     #[track_caller]
     pub(crate) fn check_invariants(&self, acknowledged: &[Acknowledged<'_>], canaries: &[&[u8]]) {
         // I1: what was acknowledged is there. Each ticket is asked once, however much it was told.

@@ -14,7 +14,8 @@ pub(crate) mod sink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is not a transfer: generous, as two cores run four tests at once.
+/// How long anything may take that is not a transfer: generous, as two cores run four tests at
+/// once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Asks until `probe` gives something. Panics with `what` after [`PATIENCE`].
@@ -39,13 +40,15 @@ pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The program to be proved: the one that was built with the tests, or another one that TACDROP_TEST_BINARY names.
+/// The program to be proved: the one that was built with the tests, or another one that
+/// TACDROP_TEST_BINARY names.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("TACDROP_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_tacdrop").into(), PathBuf::from)
 }
 
-/// Whether this machine lacks something (`root`, `fuse`) and whoever runs the tests has said so: tests/run prints the
-/// list, and tests that need it do not run. Lacking without being said to be lacks makes them fail.
+/// Whether this machine lacks something (`root`, `fuse`) and whoever runs the tests has said so:
+/// tests/run prints the list, and tests that need it do not run. Lacking without being said to be
+/// lacks makes them fail.
 pub(crate) fn cannot(what: &str) -> bool {
     let said = std::env::var("TACDROP_TEST_CANNOT").unwrap_or_default();
     said.split_whitespace().any(|word| word == what)

@@ -145,9 +145,11 @@ impl Line {
                 .await;
             }
             (Some(why), _) => {
-                // One end is gone, or this is its fate: the other one hears of it as it would from a broken line.
+                // One end is gone, or this is its fate: the other one hears of it as it would from
+                // a broken line.
                 if matches!(why, End::Fate) {
-                    // A RST takes along what waits in sockets, which is nothing on a line that is slower than its server.
+                    // A RST takes along what waits in sockets, which is nothing on a line that is
+                    // slower than its server.
                     tokio::time::sleep(TAKEN_IN).await;
                     // Before the client hears of it: whoever sees it end finds it counted.
                     self.met.fetch_add(1, Ordering::SeqCst);

@@ -66,7 +66,8 @@ impl House {
     pub(crate) fn new() -> Self {
         let root = tempfile::Builder::new().prefix("tacdrop-it-").tempdir().unwrap();
         let askpass = root.path().join("askpass");
-        // With TACDROP_TEST_WRONG_ONCE, a file that does not exist yet, the first answer is a wrong one.
+        // With TACDROP_TEST_WRONG_ONCE, a file that does not exist yet, the first answer is a wrong
+        // one.
         let script = "#!/bin/sh\nif [ -n \"$TACDROP_TEST_WRONG_ONCE\" ] && [ ! -e \"$TACDROP_TEST_WRONG_ONCE\" ]; then\n\
                       : > \"$TACDROP_TEST_WRONG_ONCE\"; echo mistyped; exit; fi\n\
                       printf '%s\\n' \"$TACDROP_TEST_TOKEN\"\n";
@@ -133,7 +134,8 @@ impl House {
         Run::new("mount").args(["-o", &format!("remount,size={mib}m")]).arg(self.data()).finish().ok();
     }
 
-    /// A house with a running server, organisation `acme`, engineer `anna` with a key, and ticket `XT-4711`.
+    /// A house with a running server, organisation `acme`, engineer `anna` with a key, and ticket
+    /// `XT-4711`.
     pub(crate) fn open() -> (Self, Ticket, Key) {
         Self::new().furnish()
     }

@@ -55,7 +55,8 @@ impl Sink {
         fs::remove_file(self.directory.join("hold")).unwrap();
     }
 
-    /// From now on it refuses: lines `COMMAND REPLY` or `RCPT ADDRESS REPLY`. Nothing: it takes everything again.
+    /// From now on it refuses: lines `COMMAND REPLY` or `RCPT ADDRESS REPLY`. Nothing: it takes
+    /// everything again.
     pub(crate) fn refuse(&self, lines: &str) {
         // In one step, as it may be read just now.
         let unfinished = self.directory.join("refuse.new");

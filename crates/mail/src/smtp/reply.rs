@@ -1,7 +1,8 @@
-//! What a mail server answers (RFC 5321, section 4.2): bytes, of which the three digits at the front decide.
+//! What a mail server answers (RFC 5321, section 4.2): bytes, of which the three digits at the
+//! front decide.
 //!
-//! The words behind them are for people. They may be in any charset, or missing; a reply that ends without the end of its
-//! line, or in the middle of its lines, has said its code all the same.
+//! The words behind them are for people. They may be in any charset, or missing; a reply that ends
+//! without the end of its line, or in the middle of its lines, has said its code all the same.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use tacdrop_model::sanitize;
 
 /// The most of a server's words that is kept, in characters.
 const WORDS: usize = 200;
-/// The most bytes of a reply. RFC 5321 allows 512 a line; whoever sends more than this in all is no mail server.
+/// The most bytes of a reply. RFC 5321 allows 512 a line; whoever sends more than this in all is no
+/// mail server.
 const LONGEST: usize = 64 * 1024;
 /// How long a reply that has said its code may take to say the rest.
 const HALF_SAID: Duration = Duration::from_secs(5);
@@ -44,7 +46,8 @@ pub(super) enum NoReply {
 }
 
 impl Reply {
-    /// Reads a reply; waits `patience` for its code. A reply that stops in its middle counts as said.
+    /// Reads a reply; waits `patience` for its code. A reply that stops in its middle counts as
+    /// said.
     pub(super) async fn read(from: &mut (impl AsyncBufRead + Unpin), patience: Duration) -> Result<Self, NoReply> {
         let mut said = Said::default();
         let mut left = patience;
@@ -97,7 +100,8 @@ impl Reply {
         sanitize::short_line(words.trim(), WORDS)
     }
 
-    /// The enhanced status code (RFC 3463), wherever in the words it stands: `5.7.1`, also as `(#5.7.1)`.
+    /// The enhanced status code (RFC 3463), wherever in the words it stands: `5.7.1`, also as
+    /// `(#5.7.1)`.
     pub(super) fn enhanced(&self) -> Option<(u16, u16)> {
         let class = format!("{}.", self.code / 100);
         self.lines.iter().flat_map(|line| line.split_whitespace()).find_map(|word| {
@@ -117,7 +121,8 @@ struct Said {
 }
 
 impl Said {
-    /// Takes bytes up to the end of the reply, and says how many these are; none: the reply goes on.
+    /// Takes bytes up to the end of the reply, and says how many these are; none: the reply goes
+    /// on.
     fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         for (at, byte) in bytes.iter().enumerate() {
             self.bytes.push(*byte);

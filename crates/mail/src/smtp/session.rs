@@ -122,7 +122,8 @@ impl Session {
         Ok(Self { line: BufReader::new(line), patience, extensions: Vec::new(), within_text: false })
     }
 
-    /// Encrypts from here on. What came unencrypted before is nothing to go by (RFC 3207, section 4.2).
+    /// Encrypts from here on. What came unencrypted before is nothing to go by (RFC 3207, section
+    /// 4.2).
     pub(super) async fn encrypt(mut self, tls: &Encryption) -> Result<Self, NoReply> {
         let limit = self.patience.connecting;
         // What is still under way ends the handshake, as it is no TLS.
@@ -147,7 +148,8 @@ impl Session {
         Reply::read(&mut self.line, self.patience.command).await
     }
 
-    /// Introduces itself; to a server that does not know EHLO in the old way (RFC 5321, section 3.2).
+    /// Introduces itself; to a server that does not know EHLO in the old way (RFC 5321, section
+    /// 3.2).
     pub(super) async fn hello(&mut self, name: &str) -> Result<Reply, NoReply> {
         let reply = self.command(&format!("EHLO {name}")).await?;
         if matches!(reply.code(), 500..=504 | 550) {
@@ -213,7 +215,8 @@ impl Session {
         timeout(limit, all).await.map_err(|_| NoReply::Late(limit))?
     }
 
-    /// Says the final dot and waits for what becomes of the mail. Whatever goes wrong from here on, the server may have it.
+    /// Says the final dot and waits for what becomes of the mail. Whatever goes wrong from here on,
+    /// the server may have it.
     pub(super) async fn end(&mut self) -> Result<Reply, NoReply> {
         self.say(b".\r\n", self.patience.command).await?;
         let reply = Reply::read(&mut self.line, self.patience.final_dot).await?;
@@ -235,7 +238,8 @@ impl Session {
     }
 }
 
-/// A mail as it goes over the line: a dot before each line that begins with one (RFC 5321, section 4.5.2), ended by CRLF.
+/// A mail as it goes over the line: a dot before each line that begins with one (RFC 5321, section
+/// 4.5.2), ended by CRLF.
 fn with_dots(mail: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(mail.len() + 64);
     for line in mail.split_inclusive(|byte| *byte == b'\n') {

@@ -10,7 +10,8 @@ use crate::fixtures::{Always, notice};
 use crate::message::Sender;
 use tacdrop_model::Language;
 
-/// A mail server that follows a script: the reply to each command that begins with a word; all else gets `250 ok`.
+/// A mail server that follows a script: the reply to each command that begins with a word; all else
+/// gets `250 ok`.
 struct Sink {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
@@ -230,7 +231,8 @@ async fn without_starttls_nothing_is_sent() {
     assert!(!sink.heard.lock().unwrap().iter().any(|line| line.starts_with("MAIL")));
 }
 
-/// A server that offers STARTTLS and answers it with these pieces, a while apart. Gives all that it heard.
+/// A server that offers STARTTLS and answers it with these pieces, a while apart. Gives all that it
+/// heard.
 async fn answers_starttls(pieces: &'static [&'static [u8]]) -> (SmtpSettings, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -264,7 +266,8 @@ async fn answers_starttls(pieces: &'static [&'static [u8]]) -> (SmtpSettings, Ar
     (settings, heard)
 }
 
-/// The kind of CVE-2011-0411: what is sent in clear behind the answer to STARTTLS must count for nothing.
+/// The kind of CVE-2011-0411: what is sent in clear behind the answer to STARTTLS must count for
+/// nothing.
 #[tokio::test]
 async fn what_is_put_in_before_tls_begins_ends_the_conversation() {
     let injected: [&'static [&'static [u8]]; 4] = [

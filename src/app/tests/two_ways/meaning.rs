@@ -1,5 +1,6 @@
-//! What the random parts of a house's records mean, so that two houses can be compared: an id is known by where it stood
-//! first, what is sealed by what it opens to, a moment by the part of a step that it lies in.
+//! What the random parts of a house's records mean, so that two houses can be compared: an id is
+//! known by where it stood first, what is sealed by what it opens to, a moment by the part of a
+//! step that it lies in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl<'a> Meaning<'a> {
             found.insert(id, versions::by_id(&mut conn, id).await.unwrap().unwrap());
         }
         let mut meaning = Self { house, keys, ids: HashMap::new(), versions: found, tables };
-        // The extents of one upload are written in no order: they are known by the place that they have in its file.
+        // The extents of one upload are written in no order: they are known by the place that they
+        // have in its file.
         for row in rows("entry").chain(rows("version")) {
             meaning.number(row.cells);
         }
@@ -105,7 +107,8 @@ impl<'a> Meaning<'a> {
         self.keys.file_key(version).unwrap()
     }
 
-    /// The part that a moment lies in; to the millisecond, if it is the one at which a version became available then.
+    /// The part that a moment lies in; to the millisecond, if it is the one at which a version
+    /// became available then.
     fn moment(&self, at: i64) -> Option<String> {
         let (ends, at) = (self.house.ends.lock().unwrap(), Time::from_millis(at));
         let part = ends.iter().position(|end| at <= end.0).filter(|_| at >= self.house.begun)?;
