@@ -9,8 +9,8 @@ use super::readable::readable;
 use super::{Conn, RecordsError};
 use crate::model::{ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ShareId, Time, VersionId};
 
-/// A statement with its parameters, in the order of their numbers: `ask!("SELECT ... $1 ... $2",
-/// share, now)`.
+/// A statement with its parameters, in the order of their numbers:
+/// `ask!("SELECT ... $1 ... $2", share, now)`.
 macro_rules! ask {
     ($text:expr $(, $parameter:expr)* $(,)?) => {
         $crate::records::ask::Question::from(sqlx::query($text))$(.with($parameter))*

@@ -362,8 +362,7 @@ pub async fn move_to(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<()
 /// sight already.
 ///
 /// # Errors
-/// [`RecordsError::Unreadable`] if the entries before the successor go round in a circle; if the
-/// database fails.
+/// [`RecordsError::Unreadable`] if the entries before the successor go round in a circle.
 pub async fn replace(
     conn: &mut Conn,
     id: &[u8; 16],
