@@ -20,7 +20,6 @@ pub mod integrity;
 pub mod login;
 pub mod namespace;
 pub mod notices;
-pub mod records;
 pub mod repo;
 pub mod retention;
 pub mod rotation;
@@ -33,5 +32,6 @@ pub mod upload;
 
 pub use tacdrop_mail as mail;
 pub use tacdrop_model as model;
+pub use tacdrop_records as records;
 pub use tacdrop_store as store;
 pub use tacdrop_vault as vault;

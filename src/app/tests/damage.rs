@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::model::{NoticeState, Time};
 use crate::notices::outbox::Outbox;
-use crate::records::damage::Damager;
+use tacdrop_probe::Damager;
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 

@@ -8,7 +8,7 @@ use crate::digests::{MOST, MOST_OF_SHARE};
 use crate::model::Algorithm::{self, Md5, Sha1, Sha256};
 use crate::model::ArtifactId;
 use crate::records::digests as rows;
-use crate::records::{checks, entries, tests_only};
+use crate::records::{checks, entries};
 
 const CREATE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
@@ -167,7 +167,7 @@ async fn files_that_came_together_are_compared_together_and_one_that_cannot_be_r
     };
     let broken = id("2");
     let mut tx = app.0.access.repo.records.begin().await.unwrap();
-    assert!(tests_only::set_name(tx.conn(), broken.as_bytes(), b"not sealed").await.unwrap());
+    assert!(tacdrop_probe::set_name(tx.conn(), broken.as_bytes(), b"not sealed").await.unwrap());
     tx.commit().await.unwrap();
     let together: Vec<_> = names.iter().map(|name| id(name)).collect();
     app.0.access.sidecars.check_around_each(&together).await;

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::model::{ArtifactId, NoticeState, SharePath, VersionState};
 use crate::namespace::tree::{ResolvedPath, ShareContext, is_from_support, path_of};
 use crate::records::versions::VersionRow;
-use crate::records::{Conn, consistency, tests_only, tickets, version_chain, versions};
+use crate::records::{Conn, consistency, tickets, version_chain, versions};
 
 /// Asserts that all six hold, as far as records, store and files can tell. No upload may be under
 /// way.
@@ -99,7 +99,7 @@ async fn is_there(app: &App, place: &str, sha256: &[u8; 32]) {
 /// anything else available.
 async fn notices_tell_the_truth(app: &App, all: &[(String, bool, VersionRow)]) {
     let mut conn = app.0.access.repo.records.read().await.unwrap();
-    let announced = tests_only::announced(&mut conn).await.unwrap();
+    let announced = tacdrop_probe::announced(&mut conn).await.unwrap();
     let on_its_way: HashSet<_> =
         announced.iter().filter(|(_, state)| *state != NoticeState::Failed).map(|(id, _)| *id).collect();
     for (ticket, from_support, version) in all {
@@ -118,7 +118,7 @@ async fn notices_tell_the_truth(app: &App, all: &[(String, bool, VersionRow)]) {
 /// cannot be wrong with it.
 async fn chain_holds(conn: &mut Conn) {
     let mut link = [0; 32];
-    for (row, expected) in tests_only::audit_rows(conn).await.unwrap().into_iter().zip(1..) {
+    for (row, expected) in tacdrop_probe::audit_rows(conn).await.unwrap().into_iter().zip(1..) {
         assert_eq!(row.seq, expected, "I5: an event is missing");
         let mut hash = Sha256::new_with_prefix(link);
         let fields: [&[u8]; 7] = [
@@ -180,7 +180,7 @@ mod proofs {
     use sha2::Digest as _;
 
     use super::super::*;
-    use super::{BTreeMap, hold, tests_only};
+    use super::{BTreeMap, hold};
 
     /// What the checker says of a house after something was done to it.
     async fn said(app: &App, promised: &[(&str, [u8; 32])], canary: &'static [u8]) -> String {
@@ -195,7 +195,7 @@ mod proofs {
 
     async fn tamper(app: &App, statement: &'static str) {
         let mut tx = app.0.access.repo.records.begin().await.unwrap();
-        assert!(tests_only::execute(tx.conn(), statement).await.unwrap() > 0, "{statement}");
+        assert!(tacdrop_probe::execute(tx.conn(), statement).await.unwrap() > 0, "{statement}");
         tx.commit().await.unwrap();
     }
 

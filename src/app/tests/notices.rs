@@ -4,7 +4,7 @@ use super::*;
 use crate::mail::notice::{Before, Channel, DueNotice, FileLine, News, Standing};
 use crate::model::{Algorithm, Time, Verdict};
 use crate::notices::outbox::Outbox;
-use crate::records::tests_only::execute;
+use tacdrop_probe::execute;
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 

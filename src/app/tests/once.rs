@@ -8,7 +8,7 @@ use crate::records::audit::Event;
 use crate::records::entries::Place;
 use crate::records::extents::ExtentRow;
 use crate::records::versions::{NewVersion, Publication};
-use crate::records::{NewArtifact, entries, tests_only, tickets};
+use crate::records::{NewArtifact, entries, tickets};
 
 /// What a test changes of a file that would be recorded.
 #[derive(Clone)]
@@ -103,7 +103,7 @@ async fn counts(app: &App) -> Vec<usize> {
     let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let mut counts = Vec::new();
     for table in ["entry", "version", "object", "extent", "extent_use", "notice", "notice_version", "audit_event"] {
-        counts.push(tests_only::count(tx.conn(), table).await.unwrap());
+        counts.push(tacdrop_probe::count(tx.conn(), table).await.unwrap());
     }
     let ticket = tickets::by_reference(tx.conn(), "XT-1").await.unwrap().unwrap();
     counts.extend([usize::try_from(ticket.names).unwrap(), usize::try_from(ticket.stored_bytes).unwrap()]);

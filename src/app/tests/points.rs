@@ -85,12 +85,12 @@ async fn r20_every_named_point_is_passed() {
     }
     let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let unheld = "UPDATE entry SET receiving_version = NULL WHERE receiving_version IS NOT NULL";
-    assert_eq!(crate::records::tests_only::execute(tx.conn(), unheld).await.unwrap(), 1);
+    assert_eq!(tacdrop_probe::execute(tx.conn(), unheld).await.unwrap(), 1);
     tx.commit().await.unwrap();
     // Rows from before there were aliases.
     let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let older = "UPDATE entry SET alias_index = NULL";
-    assert!(crate::records::tests_only::execute(tx.conn(), older).await.unwrap() > 1);
+    assert!(tacdrop_probe::execute(tx.conn(), older).await.unwrap() > 1);
     tx.commit().await.unwrap();
     crate::namespace::aliases::fill(&app.0.access.repo).await.unwrap();
     for _ in 0..2 {

@@ -11,8 +11,8 @@ use super::*;
 use crate::integrity::recovery::{Recovered, recover, scan};
 use crate::model::ObjectId;
 use crate::model::audit::Actor;
-use crate::records::tests_only::execute;
 use crate::records::{extents, objects, versions};
+use tacdrop_probe::execute;
 
 pub(super) const TRUNCATE: WriteMode =
     WriteMode { create: true, truncate: true, exclusive: false, append: false, read: false };
@@ -89,7 +89,7 @@ async fn snapshot(app: &App) -> String {
     for first in 0..=u8::MAX {
         text += &format!("{:?}", objects::shelves(&mut conn, &(first..=first)).await.unwrap());
     }
-    text + &crate::records::tests_only::audit_rows(&mut conn).await.unwrap().len().to_string()
+    text + &tacdrop_probe::audit_rows(&mut conn).await.unwrap().len().to_string()
 }
 
 /// The objects of the extents, or of the manifest, of the version at a path, in the order of the

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::records::tests_only;
 
 /// A copy of a data directory, as a kill would leave it.
 pub(super) fn copy_of(directory: &Path) -> TempDir {
@@ -425,7 +424,7 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         }
         let execute = async |app: &App, statement| {
             let mut tx = app.0.access.repo.keys.keyring().begin().await.unwrap();
-            assert_eq!(tests_only::execute(tx.conn(), statement).await.unwrap(), 1);
+            assert_eq!(tacdrop_probe::execute(tx.conn(), statement).await.unwrap(), 1);
             tx.commit().await.unwrap();
         };
         execute(&app, damage).await;
@@ -494,7 +493,7 @@ async fn r11_a_row_that_does_not_open_is_left_and_named_and_all_others_get_the_n
         }
         let execute = async |statement| {
             let mut tx = app.0.access.repo.records.begin().await.unwrap();
-            tests_only::execute(tx.conn(), statement).await.unwrap();
+            tacdrop_probe::execute(tx.conn(), statement).await.unwrap();
             tx.commit().await.unwrap();
         };
         let generations = async || {
@@ -548,7 +547,7 @@ async fn r11_a_restored_name_that_is_taken_by_now_is_left_and_named() {
     put(&session, "a", b"old").await;
     let execute = async |statement| {
         let mut tx = app.0.access.repo.records.begin().await.unwrap();
-        tests_only::execute(tx.conn(), statement).await.unwrap();
+        tacdrop_probe::execute(tx.conn(), statement).await.unwrap();
         tx.commit().await.unwrap();
     };
     let rotate = async || app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await;

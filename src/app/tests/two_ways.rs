@@ -12,7 +12,7 @@ use meaning::{Meaning, Row};
 
 use super::*;
 use crate::model::{Algorithm, HouseTime, Time};
-use crate::records::{notices, tests_only};
+use crate::records::notices;
 
 /// What stands in the way of another name's alias, is spelled in two ways, states a digest, or is a
 /// temporary name.
@@ -239,7 +239,7 @@ impl House {
     async fn lines(&self) -> Vec<String> {
         assert_eq!(self.app.audit().verify(None).await.unwrap().fault, None);
         let mut conn = self.app.0.access.repo.records.read().await.unwrap();
-        let tables = tests_only::everything(&mut conn).await.unwrap();
+        let tables = tacdrop_probe::everything(&mut conn).await.unwrap();
         drop(conn);
         let meaning = Meaning::of(self, &tables).await;
         let mut lines = Vec::new();

@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::{House, SETTLE};
 use crate::app::{Settings, digest_of_bytes};
 use crate::model::{Algorithm, DirectoryId, FileName, HouseTime, ObjectId, ShareId, Time, VersionId, alias};
-use crate::records::tests_only::{Cell, Table};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
 use crate::vault::extent::{EXTENT_HEAD, segment_range};
 use crate::vault::{ExtentIds, ExtentKey, ExtentOpener, FileKey, Manifest, WrappedKey, object_hash};
+use tacdrop_probe::{Cell, Table};
 
 /// A row of a table.
 pub(super) struct Row<'a> {

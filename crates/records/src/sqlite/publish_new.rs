@@ -1,0 +1,271 @@
+//! A new file that is whole at its CLOSE, in one statement: its rows, bytes, manifest, audit event
+//! and notice.
+//!
+//! That is what nearly every small file is: nothing was written down of it before, its bytes are
+//! one extent, nothing else has or had its name. For these the rules can be said in SQL, and nobody
+//! has to wait between two statements. Every rule is a condition on which a value is given that
+//! must not be missing: where one does not hold, the statement fails, nothing has changed, and who
+//! asked goes the long way, which finds out why and says it. What both ways leave is compared
+//! column by column by `app/tests/two_ways`: a column that one of them gets must be given the same
+//! by the other.
+//!
+//! It is one statement, an insert into a view whose trigger does the rest, because sqlx binds all
+//! parameters anew for each statement and wakes who waits at the end of each. PostgreSQL has
+//! triggers on views as well, with the steps in a function.
+
+use std::sync::LazyLock;
+
+use sqlx::AssertSqlSafe;
+
+use super::batch::{Asked, Batch};
+use crate::audit::Event;
+use crate::entries::Place;
+use crate::versions::{NewVersion, Publication};
+use crate::{Conn, Records, RecordsError, aliases, signed};
+use tacdrop_model::{Identifier, NoticeId, ObjectId, ShareId, Time};
+
+/// What a new file's rows are made of.
+#[derive(Debug)]
+pub struct NewArtifact<'a> {
+    /// The ticket.
+    pub ticket: &'a Identifier,
+    /// The token that its sender logged in with: its generation must be the one in force.
+    pub token_generation: i64,
+    /// Its share.
+    pub share: ShareId,
+    /// Where it stands.
+    pub place: &'a Place,
+    /// Permission bits.
+    pub mode: u32,
+    /// When it was last changed.
+    pub modified_at: Time,
+    /// Its version, the first one.
+    pub version: &'a NewVersion<'a>,
+    /// What makes that available.
+    pub publication: &'a Publication<'a>,
+    /// The manifest's bytes; none if they lie in the store.
+    pub manifest: Option<&'a [u8]>,
+    /// The one extent.
+    pub extent: &'a crate::extents::ExtentRow,
+    /// The extent's bytes; none if they lie in the store.
+    pub bytes: Option<&'a [u8]>,
+    /// How many names the share may have.
+    pub most_names: u64,
+    /// How many bytes the share may have.
+    pub most_bytes: u64,
+    /// The id of the notice, if none of this ticket gathers uploads.
+    pub notice: NoticeId,
+    /// How long a notice waits for another upload, in milliseconds ...
+    pub settle: i64,
+    /// ... and how long at most.
+    pub settle_most: i64,
+    /// What is written into the audit trail.
+    pub event: &'a Event<'a>,
+}
+
+/// What is inserted, in the order in which [`NewArtifact::bind`] gives it.
+const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, version, alias, rank_first, rank_behind, ticket, \
+     key_generation, token_generation, most_names, length, most_bytes, mode, file_key, uploaded_by, opened_at, touched_at, transport, \
+     sha256, manifest, manifest_hash, progress, received_at, extent, extent_bytes, manifest_bytes, extent_length, \
+     header_tag, place, extent_key, settle, settle_most, notice, seq, kind, actor, detail, chain, chain_before, at";
+
+/// What an insert into the view does. The rank that the entry gets among names with the same alias
+/// is that of [`aliases::next_rank`]. The version is set as the current one after it is there: one
+/// that an entry waits for makes SQLite look through all entries for it. The trail may only go on
+/// behind the row that the link was made from. One row is inserted by VALUES: the rows of a SELECT
+/// from a table that is written wait in a table of their own, which is made for each file.
+const TRIGGER_SQL: &str = "\
+    INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, alias_index, alias_rank, mode) \
+     VALUES (NEW.artifact, NEW.share, NEW.parent, 'file', NEW.name_index, NEW.name, NEW.modified_at, NEW.alias, \
+     COALESCE((SELECT MAX(o.alias_rank) + 1 FROM entry o WHERE o.parent_id = NEW.parent AND o.alias_index = NEW.alias \
+      AND o.alias_rank >= NEW.rank_first AND o.alias_rank < NEW.rank_behind \
+      AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), NEW.rank_first), \
+     CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = NEW.ticket AND t.share_id = NEW.share \
+      AND t.status <> 'closed' AND t.key_generation = NEW.key_generation \
+      AND t.token_generation = NEW.token_generation AND t.names < NEW.most_names \
+      AND t.stored_bytes + NEW.length <= NEW.most_bytes) \
+     AND EXISTS (SELECT 1 FROM entry d WHERE d.id = NEW.parent AND d.kind = 'directory' \
+      AND d.replaced_at IS NULL AND d.withdrawn_at IS NULL) \
+     AND NOT EXISTS (SELECT 1 FROM entry w WHERE w.parent_id = NEW.parent AND w.name_index = NEW.name_index \
+      AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END); \
+    UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length WHERE share_id = NEW.share; \
+    INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
+     transport, length, sha256, manifest_id, manifest_hash, progress, received_at) \
+     VALUES (NEW.version, NEW.artifact, 1, 'available', NEW.key_generation, NEW.file_key, NEW.uploaded_by, \
+     NEW.opened_at, NEW.touched_at, NEW.transport, NEW.length, NEW.sha256, NEW.manifest, NEW.manifest_hash, \
+     NEW.progress, NEW.received_at); \
+    UPDATE entry SET current_version = NEW.version WHERE id = NEW.artifact; \
+    INSERT INTO object (id, bytes) SELECT NEW.extent, NEW.extent_bytes WHERE NEW.extent_bytes IS NOT NULL \
+     UNION ALL SELECT NEW.manifest, NEW.manifest_bytes WHERE NEW.manifest_bytes IS NOT NULL; \
+    INSERT INTO extent (id, share_id, length, header_tag, place) \
+     VALUES (NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place); \
+    INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES (NEW.version, NEW.extent, NEW.extent_key); \
+    UPDATE notice SET next_attempt_at = CASE WHEN NEW.received_at + NEW.settle < created_at + NEW.settle_most \
+      THEN NEW.received_at + NEW.settle ELSE created_at + NEW.settle_most END \
+     WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
+    INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
+     SELECT NEW.notice, NEW.ticket, engineer, 'settling', NEW.received_at, \
+     NEW.received_at + CASE WHEN NEW.settle < NEW.settle_most THEN NEW.settle ELSE NEW.settle_most END \
+     FROM ticket WHERE reference = NEW.ticket \
+     AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling'); \
+    INSERT INTO notice_version (notice_id, version_id, about) VALUES ((SELECT id FROM notice \
+     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1), NEW.version, 'available'); \
+    INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, at) \
+     VALUES (NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, \
+     CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
+     AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
+
+/// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody
+/// else sees it.
+pub(crate) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
+    let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
+    let text = format!(
+        "CREATE TEMP VIEW new_artifact ({COLUMNS}) AS SELECT {nulls}; \
+         CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END"
+    );
+    sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
+    Ok(())
+}
+
+/// The statements in the three positions that a member of a group can be in.
+pub(crate) struct TxPositions {
+    /// Nobody else waits: it is a transaction of its own, which ends with the statement.
+    pub(crate) alone: Batch,
+    /// Others wait for the turn: a group begins.
+    pub(crate) first: Batch,
+    /// It joins a group.
+    pub(crate) next: Batch,
+}
+
+/// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a
+/// list, which is searched for each one that is bound.
+fn insert() -> String {
+    let parameters = vec!["?"; COLUMNS.split(", ").count()];
+    format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "))
+}
+
+pub(crate) static NEW_ARTIFACT: LazyLock<TxPositions> = LazyLock::new(|| {
+    let insert = insert();
+    let insert = insert.as_str();
+    TxPositions {
+        alone: Batch::new(&[insert]),
+        first: Batch::new(&["BEGIN IMMEDIATE", "SAVEPOINT whole_group", "SAVEPOINT member", insert, "RELEASE member"]),
+        next: Batch::new(&["SAVEPOINT member", insert, "RELEASE member"]),
+    }
+});
+
+impl NewArtifact<'_> {
+    fn bind(&self, asked: Asked<'static>, seq: i64, before: &[u8; 32], link: &[u8; 32]) -> Asked<'static> {
+        let (place, version, publication) = (self.place, self.version, self.publication);
+        let (first, behind) = aliases::ranks(place.own_alias);
+        let id = |object: ObjectId| object.as_bytes().to_vec();
+        asked
+            .bind(version.artifact.as_bytes().to_vec())
+            .bind(self.share.as_bytes().to_vec())
+            .bind(place.parent.as_bytes().to_vec())
+            .bind(place.index.to_vec())
+            .bind(place.sealed.clone())
+            .bind(self.modified_at.millis())
+            .bind(version.id.as_bytes().to_vec())
+            .bind(place.alias.to_vec())
+            .bind(first)
+            .bind(behind)
+            .bind(self.ticket.as_str().to_owned())
+            .bind(i64::from(version.key_generation))
+            .bind(self.token_generation)
+            .bind(signed(self.most_names))
+            .bind(signed(publication.length))
+            .bind(signed(self.most_bytes))
+            .bind(i64::from(self.mode))
+            .bind(version.file_key.to_vec())
+            .bind(version.uploaded_by.to_owned())
+            .bind(version.opened_at.millis())
+            .bind(version.touched_at.millis())
+            .bind(version.transport.as_str())
+            .bind(publication.sha256.to_vec())
+            .bind(id(publication.manifest))
+            .bind(publication.manifest_hash.to_vec())
+            .bind(publication.progress.to_vec())
+            .bind(publication.at.millis())
+            .bind(id(self.extent.id))
+            .bind(self.bytes.map(<[u8]>::to_vec))
+            .bind(self.manifest.map(<[u8]>::to_vec))
+            .bind(signed(self.extent.length))
+            .bind(self.extent.header_tag.to_vec())
+            .bind(self.extent.place.as_str())
+            .bind(self.extent.extent_key.clone())
+            .bind(self.settle)
+            .bind(self.settle_most)
+            .bind(self.notice.as_bytes().to_vec())
+            .bind(seq)
+            .bind(self.event.kind.as_str())
+            .bind(self.event.actor.as_str().to_owned())
+            .bind(self.event.detail.to_owned())
+            .bind(link.to_vec())
+            .bind(before.to_vec())
+            .bind(self.event.at.millis())
+    }
+}
+
+impl Records {
+    /// Writes a new file down, all of it, durable when this returns. False if it has to go the long
+    /// way: something is not as it is said above, and nothing has changed. `link` makes the audit
+    /// event's link from the number that it gets and the link before it.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing has changed.
+    pub async fn insert_published(
+        &self,
+        new: &NewArtifact<'_>,
+        link: impl Fn(&[u8; 32], i64) -> [u8; 32],
+    ) -> Result<bool, RecordsError> {
+        // Its bytes are counted by the version's length.
+        if new.extent.length != new.publication.length {
+            return Ok(false);
+        }
+        let outcome = self
+            .writer
+            .at_once(&NEW_ARTIFACT, |asked, (last, before)| {
+                let seq = last.checked_add(1)?;
+                let link = link(&before, seq);
+                Some((new.bind(asked, seq, &before, &link), (seq, link)))
+            })
+            .await;
+        match outcome {
+            Err(RecordsError::Exists) => Ok(false),
+            Err(RecordsError::Database(error)) if is_condition(&error) => Ok(false),
+            other => other,
+        }
+    }
+}
+
+/// Whether a rule of the schema was not met.
+fn is_condition(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.is_foreign_key_violation() || error.is_check_violation() || {
+            matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_new_notice_waits_in_a_table_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
+        let mut tx = records.begin().await.unwrap();
+        let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN {}", insert())));
+        let steps = explain.fetch_all(tx.conn()).await.unwrap();
+        assert!(steps.len() > 500, "the steps of the trigger are told, too");
+        // Those with something behind them are indexes: a CHECK that a word is one of several.
+        let made = steps.iter().filter(|step| {
+            step.get::<&str, _>("opcode") == "OpenEphemeral" && step.get::<Option<&str>, _>("p4").is_none()
+        });
+        assert_eq!(made.count(), 1);
+    }
+}

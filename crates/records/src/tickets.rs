@@ -1,0 +1,278 @@
+//! Tickets.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::ask::ask;
+use super::readable::readable;
+use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
+use tacdrop_model::{Identifier, Language, ObjectId, Priority, ShareId, TicketStatus, Time};
+
+/// One support problem and its share.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// Its reference, which is the login name too.
+    pub reference: Identifier,
+    /// Its share.
+    pub share: ShareId,
+    /// Whose problem it is.
+    pub organisation: Identifier,
+    /// Who works on it.
+    pub engineer: Identifier,
+    /// What it is about.
+    pub title: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The customer's language.
+    pub language: Option<Language>,
+    /// Whether it takes uploads.
+    pub status: TicketStatus,
+    /// The keyed hash of its token.
+    pub token_hash: [u8; 32],
+    /// How many tokens it has had.
+    pub token_generation: i64,
+    /// When it was opened.
+    pub opened_at: Time,
+    /// Plaintext bytes in the extents of its share, each counted once.
+    pub stored_bytes: u64,
+    /// Files and directories of its share that are in sight.
+    pub names: u64,
+    /// Which generation of its share's key is in force.
+    pub key_generation: u32,
+    /// Whether it is for devices: they send, and see nothing.
+    pub device: bool,
+}
+
+/// The columns of a [`Ticket`], and what follows them in the statement.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
+             t.token_hash, t.token_generation, t.opened_at, t.stored_bytes, t.names, \
+             t.key_generation, t.device FROM ticket t ",
+            $rest
+        )
+    };
+}
+
+fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
+    Ok(Ticket {
+        reference: text_as(row, "ticket", "reference")?,
+        share: bytes_as(row, "ticket", "share_id")?,
+        organisation: text_as(row, "ticket", "organisation")?,
+        engineer: text_as(row, "ticket", "engineer")?,
+        title: row.try_get("title")?,
+        priority: Priority::try_from(row.try_get::<i64, _>("priority")?)
+            .map_err(|why| RecordsError::Unreadable { table: "ticket", why: why.to_owned() })?,
+        language: text_as_option(row, "ticket", "language")?,
+        status: text_as(row, "ticket", "status")?,
+        token_hash: bytes_as(row, "ticket", "token_hash")?,
+        token_generation: row.try_get("token_generation")?,
+        opened_at: Time::from_millis(row.try_get("opened_at")?),
+        stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
+        names: unsigned(row, "ticket", "names")?,
+        key_generation: number_as(row, "ticket", "key_generation")?,
+        device: row.try_get::<i64, _>("device")? != 0,
+    })
+}
+
+/// What a ticket says of what may be done to its share.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Whether it takes uploads.
+    pub status: TicketStatus,
+    /// Which generation of its share's key is in force.
+    pub key_generation: u32,
+    /// Bytes in it.
+    pub stored_bytes: u64,
+    /// Names in it.
+    pub names: u64,
+}
+
+/// The columns that [`standing`] reads, of the table `t`.
+pub(super) const STANDING: &str = "t.status, t.key_generation, t.stored_bytes, t.names";
+
+/// What the columns from `at` on say; none if there is no such ticket.
+pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, RecordsError> {
+    let Some(status) = text_as_option(row, "ticket", At(at, "status"))? else { return Ok(None) };
+    Ok(Some(Standing {
+        status,
+        key_generation: number_as(row, "ticket", At(at + 1, "key_generation"))?,
+        stored_bytes: unsigned(row, "ticket", At(at + 2, "stored_bytes"))?,
+        names: unsigned(row, "ticket", At(at + 3, "names"))?,
+    }))
+}
+
+/// Writes a new ticket down.
+pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
+    let text = "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
+         token_hash, token_generation, opened_at, device) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    ask!(
+        text,
+        new.reference.as_str(),
+        new.share,
+        new.organisation.as_str(),
+        new.engineer.as_str(),
+        new.title.as_deref(),
+        new.priority.number(),
+        new.language.map(Language::code),
+        new.status.as_str(),
+        &new.token_hash[..],
+        new.token_generation,
+        new.opened_at,
+        new.device
+    )
+    .run(conn)
+    .await
+}
+
+/// The ticket with this reference, which may be anything that somebody typed.
+pub async fn by_reference(conn: &mut Conn, reference: &str) -> Result<Option<Ticket>, RecordsError> {
+    ask!(select!("WHERE t.reference = $1"), reference).maybe(conn, ticket).await
+}
+
+/// The ticket of a share.
+pub async fn by_share(conn: &mut Conn, share: ShareId) -> Result<Option<Ticket>, RecordsError> {
+    ask!(select!("WHERE t.share_id = $1"), share).maybe(conn, ticket).await
+}
+
+/// All tickets. Each must be readable, as for what counts or checks them all.
+pub async fn all(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
+    ask!(select!("ORDER BY t.reference")).all(conn, ticket).await
+}
+
+/// All tickets that can be read.
+pub async fn list(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
+    ask!(select!("ORDER BY t.reference")).readable(conn, "ticket", ticket).await
+}
+
+pub(super) const ASSIGNED: &str =
+    select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0");
+
+/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and
+/// whether these were the last ones.
+pub async fn assigned(
+    conn: &mut Conn,
+    engineer: &Identifier,
+    after: Option<&Identifier>,
+    most: usize,
+) -> Result<(Vec<Ticket>, bool), RecordsError> {
+    let rows = ask!(ASSIGNED, engineer.as_str(), after.map_or("", Identifier::as_str), most).rows(conn).await?;
+    let tickets = readable("ticket", &rows, ticket);
+    // Where nothing of a page can be read there is nothing to go on behind.
+    let ended = rows.len() < most || tickets.is_empty();
+    Ok((tickets, ended))
+}
+
+/// Replaces the token: the generation goes up, by which sessions of the old one are found and
+/// ended.
+pub async fn set_token(conn: &mut Conn, reference: &Identifier, hash: &[u8; 32]) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1";
+    ask!(text, reference.as_str(), hash).run(conn).await
+}
+
+/// Gives the ticket to another engineer.
+pub async fn assign(conn: &mut Conn, reference: &Identifier, engineer: &Identifier) -> Result<(), RecordsError> {
+    ask!("UPDATE ticket SET engineer = $2 WHERE reference = $1", reference.as_str(), engineer.as_str()).run(conn).await
+}
+
+/// Closes or reopens it.
+pub async fn set_status(
+    conn: &mut Conn,
+    reference: &Identifier,
+    status: TicketStatus,
+    now: Time,
+) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET status = $2, closed_at = $3 WHERE reference = $1";
+    ask!(text, reference.as_str(), status.as_str(), (status == TicketStatus::Closed).then_some(now.millis()))
+        .run(conn)
+        .await
+}
+
+/// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it
+/// was done.
+pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
+    let text = "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3";
+    ask!(text, share, bytes, most).changed(conn).await
+}
+
+/// Makes a ticket's sums what its rows say.
+pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0) \
+         + COALESCE((SELECT SUM(length) FROM doomed WHERE share_id = $1), 0), \
+         names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
+         AND withdrawn_at IS NULL) WHERE share_id = $1";
+    ask!(text, share).run(conn).await
+}
+
+/// Which generation of a share's key is in force; none if there is no such share.
+pub async fn key_generation(conn: &mut Conn, share: ShareId) -> Result<Option<u32>, RecordsError> {
+    ask!("SELECT key_generation FROM ticket WHERE share_id = $1", share)
+        .maybe(conn, |row| number_as(row, "ticket", "key_generation"))
+        .await
+}
+
+/// Puts another generation in force. False if `from` is not in force.
+pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: u32) -> Result<bool, RecordsError> {
+    ask!("UPDATE ticket SET key_generation = $3 WHERE share_id = $1 AND key_generation = $2", share, from, to)
+        .changed(conn)
+        .await
+}
+
+/// How many rows of a share depend on its key: versions and names.
+pub async fn rows_of_share(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
+    let text = "SELECT (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND name IS NOT NULL) + (SELECT COUNT(*) FROM entry e \
+         JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 AND v.file_key IS NOT NULL) AS n";
+    ask!(text, share).one(conn, |row| unsigned(row, "entry", "n")).await
+}
+
+/// What of a share depends on its key.
+#[derive(Debug, Clone, Copy)]
+pub struct ShareCount {
+    /// The share.
+    pub share: ShareId,
+    /// The generation in force.
+    pub in_force: u32,
+    /// Sealed names; they are always of the generation in force.
+    pub names: u64,
+}
+
+/// Each share with its generation and its names, by share.
+pub async fn shares(conn: &mut Conn) -> Result<Vec<ShareCount>, RecordsError> {
+    let text = "SELECT t.share_id, t.key_generation, \
+         (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id AND e.name IS NOT NULL) AS n FROM ticket t \
+         ORDER BY t.share_id";
+    ask!(text)
+        .all(conn, |row| {
+            Ok(ShareCount {
+                share: bytes_as(row, "ticket", "share_id")?,
+                in_force: number_as(row, "ticket", "key_generation")?,
+                names: unsigned(row, "entry", "n")?,
+            })
+        })
+        .await
+}
+
+/// A name comes into sight in a share.
+pub(super) async fn count_name(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
+    ask!("UPDATE ticket SET names = names + 1 WHERE share_id = $1", share).run(conn).await
+}
+
+/// An entry comes into sight again.
+pub(super) async fn count_name_of(conn: &mut Conn, entry: &[u8; 16]) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET names = names + 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)";
+    ask!(text, entry).run(conn).await
+}
+
+/// An entry goes out of sight.
+pub(super) async fn uncount_name(conn: &mut Conn, entry: &[u8; 16]) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET names = names - 1 WHERE share_id = (SELECT share_id FROM entry WHERE id = $1)";
+    ask!(text, entry).run(conn).await
+}
+
+/// A doomed object is about to be forgotten: its share no longer counts it.
+pub(super) async fn uncount_doomed(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
+         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)";
+    ask!(text, object).run(conn).await
+}
