@@ -89,13 +89,13 @@ pub fn serve(
     // millisecond or two at a time, so what must answer quickly - logins, notices, signals - runs
     // on another one.
     let worker_runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("works")
+        .thread_name("worker")
         .max_blocking_threads(32)
         .on_thread_start(step_back)
         .enable_all()
         .build()?;
     let control_runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("office").enable_all().build()?;
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     let outcome = control_runtime.block_on(run(data, config, worker_runtime.handle().clone(), stop, ready));
     worker_runtime.shutdown_timeout(Duration::from_secs(10));
     control_runtime.shutdown_timeout(Duration::from_secs(10));

@@ -2,7 +2,7 @@
 //! version once, when somebody asks for the first time, and are answered from the records from then
 //! on.
 //!
-//! Reading a large version takes minutes, so it is a job of its own on the runtime for works:
+//! Reading a large version takes minutes, so it is a job of its own on the worker runtime:
 //! whoever asks for the same version waits for the same job, and the job goes on when nobody waits
 //! any more. A few run at once, a bounded number waits, and somebody at a door hears after a while
 //! that it takes longer.

@@ -104,7 +104,7 @@ impl Sidecars {
     pub(crate) async fn check_until(self: &Arc<Self>, stop: CancellationToken) {
         self.worker_runtime.store(true, Ordering::Relaxed);
         let sidecars = Arc::clone(self);
-        // It reads and hashes: that belongs to the runtime for works.
+        // It reads and hashes: that belongs to the worker runtime.
         let work = self.repo.worker_runtime.spawn(async move { stop.run_until_cancelled(sidecars.work()).await });
         let _ = work.await;
         self.worker_runtime.store(false, Ordering::Relaxed);

@@ -51,7 +51,7 @@ pub(crate) struct ResolvedPath {
 }
 
 impl ResolvedPath {
-    /// Walks down to `names`. Where they are aliases, the spot has the names themselves.
+    /// Walks down to `names`. Where they are aliases, the resolved path has the names themselves.
     pub(crate) async fn find(conn: &mut Conn, context: ShareContext, names: &[FileName]) -> Result<Self, Error> {
         let root = context.root();
         let mut resolved = Self {

@@ -2,7 +2,7 @@
 //!
 //! A session's handle on an upload holds a [`WriteQueue`]. What is written through it is put in
 //! order there, which hashes nothing and waits for nothing but room in its buffers, and hands whole
-//! buffers to the [`Worker`], one task per upload on the runtime for works once there is something
+//! buffers to the [`Worker`], one task per upload on the worker runtime once there is something
 //! to do (`lazy_worker`). `docs/format.md` says what ends up where.
 
 mod arrived;
@@ -112,8 +112,8 @@ const FILE_MODE: u32 = 0o640;
 const INLINE_LIMIT: u64 = 32 << 10;
 
 /// Begins an upload of what `resolved` names: new, or the next version, or the continuation of an
-/// unfinished one. The resolved was found behind `then`. None if another upload of this name began
-/// or ended since: the caller looks for the resolved again.
+/// unfinished one. It was found behind `then`. None if another upload of this name began
+/// or ended since: the caller looks the path up again.
 pub(crate) async fn open(
     uploads: &Arc<Uploads>,
     opener: &Opener<'_>,
