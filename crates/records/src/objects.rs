@@ -1,6 +1,11 @@
 //! Objects: small ones that are kept here, those that are doomed, and what the rows say of those in
 //! the store.
 //!
+//! How an object goes: `extents::release` ends a version's use of an extent. One that no version
+//! uses any more loses its row and is doomed (`extents::drop_unused`); what never had a row is
+//! doomed by `doom`. `due` says what may be removed by now; whoever keeps the store removes it, and
+//! `forget` takes it out of its share's sum.
+//!
 //! A shelf of the store has the objects whose ids begin with one byte.
 
 use std::ops::RangeInclusive;

@@ -1,4 +1,9 @@
 //! From the path that a client sent to what it means for this login.
+//!
+//! What only looks asks `locate`, which also knows the top that engineers see. What changes
+//! something asks `locate_in_share`, which refuses virtual places. What a file may be that is just
+//! being written asks `locate_with_upload`. `inside` says which share a path leads into, and `find`
+//! walks it there.
 
 use std::sync::Arc;
 
