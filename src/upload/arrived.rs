@@ -1,6 +1,6 @@
 //! What a version has so far: what it began with, and what has come since.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::extents::EndedExtent;
 use super::hasher::Hasher;
@@ -20,9 +20,10 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// The extent of a version that has just one and has never had another.
-    pub(super) fn only_extent(&self) -> Option<&EndedExtent> {
+    /// The extent of a version that has just one and has never had another. `used` are those that
+    /// the map names.
+    pub(super) fn only_extent(&self, used: &BTreeSet<ObjectId>) -> Option<&EndedExtent> {
         let only = self.extents.values().next().filter(|_| self.extents.len() == 1)?;
-        self.map.extents().contains(&only.id).then_some(only)
+        used.contains(&only.id).then_some(only)
     }
 }

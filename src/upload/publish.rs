@@ -89,7 +89,7 @@ impl UploadRecords {
         }
         let sealed = self.seal(uploads, arrived, &used).await?;
         uploads.repo.failpoints.hit("publish.manifest-stored");
-        if !self.publish_at_once(uploads, queue, arrived, &sealed).await? {
+        if !self.publish_at_once(uploads, queue, arrived, &used, &sealed).await? {
             self.publish_step_by_step(uploads, queue, arrived, &used, &sealed).await?;
         }
         uploads.repo.failpoints.hit("publish.after-commit");
@@ -208,11 +208,12 @@ impl UploadRecords {
         uploads: &Uploads,
         queue: &WriteQueue,
         arrived: &Arrived,
+        used: &BTreeSet<ObjectId>,
         sealed: &Sealed,
     ) -> Result<bool, Error> {
         let repo = &uploads.repo;
         let (directory, name) = queue.place();
-        let Some(extent) = arrived.only_extent() else { return Ok(false) };
+        let Some(extent) = arrived.only_extent(used) else { return Ok(false) };
         let is_new = !self.has_entry
             && self.number.is_none()
             && self.discards.is_none()
