@@ -8,10 +8,10 @@
 //! `ShareSession`.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
-use crate::model::{Identifier, Refusal};
+use crate::model::{Identifier, Locked, Refusal};
 
 /// The time in which an empty allowance is full again.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -34,7 +34,7 @@ pub(crate) struct NameChanges {
     /// A full allowance.
     most: u64,
     began: Instant,
-    logins: Mutex<HashMap<Identifier, Allowance>>,
+    logins: Locked<HashMap<Identifier, Allowance>>,
 }
 
 /// A change of a name that was allowed. Dropped without [`Change::done`], it is given back.
@@ -46,7 +46,7 @@ pub(crate) struct Change<'a> {
 impl NameChanges {
     /// `most` changes at once, and as many a day.
     pub(crate) fn of(most: u64) -> Self {
-        Self { most, began: Instant::now(), logins: Mutex::default() }
+        Self { most, began: Instant::now(), logins: Locked::default() }
     }
 
     /// Takes one change of a login's allowance.
@@ -100,7 +100,7 @@ impl NameChanges {
     }
 
     fn logins(&self) -> MutexGuard<'_, HashMap<Identifier, Allowance>> {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logins.lock()
     }
 }
 

@@ -2,22 +2,23 @@
 //! named in the log and left out.
 
 use std::collections::BTreeSet;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::RecordsError;
+use tacdrop_model::Locked;
 
 /// The most things that are remembered to have been said.
 const REMEMBERED: usize = 4096;
 
-static SAID: LazyLock<Mutex<BTreeSet<(&'static str, String)>>> = LazyLock::new(Mutex::default);
+static SAID: LazyLock<Locked<BTreeSet<(&'static str, String)>>> = LazyLock::new(Locked::default);
 
 /// Whether a fault of this thing was not said before by this process: lists are read again and
 /// again.
 pub fn is_news(what: &'static str, id: &str) -> bool {
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said = SAID.lock();
     if said.len() >= REMEMBERED {
         said.clear();
     }

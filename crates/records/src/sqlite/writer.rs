@@ -14,9 +14,10 @@
 //! else waits, it is committed with the statement, and otherwise it is a member like all others.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use sqlx::{Connection, SqliteConnection};
+use tacdrop_model::Locked;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
@@ -37,12 +38,12 @@ pub(crate) struct Writer {
     /// None once closed. First come, first served.
     turn: Arc<Mutex<Option<SqliteConnection>>>,
     /// Changed only by who has the turn.
-    group: StdMutex<Group>,
+    group: Locked<Group>,
     /// How many wait for the turn.
     waiting: AtomicUsize,
     /// The last row of the audit trail, as far as who had the last turn knows. Only a guess: others
     /// write, too, so a statement that builds on it compares it.
-    tip: StdMutex<Option<Tip>>,
+    tip: Locked<Option<Tip>>,
     /// Whether a task is on its way that will commit.
     commit_comes: AtomicBool,
     /// Where that task runs: the runtime that opened the records, which outlives the others.
@@ -88,9 +89,9 @@ impl Writer {
     pub(crate) fn new(conn: SqliteConnection) -> Self {
         Self {
             turn: Arc::new(Mutex::new(Some(conn))),
-            group: StdMutex::new(Group { stage: Stage::Idle, members: Vec::new() }),
+            group: Locked::new(Group { stage: Stage::Idle, members: Vec::new() }),
             waiting: AtomicUsize::new(0),
-            tip: StdMutex::new(None),
+            tip: Locked::new(None),
             commit_comes: AtomicBool::new(false),
             runtime: Handle::current(),
         }
@@ -116,7 +117,7 @@ impl Writer {
     ) -> Result<bool, RecordsError> {
         let mut tx = WriteTx { alone: false, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
         self.tidy(&mut tx.conn).await;
-        let known = self.tip.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let known = self.tip.lock().take();
         let tip = match known {
             Some(tip) => tip,
             None => match audit::tip(&mut tx.conn).await? {
@@ -150,7 +151,7 @@ impl Writer {
     }
 
     fn guess_tip(&self, tip: Option<Tip>) {
-        *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
+        *self.tip.lock() = tip;
     }
 
     /// The turn, in no transaction, for statements that must not be in one.
@@ -229,7 +230,7 @@ impl Writer {
     }
 
     fn group(&self) -> MutexGuard<'_, Group> {
-        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+        self.group.lock()
     }
 }
 
