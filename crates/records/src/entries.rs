@@ -357,6 +357,22 @@ pub async fn move_to(conn: &mut Conn, id: &[u8; 16], place: &Place) -> Result<()
     ask!(text, id, place.parent, &place.index[..], &place.sealed[..], &place.alias[..], rank).run(conn).await
 }
 
+/// Takes an entry out of sight by a statement that changes its row if it is in sight: then its
+/// share has one name less. False if it was out of sight already.
+async fn leave_sight(conn: &mut Conn, text: &'static str, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
+    if !ask!(text, id, now).changed(conn).await? {
+        return Ok(false);
+    }
+    tickets::uncount_name(conn, id).await?;
+    Ok(true)
+}
+
+/// Takes an entry out of the tree that nothing follows. False if it was out of sight already.
+pub(super) async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
+    let text = "UPDATE entry SET withdrawn_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL";
+    leave_sight(conn, text, id, now).await
+}
+
 /// Takes an entry out of the tree because `successor` stands in its place: its versions become
 /// older versions there, and older than all that the successor brings along. False if it was out of
 /// sight already.
@@ -370,17 +386,10 @@ pub async fn replace(
     number_base: u64,
     now: Time,
 ) -> Result<bool, RecordsError> {
-    if !ask!(
-        "UPDATE entry SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL",
-        &id[..],
-        now
-    )
-    .changed(conn)
-    .await?
-    {
+    let text = "UPDATE entry SET replaced_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL";
+    if !leave_sight(conn, text, id, now).await? {
         return Ok(false);
     }
-    tickets::uncount_name(conn, id).await?;
     let text = concat!(chain!(), "UPDATE entry SET number_base = number_base + $2 WHERE id IN (SELECT id FROM chain)");
     ask!(text, successor, number_base).run(conn).await?;
     let text = concat!(
@@ -398,17 +407,9 @@ pub async fn replace(
 /// it, and goes otherwise: who makes and removes directories all day leaves none. False if it was
 /// out of sight already.
 pub async fn remove_directory(conn: &mut Conn, id: &[u8; 16], now: Time) -> Result<bool, RecordsError> {
-    if !ask!(
-        "UPDATE entry SET withdrawn_at = $2 WHERE id = $1 AND replaced_at IS NULL AND withdrawn_at IS NULL",
-        &id[..],
-        now
-    )
-    .changed(conn)
-    .await?
-    {
+    if !withdraw(conn, id, now).await? {
         return Ok(false);
     }
-    tickets::uncount_name(conn, id).await?;
     let text = "DELETE FROM entry WHERE id = $1 AND kind = 'directory' \
          AND NOT EXISTS (SELECT 1 FROM entry below WHERE below.parent_id = $1)";
     ask!(text, id).run(conn).await?;

@@ -345,13 +345,15 @@ mod tests {
         rows.close().await;
     }
 
+    /// A file beside the long chain.
+    const LONE: &str = "INSERT INTO entry (id, share_id, kind, mode, modified_at) \
+         VALUES (CAST('0000000000000301' AS BLOB), CAST('0000000000000000' AS BLOB), 'file', 420, 0)";
+
     #[tokio::test]
     async fn what_changes_a_chain_changes_all_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let (records, mut rows) = long_chain(&directory).await;
-        let older = "INSERT INTO entry (id, share_id, kind, mode, modified_at) \
-             VALUES (CAST('0000000000000301' AS BLOB), CAST('0000000000000000' AS BLOB), 'file', 420, 0)";
-        rows.execute(older.to_owned()).await.unwrap();
+        rows.execute(LONE.to_owned()).await.unwrap();
         rows.close().await;
         let mut tx = records.begin().await.unwrap();
         let (from, to) = (VersionState::Available, VersionState::Withdrawn);
@@ -375,8 +377,6 @@ mod tests {
                 1
             );
             rows.execute(circle).await.unwrap();
-            let older = "INSERT INTO entry (id, share_id, kind, mode, modified_at) \
-                 VALUES (CAST('0000000000000301' AS BLOB), CAST('0000000000000000' AS BLOB), 'file', 420, 0)";
             is_whole(&records).await;
             let mut conn = records.read().await.unwrap();
             let newest = head(&mut conn, &entry(7)).await;
@@ -390,7 +390,7 @@ mod tests {
                     "{said}"
                 );
             }
-            rows.execute(older.to_owned()).await.unwrap();
+            rows.execute(LONE.to_owned()).await.unwrap();
             rows.close().await;
             let mut tx = records.begin().await.unwrap();
             let (from, to) = (VersionState::Available, VersionState::Withdrawn);

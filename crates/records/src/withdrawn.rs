@@ -4,7 +4,7 @@
 use sqlx::Row;
 
 use super::ask::ask;
-use super::entries::remove_directory;
+use super::entries;
 use super::versions::move_versions;
 use super::{Conn, RecordsError, bytes_as, text_as, tickets};
 use tacdrop_model::{DirectoryId, HouseTime, Identifier, Time, VersionState};
@@ -12,7 +12,7 @@ use tacdrop_model::{DirectoryId, HouseTime, Identifier, Time, VersionState};
 /// Takes a file out of sight, with all its versions, those of its predecessors too. False if it was
 /// out of sight already.
 pub async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time, house: HouseTime) -> Result<bool, RecordsError> {
-    if !remove_directory(conn, id, now).await? {
+    if !entries::withdraw(conn, id, now).await? {
         return Ok(false);
     }
     ask!("UPDATE entry SET withdrawn_house = $2 WHERE id = $1", id, house).run(conn).await?;
