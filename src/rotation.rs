@@ -138,7 +138,8 @@ impl Rotation {
         let path = cabinet.path();
         let mut files = BTreeMap::new();
         for file in known.iter().map(|row| kek::kept(path, row.generation)).chain([kek::next(path), path.to_owned()]) {
-            if let Some(row) = file.exists().then(|| kek::read(&file).ok()).flatten().and_then(|k| matching(&known, &k))
+            if let Some((row, _)) =
+                file.exists().then(|| kek::read(&file).ok()).flatten().and_then(|k| matching(&known, &k))
             {
                 files.insert(row.generation, file);
             }
@@ -219,12 +220,13 @@ impl Rotation {
         cabinet.load_keks().await?;
         let known = keyring.keks().await?;
         let newest = known.first().map_or(0, |row| row.generation);
-        let at_path = if path.exists() { matching(&known, &kek::read(path)?).map(|row| row.generation) } else { None };
+        let at_path =
+            if path.exists() { matching(&known, &kek::read(path)?).map(|(row, _)| row.generation) } else { None };
         let outdated = keyring.counts().await?.iter().any(|(g, s, k)| *g < newest && s + k > 0);
         let continued = outdated || at_path != Some(newest);
         if continued {
             if let Some(given) = given
-                && matching(&known, &kek::read(given)?).is_none_or(|row| row.generation != newest)
+                && matching(&known, &kek::read(given)?).is_none_or(|(row, _)| row.generation != newest)
             {
                 return Err(Error::operator(format!(
                     "a rotation to another KEK was cut; end it first: run 'tacdrop key rotate' without --new-kek, then \
@@ -244,7 +246,7 @@ impl Rotation {
                 return Err(used());
             }
             failpoints.hit("rotate-kek.file-durable");
-            match keyring.add_kek(newest + 1, &new.seal_canary(newest + 1)?, Time::now()).await {
+            match keyring.add_kek(newest + 1, &new.seal_canary(newest + 1, cabinet.level())?, Time::now()).await {
                 Err(RecordsError::Exists) => return Err(Error::KeysReplaced),
                 other => other?,
             }

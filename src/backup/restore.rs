@@ -220,7 +220,7 @@ impl BackupPlace {
         let sealed = keyring.server_key(HOUSE_PURPOSE).await?;
         let newest = known.first().map_or(0, |row| row.generation);
         let cut = counts.iter().any(|(generation, shares, server)| *generation < newest && shares + server > 0);
-        if cut || matching(&known, &key).is_none_or(|row| row.generation != newest) {
+        if cut || matching(&known, &key).is_none_or(|(row, _)| row.generation != newest) {
             return Err(Error::operator(format!(
                 "{} does not open this keyring, which needs generation {newest} of the KEK; older generations are kept \
                  beside the KEK as KEK.GENERATION",

@@ -17,22 +17,29 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::records::Keyring;
 use crate::records::keyring::KekRow;
 use crate::repo::Error;
-use crate::vault::Kek;
+use crate::vault::{Kek, Level};
 
 /// The KEKs that open what is in the keyring.
 pub(crate) struct Keks {
     newest: u32,
+    /// What the newest one's canary says.
+    level: Level,
     by_generation: BTreeMap<u32, Arc<Kek>>,
 }
 
 impl Keks {
-    pub(crate) fn of_one(generation: u32, kek: Kek) -> Self {
-        Self { newest: generation, by_generation: BTreeMap::from([(generation, Arc::new(kek))]) }
+    pub(crate) fn of_one(generation: u32, kek: Kek, level: Level) -> Self {
+        Self { newest: generation, level, by_generation: BTreeMap::from([(generation, Arc::new(kek))]) }
     }
 
     /// The newest generation: everything new is wrapped under it.
     pub(crate) fn newest(&self) -> Option<(u32, Arc<Kek>)> {
         self.get(self.newest).map(|kek| (self.newest, kek))
+    }
+
+    /// What the house promises of its rows.
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
     pub(crate) fn get(&self, generation: u32) -> Option<Arc<Kek>> {
@@ -49,9 +56,13 @@ impl Keks {
         // In this order: a rename between the two looks is not missed.
         let files = [next(path), path.to_owned()];
         let mut by_generation = BTreeMap::new();
+        let mut level = Level::Bare;
         for file in files.iter().filter(|file| file.exists()) {
             let kek = read(file)?;
-            if let Some(row) = matching(&known, &kek) {
+            if let Some((row, said)) = matching(&known, &kek) {
+                if row.generation == newest {
+                    level = said;
+                }
                 by_generation.insert(row.generation, Arc::new(kek));
             }
         }
@@ -72,13 +83,13 @@ impl Keks {
                 next(path).display()
             )));
         }
-        Ok(Some(Self { newest, by_generation }))
+        Ok(Some(Self { newest, level, by_generation }))
     }
 }
 
-/// The generation that a KEK is.
-pub(crate) fn matching<'a>(known: &'a [KekRow], kek: &Kek) -> Option<&'a KekRow> {
-    known.iter().find(|row| kek.check_canary(row.generation, &row.canary).is_ok())
+/// The generation that a KEK is, and the level that its canary says.
+pub(crate) fn matching<'a>(known: &'a [KekRow], kek: &Kek) -> Option<(&'a KekRow, Level)> {
+    known.iter().find_map(|row| Some((row, kek.check_canary(row.generation, &row.canary).ok()?)))
 }
 
 /// Where the next generation lies while a rotation is under way.

@@ -13,12 +13,14 @@ use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, Keyring, Records, tickets};
 use crate::repo::kek::{self, Keks};
 use crate::repo::{Error, Repo};
-use crate::vault::{FileKey, Kek, NameKeys, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
+use crate::vault::{FileKey, Kek, Level, NameKeys, ProofKey, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
 
 /// Unwrapped share keys that are kept at hand.
 const CACHED_SHARES: usize = 4096;
 /// What the keyring calls the key that hashes tokens.
 const TOKEN_PURPOSE: &str = "token";
+/// What the keyring calls the key that proves rows.
+const PROOF_PURPOSE: &str = "proof";
 /// What the keyring calls the key that signs receipts.
 const RECEIPT_PURPOSE: &str = "receipt-signing";
 /// How often something is looked up again because keys were replaced between two looks.
@@ -115,6 +117,7 @@ pub(crate) struct KeyManager {
     keyring: Keyring,
     records: Records,
     token: TokenKey,
+    proof: ProofKey,
     receipts: SigningKey,
     shares: Locked<HashMap<ShareId, Arc<ShareKeys>>>,
 }
@@ -133,8 +136,9 @@ impl KeyManager {
                     kek::write(path, &kek).map_err(Error::file(path))?;
                     kek
                 };
-                keyring.add_kek(1, &kek.seal_canary(1)?, Time::now()).await?;
-                Keks::of_one(1, kek)
+                // There is no row yet that could be without a proof.
+                keyring.add_kek(1, &kek.seal_canary(1, Level::Proving)?, Time::now()).await?;
+                Keks::of_one(1, kek, Level::Proving)
             }
             None => {
                 return Err(Error::operator(
@@ -148,10 +152,14 @@ impl KeyManager {
             keyring,
             records,
             token: TokenKey::generate()?,
+            proof: ProofKey::generate()?,
             receipts: SigningKey::generate()?,
             shares: Locked::default(),
         };
         let token = cabinet.secret(TOKEN_PURPOSE, || Ok(TokenKey::generate()?.to_secret_bytes().to_vec())).await?;
+        let proof = cabinet.secret(PROOF_PURPOSE, || Ok(ProofKey::generate()?.to_secret_bytes().to_vec())).await?;
+        let malformed = |_| VaultError::Malformed { what: "proof key" };
+        cabinet.proof = ProofKey::from_bytes(proof[..].try_into().map_err(malformed)?);
         let malformed = |_| VaultError::Malformed { what: "token key" };
         cabinet.token = TokenKey::from_bytes(token[..].try_into().map_err(malformed)?);
         cabinet.receipts = cabinet.signing_key(RECEIPT_PURPOSE).await?;
@@ -160,6 +168,23 @@ impl KeyManager {
 
     pub(crate) fn token(&self) -> &TokenKey {
         &self.token
+    }
+
+    /// The key that proves rows.
+    pub(crate) fn proof(&self) -> &ProofKey {
+        &self.proof
+    }
+
+    /// What the house promises of its rows.
+    pub(crate) fn level(&self) -> Level {
+        self.keks().level()
+    }
+
+    /// Raises the house to [`Level::Proving`], for good: whoever calls has proved all rows.
+    pub(crate) async fn raise_level(&self) -> Result<(), Error> {
+        let (generation, kek) = self.newest_kek()?;
+        self.keyring.set_canary(generation, &kek.seal_canary(generation, Level::Proving)?).await?;
+        self.load_keks().await
     }
 
     /// The key that signs receipts, and nothing else.

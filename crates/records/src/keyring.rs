@@ -167,6 +167,11 @@ impl Keyring {
             .await
     }
 
+    /// Replaces a KEK generation's canary by one that says more.
+    pub async fn set_canary(&self, generation: u32, canary: &[u8]) -> Result<(), RecordsError> {
+        ask!("UPDATE kek SET canary = $2 WHERE generation = $1", generation, canary).run(&mut *self.conn().await?).await
+    }
+
     /// A share's key of this generation, or its newest.
     pub async fn share_key(&self, share: ShareId, wanted: Option<u32>) -> Result<Option<WrappedRow>, RecordsError> {
         let text = "SELECT generation, kek_generation, wrapped FROM share_key WHERE share_id = $1 \

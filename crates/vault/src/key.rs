@@ -22,7 +22,27 @@ pub const WRAPPED_KEY: usize = 60;
 pub const NAME_OVERHEAD: usize = super::aead::NONCE + super::aead::TAG;
 /// Encryptions under one file key, at most (R07).
 const MOST_ENCRYPTIONS: u64 = 1 << 31;
-const CANARY: &[u8; 32] = b"tacdrop: this is the right KEK\r\n";
+/// What a house promises of its rows. It only ever rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Rows carry no proofs: houses of before there were any.
+    Bare,
+    /// The house has a [`ProofKey`](super::ProofKey), and what decides rights carries proofs under
+    /// it.
+    Proving,
+}
+
+impl Level {
+    const ALL: [Self; 2] = [Self::Bare, Self::Proving];
+
+    /// The text of a canary of this level.
+    const fn canary(self) -> &'static [u8; 32] {
+        match self {
+            Self::Bare => b"tacdrop: this is the right KEK\r\n",
+            Self::Proving => b"tacdrop: right KEK, rows prove\r\n",
+        }
+    }
+}
 const NONE: [u8; 16] = [0; 16];
 
 /// The key encryption key. Never in the records; generations are counted by the keyring.
@@ -71,23 +91,25 @@ impl Kek {
     }
 
     /// A known text sealed under this KEK; stands in the keyring so that a wrong KEK is noticed at
-    /// the start (R09).
+    /// the start (R09). The text says the house's level, so that nobody without the KEK takes a
+    /// house back to a lower one.
     ///
     /// # Errors
     /// [`VaultError::Randomness`].
-    pub fn seal_canary(&self, generation: u32) -> Result<Vec<u8>, VaultError> {
-        canary(generation).seal(&Purpose::Canary.key_from(&self.0), CANARY)
+    pub fn seal_canary(&self, generation: u32, level: Level) -> Result<Vec<u8>, VaultError> {
+        canary(generation).seal(&Purpose::Canary.key_from(&self.0), level.canary())
     }
 
-    /// Proves that this is the KEK that sealed `canary` as `generation`.
+    /// Proves that this is the KEK that sealed `canary` as `generation`, and gives the level that
+    /// it says.
     ///
     /// # Errors
     /// [`VaultError::BadCanary`] if it is not, or the canary was changed.
-    pub fn check_canary(&self, generation: u32, canary_row: &[u8]) -> Result<(), VaultError> {
-        match canary(generation).open(&Purpose::Canary.key_from(&self.0), canary_row) {
-            Ok(text) if **text == CANARY[..] => Ok(()),
-            _ => Err(VaultError::BadCanary),
-        }
+    pub fn check_canary(&self, generation: u32, canary_row: &[u8]) -> Result<Level, VaultError> {
+        let text = canary(generation).open(&Purpose::Canary.key_from(&self.0), canary_row);
+        let text = text.map_err(|_| VaultError::BadCanary)?;
+        let level = Level::ALL.into_iter().find(|level| **text == level.canary()[..]);
+        level.ok_or(VaultError::BadCanary)
     }
 
     /// Wraps a share's key for the keyring.

@@ -85,13 +85,15 @@ fn r02_every_changed_byte_of_a_wrap_is_refused() {
 #[test]
 fn r09_a_wrong_kek_does_not_pass_the_canary() {
     let kek = Kek::generate().unwrap();
-    let canary = kek.seal_canary(1).unwrap();
-    assert_eq!(kek.check_canary(1, &canary), Ok(()));
-    assert_eq!(Kek::from_bytes(&kek.to_secret_bytes()).check_canary(1, &canary), Ok(()));
-    assert_eq!(Kek::generate().unwrap().check_canary(1, &canary), Err(VaultError::BadCanary));
-    assert_eq!(kek.check_canary(2, &canary), Err(VaultError::BadCanary));
-    assert_eq!(kek.check_canary(1, &canary[1..]), Err(VaultError::BadCanary));
-    assert_eq!(kek.check_canary(1, b""), Err(VaultError::BadCanary));
+    for level in [Level::Bare, Level::Proving] {
+        let canary = kek.seal_canary(1, level).unwrap();
+        assert_eq!(kek.check_canary(1, &canary), Ok(level));
+        assert_eq!(Kek::from_bytes(&kek.to_secret_bytes()).check_canary(1, &canary), Ok(level));
+        assert_eq!(Kek::generate().unwrap().check_canary(1, &canary), Err(VaultError::BadCanary));
+        assert_eq!(kek.check_canary(2, &canary), Err(VaultError::BadCanary));
+        assert_eq!(kek.check_canary(1, &canary[1..]), Err(VaultError::BadCanary));
+        assert_eq!(kek.check_canary(1, b""), Err(VaultError::BadCanary));
+    }
 }
 
 #[test]
