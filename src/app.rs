@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::access::{
-    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload,
+    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload, Witness,
 };
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
@@ -43,13 +43,14 @@ pub use load::Load;
 pub use seeding::{seeded_content, seeded_name};
 
 pub use crate::repo::{
-    Attributes, Changes, DataDirectory, Error, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
+    Attributes, Changes, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
 };
 
 use crate::audit::AuditWriter;
 use crate::integrity::recovery;
 use crate::model::HouseId;
 use crate::namespace::{self, address};
+use crate::repo::proved_facts::{proved_fact, set_proved_fact};
 use crate::records::facts;
 use crate::repo::pieces::Occasion;
 use crate::repo::{Opened, Repo};
@@ -262,13 +263,14 @@ impl App {
         self.0.access.repo.close().await;
     }
 
-    /// A fact about this installation that commands and server share, such as the address listened
-    /// on.
+    /// A fact about this installation that commands and server share, such as its host key's
+    /// fingerprint; none if it is unknown, or was changed in the database.
     ///
     /// # Errors
     /// If the records fail.
     pub async fn fact(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(facts::fact(&mut *self.0.access.repo.records.read().await?, name).await?)
+        let repo = &self.0.access.repo;
+        proved_fact(&mut *repo.records.read().await?, &repo.keys, name).await
     }
 
     /// Writes such a fact down.
@@ -276,8 +278,9 @@ impl App {
     /// # Errors
     /// If the records fail.
     pub async fn set_fact(&self, name: &str, value: &str) -> Result<(), Error> {
-        let mut tx = self.0.access.repo.records.begin().await?;
-        facts::set_fact(tx.conn(), name, value).await?;
+        let repo = &self.0.access.repo;
+        let mut tx = repo.records.begin().await?;
+        set_proved_fact(tx.conn(), &repo.keys, name, value).await?;
         Ok(tx.commit().await?)
     }
 

@@ -99,6 +99,7 @@ fn manifest(extents: u64, key: &FileKey) -> Manifest {
         sha256: [6; 32],
         hashed: HashOrigin::Streamed,
         sealed_at: Time::from_millis(1_700_000_000_000),
+        arrival: Some(Arrival { sender: "XT-4711".parse().unwrap(), transport: Transport::Modern, zeros: 0 }),
         slices: (0..extents).map(|n| Slice { offset: n * length, length, extent: id(n), within: 0 }).collect(),
         extents: (0..extents).map(entry).collect(),
     }

@@ -22,7 +22,7 @@ pub use download::Download;
 pub use listing::{Entry, Listing};
 pub use reply_sink::{Closed, ReplySink};
 pub use session::ShareSession;
-pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt};
+pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt, Witness};
 pub use writing::Upload;
 use writing::UploadHandle;
 

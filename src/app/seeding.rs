@@ -52,9 +52,11 @@ impl App {
     pub async fn seed_files(&self, ticket: &Identifier, first: u64, count: u64, length: usize) -> Result<(), Error> {
         let row = existing_ticket(&mut *self.0.access.repo.records.read().await?, ticket).await?;
         let keys = self.0.access.repo.keys.share(row.share).await?;
+        let sender = ticket.clone();
         let prepare = |from: u64| {
-            let (keys, to) = (Arc::clone(&keys), (from + AT_ONCE).min(first + count));
-            blocking(&self.0.access.repo.worker_runtime, "the sealing", move || prepared(&keys, from..to, length))
+            let (keys, sender, to) = (Arc::clone(&keys), sender.clone(), (from + AT_ONCE).min(first + count));
+            let prepared = move || prepared(&keys, &sender, from..to, length);
+            blocking(&self.0.access.repo.worker_runtime, "the sealing", prepared)
         };
         let (mut next, end) = (first, first + count);
         let mut coming = prepare(next);
@@ -122,14 +124,14 @@ impl App {
                 id: file.version,
                 length: file.length,
                 zeros: 0,
+                uploaded_by: ticket.as_str(),
+                transport: Transport::Modern,
                 sha256: file.sha256,
                 manifest: file.manifest,
                 manifest_hash: file.manifest_hash,
                 progress: &file.state,
                 at: file.at,
             };
-            versions::publish(conn, &publication).await?;
-            entries::set_versions(conn, file.artifact.as_bytes(), Some(file.version), None).await?;
             let detail = json!({
                 "artifact": file.artifact.to_string(),
                 "bytes": file.length,
@@ -142,6 +144,8 @@ impl App {
                 id: Some(*file.version.as_bytes()),
             };
             audit::write(conn, Kind::ArtifactAvailable, subject, &detail).await?;
+            versions::publish(conn, &publication).await?;
+            entries::set_versions(conn, file.artifact.as_bytes(), Some(file.version), None).await?;
         }
         Ok(tx.commit().await?)
     }
@@ -182,13 +186,14 @@ impl App {
 
 fn prepared(
     keys: &ShareKeys,
+    sender: &Identifier,
     numbers: std::ops::Range<u64>,
     length: usize,
 ) -> Result<Vec<(FileName, SealedFile)>, Error> {
     numbers
         .map(|number| {
             let name = FileName::new(seeded_name(number).as_bytes()).map_err(|why| Error::operator(why.to_string()))?;
-            Ok((name, seal(keys, &seeded_content(number, length))?))
+            Ok((name, seal(keys, sender, &seeded_content(number, length))?))
         })
         .collect()
 }

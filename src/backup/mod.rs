@@ -27,7 +27,7 @@ use crate::records::objects::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, facts, tickets, versions};
 use crate::repo::blocking::blocking;
 use crate::repo::kek::{sync_above, write_new};
-use crate::repo::{Error, LEGACY_HOST_KEY, Repo};
+use crate::repo::{Error, HOST_KEY, LEGACY_HOST_KEY, Repo};
 use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 
 /// The fact that says when the last backup was complete, as RFC 3339.
@@ -216,7 +216,7 @@ impl Backups {
             taken_at: taken_at.to_string(),
             finished_at: Time::now().to_string(),
             kek_generation,
-            host_key: facts::fact(&mut conn, "host_key_fingerprint").await?,
+            host_key: facts::fact(&mut conn, HOST_KEY).await?,
             legacy_host_key: facts::fact(&mut conn, LEGACY_HOST_KEY).await?,
             tickets: shares.len() as u64,
             versions: versions::count(&mut conn).await?,

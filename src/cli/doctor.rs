@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{Output, size};
 use super::{Common, Desk};
-use crate::app::{App, DataDirectory, LEGACY_HOST_KEY};
+use crate::app::{App, DataDirectory, HOST_KEY, LEGACY_HOST_KEY};
 use crate::config::Config;
 use crate::model::sanitize;
 use crate::model::{NoticeState, Time};
@@ -260,7 +260,7 @@ fn kek(report: &mut Report, data: &DataDirectory, config: &Config) {
 }
 
 async fn host_key(report: &mut Report, app: &App) {
-    if !app.data().host_key().exists() && matches!(app.fact("host_key_fingerprint").await, Ok(None)) {
+    if !app.data().host_key().exists() && matches!(app.fact(HOST_KEY).await, Ok(None)) {
         return report.note("host key", "the first 'tacdrop serve' makes it".to_owned());
     }
     let finding = server::host_key(app).await;

@@ -5,12 +5,13 @@
 
 pub(crate) mod damage;
 pub(crate) mod read_ahead;
+pub(crate) mod sealed;
 pub(crate) mod whole;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, MutexGuard, Weak};
 
-use self::whole::whole_object;
+use self::sealed::{SealedFacts, open_manifest};
 use crate::model::{ArtifactId, Locked, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::objects;
 use crate::records::versions::VersionRow;
@@ -55,6 +56,8 @@ pub(crate) struct ExtentAccess {
 /// Where a version's bytes lie, and how they are opened.
 struct Layout {
     map: SliceMap,
+    /// What was sealed of it, if it was: then the map has no hole.
+    sealed: Option<SealedFacts>,
     extents: HashMap<ObjectId, ExtentAccess>,
 }
 
@@ -153,8 +156,11 @@ impl Content {
         if let Some((_, hash)) = version.manifest
             && let Some(layout) = layouts.find(version.id, hash)
         {
-            // Who may read it has the key, and it must not be shredded.
-            repo.file_key(keys, version).await?;
+            // Who may read it has the key, and it must not be shredded. The row was read anew.
+            repo.file_key(&mut *repo.records.read().await?, keys, version).await?;
+            if let Some(sealed) = &layout.sealed {
+                sealed.compare(version)?;
+            }
             return Ok(Self::with_layout(repo, keys.share, version.artifact, layout));
         }
         let (mut content, _, _) = Self::of_version(repo, keys, version).await?;
@@ -164,18 +170,14 @@ impl Content {
         Ok(content)
     }
 
-    /// The content of an available version, as its manifest has it.
+    /// The content of an available version, as its manifest has it, which the row agrees with.
     pub(crate) async fn of_version(
         repo: &Arc<Repo>,
         keys: &ShareKeys,
         version: &VersionRow,
     ) -> Result<(Self, Manifest, Arc<FileKey>), Error> {
-        let file_key = Arc::new(repo.file_key(keys, version).await?);
-        let Some((object, hash)) = version.manifest else {
-            return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
-        };
-        let bytes = whole_object(repo, object).await?;
-        let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
+        let (manifest, file_key) =
+            open_manifest(repo, &mut *repo.records.read().await?, keys, version).await?;
         let mut extents = HashMap::new();
         for entry in &manifest.extents {
             let access = ExtentAccess {
@@ -187,10 +189,12 @@ impl Content {
             extents.insert(entry.extent, access);
         }
         let map = SliceMap::from_slices(manifest.slices.clone())?;
-        Ok((Self::new(repo, keys.share, version.artifact, map, extents), manifest, file_key))
+        let layout = Layout { map, sealed: Some(SealedFacts::of(&manifest)), extents };
+        Ok((Self::with_layout(repo, keys.share, version.artifact, Arc::new(layout)), manifest, file_key))
     }
 
-    /// A content of these extents; what the map does not cover reads as zeros.
+    /// A content of these extents, of what nobody has sealed yet; what the map does not cover reads
+    /// as zeros.
     pub(crate) fn new(
         repo: &Arc<Repo>,
         share: ShareId,
@@ -198,7 +202,7 @@ impl Content {
         map: SliceMap,
         extents: HashMap<ObjectId, ExtentAccess>,
     ) -> Self {
-        Self::with_layout(repo, share, artifact, Arc::new(Layout { map, extents }))
+        Self::with_layout(repo, share, artifact, Arc::new(Layout { map, sealed: None, extents }))
     }
 
     fn with_layout(repo: &Arc<Repo>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
@@ -214,6 +218,10 @@ impl Content {
     /// version.
     pub(crate) async fn read(&self, offset: u64, length: u64, into: &mut Vec<u8>) -> Result<(), Error> {
         let pieces = self.layout.map.range(offset, length);
+        let is_hole = |piece: &Piece| matches!(piece, Piece::Hole { .. });
+        if self.layout.sealed.is_some() && pieces.iter().any(is_hole) {
+            return Err(VaultError::Tampered { what: "a version that was sealed without a hole" }.into());
+        }
         if pieces.len() > SCATTERED {
             return self.read_scattered(offset, length, &pieces, into).await;
         }

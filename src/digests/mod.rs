@@ -1,6 +1,6 @@
-//! Digests of whole versions. SHA-256 is known of each; the others are computed by reading the
-//! version once, when somebody asks for the first time, and are answered from the records from then
-//! on.
+//! Digests of whole versions. SHA-256 stands in each one's manifest; the others are computed by
+//! reading the version once, when somebody asks for the first time, and are answered from the
+//! records from then on, where each has a proof.
 //!
 //! Reading a large version takes minutes, so it is a job of its own on the worker runtime:
 //! whoever asks for the same version waits for the same job, and the job goes on when nobody waits
@@ -22,9 +22,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::content::damage::report_damage;
+use crate::content::sealed::sealed_facts;
 use crate::content::whole::read_pieces;
 use crate::model::{Algorithm, Identifier, Locked, Refusal, ShareId, VersionId, VersionState};
-use crate::records::digests;
+use crate::records::digests::{self, DigestRow};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::{Error, Repo};
@@ -40,6 +42,14 @@ pub(crate) const MOST_OF_SHARE: usize = 8;
 /// How long somebody at a door waits for digests that have to be computed. It is less than
 /// `limits.idle_seconds` by default. Beyond: `DigestPending`, while the job goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What proofs of digests are proofs of (`docs/format.md`, "Proofs").
+const LABEL: &str = "digest";
+
+/// What the proof of a digest is made of.
+fn proved<'a>(version: &'a VersionId, algorithm: Algorithm, digest: &'a [u8]) -> [&'a [u8]; 3] {
+    [version.as_bytes(), algorithm.as_str().as_bytes(), digest]
+}
 
 /// How long somebody at a door still waits: for one digest, or for all that one command asks for.
 #[derive(Debug, Clone, Copy)]
@@ -193,13 +203,14 @@ impl Digests {
             return Err(Refusal::Damaged.into());
         }
         let size = version.length;
-        if let (Algorithm::Sha256, Some(sha256)) = (algorithm, version.sha256) {
-            return Ok(Digest { bytes: sha256.to_vec(), size });
+        // That is known of every version, whoever has waited how long.
+        if algorithm == Algorithm::Sha256 {
+            let bytes = with_keys_in_force!(self.try_for_door(share, &ticket, version.id, algorithm).await)?;
+            return Ok(Digest { bytes, size });
         }
         // What is known is told also to those who have waited long enough for something else.
         if patience.is_over() {
-            let mut conn = self.repo.records.read().await?;
-            let known = digests::of_version(&mut conn, version.id, algorithm).await?;
+            let known = self.known(version.id, algorithm).await?;
             return known.map(|bytes| Digest { bytes, size }).ok_or(Refusal::DigestPending.into());
         }
         let work = async { with_keys_in_force!(self.try_for_door(share, &ticket, version.id, algorithm).await) };
@@ -236,14 +247,20 @@ impl Digests {
         algorithm: Algorithm,
         asker: Asker,
     ) -> Result<Vec<u8>, Error> {
-        if let (Algorithm::Sha256, Some(sha256)) = (algorithm, version.sha256) {
-            return Ok(sha256.to_vec());
+        if algorithm == Algorithm::Sha256 {
+            let facts = async {
+                let mut conn = self.repo.records.read().await?;
+                sealed_facts(&self.repo, &mut conn, keys, version).await
+            };
+            let facts = facts.await;
+            if let Err(error) = &facts {
+                report_damage(&self.repo, error, version.id, ticket).await;
+            }
+            return Ok(facts?.sha256.to_vec());
         }
         // A job that is under way may be one for another algorithm: then one more round.
         for _ in 0..=Algorithm::ALL.len() {
-            if let Some(known) =
-                digests::of_version(&mut *self.repo.records.read().await?, version.id, algorithm).await?
-            {
+            if let Some(known) = self.known(version.id, algorithm).await? {
                 return Ok(known);
             }
             let mut job = self.job_for(keys, ticket, version, algorithm, asker)?;
@@ -303,6 +320,16 @@ impl Digests {
         Ok(job)
     }
 
+    /// A digest that was computed before. One that the database alone says is none.
+    async fn known(&self, version: VersionId, algorithm: Algorithm) -> Result<Option<Vec<u8>>, Error> {
+        let row = digests::of_version(&mut *self.repo.records.read().await?, version, algorithm).await?;
+        let holds = |row: &DigestRow| {
+            let fields = proved(&version, algorithm, &row.digest);
+            self.repo.keys.proof().is_proved(LABEL, &fields, &row.proof)
+        };
+        Ok(row.filter(holds).map(|row| row.digest))
+    }
+
     /// Reads a version once for the digest that was asked for and for all that the settings name.
     async fn compute(
         self: &Arc<Self>,
@@ -315,8 +342,7 @@ impl Digests {
         let mut wanted = Vec::new();
         for algorithm in [Algorithm::Md5, Algorithm::Sha1] {
             if algorithm == asked || self.repo.settings.also_digests.contains(&algorithm) {
-                let mut conn = self.repo.records.read().await?;
-                if digests::of_version(&mut conn, version.id, algorithm).await?.is_none() {
+                if self.known(version.id, algorithm).await?.is_none() {
                     wanted.push((algorithm, hasher(algorithm)));
                 }
             }
@@ -328,7 +354,9 @@ impl Digests {
         read_pieces(&self.repo, keys, ticket, version, update).await?;
         let mut tx = self.repo.records.begin().await?;
         for (algorithm, hasher) in wanted {
-            digests::add(tx.conn(), version.id, algorithm, &hasher.finalize()).await?;
+            let digest = hasher.finalize().to_vec();
+            let proof = self.repo.keys.proof().prove(LABEL, &proved(&version.id, algorithm, &digest)).to_vec();
+            digests::add(tx.conn(), version.id, algorithm, &DigestRow { digest, proof }).await?;
         }
         self.repo.failpoints.hit("digest.before-commit");
         tx.commit().await?;

@@ -2,13 +2,10 @@
 
 use super::location::{glob_escaped, shell_word};
 use crate::model::{Identifier, SharePath};
-use crate::records::{Conn, facts};
+use crate::records::Conn;
+use crate::repo::keys::KeyManager;
+use crate::repo::proved_facts::{LEGACY_ADDRESS, PUBLIC_HOST, PUBLIC_PORT, proved_fact, set_proved_fact};
 use crate::repo::{Error, Repo};
-
-const PUBLIC_HOST: &str = "public_host";
-const PUBLIC_PORT: &str = "public_port";
-/// `HOST PORT` of the listener for old devices, or nothing if it is not open.
-const LEGACY_ADDRESS: &str = "legacy_address";
 
 /// The address that people reach the server at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +54,9 @@ impl PublicAddress {
 ///
 /// # Errors
 /// If the records fail.
-pub(crate) async fn recorded(conn: &mut Conn) -> Result<Option<PublicAddress>, Error> {
-    let (host, port) = (facts::fact(conn, PUBLIC_HOST).await?, facts::fact(conn, PUBLIC_PORT).await?);
+pub(crate) async fn recorded(conn: &mut Conn, keys: &KeyManager) -> Result<Option<PublicAddress>, Error> {
+    let host = proved_fact(conn, keys, PUBLIC_HOST).await?;
+    let port = proved_fact(conn, keys, PUBLIC_PORT).await?;
     Ok(host.zip(port.and_then(|port| port.parse().ok())).map(|(host, port)| PublicAddress { host, port }))
 }
 
@@ -67,7 +65,7 @@ pub(crate) async fn recorded(conn: &mut Conn) -> Result<Option<PublicAddress>, E
 /// # Errors
 /// If the records fail.
 pub(crate) async fn public(repo: &Repo) -> Result<Option<PublicAddress>, Error> {
-    recorded(&mut *repo.records.read().await?).await
+    recorded(&mut *repo.records.read().await?, &repo.keys).await
 }
 
 /// Writes the address down that people reach the server at.
@@ -76,8 +74,8 @@ pub(crate) async fn public(repo: &Repo) -> Result<Option<PublicAddress>, Error> 
 /// If the records fail.
 pub(crate) async fn set_public(repo: &Repo, address: &PublicAddress) -> Result<(), Error> {
     let mut tx = repo.records.begin().await?;
-    facts::set_fact(tx.conn(), PUBLIC_HOST, &address.host).await?;
-    facts::set_fact(tx.conn(), PUBLIC_PORT, &address.port.to_string()).await?;
+    set_proved_fact(tx.conn(), &repo.keys, PUBLIC_HOST, &address.host).await?;
+    set_proved_fact(tx.conn(), &repo.keys, PUBLIC_PORT, &address.port.to_string()).await?;
     Ok(tx.commit().await?)
 }
 
@@ -87,7 +85,8 @@ pub(crate) async fn set_public(repo: &Repo, address: &PublicAddress) -> Result<(
 /// # Errors
 /// If the records fail.
 pub(crate) async fn legacy(repo: &Repo) -> Result<Option<Option<PublicAddress>>, Error> {
-    let Some(text) = facts::fact(&mut *repo.records.read().await?, LEGACY_ADDRESS).await? else { return Ok(None) };
+    let mut conn = repo.records.read().await?;
+    let Some(text) = proved_fact(&mut conn, &repo.keys, LEGACY_ADDRESS).await? else { return Ok(None) };
     let parts = text.rsplit_once(' ').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
     Ok(Some(parts.map(|(host, port)| PublicAddress { host, port })))
 }
@@ -99,6 +98,6 @@ pub(crate) async fn legacy(repo: &Repo) -> Result<Option<Option<PublicAddress>>,
 pub(crate) async fn set_legacy(repo: &Repo, address: Option<&PublicAddress>) -> Result<(), Error> {
     let text = address.map_or_else(String::new, |address| format!("{} {}", address.host, address.port));
     let mut tx = repo.records.begin().await?;
-    facts::set_fact(tx.conn(), LEGACY_ADDRESS, &text).await?;
+    set_proved_fact(tx.conn(), &repo.keys, LEGACY_ADDRESS, &text).await?;
     Ok(tx.commit().await?)
 }

@@ -13,6 +13,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::content::Content;
+use crate::content::damage::report_damage;
+use crate::content::sealed::sealed_facts;
 use crate::mail::FILES_SHOWN;
 use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
@@ -58,16 +60,15 @@ pub(crate) async fn of(
     let more_unfinished = rest.iter().filter(|row| row.about != About::Available).count() as u64;
     let more_files = rest.len() as u64 - more_unfinished;
     let mut telling = Composed { files: Vec::new(), more_files, more_unfinished, unreadable };
-    let mut longer = Vec::new();
+    let (mut longer, mut damaged) = (Vec::new(), Vec::new());
     for row in shown {
         let composer = Composer { repo, keys, notice, address, in_this: &all };
         let told = async {
             let version =
                 versions::by_id(&mut conn, row.version).await?.ok_or_else(|| Error::operator("it is gone"))?;
-            let (line, before) = composer.line(&mut conn, row, &version).await?;
-            Ok::<_, Error>((line, before, version))
+            Ok::<_, Error>((composer.line(&mut conn, row, &version).await?, version))
         };
-        let (line, before, version) = match told.await {
+        let (Line { line, shorter, damage }, version) = match told.await {
             Ok(told) => told,
             Err(error) if error.is_temporary() => return Err(error),
             // One file without a path takes no other one along.
@@ -77,13 +78,17 @@ pub(crate) async fn of(
                 continue;
             }
         };
-        if let Some(before) = before {
+        damaged.extend(damage.map(|error| (version.id, error)));
+        if let Some(before) = shorter {
             longer.push((telling.files.len(), before, version));
         }
         telling.files.push(line);
     }
     // Reading manifests needs connections of its own.
     drop(conn);
+    for (version, error) in damaged {
+        report_damage(repo, &error, version, &notice.ticket).await;
+    }
     for (at, before, version) in longer {
         let continued = continues(repo, keys, before, &version).await;
         if let Some(FileLine { news: News::Arrived(arrival), .. }) = telling.files.get_mut(at)
@@ -103,6 +108,15 @@ fn has_news(row: &NoticeItem) -> bool {
     }
 }
 
+/// What a notice says of one version.
+struct Line {
+    line: FileLine,
+    /// A shorter version before it: it may continue that.
+    shorter: Option<VersionId>,
+    /// Why it is not what was sealed.
+    damage: Option<Error>,
+}
+
 struct Composer<'a> {
     repo: &'a Repo,
     keys: &'a ShareKeys,
@@ -113,23 +127,23 @@ struct Composer<'a> {
 }
 
 impl Composer<'_> {
-    /// The line of a version. If it took the place of a shorter one, which one: it may continue
-    /// that.
-    async fn line(
-        &self,
-        conn: &mut Conn,
-        row: &NoticeItem,
-        version: &VersionRow,
-    ) -> Result<(FileLine, Option<VersionId>), Error> {
+    async fn line(&self, conn: &mut Conn, row: &NoticeItem, version: &VersionRow) -> Result<Line, Error> {
         let entry = *version.artifact.as_bytes();
         let base = entries::by_id(conn, &entry).await?.map_or(0, |entry| entry.number_base);
         let number = base + version.number;
         let newest = version_chain::head(conn, &entry).await?;
         let way = way_of(conn, self.keys, &newest).await?;
         let path = way.path();
-        let mut shorter = None;
+        let (mut shorter, mut damage) = (None, None);
         let news = match (row.about, version.sha256) {
             (About::Available, Some(sha256)) => {
+                // What a mail says of a file was sealed with it; of one that is damaged it says what
+                // its row has, and that it is damaged.
+                match sealed_facts(self.repo, conn, self.keys, version).await {
+                    Ok(_) => {}
+                    Err(error) if error.is_temporary() => return Err(error),
+                    Err(error) => damage = Some(error),
+                }
                 let before = version_chain::before(conn, &newest, number).await?;
                 shorter = before
                     .as_ref()
@@ -157,6 +171,7 @@ impl Composer<'_> {
                     standing: match version.state {
                         VersionState::Withdrawn => Standing::Withdrawn,
                         VersionState::Damaged => Standing::Damaged,
+                        _ if damage.is_some() => Standing::Damaged,
                         _ => Standing::Available,
                     },
                     checks: self.checks(conn, version.id).await?,
@@ -167,7 +182,7 @@ impl Composer<'_> {
             _ => News::Incomplete(unfinished(version)),
         };
         let line = FileLine { path, version: shown(number), uploaded_by: version.uploaded_by.clone(), news };
-        Ok((line, shorter))
+        Ok(Line { line, shorter, damage })
     }
 
     /// The warning is queued this long before the removal. Counted from the notice, so that each

@@ -17,6 +17,8 @@ const BEGINNING: &str = "beginning";
 
 /// The fact that remembers which host key old devices have seen.
 pub const LEGACY_HOST_KEY: &str = "legacy_host_key_fingerprint";
+/// The fact that remembers the fingerprint of the SSH host key.
+pub const HOST_KEY: &str = "host_key_fingerprint";
 
 /// Everything that one server keeps, under one directory.
 #[derive(Debug, Clone)]

@@ -367,14 +367,19 @@ impl Repo {
 
     /// Unwraps a version's file key. Where `keys` and the row are of different generations, both
     /// are looked up again.
-    pub(crate) async fn file_key(&self, keys: &ShareKeys, version: &VersionRow) -> Result<FileKey, Error> {
+    pub(crate) async fn file_key(
+        &self,
+        conn: &mut Conn,
+        keys: &ShareKeys,
+        version: &VersionRow,
+    ) -> Result<FileKey, Error> {
         match keys.file_key(version) {
             Err(Error::KeysReplaced) => {}
             other => return other,
         }
         for _ in 0..ROUNDS {
             let keys = self.keys.share(keys.share).await?;
-            let row = versions::by_id(&mut *self.records.read().await?, version.id).await?;
+            let row = versions::by_id(conn, version.id).await?;
             match row.map(|row| keys.file_key(&row)) {
                 Some(Err(Error::KeysReplaced)) => {}
                 Some(other) => return other,

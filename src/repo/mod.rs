@@ -14,6 +14,7 @@ pub(crate) mod kek;
 pub(crate) mod keys;
 pub(crate) mod opening;
 pub(crate) mod pieces;
+pub(crate) mod proved_facts;
 pub(crate) mod set_aside;
 mod settings;
 pub(crate) mod space;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 pub use attributes::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
-pub use data::{DataDirectory, LEGACY_HOST_KEY};
+pub use data::{DataDirectory, HOST_KEY, LEGACY_HOST_KEY};
 pub use error::Error;
 pub use settings::Settings;
 

@@ -21,7 +21,7 @@ struct KeyKind {
 }
 
 const MAIN_KEY: KeyKind = KeyKind {
-    fact: "host_key_fingerprint",
+    fact: crate::app::HOST_KEY,
     path: DataDirectory::host_key,
     generate: ssh::generate_host_key,
     parse: ssh::parse_host_key,

@@ -213,7 +213,8 @@ impl InitialState {
         version: &VersionRow,
         mode: WriteMode,
     ) -> Result<Self, Error> {
-        let file_key = Arc::new(repo.file_key(&resolved.context.keys, version).await?);
+        let keys = &resolved.context.keys;
+        let file_key = Arc::new(repo.file_key(&mut *repo.records.read().await?, keys, version).await?);
         let Some(wrapped) = &version.file_key else { return Err(Refusal::Damaged.into()) };
         let wrapped = WrappedKey::try_from(&wrapped[..])?;
         let progress = match &version.progress {

@@ -28,7 +28,7 @@ use crate::store::StoreError;
 use crate::upload::Uploads;
 use crate::upload::checkpoint::Progress;
 use crate::upload::write_queue::WriteQueue;
-use crate::vault::{self, ExtentEntry, Manifest, SliceMap, WrappedKey};
+use crate::vault::{self, Arrival, ExtentEntry, Manifest, SliceMap, WrappedKey};
 
 /// A version that is to become available, with its manifest sealed.
 struct Sealed {
@@ -135,6 +135,11 @@ impl UploadRecords {
             sha256,
             hashed: *origin,
             sealed_at: at,
+            arrival: Some(Arrival {
+                sender: self.login.user().clone(),
+                transport: self.transport,
+                zeros: self.zeros,
+            }),
             slices: map.slices().copied().collect(),
             extents: manifest_entries(extents, used)?,
         }
@@ -150,11 +155,13 @@ impl UploadRecords {
     }
 
     /// The version's row as it is to be.
-    fn publication<'a>(&self, sealed: &'a Sealed) -> Publication<'a> {
+    fn publication<'a>(&'a self, sealed: &'a Sealed) -> Publication<'a> {
         Publication {
             id: self.version,
             length: sealed.length,
             zeros: self.zeros,
+            uploaded_by: self.login.user().as_str(),
+            transport: self.transport,
             sha256: sealed.sha256,
             manifest: sealed.object,
             manifest_hash: sealed.hash,
@@ -185,6 +192,8 @@ impl UploadRecords {
         if let Some(manifest) = sealed.inline() {
             objects::put(tx.conn(), &[(sealed.object, manifest)]).await?;
         }
+        // The version's row names this entry.
+        self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail()).await?;
         if !versions::publish(tx.conn(), &self.publication(sealed)).await? {
             return Err(Refusal::Fenced.into());
         }
@@ -192,7 +201,6 @@ impl UploadRecords {
         let (id, modified) = (self.artifact.as_bytes(), modified.unwrap_or(sealed.at));
         entries::set_versions(tx.conn(), id, Some(self.version), None).await?;
         entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
-        self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail()).await?;
         if !self.from_support {
             notices::announce(tx.conn(), repo, &self.keys, &self.ticket, self.artifact, self.version, sealed.at)
                 .await?;

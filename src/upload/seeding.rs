@@ -1,14 +1,14 @@
 //! A small file as it is before its rows are written: what an upload would have made of it in
 //! memory. For seeding.
 
-use crate::model::{ArtifactId, ObjectId, ObjectPlace, Time, VersionId};
+use crate::model::{ArtifactId, Identifier, ObjectId, ObjectPlace, Time, Transport, VersionId};
 use crate::records::extents::ExtentRow;
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::upload::checkpoint::Progress;
 use crate::vault::extent::{EXTENT_HEAD, SEGMENT_LEAD, SEGMENT_TRAIL};
 use crate::vault::{
-    self, Digest, ExtentEntry, ExtentIds, ExtentKey, ExtentSealer, HashOrigin, Manifest, Slice, SliceMap, VaultError,
+    self, Arrival, Digest, ExtentEntry, ExtentIds, ExtentKey, ExtentSealer, HashOrigin, Manifest, Slice, SliceMap, VaultError,
     WrappedKey,
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct SealedFile {
 
 /// Seals a new artifact's first version: `bytes` in one extent, 1 to 65,535 of them, for the
 /// records.
-pub(crate) fn seal(keys: &ShareKeys, bytes: &[u8]) -> Result<SealedFile, Error> {
+pub(crate) fn seal(keys: &ShareKeys, sender: &Identifier, bytes: &[u8]) -> Result<SealedFile, Error> {
     let (artifact, version) =
         (ArtifactId::from_bytes(vault::random::array()?), VersionId::from_bytes(vault::random::array()?));
     let (object, manifest) =
@@ -63,6 +63,7 @@ pub(crate) fn seal(keys: &ShareKeys, bytes: &[u8]) -> Result<SealedFile, Error> 
         sha256,
         hashed: HashOrigin::Streamed,
         sealed_at: at,
+        arrival: Some(Arrival { sender: sender.clone(), transport: Transport::Modern, zeros: 0 }),
         slices: vec![Slice { offset: 0, length, extent: object, within: 0 }],
         extents: vec![ExtentEntry {
             extent: object,

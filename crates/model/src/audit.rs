@@ -38,6 +38,8 @@ words!(
         UploadUnchanged = "upload.unchanged",
         /// An upload was closed whole.
         ArtifactAvailable = "artifact.available",
+        /// The manifest of a version was sealed again in the form of today.
+        ArtifactResealed = "artifact.resealed",
         /// A version was opened for reading.
         ArtifactOpened = "artifact.opened",
         /// Reading a version ended.

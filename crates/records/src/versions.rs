@@ -50,6 +50,9 @@ pub struct VersionRow {
     pub transport: Transport,
     /// Plaintext bytes that were never sent: zeros, once available.
     pub zeros: u64,
+    /// The entry of the audit trail that tells of it with this manifest; none if the manifest does
+    /// not say how the version came.
+    pub trail_seq: Option<i64>,
 }
 
 macro_rules! select {
@@ -57,7 +60,7 @@ macro_rules! select {
         concat!(
             "SELECT v.id, v.entry_id, v.number, v.state, v.key_generation, v.file_key, v.uploaded_by, v.received_at, \
              v.resumable_at, v.length, v.stored, v.touched_at, v.progress, v.sha256, v.manifest_id, v.manifest_hash, \
-             v.transport, v.zeros FROM version v ",
+             v.transport, v.zeros, v.trail_seq FROM version v ",
             $rest
         )
     };
@@ -87,6 +90,7 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
         manifest,
         transport: text_as(row, "version", "transport")?,
         zeros: unsigned(row, "version", "zeros")?,
+        trail_seq: row.try_get("trail_seq")?,
     })
 }
 
@@ -210,6 +214,10 @@ pub struct Publication<'a> {
     pub length: u64,
     /// Those of them that were never sent, and are zeros.
     pub zeros: u64,
+    /// Who sent its end.
+    pub uploaded_by: &'a str,
+    /// The weakest transport that anything of it came by.
+    pub transport: Transport,
     /// The plaintext's SHA-256.
     pub sha256: [u8; 32],
     /// The manifest's object.
@@ -224,10 +232,12 @@ pub struct Publication<'a> {
 }
 
 /// Makes an unfinished version available. False if it is none any more. What was written down of
-/// its progress goes: it becomes the same as one that was never seen unfinished.
+/// its progress goes: it becomes the same as one that was never seen unfinished. The newest entry
+/// of the audit trail is the one that tells of it.
 pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<bool, RecordsError> {
     let text = "UPDATE version SET state = 'available', resumable_at = 0, stored = 0, length = $2, sha256 = $3, manifest_id = $4, \
-         manifest_hash = $5, progress = $6, received_at = $7, zeros = $8 WHERE id = $1 \
+         manifest_hash = $5, progress = $6, received_at = $7, zeros = $8, \
+         uploaded_by = $9, transport = $10, trail_seq = (SELECT MAX(seq) FROM audit_event) WHERE id = $1 \
          AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL";
     ask!(
         text,
@@ -238,7 +248,9 @@ pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<b
         &publication.manifest_hash[..],
         publication.progress,
         publication.at,
-        publication.zeros
+        publication.zeros,
+        publication.uploaded_by,
+        publication.transport.as_str()
     )
     .changed(conn)
     .await

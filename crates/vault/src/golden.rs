@@ -104,6 +104,7 @@ fn make_the_golden_artifact() {
         sha256,
         hashed: HashOrigin::ReRead,
         sealed_at: Time::from_millis(1_760_000_000_123),
+        arrival: None,
         slices: map.slices().copied().collect(),
         extents,
     };

@@ -33,7 +33,7 @@ pub use digest::Digest;
 pub use error::VaultError;
 pub use extent::{ExtentIds, ExtentOpener, ExtentSealer};
 pub use key::{ExtentKey, FileKey, Kek, Level, NameKeys, ShareKey, WrappedKey};
-pub use manifest::{ExtentEntry, HashOrigin, Manifest, Slice, object_hash};
+pub use manifest::{Arrival, ExtentEntry, HashOrigin, Manifest, Slice, object_hash};
 pub use proof::{PROOF, ProofKey};
 pub use sign::{PublicKey, SigningKey};
 pub use slices::{Piece, SliceMap};

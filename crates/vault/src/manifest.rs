@@ -12,22 +12,28 @@ use sha2::{Digest as _, Sha256};
 use super::extent::MAX_EXTENT;
 use super::key::WRAPPED_KEY;
 use super::{FileKey, VaultError, WrappedKey};
-use tacdrop_model::{ArtifactId, ObjectId, ObjectPlace, ShareId, Time, VersionId};
+use tacdrop_model::{ArtifactId, Identifier, ObjectId, ObjectPlace, ShareId, Time, Transport, VersionId};
 
 /// Slices of one version, at most. Whoever writes more compacts them first.
 pub const MAX_SLICES: usize = 65_536;
 
 const MAGIC: [u8; 4] = *b"TDM1";
-const CONTAINER: u8 = 1;
+/// The container version that says nothing of how a version came.
+const WITHOUT_ARRIVAL: u8 = 1;
+/// The one that does.
+const WITH_ARRIVAL: u8 = 2;
 /// AES-256-GCM under HKDF-Expand-SHA-256(file key, "tacdrop/1 manifest").
 const SUITE: u8 = 1;
 const HEADER: usize = 72;
 /// What comes before the tables in the encrypted part.
 const FIXED: usize = 64;
+/// What follows there in [`WITH_ARRIVAL`], ahead of the sender's login of 1 to 64 bytes.
+const ZEROS: usize = 8;
+const LONGEST_LOGIN: usize = 64;
 const EXTENT_ENTRY: usize = 120;
 const SLICE_ENTRY: usize = 28;
 const SEAL: usize = 12 + 16;
-const MAX_MANIFEST: usize = HEADER + SEAL + FIXED + MAX_SLICES * (EXTENT_ENTRY + SLICE_ENTRY);
+const MAX_MANIFEST: usize = HEADER + SEAL + FIXED + ZEROS + LONGEST_LOGIN + MAX_SLICES * (EXTENT_ENTRY + SLICE_ENTRY);
 const WHAT: &str = "manifest";
 const MALFORMED: VaultError = VaultError::Malformed { what: WHAT };
 
@@ -70,6 +76,17 @@ pub enum HashOrigin {
     ReRead,
 }
 
+/// How a version came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The login that sent it.
+    pub sender: Identifier,
+    /// The weakest transport that anything of it came by.
+    pub transport: Transport,
+    /// Bytes of it that were never sent, and are zeros.
+    pub zeros: u64,
+}
+
 /// All that is needed to read a version, beside its file key and its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -87,8 +104,11 @@ pub struct Manifest {
     pub sha256: [u8; 32],
     /// How that was computed.
     pub hashed: HashOrigin,
-    /// When the version was sealed.
+    /// When the version was sealed: when its sender's CLOSE was answered.
     pub sealed_at: Time,
+    /// How it came. Without it, this is a manifest of container version 1, as tacdrop sealed them
+    /// until it knew better.
+    pub arrival: Option<Arrival>,
     /// The map: sorted, from 0 to `length` without gap or overlap, [`MAX_SLICES`] at most.
     pub slices: Vec<Slice>,
     /// Each extent that the map uses, once.
@@ -105,9 +125,12 @@ pub fn object_hash(sealed: &[u8]) -> [u8; 32] {
 pub fn can_be_long(extents: u64, bytes: u64) -> bool {
     let least =
         extents.saturating_mul((EXTENT_ENTRY + SLICE_ENTRY) as u64).saturating_add((HEADER + SEAL + FIXED) as u64);
-    // More slices than extents, and none without an extent.
-    let slices = bytes.checked_sub(least).filter(|more| more % SLICE_ENTRY as u64 == 0);
-    bytes <= MAX_MANIFEST as u64 && slices.is_some_and(|more| extents > 0 || more == 0)
+    let Some(more) = bytes.checked_sub(least) else { return false };
+    // More slices than extents, and none without an extent. How long the login of its sender is
+    // nobody says here.
+    let slices = |more: u64| if extents > 0 { more % SLICE_ENTRY as u64 == 0 } else { more == 0 };
+    let arrival = (ZEROS + 1) as u64..=(ZEROS + LONGEST_LOGIN) as u64;
+    bytes <= MAX_MANIFEST as u64 && (slices(more) || arrival.into_iter().any(|a| more >= a && slices(more - a)))
 }
 
 impl Manifest {
@@ -124,12 +147,23 @@ impl Manifest {
             HashOrigin::Resumed => 2,
             HashOrigin::ReRead => 3,
         });
-        body.extend_from_slice(&[0; 3]);
+        let login = self.arrival.as_ref().map_or("", |arrival| arrival.sender.as_str());
+        body.push(match &self.arrival {
+            None => 0,
+            Some(Arrival { transport: Transport::Modern, .. }) => 1,
+            Some(Arrival { transport: Transport::Legacy, .. }) => 2,
+        });
+        body.push(u8::try_from(login.len()).map_err(|_| MALFORMED)?);
+        body.push(0);
         body.extend_from_slice(&self.sealed_at.millis().to_be_bytes());
         body.extend_from_slice(&self.length.to_be_bytes());
         body.extend_from_slice(&self.sha256);
         for count in [self.extents.len(), self.slices.len()] {
             body.extend_from_slice(&u32::try_from(count).map_err(|_| MALFORMED)?.to_be_bytes());
+        }
+        if let Some(arrival) = &self.arrival {
+            body.extend_from_slice(&arrival.zeros.to_be_bytes());
+            body.extend_from_slice(login.as_bytes());
         }
         for entry in &self.extents {
             body.extend_from_slice(entry.extent.as_bytes());
@@ -149,7 +183,8 @@ impl Manifest {
             body.extend_from_slice(&slice.within.to_be_bytes());
         }
         key.count_encryption()?;
-        let header = header(self.share, self.artifact, self.version, object);
+        let container = if self.arrival.is_some() { WITH_ARRIVAL } else { WITHOUT_ARRIVAL };
+        let header = header(container, self.share, self.artifact, self.version, object);
         key.manifest_key().seal_to_vec(&header, &header, &body)
     }
 
@@ -176,27 +211,35 @@ impl Manifest {
             return Err(VaultError::Tampered { what: WHAT });
         }
         let (found, sealed) = bytes.split_first_chunk::<HEADER>().ok_or(MALFORMED)?;
-        let header = header(share, artifact, version, object);
         if found[..4] != MAGIC {
             return Err(MALFORMED);
         }
-        if found[4] != CONTAINER || found[5] != SUITE {
+        let container = found[4];
+        if ![WITHOUT_ARRIVAL, WITH_ARRIVAL].contains(&container) || found[5] != SUITE {
             return Err(VaultError::UnknownFormat { what: WHAT });
         }
+        let header = header(container, share, artifact, version, object);
         if *found != header {
             return Err(VaultError::Tampered { what: WHAT });
         }
         let body = key.manifest_key().open_to_vec(&header, sealed, WHAT)?;
-        Self::decode(&body, share, artifact, version)
+        Self::decode(&body, container, share, artifact, version)
     }
 
-    fn decode(body: &[u8], share: ShareId, artifact: ArtifactId, version: VersionId) -> Result<Self, VaultError> {
+    fn decode(
+        body: &[u8],
+        container: u8,
+        share: ShareId,
+        artifact: ArtifactId,
+        version: VersionId,
+    ) -> Result<Self, VaultError> {
         let mut body = Bytes(body);
         let number = u32::from_be_bytes(body.take()?);
-        let hashed = match body.take()? {
-            [1, 0, 0, 0] => HashOrigin::Streamed,
-            [2, 0, 0, 0] => HashOrigin::Resumed,
-            [3, 0, 0, 0] => HashOrigin::ReRead,
+        let [origin, transport, login, 0] = body.take()? else { return Err(MALFORMED) };
+        let hashed = match origin {
+            1 => HashOrigin::Streamed,
+            2 => HashOrigin::Resumed,
+            3 => HashOrigin::ReRead,
             _ => return Err(MALFORMED),
         };
         let sealed_at = Time::from_millis(i64::from_be_bytes(body.take()?));
@@ -204,6 +247,18 @@ impl Manifest {
         let sha256 = body.take()?;
         let extent_count = u32::from_be_bytes(body.take()?) as usize;
         let slice_count = u32::from_be_bytes(body.take()?) as usize;
+        let arrival = match (container, transport, login) {
+            (WITHOUT_ARRIVAL, 0, 0) => None,
+            (WITH_ARRIVAL, transport @ 1..=2, login) => Some(Arrival {
+                transport: if transport == 1 { Transport::Modern } else { Transport::Legacy },
+                zeros: u64::from_be_bytes(body.take()?),
+                sender: str::from_utf8(body.take_some(usize::from(login))?)
+                    .ok()
+                    .and_then(|login| login.parse().ok())
+                    .ok_or(MALFORMED)?,
+            }),
+            _ => return Err(MALFORMED),
+        };
         // Bounds before the tables are read; every extent is used, so there are never more of them
         // than slices.
         if slice_count > MAX_SLICES
@@ -234,14 +289,15 @@ impl Manifest {
             let extent = extents.get(index).ok_or(MALFORMED)?.extent;
             slices.push(Slice { offset, length, extent, within: u64::from_be_bytes(body.take()?) });
         }
-        let manifest = Self { share, artifact, version, number, length, sha256, hashed, sealed_at, slices, extents };
+        let manifest = Self { share, artifact, version, number, length, sha256, hashed, sealed_at, arrival, slices, extents };
         manifest.check()?;
         Ok(manifest)
     }
 
     /// Checks the rules of the fields and gives, for each slice, its extent's place in the table.
     fn check(&self) -> Result<Vec<u32>, VaultError> {
-        if self.number == 0 || self.slices.len() > MAX_SLICES || self.extents.len() > self.slices.len() {
+        let zeros = self.arrival.as_ref().map_or(0, |arrival| arrival.zeros);
+        if self.number == 0 || zeros > self.length || self.slices.len() > MAX_SLICES || self.extents.len() > self.slices.len() {
             return Err(MALFORMED);
         }
         let mut by_id = Vec::with_capacity(self.extents.len());
@@ -273,10 +329,10 @@ impl Manifest {
     }
 }
 
-fn header(share: ShareId, artifact: ArtifactId, version: VersionId, object: ObjectId) -> [u8; HEADER] {
+fn header(container: u8, share: ShareId, artifact: ArtifactId, version: VersionId, object: ObjectId) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..4].copy_from_slice(&MAGIC);
-    header[4] = CONTAINER;
+    header[4] = container;
     header[5] = SUITE;
     header[8..24].copy_from_slice(share.as_bytes());
     header[24..40].copy_from_slice(artifact.as_bytes());
@@ -293,6 +349,12 @@ impl Bytes<'_> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(MALFORMED)?;
         self.0 = rest;
         Ok(*taken)
+    }
+
+    fn take_some(&mut self, count: usize) -> Result<&[u8], VaultError> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(MALFORMED)?;
+        self.0 = rest;
+        Ok(taken)
     }
 }
 

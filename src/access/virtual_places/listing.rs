@@ -101,7 +101,7 @@ impl VirtualListing {
                 };
                 self.ended = page.ended;
                 let way = way_of(&mut conn, &mirror.context.keys, mirror.directory.as_bytes()).await?;
-                let address = address(&mut conn).await?;
+                let address = address(session.repo(), &mut conn).await?;
                 mirror.after = page.last;
                 for row in rows {
                     let Some(sealed) = &row.name else { continue };
@@ -150,7 +150,7 @@ impl Mirror {
                 return Ok(Vec::new());
             }
             if let Some((file, _)) = described(&shown)
-                && texts_at(conn, &self.context, way.path().join(file).names()).await?.is_some()
+                && texts_at(session.repo(), conn, &self.context, way.path().join(file).names()).await?.is_some()
             {
                 return Ok(Vec::new());
             }

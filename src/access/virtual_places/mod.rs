@@ -16,14 +16,17 @@
 mod listing;
 mod receipt;
 
-pub use receipt::{Receipt, ReceiptKey, SignedReceipt};
+pub use receipt::{Receipt, ReceiptKey, SignedReceipt, Witness};
 
 pub(crate) use listing::VirtualListing;
+use receipt::vouch;
 
 use serde_json::json;
 
 use crate::access::{Download, Listing, ShareSession};
 use crate::audit;
+use crate::content::damage::report_damage;
+use crate::content::sealed::sealed_facts;
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, Time};
 use crate::namespace::history::number_for_people;
@@ -33,8 +36,7 @@ use crate::records::entries::EntryRow;
 use crate::records::version_chain::{self, ChainVersion};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, versions};
-use crate::repo::{Attributes, Error, PlaceKind};
-use crate::vault::SigningKey;
+use crate::repo::{Attributes, Error, PlaceKind, Repo};
 
 const RECEIPT: &[u8] = b".receipt";
 const CHECKSUM: &[u8] = b".sha256";
@@ -102,11 +104,32 @@ impl Text {
         }
     }
 
-    fn into_bytes(self, key: &SigningKey) -> Vec<u8> {
-        match self {
-            Self::Receipt(receipt) => receipt.signed(key).into_bytes(),
-            Self::Checksum(line) => line,
+    /// The text itself, once what it states was compared with what was sealed.
+    async fn into_bytes(
+        self,
+        session: &ShareSession,
+        context: &ShareContext,
+        version: &VersionRow,
+    ) -> Result<Vec<u8>, Error> {
+        let repo = session.repo();
+        let vouched = async {
+            let mut conn = repo.records.read().await?;
+            match self {
+                Self::Receipt(mut receipt) => {
+                    vouch(repo, &mut conn, &context.keys, version, &mut receipt).await?;
+                    Ok(receipt.signed(repo.keys.receipts()).into_bytes())
+                }
+                Self::Checksum(line) => {
+                    sealed_facts(repo, &mut conn, &context.keys, version).await?;
+                    Ok(line)
+                }
+            }
+        };
+        let vouched = vouched.await;
+        if let Err(error) = &vouched {
+            report_damage(repo, error, version.id, &context.ticket).await;
         }
+        vouched
     }
 }
 
@@ -199,7 +222,7 @@ impl VirtualPlace {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
             Thing::Version(version) => Download::of_version(session, &self.context, &version, attributes).await,
             Thing::Text { text, version } => {
-                let bytes = text.into_bytes(session.repo().keys.receipts());
+                let bytes = text.into_bytes(session, &self.context, &version).await?;
                 session.enqueue(audit::Kind::ReceiptOpened, &self.context.ticket, *version.id.as_bytes(), json!({}));
                 Ok(Download::of_text(session, &self.context, bytes, attributes))
             }
@@ -208,13 +231,15 @@ impl VirtualPlace {
     }
 
     /// What digests of this are digests of.
-    pub(crate) fn digested(self, session: &ShareSession) -> Result<Digested, Error> {
+    pub(crate) async fn digested(self, session: &ShareSession) -> Result<Digested, Error> {
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
             Thing::Version(version) => {
                 Ok(Digested::Version(self.context.share(), self.context.ticket, Box::new(version)))
             }
-            Thing::Text { text, .. } => Ok(Digested::Text(text.into_bytes(session.repo().keys.receipts()))),
+            Thing::Text { text, version } => {
+                Ok(Digested::Text(text.into_bytes(session, &self.context, &version).await?))
+            }
             Thing::Signers { line, .. } => Ok(Digested::Text(line.into_bytes())),
         }
     }
@@ -259,7 +284,7 @@ async fn find_receipt(
         && let Some((file, suffix)) = described(last)
     {
         let path = [above, &[file]].concat();
-        if let Some(texts) = texts_at(conn, context, &path).await? {
+        if let Some(texts) = texts_at(session.repo(), conn, context, &path).await? {
             let text = if suffix == RECEIPT { texts.receipt } else { texts.checksum };
             return Ok(Thing::Text { text, version: texts.version });
         }
@@ -270,7 +295,12 @@ async fn find_receipt(
 }
 
 /// The texts about the file at `names`, if there is one with an available version.
-async fn texts_at(conn: &mut Conn, context: &ShareContext, names: &[FileName]) -> Result<Option<Texts>, Error> {
+async fn texts_at(
+    repo: &Repo,
+    conn: &mut Conn,
+    context: &ShareContext,
+    names: &[FileName],
+) -> Result<Option<Texts>, Error> {
     let resolved = match ResolvedPath::find(conn, context.clone(), names).await {
         Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Ok(None),
         other => other?,
@@ -278,13 +308,13 @@ async fn texts_at(conn: &mut Conn, context: &ShareContext, names: &[FileName]) -
     let Some(row) = resolved.entry.filter(|row| !row.is_directory) else { return Ok(None) };
     // The names as they are recorded: what a client typed may be composed otherwise.
     let way = way_of(conn, &context.keys, &row.id).await?;
-    let address = address(conn).await?;
+    let address = address(repo, conn).await?;
     Texts::of_file(conn, context, &way, &row, &address).await
 }
 
 /// The address that receipts name.
-async fn address(conn: &mut Conn) -> Result<PublicAddress, Error> {
-    Ok(address::recorded(conn).await?.unwrap_or_else(PublicAddress::unknown))
+async fn address(repo: &Repo, conn: &mut Conn) -> Result<PublicAddress, Error> {
+    Ok(address::recorded(conn, &repo.keys).await?.unwrap_or_else(PublicAddress::unknown))
 }
 
 fn directory(row: &EntryRow, names: &[FileName]) -> Result<Thing, Error> {

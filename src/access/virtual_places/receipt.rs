@@ -5,8 +5,12 @@
 //! receipt that is fetched twice is the same bytes.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::access::Access;
+use crate::audit::Kind;
+use crate::content::damage::report_damage;
+use crate::content::sealed::sealed_facts;
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Identifier, Refusal, SharePath, Time, Transport, VersionState};
 use crate::namespace::history::number_for_people;
@@ -14,18 +18,23 @@ use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
 use crate::namespace::{PublicAddress, tree};
 use crate::records::versions::{self, VersionRow};
-use crate::repo::Error;
+use crate::records::{Conn, audit};
+use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
-use crate::vault::{PublicKey, SigningKey, sign};
+use crate::repo::{Error, Repo};
+use crate::vault::{PublicKey, SigningKey, VaultError, sign};
 
 /// Whom `ssh-keygen -Y verify -I` asks for.
 const PRINCIPAL: &str = "tacdrop";
 /// What a signature under a receipt is for; it counts nowhere else.
 const NAMESPACE: &str = "tacdrop-receipt";
-/// The first line. The number changes when the lines below it do.
-const TITLE: &str = "tacdrop receipt 1";
-/// The first line where a line about the transport follows at the end.
-const MARKED_TITLE: &str = "tacdrop receipt 2";
+/// The first line of a receipt that names its version's manifest and the trail. The number changes
+/// when the lines below it do.
+const TITLE: &str = "tacdrop receipt 3";
+/// The first line of those of versions whose manifest does not say how they came.
+const OLDER_TITLE: &str = "tacdrop receipt 1";
+/// The same, where a line about the transport follows at the end.
+const OLDER_MARKED_TITLE: &str = "tacdrop receipt 2";
 
 /// A receipt, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +59,21 @@ pub struct Receipt {
     pub server: String,
     /// `legacy` if something of it came over weak encryption, by the listener for old devices.
     pub transport: Transport,
+    /// What the server's own records call it; none of what was sealed before receipts said this.
+    pub witness: Option<Witness>,
+}
+
+/// What ties a receipt to the server's records, in hexadecimal where it is bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Witness {
+    /// The version's id.
+    pub version_id: String,
+    /// SHA-256 of its sealed manifest.
+    pub manifest: String,
+    /// The entry of the audit trail that tells of this version.
+    pub trail_seq: i64,
+    /// That entry's link, which holds for everything that the trail tells ahead of it.
+    pub trail_link: String,
 }
 
 /// A receipt with the text that was signed.
@@ -84,8 +108,9 @@ impl ReceiptKey {
 }
 
 impl Receipt {
-    /// The receipt of a version of the file that `way` leads to, with its number for people; none
-    /// if the version is not available.
+    /// The receipt of a version of the file that `way` leads to, with its number for people, as its
+    /// row has it: nobody may get it before [`vouch`] has filled in what it states of the trail.
+    /// None if the version is not available.
     pub(super) fn of(
         ticket: &Identifier,
         way: &Way,
@@ -107,17 +132,29 @@ impl Receipt {
             location: address.location(ticket, &openable(way)),
             server: address.authority(),
             transport: version.transport,
+            witness: version.trail_seq.zip(version.manifest).map(|(trail_seq, (_, hash))| Witness {
+                version_id: version.id.to_string(),
+                manifest: hex::encode(hash),
+                trail_seq,
+                // As long as the one that is looked up for who fetches it.
+                trail_link: hex::encode([0; 32]),
+            }),
         })
     }
 
-    /// What is signed. No value can hold a line break: they are references, numbers, and encoded
-    /// paths. Only what is marked has the form with the line more, so that all other receipts stay
-    /// the bytes that they were.
+    /// What is signed. No value can hold a line break: they are references, numbers, host names and
+    /// encoded paths. Receipts of the older forms stay the bytes that they were.
     fn statement(&self) -> String {
-        let (title, mark) = if self.transport.is_weak() {
-            (MARKED_TITLE, format!("Transport: {}\n", self.transport))
-        } else {
-            (TITLE, String::new())
+        let (title, mark) = match &self.witness {
+            Some(Witness { version_id, manifest, trail_seq, trail_link }) => (
+                TITLE,
+                format!(
+                    "Transport: {}\nVersion-Id: {version_id}\nManifest: {manifest}\nTrail: {trail_seq} {trail_link}\n",
+                    self.transport
+                ),
+            ),
+            None if self.transport.is_weak() => (OLDER_MARKED_TITLE, format!("Transport: {}\n", self.transport)),
+            None => (OLDER_TITLE, String::new()),
         };
         format!(
             "{title}\nTicket: {}\nPath: {}\nVersion: {}\nSize: {}\nSHA-256: {}\nReceived: {}\nUploaded-By: {}\n\
@@ -152,6 +189,45 @@ impl Receipt {
     }
 }
 
+/// Proves what a receipt states of a version: the row says what was sealed, and the trail tells of
+/// it.
+///
+/// # Errors
+/// [`VaultError::Tampered`] if not; then nothing is signed.
+pub(super) async fn vouch(
+    repo: &Repo,
+    conn: &mut Conn,
+    keys: &ShareKeys,
+    version: &VersionRow,
+    receipt: &mut Receipt,
+) -> Result<(), Error> {
+    let facts = sealed_facts(repo, conn, keys, version).await?;
+    receipt.witness = match (receipt.witness.take(), facts.arrival) {
+        (Some(witness), Some(_)) => {
+            let link = trail_link(conn, witness.trail_seq, version).await?;
+            Some(Witness { trail_link: hex::encode(link), ..witness })
+        }
+        (None, Some(_)) => return Err(VaultError::Tampered { what: "what a version says of the audit trail" }.into()),
+        // Sealed before: what the row says of its arrival is all that there is.
+        (_, None) => None,
+    };
+    Ok(())
+}
+
+/// The link of the entry of the trail that tells of this version with this manifest.
+async fn trail_link(conn: &mut Conn, seq: i64, version: &VersionRow) -> Result<[u8; 32], Error> {
+    let entry = audit::page(conn, audit::Filter::default(), seq, 1).await?.into_iter().next();
+    let fields = entry.filter(|entry| entry.seq == seq).and_then(|entry| entry.fields.ok());
+    let tells = fields.filter(|fields| {
+        let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
+        let manifest = version.manifest.map(|(_, hash)| hex::encode(hash));
+        [Kind::ArtifactAvailable, Kind::ArtifactResealed].map(Kind::as_str).contains(&fields.kind.as_str())
+            && fields.subject == Some(*version.id.as_bytes())
+            && detail["manifest"].as_str() == manifest.as_deref()
+    });
+    Ok(tells.ok_or(VaultError::Tampered { what: "the entry of the audit trail that tells of a version" })?.chain)
+}
+
 impl Access {
     /// Who signs this server's receipts.
     pub fn receipt_key(&self) -> ReceiptKey {
@@ -180,7 +256,14 @@ impl Access {
         let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
         let way = way_of(&mut conn, &resolved.context.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
-        let receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
+        let mut receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
+        let keys = &resolved.context.keys;
+        let vouched = vouch(&self.repo, &mut conn, keys, &version, &mut receipt).await;
+        drop(conn);
+        if let Err(error) = vouched {
+            report_damage(&self.repo, &error, version.id, ticket).await;
+            return Err(error);
+        }
         let text = receipt.signed(self.repo.keys.receipts());
         Ok(SignedReceipt { receipt, text })
     }
@@ -202,7 +285,13 @@ mod tests {
             location: "sftp://h:2222/XT-1/logs/a%20b.txt".into(),
             server: "h:2222".into(),
             transport: Transport::Modern,
+            witness: None,
         }
+    }
+
+    fn witness() -> Witness {
+        let [version_id, manifest, trail_link] = ["01".repeat(16), "02".repeat(32), "03".repeat(32)];
+        Witness { version_id, manifest, trail_seq: 4711, trail_link }
     }
 
     /// What was signed once must be made again, byte by byte.
@@ -221,6 +310,23 @@ mod tests {
         assert!(signature.starts_with("-----BEGIN SSH SIGNATURE-----\n"));
         assert!(signature.ends_with("\n-----END SSH SIGNATURE-----\n"));
         assert_eq!((text.len(), &text), (receipt().signed_length(), &receipt().signed(&key)));
+    }
+
+    #[test]
+    fn r17_a_receipt_names_its_manifest_and_the_trail() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let witnessed = Receipt { witness: Some(witness()), ..receipt() };
+        let expected = format!(
+            "{}Transport: modern\nVersion-Id: {}\nManifest: {}\nTrail: 4711 {}\n",
+            receipt().statement().replacen("receipt 1", "receipt 3", 1),
+            "01".repeat(16),
+            "02".repeat(32),
+            "03".repeat(32)
+        );
+        assert_eq!(witnessed.statement(), expected);
+        assert_eq!(witnessed.signed(&key).len(), witnessed.signed_length());
+        let marked = Receipt { transport: Transport::Legacy, ..witnessed };
+        assert_eq!(marked.statement(), expected.replace("modern", "legacy"));
     }
 
     #[test]

@@ -67,6 +67,8 @@ async fn add(app: &App, wish: &Wish) -> bool {
             id: version,
             length: wish.length,
             zeros: 0,
+            uploaded_by: "XT-1",
+            transport: Transport::Modern,
             sha256: [1; 32],
             manifest: ObjectId::from_bytes([wish.id; 16]),
             manifest_hash: [1; 32],

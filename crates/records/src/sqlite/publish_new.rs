@@ -90,10 +90,10 @@ const TRIGGER_SQL: &str = "\
       AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END); \
     UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length WHERE share_id = NEW.share; \
     INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
-     transport, length, sha256, manifest_id, manifest_hash, progress, received_at) \
+     transport, length, sha256, manifest_id, manifest_hash, progress, received_at, trail_seq) \
      VALUES (NEW.version, NEW.artifact, 1, 'available', NEW.key_generation, NEW.file_key, NEW.uploaded_by, \
      NEW.opened_at, NEW.touched_at, NEW.transport, NEW.length, NEW.sha256, NEW.manifest, NEW.manifest_hash, \
-     NEW.progress, NEW.received_at); \
+     NEW.progress, NEW.received_at, NEW.seq); \
     UPDATE entry SET current_version = NEW.version WHERE id = NEW.artifact; \
     INSERT INTO object (id, bytes) SELECT NEW.extent, NEW.extent_bytes WHERE NEW.extent_bytes IS NOT NULL \
      UNION ALL SELECT NEW.manifest, NEW.manifest_bytes WHERE NEW.manifest_bytes IS NOT NULL; \

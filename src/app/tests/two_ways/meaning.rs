@@ -226,10 +226,10 @@ impl<'a> Meaning<'a> {
 
     /// What that says.
     fn manifest_text(&self, version: &VersionRow) -> String {
-        let Manifest { number, length, sha256, hashed, sealed_at, slices, extents, .. } =
+        let Manifest { number, length, sha256, hashed, sealed_at, arrival, slices, extents, .. } =
             self.manifest(version).unwrap();
         let sealed_at = self.moment(sealed_at.millis());
-        let mut text = format!("[{number} {length} {} {hashed:?} {sealed_at:?}", hex::encode(sha256));
+        let mut text = format!("[{number} {length} {} {hashed:?} {sealed_at:?} {arrival:?}", hex::encode(sha256));
         for slice in slices {
             let extent = self.id(slice.extent.as_bytes());
             text += &format!(" {}+{} from {extent} at {}", slice.offset, slice.length, slice.within);

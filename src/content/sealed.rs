@@ -1,0 +1,86 @@
+//! What was sealed of a version, and whether its row says the same.
+//!
+//! The row can be changed by whoever writes the records, the manifest only by who has the keys. So
+//! nothing is read, and nothing is said of a version, before the two were compared: what they do
+//! not agree in is damage. Manifests of container version 1 do not say how a version came; of those
+//! the row is believed until they are sealed again.
+
+use std::sync::Arc;
+
+use super::whole::whole_object;
+use crate::model::Time;
+use crate::records::Conn;
+use crate::records::versions::VersionRow;
+use crate::repo::keys::ShareKeys;
+use crate::repo::{Error, Repo};
+use crate::vault::{Arrival, FileKey, Manifest, VaultError};
+
+/// What a manifest states of its version, beside the map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SealedFacts {
+    /// From 1 on, within the artifact's own row.
+    pub(crate) number: u64,
+    /// In bytes.
+    pub(crate) length: u64,
+    pub(crate) sha256: [u8; 32],
+    /// When it became available.
+    pub(crate) sealed_at: Time,
+    /// How it came; none of what was sealed before that was known.
+    pub(crate) arrival: Option<Arrival>,
+}
+
+impl SealedFacts {
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self {
+            number: u64::from(manifest.number),
+            length: manifest.length,
+            sha256: manifest.sha256,
+            sealed_at: manifest.sealed_at,
+            arrival: manifest.arrival.clone(),
+        }
+    }
+
+    /// Compares them with the version's row.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] with the first column that says something else.
+    pub(super) fn compare(&self, row: &VersionRow) -> Result<(), VaultError> {
+        let Self { number, length, sha256, sealed_at, arrival } = self;
+        let says = |what, same| if same { Ok(()) } else { Err(VaultError::Tampered { what }) };
+        says("the number in the record of a version", row.number == *number)?;
+        says("the length in the record of a version", row.length == *length)?;
+        says("the SHA-256 in the record of a version", row.sha256 == Some(*sha256))?;
+        says("the time in the record of a version", row.received_at == Some(*sealed_at))?;
+        let Some(Arrival { sender, transport, zeros }) = arrival else { return Ok(()) };
+        says("the sender in the record of a version", row.uploaded_by == sender.as_str())?;
+        says("the transport in the record of a version", row.transport == *transport)?;
+        says("the zeros in the record of a version", row.zeros == *zeros)
+    }
+}
+
+/// Opens the manifest of a version that is or was available, and compares it with the row.
+pub(crate) async fn open_manifest(
+    repo: &Repo,
+    conn: &mut Conn,
+    keys: &ShareKeys,
+    version: &VersionRow,
+) -> Result<(Manifest, Arc<FileKey>), Error> {
+    let file_key = Arc::new(repo.file_key(conn, keys, version).await?);
+    let Some((object, hash)) = version.manifest else {
+        return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
+    };
+    let bytes = whole_object(repo, conn, object).await?;
+    let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
+    SealedFacts::of(&manifest).compare(version)?;
+    Ok((manifest, file_key))
+}
+
+/// What was sealed of a version, its row compared.
+pub(crate) async fn sealed_facts(
+    repo: &Repo,
+    conn: &mut Conn,
+    keys: &ShareKeys,
+    version: &VersionRow,
+) -> Result<SealedFacts, Error> {
+    Ok(SealedFacts::of(&open_manifest(repo, conn, keys, version).await?.0))
+}
