@@ -14,7 +14,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::access::{
-    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload, Witness,
+    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload,
+    Witness,
 };
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
@@ -43,16 +44,17 @@ pub use load::Load;
 pub use seeding::{seeded_content, seeded_name};
 
 pub use crate::repo::{
-    Attributes, Changes, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished, WriteMode,
+    Attributes, Changes, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished,
+    WriteMode,
 };
 
 use crate::audit::AuditWriter;
 use crate::integrity::recovery;
 use crate::model::HouseId;
 use crate::namespace::{self, address};
-use crate::repo::proved_facts::{proved_fact, set_proved_fact};
 use crate::records::facts;
 use crate::repo::pieces::Occasion;
+use crate::repo::proved_facts::{proved_fact, set_proved_fact};
 use crate::repo::{Opened, Repo};
 use crate::store::Disk;
 

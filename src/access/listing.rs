@@ -173,10 +173,12 @@ async fn page(
     let held: HashMap<[u8; 16], _> = queues.iter().map(|queue| (*queue.artifact().as_bytes(), queue)).collect();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
-        let Some(sealed) = row.name.as_ref().filter(|_| !listed.contains(&row.id)) else { continue };
+        if row.name.is_none() || listed.contains(&row.id) {
+            continue;
+        }
         // What could not be opened by its name either would only end the work of who copies a whole
         // tree.
-        let opened = resolved.context.keys.open_name(&mut conn, row.id, sealed).await;
+        let opened = resolved.context.keys.open_name(&mut conn, &row).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
         let at_root = resolved.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !session.is_engineer() {

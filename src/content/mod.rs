@@ -176,8 +176,7 @@ impl Content {
         keys: &ShareKeys,
         version: &VersionRow,
     ) -> Result<(Self, Manifest, Arc<FileKey>), Error> {
-        let (manifest, file_key) =
-            open_manifest(repo, &mut *repo.records.read().await?, keys, version).await?;
+        let (manifest, file_key) = open_manifest(repo, &mut *repo.records.read().await?, keys, version).await?;
         let mut extents = HashMap::new();
         for entry in &manifest.extents {
             let access = ExtentAccess {

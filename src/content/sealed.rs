@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::whole::whole_object;
 use crate::model::Time;
-use crate::records::Conn;
-use crate::records::versions::VersionRow;
+use crate::records::entries::EntryRow;
+use crate::records::versions::{self, VersionRow};
+use crate::records::{Conn, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 use crate::vault::{Arrival, FileKey, Manifest, VaultError};
@@ -83,4 +84,21 @@ pub(crate) async fn sealed_facts(
     version: &VersionRow,
 ) -> Result<SealedFacts, Error> {
     Ok(SealedFacts::of(&open_manifest(repo, conn, keys, version).await?.0))
+}
+
+/// The version that readers of a file get; none if it has none.
+///
+/// # Errors
+/// [`VaultError::Tampered`] if it is a version of another file: what that bears is told under its
+/// own name only.
+pub(crate) async fn current_version(conn: &mut Conn, file: &EntryRow) -> Result<Option<VersionRow>, Error> {
+    let Some(current) = file.current else { return Ok(None) };
+    let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
+    let is_own = version.artifact.as_bytes() == &file.id
+        || version_chain::entries(conn, &file.id).await?.contains(version.artifact.as_bytes());
+    if is_own {
+        Ok(Some(version))
+    } else {
+        Err(VaultError::Tampered { what: "which version of a file is current" }.into())
+    }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Asker, Digests};
+use crate::content::sealed::current_version;
 use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{
@@ -24,7 +25,7 @@ use crate::model::{
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
 use crate::records::tickets;
-use crate::records::versions::{self, VersionRow};
+use crate::records::versions::VersionRow;
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Error, Repo};
@@ -249,8 +250,10 @@ impl Sidecars {
         };
         let mut files = Vec::new();
         for row in rows {
-            let Some(sealed) = &row.name else { continue };
-            let name = match keys.open_name(&mut conn, row.id, sealed).await {
+            if row.name.is_none() {
+                continue;
+            }
+            let name = match keys.open_name(&mut conn, &row).await {
                 Err(Error::KeysReplaced) => return Err(self.keys_replaced(share).await),
                 name => name?,
             };
@@ -304,13 +307,12 @@ impl Sidecars {
         let Pair { keys, ticket, .. } = pair;
         // While a newer version of the file arrives, the digest may be meant for that: it is
         // compared when that is whole.
-        let (Some(target), Some(sidecar), None) = (pair.target.current, pair.sidecar.current, pair.target.receiving)
-        else {
+        if pair.target.receiving.is_some() {
             return Ok(());
-        };
+        }
         let mut conn = self.repo.records.read().await?;
-        let target = available(versions::by_id(&mut conn, target.id).await?);
-        let sidecar = available(versions::by_id(&mut conn, sidecar.id).await?);
+        let target = available(current_version(&mut conn, &pair.target).await?);
+        let sidecar = available(current_version(&mut conn, &pair.sidecar).await?);
         let (Some(target), Some(sidecar)) = (target, sidecar) else { return Ok(()) };
         // A file that matched once is what its sender has; a later digest is of what is still to
         // come.

@@ -68,8 +68,10 @@ pub(crate) async fn meant(
     };
     for id in candidates {
         let Some(row) = entries::by_id(conn, &id).await? else { continue };
-        let Some(sealed) = &row.name else { continue };
-        let name = keys.open_name(conn, row.id, sealed).await?;
+        if row.name.is_none() {
+            continue;
+        }
+        let name = keys.open_name(conn, &row).await?;
         let mut shown = alias::alias(&name);
         if beginning.is_some() {
             shown = alias::with_id(&shown, &id);

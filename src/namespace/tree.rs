@@ -107,6 +107,10 @@ impl ResolvedPath {
             let index = keys.names.index(directory, &itself);
             return Ok((Some(row), itself, index));
         }
+        if let Some(entry) = &found.entry {
+            // It stands under this index, and bears the name that belongs there.
+            self.context.keys.open_name(conn, entry).await?;
+        }
         Ok((found.entry, given.clone(), index))
     }
 
@@ -221,7 +225,7 @@ pub(crate) async fn way_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> 
     // More names than anybody can look up are a circle in damaged records.
     for _ in 0..=crate::model::path::MAX_LOOKED_UP {
         let Some(entry) = entries::by_id(conn, &next).await? else { break };
-        let (Some(parent), Some(name)) = (entry.parent, entry.name) else {
+        let (Some(parent), Some(_)) = (entry.parent, &entry.name) else {
             // Only a root has neither.
             if entry.id != *DirectoryId::root_of(keys.share).as_bytes() {
                 break;
@@ -229,7 +233,7 @@ pub(crate) async fn way_of(conn: &mut Conn, keys: &ShareKeys, id: &[u8; 16]) -> 
             steps.reverse();
             return Ok(Way(steps));
         };
-        steps.push((keys.open_name(conn, entry.id, &name).await?, entry.id));
+        steps.push((keys.open_name(conn, &entry).await?, entry.id));
         next = *parent.as_bytes();
     }
     Err(Error::operator(format!("the records hold no path for entry {}", hex::encode(id))))

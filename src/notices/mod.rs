@@ -70,9 +70,9 @@ pub(crate) async fn announce(
 ) -> Result<(), Error> {
     // The row has the name of this moment; a rename that is under way elsewhere comes before or
     // behind this transaction.
-    let sealed = entries::by_id(conn, artifact.as_bytes()).await?.and_then(|entry| entry.name);
-    let name = match sealed {
-        Some(sealed) => Some(keys.open_name(conn, *artifact.as_bytes(), &sealed).await?),
+    let entry = entries::by_id(conn, artifact.as_bytes()).await?.filter(|entry| entry.name.is_some());
+    let name = match entry {
+        Some(entry) => Some(keys.open_name(conn, &entry).await?),
         None => None,
     };
     if name.is_some_and(|name| repo.settings.temporary_names.matches(&name)) {

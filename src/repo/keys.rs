@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use zeroize::Zeroizing;
 
 use crate::model::{DirectoryId, FileName, Locked, ShareId, Time, VersionId, alias};
-use crate::records::entries::Place;
+use crate::records::entries::{EntryRow, Place};
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, Keyring, Records, tickets};
@@ -66,14 +66,19 @@ impl ShareKeys {
         })
     }
 
-    /// Opens a name that was read through `conn`. If it does not open because the share's keys were
-    /// replaced, it says so.
+    /// Opens the name of an entry that was read through `conn`, and compares it with the place where
+    /// the entry stands: a row that was moved bears a name that has another index there. If it does
+    /// not open because the share's keys were replaced, it says so.
     ///
     /// # Errors
-    /// [`Error::KeysReplaced`], or that the name is not what was sealed.
-    pub(crate) async fn open_name(&self, conn: &mut Conn, entry: [u8; 16], sealed: &[u8]) -> Result<FileName, Error> {
-        match self.names.open_name(entry, sealed) {
-            Ok(name) => Ok(name),
+    /// [`Error::KeysReplaced`], or that the name or its place is not what was sealed.
+    pub(crate) async fn open_name(&self, conn: &mut Conn, entry: &EntryRow) -> Result<FileName, Error> {
+        let (Some(parent), Some(sealed), Some(index)) = (entry.parent, &entry.name, &entry.index) else {
+            return Err(VaultError::Malformed { what: "an entry without a name" }.into());
+        };
+        match self.names.open_name(entry.id, sealed) {
+            Ok(name) if self.names.index(parent, &name) == *index => Ok(name),
+            Ok(_) => Err(VaultError::Tampered { what: "the place of a name" }.into()),
             Err(error) => match tickets::key_generation(conn, self.share).await? {
                 Some(generation) if generation != self.generation => Err(Error::KeysReplaced),
                 _ => Err(error.into()),

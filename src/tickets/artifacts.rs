@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
+use crate::content::sealed::current_version;
 use crate::content::whole::read_all;
 use crate::model::{
     Algorithm, ArtifactId, DirectoryId, FileName, Identifier, ShareId, SharePath, Time, Transport, Verdict,
@@ -143,8 +144,10 @@ impl Artifacts {
                 let ended = page.ended;
                 after = page.last;
                 for row in page.rows {
-                    let Some(sealed) = &row.name else { continue };
-                    let name = match keys.open_name(&mut conn, row.id, sealed).await {
+                    if row.name.is_none() {
+                        continue;
+                    }
+                    let name = match keys.open_name(&mut conn, &row).await {
                         Ok(name) => name,
                         Err(error) if error.is_temporary() => return Err(error),
                         // It stays in the list, and what lies below it, under a name that says
@@ -186,8 +189,8 @@ impl Artifacts {
         let missing = || Error::operator(format!("ticket {ticket} has no artifact {path}"));
         let resolved =
             tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
-        let current = resolved.entry.as_ref().and_then(|row| row.current).ok_or_else(missing)?;
-        let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
+        let row = resolved.entry.as_ref().ok_or_else(missing)?;
+        let version = current_version(&mut conn, row).await?.ok_or_else(missing)?;
         drop(conn);
         if version.state != VersionState::Available {
             return Err(Error::operator(format!(

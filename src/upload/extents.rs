@@ -38,6 +38,8 @@ pub(super) struct EndedExtent {
     pub(super) wrapped: WrappedKey,
     pub(super) home: Home,
     pub(super) rows: Rows,
+    /// Whether an earlier upload wrote it: what is known of it was read in the records.
+    pub(super) is_taken_over: bool,
 }
 
 /// What the records have of an ended extent.
@@ -133,6 +135,7 @@ impl OpenExtent {
             wrapped: self.wrapped,
             home,
             rows: Rows::None,
+            is_taken_over: false,
         })
     }
 }
@@ -149,7 +152,7 @@ impl EndedExtent {
             ObjectPlace::Store => Home::Store,
             ObjectPlace::Records => Home::Records,
         };
-        Self { id, length, header_tag, wrapped, home, rows }
+        Self { id, length, header_tag, wrapped, home, rows, is_taken_over: true }
     }
 
     /// Waits until it is durable, unless the records are to take it.

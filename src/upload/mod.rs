@@ -49,6 +49,7 @@ use worker::Worker;
 
 use crate::audit::Kind;
 use crate::content::Content;
+use crate::content::sealed::current_version;
 use crate::digests::sidecars::Sidecars;
 use crate::login::Login;
 use crate::model::{Refusal, VersionId};
@@ -189,10 +190,11 @@ impl InitialState {
                 return Self::resumed(repo, opener, resolved, &version(repo, receiving.id).await?, mode).await;
             }
             // What a device sends is whole in itself: it never begins with what was there.
-            if let Some(current) = row.current
-                && !opener.login.is_upload_only()
-            {
-                return Self::copied(repo, opener, resolved, row, &version(repo, current.id).await?).await;
+            if row.current.is_some() && !opener.login.is_upload_only() {
+                let mut conn = repo.records.read().await?;
+                let version = current_version(&mut conn, row).await?.ok_or(Refusal::NoSuchFile)?;
+                drop(conn);
+                return Self::copied(repo, opener, resolved, row, &version).await;
             }
         }
         let arrived = Arrived {

@@ -135,11 +135,7 @@ impl UploadRecords {
             sha256,
             hashed: *origin,
             sealed_at: at,
-            arrival: Some(Arrival {
-                sender: self.login.user().clone(),
-                transport: self.transport,
-                zeros: self.zeros,
-            }),
+            arrival: Some(Arrival { sender: self.login.user().clone(), transport: self.transport, zeros: self.zeros }),
             slices: map.slices().copied().collect(),
             extents: manifest_entries(extents, used)?,
         }

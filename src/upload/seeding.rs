@@ -8,8 +8,8 @@ use crate::repo::keys::ShareKeys;
 use crate::upload::checkpoint::Progress;
 use crate::vault::extent::{EXTENT_HEAD, SEGMENT_LEAD, SEGMENT_TRAIL};
 use crate::vault::{
-    self, Arrival, Digest, ExtentEntry, ExtentIds, ExtentKey, ExtentSealer, HashOrigin, Manifest, Slice, SliceMap, VaultError,
-    WrappedKey,
+    self, Arrival, Digest, ExtentEntry, ExtentIds, ExtentKey, ExtentSealer, HashOrigin, Manifest, Slice, SliceMap,
+    VaultError, WrappedKey,
 };
 
 /// One version of one artifact, its extent and its manifest in memory.

@@ -453,6 +453,7 @@ impl Worker {
             self.write_progress(false).await?;
             self.catch_up(length).await?;
         }
+        self.check_taken_over().await?;
         loop {
             let outcome = self.upload_rows.publish(&self.uploads, &self.queue, &mut self.arrived).await;
             if !self.should_try_again(&outcome).await? {

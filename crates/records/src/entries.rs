@@ -26,6 +26,8 @@ pub struct EntryRow {
     pub is_directory: bool,
     /// The sealed name; none for a root.
     pub name: Option<Vec<u8>>,
+    /// The index of the name in the directory; none for a root.
+    pub index: Option<[u8; 32]>,
     /// POSIX permission bits.
     pub mode: u32,
     /// When it last changed, or what the client set.
@@ -64,18 +66,19 @@ pub struct ReceivingVersion {
 macro_rules! columns {
     () => {
         "e.id, e.share_id, e.parent_id, e.kind, e.name, e.mode, e.modified_at, e.current_version, c.length, \
-         e.receiving_version, r.resumable_at, r.state, e.number_base, e.replaced_at IS NULL AND e.withdrawn_at IS NULL"
+         e.receiving_version, r.resumable_at, r.state, e.number_base, \
+         e.replaced_at IS NULL AND e.withdrawn_at IS NULL, e.name_index"
     };
 }
 /// How many these are.
-const COLUMNS: usize = 14;
+const COLUMNS: usize = 15;
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT ",
             columns!(),
-            ", e.name_index FROM entry e \
+            " FROM entry e \
              LEFT JOIN version c ON c.id = e.current_version LEFT JOIN version r ON r.id = e.receiving_version ",
             $rest
         )
@@ -112,6 +115,7 @@ fn entry_at(row: &SqliteRow, at: usize) -> Result<EntryRow, RecordsError> {
         receiving,
         number_base: unsigned(row, "entry", At(at + 12, "number_base"))?,
         in_sight: row.try_get(at + 13)?,
+        index: bytes_as_option(row, "entry", At(at + 14, "name_index"))?,
     })
 }
 
@@ -275,7 +279,8 @@ pub async fn by_names(
     for some in indexes.chunks(AT_ONCE) {
         let asked = some.iter().cycle().take(AT_ONCE).fold(ask!(names_question(), parent), Question::with);
         for row in asked.rows(conn).await? {
-            found.push((bytes_as(&row, "entry", At(COLUMNS, "name_index"))?, entry(&row)?));
+            let entry = entry(&row)?;
+            found.extend(entry.index.map(|index| (index, entry)));
         }
     }
     Ok(found)

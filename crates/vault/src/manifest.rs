@@ -289,7 +289,8 @@ impl Manifest {
             let extent = extents.get(index).ok_or(MALFORMED)?.extent;
             slices.push(Slice { offset, length, extent, within: u64::from_be_bytes(body.take()?) });
         }
-        let manifest = Self { share, artifact, version, number, length, sha256, hashed, sealed_at, arrival, slices, extents };
+        let manifest =
+            Self { share, artifact, version, number, length, sha256, hashed, sealed_at, arrival, slices, extents };
         manifest.check()?;
         Ok(manifest)
     }
@@ -297,7 +298,11 @@ impl Manifest {
     /// Checks the rules of the fields and gives, for each slice, its extent's place in the table.
     fn check(&self) -> Result<Vec<u32>, VaultError> {
         let zeros = self.arrival.as_ref().map_or(0, |arrival| arrival.zeros);
-        if self.number == 0 || zeros > self.length || self.slices.len() > MAX_SLICES || self.extents.len() > self.slices.len() {
+        if self.number == 0
+            || zeros > self.length
+            || self.slices.len() > MAX_SLICES
+            || self.extents.len() > self.slices.len()
+        {
             return Err(MALFORMED);
         }
         let mut by_id = Vec::with_capacity(self.extents.len());

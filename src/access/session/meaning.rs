@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ShareSession;
+use crate::content::sealed::current_version;
 use crate::model::{ArtifactId, Locked, Refusal, SharePath, VersionId, VersionState};
 use crate::namespace::tree::ResolvedPath;
 use crate::records::entries::EntryRow;
-use crate::records::versions::{self, VersionRow};
+use crate::records::versions::VersionRow;
 use crate::repo::{Attributes, Error, PlaceKind, Unfinished};
 use crate::upload::WriteQueue;
 
@@ -82,7 +83,7 @@ impl Drop for OpenForReading {
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     /// A version that is whole, of this many bytes.
-    Whole { version: VersionId, size: u64 },
+    Whole { size: u64 },
     /// One that is not, which can be continued from `size` on. An older one may be whole.
     Unfinished { version: VersionId, size: u64, how: Unfinished, replaces: bool },
     /// Nothing that could be read or continued.
@@ -106,7 +107,7 @@ impl ShareSession {
             (Some((version, size, how)), current) if sends || current.is_none() => {
                 Meaning::Unfinished { version, size, how, replaces: current.is_some() }
             }
-            (_, Some(current)) => Meaning::Whole { version: current.id, size: current.length },
+            (_, Some(current)) => Meaning::Whole { size: current.length },
             _ => Meaning::Nothing,
         }
     }
@@ -157,14 +158,14 @@ impl ShareSession {
         if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
             return Err(Refusal::IsDirectory.into());
         }
-        let version = match self.meaning(resolved.entry.as_ref(), resolved.from_support, held.as_deref()) {
-            Meaning::Whole { version, .. } => version,
+        match self.meaning(resolved.entry.as_ref(), resolved.from_support, held.as_deref()) {
+            Meaning::Whole { .. } => {}
             Meaning::Unfinished { replaces: true, .. } => return Err(Refusal::NewerUnfinished.into()),
             Meaning::Unfinished { replaces: false, .. } => return Err(Refusal::StillReceiving.into()),
             Meaning::Nothing if resolved.entry.is_some() => return Err(Refusal::StillReceiving.into()),
             Meaning::Nothing => return Err(Refusal::NoSuchFile.into()),
-        };
-        let version = versions::by_id(&mut *self.repo().records.read().await?, version)
+        }
+        let version = current_version(&mut *self.repo().records.read().await?, resolved.existing()?)
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;

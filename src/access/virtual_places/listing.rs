@@ -104,8 +104,10 @@ impl VirtualListing {
                 let address = address(session.repo(), &mut conn).await?;
                 mirror.after = page.last;
                 for row in rows {
-                    let Some(sealed) = &row.name else { continue };
-                    let opened = mirror.context.keys.open_name(&mut conn, row.id, sealed).await;
+                    if row.name.is_none() {
+                        continue;
+                    }
+                    let opened = mirror.context.keys.open_name(&mut conn, &row).await;
                     let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
                     let shown = shown.as_ref().map_or_else(|| name.clone(), |shown| shown.name(&row.id, &name));
                     let lines = if row.is_directory {

@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::access::{Download, Listing, ShareSession};
 use crate::audit;
 use crate::content::damage::report_damage;
-use crate::content::sealed::sealed_facts;
+use crate::content::sealed::{current_version, sealed_facts};
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, Time};
 use crate::namespace::history::number_for_people;
@@ -149,10 +149,8 @@ impl Texts {
         row: &EntryRow,
         address: &PublicAddress,
     ) -> Result<Option<Self>, Error> {
-        let (Some(current), Some((name, _))) = (row.current.filter(|_| !row.is_directory), way.steps().last()) else {
-            return Ok(None);
-        };
-        let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
+        let Some((name, _)) = way.steps().last().filter(|_| !row.is_directory) else { return Ok(None) };
+        let Some(version) = current_version(conn, row).await? else { return Ok(None) };
         let number = number_for_people(conn, row, &version).await?;
         let Some(receipt) = Receipt::of(&context.ticket, way, number, &version, address) else {
             return Ok(None);

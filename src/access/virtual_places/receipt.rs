@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::access::Access;
 use crate::audit::Kind;
 use crate::content::damage::report_damage;
-use crate::content::sealed::sealed_facts;
+use crate::content::sealed::{current_version, sealed_facts};
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Identifier, Refusal, SharePath, Time, Transport, VersionState};
 use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
 use crate::namespace::{PublicAddress, tree};
-use crate::records::versions::{self, VersionRow};
+use crate::records::versions::VersionRow;
 use crate::records::{Conn, audit};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::existing_ticket;
@@ -252,8 +252,7 @@ impl Access {
             other => other?,
         };
         let row = resolved.entry.as_ref().ok_or_else(missing)?;
-        let current = row.current.ok_or_else(missing)?;
-        let version = versions::by_id(&mut conn, current.id).await?.ok_or_else(missing)?;
+        let version = current_version(&mut conn, row).await?.ok_or_else(missing)?;
         let way = way_of(&mut conn, &resolved.context.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
         let mut receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;

@@ -48,6 +48,30 @@ impl Worker {
         Content::new(&self.uploads.repo, self.upload_rows.share(), self.upload_rows.artifact, map, extents)
     }
 
+    /// Opens the head of each extent that an earlier upload wrote and the map uses: a manifest
+    /// vouches for what it names, and of these nothing but rows has been seen.
+    pub(super) async fn check_taken_over(&mut self) -> Result<(), Error> {
+        let used = self.arrived.map.extents();
+        let taken = self.arrived.extents.values().filter(|extent| extent.is_taken_over && used.contains(&extent.id));
+        let taken: Vec<_> = taken.map(|extent| extent.id).collect();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let content = self.content(self.arrived.map.clone());
+        for id in taken {
+            if let Err(error) = content.extent(id).await {
+                let (artifact, version) = (self.queue.artifact(), self.upload_rows.version);
+                tracing::error!(
+                    %artifact, %version, extent = %id, %error,
+                    "an upload cannot be closed: something that it continues is not what was written; run 'tacdrop store \
+                     check'"
+                );
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// A resumed upload may go on a little behind the state that was kept: what lies between is
     /// read at once, so that the rest is hashed while it arrives.
     pub(super) async fn close_small_gap(&mut self, offset: u64) -> Result<(), Error> {
