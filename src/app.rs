@@ -26,6 +26,7 @@ pub use crate::digests::{Digest, Patience, digest_of_bytes};
 pub use crate::integrity::Integrity;
 pub use crate::integrity::check::{Checked, Finding, Step};
 pub use crate::integrity::reattach::Reattached;
+pub use crate::integrity::reseal::Resealed;
 pub use crate::integrity::verify::Verification;
 pub use crate::login::{Login, Logins, Origin};
 pub use crate::namespace::PublicAddress;

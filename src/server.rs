@@ -8,7 +8,7 @@ mod recorder;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,8 @@ use crate::ssh;
 const SWEEP: Duration = Duration::from_secs(300);
 /// How often is looked for what has expired.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// How often work that takes long says how far it is.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why the server does not start, as a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +160,7 @@ async fn run(
     let stop_scanning = watch_stop.clone();
     workers.spawn(async move { scanner.integrity().scan_daily(stop_scanning).await });
     workers.spawn(expire(app.clone(), watch_stop.clone()));
+    workers.spawn(reseal(app.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
     let door_settings = ssh::Settings {
@@ -211,6 +214,22 @@ async fn sweep(app: App, stop: CancellationToken) {
             Ok(swept) => tracing::info!(removed = swept.objects, swept.bytes, "objects that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "objects that nobody needs could not be removed"),
         }
+    }
+}
+
+/// Seals manifests again that an older tacdrop sealed.
+async fn reseal(app: App, stop: CancellationToken) {
+    let (mut said, mut is_news) = (Instant::now(), true);
+    let progress = |done: u64, all: u64| {
+        if all > 0 && (is_news || said.elapsed() >= SAY_AGAIN) {
+            tracing::info!(done, all, "manifests of an older form are sealed again");
+            (said, is_news) = (Instant::now(), false);
+        }
+    };
+    match app.integrity().reseal(&stop, progress).await {
+        Ok(done) if done.versions + done.left == 0 => {}
+        Ok(done) => tracing::info!(done.versions, done.left, "manifests of an older form were sealed again"),
+        Err(error) => tracing::warn!(%error, "manifests could not be sealed again; the next start goes on with it"),
     }
 }
 

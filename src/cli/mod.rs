@@ -318,6 +318,7 @@ mod tests {
             "tacdrop notice list XT-1",
             "tacdrop store check",
             "tacdrop store check --deep XT-1 --json",
+            "tacdrop store reseal",
             "tacdrop store sweep",
             "tacdrop store sweep --dry-run",
             "tacdrop key status",

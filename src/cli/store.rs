@@ -4,11 +4,12 @@
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::app::{App, Checked, Finding, Reattached, Step, Swept};
+use crate::app::{App, Checked, Finding, Reattached, Resealed, Step, Swept};
 use crate::model::Identifier;
 use crate::model::audit::Actor;
 use crate::model::sanitize;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
         #[arg(value_name = "REF")]
         ticket: Option<Identifier>,
     },
+    /// Seal manifests again that an older tacdrop sealed, as the server does beside its work
+    Reseal,
     /// Remove objects that nobody needs any more, as the server does every five minutes
     Sweep {
         /// Only say what would be removed
@@ -72,6 +75,7 @@ impl Command {
                 let entries = app.integrity().reattach(ticket.as_ref(), dry_run).await?;
                 desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
             }
+            Self::Reseal => reseal(app, desk).await,
             Self::Sweep { dry_run } => {
                 let swept = if dry_run {
                     app.retention().due_to_sweep().await?
@@ -121,6 +125,28 @@ async fn check(app: &App, desk: &Desk, ticket: Option<&Identifier>, deep: bool) 
     }
 }
 
+async fn reseal(app: &App, desk: &Desk) -> Result<(), Failure> {
+    let bar = if desk.output.is_json() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    bar.set_style(style("manifests"));
+    let progress = |done: u64, all: u64| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let resealed = app.integrity().reseal(&CancellationToken::new(), progress).await?;
+    bar.finish_and_clear();
+    desk.output.answer(&resealed, || match resealed {
+        Resealed { versions: 0, left: 0 } => "Every manifest has the form of today: nothing had to be done.".to_owned(),
+        Resealed { versions, .. } => format!("{versions} manifests were sealed again."),
+    })?;
+    match resealed.left {
+        0 => Ok(()),
+        left => Err(Failure::new(format!(
+            "{left} manifests keep their older form: their versions are damaged, or the audit trail tells otherwise of them \
+             than their rows; the log names each, and 'tacdrop artifact verify' which can be read"
+        ))),
+    }
+}
+
 fn reattached(entries: &[Reattached], dry_run: bool) -> String {
     let verb = if dry_run { "would lie" } else { "lies" };
     let line = |it: &Reattached| {
@@ -138,6 +164,7 @@ fn reattached(entries: &[Reattached], dry_run: bool) -> String {
 fn style(what: &str) -> ProgressStyle {
     let template = match what {
         "bytes" => "   [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go",
+        "manifests" => "   [{bar:30}] {pos} of {len} manifests",
         _ => "   [{bar:30}] {pos} of {len} shelves",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")

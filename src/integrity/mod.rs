@@ -4,6 +4,7 @@
 pub(crate) mod check;
 pub(crate) mod reattach;
 pub(crate) mod recovery;
+pub(crate) mod reseal;
 mod shelf;
 pub(crate) mod verify;
 

@@ -364,6 +364,7 @@ fn each_command_answers_programs_as_before() {
     book.ask(&house, &["store", "check"]);
     book.ask(&house, &["store", "check", "--deep", "XT-1"]);
     book.ask(&house, &["store", "reattach"]);
+    book.ask(&house, &["store", "reseal"]);
     book.ask(&house, &["store", "sweep", "--dry-run"]);
     book.ask(&house, &["store", "sweep"]);
     book.ask(&house, &["key", "rotate", "--share", "XT-1"]);

@@ -288,6 +288,59 @@ pub async fn move_versions(
     ask!(text, file, from.as_str(), to.as_str()).changes(conn).await
 }
 
+/// The shares, each with its ticket, that have versions whose manifest does not say yet how the
+/// version came.
+pub async fn shares_to_reseal(conn: &mut Conn) -> Result<Vec<(ShareId, Identifier)>, RecordsError> {
+    let text = "SELECT t.reference, t.share_id FROM ticket t WHERE t.share_id IN (SELECT e.share_id FROM version v \
+         JOIN entry e ON e.id = v.entry_id WHERE v.trail_seq IS NULL AND v.manifest_id IS NOT NULL) ORDER BY t.reference";
+    let read = |row: &SqliteRow| Ok((bytes_as(row, "ticket", "share_id")?, text_as(row, "ticket", "reference")?));
+    ask!(text).readable(conn, "ticket", read).await
+}
+
+pub(super) const TO_RESEAL: &str = select!(
+    "JOIN entry e ON e.id = v.entry_id WHERE v.trail_seq IS NULL AND v.manifest_id IS NOT NULL AND e.share_id = $1 \
+     AND v.id > $2 ORDER BY v.id LIMIT $3 + 0"
+);
+
+/// Such versions of a share whose id is above `after`, at most `most`, by id.
+pub async fn to_reseal(
+    conn: &mut Conn,
+    share: ShareId,
+    after: &[u8],
+    most: u32,
+) -> Result<Page<VersionRow>, RecordsError> {
+    page(&ask!(TO_RESEAL, share, after, most).rows(conn).await?, "version", version)
+}
+
+/// How many such versions there are.
+pub async fn count_to_reseal(conn: &mut Conn) -> Result<u64, RecordsError> {
+    ask!("SELECT COUNT(*) AS n FROM version WHERE trail_seq IS NULL AND manifest_id IS NOT NULL")
+        .one(conn, |row| unsigned(row, "version", "n"))
+        .await
+}
+
+/// Gives a version the manifest that was sealed for it again; the one before is doomed. The newest
+/// entry of the audit trail is the one that tells of it. False if it has no key any more, or
+/// another manifest than `before`: then nothing has changed.
+pub async fn reseal(
+    conn: &mut Conn,
+    before: &VersionRow,
+    (manifest, hash): (ObjectId, [u8; 32]),
+    (uploaded_by, transport): (&Identifier, Transport),
+    now: HouseTime,
+) -> Result<bool, RecordsError> {
+    let Some((old, old_hash)) = before.manifest else { return Ok(false) };
+    let text = "UPDATE version SET manifest_id = $3, manifest_hash = $4, uploaded_by = $5, transport = $6, \
+         trail_seq = (SELECT MAX(seq) FROM audit_event) \
+         WHERE id = $1 AND manifest_hash = $2 AND file_key IS NOT NULL";
+    let asked = ask!(text, before.id, &old_hash[..], manifest, &hash[..], uploaded_by.as_str(), transport.as_str());
+    let done = asked.changed(conn).await?;
+    if done {
+        objects::doom_manifest(conn, old, now).await?;
+    }
+    Ok(done)
+}
+
 /// Takes the key of a version away, with everything that only this key opens; extents that no other
 /// version uses, and its manifest, are doomed, and count as its share's until they are forgotten.
 /// With `untouched_since` only of an unfinished one that was not touched after that. False if it is
