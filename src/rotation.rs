@@ -101,6 +101,9 @@ pub struct Rotated {
     pub kek: String,
     /// The file that keeps the older KEK.
     pub kept: String,
+    /// Whether the journal of the keyring still holds what was wrapped under the older one, as
+    /// somebody read for too long. The server empties it within minutes.
+    pub journal_owed: bool,
 }
 
 /// What a rotation of a share's key did.
@@ -116,6 +119,9 @@ pub struct RotatedShare {
     pub versions: u64,
     /// Names that were sealed anew.
     pub names: u64,
+    /// Whether the journal of the keyring still holds older keys, as somebody read for too long.
+    /// The server empties it within minutes.
+    pub journal_owed: bool,
 }
 
 /// Replaces the KEK and the keys of shares.
@@ -284,8 +290,10 @@ impl Rotation {
         }
         failpoints.hit("rotate-kek.renamed");
         cabinet.load_keks().await?;
+        let journal_owed = !keyring.empty_journal().await?;
         Ok(Rotated {
             generation,
+            journal_owed,
             continued,
             keys,
             kek: path.display().to_string(),

@@ -5,3 +5,6 @@ CREATE INDEX version_to_reseal ON version (id) WHERE trail_seq IS NULL AND manif
 
 -- Proves that the server computed the digest. One without a proof is computed again.
 ALTER TABLE version_digest ADD COLUMN proof BLOB;
+
+-- A digest outlives its content no longer: who can guess a content could recognise it.
+UPDATE version SET sha256 = NULL WHERE state = 'shredded';

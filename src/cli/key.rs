@@ -40,16 +40,17 @@ impl Command {
                 let done = app.rotation().rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
                 bar.finish_and_clear();
                 let done = done?;
+                let owed = owed(done.journal_owed);
                 output.answer(&done, || match (done.continued, done.versions + done.names) {
                     (true, 0) => format!(
                         "The rotation that was cut is ended: generation {} of the key of {share}'s share is in force, and \
-                         older ones are deleted.",
+                         older ones are deleted.{owed}",
                         done.generation
                     ),
                     _ => format!(
                         "Generation {} of the key of {share}'s share is in force: {} file keys and {} names are under it, \
                          and older keys are deleted.\nBackups of the keyring made before hold the older key: let them \
-                         expire.",
+                         expire.{owed}",
                         done.generation, done.versions, done.names
                     ),
                 })
@@ -64,16 +65,27 @@ impl Command {
                     format!(
                         "Generation {} of the KEK is in force: {}. {} keys were wrapped anew{}.\nBack the new KEK up now, \
                          apart from the data. The older one is kept as {}, because older backups of the keyring need it; \
-                         remove it when they have expired.",
+                         remove it when they have expired.{}",
                         done.generation,
                         done.kek,
                         done.keys,
                         if done.continued { ", continuing a rotation that was cut" } else { "" },
-                        done.kept
+                        done.kept,
+                        owed(done.journal_owed)
                     )
                 })
             }
         }
+    }
+}
+
+/// What is added if something of the keys that were replaced is left for the moment.
+fn owed(journal: bool) -> &'static str {
+    if journal {
+        "\nSomebody reads the keyring, so the server will wipe the last trace of the older keys within minutes; without a \
+         server, run the command again."
+    } else {
+        ""
     }
 }
 

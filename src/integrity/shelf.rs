@@ -126,7 +126,7 @@ fn compare(shelf: Shelf, rows: objects::ShelfRows) -> Differences {
     for row in &rows.manifests {
         let found = row.in_records.or_else(|| there(row.id));
         unknown.remove(&row.id);
-        if !found.is_some_and(|bytes| manifest::can_be_long(row.extents, bytes)) {
+        if !found.is_some_and(|bytes| manifest::can_be_long(row.extents, row.login, bytes)) {
             let manifest_of = Some(row.version);
             differences.lost.push(Lost { object: row.id, manifest_of, found });
         }
@@ -169,10 +169,11 @@ mod tests {
             id: id(byte),
             version: VersionId::from_bytes([byte; 16]),
             extents: 1,
+            login: Some(7),
             in_records,
         };
         let stray = |byte| Stray { id: id(byte), bytes: 1, first_seen: HouseTime::from_millis(0), confirmed_at: None };
-        let sealed = 72 + 28 + 64 + 120 + 28;
+        let sealed = 72 + 28 + 64 + 8 + 7 + 120 + 28;
         let rows = ShelfRows {
             extents: vec![
                 extent(1, ObjectPlace::Store, None, true),

@@ -55,6 +55,10 @@ impl Retention {
         if !self.empty_owed_journal().await? {
             tracing::debug!("the journal could not be emptied; it is tried again");
         }
+        // So little is written there that it holds nothing most of the time.
+        if !self.repo.keys.keyring().empty_journal().await? {
+            tracing::debug!("the journal of the keyring could not be emptied; it is tried again");
+        }
         outcome.map(|()| done)
     }
 

@@ -101,7 +101,8 @@ impl Rotation {
         }
         key_manager.keyring().delete_share_keys(share, generation).await?;
         failpoints.hit("rotate-share.old-deleted");
-        Ok(RotatedShare { ticket: reference.to_string(), generation, continued, versions, names })
+        let journal_owed = !key_manager.keyring().empty_journal().await?;
+        Ok(RotatedShare { ticket: reference.to_string(), generation, continued, versions, names, journal_owed })
     }
 }
 

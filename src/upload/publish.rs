@@ -103,7 +103,7 @@ impl UploadRecords {
         }
         tracing::info!(
             ticket = %self.ticket, user = self.login.user().as_str(), artifact = %self.artifact, bytes = sealed.length,
-            sha256 = %hex::encode(sealed.sha256), transport = %self.transport, "an artifact is available"
+            manifest = %hex::encode(sealed.hash), transport = %self.transport, "an artifact is available"
         );
         uploads.notices.queued();
         uploads.sidecars.look_at(self.artifact);

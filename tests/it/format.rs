@@ -19,13 +19,15 @@ fn read_at_rest(data: &Path, ticket: &str, path: &str, out: &Path) -> Finished {
 }
 
 #[test]
-fn r08_the_second_reader_reads_the_golden_artifact() {
+fn r08_the_second_reader_reads_the_golden_artifacts() {
     let work = tempfile::tempdir().unwrap();
     let out = work.path().join("out");
-    let golden = repository().join("tests/data/golden-v1/golden.json");
-    reader([golden.as_path(), "-o".as_ref(), out.as_path()]).ok();
-    let expected: serde_json::Value = serde_json::from_slice(&fs::read(&golden).unwrap()).unwrap();
-    assert_eq!(sha256(&out), expected["expected"]["sha256"].as_str().unwrap());
+    for format in ["golden-v1", "golden-v2"] {
+        let golden = repository().join("tests/data").join(format).join("golden.json");
+        reader([golden.as_path(), "-o".as_ref(), out.as_path()]).ok();
+        let expected: serde_json::Value = serde_json::from_slice(&fs::read(&golden).unwrap()).unwrap();
+        assert_eq!(sha256(&out), expected["expected"]["sha256"].as_str().unwrap(), "{format}");
+    }
 }
 
 #[test]

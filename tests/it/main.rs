@@ -9,6 +9,7 @@ mod algorithms;
 mod arriving;
 mod audit;
 mod benches;
+mod changes;
 mod cli;
 mod clients;
 mod cuts;

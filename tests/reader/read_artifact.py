@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import sqlite3
 import struct
 import sys
@@ -37,7 +38,7 @@ MAX_SEGMENTS = 1 << 40
 MAX_EXTENT = (MAX_SEGMENTS - 1) * SEGMENT
 MANIFEST_HEADER = 72
 MAX_SLICES = 65_536
-CANARY = b"tacdrop: this is the right KEK\r\n"
+CANARIES = (b"tacdrop: this is the right KEK\r\n", b"tacdrop: right KEK, rows prove\r\n")
 PLACES = {1: "store", 2: "records"}
 ORIGINS = {1: "streamed", 2: "resumed", 3: "re-read"}
 
@@ -85,7 +86,7 @@ def unwrap_key(key: bytes, label: str, wrapped: bytes, **bond) -> bytes:
 
 
 def check_canary(kek: bytes, generation: int, canary: bytes) -> None:
-    need(open_small(kek, "canary", canary, generation=generation) == CANARY, "canary: another text")
+    need(open_small(kek, "canary", canary, generation=generation) in CANARIES, "canary: another text")
 
 
 def unwrap_share_key(kek: bytes, generation: int, share: bytes, wrapped: bytes) -> bytes:
@@ -241,6 +242,13 @@ class Manifest:
     sha256: bytes
     extents: list[ExtentEntry]
     slices: list[Slice]
+    sender: str | None = None  # what follows is not said by container version 1
+    transport: str | None = None
+    zeros: int | None = None
+
+
+TRANSPORTS = {1: "modern", 2: "legacy"}
+LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def open_manifest(
@@ -248,25 +256,37 @@ def open_manifest(
 ) -> Manifest:
     """`manifest` is the id of the manifest's object, `row_hash` the SHA-256 that the version's row has."""
     need(hmac.compare_digest(hashlib.sha256(object_bytes).digest(), row_hash), "manifest: not the one of the row")
-    header = b"TDM1" + bytes([1, 1, 0, 0]) + share + artifact + version + manifest
+    container = object_bytes[4]
+    need(container in (1, 2), "manifest: container version")
+    header = b"TDM1" + bytes([container, 1, 0, 0]) + share + artifact + version + manifest
     need(object_bytes[:MANIFEST_HEADER] == header, "manifest: another header")
     body = gcm_open(subkey(file_key, "manifest"), header, object_bytes[MANIFEST_HEADER:], "manifest")
 
     need(len(body) >= 64, "manifest: too short")
     number, origin, sealed_at, length, sha256, extent_count, slice_count = struct.unpack_from(">IB3xqQ32sII", body)
-    need(body[5:8] == bytes(3), "manifest: padding")
+    transport, login_length, padding = body[5:8]
+    need(padding == 0, "manifest: padding")
+    if container == 1:
+        need(transport == 0 and login_length == 0, "manifest: padding")
+        begin, sender, zeros = 64, None, None
+    else:
+        begin = 72 + login_length
+        need(len(body) >= begin and transport in TRANSPORTS, "manifest: transport or login")
+        (zeros,) = struct.unpack_from(">Q", body, 64)
+        sender = body[72:begin].decode("ascii", "strict")
+        need(LOGIN.fullmatch(sender) is not None and zeros <= length, "manifest: login or zeros")
     need(number >= 1 and origin in ORIGINS, "manifest: number or origin of the hash")
     need(extent_count <= slice_count <= MAX_SLICES, "manifest: counts")
-    need(len(body) == 64 + 120 * extent_count + 28 * slice_count, "manifest: length")
+    need(len(body) == begin + 120 * extent_count + 28 * slice_count, "manifest: length")
     extents = []
-    for at in range(64, 64 + 120 * extent_count, 120):
+    for at in range(begin, begin + 120 * extent_count, 120):
         extent, size, tag, key, place = struct.unpack_from(">16sQ32s60sB3x", body, at)
         need(place in PLACES and body[at + 117 : at + 120] == bytes(3), "manifest: place of an extent or padding")
         need(size <= MAX_EXTENT, "manifest: length of an extent")
         extents.append(ExtentEntry(extent, size, tag, key, PLACES[place]))
     need(len({entry.extent for entry in extents}) == extent_count, "manifest: an extent twice")
     slices, end = [], 0
-    for at in range(64 + 120 * extent_count, len(body), 28):
+    for at in range(begin + 120 * extent_count, len(body), 28):
         piece = Slice(*struct.unpack_from(">QQIQ", body, at))
         need(piece.offset == end and piece.length > 0, "manifest: gap, overlap or empty slice")
         need(piece.extent < extent_count, "manifest: a slice of no extent")
@@ -275,7 +295,8 @@ def open_manifest(
         slices.append(piece)
     need(end == length < 1 << 64, "manifest: the map does not make up the length")
     need({piece.extent for piece in slices} == set(range(extent_count)), "manifest: an extent that nothing uses")
-    return Manifest(number, ORIGINS[origin], sealed_at, length, sha256, extents, slices)
+    return Manifest(
+        number, ORIGINS[origin], sealed_at, length, sha256, extents, slices, sender, TRANSPORTS.get(transport), zeros)
 
 
 def read_version(
@@ -350,8 +371,8 @@ def read_golden(description: Path, out: Path) -> dict:
     sealed = (description.parent / golden["manifest_file"]).read_bytes()
     manifest = open_manifest(sealed, file_key, share, artifact, version, raw("manifest"), raw("manifest_hash"))
     need(manifest.number == golden["version_number"], "golden: version number")
-    for key in ("length", "sealed_at", "hashed"):
-        need(getattr(manifest, key) == expected[key], f"golden: {key}")
+    for key in ("length", "sealed_at", "hashed", "sender", "transport", "zeros"):
+        need(getattr(manifest, key) == expected.get(key), f"golden: {key}")
 
     def fetch(extent: bytes, _place: str) -> bytes:
         return (description.parent / golden["extents"][extent.hex()]).read_bytes()

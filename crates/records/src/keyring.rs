@@ -204,15 +204,19 @@ impl Keyring {
         ask!(text, share, key.generation, key.kek_generation, &key.wrapped, now).changed(&mut *self.conn().await?).await
     }
 
-    /// Deletes a share's keys of other generations than `but`, and what the write-ahead log still
-    /// shows of them.
+    /// Deletes a share's keys of other generations than `but`. The journal still shows them until
+    /// [`empty_journal`](Self::empty_journal) has done its work.
     pub async fn delete_share_keys(&self, share: ShareId, but: u32) -> Result<u64, RecordsError> {
-        let done = ask!("DELETE FROM share_key WHERE share_id = $1 AND generation <> $2", share, but)
+        ask!("DELETE FROM share_key WHERE share_id = $1 AND generation <> $2", share, but)
             .changes(&mut *self.conn().await?)
-            .await?;
-        // Somebody who reads just now keeps it from being emptied; the next one does it.
-        ask!("PRAGMA wal_checkpoint(TRUNCATE)").run(&mut *self.conn().await?).await?;
-        Ok(done)
+            .await
+    }
+
+    /// Cuts the journal to nothing, so that no page of it still shows a wrapped key that was
+    /// replaced or deleted. False if somebody reads or writes for too long: then it is to be tried
+    /// again.
+    pub async fn empty_journal(&self) -> Result<bool, RecordsError> {
+        sqlite::empty_journal(&mut *self.conn().await?).await
     }
 
     /// A key of the server itself.

@@ -201,12 +201,7 @@ impl Records {
     /// page of it still shows what was overwritten. False if somebody reads or writes for too long:
     /// then it is to be tried again.
     pub async fn empty_journal(&self) -> Result<bool, RecordsError> {
-        let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *self.writer.alone().await?).await;
-        match outcome.map_err(RecordsError::from) {
-            Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
-            Err(RecordsError::Busy) => Ok(false),
-            Err(error) => Err(error),
-        }
+        sqlite::empty_journal(&mut *self.writer.alone().await?).await
     }
 
     /// Waits until everything under way is done and closes the database.

@@ -172,6 +172,8 @@ pub struct ShelvedManifest {
     pub version: VersionId,
     /// Extents that the version uses.
     pub extents: u64,
+    /// The length of the sender's login that it holds; none if it does not say who that is.
+    pub login: Option<u64>,
     /// Bytes of the object of this id in the records, if there is one.
     pub in_records: Option<u64>,
 }
@@ -218,6 +220,7 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
     };
     let extents = ask!(text, &from, &to).all(conn, extent).await?;
     let text = "SELECT v.manifest_id, v.id, LENGTH(o.bytes) AS in_records, \
+         CASE WHEN v.trail_seq IS NOT NULL THEN LENGTH(v.uploaded_by) END AS login, \
          (SELECT COUNT(*) FROM extent_use u WHERE u.version_id = v.id) AS extents \
          FROM version v LEFT JOIN object o ON o.id = v.manifest_id \
          WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.state <> 'shredded' ORDER BY v.manifest_id";
@@ -226,6 +229,7 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
             id: bytes_as(row, "version", "manifest_id")?,
             version: bytes_as(row, "version", "id")?,
             extents: unsigned(row, "extent_use", "extents")?,
+            login: row.try_get::<Option<i64>, _>("login")?.and_then(|login| u64::try_from(login).ok()),
             in_records: in_records(row)?,
         })
     };

@@ -362,8 +362,9 @@ pub async fn shred(
     }
     extents::release_all(conn, id, now).await?;
     digests::forget(conn, id).await?;
+    // Who can guess a content could recognise it by its digest.
     let text = "UPDATE version SET state = 'shredded', file_key = NULL, progress = NULL, manifest_id = NULL, \
-         resumable_at = 0, stored = 0 WHERE id = $1";
+         sha256 = NULL, resumable_at = 0, stored = 0 WHERE id = $1";
     ask!(text, id).run(conn).await?;
     facts::owe_journal(conn).await?;
     Ok(true)

@@ -1,4 +1,6 @@
-//! One artifact, sealed once and committed (`tests/data/golden-v1`): it must open for ever (R08).
+//! Artifacts, sealed once and committed (`tests/data/golden-v1`, `golden-v2`): they must open for
+//! ever (R08). The second one's manifest says how the version came, and its canary that rows carry
+//! proofs.
 //! The Python reader in `tests/reader` opens the same files without any of this code.
 
 use std::path::PathBuf;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use super::*;
-use tacdrop_model::{ArtifactId, DirectoryId, FileName, ObjectId, ObjectPlace, ShareId, Time, VersionId};
+use tacdrop_model::{ArtifactId, DirectoryId, FileName, ObjectId, ObjectPlace, ShareId, Time, Transport, VersionId};
 
 const LONG: usize = 140_000;
 const SHORT: usize = 1_000;
@@ -19,8 +21,11 @@ const NAME: &str = "Größe – show tech.txt";
 const TITLE: &str = "BGP flaps – Überlauf";
 const TOKEN: &str = "abcdefghjkmnpqrstuvwxyz234";
 
-fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/golden-v1")
+const SENDER: &str = "XT-4711";
+const ZEROS: u64 = 17;
+
+fn directory(format: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/data/golden-v{format}"))
 }
 
 /// Bytes that repeat nowhere soon: the digits of a small generator.
@@ -63,6 +68,8 @@ fn seal(ids: &ExtentIds, key: &ExtentKey, plaintext: &[u8]) -> (Vec<u8>, [u8; 32
 #[test]
 #[ignore = "overwrites the golden artifact, which must never change within a container version"]
 fn make_the_golden_artifact() {
+    let directory = || directory(2);
+    let proof_key = ProofKey::generate().unwrap();
     let id = || random::array::<16>().unwrap();
     let (share, artifact) = (ShareId::from_bytes(id()), ArtifactId::from_bytes(id()));
     let (version, object) = (VersionId::from_bytes(id()), ObjectId::from_bytes(id()));
@@ -104,7 +111,7 @@ fn make_the_golden_artifact() {
         sha256,
         hashed: HashOrigin::ReRead,
         sealed_at: Time::from_millis(1_760_000_000_123),
-        arrival: None,
+        arrival: Some(Arrival { sender: SENDER.parse().unwrap(), transport: Transport::Legacy, zeros: ZEROS }),
         slices: map.slices().copied().collect(),
         extents,
     };
@@ -115,10 +122,10 @@ fn make_the_golden_artifact() {
     std::fs::write(directory().join("digest-state.hex"), hex::encode(state.save()) + "\n").unwrap();
 
     let golden = json!({
-        "about": "A sealed artifact of format version 1; docs/format.md explains it. The keys protect nothing.",
+        "about": "A sealed artifact, with a manifest of container version 2; docs/format.md explains it. The keys protect nothing.",
         "kek": hex::encode(*kek.to_secret_bytes()),
         "kek_generation": 3,
-        "canary": hex::encode(kek.seal_canary(3, Level::Bare).unwrap()),
+        "canary": hex::encode(kek.seal_canary(3, Level::Proving).unwrap()),
         "share": share.to_string(),
         "wrapped_share_key": hex::encode(kek.wrap_share_key(3, share, &share_key).unwrap().as_bytes()),
         "share_key_generation": 2,
@@ -134,6 +141,8 @@ fn make_the_golden_artifact() {
         "name_index": hex::encode(names.index(root, &name)),
         "sealed_title": hex::encode(share_key.seal_text(share, *share.as_bytes(), "title", TITLE).unwrap()),
         "wrapped_token_key": hex::encode(kek.wrap_secret(3, "token", &*token_key.to_secret_bytes()).unwrap()),
+        "wrapped_proof_key": hex::encode(kek.wrap_secret(3, "proof", &*proof_key.to_secret_bytes()).unwrap()),
+        "proof": hex::encode(proof_key.prove("fact", &[b"public_host", b"drop.example.net"])),
         "token_user": "XT-4711",
         "token_hash": hex::encode(token_key.hash("XT-4711", TOKEN)),
         "sealed_state": hex::encode(file_key.seal_state(version, 67, &state.save()).unwrap()),
@@ -145,6 +154,9 @@ fn make_the_golden_artifact() {
             "sha256": hex::encode(sha256),
             "sealed_at": 1_760_000_000_123_i64,
             "hashed": "re-read",
+            "sender": SENDER,
+            "transport": "legacy",
+            "zeros": ZEROS,
         },
     });
     std::fs::write(directory().join("golden.json"), serde_json::to_string_pretty(&golden).unwrap() + "\n").unwrap();
@@ -153,8 +165,9 @@ fn make_the_golden_artifact() {
 struct Golden(Value);
 
 impl Golden {
-    fn read() -> Self {
-        Self(serde_json::from_str(&std::fs::read_to_string(directory().join("golden.json")).unwrap()).unwrap())
+    fn read(format: u32) -> Self {
+        let text = std::fs::read_to_string(directory(format).join("golden.json")).unwrap();
+        Self(serde_json::from_str(&text).unwrap())
     }
 
     fn bytes(&self, key: &str) -> Vec<u8> {
@@ -171,8 +184,15 @@ impl Golden {
 }
 
 #[test]
-fn r08_the_golden_artifact_opens() {
-    let golden = Golden::read();
+fn r08_the_golden_artifacts_open() {
+    opens(1, Level::Bare, None);
+    let arrival = Arrival { sender: SENDER.parse().unwrap(), transport: Transport::Legacy, zeros: ZEROS };
+    opens(2, Level::Proving, Some(arrival));
+}
+
+fn opens(format: u32, level: Level, arrival: Option<Arrival>) {
+    let golden = Golden::read(format);
+    let directory = || directory(format);
     let expected = &golden.0["expected"];
     let (share, artifact) =
         (ShareId::from_bytes(golden.array("share")), ArtifactId::from_bytes(golden.array("artifact")));
@@ -180,7 +200,12 @@ fn r08_the_golden_artifact_opens() {
         (VersionId::from_bytes(golden.array("version")), ObjectId::from_bytes(golden.array("manifest")));
 
     let kek = Kek::from_bytes(&golden.array("kek"));
-    assert_eq!(kek.check_canary(3, &golden.bytes("canary")), Ok(Level::Bare));
+    assert_eq!(kek.check_canary(3, &golden.bytes("canary")), Ok(level));
+    if level == Level::Proving {
+        let key = kek.unwrap_secret(3, "proof", &golden.bytes("wrapped_proof_key")).unwrap();
+        let key = ProofKey::from_bytes(key.as_slice().try_into().unwrap());
+        assert!(key.is_proved("fact", &[b"public_host", b"drop.example.net"], &golden.bytes("proof")));
+    }
     let share_key = kek.unwrap_share_key(3, share, &golden.wrapped("wrapped_share_key")).unwrap();
     let file_key = share_key.unwrap_file_key(2, share, version, &golden.wrapped("wrapped_file_key")).unwrap();
 
@@ -201,6 +226,7 @@ fn r08_the_golden_artifact_opens() {
     let hash = golden.array("manifest_hash");
     let manifest = Manifest::open(&sealed, &file_key, share, artifact, version, object, &hash).unwrap();
     assert_eq!((manifest.number, manifest.hashed), (1, HashOrigin::ReRead));
+    assert_eq!(manifest.arrival, arrival);
     assert_eq!(Some(manifest.sealed_at.millis()), expected["sealed_at"].as_i64());
     assert_eq!(
         manifest.extents.iter().map(|entry| entry.place).collect::<Vec<_>>(),

@@ -120,17 +120,16 @@ pub fn object_hash(sealed: &[u8]) -> [u8; 32] {
     Sha256::digest(sealed).into()
 }
 
-/// Whether the manifest of a version of `extents` extents can have `bytes` bytes. Cheap: says
-/// nothing of what is in them.
-pub fn can_be_long(extents: u64, bytes: u64) -> bool {
+/// Whether the manifest of a version of `extents` extents can have `bytes` bytes; `login` is the
+/// length of its sender's login, none in manifests that do not say who that is. Cheap: says nothing
+/// of what is in them.
+pub fn can_be_long(extents: u64, login: Option<u64>, bytes: u64) -> bool {
     let least =
         extents.saturating_mul((EXTENT_ENTRY + SLICE_ENTRY) as u64).saturating_add((HEADER + SEAL + FIXED) as u64);
-    let Some(more) = bytes.checked_sub(least) else { return false };
-    // More slices than extents, and none without an extent. How long the login of its sender is
-    // nobody says here.
-    let slices = |more: u64| if extents > 0 { more % SLICE_ENTRY as u64 == 0 } else { more == 0 };
-    let arrival = (ZEROS + 1) as u64..=(ZEROS + LONGEST_LOGIN) as u64;
-    bytes <= MAX_MANIFEST as u64 && (slices(more) || arrival.into_iter().any(|a| more >= a && slices(more - a)))
+    let least = least.saturating_add(login.map_or(0, |login| login.saturating_add(ZEROS as u64)));
+    // More slices than extents, and none without an extent.
+    let slices = bytes.checked_sub(least).filter(|more| more % SLICE_ENTRY as u64 == 0);
+    bytes <= MAX_MANIFEST as u64 && slices.is_some_and(|more| extents > 0 || more == 0)
 }
 
 impl Manifest {

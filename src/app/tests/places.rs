@@ -97,9 +97,9 @@ async fn r17_receipt_checksum_and_record_agree() {
     let (received, location) = (line.received_at.unwrap(), "sftp://drop.example.net:22/XT-1/logs/a%20b.txt");
     assert!(
         receipt.starts_with(&format!(
-            "tacdrop receipt 1\nTicket: XT-1\nPath: logs/a%20b.txt\nVersion: 1\nSize: 5\nSHA-256: {digest}\n\
+            "tacdrop receipt 3\nTicket: XT-1\nPath: logs/a%20b.txt\nVersion: 1\nSize: 5\nSHA-256: {digest}\n\
              Received: {received}\nUploaded-By: XT-1\nLocation: {location}\nServer: drop.example.net:22\n\
-             -----BEGIN SSH SIGNATURE-----\n"
+             Transport: modern\nVersion-Id: "
         )),
         "{receipt}"
     );

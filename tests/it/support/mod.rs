@@ -10,6 +10,7 @@ pub(crate) mod numbers;
 pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sink;
+pub(crate) mod sql;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

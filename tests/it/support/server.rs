@@ -228,6 +228,20 @@ impl House {
         self.server = Some(server);
     }
 
+    /// Starts the server; false if it refuses to.
+    pub(crate) fn start_or_refused(&mut self) -> bool {
+        let mut server = self.serve();
+        let line = super::within(PATIENCE, "a server that listens or ends", || {
+            let said = server.stderr();
+            let line = said.lines().find(|line| line.contains("listening on ")).map(ToOwned::to_owned);
+            line.map(Some).or_else(|| server.has_ended().then_some(None))
+        });
+        let Some(line) = line else { return false };
+        self.port = port_of(&line);
+        self.server = Some(server);
+        true
+    }
+
     /// Starts a server that must refuse to, and gives what it said.
     pub(crate) fn start_refused(&self) -> Finished {
         self.serve().finish_within(PATIENCE)

@@ -56,3 +56,13 @@ pub(super) async fn complaint(conn: &mut Conn) -> Result<Option<String>, Records
     let lines = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<Vec<_>, _>>()?;
     Ok((lines != ["ok"]).then(|| lines.join("; ")))
 }
+
+/// Moves what the journal of a database holds into it and cuts the journal to nothing. False if
+/// somebody reads or writes for too long.
+pub(crate) async fn empty_journal(conn: &mut Conn) -> Result<bool, RecordsError> {
+    match sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(conn).await.map_err(RecordsError::from) {
+        Ok(row) => Ok(row.try_get::<i64, _>(0)? == 0),
+        Err(RecordsError::Busy) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
