@@ -26,6 +26,7 @@ mod power;
 mod quota;
 mod reattach;
 mod recovery;
+mod reseal;
 mod resend;
 mod rights;
 mod rotation;

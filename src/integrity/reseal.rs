@@ -164,14 +164,14 @@ impl Integrity {
         };
         let (mut manifest, file_key) = open_manifest(repo, &mut conn, keys, version).await?;
         drop(conn);
-        let arrival = match (manifest.arrival.take(), told) {
-            // Its row has lost the entry of the trail.
-            (Some(arrival), _) => arrival,
-            (None, Some(told)) => arrival(version, told)?,
-            (None, None) => {
-                return Err(VaultError::Malformed { what: "a version that the audit trail does not tell of" }.into());
+        if manifest.arrival.is_some() {
+            return Err(VaultError::Tampered {
+                what: "the record of a version, which has lost its entry of the trail",
             }
-        };
+            .into());
+        }
+        let told = told.ok_or(VaultError::Malformed { what: "a version that the audit trail does not tell of" })?;
+        let arrival = arrival(version, told)?;
         manifest.arrival = Some(arrival.clone());
         let object = ObjectId::from_bytes(vault::random::array()?);
         let bytes = manifest.seal(&file_key, object)?;

@@ -52,6 +52,9 @@ pub(crate) const NAMES: &[&str] = &[
     "rotate-share.before-commit",
     "rotate-share.after-commit",
     "rotate-share.old-deleted",
+    "reseal.stored",
+    "reseal.before-commit",
+    "reseal.after-commit",
 ];
 
 #[cfg(test)]

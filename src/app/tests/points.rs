@@ -114,6 +114,14 @@ async fn r20_every_named_point_is_passed() {
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
     app.backups().back_up(&place, false, |_| ()).await.unwrap();
 
+    // Manifests of an older data directory are sealed again.
+    let (older, seen) = (super::reseal::older(&fixture.directory.path().join("older")).await, Arc::clone(&passed));
+    older.0.access.repo.failpoints.watch(move |name| {
+        seen.lock().unwrap().insert(name);
+    });
+    super::reseal::reseal(&older).await;
+    older.close().await;
+
     let all: BTreeSet<_> = crate::repo::failpoints::NAMES.iter().copied().collect();
     assert_eq!(*passed.lock().unwrap(), all);
 }
