@@ -22,7 +22,7 @@ use crate::audit::Event;
 use crate::entries::Place;
 use crate::versions::{NewVersion, Publication};
 use crate::{Conn, Records, RecordsError, aliases, signed};
-use tacdrop_model::{Identifier, NoticeId, ObjectId, ShareId, Time};
+use tacdrop_model::{Identifier, NoticeId, ShareId, Time};
 
 /// What a new file's rows are made of.
 #[derive(Debug)]
@@ -62,12 +62,6 @@ pub struct NewArtifact<'a> {
     /// What is written into the audit trail.
     pub event: &'a Event<'a>,
 }
-
-/// What is inserted, in the order in which [`NewArtifact::bind`] gives it.
-const COLUMNS: &str = "artifact, share, parent, name_index, name, modified_at, version, alias, rank_first, rank_behind, ticket, \
-     key_generation, token_generation, most_names, length, most_bytes, mode, file_key, uploaded_by, opened_at, touched_at, transport, \
-     sha256, manifest, manifest_hash, progress, received_at, extent, extent_bytes, manifest_bytes, extent_length, \
-     header_tag, place, extent_key, settle, settle_most, notice, seq, kind, actor, detail, chain, chain_before, at";
 
 /// What an insert into the view does. The rank that the entry gets among names with the same alias
 /// is that of [`aliases::next_rank`]. The version is set as the current one after it is there: one
@@ -118,9 +112,9 @@ const TRIGGER_SQL: &str = "\
 /// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody
 /// else sees it.
 pub(crate) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
-    let nulls = vec!["NULL"; COLUMNS.split(", ").count()].join(", ");
+    let (columns, nulls) = (COLUMNS.join(", "), ["NULL"; COLUMNS.len()].join(", "));
     let text = format!(
-        "CREATE TEMP VIEW new_artifact ({COLUMNS}) AS SELECT {nulls}; \
+        "CREATE TEMP VIEW new_artifact ({columns}) AS SELECT {nulls}; \
          CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END"
     );
     sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
@@ -140,8 +134,7 @@ pub(crate) struct TxPositions {
 /// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a
 /// list, which is searched for each one that is bound.
 fn insert() -> String {
-    let parameters = vec!["?"; COLUMNS.split(", ").count()];
-    format!("INSERT INTO new_artifact VALUES ({})", parameters.join(", "))
+    format!("INSERT INTO new_artifact VALUES ({})", ["?"; COLUMNS.len()].join(", "))
 }
 
 pub(crate) static NEW_ARTIFACT: LazyLock<TxPositions> = LazyLock::new(|| {
@@ -154,58 +147,75 @@ pub(crate) static NEW_ARTIFACT: LazyLock<TxPositions> = LazyLock::new(|| {
     }
 });
 
-impl NewArtifact<'_> {
-    fn bind(&self, asked: Asked<'static>, seq: i64, before: &[u8; 32], link: &[u8; 32]) -> Asked<'static> {
-        let (place, version, publication) = (self.place, self.version, self.publication);
-        let (first, behind) = aliases::ranks(place.own_alias);
-        let id = |object: ObjectId| object.as_bytes().to_vec();
-        asked
-            .bind(version.artifact.as_bytes().to_vec())
-            .bind(self.share.as_bytes().to_vec())
-            .bind(place.parent.as_bytes().to_vec())
-            .bind(place.index.to_vec())
-            .bind(place.sealed.clone())
-            .bind(self.modified_at.millis())
-            .bind(version.id.as_bytes().to_vec())
-            .bind(place.alias.to_vec())
-            .bind(first)
-            .bind(behind)
-            .bind(self.ticket.as_str().to_owned())
-            .bind(i64::from(version.key_generation))
-            .bind(self.token_generation)
-            .bind(signed(self.most_names))
-            .bind(signed(publication.length))
-            .bind(signed(self.most_bytes))
-            .bind(i64::from(self.mode))
-            .bind(version.file_key.to_vec())
-            .bind(version.uploaded_by.to_owned())
-            .bind(version.opened_at.millis())
-            .bind(version.touched_at.millis())
-            .bind(version.transport.as_str())
-            .bind(publication.sha256.to_vec())
-            .bind(id(publication.manifest))
-            .bind(publication.manifest_hash.to_vec())
-            .bind(publication.progress.to_vec())
-            .bind(publication.at.millis())
-            .bind(id(self.extent.id))
-            .bind(self.bytes.map(<[u8]>::to_vec))
-            .bind(self.manifest.map(<[u8]>::to_vec))
-            .bind(signed(self.extent.length))
-            .bind(self.extent.header_tag.to_vec())
-            .bind(self.extent.place.as_str())
-            .bind(self.extent.extent_key.clone())
-            .bind(self.settle)
-            .bind(self.settle_most)
-            .bind(self.notice.as_bytes().to_vec())
-            .bind(seq)
-            .bind(self.event.kind.as_str())
-            .bind(self.event.actor.as_str().to_owned())
-            .bind(self.event.detail.to_owned())
-            .bind(link.to_vec())
-            .bind(before.to_vec())
-            .bind(self.event.at.millis())
-    }
+/// A row of the audit trail to be: its number, and the links of the row before it and of itself.
+struct TrailRow {
+    seq: i64,
+    before: [u8; 32],
+    link: [u8; 32],
 }
+
+/// Makes the view's columns and what is bound to them from one list, so that each value stands
+/// beside the name by which the trigger knows it.
+macro_rules! columns {
+    ($new:ident, $trail:ident, $($column:ident = $value:expr),* $(,)?) => {
+        /// The view's columns, in the order in which [`bind`] gives their values.
+        const COLUMNS: &[&str] = &[$(stringify!($column)),*];
+
+        /// The statement with its values.
+        fn bind(asked: Asked<'static>, $new: &NewArtifact<'_>, $trail: &TrailRow) -> Asked<'static> {
+            asked$(.bind($value))*
+        }
+    };
+}
+
+columns!(
+    new,
+    trail,
+    artifact = new.version.artifact.as_bytes().to_vec(),
+    share = new.share.as_bytes().to_vec(),
+    parent = new.place.parent.as_bytes().to_vec(),
+    name_index = new.place.index.to_vec(),
+    name = new.place.sealed.clone(),
+    modified_at = new.modified_at.millis(),
+    version = new.version.id.as_bytes().to_vec(),
+    alias = new.place.alias.to_vec(),
+    rank_first = aliases::ranks(new.place.own_alias).0,
+    rank_behind = aliases::ranks(new.place.own_alias).1,
+    ticket = new.ticket.as_str().to_owned(),
+    key_generation = i64::from(new.version.key_generation),
+    token_generation = new.token_generation,
+    most_names = signed(new.most_names),
+    length = signed(new.publication.length),
+    most_bytes = signed(new.most_bytes),
+    mode = i64::from(new.mode),
+    file_key = new.version.file_key.to_vec(),
+    uploaded_by = new.version.uploaded_by.to_owned(),
+    opened_at = new.version.opened_at.millis(),
+    touched_at = new.version.touched_at.millis(),
+    transport = new.version.transport.as_str(),
+    sha256 = new.publication.sha256.to_vec(),
+    manifest = new.publication.manifest.as_bytes().to_vec(),
+    manifest_hash = new.publication.manifest_hash.to_vec(),
+    progress = new.publication.progress.to_vec(),
+    received_at = new.publication.at.millis(),
+    extent = new.extent.id.as_bytes().to_vec(),
+    extent_bytes = new.bytes.map(<[u8]>::to_vec),
+    manifest_bytes = new.manifest.map(<[u8]>::to_vec),
+    extent_length = signed(new.extent.length),
+    header_tag = new.extent.header_tag.to_vec(),
+    place = new.extent.place.as_str(),
+    extent_key = new.extent.extent_key.clone(),
+    settle = new.settle,
+    settle_most = new.settle_most,
+    notice = new.notice.as_bytes().to_vec(),
+    seq = trail.seq,
+    kind = new.event.kind.as_str(),
+    actor = new.event.actor.as_str().to_owned(),
+    detail = new.event.detail.to_owned(),
+    chain = trail.link.to_vec(),
+    chain_before = trail.before.to_vec(),
+    at = new.event.at.millis(),
+);
 
 impl Records {
     /// Writes a new file down, all of it, durable when this returns. False if it has to go the long
@@ -228,7 +238,7 @@ impl Records {
             .at_once(&NEW_ARTIFACT, |asked, (last, before)| {
                 let seq = last.checked_add(1)?;
                 let link = link(&before, seq);
-                Some((new.bind(asked, seq, &before, &link), (seq, link)))
+                Some((bind(asked, new, &TrailRow { seq, before, link }), (seq, link)))
             })
             .await;
         match outcome {
@@ -250,9 +260,20 @@ fn is_condition(error: &sqlx::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use sqlx::Row;
 
     use super::*;
+
+    #[test]
+    fn the_trigger_reads_each_column_and_no_other() {
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
+        let read = TRIGGER_SQL.split("NEW.").skip(1).map(|rest| rest.split(|c| !is_name(c)).next().unwrap());
+        let read: BTreeSet<&str> = read.collect();
+        assert_eq!(read, COLUMNS.iter().copied().collect());
+        assert_eq!(read.len(), COLUMNS.len(), "none stands there twice");
+    }
 
     #[tokio::test]
     async fn only_a_new_notice_waits_in_a_table_of_its_own() {
