@@ -354,11 +354,12 @@ impl Rotation {
             if rows.is_empty() {
                 return Ok((done, left));
             }
+            let mut behind = Vec::new();
             for row in rows {
                 let (of, row) = match row {
                     Ok(row) => row,
                     Err((name, error)) => {
-                        left.add(&format!("the row {name}"), &error);
+                        behind.push((Err(name), error.into()));
                         continue;
                     }
                 };
@@ -383,12 +384,20 @@ impl Rotation {
                         keyring::rewrap(tx.conn(), &of, &new).await?;
                         done += 1;
                     }
-                    Err(error) => left.add(&self.name_of_key(&of).await?, &error),
+                    Err(error) => behind.push((Ok(of), error)),
                 }
             }
             self.repo.failpoints.hit("rotate-kek.before-commit");
             tx.commit().await?;
             self.repo.failpoints.hit("rotate-kek.after-commit");
+            // The records say what a key is for: nobody asks them while he has the keyring.
+            for (what, why) in behind {
+                let what = match what {
+                    Ok(of) => self.name_of_key(&of).await?,
+                    Err(name) => format!("the row {name}"),
+                };
+                left.add(&what, &why);
+            }
             progress(done + left.count, all.max(done + left.count));
         }
     }
