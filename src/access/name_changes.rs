@@ -8,10 +8,9 @@
 //! `ShareSession`.
 
 use std::collections::HashMap;
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
-use crate::model::{Identifier, Locked, Refusal};
+use crate::model::{Identifier, Locked, LockedGuard, Refusal};
 
 /// The time in which an empty allowance is full again.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -99,7 +98,7 @@ impl NameChanges {
         self.most as f64
     }
 
-    fn logins(&self) -> MutexGuard<'_, HashMap<Identifier, Allowance>> {
+    fn logins(&self) -> LockedGuard<'_, HashMap<Identifier, Allowance>> {
         self.logins.lock()
     }
 }

@@ -2,19 +2,20 @@
 //! login nor a download pays a commit of its own. The same task ends counts and signs checkpoints.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::aggregate::{Aggregator, EventKey, WINDOW};
 use super::checkpoint::AuditCheckpoint;
 use crate::model::audit::{Actor, Kind};
-use crate::model::{Identifier, Locked, Refusal, Time};
+use crate::model::{Identifier, Locked, LockedGuard, Refusal, Time};
 use crate::records::audit::{self as rows, Event};
+use crate::records::order::{Held, Rank};
 use crate::records::{Keyring, Records, RecordsError};
 use crate::repo::Error;
 use crate::repo::failpoints::Failpoints;
@@ -212,7 +213,7 @@ impl AuditWriter {
             let counted = tally.lock().take(age);
             self.queue().extend(counted);
         }
-        let _writing = self.writing.lock().await;
+        let _writing = self.writing().await;
         loop {
             let batch: Vec<Note> = {
                 let mut queue = self.queue();
@@ -254,7 +255,7 @@ impl AuditWriter {
     async fn sign_if_due(&self) -> Result<(), Error> {
         let Some((seq, _)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(()) };
         let due = {
-            let last = self.writing.lock().await;
+            let (last, _held) = self.writing().await;
             let new = seq.saturating_sub(last.seq);
             new >= CHECKPOINT_ENTRIES || (new > 0 && last.at.elapsed() >= CHECKPOINT_AFTER)
         };
@@ -263,7 +264,7 @@ impl AuditWriter {
 
     /// Signs how far the trail has come; none if it is empty.
     pub(crate) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
-        let mut last = self.writing.lock().await;
+        let (mut last, _held) = self.writing().await;
         let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
         let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);
         if seq != last.seq {
@@ -294,7 +295,12 @@ impl AuditWriter {
         Ok(())
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Note>> {
+    async fn writing(&self) -> (AsyncMutexGuard<'_, LastCheckpoint>, Held) {
+        let held = Rank::AuditTrail.take();
+        (self.writing.lock().await, held)
+    }
+
+    fn queue(&self) -> LockedGuard<'_, VecDeque<Note>> {
         self.queue.lock()
     }
 }

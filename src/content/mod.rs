@@ -9,10 +9,10 @@ pub(crate) mod sealed;
 pub(crate) mod whole;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 
 use self::sealed::{SealedFacts, open_manifest};
-use crate::model::{ArtifactId, Locked, ObjectId, ObjectPlace, ShareId, VersionId};
+use crate::model::{ArtifactId, Locked, LockedGuard, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::objects;
 use crate::records::versions::VersionRow;
 use crate::repo::keys::ShareKeys;
@@ -96,7 +96,7 @@ impl Layouts {
         self.all().values().filter(|layout| layout.strong_count() > 0).count()
     }
 
-    fn all(&self) -> MutexGuard<'_, Shared> {
+    fn all(&self) -> LockedGuard<'_, Shared> {
         self.0.lock()
     }
 }
@@ -372,7 +372,7 @@ impl Content {
         Ok(extent)
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, VecDeque<(ObjectId, Arc<OpenExtent>)>> {
+    fn open(&self) -> LockedGuard<'_, VecDeque<(ObjectId, Arc<OpenExtent>)>> {
         self.open.lock()
     }
 }

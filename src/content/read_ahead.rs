@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::content::{Content, OpenExtent, copy_texts};
-use crate::model::{Locked, ObjectId};
+use crate::model::{Level, Locked, LockedGuard, ObjectId};
 use crate::repo::Error;
 use crate::store::StoreError;
 use crate::vault::Piece;
@@ -178,7 +178,8 @@ struct State {
 impl Reader {
     /// Of a version of `size` bytes.
     pub(crate) fn new(content: Content, size: u64, budget: &Arc<BlockBudget>) -> Self {
-        Self { content, size, budget: Arc::clone(budget), state: Locked::default() }
+        let state = Locked::at(Level::Blocks, State::default());
+        Self { content, size, budget: Arc::clone(budget), state }
     }
 
     /// How `length` bytes from `offset` on are read. Each read is planned once, in the order in
@@ -278,7 +279,7 @@ impl Reader {
         (parts.len() <= KEPT).then_some(parts)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> LockedGuard<'_, State> {
         self.state.lock()
     }
 }

@@ -10,7 +10,7 @@
 pub(crate) mod sidecars;
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use md5::Md5;
@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::content::damage::report_damage;
 use crate::content::sealed::sealed_facts;
 use crate::content::whole::read_pieces;
-use crate::model::{Algorithm, Identifier, Locked, Refusal, ShareId, VersionId, VersionState};
+use crate::model::{Algorithm, Identifier, Locked, LockedGuard, Refusal, ShareId, VersionId, VersionState};
 use crate::records::digests::{self, DigestRow};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::{ShareKeys, with_keys_in_force};
@@ -169,7 +169,7 @@ impl Digests {
         self.places.acquire_many(AT_ONCE as u32).await.unwrap()
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<VersionId, (ShareId, Job)>> {
+    fn jobs(&self) -> LockedGuard<'_, HashMap<VersionId, (ShareId, Job)>> {
         self.jobs.lock()
     }
 }

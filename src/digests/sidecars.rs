@@ -20,7 +20,7 @@ use crate::content::sealed::current_version;
 use crate::content::whole::read_pieces;
 use crate::model::sidecar::{MAX_SIDECAR, described_by, sidecars_of, stated_digest};
 use crate::model::{
-    Algorithm, ArtifactId, DirectoryId, FileName, Identifier, Locked, ShareId, Time, Verdict, VersionState,
+    Algorithm, ArtifactId, DirectoryId, FileName, Identifier, Locked, LockedGuard, ShareId, Time, Verdict, VersionState,
 };
 use crate::records::checks::{self, CheckRow};
 use crate::records::entries::{self, EntryRow};
@@ -95,7 +95,7 @@ impl Sidecars {
         self.list().under_way = artifact.into_iter().collect();
     }
 
-    fn list(&self) -> std::sync::MutexGuard<'_, List> {
+    fn list(&self) -> LockedGuard<'_, List> {
         self.list.lock()
     }
 }

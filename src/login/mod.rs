@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use self::rights::Grants;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
-use crate::model::{Identifier, Language, Locked, Network, Refusal, ShareId, TicketStatus, Transport};
+use crate::model::{Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Transport};
 use crate::records::people;
 use crate::records::tickets::{self, Ticket};
 use crate::repo::tickets::logins_changed;
@@ -154,7 +154,7 @@ impl Logins {
         logins.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<LoginState>>> {
+    fn lock(&self) -> LockedGuard<'_, Vec<Weak<LoginState>>> {
         self.open.lock()
     }
 }

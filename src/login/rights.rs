@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::login::Login;
 use crate::login::{LoginState, Who};
-use crate::model::{Identifier, Locked, Refusal, TicketStatus};
+use crate::model::{Identifier, Locked, LockedGuard, Refusal, TicketStatus};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people};
 use crate::repo::Error;
@@ -116,7 +116,7 @@ impl Grants {
         grants.iter().map(|(ticket, grant)| (ticket.clone(), grant.clone())).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Identifier, Grant>> {
+    fn lock(&self) -> LockedGuard<'_, HashMap<Identifier, Grant>> {
         self.0.lock()
     }
 }

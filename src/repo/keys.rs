@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::model::{DirectoryId, FileName, Locked, ShareId, Time, VersionId, alias};
+use crate::model::{DirectoryId, FileName, Locked, LockedGuard, ShareId, Time, VersionId, alias};
 use crate::records::entries::{EntryRow, Place};
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
@@ -349,11 +349,11 @@ impl KeyManager {
         keys
     }
 
-    fn keks(&self) -> MutexGuard<'_, Keks> {
+    fn keks(&self) -> LockedGuard<'_, Keks> {
         self.keks.lock()
     }
 
-    fn shares(&self) -> MutexGuard<'_, HashMap<ShareId, Arc<ShareKeys>>> {
+    fn shares(&self) -> LockedGuard<'_, HashMap<ShareId, Arc<ShareKeys>>> {
         self.shares.lock()
     }
 }

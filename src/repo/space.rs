@@ -11,10 +11,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard};
 
-use crate::model::{Identifier, Locked, Refusal};
+use crate::model::{Identifier, Locked, LockedGuard, Refusal};
 use crate::repo::{Error, Settings};
 
 /// Nobody begins where less than this is free: it would be used up at once.
@@ -78,7 +78,7 @@ impl State {
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(reserve))
     }
 
-    fn promises(&self) -> MutexGuard<'_, Promises> {
+    fn promises(&self) -> LockedGuard<'_, Promises> {
         self.promises.lock()
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
+use crate::records::order::Rank;
 use crate::records::{objects, strays};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
@@ -95,7 +96,7 @@ impl Retention {
     /// # Errors
     /// If the records or the store fail.
     pub async fn remove_doomed(&self, age: Duration) -> Result<usize, Error> {
-        let _turn = self.removing.lock().await;
+        let _turn = (Rank::Removal.take(), self.removing.lock().await);
         // A backup may need what became useless since it began.
         let Some(_removing) = self.repo.data.lock_for_removal()? else { return Ok(0) };
         let before = self.repo.clock.now().plus(Duration::from_millis(1)).minus(age);
@@ -148,7 +149,7 @@ impl Retention {
     /// # Errors
     /// If the records or the store fail.
     pub(crate) async fn make_room(&self, share: ShareId) -> Result<bool, Error> {
-        let _turn = self.removing.lock().await;
+        let _turn = (Rank::Removal.take(), self.removing.lock().await);
         for _ in 0..TRIES {
             if let Some(_removing) = self.repo.data.lock_for_removal()? {
                 let objects = objects::doomed_unread(&mut *self.repo.records.read().await?, share, PAGE).await?;

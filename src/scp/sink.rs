@@ -13,7 +13,7 @@ use super::reply::{Complaint, FAILED, FATAL, OK};
 use super::session::Fatal;
 use super::{Argument, Channel, Common, Flags};
 use crate::access::{Changes, PlaceKind, ShareSession, Upload, WriteMode};
-use crate::model::{Kind, Language, Locked, Refusal, SharePath, Time};
+use crate::model::{Kind, Language, Locked, LockedGuard, Refusal, SharePath, Time};
 
 /// Bytes of replies that one call of `feed` may make. A client that waits for its replies needs one
 /// at a time.
@@ -424,7 +424,7 @@ fn wait_for(closing: &Closing) -> Option<oneshot::Receiver<Vec<u8>>> {
     Some(hear)
 }
 
-fn lock(closing: &Closing) -> std::sync::MutexGuard<'_, Teller> {
+fn lock(closing: &Closing) -> LockedGuard<'_, Teller> {
     // Nothing in it can be half done when a holder of the lock panics.
     closing.lock()
 }

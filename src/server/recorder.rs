@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, MutexGuard};
 
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-use crate::model::Locked;
+use crate::model::{Locked, LockedGuard};
 
 /// What times are sorted by, in seconds. What takes longer is counted behind the last one.
 const STEPS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -53,7 +53,7 @@ impl HistogramFn for HistogramCells {
 }
 
 impl PrometheusRecorder {
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    fn registry(&self) -> LockedGuard<'_, Registry> {
         self.0.lock()
     }
 

@@ -21,7 +21,7 @@ use super::handles::Handle;
 use super::reply;
 use super::{Limits, MAX_READ};
 use crate::access::{Download, ReplySink, Upload};
-use crate::model::{Language, Locked, Refusal};
+use crate::model::{Language, Level, Locked, LockedGuard, Refusal};
 
 /// Where the bytes come from.
 #[derive(Clone)]
@@ -61,7 +61,7 @@ struct Shared<O> {
 
 impl<O: ReplySink> Reads<O> {
     pub(crate) fn new(sink: O, limits: Limits, language: Language, budget: Arc<Semaphore>) -> Self {
-        let queue = Locked::new(Queue::new(limits.waiting_runs));
+        let queue = Locked::at(Level::Reads, Queue::new(limits.waiting_runs));
         Self { shared: Arc::new(Shared { queue, sink, limits, language, budget }), pump: None }
     }
 
@@ -84,7 +84,7 @@ impl<O: ReplySink> Reads<O> {
 }
 
 impl<O> Shared<O> {
-    fn queue(&self) -> std::sync::MutexGuard<'_, Queue<Source>> {
+    fn queue(&self) -> LockedGuard<'_, Queue<Source>> {
         // Nothing in the queue can be half done when a holder of the lock panics.
         self.queue.lock()
     }

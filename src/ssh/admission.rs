@@ -8,14 +8,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::unauthenticated::{Slot, Slots, Stage, source_of};
-use crate::model::Locked;
+use crate::model::{Locked, LockedGuard};
 
 /// The bounds of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl AdmissionControl {
         Ok(Admission { admissions: self.clone(), address, slot: given.slot, stage, displaced })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> LockedGuard<'_, State> {
         // Counters are whole at every moment that the lock is let go, a panic included.
         self.state.lock()
     }

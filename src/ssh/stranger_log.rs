@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::Rejected;
 use super::unauthenticated::network_of;
-use crate::model::Locked;
+use crate::model::{Locked, LockedGuard};
 
 /// How often it is told what came.
 pub(super) const EVERY: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ impl Table {
 }
 
 impl StrangerLog {
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> LockedGuard<'_, Table> {
         self.0.lock()
     }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
-use crate::model::{DirectoryId, FileName, Locked};
+use crate::model::{DirectoryId, FileName, Level, Locked, LockedGuard};
 use crate::upload::lazy_worker::StartDeadline;
 use crate::upload::write_queue::WriteQueue;
 
@@ -17,7 +17,6 @@ type Name = (DirectoryId, Vec<u8>);
 const MARKS: usize = 1 << 14;
 
 /// All uploads under way in this process.
-#[derive(Default)]
 pub(crate) struct Registry {
     state: Locked<State>,
     pub(crate) watch: StartDeadline,
@@ -65,6 +64,12 @@ impl Endings {
 
     fn since(&self, name: &Name, then: Moment) -> bool {
         self.marks.get(self.slot(name)).is_none_or(|mark| *mark > then.0)
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { state: Locked::at(Level::Registry, State::default()), watch: StartDeadline::default() }
     }
 }
 
@@ -166,7 +171,7 @@ impl Registry {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> LockedGuard<'_, State> {
         self.state.lock()
     }
 }

@@ -9,7 +9,6 @@
 
 mod order;
 
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::order::{Gaps, Order};
 use super::buffer::{Buffer, EarlyRoom};
 use super::job::{Holds, Job, Phase, Target};
-use crate::model::{ArtifactId, DirectoryId, FileName, Locked, Refusal, Time, VersionId};
+use crate::model::{ArtifactId, DirectoryId, FileName, Level, Locked, LockedGuard, Refusal, Time, VersionId};
 use crate::repo::{Attributes, PlaceKind};
 use crate::upload::checkpoint::resume_point;
 use crate::upload::lazy_worker::LazyWorker;
@@ -92,14 +91,17 @@ impl WriteQueue {
             artifact,
             version,
             session,
-            state: Locked::new(State {
-                place,
-                mode,
-                modified: None,
-                phase: Phase::Open { handles: 1 },
-                holds,
-                order: Order::new(holds, length, floor),
-            }),
+            state: Locked::at(
+                Level::WriteQueue,
+                State {
+                    place,
+                    mode,
+                    modified: None,
+                    phase: Phase::Open { handles: 1 },
+                    holds,
+                    order: Order::new(holds, length, floor),
+                },
+            ),
             lazy_worker: LazyWorker::default(),
             work: Notify::new(),
             room: Notify::new(),
@@ -480,7 +482,7 @@ impl WriteQueue {
         self.lazy_worker.start();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> LockedGuard<'_, State> {
         self.state.lock()
     }
 }

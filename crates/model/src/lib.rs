@@ -24,7 +24,7 @@ pub mod word;
 
 pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, VersionId};
 pub use language::Language;
-pub use locked::Locked;
+pub use locked::{Level, Locked, LockedGuard};
 pub use missing::missing_percent;
 pub use name::{FileName, NameError};
 pub use network::{LastDay, Network};

@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, Row};
 use super::ask::ask;
 use super::audit::{self, CheckpointRow};
 use super::bond::{self, Found};
+use super::order::Rank;
 use super::readable::name;
 use super::sqlite::writer::{Turn, WriteTx, Writer};
 use super::{Conn, RecordsError, bytes_as, number_as, sqlite};
@@ -67,7 +68,7 @@ impl Keyring {
     }
 
     fn on(conn: Conn) -> Self {
-        Self { writer: Arc::new(Writer::new(conn)) }
+        Self { writer: Arc::new(Writer::new(conn, Rank::Keyring)) }
     }
 
     /// The one connection, in no transaction.

@@ -27,6 +27,7 @@ pub mod keyring;
 mod many;
 pub mod notices;
 pub mod objects;
+pub mod order;
 pub mod people;
 pub mod readable;
 mod sqlite;
@@ -43,6 +44,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 pub use keyring::Keyring;
+use order::Rank;
 use sqlite::publish_new;
 pub use sqlite::publish_new::NewArtifact;
 pub use sqlite::readers::Reader;
@@ -146,8 +148,9 @@ impl Records {
     }
 
     fn on(writer: Conn, options: &SqliteConnectOptions) -> Self {
-        let readers = |connections| Readers::new(options.clone(), connections);
-        Self { writer: Arc::new(Writer::new(writer)), readers: readers(READERS), aside: readers(1) }
+        let readers = |connections, rank| Readers::new(options.clone(), connections, rank);
+        let writer = Arc::new(Writer::new(writer, Rank::Records));
+        Self { writer, readers: readers(READERS, Rank::Records), aside: readers(1, Rank::Aside) }
     }
 
     /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write

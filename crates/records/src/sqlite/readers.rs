@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, OwnedSemaphoreP
 
 use super::BUSY;
 use crate::RecordsError;
+use crate::order::{Held, Rank};
 
 type Slot = Arc<Mutex<Option<SqliteConnection>>>;
 
@@ -25,6 +26,7 @@ pub(crate) struct Readers {
     slots: Arc<[Slot]>,
     /// As many as there are slots; closed with them.
     places: Arc<Semaphore>,
+    rank: Rank,
     /// Where connections are opened: SQLite's threads are begun by who opens them, and take his
     /// priority.
     runtime: Handle,
@@ -36,6 +38,7 @@ pub struct Reader {
     // Dropped in this order: who has a place finds a free slot.
     conn: OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>,
     _place: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Deref for Reader {
@@ -54,9 +57,9 @@ impl DerefMut for Reader {
 
 impl Readers {
     /// Must be called inside the runtime that outlives the others.
-    pub(crate) fn new(options: SqliteConnectOptions, connections: usize) -> Self {
+    pub(crate) fn new(options: SqliteConnectOptions, connections: usize, rank: Rank) -> Self {
         let slots = (0..connections).map(|_| Slot::default()).collect();
-        Self { options, slots, places: Arc::new(Semaphore::new(connections)), runtime: Handle::current() }
+        Self { options, slots, places: Arc::new(Semaphore::new(connections)), rank, runtime: Handle::current() }
     }
 
     /// The connection that was used last of those that are free, as its cache is warm.
@@ -64,6 +67,7 @@ impl Readers {
     /// # Errors
     /// [`RecordsError::Busy`] if none becomes free in time; and if the database cannot be opened.
     pub(crate) async fn acquire(&self) -> Result<Reader, RecordsError> {
+        let held = self.rank.take();
         let closed = || RecordsError::Database(sqlx::Error::PoolClosed);
         let place = tokio::time::timeout(BUSY, Arc::clone(&self.places).acquire_owned());
         let place = place.await.map_err(|_| RecordsError::Busy)?.map_err(|_| closed())?;
@@ -75,7 +79,7 @@ impl Readers {
             *slot = Some(connected.await.map_err(|_| closed())??);
         }
         let conn = OwnedMutexGuard::try_map(slot, Option::as_mut).map_err(|_| closed())?;
-        Ok(Reader { conn, _place: place })
+        Ok(Reader { conn, _place: place, _held: held })
     }
 
     /// Waits until all connections are back and closes them.
@@ -101,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn connections_come_back_also_from_questions_that_were_given_up() {
         let directory = tempfile::tempdir().unwrap();
-        let readers = Readers::new(options(&directory.path().join("r.sqlite")), 2);
+        let readers = Readers::new(options(&directory.path().join("r.sqlite")), 2, Rank::Records);
         for round in 0..20_u64 {
             let other = readers.clone();
             let task = tokio::spawn(async move {
@@ -113,15 +117,20 @@ mod tests {
             tokio::time::sleep(std::time::Duration::from_micros(round * 150)).await;
             task.abort();
         }
-        let (mut one, mut other) = (readers.acquire().await.unwrap(), readers.acquire().await.unwrap());
+        // Each in a task of its own: none may have two.
+        let acquire = || {
+            let readers = readers.clone();
+            async move { tokio::spawn(async move { readers.acquire().await }).await.unwrap() }
+        };
+        let (mut one, mut other) = (acquire().await.unwrap(), acquire().await.unwrap());
         for conn in [&mut one, &mut other] {
             let row = sqlx::query("SELECT 7 AS n").fetch_one(&mut **conn).await.unwrap();
             assert_eq!(row.get::<i64, _>("n"), 7);
         }
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), readers.acquire());
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), acquire());
         assert!(waits.await.is_err(), "there are two");
         drop(one);
-        assert!(readers.acquire().await.is_ok());
+        drop(acquire().await.unwrap());
         drop(other);
         readers.close().await;
         assert!(readers.acquire().await.is_err());

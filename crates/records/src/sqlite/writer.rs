@@ -13,17 +13,19 @@
 //! A transaction that is one statement goes in one question ([`Writer::at_once`]): while nobody
 //! else waits, it is committed with the statement, and otherwise it is a member like all others.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
 
 use sqlx::{Connection, SqliteConnection};
-use tacdrop_model::Locked;
+use tacdrop_model::{Level, Locked, LockedGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
 use super::BUSY;
 use super::batch::Asked;
 use super::publish_new::TxPositions;
+use crate::order::{Held, Rank};
 use crate::{Conn, RecordsError, audit};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
@@ -37,6 +39,8 @@ const COMMIT: &str = "RELEASE whole_group; COMMIT";
 pub(crate) struct Writer {
     /// None once closed. First come, first served.
     turn: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Where the turn stands among what tasks wait for.
+    rank: Rank,
     /// Changed only by who has the turn.
     group: Locked<Group>,
     /// How many wait for the turn.
@@ -53,7 +57,26 @@ pub(crate) struct Writer {
 /// The number of a row of the audit trail, and its link.
 pub(crate) type Tip = (i64, [u8; 32]);
 
-pub(crate) type Turn = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
+/// The one connection, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    conn: OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>,
+    _held: Held,
+}
+
+impl Deref for Turn {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.conn
+    }
+}
 
 /// The transactions that will become durable together.
 #[derive(Debug)]
@@ -86,10 +109,11 @@ enum Lost {
 }
 
 impl Writer {
-    pub(crate) fn new(conn: SqliteConnection) -> Self {
+    pub(crate) fn new(conn: SqliteConnection, rank: Rank) -> Self {
         Self {
             turn: Arc::new(Mutex::new(Some(conn))),
-            group: Locked::new(Group { stage: Stage::Idle, members: Vec::new() }),
+            rank,
+            group: Locked::at(Level::Group, Group { stage: Stage::Idle, members: Vec::new() }),
             waiting: AtomicUsize::new(0),
             tip: Locked::new(None),
             commit_comes: AtomicBool::new(false),
@@ -162,6 +186,7 @@ impl Writer {
     }
 
     pub(crate) async fn close(&self) {
+        let _held = self.rank.take();
         let mut turn = self.turn.lock().await;
         if let Some(conn) = turn.as_mut() {
             self.commit(conn).await;
@@ -174,10 +199,13 @@ impl Writer {
     }
 
     async fn turn(&self) -> Result<Turn, RecordsError> {
+        let _held = self.rank.take();
         let _waits = Waits::behind(&self.waiting);
         let turn = tokio::time::timeout(BUSY, Arc::clone(&self.turn).lock_owned());
         let turn = turn.await.map_err(|_| RecordsError::Busy)?;
-        OwnedMutexGuard::try_map(turn, Option::as_mut).map_err(|_| RecordsError::Database(sqlx::Error::PoolClosed))
+        let conn = OwnedMutexGuard::try_map(turn, Option::as_mut);
+        let conn = conn.map_err(|_| RecordsError::Database(sqlx::Error::PoolClosed))?;
+        Ok(Turn { conn, _held })
     }
 
     /// Takes back what a task left behind that failed, gave up, or was dropped.
@@ -229,7 +257,7 @@ impl Writer {
         self.group().stage = stage;
     }
 
-    fn group(&self) -> MutexGuard<'_, Group> {
+    fn group(&self) -> LockedGuard<'_, Group> {
         self.group.lock()
     }
 }
@@ -320,6 +348,7 @@ impl Drop for Ending {
         }
         let writer = Arc::clone(&self.0);
         self.0.runtime.spawn(async move {
+            let _held = writer.rank.take();
             let mut turn = writer.turn.lock().await;
             // Who gives the turn back from now on needs another commit.
             writer.commit_comes.store(false, Ordering::Release);
