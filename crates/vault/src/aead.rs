@@ -1,11 +1,7 @@
 //! The one seam to AES-256-GCM (NIST SP 800-38D, 96-bit nonce, 128-bit tag). Two libraries fit
-//! behind it and make the same bytes: the aes-gcm crate, and with the feature `aws-lc-aead` AWS-LC,
-//! which is faster (`docs/benchmarks.md`).
-
-#[cfg(feature = "aws-lc-aead")]
-use aws_lc as library;
-#[cfg(not(feature = "aws-lc-aead"))]
-use rust_crypto as library;
+//! behind it and make the same bytes. Content goes through AWS-LC, which is in the tree for SSH and
+//! TLS and takes a third of the time (`docs/benchmarks.md`); without the feature `aws-lc-content`
+//! it goes through the aes-gcm crate, as everything small does: wrapped keys, names, manifests.
 
 use super::VaultError;
 use super::random;
@@ -15,12 +11,31 @@ pub(super) const NONCE: usize = 12;
 /// Bytes of a tag.
 pub(super) const TAG: usize = 16;
 
+/// A key for segments of content.
+#[cfg(feature = "aws-lc-content")]
+pub(super) type SegmentKey = AeadKey<aws_lc::Cipher>;
+/// A key for segments of content.
+#[cfg(not(feature = "aws-lc-content"))]
+pub(super) type SegmentKey = AeadKey<rust_crypto::Cipher>;
+/// A key for wrapped keys, names, manifests and whatever else is small.
+pub(super) type SmallKey = AeadKey<rust_crypto::Cipher>;
+
 /// A library says no more than this.
 #[derive(Debug)]
-struct Failed;
+pub(super) struct Failed;
+
+/// What a library offers.
+pub(super) trait Cipher {
+    fn new(key: &[u8; 32]) -> Self;
+
+    /// Encrypts in place and gives the tag.
+    fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG], Failed>;
+
+    /// Decrypts `ciphertext ‖ tag` in place.
+    fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &mut [u8]) -> Result<(), Failed>;
+}
 
 /// The aes-gcm crate: pure Rust, and wiped when dropped (its feature `zeroize`).
-#[cfg(any(test, not(feature = "aws-lc-aead")))]
 mod rust_crypto {
     use aes_gcm::aead::AeadInOut;
     use aes_gcm::aead::inout::InOutBuf;
@@ -28,19 +43,19 @@ mod rust_crypto {
 
     use super::{Failed, NONCE, TAG};
 
-    pub(super) struct Cipher(Aes256Gcm);
+    pub(crate) struct Cipher(Aes256Gcm);
 
-    impl Cipher {
-        pub(super) fn new(key: &[u8; 32]) -> Self {
+    impl super::Cipher for Cipher {
+        fn new(key: &[u8; 32]) -> Self {
             Self(Aes256Gcm::new(key.into()))
         }
 
-        pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG], Failed> {
+        fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG], Failed> {
             let sealed = self.0.encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(text));
             sealed.map(Into::into).map_err(|_| Failed)
         }
 
-        pub(super) fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &mut [u8]) -> Result<(), Failed> {
+        fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &mut [u8]) -> Result<(), Failed> {
             let (text, tag) = sealed.split_last_chunk_mut::<TAG>().ok_or(Failed)?;
             let opened = self.0.decrypt_inout_detached(nonce.into(), aad, InOutBuf::from(text), (&*tag).into());
             opened.map_err(|_| Failed)
@@ -50,7 +65,7 @@ mod rust_crypto {
 
 /// AWS-LC: assembly for each generation of processors. It cleanses the memory of a key when it
 /// frees it.
-#[cfg(any(test, feature = "aws-lc-aead"))]
+#[cfg(any(test, feature = "aws-lc-content"))]
 mod aws_lc {
     use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
     use aws_lc_rs::error::Unspecified;
@@ -59,21 +74,21 @@ mod aws_lc {
 
     /// A key that the library would not take (it has a wrong length, or there is no memory) fails
     /// at its first use.
-    pub(super) struct Cipher(Result<LessSafeKey, Unspecified>);
+    pub(crate) struct Cipher(Result<LessSafeKey, Unspecified>);
 
-    impl Cipher {
-        pub(super) fn new(key: &[u8; 32]) -> Self {
+    impl super::Cipher for Cipher {
+        fn new(key: &[u8; 32]) -> Self {
             Self(UnboundKey::new(&AES_256_GCM, key).map(LessSafeKey::new))
         }
 
-        pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG], Failed> {
+        fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG], Failed> {
             let key = self.0.as_ref().map_err(|_| Failed)?;
             let nonce = Nonce::assume_unique_for_key(*nonce);
             let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), text).map_err(|_| Failed)?;
             tag.as_ref().try_into().map_err(|_| Failed)
         }
 
-        pub(super) fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &mut [u8]) -> Result<(), Failed> {
+        fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &mut [u8]) -> Result<(), Failed> {
             let key = self.0.as_ref().map_err(|_| Failed)?;
             let nonce = Nonce::assume_unique_for_key(*nonce);
             key.open_in_place(nonce, Aad::from(aad), sealed).map(|_| ()).map_err(|_| Failed)
@@ -82,11 +97,11 @@ mod aws_lc {
 }
 
 /// An expanded AES-256-GCM key, wiped by its library when dropped.
-pub(super) struct SegmentKey(library::Cipher);
+pub(super) struct AeadKey<C>(C);
 
-impl SegmentKey {
+impl<C: Cipher> AeadKey<C> {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(library::Cipher::new(key))
+        Self(C::new(key))
     }
 
     /// Encrypts `buffer` in place and gives the tag. Fails only beyond AES-GCM's own limits (64

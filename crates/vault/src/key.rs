@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hmac::Mac;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::aead::SegmentKey;
+use super::aead::SmallKey;
 use super::derive::{hmac_sha256, subkey};
 use super::secret::{AadContext, Purpose};
 use super::{VaultError, random};
@@ -270,8 +270,8 @@ impl FileKey {
     }
 
     /// The key of this version's manifest.
-    pub(super) fn manifest_key(&self) -> SegmentKey {
-        SegmentKey::new(&subkey(&self.key, "manifest"))
+    pub(super) fn manifest_key(&self) -> SmallKey {
+        SmallKey::new(&subkey(&self.key, "manifest"))
     }
 
     /// Counts one encryption under this key, or refuses it.
@@ -304,7 +304,7 @@ impl ExtentKey {
 /// The keys for a share's names: one seals them, another finds them, a third finds their aliases.
 pub struct NameKeys {
     share: ShareId,
-    names: SegmentKey,
+    names: SmallKey,
     index: Zeroizing<[u8; 32]>,
     aliases: Zeroizing<[u8; 32]>,
 }

@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::VaultError;
-use super::aead::SegmentKey;
+use super::aead::SmallKey;
 use super::derive::subkey;
 
 /// Bytes of the fixed part of the associated data.
@@ -57,8 +57,8 @@ impl Purpose {
     }
 
     /// The derived key for this purpose.
-    pub(super) fn key_from(self, key: &[u8; 32]) -> SegmentKey {
-        SegmentKey::new(&subkey(key, self.label()))
+    pub(super) fn key_from(self, key: &[u8; 32]) -> SmallKey {
+        SmallKey::new(&subkey(key, self.label()))
     }
 }
 
@@ -89,11 +89,11 @@ impl AadContext<'_> {
     }
 
     /// `nonce ‖ ciphertext ‖ tag` under a key made by [`Purpose::key_from`].
-    pub(super) fn seal(&self, key: &SegmentKey, plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(super) fn seal(&self, key: &SmallKey, plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
         key.seal_to_vec(&[], &self.associated_data(), plaintext)
     }
 
-    pub(super) fn open(&self, key: &SegmentKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    pub(super) fn open(&self, key: &SmallKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         key.open_to_vec(&self.associated_data(), sealed, self.purpose.what()).map(Zeroizing::new)
     }
 
