@@ -14,13 +14,13 @@ use tacdrop::app::{App, DataDirectory, NewTicket, Settings, ShareSession, WriteM
 use tacdrop::bench::{parse, seeded_name};
 use tacdrop::model::{
     ArtifactId, DirectoryId, FileName, Identifier, Language, ObjectId, ObjectPlace, Priority, ShareId, SharePath, Time,
-    VersionId, alias,
+    Transport, VersionId, alias,
 };
 use tacdrop::records::{Records, audit, entries, extents, notices, tickets, versions};
 use tacdrop::vault::extent::{EXTENT_HEAD, SEALED_SEGMENT, SEGMENT, SEGMENT_LEAD};
 use tacdrop::vault::{
-    ExtentEntry, ExtentIds, ExtentKey, ExtentOpener, ExtentSealer, FileKey, HashOrigin, Manifest, NameKeys, ShareKey,
-    Slice,
+    Arrival, ExtentEntry, ExtentIds, ExtentKey, ExtentOpener, ExtentSealer, FileKey, HashOrigin, Manifest, NameKeys,
+    ShareKey, Slice,
 };
 
 /// Segments in one buffer of an upload.
