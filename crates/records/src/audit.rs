@@ -11,7 +11,7 @@ use sqlx::{Row, TypeInfo, ValueRef};
 
 use super::ask::{Question, ask};
 use super::many::rows;
-use super::{Conn, RecordsError, bytes_as};
+use super::{Conn, RecordsError, SEAL, Sealer, bytes_as};
 use tacdrop_model::audit::{Actor, Kind};
 use tacdrop_model::{Identifier, Time};
 
@@ -58,6 +58,8 @@ pub struct Fields {
     pub detail: String,
     /// Its link of the chain.
     pub chain: [u8; 32],
+    /// Its seal; none in rows of before there were seals.
+    pub seal: Option<[u8; SEAL]>,
 }
 
 /// A signed statement about the trail up to an entry.
@@ -100,15 +102,21 @@ pub async fn link_of(conn: &mut Conn, seq: i64) -> Result<Option<[u8; 32]>, Reco
 /// Appends a row. `chain` binds it to the row before it; how it is computed is the rule of
 /// `audit/`.
 pub async fn append(conn: &mut Conn, seq: i64, event: &Event<'_>, chain: &[u8; 32]) -> Result<(), RecordsError> {
-    let text = "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    row(ask!(text), seq, event, chain).run(conn).await
+    let text = "INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain, seal) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    row(ask!(text), seq, event, chain, conn.sealer()).run(conn).await
 }
 
 /// The values of one row, in the order of its columns.
-fn row<'q>(asked: Question<'q>, seq: i64, event: &Event<'_>, chain: &[u8; 32]) -> Question<'q> {
+fn row<'q>(
+    asked: Question<'q>,
+    seq: i64,
+    event: &Event<'_>,
+    chain: &[u8; 32],
+    sealer: Option<&Sealer>,
+) -> Question<'q> {
     let asked = asked.with(seq).with(event.at).with(event.kind.as_str()).with(event.actor.as_str());
-    asked.with(event.ticket).with(event.subject).with(event.detail).with(chain)
+    asked.with(event.ticket).with(event.subject).with(event.detail).with(chain).with(sealer.map(|one| one.seal(chain)))
 }
 
 /// Rows that [`append_all`] writes in one statement.
@@ -118,8 +126,8 @@ pub const TOGETHER: usize = 16;
 fn append_together() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        let rows = rows(TOGETHER, 0, 8, "(#1, #2, #3, #4, #5, #6, #7, #8)");
-        format!("INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) VALUES {rows}")
+        let rows = rows(TOGETHER, 0, 9, "(#1, #2, #3, #4, #5, #6, #7, #8, #9)");
+        format!("INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain, seal) VALUES {rows}")
     })
 }
 
@@ -131,7 +139,7 @@ pub async fn append_all(conn: &mut Conn, rows: &[(i64, Event<'_>, [u8; 32])]) ->
     }
     for rows in together {
         let asked = ask!(append_together());
-        let asked = rows.iter().fold(asked, |asked, (seq, event, chain)| row(asked, *seq, event, chain));
+        let asked = rows.iter().fold(asked, |asked, (seq, event, chain)| row(asked, *seq, event, chain, conn.sealer()));
         asked.run(conn).await?;
     }
     Ok(())
@@ -142,7 +150,7 @@ pub async fn page(conn: &mut Conn, filter: Filter<'_>, from: i64, most: u32) -> 
     macro_rules! select {
         ($rest:literal) => {
             concat!(
-                "SELECT seq, at, kind, actor, ticket, subject, detail, chain FROM audit_event \
+                "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event \
                  WHERE seq >= $1 AND ",
                 $rest,
                 " ORDER BY seq LIMIT $2 + 0"
@@ -169,6 +177,10 @@ fn fields(row: &SqliteRow) -> Result<Fields, String> {
         true => Some(text(row, "ticket")?).filter(|ticket| !ticket.is_empty()).map(Some).ok_or("ticket is empty")?,
         false => None,
     };
+    let seal = match is(row, "seal", "BLOB", true)? {
+        true => Some(fixed(row, "seal")?),
+        false => None,
+    };
     is(row, "at", "INTEGER", false)?;
     is(row, "chain", "BLOB", false)?;
     Ok(Fields {
@@ -179,6 +191,7 @@ fn fields(row: &SqliteRow) -> Result<Fields, String> {
         subject,
         detail: text(row, "detail")?,
         chain: fixed(row, "chain")?,
+        seal,
     })
 }
 

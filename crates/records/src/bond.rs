@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Row};
 
 use super::ask::ask;
 use super::sqlite::{BUSY, copy_options};
@@ -36,7 +36,7 @@ impl RecordsLook {
     /// If it is no database, or cannot be read.
     pub async fn open(path: &Path) -> Result<Found<Self>, RecordsError> {
         let Some(options) = options(path) else { return Ok(nothing_at(path)) };
-        let mut conn = options.connect().await?;
+        let mut conn = Conn::from(options.connect().await?);
         if has_table(&mut conn, "fact").await? && has_table(&mut conn, "ticket").await? {
             return Ok(Found::There(Self(conn)));
         }

@@ -64,7 +64,7 @@ impl Keyring {
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut conn = sqlite::options(path).connect().await?;
         sqlx::migrate!("../../migrations/keyring-sqlite").run(&mut conn).await?;
-        Ok(Self::on(conn))
+        Ok(Self::on(conn.into()))
     }
 
     fn on(conn: Conn) -> Self {
@@ -86,7 +86,7 @@ impl Keyring {
     /// # Errors
     /// If it cannot be read.
     pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
-        Ok(Self::on(sqlite::copy_options(path).connect().await?))
+        Ok(Self::on(sqlite::copy_options(path).connect().await?.into()))
     }
 
     /// Opens the keyring at `path` to look at it: nothing is made and nothing is brought up to
@@ -96,7 +96,7 @@ impl Keyring {
     /// If it is no database, or cannot be read.
     pub async fn look(path: &Path) -> Result<Found<Self>, RecordsError> {
         let Some(options) = bond::options(path) else { return Ok(bond::nothing_at(path)) };
-        let keyring = Self::on(options.connect().await?);
+        let keyring = Self::on(options.connect().await?.into());
         let is_empty = !bond::has_table(&mut *keyring.conn().await?, "kek").await? || keyring.keks().await?.is_empty();
         if is_empty {
             keyring.close().await;

@@ -17,6 +17,7 @@ mod ask;
 pub mod audit;
 pub mod bond;
 pub mod checks;
+mod conn;
 pub mod consistency;
 pub mod digests;
 pub mod entries;
@@ -41,8 +42,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
 
+pub use conn::{Conn, SEAL, Sealer};
 pub use keyring::Keyring;
 use order::Rank;
 use sqlite::publish_new;
@@ -113,9 +115,6 @@ impl From<sqlx::Error> for RecordsError {
     }
 }
 
-/// What the statements of this room run on.
-pub type Conn = SqliteConnection;
-
 /// The records. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -133,6 +132,7 @@ impl Records {
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut writer = sqlite::options(path).connect().await?;
         sqlx::migrate!("../../migrations/sqlite").run(&mut writer).await?;
+        let mut writer = Conn::from(writer);
         publish_new::prepare(&mut writer).await?;
         Ok(Self::on(writer, &sqlite::options(path)))
     }
@@ -144,13 +144,22 @@ impl Records {
     /// If it cannot be read.
     pub async fn open_copy(path: &Path) -> Result<Self, RecordsError> {
         let options = sqlite::copy_options(path);
-        Ok(Self::on(options.connect().await?, &options))
+        Ok(Self::on(options.connect().await?.into(), &options))
     }
 
     fn on(writer: Conn, options: &SqliteConnectOptions) -> Self {
         let readers = |connections, rank| Readers::new(options.clone(), connections, rank);
         let writer = Arc::new(Writer::new(writer, Rank::Records));
         Self { writer, readers: readers(READERS, Rank::Records), aside: readers(1, Rank::Aside) }
+    }
+
+    /// From now on each row of the audit trail that is written through these records is sealed.
+    ///
+    /// # Errors
+    /// If nobody gives the writer's turn back in time.
+    pub async fn seal_trail_with(&self, sealer: Sealer) -> Result<(), RecordsError> {
+        self.writer.alone().await?.set_sealer(sealer);
+        Ok(())
     }
 
     /// Writes a consistent copy to `path`, which must not exist or be empty. Others may write

@@ -21,7 +21,7 @@ use super::batch::{Asked, Batch};
 use crate::audit::Event;
 use crate::entries::Place;
 use crate::versions::{NewVersion, Publication};
-use crate::{Conn, Records, RecordsError, aliases, signed};
+use crate::{Conn, Records, RecordsError, SEAL, aliases, signed};
 use tacdrop_model::{Identifier, NoticeId, ShareId, Time};
 
 /// What a new file's rows are made of.
@@ -104,8 +104,8 @@ const TRIGGER_SQL: &str = "\
      AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling'); \
     INSERT INTO notice_version (notice_id, version_id, about) VALUES ((SELECT id FROM notice \
      WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1), NEW.version, 'available'); \
-    INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, at) \
-     VALUES (NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, \
+    INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, seal, at) \
+     VALUES (NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, NEW.seal, \
      CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
      AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
 
@@ -147,11 +147,13 @@ pub(crate) static NEW_ARTIFACT: LazyLock<TxPositions> = LazyLock::new(|| {
     }
 });
 
-/// A row of the audit trail to be: its number, and the links of the row before it and of itself.
+/// A row of the audit trail to be: its number, the links of the row before it and of itself, and its
+/// seal.
 struct TrailRow {
     seq: i64,
     before: [u8; 32],
     link: [u8; 32],
+    seal: Option<[u8; SEAL]>,
 }
 
 /// Makes the view's columns and what is bound to them from one list, so that each value stands
@@ -213,6 +215,7 @@ columns!(
     actor = new.event.actor.as_str().to_owned(),
     detail = new.event.detail.to_owned(),
     chain = trail.link.to_vec(),
+    seal = trail.seal.map(|seal| seal.to_vec()),
     chain_before = trail.before.to_vec(),
     at = new.event.at.millis(),
 );
@@ -235,10 +238,11 @@ impl Records {
         }
         let outcome = self
             .writer
-            .at_once(&NEW_ARTIFACT, |asked, (last, before)| {
+            .at_once(&NEW_ARTIFACT, |asked, (last, before), sealer| {
                 let seq = last.checked_add(1)?;
                 let link = link(&before, seq);
-                Some((bind(asked, new, &TrailRow { seq, before, link }), (seq, link)))
+                let seal = sealer.map(|sealer| sealer.seal(&link));
+                Some((bind(asked, new, &TrailRow { seq, before, link, seal }), (seq, link)))
             })
             .await;
         match outcome {

@@ -9,15 +9,15 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::ConnectOptions;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::BUSY;
-use crate::RecordsError;
 use crate::order::{Held, Rank};
+use crate::{Conn, RecordsError};
 
-type Slot = Arc<Mutex<Option<SqliteConnection>>>;
+type Slot = Arc<Mutex<Option<Conn>>>;
 
 /// A bounded number of connections, opened when they are needed for the first time. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,21 +36,21 @@ pub(crate) struct Readers {
 #[derive(Debug)]
 pub struct Reader {
     // Dropped in this order: who has a place finds a free slot.
-    conn: OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>,
+    conn: OwnedMappedMutexGuard<Option<Conn>, Conn>,
     _place: OwnedSemaphorePermit,
     _held: Held,
 }
 
 impl Deref for Reader {
-    type Target = SqliteConnection;
+    type Target = Conn;
 
-    fn deref(&self) -> &SqliteConnection {
+    fn deref(&self) -> &Conn {
         &self.conn
     }
 }
 
 impl DerefMut for Reader {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
+    fn deref_mut(&mut self) -> &mut Conn {
         &mut self.conn
     }
 }
@@ -76,7 +76,7 @@ impl Readers {
         if slot.is_none() {
             let options = self.options.clone();
             let connected = self.runtime.spawn(async move { options.connect().await });
-            *slot = Some(connected.await.map_err(|_| closed())??);
+            *slot = Some(connected.await.map_err(|_| closed())??.into());
         }
         let conn = OwnedMutexGuard::try_map(slot, Option::as_mut).map_err(|_| closed())?;
         Ok(Reader { conn, _place: place, _held: held })

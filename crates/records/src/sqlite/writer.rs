@@ -17,7 +17,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sqlx::{Connection, SqliteConnection};
 use tacdrop_model::{Level, Locked, LockedGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
@@ -26,7 +25,7 @@ use super::BUSY;
 use super::batch::Asked;
 use super::publish_new::TxPositions;
 use crate::order::{Held, Rank};
-use crate::{Conn, RecordsError, audit};
+use crate::{Conn, RecordsError, Sealer, audit};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
 const JOIN: &str = "SAVEPOINT member";
@@ -38,7 +37,7 @@ const COMMIT: &str = "RELEASE whole_group; COMMIT";
 #[derive(Debug)]
 pub(crate) struct Writer {
     /// None once closed. First come, first served.
-    turn: Arc<Mutex<Option<SqliteConnection>>>,
+    turn: Arc<Mutex<Option<Conn>>>,
     /// Where the turn stands among what tasks wait for.
     rank: Rank,
     /// Changed only by who has the turn.
@@ -60,20 +59,20 @@ pub(crate) type Tip = (i64, [u8; 32]);
 /// The one connection, as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    conn: OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>,
+    conn: OwnedMappedMutexGuard<Option<Conn>, Conn>,
     _held: Held,
 }
 
 impl Deref for Turn {
-    type Target = SqliteConnection;
+    type Target = Conn;
 
-    fn deref(&self) -> &SqliteConnection {
+    fn deref(&self) -> &Conn {
         &self.conn
     }
 }
 
 impl DerefMut for Turn {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
+    fn deref_mut(&mut self) -> &mut Conn {
         &mut self.conn
     }
 }
@@ -109,7 +108,7 @@ enum Lost {
 }
 
 impl Writer {
-    pub(crate) fn new(conn: SqliteConnection, rank: Rank) -> Self {
+    pub(crate) fn new(conn: Conn, rank: Rank) -> Self {
         Self {
             turn: Arc::new(Mutex::new(Some(conn))),
             rank,
@@ -137,7 +136,7 @@ impl Writer {
     pub(crate) async fn at_once(
         self: &Arc<Self>,
         positions: &'static TxPositions,
-        bind: impl FnOnce(Asked<'static>, Tip) -> Option<(Asked<'static>, Tip)>,
+        bind: impl FnOnce(Asked<'static>, Tip, Option<&Sealer>) -> Option<(Asked<'static>, Tip)>,
     ) -> Result<bool, RecordsError> {
         let mut tx = WriteTx { alone: false, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
         self.tidy(&mut tx.conn).await;
@@ -156,7 +155,7 @@ impl Writer {
             (false, false) => &positions.first,
             (false, true) => &positions.next,
         };
-        let Some((asked, next)) = bind(batch.query(), tip) else { return Ok(false) };
+        let Some((asked, next)) = bind(batch.query(), tip, tx.conn.sealer()) else { return Ok(false) };
         self.set(if joins { Stage::Member } else { Stage::Beginning });
         if alone {
             let outcome = batch.run(&mut tx.conn, asked).await;
