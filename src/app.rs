@@ -18,7 +18,8 @@ pub use crate::access::{
     Witness,
 };
 pub use crate::audit::{
-    AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, NoCheckpoint,
+    AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, Kept, NoCheckpoint, NoWitness,
+    Witness,
 };
 pub use crate::backup::restore::{HostKeys, RestoredBackup};
 pub use crate::backup::{BackupContents, BackupPlace, BackupProgress, Backups};

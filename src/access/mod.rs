@@ -62,7 +62,7 @@ impl Access {
     /// If the audit trail cannot be opened.
     pub(crate) async fn over(repo: Repo, wake: Box<dyn Fn() + Send + Sync>) -> Result<Arc<Self>, Error> {
         let repo = Arc::new(repo);
-        let trail = AuditWriter::open(&repo.records, &repo.keys, Arc::clone(&repo.failpoints)).await?;
+        let trail = AuditWriter::open(&repo).await?;
         let logins = Logins::of(&repo, &trail);
         let digests = Digests::of(&repo);
         let sidecars = Sidecars::of(&repo, &digests);

@@ -26,7 +26,7 @@ pub struct AuditCheckpoint {
 pub struct NoCheckpoint;
 
 impl AuditCheckpoint {
-    pub(super) fn sign(key: &SigningKey, seq: i64, at: Time, link: [u8; 32]) -> Self {
+    pub(crate) fn sign(key: &SigningKey, seq: i64, at: Time, link: [u8; 32]) -> Self {
         let signature = key.sign(text(seq, at, &link).as_bytes());
         Self { row: CheckpointRow { seq, at, link, signature }, key: key.public() }
     }

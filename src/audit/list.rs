@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rows::{self, Filter};
-use super::{AuditCheckpoint, AuditVerification, AuditWriter, verify};
+use super::{AuditCheckpoint, AuditVerification, AuditWriter, Kept, NoWitness, Witness, verify};
 use crate::model::audit::Kind;
 use crate::model::{Identifier, Time};
+#[cfg(test)]
 use crate::records::Conn;
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
@@ -57,12 +58,12 @@ impl AuditWriter {
         mut sink: impl FnMut(&[AuditLine]) -> Result<(), E>,
     ) -> Result<(), E> {
         if let Some(ticket) = &filter.ticket {
-            existing_ticket(&mut *self.records.read().await.map_err(Error::from)?, ticket).await?;
+            existing_ticket(&mut *self.repo.records.read().await.map_err(Error::from)?, ticket).await?;
         }
         let wanted = Filter { ticket: filter.ticket.as_ref(), kind: filter.kind.map(Kind::as_str) };
         let mut from = Some(filter.since);
         while let Some(first) = from {
-            let mut conn = self.records.read().await.map_err(Error::from)?;
+            let mut conn = self.repo.records.read().await.map_err(Error::from)?;
             let page = rows::page(&mut conn, wanted, first, PAGE).await.map_err(Error::from)?;
             drop(conn);
             from = page.last().and_then(|row| row.seq.checked_add(1));
@@ -76,24 +77,42 @@ impl AuditWriter {
     }
 
     /// Reads the whole trail and says whether it is what was written: each entry, its place in the
-    /// chain, and what checkpoints in the records, in the keyring and, if given, from elsewhere say
-    /// of it.
+    /// chain, its seal, and what checkpoints in the records, in the keyring and, if given, from
+    /// elsewhere say of it.
     ///
     /// # Errors
     /// If the databases fail. A trail that is not what was written is no error here; it is
     /// reported.
     pub async fn verify(&self, kept: Option<&AuditCheckpoint>) -> Result<AuditVerification, Error> {
-        let mut conn = self.records.read().await?;
-        self.verify_over(&mut conn, kept).await
+        self.verify_with(Kept { checkpoint: kept, receipts: &[] }).await
+    }
+
+    /// The same with all that was kept elsewhere.
+    ///
+    /// # Errors
+    /// If the databases fail.
+    pub async fn verify_with(&self, kept: Kept<'_>) -> Result<AuditVerification, Error> {
+        let mut conn = self.repo.records.read().await?;
+        verify::walk(&mut conn, &self.repo.keys, &self.key.public(), kept).await
     }
 
     /// The same on a connection of the caller's.
+    #[cfg(test)]
     pub(crate) async fn verify_over(
         &self,
         conn: &mut Conn,
-        kept: Option<&AuditCheckpoint>,
+        checkpoint: Option<&AuditCheckpoint>,
     ) -> Result<AuditVerification, Error> {
-        Ok(verify::walk(conn, &self.keyring, &self.key.public(), kept).await?)
+        let kept = Kept { checkpoint, receipts: &[] };
+        verify::walk(conn, &self.repo.keys, &self.key.public(), kept).await
+    }
+
+    /// What a receipt of this house says of the trail.
+    ///
+    /// # Errors
+    /// If it is none, the house did not sign it, or it says nothing of the trail.
+    pub fn witness(&self, receipt: &str) -> Result<Witness, NoWitness> {
+        Witness::of(receipt, &[self.repo.keys.receipts().public()])
     }
 
     /// Signs how far the trail has come; none if nothing has happened yet.

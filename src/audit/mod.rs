@@ -11,6 +11,7 @@ mod checkpoint;
 mod coverage;
 mod list;
 mod verify;
+mod witness;
 mod writer;
 
 use serde_json::Value;
@@ -24,7 +25,9 @@ use crate::records::{Conn, RecordsError};
 pub use checkpoint::{AuditCheckpoint, NoCheckpoint};
 pub(crate) use coverage::Coverage;
 pub use list::{AuditFilter, AuditLine};
-pub use verify::{AuditFault, AuditVerification, FaultKind};
+pub use verify::{AuditFault, AuditVerification, FaultKind, Kept};
+pub(crate) use witness::RECEIPT_NAMESPACE;
+pub use witness::{NoWitness, Witness};
 pub(crate) use writer::{AuditWriter, Note};
 
 /// Who did something, and to what.

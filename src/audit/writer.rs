@@ -11,19 +11,16 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::aggregate::{Aggregator, EventKey, WINDOW};
-use super::checkpoint::AuditCheckpoint;
+use super::checkpoint::{self, AuditCheckpoint};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, Time};
 use crate::records::audit::{self as rows, Event};
+use crate::records::RecordsError;
 use crate::records::order::{Held, Rank};
-use crate::records::{Keyring, Records, RecordsError};
-use crate::repo::Error;
-use crate::repo::failpoints::Failpoints;
-use crate::repo::keys::KeyManager;
+use crate::repo::anchor::{self, AUDIT_KEY, Found};
+use crate::repo::{Error, Repo};
 use crate::vault::SigningKey;
 
-/// What the keyring calls the key that signs checkpoints.
-const PURPOSE: &str = "audit-signing";
 /// Rows that may wait. More: whoever logs in or opens something waits; what ends (a login, a
 /// download) never does, so there are as many more at most as things are open.
 const MOST_WAITING: usize = 4096;
@@ -39,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const CHECKPOINT_ENTRIES: i64 = 256;
 /// ... or, when there is a new one, after this time.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
+/// Checkpoints that a crash kept from the records and that the next one takes along, at most.
+const TAKEN_ALONG: u32 = 16;
 
 /// An event that waits to be written.
 #[derive(Debug, Clone)]
@@ -66,10 +65,8 @@ impl Note {
 
 /// The audit trail of a data directory that is open.
 pub struct AuditWriter {
-    pub(crate) records: Records,
-    pub(crate) keyring: Keyring,
-    pub(crate) key: SigningKey,
-    failpoints: Arc<Failpoints>,
+    pub(super) repo: Arc<Repo>,
+    pub(super) key: SigningKey,
     queue: Locked<VecDeque<Note>>,
     refusals: Locked<Aggregator>,
     listings: Locked<Aggregator>,
@@ -78,14 +75,21 @@ pub struct AuditWriter {
     room: Notify,
     /// Held by whoever writes: rows keep the order in which they came.
     writing: AsyncMutex<LastCheckpoint>,
+    /// The last entry when the house was opened.
+    opened_at: Option<Tip>,
     /// Of the task that writes; none for a command, which writes at its end only.
     task: Locked<Option<DropGuard>>,
 }
+
+/// The number of an entry and its link.
+type Tip = (i64, [u8; 32]);
 
 /// How far checkpoints go, and since when.
 struct LastCheckpoint {
     seq: i64,
     at: Instant,
+    /// The last entry that was seen: the trail must still hold it.
+    seen: Option<Tip>,
 }
 
 impl std::fmt::Debug for AuditWriter {
@@ -95,24 +99,21 @@ impl std::fmt::Debug for AuditWriter {
 }
 
 impl AuditWriter {
-    pub(crate) async fn open(
-        records: &Records,
-        keys: &KeyManager,
-        failpoints: Arc<Failpoints>,
-    ) -> Result<Arc<Self>, Error> {
-        let keyring = keys.keyring().clone();
-        let seq = rows::last_checkpoint(&mut *records.read().await?).await?.unwrap_or(0);
+    pub(crate) async fn open(repo: &Arc<Repo>) -> Result<Arc<Self>, Error> {
+        let mut conn = repo.records.read().await?;
+        let seq = rows::last_checkpoint(&mut conn).await?.unwrap_or(0);
+        let opened_at = rows::tip(&mut conn).await?;
+        drop(conn);
         Ok(Arc::new(Self {
-            records: records.clone(),
-            key: keys.signing_key(PURPOSE).await?,
-            keyring,
-            failpoints,
+            key: repo.keys.signing_key(AUDIT_KEY).await?,
+            repo: Arc::clone(repo),
             queue: Locked::default(),
             refusals: Locked::new(Aggregator::new(Kind::AccessRefused)),
             listings: Locked::new(Aggregator::new(Kind::DirectoryListed)),
             waiting: Notify::new(),
             room: Notify::new(),
-            writing: AsyncMutex::new(LastCheckpoint { seq, at: Instant::now() }),
+            writing: AsyncMutex::new(LastCheckpoint { seq, at: Instant::now(), seen: None }),
+            opened_at,
             task: Locked::new(None),
         }))
     }
@@ -120,7 +121,8 @@ impl AuditWriter {
     /// Begins to write. The task ends with [`finish`](Self::finish), or when the house is gone.
     pub(crate) async fn start(self: &Arc<Self>, worker_runtime: &tokio::runtime::Handle) -> Result<(), Error> {
         self.check_last_checkpoint().await?;
-        let detail = json!({ "version": env!("CARGO_PKG_VERSION") });
+        let key = hex::encode(self.key.public().as_bytes());
+        let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "key": key });
         self.enqueue(Note::new(Kind::ServerStarted, Actor::Server, None, None, detail));
         self.flush(WINDOW).await?;
         self.sign_now().await?;
@@ -168,6 +170,8 @@ impl AuditWriter {
                 self.enqueue(Note::new(Kind::ServerStopped, Actor::Server, None, None, json!({})));
                 self.flush(Duration::ZERO).await?;
                 self.sign_now().await?;
+            } else {
+                self.hold_fast().await?;
             }
             Ok::<_, Error>(())
         };
@@ -244,19 +248,20 @@ impl AuditWriter {
             subject: note.id,
             detail,
         });
-        let mut tx = self.records.begin().await?;
+        let mut tx = self.repo.records.begin().await?;
         super::append(tx.conn(), events).await?;
-        self.failpoints.hit("audit.flush-before");
+        self.repo.failpoints.hit("audit.flush-before");
         tx.commit().await?;
-        self.failpoints.hit("audit.flush-after");
+        self.repo.failpoints.hit("audit.flush-after");
         Ok(())
     }
 
     async fn sign_if_due(&self) -> Result<(), Error> {
-        let Some((seq, _)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(()) };
+        let Some(tip) = self.tip().await? else { return Ok(()) };
         let due = {
-            let (last, _held) = self.writing().await;
-            let new = seq.saturating_sub(last.seq);
+            let (mut last, _held) = self.writing().await;
+            self.check_seen(&mut last, tip).await?;
+            let new = tip.0.saturating_sub(last.seq);
             new >= CHECKPOINT_ENTRIES || (new > 0 && last.at.elapsed() >= CHECKPOINT_AFTER)
         };
         if due { self.sign_now().await.map(drop) } else { Ok(()) }
@@ -265,32 +270,105 @@ impl AuditWriter {
     /// Signs how far the trail has come; none if it is empty.
     pub(crate) async fn sign_now(&self) -> Result<Option<AuditCheckpoint>, Error> {
         let (mut last, _held) = self.writing().await;
-        let Some((seq, link)) = rows::tip(&mut *self.records.read().await?).await? else { return Ok(None) };
+        let Some(tip) = self.tip().await? else { return Ok(None) };
+        self.check_seen(&mut last, tip).await?;
+        let (seq, link) = tip;
         let checkpoint = AuditCheckpoint::sign(&self.key, seq, Time::now(), link);
         if seq != last.seq {
             // The keyring's copy first: it is the one that a thief of the records' tail does not
             // have.
-            self.keyring.add_audit_checkpoint(checkpoint.row()).await?;
-            let mut tx = self.records.begin().await?;
-            rows::add_checkpoint(tx.conn(), checkpoint.row()).await?;
-            tx.commit().await?;
+            self.repo.failpoints.hit("audit.anchor-before");
+            self.move_anchor(tip, Some(&checkpoint)).await?;
+            self.repo.failpoints.hit("audit.anchor-after");
+            self.copy_checkpoints().await?;
+            self.repo.failpoints.hit("audit.checkpoint-after");
         }
-        *last = LastCheckpoint { seq, at: Instant::now() };
+        *last = LastCheckpoint { seq, at: Instant::now(), seen: Some(tip) };
         Ok(Some(checkpoint))
     }
 
-    /// Says so if the trail has lost what the keyring's last checkpoint speaks of. What is written
-    /// from now on is evidence, too, so the server starts all the same.
-    async fn check_last_checkpoint(&self) -> Result<(), Error> {
-        let Some(seq) = self.keyring.last_audit_checkpoint().await? else { return Ok(()) };
-        let known = self.keyring.audit_checkpoints(seq, 1).await?.into_iter().next().and_then(|(_, row)| row.ok());
-        let link = rows::link_of(&mut *self.records.read().await?, seq).await?;
-        if link.is_none() || link != known.map(|row| row.link) {
+    /// The newest entry that is durable: its number and its link; none if the trail is empty.
+    pub(crate) async fn tip(&self) -> Result<Option<Tip>, RecordsError> {
+        rows::tip(&mut *self.repo.records.read().await?).await
+    }
+
+    /// Lets the keyring know how far the trail has come since the house was opened.
+    async fn hold_fast(&self) -> Result<(), Error> {
+        match self.tip().await? {
+            Some(tip) if Some(tip) != self.opened_at => self.move_anchor(tip, None).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the anchor on, unless the trail has lost what it speaks of.
+    async fn move_anchor(&self, tip: Tip, checkpoint: Option<&AuditCheckpoint>) -> Result<(), Error> {
+        let row = checkpoint.map(AuditCheckpoint::row);
+        anchor::advance(&self.repo.keys, Some(&self.repo.records), tip, row).await
+    }
+
+    /// Copies into the records what only the keyring has: the new checkpoint, and those that a crash
+    /// kept from them.
+    async fn copy_checkpoints(&self) -> Result<(), Error> {
+        let last = rows::last_checkpoint(&mut *self.repo.records.read().await?).await?.unwrap_or(0);
+        let missing = self.repo.keys.keyring().audit_checkpoints(last.saturating_add(1), TAKEN_ALONG).await?;
+        let mut tx = self.repo.records.begin().await?;
+        for row in missing.into_iter().filter_map(|(_, row)| row.ok()) {
+            if checkpoint::check(&row, &self.key.public()).is_ok() {
+                rows::add_checkpoint(tx.conn(), &row).await?;
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Says so if the trail has lost an entry that this process has seen, and lets the keyring hold
+    /// that entry fast: what is appended from now on must not cover the loss up.
+    async fn check_seen(&self, last: &mut LastCheckpoint, tip: Tip) -> Result<(), Error> {
+        if let Some(seen) = last.seen.replace(tip)
+            && !anchor::holds(&self.repo.records, seen).await?
+        {
             tracing::error!(
-                entry = seq,
-                "the audit trail is not what its last checkpoint says: it was cut, rolled back or rewritten; \
+                entry = seen.0,
+                "the audit trail was changed while the server runs: an entry that was there is gone; \
                  'tacdrop audit verify' shows where"
             );
+            anchor::advance(&self.repo.keys, None, seen, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Says so if the trail has lost what the keyring knows of it. What is written from now on is
+    /// evidence, too, so the server starts all the same.
+    async fn check_last_checkpoint(&self) -> Result<(), Error> {
+        let keyring = self.repo.keys.keyring();
+        let (found, count) = anchor::look(&self.repo.keys).await?;
+        let last = match &found {
+            Found::There(anchor) if anchor.checkpoints == count && anchor.key == *self.key.public().as_bytes() => {
+                Some((anchor.seq, Some(anchor.link)))
+            }
+            _ => {
+                tracing::error!(
+                    "what the keyring keeps of the audit trail was deleted or replaced; 'tacdrop audit verify' says what"
+                );
+                None
+            }
+        };
+        let checkpoint = match keyring.last_audit_checkpoint().await? {
+            Some(seq) => {
+                let row = keyring.audit_checkpoints(seq, 1).await?.into_iter().next().and_then(|(_, row)| row.ok());
+                Some((seq, row.map(|row| row.link)))
+            }
+            None => None,
+        };
+        for (seq, link) in [last, checkpoint].into_iter().flatten().filter(|(seq, _)| *seq != 0) {
+            let there = rows::link_of(&mut *self.repo.records.read().await?, seq).await?;
+            if there.is_none() || there != link {
+                tracing::error!(
+                    entry = seq,
+                    "the audit trail is not what its last checkpoint says: it was cut, rolled back or rewritten; \
+                     'tacdrop audit verify' shows where"
+                );
+                break;
+            }
         }
         Ok(())
     }

@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::audit::{self, Actor, Kind, Subject};
+use crate::audit::{self, Actor, AuditCheckpoint, Kind, Subject};
 use crate::integrity::Integrity;
 use crate::integrity::verify::{Verification, without_key};
 use crate::model::{ObjectId, Time};
 use crate::records::objects::{self, Needed, NeededKind};
 use crate::records::{Keyring, Records, facts, tickets, versions};
+use crate::repo::anchor::{self, AUDIT_KEY};
 use crate::repo::blocking::blocking;
 use crate::repo::kek::{sync_above, write_new};
 use crate::repo::{Error, HOST_KEY, LEGACY_HOST_KEY, Repo};
@@ -34,6 +35,8 @@ use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 const LAST_BACKUP: &str = "last_backup";
 /// The list of contents, written last.
 const CONTENTS: &str = "manifest.json";
+/// The checkpoint of the audit trail as a file of its own.
+const CHECKPOINT: &str = "audit-checkpoint";
 /// The form of the list of contents.
 const FORMAT: u32 = 1;
 /// Objects that are linked, copied or checked at once.
@@ -82,6 +85,10 @@ pub struct BackupContents {
     pub records_sha256: String,
     /// SHA-256 of the copy of the keyring.
     pub keyring_sha256: String,
+    /// How far the audit trail in it goes, as `tacdrop audit checkpoint` prints it; none if it is
+    /// empty, and in lists of before they said it.
+    #[serde(default)]
+    pub audit_checkpoint: Option<String>,
 }
 
 /// Where the parts of a backup lie.
@@ -184,9 +191,15 @@ impl Backups {
         let (records, keyring) =
             (Records::open_copy(&place.records_file()).await?, Keyring::open_copy(&place.keyring_file()).await?);
         self.repo.failpoints.hit("backup.databases-copied");
-        write_texts(place, &self.repo)?;
-
         let mut conn = records.read().await?;
+        let checkpoint = match crate::records::audit::tip(&mut conn).await? {
+            Some((seq, link)) => {
+                let key = self.repo.keys.signing_key(AUDIT_KEY).await?;
+                Some(AuditCheckpoint::sign(&key, seq, Time::now(), link).to_string())
+            }
+            None => None,
+        };
+        write_texts(place, &self.repo, checkpoint.as_deref())?;
         let plaintext = objects::needed_totals(&mut conn).await?.1;
         let mut counts = Counts::default();
         let mut each = async |needed: Vec<Needed>| -> Result<(), Error> {
@@ -227,6 +240,7 @@ impl Backups {
             shares_without_key: without_key(&records, &keyring).await?.len() as u64,
             records_sha256: file_hash(&place.records_file())?,
             keyring_sha256: file_hash(&place.keyring_file())?,
+            audit_checkpoint: checkpoint,
         };
         drop(conn);
         let mut damaged = Vec::new();
@@ -302,9 +316,12 @@ impl Backups {
             self.repo.records.copy_to(&records_file).await?;
             keyring.copy_to(&keyring_file).await?;
             let copied = Records::open_copy(&records_file).await?;
-            let tip = crate::records::audit::tip(&mut *copied.read().await?).await?.map_or(0, |(seq, _)| seq);
+            let mut conn = copied.read().await?;
+            let tip = crate::records::audit::tip(&mut conn).await?.unwrap_or((0, [0; 32]));
+            let signed = crate::records::audit::last_checkpoint(&mut conn).await?.unwrap_or(0);
+            drop(conn);
             copied.close().await;
-            crate::records::trim_copied_checkpoints(&keyring_file, tip).await?;
+            anchor::fit_copy(&self.repo.keys, &keyring_file, tip, signed).await?;
             for file in [&records_file, &keyring_file] {
                 File::open(file).and_then(|open| open.sync_all()).map_err(Error::file(file))?;
                 sync_above(file).map_err(Error::file(file))?;
@@ -462,7 +479,11 @@ pub(crate) fn file_hash(path: &Path) -> Result<String, Error> {
 }
 
 /// What whoever finds the backup must know.
-fn write_texts(place: &BackupPlace, repo: &Repo) -> Result<(), Error> {
+fn write_texts(place: &BackupPlace, repo: &Repo, checkpoint: Option<&str>) -> Result<(), Error> {
+    if let Some(checkpoint) = checkpoint {
+        let path = place.root.join(CHECKPOINT);
+        write_new(&path, checkpoint.as_bytes(), 0o600).map_err(Error::file(&path))?;
+    }
     let kek = repo.keys.path();
     let kek = fs::canonicalize(kek).unwrap_or_else(|_| kek.to_owned());
     let host = repo.data.host_key();
@@ -482,7 +503,9 @@ fn write_texts(place: &BackupPlace, repo: &Repo) -> Result<(), Error> {
         "A backup of tacdrop. It is complete when {CONTENTS} is there.\n\n\
          records/   who, which tickets, which files, under which keys (encrypted names, wrapped keys)\n\
          objects/   the encrypted contents; possibly hard links to the server's own files, which never change\n\
-         keyring    lies in {}: the shares' keys, wrapped\n\n\
+         keyring    lies in {}: the shares' keys, wrapped\n\
+         {CHECKPOINT}\n           a signed statement of how far the audit trail goes; kept elsewhere as well, it shows whether the\n           \
+         server's trail still begins with the same entries: 'tacdrop audit verify --checkpoint FILE'\n\n\
          KEEP THE KEYRING APART, AND FOR A SHORTER TIME (14 days unless you have agreed on another time).\n\
          When a ticket's retention ends, its key is deleted from the keyring, and what was stored of it can be read\n\
          nowhere any more. A keyring that is kept longer undoes that. Records and objects may be kept for longer:\n\

@@ -17,6 +17,7 @@ use crate::backup::{
     BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
     sync_shelves, take, without_key,
 };
+use crate::audit::{AuditCheckpoint, AuditFault, AuditVerification, AuditWriter};
 use crate::integrity::Integrity;
 use crate::integrity::verify::Verification;
 use crate::model::HouseId;
@@ -56,6 +57,10 @@ pub struct RestoredBackup {
     pub host_key: Option<String>,
     /// The same of the host key that old devices know.
     pub legacy_host_key: Option<String>,
+    /// Entries of the audit trail that are what was written.
+    pub audit_entries: i64,
+    /// What is wrong with the trail, also against the checkpoint that the backup holds.
+    pub audit_fault: Option<AuditFault>,
 }
 
 /// The texts of SSH host keys, which the caller has compared with the backup's fingerprints.
@@ -144,8 +149,9 @@ impl BackupPlace {
                 progress(BackupProgress { done, all: all.max(done) });
             })
             .await;
+        let trail = verify_trail(&repo, contents.audit_checkpoint.as_deref()).await;
         repo.close().await;
-        let verified = verified?;
+        let (verified, trail) = (verified?, trail?);
         Ok(RestoredBackup {
             tickets: contents.tickets,
             objects: counts.objects,
@@ -157,6 +163,8 @@ impl BackupPlace {
             damaged: verified.into_iter().filter(|line| !line.intact).collect(),
             host_key: contents.host_key,
             legacy_host_key: contents.legacy_host_key,
+            audit_entries: trail.entries,
+            audit_fault: trail.fault,
         })
     }
 
@@ -243,6 +251,15 @@ impl BackupPlace {
         })?;
         Ok((given.is_some().then_some(key), house))
     }
+}
+
+/// Whether the trail is what was written, and holds what the backup's checkpoint speaks of.
+async fn verify_trail(repo: &Arc<Repo>, checkpoint: Option<&str>) -> Result<AuditVerification, Error> {
+    let kept: Option<AuditCheckpoint> = checkpoint
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| Error::operator("the checkpoint of the audit trail in the backup's list of contents is none"))?;
+    AuditWriter::open(repo).await?.verify(kept.as_ref()).await
 }
 
 fn copy_private(from: &Path, to: &Path) -> Result<(), Error> {

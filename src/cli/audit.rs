@@ -13,13 +13,15 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
-use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine};
+use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Kept, Witness};
 use crate::model::audit::Kind;
 use crate::model::sanitize;
 use crate::model::{Identifier, Time};
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;
+/// A receipt names two paths of at most 4096 bytes, percent-encoded, and has some short lines.
+const LONGEST_RECEIPT: u64 = 64 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -30,6 +32,9 @@ pub(crate) enum Command {
         /// A checkpoint that was kept elsewhere: the trail must hold what it speaks of
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// Receipts that customers kept: the trail must hold what each speaks of
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        receipt: Vec<PathBuf>,
     },
     /// Sign how far the trail has come, to be kept elsewhere
     Checkpoint {
@@ -79,6 +84,8 @@ struct Verified<'a> {
     entries: i64,
     checkpoints: u64,
     signed: i64,
+    sealed: i64,
+    receipts: usize,
     fault: Option<&'a AuditFault>,
 }
 
@@ -87,7 +94,7 @@ impl Command {
         let output = desk.output;
         match self {
             Self::List(wanted) => list(app, output, wanted.into()).await,
-            Self::Verify { checkpoint } => verify(app, output, checkpoint.as_deref()).await,
+            Self::Verify { checkpoint, receipt } => verify(app, output, checkpoint.as_deref(), &receipt).await,
             Self::Checkpoint { output: file } => checkpoint(app, output, file.as_deref()).await,
             Self::Export { wanted, output: file } => export(app, output, wanted.into(), &file).await,
         }
@@ -173,32 +180,51 @@ async fn export(app: &App, output: Output, filter: AuditFilter, file: &Path) -> 
     })
 }
 
-async fn verify(app: &App, output: Output, kept: Option<&Path>) -> Result<(), Failure> {
+async fn verify(app: &App, output: Output, kept: Option<&Path>, receipts: &[PathBuf]) -> Result<(), Failure> {
     let kept = kept.map(read_checkpoint).transpose()?;
-    let found = app.audit().verify(kept.as_ref()).await?;
+    let witnesses = receipts.iter().map(|file| read_receipt(app, file)).collect::<Result<Vec<_>, _>>()?;
+    let found = app.audit().verify_with(Kept { checkpoint: kept.as_ref(), receipts: &witnesses }).await?;
     let fault = found.fault.as_ref();
     let verified = Verified {
         intact: fault.is_none(),
         entries: found.entries,
         checkpoints: found.checkpoints,
         signed: found.signed,
+        sealed: found.sealed,
+        receipts: if fault.is_none() { witnesses.len() } else { 0 },
         fault,
     };
     match fault {
         None => output.answer(&verified, || {
+            let kept = match witnesses.len() {
+                0 => String::new(),
+                1 => "; the receipt fits".to_owned(),
+                many => format!("; all {many} receipts fit"),
+            };
             format!(
-                "{} entries, all as they were written; {} checkpoints fit, the last of entry {}",
-                found.entries, found.checkpoints, found.signed
+                "{} entries, all as they were written, {} of them sealed; {} checkpoints fit, the last of entry {}{kept}",
+                found.entries, found.sealed, found.checkpoints, found.signed
             )
         }),
         Some(fault) => {
             if output.is_json() {
                 output.json(&verified)?;
             }
+            // A receipt is named by its file, too.
+            let named = witnesses.iter().zip(receipts).filter(|(one, _)| one.seq == fault.to).map(|(_, file)| file);
+            let named: Vec<String> = named.map(|file| file.display().to_string()).collect();
+            let named = match named.is_empty() {
+                true => String::new(),
+                false => format!(" (receipts of this entry: {})", sanitize::line(&named.join(", "))),
+            };
+            let right = match (found.entries, fault.seq) {
+                (0, _) => String::new(),
+                (entries, 0) => format!(" The {entries} entries themselves are as they were written."),
+                (entries, _) => format!(" The {entries} entries before that are right."),
+            };
             Err(Failure::new(format!(
-                "the audit trail is not what was written. {fault}. The {} entries before that are right; keep the data \
-                 directory as it is, and compare it with a backup",
-                found.entries
+                "the audit trail is not what was written. {fault}{named}.{right} Keep the data directory as it is, and \
+                 compare it with a backup"
             )))
         }
     }
@@ -229,13 +255,22 @@ async fn checkpoint(app: &App, output: Output, file: Option<&Path>) -> Result<()
 }
 
 fn read_checkpoint(file: &Path) -> Result<AuditCheckpoint, Failure> {
+    let text = read_short(file, LONGEST_CHECKPOINT, "checkpoint")?;
+    text.parse().map_err(|error| Failure::new(format!("{}: {error}", file.display())))
+}
+
+fn read_receipt(app: &App, file: &Path) -> Result<Witness, Failure> {
+    let text = read_short(file, LONGEST_RECEIPT, "receipt")?;
+    app.audit().witness(&text).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
+}
+
+fn read_short(file: &Path, longest: u64, what: &str) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", file.display()));
     let length = std::fs::metadata(file).map_err(|error| failed(&error))?.len();
-    if length > LONGEST_CHECKPOINT {
-        return Err(failed(&"this is too long for a checkpoint"));
+    if length > longest {
+        return Err(failed(&format!("this is too long for a {what}")));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
-    text.parse().map_err(|error| failed(&error))
+    std::fs::read_to_string(file).map_err(|error| failed(&error))
 }
 
 /// A new file that only its owner may read: who worked when is nobody else's business.

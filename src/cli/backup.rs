@@ -78,7 +78,9 @@ impl Backup {
                 contents.linked,
                 place.keyring.display(),
                 self.directory.join("README").display()
-            )
+            ) + &contents.audit_checkpoint.as_deref().map_or_else(String::new, |checkpoint| {
+                format!("\nHow far its audit trail goes; keep these lines elsewhere, too:\n{}", checkpoint.trim_end())
+            })
         })?;
         match contents.missing + damaged.len() as u64 {
             0 => Ok(()),
@@ -137,9 +139,12 @@ impl Restore {
             text + "\nNotices that were pending when the backup was taken are sent when the server starts; some may have \
                     gone out before."
         })?;
-        match done.missing + done.damaged.len() as u64 {
-            0 => Ok(()),
-            faults => Err(Failure::new(format!(
+        match (done.missing + done.damaged.len() as u64, &done.audit_fault) {
+            (0, None) => Ok(()),
+            (0, Some(fault)) => Err(Failure::new(format!(
+                "everything was restored, but the audit trail in this backup is not what was written. {fault}"
+            ))),
+            (faults, _) => Err(Failure::new(format!(
                 "{faults} objects or versions are missing or damaged in this backup; everything else was restored"
             ))),
         }

@@ -4,6 +4,7 @@
 //!
 //! Services stand on this room. Doors never see it.
 
+pub(crate) mod anchor;
 pub(crate) mod attributes;
 pub(crate) mod blocking;
 pub(crate) mod clock;
@@ -33,6 +34,7 @@ pub use settings::Settings;
 
 use crate::records::{Keyring, Records};
 use crate::store::Disk;
+use crate::vault::Level;
 use clock::HouseClock;
 use failpoints::Failpoints;
 use keys::KeyManager;
@@ -102,6 +104,13 @@ impl Repo {
             None => Disk::open(&data.objects())?,
         };
         opening::tie(&records, &keys, &store, house, begins || serve).await?;
+        anchor::seal_rows(&records, keys.proof()).await?;
+        match keys.level() {
+            Level::Bare => anchor::adopt(&records, &keys).await?,
+            // A beginning may have been cut between the keyring and the anchor.
+            Level::Proving if data.is_beginning() => anchor::begin(&records, &keys).await?,
+            Level::Proving => {}
+        }
         data.begun()?;
         let repo = Self {
             clock: HouseClock::open(&records, serve).await?,

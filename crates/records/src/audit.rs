@@ -216,11 +216,11 @@ fn fixed<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], Strin
 }
 
 /// Writes a checkpoint down, in the records or in the keyring. One that stands there already stays:
-/// it is the older truth.
-pub async fn add_checkpoint(conn: &mut Conn, row: &CheckpointRow) -> Result<(), RecordsError> {
+/// it is the older truth. Whether it is a new one.
+pub async fn add_checkpoint(conn: &mut Conn, row: &CheckpointRow) -> Result<bool, RecordsError> {
     let text =
         "INSERT INTO audit_checkpoint (seq, at, link, signature) VALUES ($1, $2, $3, $4) ON CONFLICT (seq) DO NOTHING";
-    ask!(text, row.seq, row.at, &row.link[..], &row.signature[..]).run(conn).await
+    ask!(text, row.seq, row.at, &row.link[..], &row.signature[..]).changed(conn).await
 }
 
 /// The number of the last entry that a checkpoint speaks of.

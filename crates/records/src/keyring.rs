@@ -222,15 +222,7 @@ impl Keyring {
 
     /// A key of the server itself.
     pub async fn server_key(&self, purpose: &str) -> Result<Option<WrappedRow>, RecordsError> {
-        ask!("SELECT kek_generation, wrapped FROM server_key WHERE purpose = $1", purpose)
-            .maybe(&mut *self.conn().await?, |row| {
-                Ok(WrappedRow {
-                    generation: 0,
-                    kek_generation: number_as(row, "keyring", "kek_generation")?,
-                    wrapped: row.try_get("wrapped")?,
-                })
-            })
-            .await
+        secret(&mut *self.conn().await?, purpose).await
     }
 
     /// Writes a key of the server itself down. False, and nothing has changed, if it is wrapped
@@ -244,9 +236,24 @@ impl Keyring {
         ask!(text, purpose, key.kek_generation, &key.wrapped).changed(&mut *self.conn().await?).await
     }
 
-    /// Writes a checkpoint of the audit trail down.
-    pub async fn add_audit_checkpoint(&self, row: &CheckpointRow) -> Result<(), RecordsError> {
-        audit::add_checkpoint(&mut *self.conn().await?, row).await
+    /// How many checkpoints of the audit trail there are, and a key of the server at the same
+    /// moment.
+    pub async fn checkpoints_and_secret(&self, purpose: &str) -> Result<(u64, Option<WrappedRow>), RecordsError> {
+        let text = "SELECT (SELECT COUNT(*) FROM audit_checkpoint) AS checkpoints, s.kek_generation, s.wrapped \
+             FROM (SELECT 1) LEFT JOIN server_key s ON s.purpose = $1";
+        ask!(text, purpose)
+            .one(&mut *self.conn().await?, |row| {
+                let wrapped: Option<Vec<u8>> = row.try_get("wrapped")?;
+                let secret = match wrapped {
+                    Some(wrapped) => {
+                        let kek_generation = number_as(row, "keyring", "kek_generation")?;
+                        Some(WrappedRow { generation: 0, kek_generation, wrapped })
+                    }
+                    None => None,
+                };
+                Ok((super::unsigned(row, "keyring", "checkpoints")?, secret))
+            })
+            .await
     }
 
     /// The number of the last entry of the audit trail that a checkpoint speaks of.
@@ -262,6 +269,19 @@ impl Keyring {
     ) -> Result<Vec<(i64, Result<CheckpointRow, String>)>, RecordsError> {
         audit::checkpoints(&mut *self.conn().await?, from, most).await
     }
+}
+
+/// A key of the server itself.
+pub async fn secret(conn: &mut Conn, purpose: &str) -> Result<Option<WrappedRow>, RecordsError> {
+    ask!("SELECT kek_generation, wrapped FROM server_key WHERE purpose = $1", purpose)
+        .maybe(conn, |row| {
+            Ok(WrappedRow {
+                generation: 0,
+                kek_generation: number_as(row, "keyring", "kek_generation")?,
+                wrapped: row.try_get("wrapped")?,
+            })
+        })
+        .await
 }
 
 /// A wrapped key; or of one whose row cannot be read, the name of the row and why.

@@ -42,7 +42,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Row};
 
 pub use conn::{Conn, SEAL, Sealer};
 pub use keyring::Keyring;
@@ -54,6 +54,8 @@ use sqlite::readers::Readers;
 pub use sqlite::writer::WriteTx;
 use sqlite::writer::Writer;
 
+use ask::ask;
+use keyring::WrappedRow;
 use tacdrop_model::ShareId;
 
 /// Connections that only read.
@@ -224,12 +226,27 @@ impl Records {
     }
 }
 
-/// Takes what the copy of a keyring says of entries that the copy of the records does not have yet:
-/// it was taken a moment later, and a restored trail would look as if it had been cut.
-pub async fn trim_copied_checkpoints(keyring: &Path, last: i64) -> Result<(), RecordsError> {
-    let mut conn = SqliteConnectOptions::new().filename(keyring).connect().await?;
-    sqlx::query("DELETE FROM audit_checkpoint WHERE seq > $1").bind(last).execute(&mut conn).await?;
-    Ok(conn.close().await?)
+/// Takes from the copy of a keyring what the copy of the records does not have yet, whose last
+/// checkpoint is of entry `last`: it was taken a moment later, and a restored trail would look as if
+/// it had been cut. `fit` is given the secret of this purpose and how many checkpoints are left, and
+/// says what takes the secret's place, if anything does.
+pub async fn fit_copied_trail<E: From<RecordsError>>(
+    copy: &Path,
+    last: i64,
+    purpose: &str,
+    fit: impl FnOnce(&WrappedRow, u64) -> Result<Option<WrappedRow>, E>,
+) -> Result<(), E> {
+    let options = SqliteConnectOptions::new().filename(copy);
+    let mut conn = Conn::from(options.connect().await.map_err(RecordsError::from)?);
+    ask!("DELETE FROM audit_checkpoint WHERE seq > $1", last).run(&mut conn).await?;
+    let left = ask!("SELECT COUNT(*) AS n FROM audit_checkpoint");
+    let left = left.one(&mut conn, |row| unsigned(row, "audit_checkpoint", "n")).await?;
+    if let Some(secret) = keyring::secret(&mut conn, purpose).await?
+        && let Some(fitting) = fit(&secret, left)?
+    {
+        keyring::rewrap(&mut conn, &keyring::KeyOf::Server(purpose.to_owned()), &fitting).await?;
+    }
+    Ok(conn.close().await.map_err(RecordsError::from)?)
 }
 
 /// A column by its name, or as [`At`].

@@ -123,6 +123,36 @@ impl PublicKey {
             .map_err(|_| VaultError::Tampered { what: "signed text" })
     }
 
+    /// Proves that [`SigningKey::sign_ssh`] made `armored` of `message` for `namespace` with the
+    /// secret half. How its lines are broken does not matter.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] if it did not.
+    pub fn verify_ssh(&self, namespace: &str, message: &[u8], armored: &str) -> Result<(), VaultError> {
+        let tampered = || VaultError::Tampered { what: "signed text" };
+        let letters = armored.trim().strip_prefix(ARMOR_BEGIN.trim_end());
+        let letters = letters.and_then(|rest| rest.strip_suffix(ARMOR_END.trim_end())).ok_or_else(tampered)?;
+        let letters: String = letters.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
+        let blob = Base64::decode_vec(&letters).map_err(|_| tampered())?;
+        let (head, signature) = blob.split_last_chunk::<SIGNATURE>().ok_or_else(tampered)?;
+        // All ahead of the signature's own bytes is known beforehand.
+        let mut string = Vec::new();
+        push_string(&mut string, SSH_ALGORITHM);
+        push_string(&mut string, signature);
+        let mut wanted = SSHSIG.to_vec();
+        wanted.extend_from_slice(&SSHSIG_VERSION.to_be_bytes());
+        push_string(&mut wanted, &self.ssh_blob());
+        push_purpose(&mut wanted, namespace);
+        push_string(&mut wanted, &string);
+        if wanted.strip_suffix(signature) != Some(head) {
+            return Err(tampered());
+        }
+        let mut signed = SSHSIG.to_vec();
+        push_purpose(&mut signed, namespace);
+        push_string(&mut signed, &Sha512::digest(message));
+        self.verify(&signed, signature)
+    }
+
     /// `ssh-ed25519 BASE64`, as it stands in `.pub`, `authorized_keys` and, behind a principal,
     /// `allowed_signers` files.
     pub fn ssh_line(&self) -> String {
@@ -201,6 +231,31 @@ mod tests {
              7jUfcOwqRyYh2p9w/BHLhU9F4MoCVZLWxOgQM=\n\
              -----END SSH SIGNATURE-----\n"
         );
+    }
+
+    #[test]
+    fn r17_a_signature_in_openssh_s_form_holds_for_its_text_key_and_purpose_only() {
+        let key = SigningKey::from_bytes(&[3; SIGNING_KEY]);
+        let (public, text) = (key.public(), b"what is signed\n");
+        let armored = key.sign_ssh("receipt", text);
+        public.verify_ssh("receipt", text, &armored).unwrap();
+        public.verify_ssh("receipt", text, &armored.replace('\n', "\r\n")).unwrap();
+        let tampered = Err(VaultError::Tampered { what: "signed text" });
+        assert_eq!(public.verify_ssh("receipt", b"something else", &armored), tampered);
+        assert_eq!(public.verify_ssh("other", text, &armored), tampered);
+        assert_eq!(SigningKey::from_bytes(&[4; SIGNING_KEY]).public().verify_ssh("receipt", text, &armored), tampered);
+        for wrong in ["", "x", ARMOR_BEGIN, &armored[1..], &armored[..armored.len() - 2]] {
+            assert_eq!(public.verify_ssh("receipt", text, wrong), tampered, "{wrong}");
+        }
+        for at in ARMOR_BEGIN.len()..armored.len() - ARMOR_END.len() {
+            let mut changed = armored.clone().into_bytes();
+            if changed[at] == b'\n' {
+                continue;
+            }
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(public.verify_ssh("receipt", text, &changed), tampered, "letter {at}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::vault::{PublicKey, SigningKey, VaultError, sign};
 /// Whom `ssh-keygen -Y verify -I` asks for.
 const PRINCIPAL: &str = "tacdrop";
 /// What a signature under a receipt is for; it counts nowhere else.
-const NAMESPACE: &str = "tacdrop-receipt";
+const NAMESPACE: &str = crate::audit::RECEIPT_NAMESPACE;
 /// The first line of a receipt that names its version's manifest and the trail. The number changes
 /// when the lines below it do.
 const TITLE: &str = "tacdrop receipt 3";
