@@ -15,6 +15,7 @@ mod downloads;
 mod faults;
 mod fetch_lines;
 mod invariants;
+mod laundering;
 mod lifecycle;
 mod lifecycle_model;
 mod notices;

@@ -86,13 +86,13 @@ pub(crate) fn forged_link(before: &[u8; 32], seq: i64, at: i64, kind: &str, acto
 }
 
 /// What a row's link is made of, beside its number and the link before it.
-struct Link<'a> {
-    at: i64,
-    kind: &'a str,
-    actor: &'a str,
-    ticket: &'a str,
-    subject: &'a [u8],
-    detail: &'a str,
+pub(crate) struct Link<'a> {
+    pub(crate) at: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) actor: &'a str,
+    pub(crate) ticket: &'a str,
+    pub(crate) subject: &'a [u8],
+    pub(crate) detail: &'a str,
 }
 
 impl<'a> From<&'a Fields> for Link<'a> {
@@ -110,7 +110,7 @@ impl<'a> From<&'a Fields> for Link<'a> {
 
 impl Link<'_> {
     /// SHA-256 over the link before it and the fields, each with its length in front.
-    fn after(&self, before: &[u8; 32], seq: i64) -> [u8; 32] {
+    pub(crate) fn after(&self, before: &[u8; 32], seq: i64) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(before);
         let fields: [&[u8]; 7] = [
             &seq.to_be_bytes(),

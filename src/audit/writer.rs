@@ -14,8 +14,8 @@ use super::aggregate::{Aggregator, EventKey, WINDOW};
 use super::checkpoint::{self, AuditCheckpoint};
 use crate::model::audit::{Actor, Kind};
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, Time};
-use crate::records::audit::{self as rows, Event};
 use crate::records::RecordsError;
+use crate::records::audit::{self as rows, Event};
 use crate::records::order::{Held, Rank};
 use crate::repo::anchor::{self, AUDIT_KEY, Found};
 use crate::repo::{Error, Repo};
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const CHECKPOINT_ENTRIES: i64 = 256;
 /// ... or, when there is a new one, after this time.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(300);
-/// Checkpoints that a crash kept from the records and that the next one takes along, at most.
+/// Checkpoints that are copied into the records at once, at most: more than processes sign at once.
 const TAKEN_ALONG: u32 = 16;
 
 /// An event that waits to be written.
@@ -277,10 +277,11 @@ impl AuditWriter {
         if seq != last.seq {
             // The keyring's copy first: it is the one that a thief of the records' tail does not
             // have.
+            let newest = self.repo.keys.keyring().last_audit_checkpoint().await?.unwrap_or(0);
             self.repo.failpoints.hit("audit.anchor-before");
             self.move_anchor(tip, Some(&checkpoint)).await?;
             self.repo.failpoints.hit("audit.anchor-after");
-            self.copy_checkpoints().await?;
+            self.copy_checkpoints(newest).await?;
             self.repo.failpoints.hit("audit.checkpoint-after");
         }
         *last = LastCheckpoint { seq, at: Instant::now(), seen: Some(tip) };
@@ -306,13 +307,13 @@ impl AuditWriter {
         anchor::advance(&self.repo.keys, Some(&self.repo.records), tip, row).await
     }
 
-    /// Copies into the records what only the keyring has: the new checkpoint, and those that a crash
-    /// kept from them.
-    async fn copy_checkpoints(&self) -> Result<(), Error> {
-        let last = rows::last_checkpoint(&mut *self.repo.records.read().await?).await?.unwrap_or(0);
-        let missing = self.repo.keys.keyring().audit_checkpoints(last.saturating_add(1), TAKEN_ALONG).await?;
+    /// Copies checkpoints into the records from the keyring, which has them first: the new one, and
+    /// the `newest` before it, which a crash may have kept from them. No older ones: those that are
+    /// missing were deleted, and that is to show.
+    async fn copy_checkpoints(&self, newest: i64) -> Result<(), Error> {
+        let rows = self.repo.keys.keyring().audit_checkpoints(newest, TAKEN_ALONG).await?;
         let mut tx = self.repo.records.begin().await?;
-        for row in missing.into_iter().filter_map(|(_, row)| row.ok()) {
+        for row in rows.into_iter().filter_map(|(_, row)| row.ok()) {
             if checkpoint::check(&row, &self.key.public()).is_ok() {
                 rows::add_checkpoint(tx.conn(), &row).await?;
             }

@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use tokio::runtime::Handle;
 
+use crate::audit::{AuditCheckpoint, AuditFault, AuditVerification, AuditWriter};
 use crate::backup::{
     BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
     sync_shelves, take, without_key,
 };
-use crate::audit::{AuditCheckpoint, AuditFault, AuditVerification, AuditWriter};
 use crate::integrity::Integrity;
 use crate::integrity::verify::Verification;
 use crate::model::HouseId;

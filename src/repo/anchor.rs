@@ -150,10 +150,13 @@ pub(crate) async fn advance(
     for _ in 0..ROUNDS {
         // Asked before the transaction: who has the keyring's turn waits for no other database.
         let known = match look(keys).await?.0 {
-            Found::There(anchor) if entry.0 > anchor.seq => Some((anchor, match records {
+            Found::There(anchor) if entry.0 > anchor.seq => Some((
+                anchor,
+                match records {
                     Some(records) => holds(records, (anchor.seq, anchor.link)).await?,
                     None => true,
-                })),
+                },
+            )),
             _ => None,
         };
         let mut tx = keyring.begin().await?;
@@ -202,12 +205,7 @@ pub(crate) async fn holds(records: &Records, (seq, link): (i64, [u8; 32])) -> Re
 
 /// Makes the copy of a keyring go with a copy of the records, whose trail ends with `entry` and whose
 /// last checkpoint is of `signed`: it speaks of nothing that they do not have yet.
-pub(crate) async fn fit_copy(
-    keys: &KeyManager,
-    copy: &Path,
-    entry: (i64, [u8; 32]),
-    signed: i64,
-) -> Result<(), Error> {
+pub(crate) async fn fit_copy(keys: &KeyManager, copy: &Path, entry: (i64, [u8; 32]), signed: i64) -> Result<(), Error> {
     let fit = |row: &WrappedRow, checkpoints| {
         let (Some(kek), Some(there)) = (keys.kek_at_hand(row.kek_generation), open(keys, row)) else { return Ok(None) };
         let (seq, link) = if there.seq > entry.0 { entry } else { (there.seq, there.link) };

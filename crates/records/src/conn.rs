@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow, SqliteStatement, SqliteTypeInfo};
-use sqlx::{Describe, Either, Execute, Executor, Sqlite, SqlStr, SqliteConnection};
+use sqlx::{Describe, Either, Execute, Executor, SqlStr, Sqlite, SqliteConnection};
 
 /// Bytes of a seal.
 pub const SEAL: usize = 32;

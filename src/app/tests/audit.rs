@@ -74,6 +74,10 @@ enum Deed {
     Rewrite {
         row: usize,
     },
+    /// Puts a row behind the last one, with a link that fits and, with `seal`, another row's seal.
+    Append {
+        seal: bool,
+    },
 }
 
 fn deeds() -> impl Strategy<Value = Deed> {
@@ -88,6 +92,7 @@ fn deeds() -> impl Strategy<Value = Deed> {
         1 => (row.clone(), 0usize..1000).prop_map(|(row, other)| Deed::Swap { row, other }),
         1 => row.clone().prop_map(|row| Deed::Cut { row }),
         1 => row.prop_map(|row| Deed::Rewrite { row }),
+        1 => any::<bool>().prop_map(|seal| Deed::Append { seal }),
     ]
 }
 
@@ -117,6 +122,11 @@ const EDITS: &[&str] = &[
     "chain = x''",
     "chain = zeroblob(1000000)",
     "chain = 1",
+    "seal = NULL",
+    "seal = zeroblob(32)",
+    "seal = x'00'",
+    "seal = 'x'",
+    "seal = chain",
 ];
 
 impl Deed {
@@ -199,9 +209,23 @@ impl Deed {
                     )
                     .await;
                 }
-                // Nobody can say where between two checkpoints it began.
-                let known = signed.iter().copied().filter(|signed| *signed < seq).max().unwrap_or(0);
-                (seq <= last_signed).then_some(known + 1)
+                Some(seq)
+            }
+            Self::Append { seal } => {
+                let last = entries.last().unwrap();
+                let chain = crate::audit::forged_link(&link(last), count + 1, 5, "login.accepted", "mallory", "{}");
+                let seal = if *seal { "(SELECT seal FROM audit_event WHERE seq = 1)" } else { "NULL" };
+                run(
+                    tx,
+                    format!(
+                        "INSERT INTO audit_event (seq, at, kind, actor, detail, chain, seal) \
+                         VALUES ({}, 5, 'login.accepted', 'mallory', '{{}}', x'{}', {seal})",
+                        count + 1,
+                        hex::encode(chain)
+                    ),
+                )
+                .await;
+                Some(count + 1)
             }
         }
     }
@@ -231,7 +255,8 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
     });
     assert!(entries.len() > 30 && signed.len() == 6, "{signed:?} {entries:#?}");
     let clean = runtime.block_on(app.audit().verify(None)).unwrap();
-    assert_eq!((clean.fault, clean.entries, clean.checkpoints), (None, entries.len() as i64, 12));
+    let count = entries.len() as i64;
+    assert_eq!((clean.fault, clean.entries, clean.checkpoints, clean.sealed), (None, count, 12, count));
 
     proptest!(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }, |(deed in deeds())| {
         runtime.block_on(async {
@@ -242,6 +267,9 @@ fn r66_every_change_is_found_and_the_first_entry_named() {
             if let (Some(fault), Deed::Insert { .. }) = (&found.fault, &deed) {
                 prop_assert_eq!(fault.what, FaultKind::Inserted);
             }
+            // Nothing behind a fault is called good.
+            let right = wanted.map_or(entries.len() as i64, |seq| seq.saturating_sub(1).max(0));
+            prop_assert!(found.entries <= right && found.signed <= found.entries && found.sealed <= found.entries);
             // Whoever looks at what is damaged gets an answer, not a panic.
             Ok::<_, TestCaseError>(())
         })?;
@@ -328,10 +356,15 @@ async fn r66_checkpoints_are_checked_in_both_databases() {
     let fault = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
     assert_eq!((fault.seq, fault.what), (-3, FaultKind::Checkpoint));
     drop(tx);
-    // The keyring's copy alone is enough.
+    // Either copy alone shows what was cut; that the other one is gone shows as well.
     let mut tx = app.0.access.repo.records.begin().await.unwrap();
     run(&mut tx, "DELETE FROM audit_checkpoint".to_owned()).await;
-    assert_eq!(app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault, None);
+    let fault = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
+    assert_eq!((fault.seq, fault.what), (1, FaultKind::Checkpoint), "{fault}");
+    assert_eq!(fault.to_string(), "the checkpoint of entry 1: it was deleted from the records");
+    drop(tx);
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
+    run(&mut tx, format!("DELETE FROM audit_checkpoint WHERE seq >= {}", signed[1])).await;
     run(&mut tx, format!("DELETE FROM audit_event WHERE seq >= {}", signed[1])).await;
     let fault = app.0.access.trail.verify_over(tx.conn(), None).await.unwrap().fault.unwrap();
     assert_eq!((fault.seq, fault.what), (signed[1], FaultKind::Missing));
@@ -480,8 +513,10 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
     });
     app.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().unwrap();
     app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+    app.audit().checkpoint().await.unwrap();
     app.0.access.repo.failpoints.watch(|_| ());
-    for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)] {
+    let anchored = ["audit.anchor-before", "audit.anchor-after", "audit.checkpoint-after"].map(|point| (point, 1));
+    for (point, more) in [("audit.flush-before", 0), ("audit.flush-after", 1)].into_iter().chain(anchored) {
         let image = DataDirectory::at(images.join(point));
         let left = App::open(image.clone(), fixture.settings.clone()).await.unwrap();
         let found = left.audit().verify(None).await.unwrap();
@@ -492,5 +527,10 @@ async fn r66_a_crash_while_rows_are_written_breaks_no_chain() {
         again.close().await;
         let found = App::open(again.data().clone(), fixture.settings.clone()).await.unwrap();
         assert_eq!(found.audit().verify(None).await.unwrap().fault, None, "{point}");
+        // What the crash kept from the records came into them with the next checkpoint.
+        let mut conn = found.0.access.repo.records.read().await.unwrap();
+        let in_records = crate::records::audit::checkpoints(&mut conn, 0, 1000).await.unwrap().len();
+        let in_keyring = found.0.access.repo.keys.keyring().audit_checkpoints(0, 1000).await.unwrap().len();
+        assert_eq!(in_records, in_keyring, "{point}");
     }
 }

@@ -109,6 +109,7 @@ async fn r20_every_named_point_is_passed() {
         queue.delivered(notice.id, &notice.recipient.address, later, Channel::Spool).await.unwrap();
     }
     app.0.access.trail.flush(Duration::ZERO).await.unwrap();
+    app.audit().checkpoint().await.unwrap();
     app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
