@@ -11,6 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::App;
+use crate::audit::told::Published;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Identifier, Transport};
 use crate::records::entries::{self, NewEntry};
@@ -132,12 +133,16 @@ impl App {
                 progress: &file.state,
                 at: file.at,
             };
-            let detail = json!({
-                "artifact": file.artifact.to_string(),
-                "bytes": file.length,
-                "sha256": hex::encode(file.sha256),
-                "manifest": hex::encode(file.manifest_hash),
-            });
+            let told = Published {
+                version: file.version,
+                number: 1,
+                length: file.length,
+                sha256: &file.sha256,
+                manifest: &file.manifest_hash,
+                at: file.at,
+            };
+            let mut detail = told.detail(self.0.access.repo.keys.proof());
+            detail["artifact"] = json!(file.artifact.to_string());
             let subject = Subject {
                 actor: &Actor::Login(ticket.clone()),
                 ticket: Some(ticket),

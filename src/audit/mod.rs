@@ -10,6 +10,7 @@ pub(crate) mod aggregate;
 mod checkpoint;
 mod coverage;
 mod list;
+pub(crate) mod told;
 mod verify;
 mod witness;
 mod writer;

@@ -66,7 +66,7 @@ impl Note {
 /// The audit trail of a data directory that is open.
 pub struct AuditWriter {
     pub(super) repo: Arc<Repo>,
-    pub(super) key: SigningKey,
+    pub(crate) key: SigningKey,
     queue: Locked<VecDeque<Note>>,
     refusals: Locked<Aggregator>,
     listings: Locked<Aggregator>,

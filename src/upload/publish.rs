@@ -9,15 +9,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arrived::Arrived;
 use super::extents::{EndedExtent, Home, Rows};
 use super::upload_records::UploadRecords;
+use crate::audit::told::Published;
 use crate::audit::{self, Kind};
 use crate::login::Who;
 use crate::login::rights::may_change;
-use crate::model::{NoticeId, ObjectId, ObjectPlace, Refusal, Time};
+use crate::model::{NoticeId, ObjectId, ObjectPlace, Refusal, Time, VersionId};
 use crate::notices;
 use crate::records::audit::Event;
 use crate::records::versions::Publication;
@@ -28,7 +29,7 @@ use crate::store::StoreError;
 use crate::upload::Uploads;
 use crate::upload::checkpoint::Progress;
 use crate::upload::write_queue::WriteQueue;
-use crate::vault::{self, Arrival, ExtentEntry, Manifest, SliceMap, WrappedKey};
+use crate::vault::{self, Arrival, ExtentEntry, Manifest, ProofKey, SliceMap, WrappedKey};
 
 /// A version that is to become available, with its manifest sealed.
 struct Sealed {
@@ -49,12 +50,10 @@ struct Sealed {
 
 impl Sealed {
     /// What the audit trail says of it.
-    fn detail(&self) -> Value {
-        json!({
-            "bytes": self.length,
-            "sha256": hex::encode(self.sha256),
-            "manifest": hex::encode(self.hash),
-        })
+    fn detail(&self, version: VersionId, proof: &ProofKey) -> Value {
+        let (sha256, manifest) = (&self.sha256, &self.hash);
+        let at = self.at;
+        Published { version, number: self.number, length: self.length, sha256, manifest, at }.detail(proof)
     }
 
     /// The manifest, if the records keep it.
@@ -189,7 +188,7 @@ impl UploadRecords {
             objects::put(tx.conn(), &[(sealed.object, manifest)]).await?;
         }
         // The version's row names this entry.
-        self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail()).await?;
+        self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail(self.version, repo.keys.proof())).await?;
         if !versions::publish(tx.conn(), &self.publication(sealed)).await? {
             return Err(Refusal::Fenced.into());
         }
@@ -229,7 +228,7 @@ impl UploadRecords {
             return Ok(false);
         }
         let (mode, modified) = queue.wished_attributes();
-        let detail = self.signed(sealed.detail()).to_string();
+        let detail = self.signed(sealed.detail(self.version, repo.keys.proof())).to_string();
         let actor = self.login.actor();
         let event = Event {
             at: Time::now(),

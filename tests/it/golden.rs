@@ -101,6 +101,8 @@ const NUMBERS: [&str; 12] = [
     "entries",
     "checkpoints",
     "signed",
+    "sealed",
+    "received",
     "upload_seconds",
     "mail_seconds",
     "download_seconds",

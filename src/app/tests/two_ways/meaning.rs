@@ -134,7 +134,9 @@ impl<'a> Meaning<'a> {
             ("_sqlx_migrations", "installed_on" | "execution_time", _) => "-".to_owned(),
             ("ticket", "token_hash", Cell::Bytes(hash)) => format!("{} bytes", hash.len()),
             // The trail is verified as a whole.
-            ("audit_event", "chain", _) | ("audit_checkpoint", "link" | "signature", _) => "verified".to_owned(),
+            ("audit_event", "chain" | "seal", _) | ("audit_checkpoint", "link" | "signature", _) => {
+                "verified".to_owned()
+            }
             ("audit_event", "detail", Cell::Text(text)) => self.of_json(serde_json::from_str(text).unwrap()),
             ("fact", "value", Cell::Text(text)) => match row.cell("name") {
                 Cell::Text(name) if name == "house_time" => "-".to_owned(),
@@ -272,7 +274,10 @@ impl<'a> Meaning<'a> {
         use serde_json::Value;
         match value {
             Value::Object(fields) => {
-                let fields = fields.into_iter().map(|(name, value)| format!("{name}: {}", self.of_json(value)));
+                let fields = fields.into_iter().map(|(name, value)| {
+                    let moment = value.as_i64().filter(|_| name == "received").and_then(|at| self.moment(at));
+                    format!("{name}: {}", moment.unwrap_or_else(|| self.of_json(value)))
+                });
                 format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
             }
             Value::Array(values) => values.into_iter().map(|value| self.of_json(value)).collect::<Vec<_>>().join(", "),
@@ -289,7 +294,16 @@ impl<'a> Meaning<'a> {
         }
         let mut versions = self.versions.values();
         match versions.find(|version| version.manifest.is_some_and(|(_, hash)| hash[..] == bytes[..])) {
-            Some(version) => format!("manifest of {}", self.id(version.id.as_bytes())),
+            Some(version) => return format!("manifest of {}", self.id(version.id.as_bytes())),
+            None if bytes == self.house.app.0.access.trail.key.public().as_bytes() => return "its key".to_owned(),
+            None => {}
+        }
+        let proof = self.house.app.0.access.repo.keys.proof();
+        let is_digest = |version: &&VersionRow| {
+            version.sha256.is_some_and(|sha256| crate::audit::told::digest(proof, version.id, &sha256)[..] == bytes[..])
+        };
+        match self.versions.values().find(is_digest) {
+            Some(version) => format!("digest of {}", version.sha256.map(hex::encode).unwrap_or_default()),
             None => text.to_owned(),
         }
     }
