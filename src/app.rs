@@ -26,6 +26,7 @@ pub use crate::backup::{BackupContents, BackupPlace, BackupProgress, Backups};
 pub use crate::digests::{Digest, Patience, digest_of_bytes};
 pub use crate::integrity::Integrity;
 pub use crate::integrity::check::{Checked, Finding, Step};
+pub use crate::integrity::compare::{Compared, Difference};
 pub use crate::integrity::reattach::Reattached;
 pub use crate::integrity::reseal::Resealed;
 pub use crate::integrity::verify::Verification;
@@ -142,6 +143,7 @@ impl App {
         if serve {
             recovery::recover(&app.0.access.repo).await?;
             namespace::aliases::fill(&app.0.access.repo).await?;
+            app.0.integrity.compare_at_start().await;
         }
         Ok(app)
     }

@@ -6,6 +6,7 @@ mod audit;
 mod audit_names;
 mod backup;
 mod by_hand;
+mod compare;
 mod content_model;
 mod crashes;
 mod damage;

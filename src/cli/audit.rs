@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
-use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Kept, Witness};
+use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Compared, Kept, Witness};
 use crate::model::audit::Kind;
 use crate::model::sanitize;
 use crate::model::{Identifier, Time};
@@ -35,6 +35,9 @@ pub(crate) enum Command {
         /// Receipts that customers kept: the trail must hold what each speaks of
         #[arg(long, value_name = "FILE", num_args = 1..)]
         receipt: Vec<PathBuf>,
+        /// Compare people, tickets and versions with what the trail tells of them, too
+        #[arg(long)]
+        records: bool,
     },
     /// Sign how far the trail has come, to be kept elsewhere
     Checkpoint {
@@ -87,6 +90,9 @@ struct Verified<'a> {
     sealed: i64,
     receipts: usize,
     fault: Option<&'a AuditFault>,
+    /// Whether the rows are what the trail tells; none if nobody asked, or the trail itself is not
+    /// what was written.
+    records: Option<&'a Compared>,
 }
 
 impl Command {
@@ -94,7 +100,9 @@ impl Command {
         let output = desk.output;
         match self {
             Self::List(wanted) => list(app, output, wanted.into()).await,
-            Self::Verify { checkpoint, receipt } => verify(app, output, checkpoint.as_deref(), &receipt).await,
+            Self::Verify { checkpoint, receipt, records } => {
+                verify(app, output, checkpoint.as_deref(), &receipt, records).await
+            }
             Self::Checkpoint { output: file } => checkpoint(app, output, file.as_deref()).await,
             Self::Export { wanted, output: file } => export(app, output, wanted.into(), &file).await,
         }
@@ -180,11 +188,22 @@ async fn export(app: &App, output: Output, filter: AuditFilter, file: &Path) -> 
     })
 }
 
-async fn verify(app: &App, output: Output, kept: Option<&Path>, receipts: &[PathBuf]) -> Result<(), Failure> {
+async fn verify(
+    app: &App,
+    output: Output,
+    kept: Option<&Path>,
+    receipts: &[PathBuf],
+    records: bool,
+) -> Result<(), Failure> {
     let kept = kept.map(read_checkpoint).transpose()?;
     let witnesses = receipts.iter().map(|file| read_receipt(app, file)).collect::<Result<Vec<_>, _>>()?;
     let found = app.audit().verify_with(Kept { checkpoint: kept.as_ref(), receipts: &witnesses }).await?;
     let fault = found.fault.as_ref();
+    // What a trail tells that is not what was written proves nothing.
+    let compared = match (records, fault) {
+        (true, None) => Some(app.integrity().compare().await?),
+        _ => None,
+    };
     let verified = Verified {
         intact: fault.is_none(),
         entries: found.entries,
@@ -193,16 +212,39 @@ async fn verify(app: &App, output: Output, kept: Option<&Path>, receipts: &[Path
         sealed: found.sealed,
         receipts: if fault.is_none() { witnesses.len() } else { 0 },
         fault,
+        records: compared.as_ref(),
     };
+    let differences = compared.as_ref().filter(|compared| !compared.differences.is_empty());
+    if let (Some(compared), false) = (differences, output.is_json()) {
+        let lines: String =
+            compared.differences.iter().map(|one| sanitize::line(&one.to_string()).into_owned() + "\n").collect();
+        output.write(lines.as_bytes())?;
+    }
     match fault {
+        None if differences.is_some() => {
+            if output.is_json() {
+                output.json(&verified)?;
+            }
+            let count = differences.map_or(0, |compared| compared.differences.len() as u64 + compared.more);
+            Err(Failure::new(format!(
+                "the audit trail is as it was written, and the records are not what it tells: {count} differences. Keep \
+                 the data directory as it is, and compare it with a backup"
+            )))
+        }
         None => output.answer(&verified, || {
             let kept = match witnesses.len() {
                 0 => String::new(),
                 1 => "; the receipt fits".to_owned(),
                 many => format!("; all {many} receipts fit"),
             };
+            let rows = compared.as_ref().map_or_else(String::new, |compared| {
+                format!(
+                    "\nThe records are what it tells of {} people and organisations, {} tickets and {} versions",
+                    compared.people, compared.tickets, compared.versions
+                )
+            });
             format!(
-                "{} entries, all as they were written, {} of them sealed; {} checkpoints fit, the last of entry {}{kept}",
+                "{} entries, all as they were written, {} of them sealed; {} checkpoints fit, the last of entry {}{kept}{rows}",
                 found.entries, found.sealed, found.checkpoints, found.signed
             )
         }),
@@ -222,9 +264,10 @@ async fn verify(app: &App, output: Output, kept: Option<&Path>, receipts: &[Path
                 (entries, 0) => format!(" The {entries} entries themselves are as they were written."),
                 (entries, _) => format!(" The {entries} entries before that are right."),
             };
+            let skipped = if records { " The records were not compared with it." } else { "" };
             Err(Failure::new(format!(
-                "the audit trail is not what was written. {fault}{named}.{right} Keep the data directory as it is, and \
-                 compare it with a backup"
+                "the audit trail is not what was written. {fault}{named}.{right}{skipped} Keep the data directory as it is, \
+                 and compare it with a backup"
             )))
         }
     }

@@ -2,6 +2,7 @@
 //! is done where it is not.
 
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod reattach;
 pub(crate) mod recovery;
 pub(crate) mod reseal;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::audit::{self, Actor, Kind, Subject};
+use crate::audit::{self, Actor, Kind, Subject, told};
 use crate::model::{DirectoryId, FileName, Identifier, Language, Priority, ShareId, TicketStatus, Time};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
@@ -165,8 +165,9 @@ impl Tickets {
         for (fingerprint, algorithm) in keys {
             people::add_key(tx.conn(), &new.id, &EngineerKey { fingerprint, algorithm }, Time::now()).await?;
         }
-        note(tx.conn(), Kind::EngineerAdded, None, json!({ "engineer": new.id.as_str(), "keys": fingerprints }))
-            .await?;
+        let address = told::address(self.repo.keys.proof(), new.id.as_str(), &new.email);
+        let detail = json!({ "engineer": new.id.as_str(), "keys": fingerprints, "address": address });
+        note(tx.conn(), Kind::EngineerAdded, None, detail).await?;
         Ok(tx.commit().await?)
     }
 
@@ -206,8 +207,9 @@ impl Tickets {
         }
         people::set_email(tx.conn(), engineer, email).await?;
         let moved = notices::moved(tx.conn(), engineer, Time::now()).await?;
-        // Not the address: that is a person's.
-        let detail = json!({ "engineer": engineer.as_str(), "changed": "email", "notices": moved });
+        // Not the address, which is a person's: only what it can be compared with.
+        let address = told::address(self.repo.keys.proof(), engineer.as_str(), email);
+        let detail = json!({ "engineer": engineer.as_str(), "changed": "email", "notices": moved, "address": address });
         note(tx.conn(), Kind::EngineerChanged, None, detail).await?;
         tx.commit().await?;
         Ok(moved)
@@ -416,6 +418,7 @@ impl FreshTicket {
             "organisation": ticket.organisation.as_str(),
             "engineer": ticket.engineer.as_str(),
             "device": ticket.device,
+            "share": ticket.share.to_string(),
         });
         note(conn, Kind::TicketOpened, Some(&ticket.reference), detail).await
     }

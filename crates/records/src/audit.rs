@@ -165,7 +165,12 @@ pub async fn page(conn: &mut Conn, filter: Filter<'_>, from: i64, most: u32) -> 
         (None, Some(kind)) => ask!(select!("kind = $3"), from, most, kind),
         (Some(ticket), Some(kind)) => ask!(select!("ticket = $3 AND kind = $4"), from, most, ticket, kind),
     };
-    asked.all(conn, |row| Ok(Stored { seq: row.try_get("seq")?, fields: fields(row) })).await
+    asked.all(conn, stored).await
+}
+
+/// A row of the trail.
+pub(super) fn stored(row: &SqliteRow) -> Result<Stored, RecordsError> {
+    Ok(Stored { seq: row.try_get("seq")?, fields: fields(row) })
 }
 
 fn fields(row: &SqliteRow) -> Result<Fields, String> {

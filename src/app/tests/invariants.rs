@@ -27,6 +27,7 @@ pub(crate) async fn hold(app: &App, promised: &BTreeMap<String, [u8; 32]>, canar
     let broken: Vec<_> = verified.iter().filter(|one| !one.intact).collect();
     assert!(broken.is_empty(), "I2: {broken:#?}");
     hold_but_for_damage(app, promised, canaries).await;
+    super::compare::rows_are_as_told(app).await;
 }
 
 /// The same for a test that has damaged something itself: what is marked as damaged may be so, and

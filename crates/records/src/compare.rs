@@ -1,0 +1,194 @@
+//! The rows as they stand, to be compared with what the audit trail tells of them. Nothing is
+//! trusted: a row that cannot be read is given as its name and why.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::ask::ask;
+use super::audit::{Stored, stored};
+use super::readable::name;
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
+use tacdrop_model::{Identifier, ShareId, VersionState};
+
+/// A row, or its first column and why it cannot be read.
+pub type Found<T> = Result<T, (String, RecordsError)>;
+
+fn found<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, RecordsError>) -> Vec<Found<T>> {
+    let label = |row: &SqliteRow| row.try_get::<&str, _>(0).map_or_else(|_| name(row, 0), str::to_owned);
+    rows.iter().map(|row| read(row).map_err(|error| (label(row), error))).collect()
+}
+
+/// An engineer.
+#[derive(Debug)]
+pub struct EngineerSide {
+    /// The id.
+    pub id: String,
+    /// Where notices go.
+    pub email: String,
+    /// Whether the person may not log in any more.
+    pub disabled: bool,
+}
+
+/// All engineers.
+pub async fn engineers(conn: &mut Conn) -> Result<Vec<Found<EngineerSide>>, RecordsError> {
+    let rows = ask!("SELECT id, email, disabled_at FROM engineer ORDER BY id").rows(conn).await?;
+    Ok(found(&rows, |row| {
+        Ok(EngineerSide {
+            id: row.try_get("id")?,
+            email: row.try_get("email")?,
+            disabled: row.try_get::<Option<i64>, _>("disabled_at")?.is_some(),
+        })
+    }))
+}
+
+/// All keys of engineers: whose, and the fingerprint.
+pub async fn engineer_keys(conn: &mut Conn) -> Result<Vec<Found<(String, String)>>, RecordsError> {
+    let rows = ask!("SELECT engineer, fingerprint FROM engineer_key ORDER BY engineer, fingerprint").rows(conn).await?;
+    Ok(found(&rows, |row| Ok((row.try_get("engineer")?, row.try_get("fingerprint")?))))
+}
+
+/// The ids of all organisations.
+pub async fn organisations(conn: &mut Conn) -> Result<Vec<Found<String>>, RecordsError> {
+    let rows = ask!("SELECT id FROM organisation ORDER BY id").rows(conn).await?;
+    Ok(found(&rows, |row| Ok(row.try_get("id")?)))
+}
+
+/// A ticket.
+#[derive(Debug)]
+pub struct TicketSide {
+    /// Its reference.
+    pub reference: Identifier,
+    /// Its share.
+    pub share: ShareId,
+    /// Whose problem it is.
+    pub organisation: String,
+    /// Who works on it.
+    pub engineer: String,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// Whether it is for devices.
+    pub device: bool,
+}
+
+/// All tickets.
+pub async fn tickets(conn: &mut Conn) -> Result<Vec<Found<TicketSide>>, RecordsError> {
+    let text = "SELECT reference, share_id, organisation, engineer, status, device FROM ticket ORDER BY reference";
+    let rows = ask!(text).rows(conn).await?;
+    Ok(found(&rows, |row| {
+        Ok(TicketSide {
+            reference: text_as(row, "ticket", "reference")?,
+            share: bytes_as(row, "ticket", "share_id")?,
+            organisation: row.try_get("organisation")?,
+            engineer: row.try_get("engineer")?,
+            closed: row.try_get::<&str, _>("status")? == "closed",
+            device: row.try_get::<i64, _>("device")? != 0,
+        })
+    }))
+}
+
+/// A version.
+#[derive(Debug)]
+pub struct VersionSide {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The entry that it belongs to.
+    pub artifact: [u8; 16],
+    /// Its number within its entry.
+    pub number: u64,
+    /// Where it stands.
+    pub state: VersionState,
+    /// Plaintext bytes.
+    pub length: u64,
+    /// The plaintext's SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// The SHA-256 of its manifest object.
+    pub manifest: Option<[u8; 32]>,
+    /// Who sent it.
+    pub uploaded_by: String,
+    /// The weakest transport that anything of it came by.
+    pub transport: String,
+    /// When it became available, in milliseconds since 1970.
+    pub received_at: Option<i64>,
+}
+
+/// All versions of a share.
+pub async fn versions(conn: &mut Conn, share: ShareId) -> Result<Vec<Found<VersionSide>>, RecordsError> {
+    let text = "SELECT v.id, v.entry_id, v.number, v.state, v.length, v.sha256, v.manifest_hash, v.uploaded_by, \
+         v.transport, v.received_at FROM entry e JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1";
+    let rows = ask!(text, share).rows(conn).await?;
+    Ok(found(&rows, |row| {
+        Ok(VersionSide {
+            id: bytes_as(row, "version", "id")?,
+            artifact: bytes_as(row, "version", "entry_id")?,
+            number: unsigned(row, "version", "number")?,
+            state: text_as(row, "version", "state")?,
+            length: unsigned(row, "version", "length")?,
+            sha256: bytes_as_option(row, "version", "sha256")?,
+            manifest: bytes_as_option(row, "version", "manifest_hash")?,
+            uploaded_by: row.try_get("uploaded_by")?,
+            transport: row.try_get("transport")?,
+            received_at: row.try_get("received_at")?,
+        })
+    }))
+}
+
+/// A file of a share.
+#[derive(Debug)]
+pub struct FileSide {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The entry whose place it took.
+    pub predecessor: Option<[u8; 16]>,
+    /// The version that readers get.
+    pub current: Option<[u8; 16]>,
+}
+
+/// All files of a share, in sight or not.
+pub async fn files(conn: &mut Conn, share: ShareId) -> Result<Vec<Found<FileSide>>, RecordsError> {
+    let text = "SELECT id, predecessor, current_version FROM entry WHERE share_id = $1 AND kind = 'file'";
+    let rows = ask!(text, share).rows(conn).await?;
+    Ok(found(&rows, |row| {
+        Ok(FileSide {
+            id: bytes_as(row, "entry", "id")?,
+            predecessor: bytes_as_option(row, "entry", "predecessor")?,
+            current: bytes_as_option(row, "entry", "current_version")?,
+        })
+    }))
+}
+
+/// How many versions belong to no ticket.
+pub async fn homeless_versions(conn: &mut Conn) -> Result<u64, RecordsError> {
+    let text = "SELECT COUNT(*) AS n FROM version v WHERE NOT EXISTS (SELECT 1 FROM entry e \
+         JOIN ticket t ON t.share_id = e.share_id WHERE e.id = v.entry_id)";
+    ask!(text).one(conn, |row| unsigned(row, "version", "n")).await
+}
+
+/// How many versions have ever been available: as the rows say, and as the trail tells.
+pub async fn published(conn: &mut Conn) -> Result<(u64, u64), RecordsError> {
+    let text = "SELECT (SELECT COUNT(*) FROM version WHERE received_at IS NOT NULL) AS of_rows, \
+         (SELECT COUNT(*) FROM audit_event WHERE kind = 'artifact.available') AS of_trail";
+    ask!(text).one(conn, |row| Ok((unsigned(row, "version", "of_rows")?, unsigned(row, "version", "of_trail")?))).await
+}
+
+/// Entries of the trail from number `from` on, at most `most`, that tell of people and tickets; or
+/// with a ticket, those that tell of its versions.
+pub async fn told(
+    conn: &mut Conn,
+    ticket: Option<&Identifier>,
+    from: i64,
+    most: u32,
+) -> Result<Vec<Stored>, RecordsError> {
+    let of_house = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
+         AND kind IN ('organisation.added', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
+         'engineer.changed', 'engineer.disabled', 'ticket.opened', 'ticket.assigned', 'ticket.closed', \
+         'ticket.reopened', 'store.recovered') ORDER BY seq LIMIT $2 + 0";
+    let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
+         AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
+         'artifact.corrected', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \
+         ORDER BY seq LIMIT $2 + 0";
+    let asked = match ticket {
+        None => ask!(of_house, from, most),
+        Some(ticket) => ask!(of_ticket, from, most, ticket),
+    };
+    asked.all(conn, stored).await
+}

@@ -1,0 +1,264 @@
+//! People and tickets against the trail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Compared, PAGE, TOLD};
+use crate::audit::{Kind, told};
+use crate::records::Conn;
+use crate::records::audit::Fields;
+use crate::records::compare::{self, EngineerSide, TicketSide};
+use crate::repo::{Error, Repo};
+
+/// What the trail tells of an engineer.
+#[derive(Default)]
+struct Engineer {
+    keys: BTreeSet<String>,
+    disabled: bool,
+    /// The keyed digest of the address; none where entries of before there were any are the newest.
+    address: Option<String>,
+}
+
+/// What the trail tells of a ticket.
+struct Ticket {
+    organisation: String,
+    engineer: String,
+    /// None in entries of before they said so.
+    device: Option<bool>,
+    share: Option<String>,
+    closed: bool,
+}
+
+/// What the walk leaves for the versions.
+pub(super) struct House {
+    /// The tickets that there are.
+    pub(super) tickets: Vec<TicketSide>,
+    /// Whether a recovery corrected more than it told one by one.
+    pub(super) untold: bool,
+}
+
+#[derive(Default)]
+struct Trail {
+    organisations: BTreeSet<String>,
+    engineers: BTreeMap<String, Engineer>,
+    tickets: BTreeMap<String, Ticket>,
+    untold: bool,
+}
+
+fn text(detail: &Value, name: &str) -> Option<String> {
+    detail.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+impl Trail {
+    fn tell(&mut self, fields: &Fields) {
+        let Ok(kind) = fields.kind.parse::<Kind>() else { return };
+        let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
+        if let Some(name) = text(&detail, "organisation").filter(|_| kind == Kind::OrganisationAdded) {
+            self.organisations.insert(name);
+            return;
+        }
+        if kind == Kind::StoreRecovered {
+            let corrected = ["discarded", "damaged", "shredded", "pointers"];
+            let sum: u64 = corrected.iter().filter_map(|name| detail.get(name)?.as_u64()).sum();
+            self.untold |= sum > TOLD;
+            return;
+        }
+        if let Some(reference) = &fields.ticket {
+            self.tell_of_ticket(kind, reference, &detail);
+            return;
+        }
+        let Some(id) = text(&detail, "engineer") else { return };
+        let engineer = match kind {
+            Kind::EngineerAdded => self.engineers.entry(id).or_default(),
+            _ => match self.engineers.get_mut(&id) {
+                Some(engineer) => engineer,
+                None => return,
+            },
+        };
+        match kind {
+            Kind::EngineerAdded => {
+                let keys = detail.get("keys").and_then(Value::as_array).into_iter().flatten();
+                engineer.keys.extend(keys.filter_map(Value::as_str).map(str::to_owned));
+                engineer.address = text(&detail, "address");
+            }
+            Kind::EngineerKeyAdded => engineer.keys.extend(text(&detail, "key")),
+            Kind::EngineerKeyRemoved => {
+                engineer.keys.remove(&text(&detail, "key").unwrap_or_default());
+            }
+            Kind::EngineerChanged => engineer.address = text(&detail, "address"),
+            Kind::EngineerDisabled => engineer.disabled = true,
+            _ => {}
+        }
+    }
+
+    fn tell_of_ticket(&mut self, kind: Kind, reference: &str, detail: &Value) {
+        if kind == Kind::TicketOpened {
+            let opened = Ticket {
+                organisation: text(detail, "organisation").unwrap_or_default(),
+                engineer: text(detail, "engineer").unwrap_or_default(),
+                device: detail.get("device").and_then(Value::as_bool),
+                share: text(detail, "share"),
+                closed: false,
+            };
+            self.tickets.insert(reference.to_owned(), opened);
+        }
+        let Some(ticket) = self.tickets.get_mut(reference) else { return };
+        match kind {
+            Kind::TicketAssigned => ticket.engineer = text(detail, "engineer").unwrap_or_default(),
+            Kind::TicketClosed => ticket.closed = true,
+            Kind::TicketReopened => ticket.closed = false,
+            _ => {}
+        }
+    }
+}
+
+/// The rows, and the trail up to the same moment or later.
+struct Rows {
+    organisations: Vec<compare::Found<String>>,
+    engineers: Vec<compare::Found<EngineerSide>>,
+    keys: Vec<compare::Found<(String, String)>>,
+    tickets: Vec<compare::Found<TicketSide>>,
+    trail: Trail,
+}
+
+async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
+    let (organisations, engineers) = (compare::organisations(conn).await?, compare::engineers(conn).await?);
+    let (keys, tickets) = (compare::engineer_keys(conn).await?, compare::tickets(conn).await?);
+    let mut trail = Trail::default();
+    let mut from = Some(1);
+    while let Some(first) = from {
+        let page = compare::told(conn, None, first, PAGE).await?;
+        from = page.last().and_then(|row| row.seq.checked_add(1));
+        page.iter().filter_map(|row| row.fields.as_ref().ok()).for_each(|fields| trail.tell(fields));
+    }
+    Ok(Rows { organisations, engineers, keys, tickets, trail })
+}
+
+pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House, Error> {
+    let rows = gather(&mut *repo.records.read().await?).await?;
+    let mut first = Compared::default();
+    let house = judge(repo, rows, &mut first);
+    if first.differences.is_empty() {
+        outcome.take(first);
+        return Ok(house);
+    }
+    // Something may have changed between the questions. Nobody changes anything while this one has
+    // the writer's turn.
+    let mut tx = repo.records.begin().await?;
+    let rows = gather(tx.conn()).await?;
+    drop(tx);
+    Ok(judge(repo, rows, outcome))
+}
+
+fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
+    let Rows { organisations, engineers, keys, tickets, mut trail } = rows;
+    for row in organisations {
+        match row {
+            Ok(id) if trail.organisations.remove(&id) => {}
+            Ok(id) => outcome.add("organisation", id, None, "was never added, as the trail tells"),
+            Err((id, error)) => outcome.add("organisation", id, None, format!("cannot be read: {error}")),
+        }
+        outcome.people += 1;
+    }
+    for id in std::mem::take(&mut trail.organisations) {
+        outcome.add("organisation", id, None, "was added, as the trail tells, and has no row");
+    }
+    let mut there: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for key in keys {
+        match key {
+            Ok((engineer, fingerprint)) => _ = there.entry(engineer).or_default().insert(fingerprint),
+            Err((engineer, error)) => {
+                outcome.add("engineer", engineer, None, format!("has a key that cannot be read: {error}"))
+            }
+        }
+    }
+    for row in engineers {
+        outcome.people += 1;
+        let row = match row {
+            Ok(row) => row,
+            Err((id, error)) => {
+                outcome.add("engineer", id, None, format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        let Some(known) = trail.engineers.remove(&row.id) else {
+            outcome.add("engineer", row.id, None, "was never added, as the trail tells");
+            continue;
+        };
+        if known.disabled != row.disabled {
+            let what = if known.disabled { "was disabled, and is not" } else { "is disabled, and nobody did that" };
+            outcome.add("engineer", row.id.clone(), None, what);
+        }
+        let address = told::address(repo.keys.proof(), &row.id, &row.email);
+        if known.address.is_some_and(|known| known != address) {
+            outcome.add("engineer", row.id.clone(), None, "has another mail address than was set");
+        }
+        let keys = there.remove(&row.id).unwrap_or_default();
+        for key in keys.difference(&known.keys) {
+            outcome.add("engineer", row.id.clone(), None, format!("has the key {key}, which nobody added"));
+        }
+        for key in known.keys.difference(&keys) {
+            outcome.add("engineer", row.id.clone(), None, format!("lacks the key {key}, which nobody removed"));
+        }
+    }
+    for (id, _) in std::mem::take(&mut trail.engineers) {
+        outcome.add("engineer", id, None, "was added, as the trail tells, and has no row");
+    }
+    for (id, _) in there {
+        outcome.add("engineer", id, None, "has keys and no row");
+    }
+    let tickets = compare_tickets(tickets, trail.tickets, outcome);
+    House { tickets, untold: trail.untold }
+}
+
+fn compare_tickets(
+    rows: Vec<compare::Found<TicketSide>>,
+    mut told: BTreeMap<String, Ticket>,
+    outcome: &mut Compared,
+) -> Vec<TicketSide> {
+    let mut tickets = Vec::with_capacity(rows.len());
+    for row in rows {
+        outcome.tickets += 1;
+        let row = match row {
+            Ok(row) => row,
+            Err((id, error)) => {
+                told.remove(&id);
+                outcome.add("ticket", id, None, format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        let reference = row.reference.as_str();
+        let mut differs = |what: String| outcome.add("ticket", reference, Some(reference), what);
+        match told.remove(reference) {
+            None => differs("was never opened, as the trail tells".to_owned()),
+            Some(known) => {
+                let share = row.share.to_string();
+                if known.share.as_ref().is_some_and(|known| *known != share) {
+                    differs("has another share than the one that was made for it".to_owned());
+                }
+                for (whose, row, known) in [
+                    ("organisation", &row.organisation, &known.organisation),
+                    ("engineer", &row.engineer, &known.engineer),
+                ] {
+                    if row != known {
+                        differs(format!("has the {whose} {row}, and the trail says {known}"));
+                    }
+                }
+                if known.device.is_some_and(|known| known != row.device) {
+                    let what = if row.device { "is" } else { "is not" };
+                    differs(format!("{what} for devices, and the trail says otherwise"));
+                }
+                if known.closed != row.closed {
+                    let what = if known.closed { "was closed, and is open" } else { "is closed, and nobody closed it" };
+                    differs(what.to_owned());
+                }
+            }
+        }
+        tickets.push(row);
+    }
+    for (reference, _) in told {
+        outcome.add("ticket", reference.clone(), Some(&reference), "was opened, as the trail tells, and has no row");
+    }
+    tickets
+}
