@@ -69,7 +69,14 @@ async fn a_backup_taken_during_uploads_holds_all_that_was_available_and_can_be_c
         assert!(refused.to_string().contains("generation 1") && !to.exists(), "{refused}");
         let done = restore(&place.path().join(name), &to, &kek).await.unwrap();
         assert!(done.damaged.is_empty() && done.missing == 0 && done.verified >= 4, "{done:?}");
+        assert!(done.audit_fault.is_none() && done.audit_entries > 10, "{done:?}");
         let restored = serve(&to).await;
+        super::compare::rows_are_as_told(&restored).await;
+        let checkpoint = std::fs::read_to_string(place.path().join(name).join("audit-checkpoint")).unwrap();
+        let checkpoint: AuditCheckpoint = checkpoint.parse().unwrap();
+        for house in [&app, &restored] {
+            assert_eq!(house.audit().verify(Some(&checkpoint)).await.unwrap().fault, None);
+        }
         let token = restored.tickets().new_token(&word("XT-1")).await.unwrap();
         let session = restored.session(&restored.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
         assert!(get(&session, "logs/ä/deep").await.unwrap() == pattern(300_000, 1));

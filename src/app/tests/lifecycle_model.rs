@@ -311,6 +311,7 @@ fn r27_the_lives_of_files_agree_with_a_model() {
             }
             app.retention().remove_doomed(Duration::ZERO).await.unwrap();
             all_intact(&app).await;
+            super::compare::rows_are_as_told(&app).await;
             app.close().await;
             Ok::<_, TestCaseError>(())
         })?;

@@ -78,6 +78,7 @@ pub(super) async fn furnished(app: &App) -> ShareSession {
 /// Everything of [`furnished`] is there and can be continued.
 pub(super) async fn check(app: &App) {
     all_intact(app).await;
+    super::compare::rows_are_as_told(app).await;
     assert_eq!(app.integrity().verify(None, |_| ()).await.unwrap().len(), 4);
     let lines = app.artifacts().list(&word("XT-1"), &PublicAddress::unknown()).await.unwrap();
     let names: Vec<_> = lines.iter().map(|line| (line.path.as_str(), line.version)).collect();

@@ -238,6 +238,7 @@ impl House {
     /// Every row of every table, as a line each.
     async fn lines(&self) -> Vec<String> {
         assert_eq!(self.app.audit().verify(None).await.unwrap().fault, None);
+        super::compare::rows_are_as_told(&self.app).await;
         let mut conn = self.app.0.access.repo.records.read().await.unwrap();
         let tables = tacdrop_probe::everything(&mut conn).await.unwrap();
         drop(conn);
