@@ -19,7 +19,7 @@ pub use crate::access::{
 };
 pub use crate::audit::{
     AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, Kept, NoCheckpoint, NoWitness,
-    Witness,
+    TrailWitness,
 };
 pub use crate::backup::restore::{HostKeys, RestoredBackup};
 pub use crate::backup::{BackupContents, BackupPlace, BackupProgress, Backups};

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rows::{self, Filter};
-use super::{AuditCheckpoint, AuditVerification, AuditWriter, Kept, NoWitness, Witness, verify};
+use super::{AuditCheckpoint, AuditVerification, AuditWriter, Kept, NoWitness, TrailWitness, verify};
 use crate::model::audit::Kind;
 use crate::model::{Identifier, Time};
 #[cfg(test)]
@@ -111,8 +111,8 @@ impl AuditWriter {
     ///
     /// # Errors
     /// If it is none, the house did not sign it, or it says nothing of the trail.
-    pub fn witness(&self, receipt: &str) -> Result<Witness, NoWitness> {
-        Witness::of(receipt, &[self.repo.keys.receipts().public()])
+    pub fn witness(&self, receipt: &str) -> Result<TrailWitness, NoWitness> {
+        TrailWitness::of(receipt, &[self.repo.keys.receipts().public()])
     }
 
     /// Signs how far the trail has come; none if nothing has happened yet.

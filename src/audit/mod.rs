@@ -28,7 +28,7 @@ pub(crate) use coverage::Coverage;
 pub use list::{AuditFilter, AuditLine};
 pub use verify::{AuditFault, AuditVerification, FaultKind, Kept};
 pub(crate) use witness::RECEIPT_NAMESPACE;
-pub use witness::{NoWitness, Witness};
+pub use witness::{NoWitness, TrailWitness};
 pub(crate) use writer::{AuditWriter, Note};
 
 /// Who did something, and to what.

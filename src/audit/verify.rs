@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rows::{self, CheckpointRow, Fields, Filter, Stored};
-use super::{AuditCheckpoint, Kind, Link, Witness, checkpoint};
+use super::{AuditCheckpoint, Kind, Link, TrailWitness, checkpoint};
 use crate::model::Time;
 use crate::records::{Conn, Keyring, RecordsError};
 use crate::repo::Error;
@@ -178,7 +178,7 @@ pub struct Kept<'a> {
     /// A checkpoint.
     pub checkpoint: Option<&'a AuditCheckpoint>,
     /// What receipts say of it.
-    pub receipts: &'a [Witness],
+    pub receipts: &'a [TrailWitness],
 }
 
 /// Reads the trail, which may grow meanwhile.

@@ -13,7 +13,7 @@ const SIGNATURE: &str = "-----BEGIN SSH SIGNATURE-----";
 
 /// An entry of the trail as a receipt names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Witness {
+pub struct TrailWitness {
     /// The number of the entry, from 1 on.
     pub seq: i64,
     /// Its link.
@@ -34,7 +34,7 @@ pub enum NoWitness {
     Silent,
 }
 
-impl Witness {
+impl TrailWitness {
     /// Reads a receipt that one of these keys signed.
     pub(crate) fn of(receipt: &str, keys: &[PublicKey]) -> Result<Self, NoWitness> {
         // Mail programs change how lines end.
@@ -70,13 +70,13 @@ mod tests {
         let link = "0f".repeat(32);
         let statement = format!("tacdrop receipt 3\nTicket: XT-1\nTrail: 4711 {link}\n");
         let text = signed(&key, &statement);
-        let witness = Witness { seq: 4711, link: [15; 32] };
-        assert_eq!(Witness::of(&text, &keys), Ok(witness));
-        assert_eq!(Witness::of(&text.replace('\n', "\r\n"), &keys), Ok(witness));
-        assert_eq!(Witness::of(&text, &keys[..1]), Err(NoWitness::NotSigned));
-        assert_eq!(Witness::of(&text.replace("4711", "4712"), &keys), Err(NoWitness::NotSigned));
-        assert_eq!(Witness::of(&statement, &keys), Err(NoWitness::NoReceipt));
-        assert_eq!(Witness::of("", &keys), Err(NoWitness::NoReceipt));
+        let witness = TrailWitness { seq: 4711, link: [15; 32] };
+        assert_eq!(TrailWitness::of(&text, &keys), Ok(witness));
+        assert_eq!(TrailWitness::of(&text.replace('\n', "\r\n"), &keys), Ok(witness));
+        assert_eq!(TrailWitness::of(&text, &keys[..1]), Err(NoWitness::NotSigned));
+        assert_eq!(TrailWitness::of(&text.replace("4711", "4712"), &keys), Err(NoWitness::NotSigned));
+        assert_eq!(TrailWitness::of(&statement, &keys), Err(NoWitness::NoReceipt));
+        assert_eq!(TrailWitness::of("", &keys), Err(NoWitness::NoReceipt));
         for silent in [
             "tacdrop receipt 1\nTicket: XT-1\n".to_owned(),
             format!("tacdrop receipt 3\nTrail: 0 {link}\n"),
@@ -84,9 +84,9 @@ mod tests {
             format!("tacdrop receipt 3\nTrail: 1 {link}0\n"),
             "tacdrop receipt 3\nTrail: 1\n".to_owned(),
         ] {
-            assert_eq!(Witness::of(&signed(&key, &silent), &keys), Err(NoWitness::Silent), "{silent}");
+            assert_eq!(TrailWitness::of(&signed(&key, &silent), &keys), Err(NoWitness::Silent), "{silent}");
         }
         let elsewhere = format!("{statement}{}", key.sign_ssh("something-else", statement.as_bytes()));
-        assert_eq!(Witness::of(&elsewhere, &keys), Err(NoWitness::NotSigned));
+        assert_eq!(TrailWitness::of(&elsewhere, &keys), Err(NoWitness::NotSigned));
     }
 }

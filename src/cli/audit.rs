@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
-use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Compared, Kept, Witness};
+use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Compared, Kept, TrailWitness};
 use crate::model::audit::Kind;
 use crate::model::sanitize;
 use crate::model::{Identifier, Time};
@@ -302,7 +302,7 @@ fn read_checkpoint(file: &Path) -> Result<AuditCheckpoint, Failure> {
     text.parse().map_err(|error| Failure::new(format!("{}: {error}", file.display())))
 }
 
-fn read_receipt(app: &App, file: &Path) -> Result<Witness, Failure> {
+fn read_receipt(app: &App, file: &Path) -> Result<TrailWitness, Failure> {
     let text = read_short(file, LONGEST_RECEIPT, "receipt")?;
     app.audit().witness(&text).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
 }

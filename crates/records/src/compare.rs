@@ -109,12 +109,14 @@ pub struct VersionSide {
     pub transport: String,
     /// When it became available, in milliseconds since 1970.
     pub received_at: Option<i64>,
+    /// The entry of the trail that tells of its manifest.
+    pub trail_seq: Option<i64>,
 }
 
 /// All versions of a share.
 pub async fn versions(conn: &mut Conn, share: ShareId) -> Result<Vec<Found<VersionSide>>, RecordsError> {
     let text = "SELECT v.id, v.entry_id, v.number, v.state, v.length, v.sha256, v.manifest_hash, v.uploaded_by, \
-         v.transport, v.received_at FROM entry e JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1";
+         v.transport, v.received_at, v.trail_seq FROM entry e JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1";
     let rows = ask!(text, share).rows(conn).await?;
     Ok(found(&rows, |row| {
         Ok(VersionSide {
@@ -128,6 +130,7 @@ pub async fn versions(conn: &mut Conn, share: ShareId) -> Result<Vec<Found<Versi
             uploaded_by: row.try_get("uploaded_by")?,
             transport: row.try_get("transport")?,
             received_at: row.try_get("received_at")?,
+            trail_seq: row.try_get("trail_seq")?,
         })
     }))
 }
@@ -184,7 +187,7 @@ pub async fn told(
          'ticket.reopened', 'store.recovered') ORDER BY seq LIMIT $2 + 0";
     let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
-         'artifact.corrected', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \
+         'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \
          ORDER BY seq LIMIT $2 + 0";
     let asked = match ticket {
         None => ask!(of_house, from, most),

@@ -283,7 +283,7 @@ async fn r66_a_receipt_shows_that_the_whole_house_was_put_back() {
         let signature = keys.receipts().sign_ssh(crate::audit::RECEIPT_NAMESPACE, statement.as_bytes());
         app.audit().witness(&(statement + &signature)).unwrap()
     };
-    let verify = async |receipts: &[Witness]| {
+    let verify = async |receipts: &[TrailWitness]| {
         let kept = Kept { checkpoint: None, receipts };
         app.audit().verify_with(kept).await.unwrap().fault.map(|fault| (fault.seq, fault.to, fault.what))
     };

@@ -24,6 +24,8 @@ enum Content {
 /// What `artifact.available` tells.
 struct Published {
     seq: i64,
+    /// The entry that tells of its manifest: the same, or that the manifest was sealed again.
+    tells: i64,
     artifact: Option<Id>,
     bytes: Option<u64>,
     content: Option<Content>,
@@ -83,11 +85,18 @@ impl Trail {
             Kind::VersionDamaged => told.damaged = true,
             Kind::VersionShredded => told.gone = Some("shredded"),
             Kind::VersionDiscarded => told.gone = Some("given up"),
+            Kind::ArtifactResealed => {
+                if let Some(published) = &mut told.published {
+                    let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
+                    (published.tells, published.manifest) = (seq, bytes(&detail, "manifest"));
+                }
+            }
             Kind::ArtifactAvailable => {
                 let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
                 let keyed = bytes(&detail, "digest").map(Content::Keyed);
                 told.published = Some(Published {
                     seq,
+                    tells: seq,
                     artifact: bytes(&detail, "artifact"),
                     bytes: detail.get("bytes").and_then(Value::as_u64),
                     content: keyed.or_else(|| bytes(&detail, "sha256").map(Content::Plain)),
@@ -320,6 +329,9 @@ impl<'a> Judge<'a> {
         if published.received.is_some() && published.received != row.received_at {
             let time = |at: Option<i64>| at.map_or_else(String::new, |at| format!("{at} ms"));
             differs("time of arrival", &time(row.received_at), &time(published.received));
+        }
+        if row.trail_seq.is_some_and(|seq| seq != published.tells) {
+            differs("entry of the trail", &row.trail_seq.unwrap_or_default(), &published.tells);
         }
         let sender = published.actor.as_deref().unwrap_or(self.ticket);
         if row.uploaded_by != sender && !told.openers.contains(&row.uploaded_by) {
