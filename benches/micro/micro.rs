@@ -26,6 +26,11 @@ use tacdrop::vault::{
 /// Segments in one buffer of an upload.
 const SEGMENTS: usize = 4;
 const SHARE: ShareId = ShareId::from_bytes([1; 16]);
+/// What a client reads or writes at once.
+const PIECE: usize = 32_768;
+/// The fingerprint of the engineer's key.
+const KEY: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn ids() -> ExtentIds {
     ExtentIds { share: SHARE, artifact: ArtifactId::from_bytes([2; 16]), extent: ObjectId::from_bytes([3; 16]) }
@@ -181,6 +186,7 @@ struct Ground {
     session: ShareSession,
     records: Records,
     share: ShareId,
+    token: String,
     _directory: tempfile::TempDir,
 }
 
@@ -208,12 +214,18 @@ impl Ground {
             (settings.settle, settings.settle_max) = (Duration::from_secs(86_400), Duration::from_secs(86_400));
         }
         let worker_runtime = still.as_ref().unwrap_or(&runtime).handle().clone();
-        let (app, session, records, share) = runtime.block_on(async {
+        let (app, session, records, share, token) = runtime.block_on(async {
             let app = App::serve(data.clone(), settings, worker_runtime, Box::new(|| {})).await.unwrap();
             let word = |text: &str| text.parse::<Identifier>().unwrap();
             app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
             app.tickets()
-                .add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, Vec::new())
+                .add_engineer(
+                    word("anna"),
+                    None,
+                    "anna@example.net".to_owned(),
+                    None,
+                    vec![(KEY.to_owned(), "ssh-ed25519".to_owned())],
+                )
                 .await
                 .unwrap();
             let new = NewTicket {
@@ -227,13 +239,12 @@ impl Ground {
             };
             let (_, token) = app.tickets().open_ticket(new).await.unwrap();
             app.seed_files(&word("XT-1"), 0, files, 100).await.unwrap();
-            let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let login = app.logins().by_token("XT-1", &token, from).await.unwrap().unwrap();
+            let login = app.logins().by_token("XT-1", &token, CLIENT).await.unwrap().unwrap();
             let records = Records::open(&data.records()).await.unwrap();
             let ticket = tickets::by_reference(&mut records.read().await.unwrap(), "XT-1").await.unwrap().unwrap();
-            (app.clone(), app.session(&login), records, ticket.share)
+            (app.clone(), app.session(&login), records, ticket.share, token.to_string())
         });
-        Self { runtime, app, _still: still, session, records, share, _directory: directory }
+        Self { runtime, app, _still: still, session, records, share, token, _directory: directory }
     }
 
     /// Writes down what waits to be told in the audit trail: the share of each work in that is part
@@ -247,8 +258,10 @@ impl Ground {
         let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
         self.runtime.block_on(async {
             let mut upload = self.session.open_write(&path, mode).await.unwrap();
-            upload.begin_write(0, bytes.len() as u64).await.unwrap();
-            upload.write(bytes).await.unwrap();
+            for (piece, at) in bytes.chunks(PIECE).zip((0..).step_by(PIECE)) {
+                upload.begin_write(at, piece.len() as u64).await.unwrap();
+                upload.write(piece).await.unwrap();
+            }
             upload.close().await.unwrap();
         });
     }
@@ -272,6 +285,38 @@ impl Ground {
             let mut bytes = Vec::new();
             download.read(0, 1000, &mut bytes).await.unwrap()
         })
+    }
+
+    /// Reads a file that was put, from its first byte to its last.
+    fn download(&self, number: u64) -> u64 {
+        let path = SharePath::parse(format!("/new-{number}").as_bytes()).unwrap();
+        self.runtime.block_on(async {
+            let download = self.session.open_read(&path).await.unwrap();
+            let (mut at, mut bytes) = (0, Vec::with_capacity(PIECE));
+            loop {
+                bytes.clear();
+                match download.read(at, PIECE, &mut bytes).await.unwrap() {
+                    0 => return at,
+                    read => at += read as u64,
+                }
+            }
+        })
+    }
+
+    /// A login that ends at once.
+    fn login_by_token(&self) {
+        let login = self.runtime.block_on(self.app.logins().by_token("XT-1", &self.token, CLIENT));
+        assert!(login.unwrap().is_some());
+    }
+
+    /// The same for an engineer, whose client first asks whether the key is known.
+    fn login_by_key(&self) {
+        let logins = self.app.logins();
+        let login = self.runtime.block_on(async {
+            assert!(logins.is_known_key("anna", KEY, CLIENT).await.unwrap());
+            logins.by_key("anna", KEY, CLIENT).await
+        });
+        assert!(login.unwrap().is_some());
     }
 }
 
@@ -442,6 +487,33 @@ fn once(name: &str, times: u64) -> u64 {
         "list" => {
             let ground = Ground::still(200);
             counted(times, |_| ground.list() as u64, || ground.tell())
+        }
+        "download_mib" => {
+            // Tasks of the house read its blocks: they must not stand still.
+            let ground = Ground::new(10);
+            ground.put(0, &vec![7; 1 << 20]);
+            let work = |_| {
+                let read = ground.download(0);
+                assert_eq!(read, 1 << 20);
+                read
+            };
+            counted(times, work, || ground.tell())
+        }
+        "login_token" => {
+            let ground = Ground::still(10);
+            let work = |number| {
+                ground.login_by_token();
+                number
+            };
+            counted(times, work, || ground.tell())
+        }
+        "login_key" => {
+            let ground = Ground::still(10);
+            let work = |number| {
+                ground.login_by_key();
+                number
+            };
+            counted(times, work, || ground.tell())
         }
         _ => panic!("there is no work {name}"),
     }
