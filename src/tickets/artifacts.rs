@@ -17,6 +17,7 @@ use crate::namespace::PublicAddress;
 use crate::namespace::history::number_for_people;
 use crate::namespace::location::openable;
 use crate::namespace::tree::{self, Way};
+use crate::records::Conn;
 use crate::records::checks;
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self};
@@ -95,7 +96,7 @@ impl Artifacts {
             compared.entry(row.version).or_default().push(row);
         }
         let mut lines = Vec::new();
-        let files = with_keys_in_force!(self.files(share).await)?;
+        let files = with_keys_in_force!(self.files(&mut conn, share).await)?;
         for (way, row) in files {
             let path = way.path();
             let shown = row.current.map(|version| version.id).or(row.receiving.map(|version| version.id));
@@ -132,22 +133,21 @@ impl Artifacts {
     }
 
     /// Every file of a share with the way to it.
-    async fn files(&self, share: ShareId) -> Result<Vec<(Way, EntryRow)>, Error> {
+    async fn files(&self, conn: &mut Conn, share: ShareId) -> Result<Vec<(Way, EntryRow)>, Error> {
         let keys = self.repo.keys.share(share).await?;
-        let mut conn = self.repo.records.read().await?;
         let mut files = Vec::new();
         let mut directories = vec![(DirectoryId::root_of(share), Way::default())];
         while let Some((directory, way)) = directories.pop() {
             let mut after = None;
             loop {
-                let page = entries::children(&mut conn, directory, after, PAGE).await?;
+                let page = entries::children(conn, directory, after, PAGE).await?;
                 let ended = page.ended;
                 after = page.last;
                 for row in page.rows {
                     if row.name.is_none() {
                         continue;
                     }
-                    let name = match keys.open_name(&mut conn, &row).await {
+                    let name = match keys.open_name(conn, &row).await {
                         Ok(name) => name,
                         Err(error) if error.is_temporary() => return Err(error),
                         // It stays in the list, and what lies below it, under a name that says
