@@ -26,7 +26,8 @@ const PARKED: Duration = Duration::from_millis(500);
 pub(crate) struct LazyWorker(Locked<Option<Parked>>);
 
 struct Parked {
-    worker: Worker,
+    /// In a box, as it is handed on several times.
+    worker: Box<Worker>,
     worker_runtime: Handle,
     /// Bytes that it may go through in the task that waits for it. None: it must have a task of its
     /// own.
@@ -37,7 +38,7 @@ impl LazyWorker {
     /// Parks the worker. It is started on `worker_runtime`, or run by a CLOSE of `inline_limit`
     /// bytes at most.
     pub(super) fn park(&self, worker: Worker, worker_runtime: Handle, inline_limit: Option<u64>) {
-        *self.0.lock() = Some(Parked { worker, worker_runtime, inline_limit });
+        *self.0.lock() = Some(Parked { worker: Box::new(worker), worker_runtime, inline_limit });
     }
 
     /// Starts the worker if it is parked.
@@ -50,7 +51,7 @@ impl LazyWorker {
 
     /// The worker, for its caller to run to the end, if it is parked and may go through so many
     /// bytes there.
-    pub(super) fn take_for(&self, bytes: u64) -> Option<Worker> {
+    pub(super) fn take_for(&self, bytes: u64) -> Option<Box<Worker>> {
         let is_little = |parked: &mut Parked| parked.inline_limit.is_some_and(|limit| bytes <= limit);
         let parked = self.0.lock().take_if(is_little);
         parked.map(|parked| parked.worker)

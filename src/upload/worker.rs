@@ -135,7 +135,7 @@ impl Worker {
     }
 
     /// Works until the upload is over.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         // Also after a panic: else nobody could ever open this name again.
         let _end = End { uploads: Arc::clone(&self.uploads), queue: Arc::clone(&self.queue) };
         while let Some(outcome) = self.step().await {
@@ -171,7 +171,14 @@ impl Worker {
             self.keep_short().await?;
         }
         (self.changed, self.readable) = (true, None);
-        let Some(CopyBase { content, length }) = self.copy_base.take() else { return Ok(()) };
+        match self.copy_base.take() {
+            // Once at most, so in a box: each job would move the room that it needs about otherwise.
+            Some(base) => Box::pin(self.copy(base)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn copy(&mut self, CopyBase { content, length }: CopyBase) -> Result<(), Error> {
         let mut at = 0;
         while at < length {
             let part = self.uploads.repo.settings.extent_bytes.min(length - at);
@@ -195,7 +202,8 @@ impl Worker {
                 None
             }
             Some(Job::Close(reply)) => {
-                let outcome = self.close().await.map_err(Refusal::from);
+                // Once, so in a box: each job would move the room that it needs about otherwise.
+                let outcome = Box::pin(self.close()).await.map_err(Refusal::from);
                 match outcome {
                     Ok(()) => self.queue.set_phase(Phase::Published),
                     Err(refusal) => {
@@ -424,7 +432,9 @@ impl Worker {
         (self.small_since, self.readable) = (None, None);
         let what = if incomplete { Progressed::Incomplete } else { Progressed::Durable };
         loop {
-            let outcome = self.upload_rows.write_progress(&self.uploads, &self.queue, &mut self.arrived, what).await;
+            let progress = self.upload_rows.write_progress(&self.uploads, &self.queue, &mut self.arrived, what);
+            // It takes a transaction; each job would move the room that it needs about otherwise.
+            let outcome = Box::pin(progress).await;
             if !self.should_try_again(&outcome).await? {
                 return outcome;
             }

@@ -108,7 +108,8 @@ impl Worker {
         if self.arrived.map.slices().len() <= self.most_slices {
             return Ok(());
         }
-        let left = self.compact(MAX_SLICES / 2).await?;
+        // Seldom, so in a box: each job would move the room that it needs about otherwise.
+        let left = Box::pin(self.compact(MAX_SLICES / 2)).await?;
         self.most_slices = next_limit(&self.arrived.map);
         if left > MAX_SLICES / 2 { Err(Refusal::TooScattered.into()) } else { Ok(()) }
     }

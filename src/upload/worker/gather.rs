@@ -95,7 +95,14 @@ impl Worker {
 
     /// Makes one extent of the small pieces that were gathered.
     pub(super) async fn seal_gathered(&mut self) -> Result<(), Error> {
-        let Some(gathered) = self.gathered.take() else { return Ok(()) };
+        match self.gathered.take() {
+            // Seldom, so in a box: each job would move the room that it needs about otherwise.
+            Some(gathered) => Box::pin(self.seal(gathered)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn seal(&mut self, gathered: Gathered) -> Result<(), Error> {
         let (buffer, stretches) = gathered.in_order();
         let mut extent = ExtentWriter::new(self.upload_rows.begin_extent()?);
         let (id, last_is_sealed) = (extent.id, !buffer.is_full());

@@ -80,7 +80,8 @@ impl Worker {
             let there = self.arrived.map.contiguous_from_zero() >= offset;
             if there {
                 self.checkpoint().await?;
-                self.catch_up(offset).await?;
+                // Seldom, so in a box: each job would move the room that it needs about otherwise.
+                Box::pin(self.catch_up(offset)).await?;
                 (self.changed, self.readable) = (true, None);
             }
         }
