@@ -152,7 +152,8 @@ async fn assigned(
             owner: ticket.reference,
         })
     };
-    Ok((rows.into_iter().map(line).collect::<Result<_, Error>>()?, last))
+    let proved = rows.into_iter().filter(|ticket| session.login().0.holds(ticket));
+    Ok((proved.map(line).collect::<Result<_, Error>>()?, last))
 }
 
 /// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines

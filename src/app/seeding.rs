@@ -179,7 +179,7 @@ impl App {
             }
             let mut tx = self.0.access.repo.records.begin().await?;
             for ticket in &fresh {
-                ticket.enter(tx.conn()).await?;
+                ticket.enter(tx.conn(), &**self.0.access.repo.keys.proofs()).await?;
             }
             tx.commit().await?;
             opened.extend(fresh.into_iter().map(|ticket| (ticket.row.reference, ticket.token)));

@@ -30,6 +30,8 @@ const SMTP_PATIENCE: Duration = Duration::from_secs(5);
 const OVERDUE: Duration = Duration::from_secs(120);
 /// After this long without a new backup something is wrong.
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Rows that are named at most; the others are counted.
+const NAMED: usize = 10;
 /// 2026-01-01T00:00:00Z: there was no tacdrop before.
 const EARLIEST: i64 = 1_767_225_600;
 
@@ -134,6 +136,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
                 report.add("records", Ok("open, up to date, and the KEK fits the keyring".to_owned()));
                 host_key(report, &app).await;
                 legacy(report, config, &app).await;
+                proofs(report, &app).await;
                 backup(report, &app).await;
                 rotation(report, &app).await;
                 report.add("notices", notices(&app, served == Ok(true)).await);
@@ -178,6 +181,24 @@ fn clock(newest: Option<Time>) -> Finding {
         }
         _ => Ok(now.to_string()),
     }
+}
+
+/// Whether what decides rights is what tacdrop wrote.
+async fn proofs(report: &mut Report, app: &App) {
+    let finding = match app.tickets().unproved().await {
+        Ok(rows) if rows.is_empty() => Ok("what the records say of people and tickets is what tacdrop wrote".to_owned()),
+        Ok(rows) => {
+            let named = rows.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = rows.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            Err(format!(
+                "somebody changed the records from outside, and these rows are refused: {named}{more}; see 'What to do \
+                 about a row that is not proved' in docs/operations.md"
+            ))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    report.add("proofs", finding);
 }
 
 /// The newest moment in the records.

@@ -13,8 +13,10 @@ use self::rights::Grants;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
 use crate::model::{Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Transport};
-use crate::records::people;
+use crate::records::people::{self, Engineer};
+use crate::records::proofs::{Proof, Proved, unproved};
 use crate::records::tickets::{self, Ticket};
+use crate::repo::proofs::Proofs;
 use crate::repo::tickets::logins_changed;
 use crate::repo::{Error, Repo};
 use crate::vault;
@@ -72,6 +74,9 @@ pub(crate) struct LoginState {
     pub(crate) id: [u8; 16],
     pub(crate) since: Instant,
     pub(crate) trail: Arc<AuditWriter>,
+    proofs: Arc<Proofs>,
+    /// The proof of the last row of its ticket that held, and said that the ticket was open.
+    open_ticket: Locked<Proof>,
     language: Language,
     greeting: Option<String>,
     ended: CancellationToken,
@@ -182,10 +187,16 @@ impl Logins {
             self.refuse(user, "token", from).await;
             return Ok(None);
         };
+        if !self.holds(&ticket, from) {
+            self.refuse(user, "token", from).await;
+            return Ok(None);
+        }
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
         let language = ticket.language.unwrap_or_default();
         let greeting = greeting(&ticket, language);
-        self.admit(ticket.reference, who, language, Some(greeting), origin).await.map(Some)
+        let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
+        login.0.remember(&ticket);
+        Ok(Some(login))
     }
 
     /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody
@@ -194,13 +205,7 @@ impl Logins {
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
     pub async fn is_known_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<bool, Refusal> {
-        let known = async { people::may_log_in(&mut *self.repo.records.read().await?, user, fingerprint).await }
-            .await
-            .map_err(Error::from)?;
-        if !known {
-            self.refuse(user, "key", from).await;
-        }
-        Ok(known)
+        Ok(self.engineer_with_key(user, fingerprint, from).await?.is_some())
     }
 
     /// Logs an engineer in by a key whose signature the door has verified.
@@ -208,19 +213,42 @@ impl Logins {
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
     pub async fn by_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
-        if !self.is_known_key(user, fingerprint, from).await? {
+        let Some(engineer) = self.engineer_with_key(user, fingerprint, from).await? else {
             tracing::info!(%from, "a key was refused");
             return Ok(None);
-        }
-        let engineer = async {
-            let mut conn = self.repo.records.read().await?;
-            people::engineers(&mut conn, Some(user)).await
-        }
-        .await
-        .map_err(Error::from)?;
-        let Some(engineer) = engineer.into_iter().next() else { return Ok(None) };
+        };
         let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
         self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from.into()).await.map(Some)
+    }
+
+    /// The engineer who may log in as `user` with this key; whoever may not is counted.
+    async fn engineer_with_key(
+        &self,
+        user: &str,
+        fingerprint: &str,
+        from: IpAddr,
+    ) -> Result<Option<Engineer>, Refusal> {
+        let found = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await }
+            .await
+            .map_err(Error::from)?;
+        if let Some((engineer, key)) = found
+            && engineer.disabled_at.is_none()
+            && self.holds(&engineer, from)
+            && self.holds(&key, from)
+        {
+            return Ok(Some(engineer));
+        }
+        self.refuse(user, "key", from).await;
+        Ok(None)
+    }
+
+    /// Whether a row says what tacdrop wrote; one that does not is told of.
+    fn holds<T: Proved>(&self, row: &T, from: IpAddr) -> bool {
+        let holds = row.is_proved(&**self.repo.keys.proofs());
+        if !holds {
+            tell_of_unproved(&self.trail, row, from);
+        }
+        holds
     }
 
     async fn admit(
@@ -239,9 +267,23 @@ impl Logins {
         let id = vault::random::array().map_err(Error::from)?;
         let (trail, ended) = (Arc::clone(&self.trail), CancellationToken::new());
         let (Origin { address: from, transport }, since) = (origin, Instant::now());
-        let grants = Grants::default();
-        let login =
-            Arc::new(LoginState { user, who, from, transport, id, since, trail, language, greeting, ended, grants });
+        let (grants, proofs) = (Grants::default(), Arc::clone(self.repo.keys.proofs()));
+        let open_ticket = Locked::default();
+        let login = Arc::new(LoginState {
+            user,
+            who,
+            from,
+            transport,
+            id,
+            since,
+            trail,
+            proofs,
+            open_ticket,
+            language,
+            greeting,
+            ended,
+            grants,
+        });
         login.enqueue(Kind::LoginAccepted, login.ticket(), Some(id), detail);
         self.add(&login);
         Ok(Login(login))
@@ -303,7 +345,40 @@ impl Logins {
     }
 }
 
+/// Tells the operator and the trail of a row that does not say what tacdrop wrote. Counted: whoever
+/// changed one row may ask for it at any rate.
+fn tell_of_unproved<T: Proved>(trail: &AuditWriter, row: &T, from: IpAddr) {
+    let (table, name) = (T::TABLE, row.name());
+    tracing::error!(table, row = name, "{}", unproved(row));
+    let from = Network::source(from).to_string();
+    let more = Some(("row", format!("{table} {name}")));
+    trail.count_refusal(EventKey { kind: Kind::RowRefused, actor: Actor::Server, ticket: None, id: None, from, more });
+}
+
 impl LoginState {
+    /// Whether a ticket, an engineer or a key says what tacdrop wrote there; one that does not is
+    /// told of.
+    pub(crate) fn holds<T: Proved>(&self, row: &T) -> bool {
+        let holds = row.is_proved(&*self.proofs);
+        if !holds {
+            tell_of_unproved(&self.trail, row, self.from);
+        }
+        holds
+    }
+
+    /// Remembers what a row of its own ticket that holds is known by, if the ticket is open.
+    pub(crate) fn remember(&self, ticket: &Ticket) {
+        if self.user == ticket.reference && ticket.status != TicketStatus::Closed {
+            *self.open_ticket.lock() = ticket.proof;
+        }
+    }
+
+    /// The proof that its ticket carried when it was last seen open and held; zeros if it never
+    /// was.
+    pub(crate) fn open_ticket(&self) -> Proof {
+        *self.open_ticket.lock()
+    }
+
     /// Says in an event where it came from, and by which listener if that is the one with weak
     /// encryption.
     pub(crate) fn add_origin(&self, detail: &mut Value) {

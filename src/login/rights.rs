@@ -22,7 +22,7 @@ use crate::repo::Error;
 /// # Errors
 /// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
 pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
-    let row = existing(conn, ticket).await?;
+    let row = existing(conn, ticket, &login.0).await?;
     check_reach(&row, &login.0)?;
     check_open(&row)
 }
@@ -34,15 +34,26 @@ pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Log
 /// # Errors
 /// [`Refusal::TicketClosed`] or [`Refusal::NotAssigned`].
 pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
-    let row = existing(conn, ticket).await?;
+    let row = existing(conn, ticket, &login.0).await?;
     match check_reach(&row, &login.0) {
         Ok(()) | Err(Refusal::LoginEnded) => check_open(&row),
         Err(refusal) => Err(refusal.into()),
     }
 }
 
-async fn existing(conn: &mut Conn, ticket: &Identifier) -> Result<Ticket, Error> {
-    tickets::by_reference(conn, ticket.as_str()).await?.ok_or(Error::Refused(Refusal::LoginEnded))
+async fn existing(conn: &mut Conn, ticket: &Identifier, login: &LoginState) -> Result<Ticket, Error> {
+    proved(conn, ticket.as_str(), login).await?.ok_or(Error::Refused(Refusal::LoginEnded))
+}
+
+/// The ticket of this reference, if it says what tacdrop wrote there. One that does not is as good
+/// as none to a login, and the trail tells of it.
+pub(crate) async fn proved(conn: &mut Conn, reference: &str, login: &LoginState) -> Result<Option<Ticket>, Error> {
+    let ticket = tickets::by_reference(conn, reference).await?;
+    let ticket = ticket.filter(|ticket| login.holds(ticket));
+    if let Some(ticket) = &ticket {
+        login.remember(ticket);
+    }
+    Ok(ticket)
 }
 
 fn check_open(ticket: &Ticket) -> Result<u32, Error> {
@@ -125,13 +136,18 @@ impl Grants {
 /// reaches are taken back.
 pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, Error> {
     let is_valid = match &login.who {
-        Who::Ticket { .. } => tickets::by_reference(conn, login.user.as_str())
-            .await?
-            .is_some_and(|ticket| check_reach(&ticket, login).is_ok()),
-        Who::Engineer { fingerprint } => people::may_log_in(conn, login.user.as_str(), fingerprint).await?,
+        Who::Ticket { .. } => {
+            proved(conn, login.user.as_str(), login).await?.is_some_and(|ticket| check_reach(&ticket, login).is_ok())
+        }
+        Who::Engineer { fingerprint } => {
+            let found = people::with_key(conn, login.user.as_str(), fingerprint).await?;
+            found.is_some_and(|(engineer, key)| {
+                engineer.disabled_at.is_none() && login.holds(&engineer) && login.holds(&key)
+            })
+        }
     };
     for (reference, grant) in login.grants.held() {
-        let ticket = tickets::by_reference(conn, reference.as_str()).await?;
+        let ticket = proved(conn, reference.as_str(), login).await?;
         if !is_valid {
             grant.0.store(LOGIN_ENDED, Ordering::Release);
         } else if ticket.is_none_or(|ticket| check_reach(&ticket, login).is_err()) {

@@ -26,7 +26,8 @@ use crate::model::{ArtifactId, FileName, Identifier, Language, NoticeId, NoticeS
 use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
-use crate::records::{Conn, entries, held_notices, people, version_chain};
+use crate::records::proofs::Proved;
+use crate::records::{Conn, RecordsError, entries, held_notices, people, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
@@ -136,12 +137,19 @@ impl Notices {
     async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Option<DueNotice>, Error> {
         let repo = &self.repo;
         let mut conn = repo.records.read().await?;
+        // What is to be told, and where: only what tacdrop wrote.
+        let prover = &**repo.keys.proofs();
         let ticket = existing_ticket(&mut conn, &notice.ticket).await?;
+        ticket.check(prover)?;
         let engineer = people::engineers(&mut conn, Some(notice.recipient.as_str()))
             .await?
             .into_iter()
             .next()
             .ok_or_else(|| Error::operator("the recipient of a notice is not in the records"))?;
+        engineer.check(prover)?;
+        if !notice.is_address_proved(prover) {
+            return Err(RecordsError::Unproved { table: "notice", row: notice.id.to_string() }.into());
+        }
         let organisation = people::organisations(&mut conn, Some(&ticket.organisation)).await?;
         let organisation =
             organisation.into_iter().next().map_or_else(|| ticket.organisation.to_string(), |row| row.name);
@@ -223,6 +231,15 @@ impl Notices {
                     tracing::error!(notice = %row.id, %error, "a notice cannot be put together");
                     let mut tx = self.repo.records.begin().await?;
                     notices::unwritable(tx.conn(), &row, &error.to_string()).await?;
+                    if let Error::Records(RecordsError::Unproved { table, row: name }) = &error {
+                        let subject = Subject {
+                            actor: &Actor::Server,
+                            ticket: Some(&row.ticket),
+                            id: Some(*row.id.as_bytes()),
+                        };
+                        let detail = json!({ "row": format!("{table} {name}") });
+                        audit::write(tx.conn(), Kind::RowRefused, subject, &detail).await?;
+                    }
                     tx.commit().await?;
                 }
             }

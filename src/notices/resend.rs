@@ -68,16 +68,17 @@ impl Notices {
     pub async fn readdress(&self, id: NoticeId, to: &NewAddress) -> Result<NoticeChange, Error> {
         let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
+        let prover = &**self.repo.keys.proofs();
         // The trail says who gets it, and not an address: that is a person's.
         let detail = match to {
             NewAddress::Mail(address) => {
                 check_address(address)?;
-                notices::readdress(tx.conn(), id, &row.recipient, Some(address)).await?;
+                notices::readdress(tx.conn(), prover, id, &row.recipient, Some(address)).await?;
                 json!({ "engineer": row.recipient.as_str(), "other_address": true })
             }
             NewAddress::Engineer(engineer) => {
                 check_enabled(tx.conn(), engineer).await?;
-                notices::readdress(tx.conn(), id, engineer, None).await?;
+                notices::readdress(tx.conn(), prover, id, engineer, None).await?;
                 json!({ "engineer": engineer.as_str(), "other_address": false })
             }
         };

@@ -55,7 +55,13 @@ impl Error {
             Self::Refused(refusal) => refusal.is_temporary(),
             Self::Operator(_) | Self::Vault(_) => false,
             Self::Records(error) => {
-                !matches!(error, RecordsError::Exists | RecordsError::Unreadable { .. } | RecordsError::Migrate(_))
+                !matches!(
+                    error,
+                    RecordsError::Exists
+                        | RecordsError::Unreadable { .. }
+                        | RecordsError::Unproved { .. }
+                        | RecordsError::Migrate(_)
+                )
             }
             Self::Store(error) => matches!(error, StoreError::Full | StoreError::Io(_)),
             Self::KeysReplaced | Self::File { .. } => true,

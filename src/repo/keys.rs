@@ -11,7 +11,9 @@ use crate::records::entries::{EntryRow, Place};
 use crate::records::keyring::WrappedRow;
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, Keyring, Records, tickets};
+use crate::repo::anchor::AUDIT_KEY;
 use crate::repo::kek::{self, Keks};
+use crate::repo::proofs::Proofs;
 use crate::repo::{Error, Repo};
 use crate::vault::{FileKey, Kek, Level, NameKeys, ProofKey, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
 
@@ -115,25 +117,37 @@ impl ShareKeys {
     }
 }
 
+/// What keys are opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// A house begins: everything is made that is missing.
+    Begin,
+    /// A house is there.
+    Work,
+    /// A copy is read; nothing is written.
+    Copy,
+}
+
 /// The KEK and what it opens.
 pub(crate) struct KeyManager {
     path: PathBuf,
     keks: Locked<Keks>,
     keyring: Keyring,
     records: Records,
+    /// Whether a secret that is missing is made.
+    makes: bool,
     token: TokenKey,
-    proof: ProofKey,
+    proofs: Arc<Proofs>,
     receipts: SigningKey,
     shares: Locked<HashMap<ShareId, Arc<ShareKeys>>>,
 }
 
 impl KeyManager {
-    /// Opens the keyring with the KEK at `path`. A KEK is made only if `fresh`: no piece of a house
-    /// is there.
-    pub(crate) async fn open(path: &Path, keyring: Keyring, records: Records, fresh: bool) -> Result<Self, Error> {
+    /// Opens the keyring with the KEK at `path`. A KEK is made only where a house begins.
+    pub(crate) async fn open(path: &Path, keyring: Keyring, records: Records, how: Opening) -> Result<Self, Error> {
         let keks = match Keks::load(path, &keyring).await? {
             Some(keks) => keks,
-            None if fresh => {
+            None if how == Opening::Begin => {
                 let kek = if path.exists() {
                     kek::read(path)?
                 } else {
@@ -156,18 +170,30 @@ impl KeyManager {
             keks: Locked::new(keks),
             keyring,
             records,
+            makes: false,
             token: TokenKey::generate()?,
-            proof: ProofKey::generate()?,
+            proofs: Arc::new(Proofs::of(ProofKey::generate()?)),
             receipts: SigningKey::generate()?,
             shares: Locked::default(),
         };
+        // A house that proves its rows has all its secrets from its beginning on. One that is
+        // missing was lost, and a new one in its place would be a fault that nobody hears of.
+        cabinet.makes = match how {
+            Opening::Begin => true,
+            Opening::Work => cabinet.level() == Level::Bare,
+            Opening::Copy => false,
+        };
         let token = cabinet.secret(TOKEN_PURPOSE, || Ok(TokenKey::generate()?.to_secret_bytes().to_vec())).await?;
-        let proof = cabinet.secret(PROOF_PURPOSE, || Ok(ProofKey::generate()?.to_secret_bytes().to_vec())).await?;
-        let malformed = |_| VaultError::Malformed { what: "proof key" };
-        cabinet.proof = ProofKey::from_bytes(proof[..].try_into().map_err(malformed)?);
         let malformed = |_| VaultError::Malformed { what: "token key" };
         cabinet.token = TokenKey::from_bytes(token[..].try_into().map_err(malformed)?);
         cabinet.receipts = cabinet.signing_key(RECEIPT_PURPOSE).await?;
+        // A copy of a house of before proofs has none; under the one made above no row is proved.
+        if how != Opening::Copy || cabinet.level() == Level::Proving {
+            cabinet.signing_key(AUDIT_KEY).await?;
+            let proof = cabinet.secret(PROOF_PURPOSE, || Ok(ProofKey::generate()?.to_secret_bytes().to_vec())).await?;
+            let malformed = |_| VaultError::Malformed { what: "proof key" };
+            cabinet.proofs = Arc::new(Proofs::of(ProofKey::from_bytes(proof[..].try_into().map_err(malformed)?)));
+        }
         Ok(cabinet)
     }
 
@@ -175,9 +201,9 @@ impl KeyManager {
         &self.token
     }
 
-    /// The key that proves rows.
-    pub(crate) fn proof(&self) -> &ProofKey {
-        &self.proof
+    /// What makes and checks the proofs of rows.
+    pub(crate) fn proofs(&self) -> &Arc<Proofs> {
+        &self.proofs
     }
 
     /// What the house promises of its rows.
@@ -218,7 +244,11 @@ impl KeyManager {
         self.keyring.close().await;
     }
 
-    /// A secret of the server itself; `make` makes it if there is none.
+    /// A secret of the server itself; `make` makes it if there is none, in a house that begins or
+    /// is of before there were proofs.
+    ///
+    /// # Errors
+    /// A sentence if it was lost.
     pub(crate) async fn secret(
         &self,
         purpose: &str,
@@ -231,6 +261,9 @@ impl KeyManager {
                 // Replaced while it was looked at, if there is no such KEK.
                 let Some(kek) = self.kek(row.kek_generation).await? else { continue };
                 return Ok(kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?);
+            }
+            if !self.makes {
+                return Err(lost(purpose));
             }
             if let Some(make) = make.take() {
                 fresh = Some(Zeroizing::new(make()?));
@@ -356,6 +389,14 @@ impl KeyManager {
     fn shares(&self) -> LockedGuard<'_, HashMap<ShareId, Arc<ShareKeys>>> {
         self.shares.lock()
     }
+}
+
+/// That a secret is missing which every house has.
+fn lost(purpose: &str) -> Error {
+    Error::operator(format!(
+        "keyring.sqlite has lost its row '{purpose}' (table server_key), and nothing is made in its place in silence; \
+         restore keyring.sqlite from its backup"
+    ))
 }
 
 impl Repo {

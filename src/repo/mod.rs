@@ -15,6 +15,7 @@ pub(crate) mod kek;
 pub(crate) mod keys;
 pub(crate) mod opening;
 pub(crate) mod pieces;
+pub(crate) mod proofs;
 pub(crate) mod proved_facts;
 pub(crate) mod set_aside;
 mod settings;
@@ -37,7 +38,7 @@ use crate::store::Disk;
 use crate::vault::Level;
 use clock::HouseClock;
 use failpoints::Failpoints;
-use keys::KeyManager;
+use keys::{KeyManager, Opening};
 use opening::Places;
 use pieces::{Occasion, Verdict};
 use space::DiskSpace;
@@ -98,7 +99,7 @@ impl Repo {
         }
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
-        let keys = KeyManager::open(&places.kek, keyring, records.clone(), begins).await?;
+        let keys = KeyManager::open(&places.kek, keyring, records.clone(), if begins { Opening::Begin } else { Opening::Work }).await?;
         let store = match store {
             Some(store) => store,
             None => Disk::open(&data.objects())?,
@@ -111,6 +112,7 @@ impl Repo {
             Level::Proving if data.is_beginning() => anchor::begin(&records, &keys).await?,
             Level::Proving => {}
         }
+        opening::adopt(&records, &keys).await?;
         data.begun()?;
         let repo = Self {
             clock: HouseClock::open(&records, serve).await?,
@@ -142,7 +144,7 @@ impl Repo {
     ) -> Result<Self, Error> {
         let data = DataDirectory::at(root);
         Ok(Self {
-            keys: KeyManager::open(kek, keyring, records.clone(), false).await?,
+            keys: KeyManager::open(kek, keyring, records.clone(), Opening::Copy).await?,
             clock: HouseClock::open(&records, false).await?,
             failpoints: Arc::default(),
             disk_space: DiskSpace::of(data.objects(), &settings),

@@ -13,13 +13,14 @@ use crate::audit::{self, Actor, Kind, Subject, told};
 use crate::model::{DirectoryId, FileName, Identifier, Language, Priority, ShareId, TicketStatus, Time};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
-use crate::records::people::{Engineer, EngineerKey, Organisation};
+use crate::records::people::{Engineer, Organisation};
+use crate::records::proofs::Prover;
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
 use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
-use crate::repo::{Error, Repo};
+use crate::repo::{Error, Repo, proofs};
 use crate::vault;
 
 /// An organisation, for people and programs.
@@ -118,6 +119,19 @@ impl Tickets {
         Self { repo: Arc::clone(repo) }
     }
 
+    fn prover(&self) -> &dyn Prover {
+        &**self.repo.keys.proofs()
+    }
+
+    /// The rows of people, tickets and addresses that do not say what tacdrop wrote, each as its
+    /// table and its name.
+    ///
+    /// # Errors
+    /// If the records fail.
+    pub async fn unproved(&self) -> Result<Vec<String>, Error> {
+        proofs::unproved(&self.repo.records, self.prover()).await
+    }
+
     /// Adds an organisation.
     ///
     /// # Errors
@@ -159,11 +173,11 @@ impl Tickets {
         let mut tx = self.repo.records.begin().await?;
         claim(tx.conn(), &id, "engineer").await?;
         let name = line("name", name.unwrap_or_else(|| id.to_string()))?;
-        let new = Engineer { id, name, email, language, disabled_at: None };
-        people::add_engineer(tx.conn(), &new, Time::now()).await?;
+        let new = Engineer { id, name, email, language, disabled_at: None, proof: Default::default() };
+        people::add_engineer(tx.conn(), self.prover(), &new, Time::now()).await?;
         let fingerprints: Vec<String> = keys.iter().map(|(fingerprint, _)| fingerprint.clone()).collect();
-        for (fingerprint, algorithm) in keys {
-            people::add_key(tx.conn(), &new.id, &EngineerKey { fingerprint, algorithm }, Time::now()).await?;
+        for key in keys {
+            people::add_key(tx.conn(), self.prover(), &new.id, key, Time::now()).await?;
         }
         let address = told::address(self.repo.keys.proof(), new.id.as_str(), &new.email);
         let detail = json!({ "engineer": new.id.as_str(), "keys": fingerprints, "address": address });
@@ -205,7 +219,7 @@ impl Tickets {
         if row.email == email {
             return Err(Error::operator(format!("notices for engineer {engineer} go to this address already")));
         }
-        people::set_email(tx.conn(), engineer, email).await?;
+        people::set_email(tx.conn(), self.prover(), engineer, email).await?;
         let moved = notices::moved(tx.conn(), engineer, Time::now()).await?;
         // Not the address, which is a person's: only what it can be compared with.
         let address = told::address(self.repo.keys.proof(), engineer.as_str(), email);
@@ -223,7 +237,7 @@ impl Tickets {
         let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
-        match people::add_key(tx.conn(), engineer, &EngineerKey { fingerprint, algorithm }, Time::now()).await {
+        match people::add_key(tx.conn(), self.prover(), engineer, (fingerprint, algorithm), Time::now()).await {
             Err(RecordsError::Exists) => {
                 return Err(Error::operator(format!("engineer {engineer} has this key already")));
             }
@@ -258,7 +272,7 @@ impl Tickets {
     pub async fn disable_engineer(&self, engineer: &Identifier) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_engineer(tx.conn(), engineer).await?;
-        people::disable_engineer(tx.conn(), engineer, Time::now()).await?;
+        people::disable_engineer(tx.conn(), self.prover(), engineer, Time::now()).await?;
         mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::EngineerDisabled, None, json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
@@ -272,7 +286,7 @@ impl Tickets {
         self.check_ticket(&new).await?;
         let fresh = self.prepare_ticket(new).await?;
         let mut tx = self.repo.records.begin().await?;
-        fresh.enter(tx.conn()).await?;
+        fresh.enter(tx.conn(), self.prover()).await?;
         tx.commit().await?;
         Ok((fresh.row.into(), fresh.token))
     }
@@ -295,10 +309,12 @@ impl Tickets {
             status: TicketStatus::Open,
             token_generation: 1,
             opened_at: Time::now(),
+            closed_at: None,
             stored_bytes: 0,
             names: 0,
             key_generation: keys.generation,
             device: new.device,
+            proof: Default::default(),
         };
         Ok(FreshTicket { row, keys, token })
     }
@@ -343,7 +359,7 @@ impl Tickets {
         let hash = self.repo.keys.token().hash(reference.as_str(), &token);
         let mut tx = self.repo.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
-        tickets::set_token(tx.conn(), reference, &hash).await?;
+        tickets::set_token(tx.conn(), self.prover(), reference, &hash).await?;
         mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::TicketTokenReplaced, Some(reference), json!({})).await?;
         tx.commit().await?;
@@ -360,7 +376,7 @@ impl Tickets {
         let mut tx = self.repo.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
         check_enabled(tx.conn(), engineer).await?;
-        tickets::assign(tx.conn(), reference, engineer).await?;
+        tickets::assign(tx.conn(), self.prover(), reference, engineer).await?;
         mark_logins_changed(tx.conn()).await?;
         notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
         note(tx.conn(), Kind::TicketAssigned, Some(reference), json!({ "engineer": engineer.as_str() })).await?;
@@ -377,7 +393,7 @@ impl Tickets {
         if ticket.status == status {
             return Err(Error::operator(format!("ticket {reference} is {status} already")));
         }
-        tickets::set_status(tx.conn(), reference, status, Time::now()).await?;
+        tickets::set_status(tx.conn(), self.prover(), reference, status, Time::now()).await?;
         let kind = if status == TicketStatus::Closed { Kind::TicketClosed } else { Kind::TicketReopened };
         note(tx.conn(), kind, Some(reference), json!({})).await?;
         Ok(tx.commit().await?)
@@ -394,10 +410,10 @@ pub(crate) struct FreshTicket {
 impl FreshTicket {
     /// Writes its rows: the login name, the ticket, and the root of its share with what support
     /// hands back.
-    pub(crate) async fn enter(&self, conn: &mut Conn) -> Result<(), Error> {
+    pub(crate) async fn enter(&self, conn: &mut Conn, prover: &dyn Prover) -> Result<(), Error> {
         let ticket = &self.row;
         claim(conn, &ticket.reference, "ticket").await?;
-        tickets::add(conn, ticket).await?;
+        tickets::add(conn, prover, ticket).await?;
         let root = DirectoryId::root_of(ticket.share);
         let mut directory = NewEntry {
             id: *root.as_bytes(),

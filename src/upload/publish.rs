@@ -241,6 +241,7 @@ impl UploadRecords {
         let new = NewArtifact {
             ticket: &self.ticket,
             token_generation,
+            ticket_proof: self.login.0.open_ticket(),
             share: self.share(),
             place: &self.keys.place(*self.artifact.as_bytes(), directory, &name)?,
             mode,

@@ -110,6 +110,8 @@ words!(
         StoreRecovered = "store.recovered",
         /// A backup was taken.
         BackupTaken = "backup.taken",
+        /// A row that does not say what tacdrop wrote was refused.
+        RowRefused = "row.refused",
     }
 );
 

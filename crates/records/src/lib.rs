@@ -31,6 +31,7 @@ pub mod notices;
 pub mod objects;
 pub mod order;
 pub mod people;
+pub mod proofs;
 pub mod readable;
 mod sqlite;
 pub mod strays;
@@ -84,6 +85,17 @@ pub enum RecordsError {
         table: &'static str,
         /// What is wrong with it.
         why: String,
+    },
+    /// A row does not carry the proof of what it says: it was not written by tacdrop. Permanent.
+    #[error(
+        "the row '{row}' of {table} does not say what tacdrop wrote there: somebody changed the records from outside \
+         ('What to do about a row that is not proved' in docs/operations.md)"
+    )]
+    Unproved {
+        /// The table.
+        table: &'static str,
+        /// Which row.
+        row: String,
     },
     /// The migrations could not be applied.
     #[error("the database could not be brought up to date: {0}")]

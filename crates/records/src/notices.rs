@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::proofs::{Proof, Prover, proof};
 use super::ask::ask;
 use super::readable::{name, say};
 use super::{Conn, RecordsError, bytes_as, text_as, unsigned};
@@ -40,6 +41,20 @@ pub struct NoticeRow {
     pub goes_to: Option<String>,
     /// Whether it is being handed over there just now, or was when the server stopped.
     pub handed_over: bool,
+    /// The proof that its own address carries.
+    pub address_proof: Proof,
+}
+
+/// What proofs of addresses that operators gave to notices are made under.
+pub const ADDRESS_LABEL: &str = "proof of notice's address, 1";
+
+impl NoticeRow {
+    /// Whether its own address, if it has one, is one that tacdrop wrote there.
+    pub fn is_address_proved(&self, prover: &dyn Prover) -> bool {
+        self.address.as_deref().is_none_or(|address| {
+            prover.is_proved(ADDRESS_LABEL, &[self.id.as_bytes(), address.as_bytes()], &self.address_proof)
+        })
+    }
 }
 
 /// Where a notice goes, of a row of the table `notice`.
@@ -53,7 +68,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT notice.id, ticket, recipient, COALESCE(ending, state) AS state, channel, attempts, created_at, \
-             next_attempt_at, last_error, lost_answers, address, ",
+             next_attempt_at, last_error, lost_answers, address, address_proof, ",
             goes_to!(),
             " AS goes_to, handed_to FROM notice ",
             $rest
@@ -79,6 +94,7 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
         address: row.try_get("address")?,
         handed_over: handed_to.is_some() && handed_to == goes_to,
         goes_to,
+        address_proof: proof(row, "address_proof")?,
     })
 }
 
@@ -409,15 +425,35 @@ pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), Recor
     ask!(text, id, now).run(conn).await
 }
 
-/// Gives a notice another recipient, or another address for the one that it has.
+/// Gives a notice another recipient, or another address for the one that it has, with its proof.
 pub async fn readdress(
     conn: &mut Conn,
+    prover: &dyn Prover,
     id: NoticeId,
     recipient: &Identifier,
     address: Option<&str>,
 ) -> Result<(), RecordsError> {
-    let text = "UPDATE notice SET recipient = $2, address = $3 WHERE id = $1 AND state <> 'delivered'";
-    ask!(text, id, recipient.as_str(), address).run(conn).await
+    let text = "UPDATE notice SET recipient = $2, address = $3, address_proof = $4 \
+         WHERE id = $1 AND state <> 'delivered'";
+    let proof = address.map(|address| prover.prove(ADDRESS_LABEL, &[id.as_bytes(), address.as_bytes()]));
+    ask!(text, id, recipient.as_str(), address, proof).run(conn).await
+}
+
+/// Gives each notice that an operator's address waits in the proof of it, whatever it carried.
+pub async fn prove_addresses_again(conn: &mut Conn, prover: &dyn Prover) -> Result<(), RecordsError> {
+    for row in with_address(conn).await? {
+        let Some(address) = row.address else { continue };
+        let proof = prover.prove(ADDRESS_LABEL, &[row.id.as_bytes(), address.as_bytes()]);
+        ask!("UPDATE notice SET address_proof = $2 WHERE id = $1", row.id, proof).run(conn).await?;
+    }
+    Ok(())
+}
+
+/// The notices that still go to an address which an operator gave them.
+pub async fn with_address(conn: &mut Conn) -> Result<Vec<NoticeRow>, RecordsError> {
+    ask!(select!("WHERE address IS NOT NULL AND state <> 'delivered' ORDER BY created_at, notice.id"))
+        .readable(conn, "notice", notice)
+        .await
 }
 
 /// Ends a notice that need not be delivered any more.

@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::ask::ask;
+use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
 use tacdrop_model::{Identifier, Language, ObjectId, Priority, ShareId, TicketStatus, Time};
@@ -33,6 +34,8 @@ pub struct Ticket {
     pub token_generation: i64,
     /// When it was opened.
     pub opened_at: Time,
+    /// When it was closed, if it is.
+    pub closed_at: Option<Time>,
     /// Plaintext bytes in the extents of its share, each counted once.
     pub stored_bytes: u64,
     /// Files and directories of its share that are in sight.
@@ -41,6 +44,38 @@ pub struct Ticket {
     pub key_generation: u32,
     /// Whether it is for devices: they send, and see nothing.
     pub device: bool,
+    /// The proof that it carries.
+    pub proof: Proof,
+}
+
+impl Proved for Ticket {
+    const TABLE: &'static str = "ticket";
+    const LABEL: &'static str = "proof of ticket, 1";
+
+    fn with_fields<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let closed_at = time_field(self.closed_at);
+        read(&[
+            self.reference.as_str().as_bytes(),
+            self.share.as_bytes(),
+            self.organisation.as_str().as_bytes(),
+            self.engineer.as_str().as_bytes(),
+            language_field(self.language),
+            self.status.as_str().as_bytes(),
+            &self.token_hash,
+            &self.token_generation.to_be_bytes(),
+            &self.key_generation.to_be_bytes(),
+            &[u8::from(self.device)],
+            &closed_at,
+        ])
+    }
+
+    fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    fn name(&self) -> String {
+        self.reference.to_string()
+    }
 }
 
 /// The columns of a [`Ticket`], and what follows them in the statement.
@@ -48,8 +83,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
-             t.token_hash, t.token_generation, t.opened_at, t.stored_bytes, t.names, \
-             t.key_generation, t.device FROM ticket t ",
+             t.token_hash, t.token_generation, t.opened_at, t.closed_at, t.stored_bytes, t.names, \
+             t.key_generation, t.device, t.proof FROM ticket t ",
             $rest
         )
     };
@@ -69,10 +104,12 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         token_hash: bytes_as(row, "ticket", "token_hash")?,
         token_generation: row.try_get("token_generation")?,
         opened_at: Time::from_millis(row.try_get("opened_at")?),
+        closed_at: row.try_get::<Option<i64>, _>("closed_at")?.map(Time::from_millis),
         stored_bytes: unsigned(row, "ticket", "stored_bytes")?,
         names: unsigned(row, "ticket", "names")?,
         key_generation: number_as(row, "ticket", "key_generation")?,
         device: row.try_get::<i64, _>("device")? != 0,
+        proof: proof(row, "proof")?,
     })
 }
 
@@ -103,10 +140,11 @@ pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, R
     }))
 }
 
-/// Writes a new ticket down.
-pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
+/// Writes a new ticket down, with its proof.
+pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(), RecordsError> {
     let text = "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
-         token_hash, token_generation, opened_at, device) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+         token_hash, token_generation, opened_at, device, key_generation, proof) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     ask!(
         text,
         new.reference.as_str(),
@@ -120,10 +158,53 @@ pub async fn add(conn: &mut Conn, new: &Ticket) -> Result<(), RecordsError> {
         &new.token_hash[..],
         new.token_generation,
         new.opened_at,
-        new.device
+        new.device,
+        new.key_generation,
+        new.prove(prover)
     )
     .run(conn)
     .await
+}
+
+/// Writes down what a ticket says of rights, with its proof. Everything that changes any of it goes
+/// through here; whoever calls has checked the proof that it had.
+async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET engineer = $2, status = $3, closed_at = $4, token_hash = $5, token_generation = $6, \
+         key_generation = $7, proof = $8 WHERE reference = $1";
+    ask!(
+        text,
+        row.reference.as_str(),
+        row.engineer.as_str(),
+        row.status.as_str(),
+        row.closed_at,
+        &row.token_hash[..],
+        row.token_generation,
+        row.key_generation,
+        row.prove(prover)
+    )
+    .run(conn)
+    .await
+}
+
+/// Changes a ticket. Nothing happens if there is none.
+///
+/// # Errors
+/// [`RecordsError::Unproved`] if somebody else has changed it before.
+async fn change(
+    conn: &mut Conn,
+    prover: &dyn Prover,
+    reference: &Identifier,
+    change: impl FnOnce(&mut Ticket),
+) -> Result<(), RecordsError> {
+    let Some(mut row) = by_reference(conn, reference.as_str()).await? else { return Ok(()) };
+    row.check(prover)?;
+    change(&mut row);
+    put(conn, prover, &row).await
+}
+
+/// Gives a ticket the proof of what it says, whatever it carried before.
+pub async fn prove_again(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
+    ask!("UPDATE ticket SET proof = $2 WHERE reference = $1", row.reference.as_str(), row.prove(prover)).run(conn).await
 }
 
 /// The ticket with this reference, which may be anything that somebody typed.
@@ -166,27 +247,36 @@ pub async fn assigned(
 
 /// Replaces the token: the generation goes up, by which sessions of the old one are found and
 /// ended.
-pub async fn set_token(conn: &mut Conn, reference: &Identifier, hash: &[u8; 32]) -> Result<(), RecordsError> {
-    let text = "UPDATE ticket SET token_hash = $2, token_generation = token_generation + 1 WHERE reference = $1";
-    ask!(text, reference.as_str(), hash).run(conn).await
+pub async fn set_token(
+    conn: &mut Conn,
+    prover: &dyn Prover,
+    reference: &Identifier,
+    hash: &[u8; 32],
+) -> Result<(), RecordsError> {
+    let new = |row: &mut Ticket| (row.token_hash, row.token_generation) = (*hash, row.token_generation + 1);
+    change(conn, prover, reference, new).await
 }
 
 /// Gives the ticket to another engineer.
-pub async fn assign(conn: &mut Conn, reference: &Identifier, engineer: &Identifier) -> Result<(), RecordsError> {
-    ask!("UPDATE ticket SET engineer = $2 WHERE reference = $1", reference.as_str(), engineer.as_str()).run(conn).await
+pub async fn assign(
+    conn: &mut Conn,
+    prover: &dyn Prover,
+    reference: &Identifier,
+    engineer: &Identifier,
+) -> Result<(), RecordsError> {
+    change(conn, prover, reference, |row| row.engineer = engineer.clone()).await
 }
 
 /// Closes or reopens it.
 pub async fn set_status(
     conn: &mut Conn,
+    prover: &dyn Prover,
     reference: &Identifier,
     status: TicketStatus,
     now: Time,
 ) -> Result<(), RecordsError> {
-    let text = "UPDATE ticket SET status = $2, closed_at = $3 WHERE reference = $1";
-    ask!(text, reference.as_str(), status.as_str(), (status == TicketStatus::Closed).then_some(now.millis()))
-        .run(conn)
-        .await
+    let closed_at = (status == TicketStatus::Closed).then_some(now);
+    change(conn, prover, reference, |row| (row.status, row.closed_at) = (status, closed_at)).await
 }
 
 /// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it
@@ -213,10 +303,22 @@ pub async fn key_generation(conn: &mut Conn, share: ShareId) -> Result<Option<u3
 }
 
 /// Puts another generation in force. False if `from` is not in force.
-pub async fn set_key_generation(conn: &mut Conn, share: ShareId, from: u32, to: u32) -> Result<bool, RecordsError> {
-    ask!("UPDATE ticket SET key_generation = $3 WHERE share_id = $1 AND key_generation = $2", share, from, to)
-        .changed(conn)
-        .await
+///
+/// # Errors
+/// [`RecordsError::Unproved`] if somebody else has changed the ticket before.
+pub async fn set_key_generation(
+    conn: &mut Conn,
+    prover: &dyn Prover,
+    share: ShareId,
+    from: u32,
+    to: u32,
+) -> Result<bool, RecordsError> {
+    let row = by_share(conn, share).await?.filter(|row| row.key_generation == from);
+    let Some(mut row) = row else { return Ok(false) };
+    row.check(prover)?;
+    row.key_generation = to;
+    put(conn, prover, &row).await?;
+    Ok(true)
 }
 
 /// How many rows of a share depend on its key: versions and names.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use crate::access::ShareSession;
 use crate::access::virtual_places::{Tree, VirtualPlace};
-use crate::login::Who;
+use crate::login::{Who, rights};
 use crate::model::{FileName, Identifier, Kind, Refusal, ShareId, SharePath};
 use crate::namespace::shape;
 use crate::namespace::tree::{self, ResolvedPath, ShareContext};
-use crate::records::{Conn, tickets};
+use crate::records::Conn;
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
 use crate::upload::WriteQueue;
@@ -144,7 +144,7 @@ impl ShareSession {
             (Who::Engineer { .. }, None) => Ok(None),
             (Who::Engineer { .. }, Some((first, names))) => {
                 let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
-                let ticket = tickets::by_reference(conn, reference)
+                let ticket = rights::proved(conn, reference, &self.login.0)
                     .await?
                     .filter(|ticket| ticket.engineer == *self.user())
                     .ok_or(Error::Refused(Refusal::NoSuchFile))?;

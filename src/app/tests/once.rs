@@ -32,7 +32,7 @@ impl Wish {
 async fn add(app: &App, wish: &Wish) -> bool {
     let ticket = word("XT-1");
     let mut conn = app.0.access.repo.records.read().await.unwrap();
-    let share = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap().share;
+    let tickets::Ticket { share, proof, .. } = tickets::by_reference(&mut conn, "XT-1").await.unwrap().unwrap();
     drop(conn);
     let parent = wish.parent.map_or(DirectoryId::root_of(share), DirectoryId::from_bytes);
     let (version, now) = (VersionId::from_bytes([wish.id; 16]), Time::now());
@@ -48,6 +48,7 @@ async fn add(app: &App, wish: &Wish) -> bool {
     let new = NewArtifact {
         ticket: &ticket,
         token_generation: 1,
+        ticket_proof: proof,
         share,
         place: &place,
         mode: 0o640,

@@ -20,6 +20,7 @@ use sqlx::AssertSqlSafe;
 use super::batch::{Asked, Batch};
 use crate::audit::Event;
 use crate::entries::Place;
+use crate::proofs::Proof;
 use crate::versions::{NewVersion, Publication};
 use crate::{Conn, Records, RecordsError, SEAL, aliases, signed};
 use tacdrop_model::{Identifier, NoticeId, ShareId, Time};
@@ -31,6 +32,9 @@ pub struct NewArtifact<'a> {
     pub ticket: &'a Identifier,
     /// The token that its sender logged in with: its generation must be the one in force.
     pub token_generation: i64,
+    /// The proof of a ticket that is open and says the same: with another one the long way looks at
+    /// the row.
+    pub ticket_proof: Proof,
     /// Its share.
     pub share: ShareId,
     /// Where it stands.
@@ -76,7 +80,7 @@ const TRIGGER_SQL: &str = "\
       AND o.replaced_at IS NULL AND o.withdrawn_at IS NULL), NEW.rank_first), \
      CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = NEW.ticket AND t.share_id = NEW.share \
       AND t.status <> 'closed' AND t.key_generation = NEW.key_generation \
-      AND t.token_generation = NEW.token_generation AND t.names < NEW.most_names \
+      AND t.token_generation = NEW.token_generation AND t.proof = NEW.ticket_proof AND t.names < NEW.most_names \
       AND t.stored_bytes + NEW.length <= NEW.most_bytes) \
      AND EXISTS (SELECT 1 FROM entry d WHERE d.id = NEW.parent AND d.kind = 'directory' \
       AND d.replaced_at IS NULL AND d.withdrawn_at IS NULL) \
@@ -186,6 +190,7 @@ columns!(
     ticket = new.ticket.as_str().to_owned(),
     key_generation = i64::from(new.version.key_generation),
     token_generation = new.token_generation,
+    ticket_proof = new.ticket_proof.to_vec(),
     most_names = signed(new.most_names),
     length = signed(new.publication.length),
     most_bytes = signed(new.most_bytes),
