@@ -25,6 +25,7 @@ mod paths;
 mod places;
 mod points;
 mod power;
+mod proofs;
 mod quota;
 mod reattach;
 mod recovery;

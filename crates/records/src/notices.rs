@@ -94,7 +94,7 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
         address: row.try_get("address")?,
         handed_over: handed_to.is_some() && handed_to == goes_to,
         goes_to,
-        address_proof: proof(row, "address_proof")?,
+        address_proof: proof(row, "address_proof"),
     })
 }
 

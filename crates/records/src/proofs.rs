@@ -74,10 +74,10 @@ pub const LABELS: [(&str, &str); 4] = [
     (super::notices::ADDRESS_LABEL, "notice"),
 ];
 
-/// A proof out of a row.
-pub(super) fn proof(row: &SqliteRow, column: impl Column) -> Result<Proof, RecordsError> {
-    let bytes: Option<&[u8]> = row.try_get(column)?;
-    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default())
+/// A proof out of a row. What can be none is as good as none.
+pub(super) fn proof(row: &SqliteRow, column: impl Column) -> Proof {
+    let bytes = row.try_get::<Option<&[u8]>, _>(column).ok().flatten();
+    bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
 }
 
 /// A moment that may be missing as a field: nothing, or milliseconds since 1970 as an i64.

@@ -274,6 +274,9 @@ async fn take_in_both([quick, long]: &[House; 2], step: &Step) -> usize {
 }
 
 async fn assert_equal([quick, long]: &[House; 2], after: &str) {
+    for house in [quick, long] {
+        assert_eq!(house.app.tickets().unproved().await.unwrap(), Vec::<String>::new(), "{after}");
+    }
     let (quick, long) = (quick.lines().await, long.lines().await);
     let only = |some: &[String], others: &[String]| {
         some.iter().filter(|line| !others.contains(line)).cloned().collect::<Vec<_>>().join("\n")
