@@ -289,6 +289,7 @@ impl Rotation {
             })?;
         }
         failpoints.hit("rotate-kek.renamed");
+        kek::unmark(path).map_err(Error::file(path))?;
         cabinet.load_keks().await?;
         let journal_owed = !keyring.empty_journal().await?;
         Ok(Rotated {
@@ -306,18 +307,24 @@ impl Rotation {
     fn next_kek(&self, given: Option<&Path>) -> Result<Kek, Error> {
         let path = self.repo.keys.path();
         let file = kek::next(path);
-        let given = given.map(kek::read).transpose()?;
+        let given = given.map(kek::read_new).transpose()?;
+        let (_, in_force) = self.repo.keys.newest_kek()?;
         if file.exists() {
             // From a run that was cut before anything was wrapped under it, or put there by the
-            // operator.
-            let there = kek::read(&file)?;
-            if given.is_none_or(|given| *given.to_secret_bytes() == *there.to_secret_bytes()) {
+            // operator, who says so: whoever else may write there must not choose the KEK.
+            let there = kek::read_new(&file)?;
+            let is_meant = match &given {
+                Some(given) => *given.to_secret_bytes() == *there.to_secret_bytes(),
+                None => kek::is_marked(path, &in_force, &there),
+            };
+            if is_meant {
                 std::fs::File::open(&file).and_then(|file| file.sync_all()).map_err(Error::file(&file))?;
                 kek::sync_above(&file).map_err(Error::file(&file))?;
                 return Ok(there);
             }
             return Err(Error::operator(format!(
-                "{} holds another new KEK already; remove it, as nothing is wrapped under it, or leave --new-kek out",
+                "{0} holds a KEK that no rotation of this house has made, and nothing is wrapped under it. If you put it \
+                 there, say so: 'tacdrop key rotate --new-kek {0}'; if not, find out who did, and remove it",
                 file.display()
             )));
         }
@@ -325,11 +332,12 @@ impl Rotation {
             Some(given) => given,
             None => Kek::generate()?,
         };
-        match kek::write(&file, &new) {
+        match kek::mark_next(path, &in_force, &new).and_then(|()| kek::write(&file, &new)) {
             Ok(()) => Ok(new),
             Err(error) => Err(Error::operator(format!(
                 "{} cannot be written ({error}); make the directory writable while keys are rotated, or put a new KEK (64 \
-                 hexadecimal digits, mode 0400) there yourself and run 'tacdrop key rotate' again",
+                 hexadecimal digits, mode 0400) there yourself and run 'tacdrop key rotate --new-kek {}'",
+                file.display(),
                 file.display()
             ))),
         }

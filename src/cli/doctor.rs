@@ -136,6 +136,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
                 report.add("records", Ok("open, up to date, and the KEK fits the keyring".to_owned()));
                 host_key(report, &app).await;
                 legacy(report, config, &app).await;
+                schema(report, &app).await;
                 proofs(report, &app).await;
                 backup(report, &app).await;
                 rotation(report, &app).await;
@@ -183,10 +184,24 @@ fn clock(newest: Option<Time>) -> Finding {
     }
 }
 
+/// Whether the databases hold nothing but what tacdrop made in them.
+async fn schema(report: &mut Report, app: &App) {
+    report.add(
+        "schema",
+        match app.integrity().strangers().await {
+            Ok(None) => Ok("the databases hold no table, index, trigger or view but tacdrop's own".to_owned()),
+            Ok(Some(sentence)) => Err(sentence),
+            Err(error) => Err(error.to_string()),
+        },
+    );
+}
+
 /// Whether what decides rights is what tacdrop wrote.
 async fn proofs(report: &mut Report, app: &App) {
     let finding = match app.tickets().unproved().await {
-        Ok(rows) if rows.is_empty() => Ok("what the records say of people and tickets is what tacdrop wrote".to_owned()),
+        Ok(rows) if rows.is_empty() => {
+            Ok("what the records say of people and tickets is what tacdrop wrote".to_owned())
+        }
         Ok(rows) => {
             let named = rows.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
             let more = rows.len().saturating_sub(NAMED);

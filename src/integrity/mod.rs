@@ -11,7 +11,7 @@ pub(crate) mod verify;
 
 use std::sync::Arc;
 
-use crate::repo::Repo;
+use crate::repo::{Error, Repo, opening};
 
 /// Looks for what is damaged or lost in a data directory.
 pub struct Integrity {
@@ -21,5 +21,14 @@ pub struct Integrity {
 impl Integrity {
     pub(crate) fn of(repo: &Arc<Repo>) -> Self {
         Self { repo: Arc::clone(repo) }
+    }
+
+    /// What is in the databases that tacdrop did not make, as a sentence that says what to do; none
+    /// if there is nothing.
+    ///
+    /// # Errors
+    /// If a database fails.
+    pub async fn strangers(&self) -> Result<Option<String>, Error> {
+        opening::strangers(&self.repo.records, &self.repo.keys).await
     }
 }

@@ -232,11 +232,8 @@ impl Notices {
                     let mut tx = self.repo.records.begin().await?;
                     notices::unwritable(tx.conn(), &row, &error.to_string()).await?;
                     if let Error::Records(RecordsError::Unproved { table, row: name }) = &error {
-                        let subject = Subject {
-                            actor: &Actor::Server,
-                            ticket: Some(&row.ticket),
-                            id: Some(*row.id.as_bytes()),
-                        };
+                        let subject =
+                            Subject { actor: &Actor::Server, ticket: Some(&row.ticket), id: Some(*row.id.as_bytes()) };
                         let detail = json!({ "row": format!("{table} {name}") });
                         audit::write(tx.conn(), Kind::RowRefused, subject, &detail).await?;
                     }

@@ -54,15 +54,13 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.is_temporary(),
             Self::Operator(_) | Self::Vault(_) => false,
-            Self::Records(error) => {
-                !matches!(
-                    error,
-                    RecordsError::Exists
-                        | RecordsError::Unreadable { .. }
-                        | RecordsError::Unproved { .. }
-                        | RecordsError::Migrate(_)
-                )
-            }
+            Self::Records(error) => !matches!(
+                error,
+                RecordsError::Exists
+                    | RecordsError::Unreadable { .. }
+                    | RecordsError::Unproved { .. }
+                    | RecordsError::Migrate(_)
+            ),
             Self::Store(error) => matches!(error, StoreError::Full | StoreError::Io(_)),
             Self::KeysReplaced | Self::File { .. } => true,
         }

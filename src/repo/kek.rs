@@ -135,6 +135,56 @@ pub(crate) fn read(path: &Path) -> Result<Kek, Error> {
     Ok(Kek::from_bytes(&bytes))
 }
 
+/// The same for a KEK that is to be used from now on.
+///
+/// # Errors
+/// Also if anybody guesses it.
+pub(crate) fn read_new(path: &Path) -> Result<Kek, Error> {
+    let kek = read(path)?;
+    if is_guessable(&kek) {
+        return Err(Error::operator(format!(
+            "{} holds a key that anybody guesses (all bytes equal, or a pattern); let tacdrop make one, or write 32 random \
+             bytes there: openssl rand -hex 32",
+            path.display()
+        )));
+    }
+    Ok(kek)
+}
+
+/// Whether a KEK is a constant or a pattern that people type: a few bytes again and again, or bytes
+/// that each go up or down by the same step. Of random ones fewer than one in 2^180 is.
+pub(crate) fn is_guessable(kek: &Kek) -> bool {
+    let bytes = kek.to_secret_bytes();
+    let repeats = |period: usize| bytes.iter().zip(bytes.iter().skip(period)).all(|(one, other)| one == other);
+    let step = bytes[1].wrapping_sub(bytes[0]);
+    (1..=8).any(repeats) || bytes.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step)
+}
+
+/// Says beside the next KEK that a rotation of this house made it: a MAC of it under the KEK in
+/// force. Whoever only may write the directory cannot make one.
+pub(crate) fn mark_next(path: &Path, in_force: &Kek, new: &Kek) -> std::io::Result<()> {
+    let mark = with_suffix(path, "next-mark");
+    match fs::remove_file(&mark) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    write_new(&mark, hex::encode(in_force.mark_of(new)).as_bytes(), 0o400)
+}
+
+/// Whether the next KEK is one that a rotation of this house made under the KEK in force.
+pub(crate) fn is_marked(path: &Path, in_force: &Kek, new: &Kek) -> bool {
+    let there = fs::read_to_string(with_suffix(path, "next-mark")).ok().and_then(|text| hex::decode(text.trim()).ok());
+    there.is_some_and(|there| in_force.is_mark_of(new, &there))
+}
+
+/// Takes the mark away when the next KEK is in force.
+pub(crate) fn unmark(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(with_suffix(path, "next-mark")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.and_then(|()| sync_above(path)),
+    }
+}
+
 /// Writes a KEK down durably, under a name that nothing may have yet.
 pub(crate) fn write(path: &Path, kek: &Kek) -> std::io::Result<()> {
     let mut text = hex::encode(&kek.to_secret_bytes()[..]);

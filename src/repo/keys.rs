@@ -149,7 +149,7 @@ impl KeyManager {
             Some(keks) => keks,
             None if how == Opening::Begin => {
                 let kek = if path.exists() {
-                    kek::read(path)?
+                    kek::read_new(path)?
                 } else {
                     let kek = Kek::generate()?;
                     kek::write(path, &kek).map_err(Error::file(path))?;
@@ -209,6 +209,22 @@ impl KeyManager {
     /// What the house promises of its rows.
     pub(crate) fn level(&self) -> Level {
         self.keks().level()
+    }
+
+    /// Whether the KEK in force is one that nobody guesses.
+    ///
+    /// # Errors
+    /// A sentence if it is.
+    pub(crate) fn check_kek(&self) -> Result<(), Error> {
+        let (_, kek) = self.newest_kek()?;
+        if kek::is_guessable(&kek) {
+            return Err(Error::operator(format!(
+                "{} holds a KEK that anybody guesses (all bytes equal, or a pattern); replace it: run 'tacdrop key rotate', \
+                 and then 'tacdrop key rotate --share' for each ticket",
+                self.path.display()
+            )));
+        }
+        Ok(())
     }
 
     /// Raises the house to [`Level::Proving`], for good: whoever calls has proved all rows.

@@ -99,11 +99,21 @@ impl Repo {
         }
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
-        let keys = KeyManager::open(&places.kek, keyring, records.clone(), if begins { Opening::Begin } else { Opening::Work }).await?;
+        let keys = KeyManager::open(
+            &places.kek,
+            keyring,
+            records.clone(),
+            if begins { Opening::Begin } else { Opening::Work },
+        )
+        .await?;
         let store = match store {
             Some(store) => store,
             None => Disk::open(&data.objects())?,
         };
+        opening::check_schema(&records, &keys, serve).await?;
+        if serve {
+            keys.check_kek()?;
+        }
         opening::tie(&records, &keys, &store, house, begins || serve).await?;
         anchor::seal_rows(&records, keys.proof()).await?;
         match keys.level() {

@@ -23,6 +23,9 @@ const LOOKED_FOR: u32 = 64;
 /// Checkpoints of the audit trail that are compared between databases without an id.
 const COMPARED: u32 = 100;
 
+/// What is named of what nobody should have put into a database; the rest is counted.
+const NAMED: usize = 5;
+
 /// Where the pieces of a house lie.
 pub(crate) struct Places<'a> {
     pub(crate) data: &'a DataDirectory,
@@ -196,6 +199,37 @@ pub(crate) async fn tie(
         store.mark(house)?;
     }
     Ok(())
+}
+
+/// Whether somebody has put tables, triggers or views into the databases: a trigger does with
+/// tacdrop's statements what it likes.
+///
+/// # Errors
+/// A sentence that names them, if the house is to be served. Commands go on, as some are needed to
+/// look what was done; the log names them.
+pub(crate) async fn check_schema(records: &Records, keys: &KeyManager, serve: bool) -> Result<(), Error> {
+    let Some(sentence) = strangers(records, keys).await? else { return Ok(()) };
+    if serve {
+        return Err(Error::operator(sentence));
+    }
+    tracing::error!("{sentence}");
+    Ok(())
+}
+
+/// What is in the databases that no migration has made, as a sentence.
+pub(crate) async fn strangers(records: &Records, keys: &KeyManager) -> Result<Option<String>, Error> {
+    let found = [("records.sqlite", records.strangers().await?), ("keyring.sqlite", keys.keyring().strangers().await?)];
+    let mut named = Vec::new();
+    for (file, strangers) in found.iter().filter(|(_, strangers)| !strangers.is_empty()) {
+        let more = strangers.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let first = strangers.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        named.push(format!("{file} holds what tacdrop did not make: {first}{more}"));
+    }
+    if named.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!("{}; find out who put it there, and restore the file from its backup", named.join("; "))))
 }
 
 /// Gives the rows of a house of before proofs theirs, and raises its level: from then on a row

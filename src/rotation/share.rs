@@ -75,7 +75,9 @@ impl Rotation {
         let left = way.left;
         let generation = to.generation;
         let stands = match &new {
-            Some(new) => tickets::set_key_generation(tx.conn(), &**key_manager.proofs(), share, in_force, new.generation).await?,
+            Some(new) => {
+                tickets::set_key_generation(tx.conn(), &**key_manager.proofs(), share, in_force, new.generation).await?
+            }
             None => tickets::key_generation(tx.conn(), share).await? == Some(in_force),
         };
         if !stands {

@@ -85,7 +85,7 @@ pub(super) fn options(path: &Path) -> Option<SqliteConnectOptions> {
         return None;
     }
     if journal(path).exists() {
-        return Some(SqliteConnectOptions::new().filename(path).busy_timeout(BUSY));
+        return Some(SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).pragma("trusted_schema", "OFF"));
     }
     Some(copy_options(path))
 }

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions, Row};
 
@@ -17,6 +18,9 @@ use super::readable::name;
 use super::sqlite::writer::{Turn, WriteTx, Writer};
 use super::{Conn, RecordsError, bytes_as, number_as, sqlite};
 use tacdrop_model::{ShareId, Time};
+
+/// What makes the keyring.
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/keyring-sqlite");
 
 /// The keyring's database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -63,7 +67,7 @@ impl Keyring {
     /// If it cannot be opened or brought up to date.
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut conn = sqlite::options(path).connect().await?;
-        sqlx::migrate!("../../migrations/keyring-sqlite").run(&mut conn).await?;
+        MIGRATIONS.run(&mut conn).await?;
         Ok(Self::on(conn.into()))
     }
 
@@ -122,6 +126,14 @@ impl Keyring {
     /// Whether the file is sound, as SQLite sees it: its complaint if not.
     pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
         sqlite::complaint(&mut *self.conn().await?).await
+    }
+
+    /// Tables, indexes, triggers and views that no migration has made, each with its kind.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn strangers(&self) -> Result<Vec<String>, RecordsError> {
+        sqlite::schema::strangers(&mut *self.conn().await?, &MIGRATIONS).await
     }
 
     /// Begins a transaction as the one writer.

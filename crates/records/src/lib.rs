@@ -43,6 +43,7 @@ pub mod withdrawn;
 use std::path::Path;
 use std::sync::Arc;
 
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row};
 
@@ -130,6 +131,9 @@ impl From<sqlx::Error> for RecordsError {
     }
 }
 
+/// What makes the records.
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
 /// The records. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -146,7 +150,7 @@ impl Records {
     /// If it cannot be opened or brought up to date.
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut writer = sqlite::options(path).connect().await?;
-        sqlx::migrate!("../../migrations/sqlite").run(&mut writer).await?;
+        MIGRATIONS.run(&mut writer).await?;
         let mut writer = Conn::from(writer);
         publish_new::prepare(&mut writer).await?;
         Ok(Self::on(writer, &sqlite::options(path)))
@@ -189,6 +193,14 @@ impl Records {
     /// Whether the file is sound, as SQLite sees it: its complaint if not.
     pub async fn complaint(&self) -> Result<Option<String>, RecordsError> {
         sqlite::complaint(&mut *self.readers.acquire().await?).await
+    }
+
+    /// Tables, indexes, triggers and views that no migration has made, each with its kind.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn strangers(&self) -> Result<Vec<String>, RecordsError> {
+        sqlite::schema::strangers(&mut *self.readers.acquire().await?, &MIGRATIONS).await
     }
 
     /// Which generation of a share's key is in force; none if the records have no such share. May
@@ -249,7 +261,7 @@ pub async fn fit_copied_trail<E: From<RecordsError>>(
     purpose: &str,
     fit: impl FnOnce(&WrappedRow, u64) -> Result<Option<WrappedRow>, E>,
 ) -> Result<(), E> {
-    let options = SqliteConnectOptions::new().filename(copy);
+    let options = SqliteConnectOptions::new().filename(copy).pragma("trusted_schema", "OFF");
     let mut conn = Conn::from(options.connect().await.map_err(RecordsError::from)?);
     ask!("DELETE FROM audit_checkpoint WHERE seq > $1", last).run(&mut conn).await?;
     let left = ask!("SELECT COUNT(*) AS n FROM audit_checkpoint");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::proofs::{Proof, Prover, proof};
 use super::ask::ask;
+use super::proofs::{Proof, Prover, proof};
 use super::readable::{name, say};
 use super::{Conn, RecordsError, bytes_as, text_as, unsigned};
 use tacdrop_model::{ArtifactId, Identifier, NoticeId, NoticeState, Time, VersionId, VersionState};

@@ -122,12 +122,7 @@ pub async fn organisations(conn: &mut Conn, only: Option<&Identifier>) -> Result
 }
 
 /// Adds an engineer, with the row's proof.
-pub async fn add_engineer(
-    conn: &mut Conn,
-    prover: &dyn Prover,
-    new: &Engineer,
-    now: Time,
-) -> Result<(), RecordsError> {
+pub async fn add_engineer(conn: &mut Conn, prover: &dyn Prover, new: &Engineer, now: Time) -> Result<(), RecordsError> {
     let text = "INSERT INTO engineer (id, name, email, language, created_at, disabled_at, proof) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let language = new.language.map(Language::code);
@@ -179,12 +174,7 @@ pub async fn prove_engineer_again(conn: &mut Conn, prover: &dyn Prover, row: &En
 }
 
 /// Gives an engineer another mail address.
-pub async fn set_email(
-    conn: &mut Conn,
-    prover: &dyn Prover,
-    id: &Identifier,
-    email: &str,
-) -> Result<(), RecordsError> {
+pub async fn set_email(conn: &mut Conn, prover: &dyn Prover, id: &Identifier, email: &str) -> Result<(), RecordsError> {
     change(conn, prover, id, |row| email.clone_into(&mut row.email)).await?;
     Ok(())
 }
@@ -211,7 +201,8 @@ pub async fn add_key(
     now: Time,
 ) -> Result<(), RecordsError> {
     let new = EngineerKey { engineer: engineer.clone(), fingerprint, algorithm, proof: Proof::default() };
-    let text = "INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at, proof) VALUES ($1, $2, $3, $4, $5)";
+    let text =
+        "INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at, proof) VALUES ($1, $2, $3, $4, $5)";
     ask!(text, new.engineer.as_str(), &new.fingerprint, &new.algorithm, now, new.prove(prover)).run(conn).await
 }
 

@@ -89,3 +89,56 @@ pub(super) fn time_field(time: Option<Time>) -> Vec<u8> {
 pub(super) fn language_field(language: Option<Language>) -> &'static [u8] {
     language.map_or("", Language::code).as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// The columns that each statement of this room changes of a table whose rows carry proofs.
+    fn changed(text: &str, table: &str) -> Vec<Vec<String>> {
+        let update = format!("UPDATE {table} SET ");
+        let statements = text.match_indices(&update).map(|(at, it)| &text[at + it.len()..]);
+        statements
+            .map(|rest| {
+                let rest = rest.split('"').next().unwrap_or_default();
+                let rest = rest.split(" WHERE ").next().unwrap_or_default();
+                let parts =
+                    rest.split(", ").filter_map(|part| part.trim_start_matches(['\\', '\n', ' ']).split_once(" = "));
+                parts.map(|(column, _)| column.trim().to_owned()).collect()
+            })
+            .collect()
+    }
+
+    /// A statement that changes what a proof covers writes the proof as well. What it may change
+    /// without are sums, which decide no right.
+    #[test]
+    fn no_statement_changes_a_proved_row_without_its_proof() {
+        let (mut directories, mut found) = (vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")], 0);
+        while let Some(directory) = directories.pop() {
+            for file in fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()) {
+                if file.is_dir() {
+                    directories.push(file);
+                    continue;
+                }
+                let text = fs::read_to_string(&file).unwrap();
+                // Tests make rows of their own.
+                let text = text.split("#[cfg(test)]").next().unwrap();
+                for table in ["ticket", "engineer", "engineer_key"] {
+                    for columns in changed(text, table) {
+                        let free = columns.iter().all(|column| ["stored_bytes", "names"].contains(&column.as_str()));
+                        let proves = columns.iter().any(|column| column == "proof");
+                        assert!(!columns.is_empty() && (free || proves), "{}: {table}: {columns:?}", file.display());
+                        found += 1;
+                    }
+                    for (at, it) in text.match_indices(&format!("INSERT INTO {table} (")) {
+                        let columns = text[at + it.len()..].split(')').next().unwrap();
+                        assert!(columns.ends_with("proof"), "{}: {table}: {columns}", file.display());
+                        found += 1;
+                    }
+                }
+            }
+        }
+        assert!(found >= 14, "{found}");
+    }
+}

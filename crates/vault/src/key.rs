@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::Mac;
+use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::aead::SmallKey;
@@ -110,6 +111,19 @@ impl Kek {
         let text = text.map_err(|_| VaultError::BadCanary)?;
         let level = Level::ALL.into_iter().find(|level| **text == level.canary()[..]);
         level.ok_or(VaultError::BadCanary)
+    }
+
+    /// What says that whoever has this KEK chose `next` to follow it: HMAC-SHA-256 over that KEK,
+    /// under a key derived from this one.
+    pub fn mark_of(&self, next: &Self) -> [u8; 32] {
+        let mut mac = hmac_sha256(&subkey(&self.0, "next KEK"));
+        mac.update(&next.0);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether `mark` says that `next` is to follow this KEK, in a time that does not depend on it.
+    pub fn is_mark_of(&self, next: &Self, mark: &[u8]) -> bool {
+        self.mark_of(next).ct_eq(mark).into()
     }
 
     /// Wraps a share's key for the keyring.

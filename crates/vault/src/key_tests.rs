@@ -83,6 +83,15 @@ fn r02_every_changed_byte_of_a_wrap_is_refused() {
 }
 
 #[test]
+fn a_next_kek_is_marked_by_who_has_the_one_before() {
+    let [one, two, other] = [1, 2, 3].map(|byte| Kek::from_bytes(&[byte; 32]));
+    let mark = one.mark_of(&two);
+    assert!(one.is_mark_of(&two, &mark));
+    assert!(!one.is_mark_of(&other, &mark) && !other.is_mark_of(&two, &mark) && !two.is_mark_of(&one, &mark));
+    assert!(!one.is_mark_of(&two, &[]) && !one.is_mark_of(&two, &mark[1..]));
+}
+
+#[test]
 fn r09_a_wrong_kek_does_not_pass_the_canary() {
     let kek = Kek::generate().unwrap();
     for level in [Level::Bare, Level::Proving] {

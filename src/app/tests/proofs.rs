@@ -78,7 +78,8 @@ const COLUMNS: &[(&str, &[(&str, Column)])] = &[
 /// Another program with the database, and without the keys.
 async fn outsider(fixture: &Fixture) -> SqliteConnection {
     let file = DataDirectory::at(fixture.directory.path().join("data")).records();
-    let options = SqliteConnectOptions::new().filename(file).foreign_keys(false).pragma("ignore_check_constraints", "ON");
+    let options =
+        SqliteConnectOptions::new().filename(file).foreign_keys(false).pragma("ignore_check_constraints", "ON");
     options.busy_timeout(Duration::from_secs(20)).connect().await.unwrap()
 }
 
@@ -194,11 +195,7 @@ async fn a_row_that_was_put_in_or_took_over_another_ones_proof_lets_nobody_in() 
     }
     assert!(app.logins().by_key("bert", "SHA256:bert", FROM).await.unwrap().is_some());
     // Two tickets that change places, with their proofs.
-    sql(
-        &mut conn,
-        "CREATE TEMP TABLE both AS SELECT reference, share_id, token_hash, proof FROM ticket",
-    )
-    .await;
+    sql(&mut conn, "CREATE TEMP TABLE both AS SELECT reference, share_id, token_hash, proof FROM ticket").await;
     sql(&mut conn, "UPDATE ticket SET share_id = randomblob(16)").await;
     let swap = "UPDATE ticket SET (share_id, proof) = (SELECT b.share_id, b.proof FROM both b \
                 WHERE b.reference <> ticket.reference)";
@@ -316,7 +313,10 @@ async fn a_secret_that_was_lost_is_not_made_anew_in_silence() {
         sql(&mut keyring, &format!("DELETE FROM server_key WHERE {row}")).await;
         let opened = App::serve(data.clone(), fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
         let sentence = opened.err().expect(&purpose).to_string();
-        assert!(sentence.contains(&format!("'{purpose}'")) && sentence.contains("restore keyring.sqlite"), "{sentence}");
+        assert!(
+            sentence.contains(&format!("'{purpose}'")) && sentence.contains("restore keyring.sqlite"),
+            "{sentence}"
+        );
         let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM server_key").fetch_one(&mut keyring).await.unwrap();
         assert_eq!(left, 4, "{purpose}");
         sql(&mut keyring, "INSERT INTO server_key SELECT * FROM kept").await;
@@ -344,8 +344,10 @@ async fn a_notice_goes_to_nobody_whom_tacdrop_did_not_write_down() {
         sql(&mut conn, change).await;
         let due = app.notices().due(Time::now().plus(Duration::from_secs(60)), 10).await.unwrap();
         assert!(due.is_empty(), "{change}");
-        let ended: Option<String> =
-            sqlx::query_scalar("SELECT last_error FROM notice ORDER BY rowid DESC LIMIT 1").fetch_one(&mut conn).await.unwrap();
+        let ended: Option<String> = sqlx::query_scalar("SELECT last_error FROM notice ORDER BY rowid DESC LIMIT 1")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
         assert!(ended.is_some_and(|why| why.contains("what tacdrop wrote there") && why.contains(row)), "{change}");
         sql(&mut conn, "UPDATE engineer SET email = (SELECT k.email FROM kept k WHERE k.id = engineer.id)").await;
         sql(&mut conn, "UPDATE ticket SET engineer = 'anna'").await;
@@ -360,4 +362,73 @@ async fn a_notice_goes_to_nobody_whom_tacdrop_did_not_write_down() {
     let due = app.notices().due(Time::now().plus(Duration::from_secs(60)), 10).await.unwrap();
     assert_eq!(due.iter().map(|due| due.recipient.address.as_str()).collect::<Vec<_>>(), ["desk@example.net"]);
     app.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_house_is_not_served_with_what_somebody_put_into_its_databases() {
+    let fixture = Fixture::new();
+    fixture.open().await.close().await;
+    let data = DataDirectory::at(fixture.directory.path().join("data"));
+    for (file, statement, name) in [
+        (
+            data.records(),
+            "CREATE TRIGGER t AFTER INSERT ON audit_event BEGIN DELETE FROM engineer_key; END",
+            "trigger t",
+        ),
+        (data.records(), "CREATE VIEW v AS SELECT 1", "view v"),
+        (data.keyring(), "CREATE TABLE t (a)", "table t"),
+        (data.keyring(), "CREATE UNIQUE INDEX i ON server_key (wrapped)", "index i on server_key"),
+    ] {
+        let mut conn = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+        sql(&mut conn, statement).await;
+        let served = App::serve(data.clone(), fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
+        let sentence = served.err().expect(name).to_string();
+        let file = file.file_name().unwrap().to_str().unwrap();
+        assert!(sentence.contains(name) && sentence.contains(file), "{sentence}");
+        // Commands are needed to see what was done.
+        let app = App::open(data.clone(), fixture.settings.clone()).await.unwrap();
+        assert_eq!(app.integrity().strangers().await.unwrap(), Some(sentence));
+        app.close().await;
+        let words: Vec<&str> = name.split(' ').collect();
+        sql(&mut conn, &format!("DROP {} {}", words[0], words[1])).await;
+    }
+    fixture.open().await.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kek_that_anybody_guesses_is_not_begun_with_and_not_served_with() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = Fixture::new();
+    let data = DataDirectory::at(fixture.directory.path().join("data"));
+    std::fs::create_dir_all(data.keys()).unwrap();
+    std::fs::write(data.kek(), "ab".repeat(32)).unwrap();
+    std::fs::set_permissions(data.kek(), PermissionsExt::from_mode(0o400)).unwrap();
+    let sentence = App::init(data.clone(), fixture.settings.clone()).await.err().unwrap().to_string();
+    assert!(sentence.contains("anybody guesses"), "{sentence}");
+    // A house of before that has one is there to have it replaced.
+    std::fs::remove_dir_all(data.root()).unwrap();
+    fixture.open().await.close().await;
+    let mut keyring = SqliteConnectOptions::new().filename(data.keyring()).connect().await.unwrap();
+    let text = std::fs::read_to_string(data.kek()).unwrap();
+    let right = crate::vault::Kek::from_bytes(&hex::decode(text.trim()).unwrap().try_into().unwrap());
+    let guessed = crate::vault::Kek::from_bytes(&[0xab; 32]);
+    let rows = sqlx::query("SELECT purpose, wrapped FROM server_key").fetch_all(&mut keyring).await.unwrap();
+    for row in rows {
+        let (purpose, wrapped): (String, Vec<u8>) = (row.get(0), row.get(1));
+        let secret = right.unwrap_secret(1, &purpose, &wrapped).unwrap();
+        let wrapped = hex::encode(guessed.wrap_secret(1, &purpose, &secret).unwrap());
+        sql(&mut keyring, &format!("UPDATE server_key SET wrapped = x'{wrapped}' WHERE purpose = '{purpose}'")).await;
+    }
+    let canary = hex::encode(guessed.seal_canary(1, Level::Proving).unwrap());
+    sql(&mut keyring, &format!("UPDATE kek SET canary = x'{canary}'")).await;
+    std::fs::remove_file(data.kek()).unwrap();
+    std::fs::write(data.kek(), "ab".repeat(32)).unwrap();
+    std::fs::set_permissions(data.kek(), PermissionsExt::from_mode(0o400)).unwrap();
+    let served = App::serve(data.clone(), fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
+    let sentence = served.err().unwrap().to_string();
+    assert!(sentence.contains("anybody guesses") && sentence.contains("tacdrop key rotate"), "{sentence}");
+    let app = App::open(data.clone(), fixture.settings.clone()).await.unwrap();
+    app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    app.close().await;
+    fixture.open().await.close().await;
 }

@@ -221,18 +221,41 @@ async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
     };
     write("too short");
     assert!(app.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err());
-    write(&"5a".repeat(32));
+    // Nobody's choice: what people type where a random key is wanted.
+    for guessed in ["00", "5a", "dead", "deadbeef", "0123456789abcdef"] {
+        write(&guessed.repeat(64 / guessed.len()));
+        let refused = app.rotation().rotate_kek(Some(&given), |_, _| ()).await.unwrap_err().to_string();
+        assert!(refused.contains("anybody guesses"), "{guessed}: {refused}");
+    }
+    for step in [1_u8, 255, 17] {
+        let bytes: Vec<u8> = (0..32_u8).map(|at| at.wrapping_mul(step).wrapping_add(3)).collect();
+        write(&hex::encode(bytes));
+        assert!(app.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err(), "{step}");
+    }
+    let [one, two] =
+        [1, 2].map(|seed: u32| hex::encode(crate::audit::forged_link(&[0; 32], 1, seed.into(), "", "", "")));
+    write(&one);
     let done = app.rotation().rotate_kek(Some(&given), |_, _| ()).await.unwrap();
     // The share's, the server's for tokens, proofs, receipts and the audit trail, and the house's id.
     assert_eq!((done.generation, done.keys), (2, 6));
-    assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), "5a".repeat(32));
+    assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), one);
     assert!(app.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
     assert!(!app.data().keys().join("kek.next").exists());
-    // One that the operator puts there is taken.
-    write(&"77".repeat(32));
-    std::fs::rename(&given, app.data().keys().join("kek.next")).unwrap();
-    assert_eq!(app.rotation().rotate_kek(None, |_, _| ()).await.unwrap().generation, 3);
-    assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), "77".repeat(32));
+    // One that somebody puts there is not taken in silence, whatever mark lies beside it.
+    write(&two);
+    let next = app.data().keys().join("kek.next");
+    std::fs::rename(&given, &next).unwrap();
+    for mark in [None, Some("5a".repeat(32)), Some(String::new())] {
+        if let Some(mark) = mark {
+            std::fs::write(app.data().keys().join("kek.next-mark"), mark).unwrap();
+        }
+        let refused = app.rotation().rotate_kek(None, |_, _| ()).await.unwrap_err().to_string();
+        assert!(refused.contains("no rotation of this house has made"), "{refused}");
+    }
+    // One that the operator puts there, and names, is.
+    assert_eq!(app.rotation().rotate_kek(Some(&next), |_, _| ()).await.unwrap().generation, 3);
+    assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), two);
+    assert!(!app.data().keys().join("kek.next-mark").exists());
     check(&app).await;
 }
 

@@ -4,6 +4,7 @@
 pub(super) mod batch;
 pub(super) mod publish_new;
 pub(super) mod readers;
+pub(super) mod schema;
 pub(super) mod writer;
 
 use std::path::Path;
@@ -31,13 +32,14 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
+        .pragma("trusted_schema", "OFF")
         .pragma("wal_autocheckpoint", JOURNAL_PAGES)
         .statement_cache_capacity(200)
 }
 
 /// A database that nobody writes; not even files beside it are made.
 pub(super) fn copy_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).read_only(true).immutable(true)
+    SqliteConnectOptions::new().filename(path).read_only(true).immutable(true).pragma("trusted_schema", "OFF")
 }
 
 /// Writes a consistent copy to `path`, which must not exist or be empty.
