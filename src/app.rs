@@ -38,7 +38,9 @@ pub use crate::notices::resend::{NewAddress, NoticeChange};
 pub use crate::retention::expiry::Expired;
 pub use crate::retention::sweep::Swept;
 pub use crate::retention::{Restored, Retention, ShredPlan, Shredded, VersionLine, Withdrawn};
-pub use crate::rotation::{GenerationLine, KekLine, KeyStatus, Rotated, RotatedShare, Rotation, ShareKeyLine};
+pub use crate::rotation::{
+    GenerationLine, KekLine, KeyStatus, ReplacedSecrets, Rotated, RotatedShare, Rotation, Secrets, ShareKeyLine,
+};
 pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
 pub use crate::tickets::{EngineerLine, NewTicket, OrganisationLine, TicketLine, Tickets};
 pub use load::Load;
@@ -93,6 +95,15 @@ impl App {
     /// is.
     pub async fn init(data: DataDirectory, settings: Settings) -> Result<Self, Error> {
         Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Init, None).await
+    }
+
+    /// Opens a data directory to replace secrets of its server, also those that were lost.
+    ///
+    /// # Errors
+    /// A sentence that says what is in the way; a server of the same directory is, as it has them at
+    /// hand.
+    pub async fn open_to_replace(data: DataDirectory, settings: Settings) -> Result<Self, Error> {
+        Self::open_with(data, settings, Handle::current(), Box::new(|| {}), Occasion::Replace, None).await
     }
 
     /// Opens a data directory to serve it. `worker_runtime` is the runtime for hashing, sealing and

@@ -5,6 +5,7 @@
 //! be read. Of the KEK the keyring tells which generation wraps which row; of a share's key the
 //! records tell which generation is in force.
 
+mod secrets;
 mod share;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ use crate::repo::kek::{self, matching};
 use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Repo};
 use crate::vault::{Kek, WrappedKey};
+
+pub use secrets::{ReplacedSecrets, Secrets};
 
 /// Keys that are wrapped anew in one transaction of the keyring.
 const KEYS_AT_ONCE: u32 = 500;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::model::Time;
 use crate::records::audit::CheckpointRow;
+use crate::repo::replacement::PastKey;
 use crate::vault::sign::{SIGNATURE, SIGNING_KEY};
 use crate::vault::{PublicKey, SigningKey, VaultError};
 
@@ -73,6 +74,31 @@ fn text(seq: i64, at: Time, link: &[u8; 32]) -> String {
 /// Whether this key signed it.
 pub(super) fn check(row: &CheckpointRow, key: &PublicKey) -> Result<(), VaultError> {
     key.verify(text(row.seq, row.at, &row.link).as_bytes(), &row.signature)
+}
+
+/// The keys that checkpoints of this house are signed by: the one in force, and those before it.
+pub(super) struct TrailKeys<'a> {
+    pub(super) in_force: PublicKey,
+    pub(super) past: &'a [PastKey],
+}
+
+impl TrailKeys<'_> {
+    /// Whether this is, or was, a key of this house.
+    pub(super) fn know(&self, key: &PublicKey) -> bool {
+        *key == self.in_force || self.past.iter().any(|past| past.key == *key)
+    }
+
+    /// Whether this is one of them in hexadecimal.
+    pub(super) fn know_text(&self, text: &serde_json::Value) -> bool {
+        let is = |key: &PublicKey| *text == hex::encode(key.as_bytes());
+        is(&self.in_force) || self.past.iter().any(|past| is(&past.key))
+    }
+
+    /// Whether one of them signed a checkpoint, and while it was in force.
+    pub(super) fn signed(&self, row: &CheckpointRow) -> bool {
+        let by_past = |past: &PastKey| row.at <= past.until && check(row, &past.key).is_ok();
+        check(row, &self.in_force).is_ok() || self.past.iter().any(by_past)
+    }
 }
 
 /// The signed text, the key and the signature: six lines.

@@ -112,7 +112,9 @@ impl AuditWriter {
     /// # Errors
     /// If it is none, the house did not sign it, or it says nothing of the trail.
     pub fn witness(&self, receipt: &str) -> Result<TrailWitness, NoWitness> {
-        TrailWitness::of(receipt, &[self.repo.keys.receipts().public()])
+        let keys = &self.repo.keys;
+        let past = keys.past_receipts().iter().map(|past| past.key);
+        TrailWitness::of(receipt, &past.chain([keys.receipts().public()]).collect::<Vec<_>>())
     }
 
     /// Signs how far the trail has come; none if nothing has happened yet.

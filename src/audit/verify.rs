@@ -12,8 +12,9 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::checkpoint::TrailKeys;
 use super::rows::{self, CheckpointRow, Fields, Filter, Stored};
-use super::{AuditCheckpoint, Kind, Link, TrailWitness, checkpoint};
+use super::{AuditCheckpoint, Kind, Link, TrailWitness};
 use crate::model::Time;
 use crate::records::{Conn, Keyring, RecordsError};
 use crate::repo::Error;
@@ -188,8 +189,9 @@ pub(super) async fn walk(
     key: &PublicKey,
     kept: Kept<'_>,
 ) -> Result<AuditVerification, Error> {
+    let signers = TrailKeys { in_force: *key, past: keys.past_audit() };
     let mut outcome = AuditVerification { entries: 0, checkpoints: 0, signed: 0, sealed: 0, fault: None };
-    if let Some(kept) = kept.checkpoint.filter(|kept| kept.key() != key) {
+    if let Some(kept) = kept.checkpoint.filter(|kept| !signers.know(kept.key())) {
         let why = "it was not signed by the key of this data directory".to_owned();
         outcome.fault = Some(AuditFault { seq: kept.seq(), to: kept.seq(), what: FaultKind::Checkpoint, why });
         return Ok(outcome);
@@ -228,7 +230,7 @@ pub(super) async fn walk(
     ];
     let mut walk = Walk {
         outcome,
-        key,
+        signers,
         keys,
         anchor,
         last_in_keyring,
@@ -255,7 +257,7 @@ pub(super) async fn walk(
 
 struct Walk<'a> {
     outcome: AuditVerification,
-    key: &'a PublicKey,
+    signers: TrailKeys<'a>,
     keys: &'a KeyManager,
     anchor: Anchor,
     /// The last checkpoint of the keyring when the walk began.
@@ -318,8 +320,10 @@ impl Walk<'_> {
     fn seal_fault(&self, seq: i64, link: &[u8; 32], fields: &Fields) -> Option<&'static str> {
         match &fields.seal {
             Some(seal) if anchor::is_sealed(self.keys.proof(), link, seal) => None,
+            // The anchor holds fast what is there as it is: from before there were seals, or under a key
+            // for them that was replaced.
+            _ if seq < self.anchor.sealed_from => None,
             Some(_) => Some("not written by tacdrop, or behind something that was not: its seal is wrong"),
-            None if seq < self.anchor.sealed_from => None,
             None => Some("not written by tacdrop: it has no seal"),
         }
     }
@@ -328,7 +332,7 @@ impl Walk<'_> {
     fn names_another_key(&self, fields: &Fields) -> bool {
         fields.kind == Kind::ServerStarted.as_str()
             && serde_json::from_str::<Value>(&fields.detail)
-                .is_ok_and(|detail| detail.get("key").is_some_and(|key| *key != hex::encode(self.key.as_bytes())))
+                .is_ok_and(|detail| detail.get("key").is_some_and(|key| !self.signers.know_text(key)))
     }
 
     /// Compares the checkpoints of these entries with the link that the entry has; without one
@@ -346,8 +350,8 @@ impl Walk<'_> {
             in_records |= copy == Copy::Records;
             in_keyring |= copy == Copy::Keyring;
             let is_signed = !matches!(copy, Copy::Receipt | Copy::Anchor);
-            let signed = mark.and_then(|mark| match checkpoint::check(&mark, self.key) {
-                Err(_) if is_signed => Err("its signature is wrong".to_owned()),
+            let signed = mark.and_then(|mark| match self.signers.signed(&mark) {
+                false if is_signed => Err("its signature is wrong".to_owned()),
                 _ => Ok(mark.link),
             });
             let (first, what, why) = match (signed, link) {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{self, Counts};
-use crate::app::{App, KeyStatus};
+use super::{Begin, Desk};
+use crate::app::{App, KeyStatus, ReplacedSecrets, Secrets};
 use crate::model::Identifier;
 
 #[derive(Debug, Subcommand)]
@@ -22,15 +22,38 @@ pub(crate) enum Command {
     /// Replace the KEK, or the key of one share; run it again if it was cut
     Rotate {
         /// The key of this ticket's share, instead of the KEK
-        #[arg(long, value_name = "REF", conflicts_with = "new_kek")]
+        #[arg(long, value_name = "REF", conflicts_with_all = ["new_kek", "tokens", "proofs", "signing", "all"])]
         share: Option<Identifier>,
         /// A file with the new KEK (64 hexadecimal digits, mode 0400), instead of one that is made
         #[arg(long, value_name = "FILE")]
         new_kek: Option<PathBuf>,
+        /// The key that hashes tokens, instead of the KEK: every ticket's token ends; the server must be stopped
+        #[arg(long, conflicts_with = "new_kek")]
+        tokens: bool,
+        /// The key that proves rows, instead of the KEK: all rows are proved anew; the server must be stopped
+        #[arg(long, conflicts_with = "new_kek")]
+        proofs: bool,
+        /// The keys that sign receipts and the audit trail, instead of the KEK; the server must be stopped
+        #[arg(long, conflicts_with = "new_kek")]
+        signing: bool,
+        /// All of these, and the KEK; the server must be stopped
+        #[arg(long)]
+        all: bool,
+        /// Do it, although tokens end or rows are taken as they stand
+        #[arg(long)]
+        yes: bool,
     },
 }
 
 impl Command {
+    /// Whether it replaces secrets that a server has at hand.
+    pub(crate) fn begins(&self) -> Begin {
+        match self {
+            Self::Rotate { tokens, proofs, signing, all, .. } if *tokens || *proofs || *signing || *all => Begin::Alone,
+            _ => Begin::No,
+        }
+    }
+
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
@@ -55,7 +78,15 @@ impl Command {
                     ),
                 })
             }
-            Self::Rotate { share: None, new_kek } => {
+            Self::Rotate { share: None, new_kek, tokens, proofs, signing, all, yes } => {
+                let which = Secrets { tokens: tokens || all, proofs: proofs || all, signing: signing || all };
+                if which != Secrets::default() {
+                    let done = app.rotation().replace_secrets(which, yes).await?;
+                    output.answer(&done, || replaced(&done, which))?;
+                    if !all {
+                        return Ok(());
+                    }
+                }
                 let bar = progress::bar(output, "keys", Counts::Things);
                 let done =
                     app.rotation().rotate_kek(new_kek.as_deref(), |done, all| progress::set(&bar, done, all)).await;
@@ -87,6 +118,33 @@ fn owed(journal: bool) -> &'static str {
     } else {
         ""
     }
+}
+
+/// What replacing secrets did, and what is to be done about it.
+fn replaced(done: &ReplacedSecrets, which: Secrets) -> String {
+    let mut lines = Vec::new();
+    if which.tokens {
+        lines.push(format!(
+            "The key that hashes tokens is a new one, and the tokens of {} tickets have ended. Give each a new one: tacdrop \
+             ticket token REF",
+            done.tokens_ended
+        ));
+    }
+    if which.proofs {
+        lines.push(format!(
+            "The key that proves rows is a new one: {} rows are proved under it, {} of them taken as they stand.",
+            done.rows_proved,
+            done.unproved.len()
+        ));
+    }
+    if let (Some(receipts), Some(audit)) = (&done.receipt_key, &done.audit_key) {
+        lines.push(format!(
+            "Receipts are signed by {receipts} from now on, checkpoints of the audit trail by {audit}. What the keys before \
+             have signed verifies still: fetch .receipts/allowed_signers again."
+        ));
+    }
+    lines.push("Back the keyring up now.".to_owned());
+    lines.join("\n")
 }
 
 fn status(status: &KeyStatus, output: Output) -> Result<(), Failure> {

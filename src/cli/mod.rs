@@ -178,7 +178,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Audit(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Store(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
-        Command::Key(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Key(command) => desk.work(command.begins(), async |app| command.run(app, &desk).await),
         Command::Backup(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Restore(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -201,6 +201,8 @@ fn show_faults() {
 enum Begin {
     Yes,
     No,
+    /// It may not, and it needs a house that nobody serves.
+    Alone,
 }
 
 /// Where a command works, and by which settings.
@@ -215,7 +217,7 @@ impl Desk {
     fn work(&self, begin: Begin, work: impl AsyncFnOnce(&App) -> Result<(), Failure>) -> Result<(), Failure> {
         let root = self.data.root();
         // A mistyped --data would otherwise become a second, empty house with a key of its own.
-        if begin == Begin::No && self.data.is_none() {
+        if begin != Begin::Yes && self.data.is_none() {
             return Err(Failure::new(format!(
                 "{} is no data directory; name the right one with --data, or begin with 'tacdrop organisation add'",
                 root.display()
@@ -224,7 +226,11 @@ impl Desk {
         show_faults();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let app = App::open(self.data.clone(), server::share_settings(&self.config)).await?;
+            let (data, settings) = (self.data.clone(), server::share_settings(&self.config));
+            let app = match begin {
+                Begin::Alone => App::open_to_replace(data, settings).await?,
+                Begin::Yes | Begin::No => App::open(data, settings).await?,
+            };
             let outcome = tokio::select! {
                 outcome = work(&app) => outcome,
                 // Files that are half written are removed on the way out.
@@ -326,6 +332,9 @@ mod tests {
             "tacdrop key rotate",
             "tacdrop key rotate --new-kek file",
             "tacdrop key rotate --share XT-1",
+            "tacdrop key rotate --tokens --yes",
+            "tacdrop key rotate --proofs --signing",
+            "tacdrop key rotate --all --yes",
             "tacdrop backup dir",
             "tacdrop backup dir --keyring other --deep",
             "tacdrop restore dir --keyring other --kek file --host-key file --legacy-host-key file",

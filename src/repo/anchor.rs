@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::records::audit::{self as rows, CheckpointRow};
 use crate::records::keyring::{self, KeyOf, WrappedRow};
-use crate::records::{Records, Sealer, fit_copied_trail, tickets};
+use crate::records::{Conn, Records, Sealer, fit_copied_trail, tickets};
 use crate::repo::Error;
 use crate::repo::keys::{KeyManager, ROUNDS};
 use crate::vault::{PROOF, ProofKey};
@@ -196,6 +196,39 @@ pub(crate) async fn advance(
         return Ok(tx.commit().await?);
     }
     Err(Error::KeysReplaced)
+}
+
+/// What of the trail is to be kept after keys of the house were replaced.
+pub(crate) struct NewKeys {
+    /// The public key that checkpoints are checked with from now on, if it is another one.
+    pub(crate) key: Option<[u8; 32]>,
+    /// The last entry, if seals are made with another key from now on: what is there the chain and
+    /// the anchor hold fast as it is.
+    pub(crate) sealed_to: Option<(i64, [u8; 32])>,
+}
+
+/// Has the anchor follow keys that are replaced, in the transaction of the keyring in which they
+/// are. `known` is the anchor that the trail did not contradict; only that one moves on to the last
+/// entry, so that nothing that is missing is covered up.
+pub(crate) async fn follow(
+    keys: &KeyManager,
+    conn: &mut Conn,
+    known: Option<Anchor>,
+    new: NewKeys,
+) -> Result<(), Error> {
+    let Some(row) = keyring::secret(conn, PURPOSE).await? else { return Ok(()) };
+    let Some(there) = open(keys, &row) else { return Ok(()) };
+    let mut next = there;
+    next.key = new.key.unwrap_or(there.key);
+    if let Some(tip) = new.sealed_to {
+        next.sealed_from = tip.0.saturating_add(1).max(there.sealed_from);
+        if known == Some(there) && tip.0 > there.seq {
+            (next.seq, next.link) = tip;
+        }
+    }
+    let Some(kek) = keys.kek_at_hand(row.kek_generation) else { return Err(Error::KeysReplaced) };
+    let wrapped = kek.wrap_secret(row.kek_generation, PURPOSE, &next.to_bytes())?;
+    Ok(keyring::rewrap(conn, &KeyOf::Server(PURPOSE.to_owned()), &WrappedRow { wrapped, ..row }).await?)
 }
 
 /// Whether the trail has this entry.

@@ -58,6 +58,10 @@ pub(crate) const NAMES: &[&str] = &[
     "reseal.stored",
     "reseal.before-commit",
     "reseal.after-commit",
+    "replace.staged",
+    "replace.before-commit",
+    "replace.after-commit",
+    "replace.taken-over",
 ];
 
 #[cfg(test)]

@@ -13,18 +13,20 @@ use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, Keyring, Records, tickets};
 use crate::repo::anchor::AUDIT_KEY;
 use crate::repo::kek::{self, Keks};
+use crate::repo::opening::HOUSE_PURPOSE;
 use crate::repo::proofs::Proofs;
+use crate::repo::replacement::PastKey;
 use crate::repo::{Error, Repo};
 use crate::vault::{FileKey, Kek, Level, NameKeys, ProofKey, ShareKey, SigningKey, TokenKey, VaultError, WrappedKey};
 
 /// Unwrapped share keys that are kept at hand.
 const CACHED_SHARES: usize = 4096;
 /// What the keyring calls the key that hashes tokens.
-const TOKEN_PURPOSE: &str = "token";
+pub(crate) const TOKEN_PURPOSE: &str = "token";
 /// What the keyring calls the key that proves rows.
-const PROOF_PURPOSE: &str = "proof";
+pub(crate) const PROOF_PURPOSE: &str = "proof";
 /// What the keyring calls the key that signs receipts.
-const RECEIPT_PURPOSE: &str = "receipt-signing";
+pub(crate) const RECEIPT_PURPOSE: &str = "receipt-signing";
 /// How often something is looked up again because keys were replaced between two looks.
 pub(crate) const ROUNDS: usize = 8;
 
@@ -124,6 +126,8 @@ pub(crate) enum Opening {
     Begin,
     /// A house is there.
     Work,
+    /// The operator replaces secrets: one that is missing is none that stops it.
+    Replace,
     /// A copy is read; nothing is written.
     Copy,
 }
@@ -134,11 +138,14 @@ pub(crate) struct KeyManager {
     keks: Locked<Keks>,
     keyring: Keyring,
     records: Records,
+    how: Opening,
     /// Whether a secret that is missing is made.
     makes: bool,
     token: TokenKey,
     proofs: Arc<Proofs>,
     receipts: SigningKey,
+    past_receipts: Vec<PastKey>,
+    past_audit: Vec<PastKey>,
     shares: Locked<HashMap<ShareId, Arc<ShareKeys>>>,
 }
 
@@ -170,23 +177,31 @@ impl KeyManager {
             keks: Locked::new(keks),
             keyring,
             records,
+            how,
             makes: false,
             token: TokenKey::generate()?,
             proofs: Arc::new(Proofs::of(ProofKey::generate()?)),
             receipts: SigningKey::generate()?,
+            past_receipts: Vec::new(),
+            past_audit: Vec::new(),
             shares: Locked::default(),
         };
         // A house that proves its rows has all its secrets from its beginning on. One that is
         // missing was lost, and a new one in its place would be a fault that nobody hears of.
         cabinet.makes = match how {
             Opening::Begin => true,
-            Opening::Work => cabinet.level() == Level::Bare,
+            Opening::Work | Opening::Replace => cabinet.level() == Level::Bare,
             Opening::Copy => false,
         };
+        if how != Opening::Copy {
+            cabinet.take_over(&cabinet.records).await?;
+        }
         let token = cabinet.secret(TOKEN_PURPOSE, || Ok(TokenKey::generate()?.to_secret_bytes().to_vec())).await?;
         let malformed = |_| VaultError::Malformed { what: "token key" };
         cabinet.token = TokenKey::from_bytes(token[..].try_into().map_err(malformed)?);
         cabinet.receipts = cabinet.signing_key(RECEIPT_PURPOSE).await?;
+        cabinet.past_receipts = cabinet.past_keys(RECEIPT_PURPOSE).await?;
+        cabinet.past_audit = cabinet.past_keys(AUDIT_KEY).await?;
         // A copy of a house of before proofs has none; under the one made above no row is proved.
         if how != Opening::Copy || cabinet.level() == Level::Proving {
             cabinet.signing_key(AUDIT_KEY).await?;
@@ -204,6 +219,11 @@ impl KeyManager {
     /// What makes and checks the proofs of rows.
     pub(crate) fn proofs(&self) -> &Arc<Proofs> {
         &self.proofs
+    }
+
+    /// The key that proves rows.
+    pub(crate) fn proof(&self) -> &ProofKey {
+        self.proofs.key()
     }
 
     /// What the house promises of its rows.
@@ -239,6 +259,16 @@ impl KeyManager {
         &self.receipts
     }
 
+    /// The keys that signed receipts before, the oldest first.
+    pub(crate) fn past_receipts(&self) -> &[PastKey] {
+        &self.past_receipts
+    }
+
+    /// The keys that signed checkpoints of the audit trail before, the oldest first.
+    pub(crate) fn past_audit(&self) -> &[PastKey] {
+        &self.past_audit
+    }
+
     /// Where the KEK in force lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -260,6 +290,17 @@ impl KeyManager {
         self.keyring.close().await;
     }
 
+    /// A secret of the server itself, if the keyring has it.
+    pub(crate) async fn secret_if_there(&self, purpose: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        for _ in 0..ROUNDS {
+            let Some(row) = self.keyring.server_key(purpose).await? else { return Ok(None) };
+            // Replaced while it was looked at, if there is no such KEK.
+            let Some(kek) = self.kek(row.kek_generation).await? else { continue };
+            return Ok(Some(kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?));
+        }
+        Err(Error::KeysReplaced)
+    }
+
     /// A secret of the server itself; `make` makes it if there is none, in a house that begins or
     /// is of before there were proofs.
     ///
@@ -273,13 +314,17 @@ impl KeyManager {
         let mut fresh: Option<Zeroizing<Vec<u8>>> = None;
         let mut make = Some(make);
         for _ in 0..ROUNDS {
-            if let Some(row) = self.keyring.server_key(purpose).await? {
-                // Replaced while it was looked at, if there is no such KEK.
-                let Some(kek) = self.kek(row.kek_generation).await? else { continue };
-                return Ok(kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?);
+            if let Some(secret) = self.secret_if_there(purpose).await? {
+                return Ok(secret);
             }
-            if !self.makes {
+            if !self.makes && (self.how != Opening::Replace || purpose == HOUSE_PURPOSE) {
                 return Err(lost(purpose));
+            }
+            if !self.makes
+                && let Some(make) = make.take()
+            {
+                // It serves nothing until the one that is to be made has its place.
+                return Ok(Zeroizing::new(make()?));
             }
             if let Some(make) = make.take() {
                 fresh = Some(Zeroizing::new(make()?));
@@ -409,9 +454,15 @@ impl KeyManager {
 
 /// That a secret is missing which every house has.
 fn lost(purpose: &str) -> Error {
+    let instead = match purpose {
+        TOKEN_PURPOSE => ", or run 'tacdrop key rotate --tokens', which ends every ticket's token",
+        RECEIPT_PURPOSE | AUDIT_KEY => ", or replace the keys that sign on purpose: 'tacdrop key rotate --signing'",
+        PROOF_PURPOSE => ", or run 'tacdrop key rotate --proofs', which takes all rows as they stand",
+        _ => "",
+    };
     Error::operator(format!(
         "keyring.sqlite has lost its row '{purpose}' (table server_key), and nothing is made in its place in silence; \
-         restore keyring.sqlite from its backup"
+         restore keyring.sqlite from its backup{instead}"
     ))
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod opening;
 pub(crate) mod pieces;
 pub(crate) mod proofs;
 pub(crate) mod proved_facts;
+pub(crate) mod replacement;
 pub(crate) mod set_aside;
 mod settings;
 pub(crate) mod space;
@@ -56,7 +57,7 @@ pub(crate) struct Repo {
     /// The runtime for hashing, sealing, writing and reading objects, away from the connections'
     /// runtimes.
     pub(crate) worker_runtime: Handle,
-    /// The lock of the one process that serves.
+    /// The lock of the one process that serves, or that makes sure that none does.
     serving: Option<File>,
 }
 
@@ -88,7 +89,8 @@ impl Repo {
             store: store.clone().unwrap_or_else(|| Disk::at(&data.objects())),
         };
         let (lock, verdict) = places.enter(occasion).await?;
-        let serving = if serve { Some(data.lock_for_serving()?) } else { None };
+        let alone = serve || occasion == Occasion::Replace;
+        let serving = if alone { Some(data.lock_for_serving()?) } else { None };
         let (begins, house) = match verdict {
             Verdict::Begin => (true, None),
             Verdict::Open(house) => (false, house),
@@ -99,13 +101,12 @@ impl Repo {
         }
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
-        let keys = KeyManager::open(
-            &places.kek,
-            keyring,
-            records.clone(),
-            if begins { Opening::Begin } else { Opening::Work },
-        )
-        .await?;
+        let how = match occasion {
+            _ if begins => Opening::Begin,
+            Occasion::Replace => Opening::Replace,
+            Occasion::Command | Occasion::Serve | Occasion::Init => Opening::Work,
+        };
+        let keys = KeyManager::open(&places.kek, keyring, records.clone(), how).await?;
         let store = match store {
             Some(store) => store,
             None => Disk::open(&data.objects())?,

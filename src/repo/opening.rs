@@ -12,6 +12,7 @@ use crate::records::{Keyring, Records, RecordsError, facts};
 use crate::repo::kek::{self, Keks};
 use crate::repo::keys::{KeyManager, ROUNDS};
 use crate::repo::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
+use crate::repo::proved_facts::prove_facts;
 use crate::repo::{DataDirectory, Error, proofs};
 use crate::store::Disk;
 use crate::vault::{Kek, Level, VaultError, random};
@@ -240,6 +241,7 @@ pub(crate) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Er
     }
     let mut tx = records.begin_alone().await?;
     let rows = proofs::prove_all(tx.conn(), &**keys.proofs()).await?;
+    prove_facts(tx.conn(), keys).await?;
     tx.commit().await?;
     keys.raise_level().await?;
     tracing::info!(rows, "what the records say of people and tickets is proved from now on");

@@ -75,6 +75,8 @@ pub(crate) enum Occasion {
     Serve,
     /// The operator says that it is to begin here.
     Init,
+    /// The operator replaces secrets of the server, which must not run meanwhile.
+    Replace,
 }
 
 /// What to do.

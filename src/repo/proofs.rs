@@ -16,6 +16,10 @@ impl Proofs {
     pub(crate) fn of(key: ProofKey) -> Self {
         Self(key)
     }
+
+    pub(crate) fn key(&self) -> &ProofKey {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Proofs {

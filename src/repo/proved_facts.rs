@@ -7,7 +7,7 @@ use crate::records::{Conn, facts};
 use crate::repo::Error;
 use crate::repo::data::{HOST_KEY, LEGACY_HOST_KEY};
 use crate::repo::keys::KeyManager;
-use crate::vault::Level;
+use crate::vault::{Level, ProofKey};
 
 /// The host that people reach the server at.
 pub(crate) const PUBLIC_HOST: &str = "public_host";
@@ -53,6 +53,21 @@ pub(crate) async fn set_proved_fact(conn: &mut Conn, keys: &KeyManager, name: &s
     let proof = keys.proof().prove(LABEL, &[name.as_bytes(), value.as_bytes()]);
     facts::set_fact(conn, name, value).await?;
     Ok(facts::set_fact(conn, &place_of_proof(name), &hex::encode(proof)).await?)
+}
+
+/// Gives the facts that hold under the key in force a proof under another one. The others are
+/// written down anew when the server starts.
+///
+/// # Errors
+/// If the records fail.
+pub(crate) async fn prove_facts_under(conn: &mut Conn, keys: &KeyManager, new: &ProofKey) -> Result<(), Error> {
+    for name in PROVED {
+        if let Some(value) = proved_fact(conn, keys, name).await? {
+            let proof = new.prove(LABEL, &[name.as_bytes(), value.as_bytes()]);
+            facts::set_fact(conn, &place_of_proof(name), &hex::encode(proof)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives the facts of a house of before there were proofs theirs.

@@ -110,6 +110,8 @@ words!(
         StoreRecovered = "store.recovered",
         /// A backup was taken.
         BackupTaken = "backup.taken",
+        /// Secrets of the server were replaced on purpose.
+        SecretReplaced = "secret.replaced",
         /// A row that does not say what tacdrop wrote was refused.
         RowRefused = "row.refused",
     }

@@ -296,6 +296,20 @@ pub async fn secret(conn: &mut Conn, purpose: &str) -> Result<Option<WrappedRow>
         .await
 }
 
+/// Writes a key of the server itself down in the place of whatever was there. False, and nothing
+/// has changed, if it is wrapped under a KEK that is no longer the newest.
+pub async fn put_server_key(conn: &mut Conn, purpose: &str, key: &WrappedRow) -> Result<bool, RecordsError> {
+    let text = "INSERT INTO server_key (purpose, kek_generation, wrapped) SELECT $1, $2, $3 \
+         WHERE $2 = (SELECT MAX(generation) FROM kek) \
+         ON CONFLICT (purpose) DO UPDATE SET kek_generation = excluded.kek_generation, wrapped = excluded.wrapped";
+    ask!(text, purpose, key.kek_generation, &key.wrapped).changed(conn).await
+}
+
+/// Deletes a key of the server itself.
+pub async fn delete_server_key(conn: &mut Conn, purpose: &str) -> Result<(), RecordsError> {
+    ask!("DELETE FROM server_key WHERE purpose = $1", purpose).run(conn).await
+}
+
 /// A wrapped key; or of one whose row cannot be read, the name of the row and why.
 pub type Outdated = Result<(KeyOf, WrappedRow), (String, RecordsError)>;
 

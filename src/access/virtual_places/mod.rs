@@ -342,7 +342,8 @@ fn received(version: &VersionRow) -> Time {
 }
 
 fn signers_line(session: &ShareSession) -> String {
-    ReceiptKey::new(&session.repo().keys.receipts().public()).allowed_signers + "\n"
+    let keys = &session.repo().keys;
+    ReceiptKey::new(&keys.receipts().public(), keys.past_receipts()).allowed_signers + "\n"
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::namespace::{PublicAddress, tree};
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, audit};
 use crate::repo::keys::ShareKeys;
+use crate::repo::replacement::PastKey;
 use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Repo};
 use crate::vault::{PublicKey, SigningKey, VaultError, sign};
@@ -95,14 +96,23 @@ pub struct ReceiptKey {
     pub namespace: &'static str,
     /// The key as OpenSSH writes it.
     pub public_key: String,
-    /// The line of an `allowed_signers` file.
+    /// The lines of an `allowed_signers` file: this key's, and one for each key before it.
     pub allowed_signers: String,
 }
 
 impl ReceiptKey {
-    pub(super) fn new(key: &PublicKey) -> Self {
+    /// The key in force, and those before it. What one of these has signed is checked as of the
+    /// time that the receipt states (`ssh-keygen -O verify-time=...`).
+    pub(super) fn new(key: &PublicKey, past: &[PastKey]) -> Self {
         let public_key = key.ssh_line();
-        let allowed_signers = format!("{PRINCIPAL} namespaces=\"{NAMESPACE}\" {public_key}");
+        let mut allowed_signers = format!("{PRINCIPAL} namespaces=\"{NAMESPACE}\" {public_key}");
+        for PastKey { key, until } in past {
+            // YYYYMMDDHHMMSSZ: RFC 3339 without what stands between.
+            let until: String = until.to_string().chars().filter(char::is_ascii_digit).take(14).collect();
+            let key = key.ssh_line();
+            let line = format!("\n{PRINCIPAL} namespaces=\"{NAMESPACE}\",valid-before=\"{until}Z\" {key}");
+            allowed_signers.push_str(&line);
+        }
         Self { principal: PRINCIPAL, namespace: NAMESPACE, public_key, allowed_signers }
     }
 }
@@ -231,7 +241,7 @@ async fn trail_link(conn: &mut Conn, seq: i64, version: &VersionRow) -> Result<[
 impl Access {
     /// Who signs this server's receipts.
     pub fn receipt_key(&self) -> ReceiptKey {
-        ReceiptKey::new(&self.repo.keys.receipts().public())
+        ReceiptKey::new(&self.repo.keys.receipts().public(), self.repo.keys.past_receipts())
     }
 
     /// The receipt of an artifact's current version.

@@ -114,6 +114,8 @@ async fn r20_every_named_point_is_passed() {
     app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
     app.backups().back_up(&place, false, |_| ()).await.unwrap();
+    let signing = Secrets { signing: true, ..Secrets::default() };
+    app.rotation().replace_secrets(signing, false).await.unwrap();
 
     // Manifests of an older data directory are sealed again.
     let (older, seen) = (super::reseal::older(&fixture.directory.path().join("older")).await, Arc::clone(&passed));

@@ -432,3 +432,137 @@ async fn a_kek_that_anybody_guesses_is_not_begun_with_and_not_served_with() {
     app.close().await;
     fixture.open().await.close().await;
 }
+
+/// Opens a house as the command does that replaces secrets.
+async fn replacing(fixture: &Fixture) -> App {
+    let data = DataDirectory::at(fixture.directory.path().join("data"));
+    App::open_to_replace(data, fixture.settings.clone()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_replaced_on_purpose_and_wherever_that_is_cut_it_is_done_or_not_done() {
+    use std::sync::{Arc, Mutex};
+    let all = Secrets { tokens: true, proofs: true, signing: true };
+    let points = ["replace.staged", "replace.before-commit", "replace.after-commit", "replace.taken-over"];
+    for (n, point) in points.into_iter().enumerate() {
+        let fixture = Fixture::new();
+        let app = fixture.open().await;
+        let token = desk(&app).await;
+        let before = app.access().receipt_key();
+        app.close().await;
+        drop(app);
+
+        let app = replacing(&fixture).await;
+        let (root, copy) = (app.data().root().to_owned(), Fixture::new());
+        let (to, taken) = (copy.directory.path().join("data"), Arc::new(Mutex::new(0)));
+        let seen = Arc::clone(&taken);
+        app.0.access.repo.failpoints.watch(move |name| {
+            if name == point {
+                super::power::copy_data(&root, &to);
+                *seen.lock().unwrap() += 1;
+            }
+        });
+        let refused = app.rotation().replace_secrets(all, false).await.unwrap_err().to_string();
+        assert!(refused.contains("--yes") && refused.contains("tokens of all tickets (1)"), "{refused}");
+        let done = app.rotation().replace_secrets(all, true).await.unwrap();
+        assert_eq!((done.tokens_ended, done.unproved.len(), *taken.lock().unwrap()), (1, 0, 1));
+        assert_eq!(done.rows_proved, 5);
+        app.close().await;
+        drop(app);
+
+        for (house, is_done) in [(&fixture, true), (&copy, n >= 2)] {
+            let app = house.open().await;
+            assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new(), "{point}");
+            assert_eq!(may_come_in(&app, &token).await, (!is_done, true), "{point}");
+            let now = app.access().receipt_key();
+            assert_eq!(now.public_key != before.public_key, is_done, "{point}");
+            assert_eq!(now.allowed_signers.lines().count(), if is_done { 2 } else { 1 }, "{point}");
+            assert!(now.allowed_signers.contains(&before.public_key), "{point}");
+            // Checkpoints of before verify by the key of then, and new ones by the new key.
+            app.audit().sign_now().await.unwrap();
+            let verified = app.audit().verify(None).await.unwrap();
+            assert_eq!((verified.fault, verified.signed), (None, verified.entries), "{point}");
+            assert!(verified.checkpoints >= 4, "{point}: {}", verified.checkpoints);
+            let new = app.tickets().new_token(&word("XT-1")).await.unwrap();
+            assert_eq!(may_come_in(&app, &new).await, (true, true), "{point}");
+            app.close().await;
+            drop(app);
+            // It can be done, and done again.
+            let app = replacing(house).await;
+            app.rotation().replace_secrets(all, true).await.unwrap();
+            app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+            app.close().await;
+            drop(app);
+            let app = house.open().await;
+            let lines = app.access().receipt_key().allowed_signers.lines().count();
+            assert_eq!(lines, if is_done { 3 } else { 2 }, "{point}");
+            assert_eq!(app.audit().verify(None).await.unwrap().fault, None, "{point}");
+            assert_eq!(may_come_in(&app, &new).await, (false, true), "{point}");
+            app.close().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_lost_is_replaced_on_purpose_and_not_while_somebody_serves() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    let token = desk(&app).await;
+    let data = app.data().clone();
+    let refused = App::open_to_replace(data.clone(), fixture.settings.clone()).await.err().unwrap().to_string();
+    assert!(refused.contains("stop it first"), "{refused}");
+    app.close().await;
+    drop(app);
+    let nothing = Secrets::default();
+    for (purpose, which) in [
+        ("token", Secrets { tokens: true, ..nothing }),
+        ("receipt-signing", Secrets { signing: true, ..nothing }),
+        ("proof", Secrets { proofs: true, ..nothing }),
+    ] {
+        let mut keyring = SqliteConnectOptions::new().filename(data.keyring()).connect().await.unwrap();
+        assert_eq!(sql(&mut keyring, &format!("DELETE FROM server_key WHERE purpose = '{purpose}'")).await, 1);
+        let refused = App::serve(data.clone(), fixture.settings.clone(), Handle::current(), Box::new(|| {})).await;
+        let refused = refused.err().expect(purpose).to_string();
+        assert!(refused.contains("'tacdrop key rotate --"), "{refused}");
+        let app = replacing(&fixture).await;
+        if !which.signing {
+            let refused = app.rotation().replace_secrets(which, false).await.unwrap_err().to_string();
+            assert!(refused.contains("--yes"), "{refused}");
+        }
+        app.rotation().replace_secrets(which, true).await.unwrap();
+        app.close().await;
+        drop(app);
+        let app = fixture.open().await;
+        assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new(), "{purpose}");
+        assert_eq!(may_come_in(&app, &token).await, (false, true), "{purpose}");
+        assert_eq!(app.audit().verify(None).await.unwrap().fault, None, "{purpose}");
+        app.close().await;
+        drop(app);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_from_outside_are_taken_only_if_that_is_meant() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    let token = desk(&app).await;
+    app.close().await;
+    drop(app);
+    let mut conn = outsider(&fixture).await;
+    sql(&mut conn, "UPDATE engineer SET disabled_at = 7 WHERE id = 'bert'").await;
+    let app = replacing(&fixture).await;
+    let proofs = Secrets { proofs: true, ..Secrets::default() };
+    let refused = app.rotation().replace_secrets(proofs, false).await.unwrap_err().to_string();
+    assert!(refused.contains("engineer bert"), "{refused}");
+    let tokens = Secrets { tokens: true, ..Secrets::default() };
+    let done = app.rotation().replace_secrets(tokens, true).await.unwrap();
+    assert_eq!((done.tokens_ended, done.unproved), (1, vec!["engineer bert".to_owned()]));
+    let done = app.rotation().replace_secrets(proofs, true).await.unwrap();
+    assert_eq!(done.unproved, ["engineer bert"]);
+    app.close().await;
+    drop(app);
+    let app = fixture.open().await;
+    assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new());
+    assert_eq!(may_come_in(&app, &token).await, (false, true));
+    app.close().await;
+}
