@@ -32,6 +32,7 @@ mod orders;
 mod pages;
 mod paths;
 mod pieces;
+mod proofs;
 mod receipts;
 mod resume;
 mod scp;
