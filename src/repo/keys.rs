@@ -317,14 +317,14 @@ impl KeyManager {
             if let Some(secret) = self.secret_if_there(purpose).await? {
                 return Ok(secret);
             }
-            if !self.makes && (self.how != Opening::Replace || purpose == HOUSE_PURPOSE) {
-                return Err(lost(purpose));
-            }
-            if !self.makes
-                && let Some(make) = make.take()
-            {
+            // The id of the house is no secret: the other pieces know it, and a keyring that lacks it is
+            // tied to them again.
+            let makes = self.makes || (purpose == HOUSE_PURPOSE && self.how != Opening::Copy);
+            match self.how {
+                _ if makes => {}
                 // It serves nothing until the one that is to be made has its place.
-                return Ok(Zeroizing::new(make()?));
+                Opening::Replace => return Ok(Zeroizing::new(make.take().map_or(Ok(Vec::new()), |make| make())?)),
+                _ => return Err(lost(purpose)),
             }
             if let Some(make) = make.take() {
                 fresh = Some(Zeroizing::new(make()?));

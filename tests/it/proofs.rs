@@ -139,7 +139,7 @@ fn a_lost_secret_is_a_refusal_and_what_replaces_it_lets_old_receipts_verify() {
     let refused = house.tacdrop(["key", "rotate", "--signing"]).refused(1);
     assert!(refused.err().contains("stop it first"), "{refused}");
     house.stop();
-    for purpose in ["receipt-signing", "audit-signing", "token", "proof", "house"] {
+    for purpose in ["receipt-signing", "audit-signing", "token", "proof"] {
         let row = format!("WHERE purpose = '{purpose}'");
         let kept = keyring(&house, &format!("SELECT kek_generation, hex(wrapped) FROM server_key {row}"));
         let (generation, wrapped) = kept.trim().split_once(' ').unwrap();
