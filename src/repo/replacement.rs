@@ -145,10 +145,8 @@ impl KeyManager {
         };
         let tip = rows::tip(&mut *records.read().await?).await?;
         let public = |seed: &[u8; SECRET]| *SigningKey::from_bytes(seed).public().as_bytes();
-        let new_keys = NewKeys {
-            key: staged.secret(AUDIT_KEY).map(public),
-            sealed_to: staged.secret(PROOF_PURPOSE).and(tip),
-        };
+        let new_keys =
+            NewKeys { key: staged.secret(AUDIT_KEY).map(public), sealed_to: staged.secret(PROOF_PURPOSE).and(tip) };
         let mut tx = self.keyring().begin().await?;
         // Another process may have been quicker.
         if keyring::secret(tx.conn(), STAGED).await?.is_none() {
