@@ -141,7 +141,7 @@ impl App {
                 manifest: &file.manifest_hash,
                 at: file.at,
             };
-            let mut detail = told.detail(self.0.access.repo.keys.proof());
+            let mut detail = told.detail(self.0.access.repo.keys.trail());
             detail["artifact"] = json!(file.artifact.to_string());
             let subject = Subject {
                 actor: &Actor::Login(ticket.clone()),

@@ -319,7 +319,7 @@ impl Walk<'_> {
     /// What is wrong with the seal of an entry that fits into the chain.
     fn seal_fault(&self, seq: i64, link: &[u8; 32], fields: &Fields) -> Option<&'static str> {
         match &fields.seal {
-            Some(seal) if anchor::is_sealed(self.keys.proof(), link, seal) => None,
+            Some(seal) if anchor::is_sealed(self.keys.trail(), link, seal) => None,
             // The anchor holds fast what is there as it is: from before there were seals, or under a key
             // for them that was replaced.
             _ if seq < self.anchor.sealed_from => None,

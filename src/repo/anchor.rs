@@ -82,14 +82,14 @@ impl Anchor {
 }
 
 /// Seals the rows that are appended to the trail from now on.
-pub(crate) async fn seal_rows(records: &Records, proof: &ProofKey) -> Result<(), Error> {
-    let key = ProofKey::from_bytes(&proof.to_secret_bytes());
+pub(crate) async fn seal_rows(records: &Records, trail: &ProofKey) -> Result<(), Error> {
+    let key = ProofKey::from_bytes(&trail.to_secret_bytes());
     Ok(records.seal_trail_with(Sealer::new(move |link| key.prove(SEALS, &[link]))).await?)
 }
 
 /// Whether this is the seal of a row with this link.
-pub(crate) fn is_sealed(proof: &ProofKey, link: &[u8; 32], seal: &[u8; PROOF]) -> bool {
-    proof.is_proved(SEALS, &[link], seal)
+pub(crate) fn is_sealed(trail: &ProofKey, link: &[u8; 32], seal: &[u8; PROOF]) -> bool {
+    trail.is_proved(SEALS, &[link], seal)
 }
 
 /// Makes the anchor of a house that begins: each of its entries must have a seal. Where something
@@ -198,36 +198,13 @@ pub(crate) async fn advance(
     Err(Error::KeysReplaced)
 }
 
-/// What of the trail is to be kept after keys of the house were replaced.
-pub(crate) struct NewKeys {
-    /// The public key that checkpoints are checked with from now on, if it is another one.
-    pub(crate) key: Option<[u8; 32]>,
-    /// The last entry, if seals are made with another key from now on: what is there the chain and
-    /// the anchor hold fast as it is.
-    pub(crate) sealed_to: Option<(i64, [u8; 32])>,
-}
-
-/// Has the anchor follow keys that are replaced, in the transaction of the keyring in which they
-/// are. `known` is the anchor that the trail did not contradict; only that one moves on to the last
-/// entry, so that nothing that is missing is covered up.
-pub(crate) async fn follow(
-    keys: &KeyManager,
-    conn: &mut Conn,
-    known: Option<Anchor>,
-    new: NewKeys,
-) -> Result<(), Error> {
+/// Has the anchor name the public key that checkpoints are checked with from now on, in the
+/// transaction of the keyring in which the key is replaced.
+pub(crate) async fn follow(keys: &KeyManager, conn: &mut Conn, key: [u8; 32]) -> Result<(), Error> {
     let Some(row) = keyring::secret(conn, PURPOSE).await? else { return Ok(()) };
     let Some(there) = open(keys, &row) else { return Ok(()) };
-    let mut next = there;
-    next.key = new.key.unwrap_or(there.key);
-    if let Some(tip) = new.sealed_to {
-        next.sealed_from = tip.0.saturating_add(1).max(there.sealed_from);
-        if known == Some(there) && tip.0 > there.seq {
-            (next.seq, next.link) = tip;
-        }
-    }
     let Some(kek) = keys.kek_at_hand(row.kek_generation) else { return Err(Error::KeysReplaced) };
-    let wrapped = kek.wrap_secret(row.kek_generation, PURPOSE, &next.to_bytes())?;
+    let wrapped = kek.wrap_secret(row.kek_generation, PURPOSE, &Anchor { key, ..there }.to_bytes())?;
     Ok(keyring::rewrap(conn, &KeyOf::Server(PURPOSE.to_owned()), &WrappedRow { wrapped, ..row }).await?)
 }
 

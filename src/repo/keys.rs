@@ -25,6 +25,8 @@ const CACHED_SHARES: usize = 4096;
 pub(crate) const TOKEN_PURPOSE: &str = "token";
 /// What the keyring calls the key that proves rows.
 pub(crate) const PROOF_PURPOSE: &str = "proof";
+/// What the keyring calls the key that seals the audit trail.
+const TRAIL_PURPOSE: &str = "trail-seal";
 /// What the keyring calls the key that signs receipts.
 pub(crate) const RECEIPT_PURPOSE: &str = "receipt-signing";
 /// How often something is looked up again because keys were replaced between two looks.
@@ -143,6 +145,8 @@ pub(crate) struct KeyManager {
     makes: bool,
     token: TokenKey,
     proofs: Arc<Proofs>,
+    /// It is never replaced: what the trail holds under it stays there.
+    trail: ProofKey,
     receipts: SigningKey,
     past_receipts: Vec<PastKey>,
     past_audit: Vec<PastKey>,
@@ -182,6 +186,7 @@ impl KeyManager {
             token: TokenKey::generate()?,
             proofs: Arc::new(Proofs::of(ProofKey::generate()?)),
             receipts: SigningKey::generate()?,
+            trail: ProofKey::generate()?,
             past_receipts: Vec::new(),
             past_audit: Vec::new(),
             shares: Locked::default(),
@@ -205,9 +210,8 @@ impl KeyManager {
         // A copy of a house of before proofs has none; under the one made above no row is proved.
         if how != Opening::Copy || cabinet.level() == Level::Proving {
             cabinet.signing_key(AUDIT_KEY).await?;
-            let proof = cabinet.secret(PROOF_PURPOSE, || Ok(ProofKey::generate()?.to_secret_bytes().to_vec())).await?;
-            let malformed = |_| VaultError::Malformed { what: "proof key" };
-            cabinet.proofs = Arc::new(Proofs::of(ProofKey::from_bytes(proof[..].try_into().map_err(malformed)?)));
+            cabinet.proofs = Arc::new(Proofs::of(cabinet.proof_key(PROOF_PURPOSE).await?));
+            cabinet.trail = cabinet.proof_key(TRAIL_PURPOSE).await?;
         }
         Ok(cabinet)
     }
@@ -219,6 +223,17 @@ impl KeyManager {
     /// What makes and checks the proofs of rows.
     pub(crate) fn proofs(&self) -> &Arc<Proofs> {
         &self.proofs
+    }
+
+    async fn proof_key(&self, purpose: &str) -> Result<ProofKey, Error> {
+        let key = self.secret(purpose, || Ok(ProofKey::generate()?.to_secret_bytes().to_vec())).await?;
+        let malformed = |_| VaultError::Malformed { what: "proof key" };
+        Ok(ProofKey::from_bytes(key[..].try_into().map_err(malformed)?))
+    }
+
+    /// The key that seals the entries of the audit trail, and digests and addresses in them.
+    pub(crate) fn trail(&self) -> &ProofKey {
+        &self.trail
     }
 
     /// The key that proves rows.

@@ -116,7 +116,7 @@ impl Repo {
             keys.check_kek()?;
         }
         opening::tie(&records, &keys, &store, house, begins || serve).await?;
-        anchor::seal_rows(&records, keys.proof()).await?;
+        anchor::seal_rows(&records, keys.trail()).await?;
         match keys.level() {
             Level::Bare => anchor::adopt(&records, &keys).await?,
             // A beginning may have been cut between the keyring and the anchor.

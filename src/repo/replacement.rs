@@ -8,12 +8,11 @@
 use zeroize::Zeroizing;
 
 use crate::model::Time;
-use crate::records::audit as rows;
 use crate::records::keyring::{self, WrappedRow};
 use crate::records::{Conn, Records, facts};
 use crate::repo::Error;
-use crate::repo::anchor::{self, AUDIT_KEY, Found, NewKeys};
-use crate::repo::keys::{KeyManager, PROOF_PURPOSE, RECEIPT_PURPOSE};
+use crate::repo::anchor::{self, AUDIT_KEY};
+use crate::repo::keys::{KeyManager, RECEIPT_PURPOSE};
 use crate::vault::{PublicKey, SigningKey, VaultError, random};
 
 /// What the keyring calls secrets that are to take the place of others.
@@ -139,14 +138,6 @@ impl KeyManager {
                 past.push((past_purpose(purpose, number), PastKey { key, until: staged.at }));
             }
         }
-        let anchored = match anchor::look(self).await?.0 {
-            Found::There(anchor) if anchor::holds(records, (anchor.seq, anchor.link)).await? => Some(anchor),
-            _ => None,
-        };
-        let tip = rows::tip(&mut *records.read().await?).await?;
-        let public = |seed: &[u8; SECRET]| *SigningKey::from_bytes(seed).public().as_bytes();
-        let new_keys =
-            NewKeys { key: staged.secret(AUDIT_KEY).map(public), sealed_to: staged.secret(PROOF_PURPOSE).and(tip) };
         let mut tx = self.keyring().begin().await?;
         // Another process may have been quicker.
         if keyring::secret(tx.conn(), STAGED).await?.is_none() {
@@ -158,7 +149,9 @@ impl KeyManager {
         for (purpose, secret) in &staged.secrets {
             self.put(tx.conn(), purpose, &secret[..]).await?;
         }
-        anchor::follow(self, tx.conn(), anchored, new_keys).await?;
+        if let Some(seed) = staged.secret(AUDIT_KEY) {
+            anchor::follow(self, tx.conn(), *SigningKey::from_bytes(seed).public().as_bytes()).await?;
+        }
         keyring::delete_server_key(tx.conn(), STAGED).await?;
         Ok(tx.commit().await?)
     }

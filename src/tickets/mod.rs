@@ -179,7 +179,7 @@ impl Tickets {
         for key in keys {
             people::add_key(tx.conn(), self.prover(), &new.id, key, Time::now()).await?;
         }
-        let address = told::address(self.repo.keys.proof(), new.id.as_str(), &new.email);
+        let address = told::address(self.repo.keys.trail(), new.id.as_str(), &new.email);
         let detail = json!({ "engineer": new.id.as_str(), "keys": fingerprints, "address": address });
         note(tx.conn(), Kind::EngineerAdded, None, detail).await?;
         Ok(tx.commit().await?)
@@ -222,7 +222,7 @@ impl Tickets {
         people::set_email(tx.conn(), self.prover(), engineer, email).await?;
         let moved = notices::moved(tx.conn(), engineer, Time::now()).await?;
         // Not the address, which is a person's: only what it can be compared with.
-        let address = told::address(self.repo.keys.proof(), engineer.as_str(), email);
+        let address = told::address(self.repo.keys.trail(), engineer.as_str(), email);
         let detail = json!({ "engineer": engineer.as_str(), "changed": "email", "notices": moved, "address": address });
         note(tx.conn(), Kind::EngineerChanged, None, detail).await?;
         tx.commit().await?;

@@ -188,7 +188,7 @@ impl UploadRecords {
             objects::put(tx.conn(), &[(sealed.object, manifest)]).await?;
         }
         // The version's row names this entry.
-        self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail(self.version, repo.keys.proof())).await?;
+        self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail(self.version, repo.keys.trail())).await?;
         if !versions::publish(tx.conn(), &self.publication(sealed)).await? {
             return Err(Refusal::Fenced.into());
         }
@@ -228,7 +228,7 @@ impl UploadRecords {
             return Ok(false);
         }
         let (mode, modified) = queue.wished_attributes();
-        let detail = self.signed(sealed.detail(self.version, repo.keys.proof())).to_string();
+        let detail = self.signed(sealed.detail(self.version, repo.keys.trail())).to_string();
         let actor = self.login.actor();
         let event = Event {
             at: Time::now(),

@@ -190,7 +190,7 @@ fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
             let what = if known.disabled { "was disabled, and is not" } else { "is disabled, and nobody did that" };
             outcome.add("engineer", row.id.clone(), None, what);
         }
-        let address = told::address(repo.keys.proof(), &row.id, &row.email);
+        let address = told::address(repo.keys.trail(), &row.id, &row.email);
         if known.address.is_some_and(|known| known != address) {
             outcome.add("engineer", row.id.clone(), None, "has another mail address than was set");
         }

@@ -313,7 +313,7 @@ impl<'a> Judge<'a> {
             (Some(_), None) => false,
             (Some(Content::Plain(known)), Some(sha256)) => known == sha256,
             (Some(Content::Keyed(known)), Some(sha256)) => {
-                *known == told::digest(self.repo.keys.proof(), VersionId::from_bytes(row.id), sha256)
+                *known == told::digest(self.repo.keys.trail(), VersionId::from_bytes(row.id), sha256)
             }
         };
         if !content_fits {

@@ -300,7 +300,7 @@ impl<'a> Meaning<'a> {
             None if bytes == self.house.app.0.access.trail.key.public().as_bytes() => return "its key".to_owned(),
             None => {}
         }
-        let proof = self.house.app.0.access.repo.keys.proof();
+        let proof = self.house.app.0.access.repo.keys.trail();
         let is_digest = |version: &&VersionRow| {
             version.sha256.is_some_and(|sha256| crate::audit::told::digest(proof, version.id, &sha256)[..] == bytes[..])
         };
