@@ -381,8 +381,15 @@ impl Rotation {
                         row.kek_generation
                     ))),
                     (Some(old), KeyOf::Share(share)) => WrappedKey::try_from(&row.wrapped[..])
-                        .and_then(|wrapped| old.unwrap_share_key(row.kek_generation, *share, &wrapped))
-                        .and_then(|key| Ok(new.wrap_share_key(generation, *share, &key)?.as_bytes().to_vec()))
+                        .and_then(|wrapped| {
+                            old.unwrap_share_key(row.kek_generation, *share, cabinet.bound(row.generation), &wrapped)
+                        })
+                        .and_then(|key| {
+                            Ok(new
+                                .wrap_share_key(generation, *share, cabinet.bound(row.generation), &key)?
+                                .as_bytes()
+                                .to_vec())
+                        })
                         .map_err(Error::from),
                     (Some(old), KeyOf::Server(purpose)) => old
                         .unwrap_secret(row.kek_generation, purpose, &row.wrapped)

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::model::{DirectoryId, FileName, Locked, LockedGuard, ShareId, Time, VersionId, alias};
 use crate::records::entries::{EntryRow, Place};
-use crate::records::keyring::WrappedRow;
+use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, Keyring, Records, tickets};
 use crate::repo::anchor::AUDIT_KEY;
@@ -262,10 +262,33 @@ impl KeyManager {
         Ok(())
     }
 
-    /// Raises the house to [`Level::Proving`], for good: whoever calls has proved all rows.
+    /// The generation of a share's key as its wrap must bind it.
+    pub(crate) fn bound(&self, generation: u32) -> Option<u32> {
+        (self.level() >= Level::Proving).then_some(generation)
+    }
+
+    /// Raises the house to [`Level::Proving`], for good: whoever calls has proved all rows. Share
+    /// keys are wrapped as that level wants them, in the same transaction; one that does not open
+    /// stays as it is.
     pub(crate) async fn raise_level(&self) -> Result<(), Error> {
         let (generation, kek) = self.newest_kek()?;
-        self.keyring.set_canary(generation, &kek.seal_canary(generation, Level::Proving)?).await?;
+        let mut tx = self.keyring.begin().await?;
+        for (share, row) in keyring::share_keys(tx.conn()).await? {
+            let Some(kek) = self.kek_at_hand(row.kek_generation) else { continue };
+            let bound = WrappedKey::try_from(&row.wrapped[..])
+                .and_then(|wrapped| kek.unwrap_share_key(row.kek_generation, share, None, &wrapped))
+                .and_then(|key| kek.wrap_share_key(row.kek_generation, share, Some(row.generation), &key));
+            match bound {
+                Ok(bound) => {
+                    let row = WrappedRow { wrapped: bound.as_bytes().to_vec(), ..row };
+                    keyring::rewrap(tx.conn(), &KeyOf::Share(share), &row).await?;
+                }
+                Err(error) => tracing::error!(%share, %error, "the key of a share does not open and stays as it is"),
+            }
+        }
+        let canary = kek.seal_canary(generation, Level::Proving)?;
+        keyring::set_canary(tx.conn(), generation, &canary).await?;
+        tx.commit().await?;
         self.load_keks().await
     }
 
@@ -394,7 +417,7 @@ impl KeyManager {
             // Wrapped anew while it was looked at, if there is no such KEK.
             let Some(kek) = self.kek(row.kek_generation).await? else { continue };
             let wrapped = WrappedKey::try_from(&row.wrapped[..])?;
-            let key = kek.unwrap_share_key(row.kek_generation, share, &wrapped)?;
+            let key = kek.unwrap_share_key(row.kek_generation, share, self.bound(row.generation), &wrapped)?;
             return Ok(Some(ShareKeys::new(share, row.generation, key)));
         }
         Err(Error::KeysReplaced)
@@ -411,7 +434,7 @@ impl KeyManager {
         let key = ShareKey::generate()?;
         for _ in 0..ROUNDS {
             let (kek_generation, kek) = self.newest_kek()?;
-            let wrapped = kek.wrap_share_key(kek_generation, share, &key)?;
+            let wrapped = kek.wrap_share_key(kek_generation, share, self.bound(generation), &key)?;
             let row = WrappedRow { generation, kek_generation, wrapped: wrapped.as_bytes().to_vec() };
             if self.keyring.add_share_key(share, &row, Time::now()).await? {
                 return Ok(ShareKeys::new(share, generation, key));

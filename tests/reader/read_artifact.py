@@ -85,12 +85,17 @@ def unwrap_key(key: bytes, label: str, wrapped: bytes, **bond) -> bytes:
     return open_small(key, label, wrapped, **bond)
 
 
-def check_canary(kek: bytes, generation: int, canary: bytes) -> None:
-    need(open_small(kek, "canary", canary, generation=generation) in CANARIES, "canary: another text")
+def check_canary(kek: bytes, generation: int, canary: bytes) -> bool:
+    """Whether the house proves its rows."""
+    text = open_small(kek, "canary", canary, generation=generation)
+    need(text in CANARIES, "canary: another text")
+    return text == CANARIES[1]
 
 
-def unwrap_share_key(kek: bytes, generation: int, share: bytes, wrapped: bytes) -> bytes:
-    return unwrap_key(kek, "share key", wrapped, generation=generation, owner=share)
+def unwrap_share_key(kek: bytes, generation: int, share: bytes, own: int | None, wrapped: bytes) -> bytes:
+    """`own` is the key's own generation, which houses bind that prove their rows."""
+    tail = b"" if own is None else struct.pack(">I", own)
+    return unwrap_key(kek, "share key", wrapped, generation=generation, owner=share, tail=tail)
 
 
 def unwrap_file_key(share_key: bytes, generation: int, share: bytes, version: bytes, wrapped: bytes) -> bytes:
@@ -351,8 +356,9 @@ def read_golden(description: Path, out: Path) -> dict:
     kek, share, artifact, version = raw("kek"), raw("share"), raw("artifact"), raw("version")
     generation = golden["kek_generation"]
 
-    check_canary(kek, generation, raw("canary"))
-    share_key = unwrap_share_key(kek, generation, share, raw("wrapped_share_key"))
+    proves = check_canary(kek, generation, raw("canary"))
+    own = golden["share_key_generation"] if proves else None
+    share_key = unwrap_share_key(kek, generation, share, own, raw("wrapped_share_key"))
     name = open_name(share_key, share, artifact, raw("sealed_name"))
     need(name == expected["name"].encode(), "golden: name")
     root = share  # the root directory has its share's id
@@ -404,15 +410,13 @@ def read_data(data: Path, ticket: str, path: str, out: Path) -> dict:
     kek = bytes.fromhex((data / "keys" / "kek").read_text(encoding="ascii").strip())
     share = row_of(records, "ticket", "SELECT share_id FROM ticket WHERE reference = ?", ticket)["share_id"]
 
-    def kek_of(generation: int) -> bytes:
-        row = row_of(keyring, "KEK generation", "SELECT canary FROM kek WHERE generation = ?", generation)
-        check_canary(kek, generation, row["canary"])
-        return kek
+    newest = row_of(keyring, "KEK", "SELECT generation, canary FROM kek ORDER BY generation DESC LIMIT 1")
+    proves = check_canary(kek, newest["generation"], newest["canary"])
 
     share_keys = {}
     for row in keyring.execute("SELECT * FROM share_key WHERE share_id = ?", (share,)):
-        generation = row["kek_generation"]
-        share_keys[row["generation"]] = unwrap_share_key(kek_of(generation), generation, share, row["wrapped"])
+        own = row["generation"] if proves else None
+        share_keys[row["generation"]] = unwrap_share_key(kek, row["kek_generation"], share, own, row["wrapped"])
     need(bool(share_keys), "share key: not there")
     share_key = share_keys[max(share_keys)]
 

@@ -180,11 +180,6 @@ impl Keyring {
             .await
     }
 
-    /// Replaces a KEK generation's canary by one that says more.
-    pub async fn set_canary(&self, generation: u32, canary: &[u8]) -> Result<(), RecordsError> {
-        ask!("UPDATE kek SET canary = $2 WHERE generation = $1", generation, canary).run(&mut *self.conn().await?).await
-    }
-
     /// A share's key of this generation, or its newest.
     pub async fn share_key(&self, share: ShareId, wanted: Option<u32>) -> Result<Option<WrappedRow>, RecordsError> {
         let text = "SELECT generation, kek_generation, wrapped FROM share_key WHERE share_id = $1 \
@@ -333,6 +328,25 @@ pub async fn outdated(conn: &mut Conn, newest: u32, left_out: u64, most: u32) ->
         Ok((of, row))
     };
     Ok(rows.iter().map(|row| read(row).map_err(|error| (name(row, 0), error))).collect())
+}
+
+/// Replaces a KEK generation's canary by one that says more.
+pub async fn set_canary(conn: &mut Conn, generation: u32, canary: &[u8]) -> Result<(), RecordsError> {
+    ask!("UPDATE kek SET canary = $2 WHERE generation = $1", generation, canary).run(conn).await
+}
+
+/// All share keys that can be read.
+pub async fn share_keys(conn: &mut Conn) -> Result<Vec<(ShareId, WrappedRow)>, RecordsError> {
+    let read = |row: &SqliteRow| {
+        let wrapped = WrappedRow {
+            generation: number_as(row, "keyring", "generation")?,
+            kek_generation: number_as(row, "keyring", "kek_generation")?,
+            wrapped: row.try_get("wrapped")?,
+        };
+        Ok((bytes_as(row, "share_key", "share_id")?, wrapped))
+    };
+    let text = "SELECT share_id, generation, kek_generation, wrapped FROM share_key ORDER BY share_id, generation";
+    ask!(text).readable(conn, "share_key", read).await
 }
 
 /// Replaces what a key is wrapped in.

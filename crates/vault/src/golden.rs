@@ -127,7 +127,7 @@ fn make_the_golden_artifact() {
         "kek_generation": 3,
         "canary": hex::encode(kek.seal_canary(3, Level::Proving).unwrap()),
         "share": share.to_string(),
-        "wrapped_share_key": hex::encode(kek.wrap_share_key(3, share, &share_key).unwrap().as_bytes()),
+        "wrapped_share_key": hex::encode(kek.wrap_share_key(3, share, Some(2), &share_key).unwrap().as_bytes()),
         "share_key_generation": 2,
         "artifact": artifact.to_string(),
         "version": version.to_string(),
@@ -206,7 +206,8 @@ fn opens(format: u32, level: Level, arrival: Option<Arrival>) {
         let key = ProofKey::from_bytes(key.as_slice().try_into().unwrap());
         assert!(key.is_proved("fact", &[b"public_host", b"drop.example.net"], &golden.bytes("proof")));
     }
-    let share_key = kek.unwrap_share_key(3, share, &golden.wrapped("wrapped_share_key")).unwrap();
+    let own = (level == Level::Proving).then_some(2);
+    let share_key = kek.unwrap_share_key(3, share, own, &golden.wrapped("wrapped_share_key")).unwrap();
     let file_key = share_key.unwrap_file_key(2, share, version, &golden.wrapped("wrapped_file_key")).unwrap();
 
     let names = share_key.names(share);

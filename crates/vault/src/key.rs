@@ -126,26 +126,36 @@ impl Kek {
         self.mark_of(next).ct_eq(mark).into()
     }
 
-    /// Wraps a share's key for the keyring.
+    /// Wraps a share's key for the keyring. `own` is the key's own generation in its share, so that an
+    /// older key does not pass for a newer one; none in a house of [`Level::Bare`].
     ///
     /// # Errors
     /// [`VaultError::Randomness`].
-    pub fn wrap_share_key(&self, generation: u32, share: ShareId, key: &ShareKey) -> Result<WrappedKey, VaultError> {
-        WrappedKey::wrap(&share_key_bond(generation, share), &self.0, &key.0)
+    pub fn wrap_share_key(
+        &self,
+        generation: u32,
+        share: ShareId,
+        own: Option<u32>,
+        key: &ShareKey,
+    ) -> Result<WrappedKey, VaultError> {
+        let own = own.map(u32::to_be_bytes);
+        WrappedKey::wrap(&share_key_bond(generation, share, own.as_ref()), &self.0, &key.0)
     }
 
     /// Unwraps a share's key.
     ///
     /// # Errors
     /// [`VaultError::Tampered`] if it was wrapped by another KEK, as another generation or for
-    /// another share.
+    /// another share, or is of another generation of its own.
     pub fn unwrap_share_key(
         &self,
         generation: u32,
         share: ShareId,
+        own: Option<u32>,
         wrapped: &WrappedKey,
     ) -> Result<ShareKey, VaultError> {
-        wrapped.unwrap_with(&share_key_bond(generation, share), &self.0).map(|key| ShareKey(*key))
+        let own = own.map(u32::to_be_bytes);
+        wrapped.unwrap_with(&share_key_bond(generation, share, own.as_ref()), &self.0).map(|key| ShareKey(*key))
     }
 
     /// Wraps a secret of the whole server for the keyring: `token`, `ssh-host-ed25519` and the
@@ -406,8 +416,9 @@ fn secret_bond(generation: u32, purpose: &str) -> AadContext<'_> {
     AadContext { purpose: Purpose::Secret, generation, parent: NONE, id: NONE, tail: purpose.as_bytes() }
 }
 
-fn share_key_bond(generation: u32, share: ShareId) -> AadContext<'static> {
-    AadContext { purpose: Purpose::ShareKey, generation, parent: NONE, id: *share.as_bytes(), tail: &[] }
+fn share_key_bond(generation: u32, share: ShareId, own: Option<&[u8; 4]>) -> AadContext<'_> {
+    let tail = own.map_or(&[][..], |own| own);
+    AadContext { purpose: Purpose::ShareKey, generation, parent: NONE, id: *share.as_bytes(), tail }
 }
 
 fn file_key_bond(generation: u32, share: ShareId, version: VersionId) -> AadContext<'static> {

@@ -44,11 +44,16 @@ fn r04_wraps_open_only_where_they_belong() {
     let (share, file, extent) =
         (ShareKey::generate().unwrap(), FileKey::generate().unwrap(), ExtentKey::generate().unwrap());
 
-    let wrapped = kek.wrap_share_key(7, SHARE, &share).unwrap();
-    assert_eq!(kek.unwrap_share_key(7, SHARE, &wrapped).unwrap().0, share.0);
-    assert!(kek.unwrap_share_key(8, SHARE, &wrapped).is_err());
-    assert!(kek.unwrap_share_key(7, OTHER_SHARE, &wrapped).is_err());
-    assert!(other_kek.unwrap_share_key(7, SHARE, &wrapped).is_err());
+    for own in [None, Some(1), Some(2)] {
+        let wrapped = kek.wrap_share_key(7, SHARE, own, &share).unwrap();
+        assert_eq!(kek.unwrap_share_key(7, SHARE, own, &wrapped).unwrap().0, share.0);
+        assert!(kek.unwrap_share_key(8, SHARE, own, &wrapped).is_err());
+        assert!(kek.unwrap_share_key(7, OTHER_SHARE, own, &wrapped).is_err());
+        assert!(other_kek.unwrap_share_key(7, SHARE, own, &wrapped).is_err());
+        for other in [None, Some(1), Some(2), Some(3)].into_iter().filter(|other| *other != own) {
+            assert!(kek.unwrap_share_key(7, SHARE, other, &wrapped).is_err(), "{own:?} as {other:?}");
+        }
+    }
 
     let wrapped = share.wrap_file_key(1, SHARE, VERSION, &file).unwrap();
     assert_eq!(share.unwrap_file_key(1, SHARE, VERSION, &wrapped).unwrap().key, file.key);
@@ -72,11 +77,11 @@ fn r04_wraps_open_only_where_they_belong() {
 #[test]
 fn r02_every_changed_byte_of_a_wrap_is_refused() {
     let (kek, share) = (Kek::generate().unwrap(), ShareKey::generate().unwrap());
-    let wrapped = kek.wrap_share_key(1, SHARE, &share).unwrap();
+    let wrapped = kek.wrap_share_key(1, SHARE, Some(1), &share).unwrap();
     for at in 0..WRAPPED_KEY {
         let mut changed = *wrapped.as_bytes();
         changed[at] ^= 1;
-        assert!(kek.unwrap_share_key(1, SHARE, &WrappedKey(changed)).is_err(), "{at}");
+        assert!(kek.unwrap_share_key(1, SHARE, Some(1), &WrappedKey(changed)).is_err(), "{at}");
     }
     assert!(WrappedKey::try_from(&wrapped.as_bytes()[1..]).is_err());
     assert!(WrappedKey::try_from(&[0; 61][..]).is_err());

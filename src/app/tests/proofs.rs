@@ -9,9 +9,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 use super::*;
 use crate::model::Time;
 use crate::notices::resend::NewAddress;
+use crate::records::keyring::{self, KeyOf, WrappedRow};
 use crate::records::proofs::LABELS;
 use crate::repo::opening::adopt;
 use crate::vault::Level;
+use crate::vault::WrappedKey;
 
 /// What a column of a covered table is to the house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,7 +259,16 @@ async fn make_bare(fixture: &Fixture, with_proofs: bool) {
     let app = fixture.open().await;
     let keys = &app.0.access.repo.keys;
     let (generation, kek) = keys.newest_kek().unwrap();
-    keys.keyring().set_canary(generation, &kek.seal_canary(generation, Level::Bare).unwrap()).await.unwrap();
+    let mut tx = keys.keyring().begin().await.unwrap();
+    for (share, row) in keyring::share_keys(tx.conn()).await.unwrap() {
+        let wrapped = WrappedKey::try_from(&row.wrapped[..]).unwrap();
+        let key = kek.unwrap_share_key(row.kek_generation, share, Some(row.generation), &wrapped).unwrap();
+        let wrapped = kek.wrap_share_key(row.kek_generation, share, None, &key).unwrap().as_bytes().to_vec();
+        keyring::rewrap(tx.conn(), &KeyOf::Share(share), &WrappedRow { wrapped, ..row }).await.unwrap();
+    }
+    let canary = kek.seal_canary(generation, Level::Bare).unwrap();
+    keyring::set_canary(tx.conn(), generation, &canary).await.unwrap();
+    tx.commit().await.unwrap();
     app.close().await;
     if !with_proofs {
         let mut conn = outsider(fixture).await;
