@@ -216,11 +216,15 @@ impl Backups {
         sync_shelves(&place.objects())?;
         self.repo.failpoints.hit("backup.objects-taken");
 
+        // What follows takes a connection of its own.
+        drop(conn);
         for (what, complaint) in [("records", records.complaint().await?), ("keyring", keyring.complaint().await?)] {
             if let Some(complaint) = complaint {
                 return Err(Error::operator(format!("the copy of the {what} is not sound: {complaint}")));
             }
         }
+        let shares_without_key = without_key(&records, &keyring).await?.len() as u64;
+        let mut conn = records.read().await?;
         let shares = tickets::shares(&mut conn).await?;
         let contents = BackupContents {
             format: FORMAT,
@@ -237,7 +241,7 @@ impl Backups {
             bytes: counts.bytes,
             linked: counts.linked,
             missing: counts.missing,
-            shares_without_key: without_key(&records, &keyring).await?.len() as u64,
+            shares_without_key,
             records_sha256: file_hash(&place.records_file())?,
             keyring_sha256: file_hash(&place.keyring_file())?,
             audit_checkpoint: checkpoint,

@@ -234,8 +234,9 @@ async fn r17_a_small_file_whose_close_nobody_waits_for_any_more_becomes_availabl
     let fixture = Fixture::new();
     let app = fixture.open().await;
     let session = customer(&app, "XT-1").await;
-    // Nobody else writes meanwhile, so the worker has to wait for its turn.
-    let turn = app.0.access.repo.records.begin().await.unwrap();
+    // Somebody else's transaction lasts, so the worker has to wait for its turn.
+    let records = app.0.access.repo.records.clone();
+    let turn = tokio::spawn(async move { records.begin().await.unwrap() }).await.unwrap();
     let mode = WriteMode { create: true, truncate: true, ..WriteMode::default() };
     let mut upload = session.open_write(&path("little"), mode).await.unwrap();
     write(&mut upload, 0, b"some bytes").await;
