@@ -13,10 +13,13 @@ use sqlx::{Describe, Either, Execute, Executor, SqlStr, Sqlite, SqliteConnection
 /// Bytes of a seal.
 pub const SEAL: usize = 32;
 
+/// What makes a seal of a link.
+type Seal = dyn Fn(&[u8; 32]) -> [u8; SEAL] + Send + Sync;
+
 /// Makes the seal of a row of the audit trail from the row's link. The key in it is the business of
 /// who hands it over; this room only writes down what it makes.
 #[derive(Clone)]
-pub struct Sealer(Arc<dyn Fn(&[u8; 32]) -> [u8; SEAL] + Send + Sync>);
+pub struct Sealer(Arc<Seal>);
 
 impl Sealer {
     /// One that seals a link as `seal` does.
