@@ -214,6 +214,7 @@ impl Backups {
         make_shelves(&place.objects())?;
         for_each_object(&mut conn, &mut each).await?;
         sync_shelves(&place.objects())?;
+        drop(conn);
         self.repo.failpoints.hit("backup.objects-taken");
 
         // What follows takes a connection of its own.
