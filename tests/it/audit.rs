@@ -8,13 +8,11 @@ use serde_json::Value;
 use crate::support::child::Run;
 use crate::support::files::{random_file, show_tech};
 use crate::support::server::{House, Ticket};
-use crate::support::{eventually, python};
+use crate::support::{eventually, python, sql};
 
 /// Changes the records as somebody with the file would.
-fn edit(house: &House, sql: &str) {
-    let script =
-        "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1], timeout=30) as db: db.executescript(sys.argv[2])";
-    Run::new(python()).args(["-c", script]).arg(house.data().join("records.sqlite")).arg(sql).finish().ok();
+fn edit(house: &House, statements: &str) {
+    sql::edit(&house.data().join("records.sqlite"), &statements.replace("; ", ";;"));
 }
 
 fn of<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
@@ -128,7 +126,7 @@ fn r66_the_program_names_the_first_entry_that_is_not_what_was_written() {
         ("UPDATE audit_event SET detail = x'00ff' WHERE seq = 4", 4, "unreadable"),
         ("DELETE FROM audit_event WHERE seq = 5", 5, "missing"),
         (
-            "INSERT INTO audit_event SELECT 0, at, kind, actor, ticket, subject, detail, chain FROM audit_event LIMIT 1",
+            "INSERT INTO audit_event SELECT 0, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event LIMIT 1",
             0,
             "inserted",
         ),
@@ -156,4 +154,126 @@ fn r66_the_program_names_the_first_entry_that_is_not_what_was_written() {
     assert_eq!(fault["fault"]["what"], "missing", "{fault}");
     fs::write(&kept, fs::read_to_string(&kept).unwrap().replace("link ", "link 0")).unwrap();
     house.tacdrop(["audit", "verify", "--checkpoint", kept_name]).refused(1);
+}
+
+/// Takes entries out and makes the chain fit again, as anybody with the file can.
+const REWRITE: &str = "\
+import hashlib, sqlite3, struct, sys
+field = lambda b: struct.pack('>Q', len(b)) + b
+db = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+rows = db.execute('SELECT at, kind, actor, ticket, subject, detail FROM audit_event WHERE kind NOT LIKE ? ORDER BY seq', (sys.argv[2],)).fetchall()
+db.execute('BEGIN IMMEDIATE'); db.execute('DELETE FROM audit_event'); link = bytes(32)
+for seq, (at, kind, actor, ticket, subject, detail) in enumerate(rows, 1):
+    parts = [struct.pack('>q', seq), struct.pack('>q', at), kind.encode(), actor.encode(), (ticket or '').encode(), subject or b'', detail.encode()]
+    link = hashlib.sha256(link + b''.join(map(field, parts))).digest()
+    db.execute('INSERT INTO audit_event (seq, at, kind, actor, ticket, subject, detail, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?)', (seq, at, kind, actor, ticket, subject, detail, link))
+db.execute('COMMIT'); db.close()
+";
+
+fn fault(house: &House, arguments: &[&str]) -> Value {
+    let asked: Vec<&str> = ["audit", "verify", "--json"].iter().chain(arguments).copied().collect();
+    house.command(asked).finish().refused(1).json()["fault"].clone()
+}
+
+#[test]
+fn r66_a_trail_that_was_made_anew_shows_with_its_checkpoints_deleted_too() {
+    let (mut house, ticket, key) = House::open();
+    show_tech(&house.work().join("a.txt"), 10);
+    house.put(&ticket, &house.work().join("a.txt"), "a.txt");
+    house.engineer_sftp("anna", &key, "get /XT-4711/a.txt back").ok();
+    house.stop();
+    house.tacdrop(["audit", "verify"]).ok();
+    let (records, keyring) = (house.data().join("records.sqlite"), house.data().join("keyring.sqlite"));
+    Run::new(python()).args(["-c", REWRITE]).arg(&records).arg("artifact.%").finish().ok();
+    for database in [&records, &keyring] {
+        let found = fault(&house, &[]);
+        assert_eq!((&found["what"], &found["seq"]), (&"unsealed".into(), &1.into()), "{found}");
+        sql::edit(database, "DELETE FROM audit_checkpoint");
+    }
+    assert_eq!(fault(&house, &[])["what"], "unsealed");
+    // A server signs what it finds, and covers nothing up.
+    house.start();
+    house.put(&ticket, &house.work().join("a.txt"), "b.txt");
+    house.stop();
+    assert_eq!(fault(&house, &[])["what"], "unsealed");
+    sql::edit(&keyring, "DELETE FROM server_key WHERE purpose = 'trail'");
+    assert_eq!(fault(&house, &[])["what"], "lost");
+}
+
+#[test]
+fn r66_the_program_compares_the_rows_with_the_trail() {
+    let (mut house, ticket, _) = House::open();
+    show_tech(&house.work().join("a.txt"), 10);
+    house.put(&ticket, &house.work().join("a.txt"), "a.txt");
+    house.stop();
+    let right = house.tacdrop(["audit", "verify", "--records"]).ok().out();
+    assert!(right.contains("The records are what it tells of 2 people and organisations"), "{right}");
+    let compared = house.json(["audit", "verify", "--records"])["records"].clone();
+    assert_eq!((&compared["versions"], &compared["differences"]), (&1.into(), &Value::Array(Vec::new())));
+    assert_eq!(house.json(["audit", "verify"])["records"], Value::Null);
+    for (edit, about, what) in [
+        (
+            "INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES ('anna', 'SHA256:x', 'ssh-ed25519', 0)",
+            "engineer",
+            "has the key SHA256:x, which nobody added",
+        ),
+        ("UPDATE engineer SET email = 'x@evil.example'", "engineer", "has another mail address than was set"),
+        ("UPDATE ticket SET status = 'closed'", "ticket", "is closed, and nobody closed it"),
+        ("UPDATE version SET length = 1", "version", "has the length 1"),
+        ("UPDATE version SET uploaded_by = 'anna'", "version", "has the sender anna"),
+        ("DELETE FROM version", "version", "became available, as the trail tells, and has no row"),
+    ] {
+        let mut copy = house.copy();
+        sql::edit(&copy.data().join("records.sqlite"), edit);
+        let refused = copy.tacdrop(["audit", "verify", "--records"]).refused(1);
+        assert!(refused.out().contains(what) && refused.err().contains("differences"), "{edit}: {refused}");
+        let json = copy.command(["audit", "verify", "--records", "--json"]).finish().refused(1).json();
+        assert_eq!((&json["intact"], &json["fault"]), (&true.into(), &Value::Null), "{edit}");
+        let found = &json["records"]["differences"][0];
+        assert_eq!(found["about"], about, "{edit}: {found}");
+        // The trail alone is right, and who serves hears of people and tickets.
+        copy.tacdrop(["audit", "verify"]).ok();
+        if about != "version" {
+            copy.start();
+            copy.stop();
+            assert!(copy.log().contains("the records are not what the audit trail tells"), "{edit}");
+        }
+    }
+}
+
+#[test]
+fn r66_receipts_and_backups_are_witnesses_of_the_trail() {
+    let (mut house, ticket, _) = House::open();
+    show_tech(&house.work().join("a.txt"), 10);
+    house.put(&ticket, &house.work().join("a.txt"), "a.txt");
+    house.stop();
+    let old = house.copy();
+    house.start();
+    house.put(&ticket, &house.work().join("a.txt"), "b.txt");
+    house.stop();
+    let receipts = ["a.txt", "b.txt"].map(|name| {
+        let file = house.work().join(format!("{name}.receipt"));
+        fs::write(&file, house.tacdrop(["receipt", "show", "XT-4711", name]).ok().out()).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    let [first, second] = [&receipts[0][..], &receipts[1][..]];
+    let verified = house.json(["audit", "verify", "--receipt", first, second]);
+    assert_eq!((&verified["intact"], &verified["receipts"]), (&true.into(), &2.into()));
+    // The house as it was then knows the first receipt only.
+    old.tacdrop(["audit", "verify", "--receipt", first]).ok();
+    let refused = old.tacdrop(["audit", "verify", "--receipt", first, second]).refused(1);
+    assert!(refused.err().contains("a receipt knows better") && refused.err().contains("b.txt.receipt"), "{refused}");
+    let forged = house.work().join("forged");
+    fs::write(&forged, fs::read_to_string(first).unwrap().replace("Trail: ", "Trail: 1")).unwrap();
+    let forged = forged.to_str().unwrap();
+    let refused = house.tacdrop(["audit", "verify", "--receipt", forged]).refused(1);
+    assert!(refused.err().contains("this receipt was changed"), "{refused}");
+
+    let backup = house.work().join("backup");
+    let printed = house.tacdrop(["backup", backup.to_str().unwrap()]).ok().out();
+    let checkpoint = backup.join("audit-checkpoint");
+    assert!(printed.contains(fs::read_to_string(&checkpoint).unwrap().trim_end()), "{printed}");
+    let checkpoint = checkpoint.to_str().unwrap();
+    house.tacdrop(["audit", "verify", "--checkpoint", checkpoint]).ok();
+    old.tacdrop(["audit", "verify", "--checkpoint", checkpoint]).refused(1);
 }
