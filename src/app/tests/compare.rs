@@ -94,7 +94,7 @@ async fn r66_rows_that_differ_from_the_trail_are_named() {
     let entry = "(SELECT entry_id FROM version WHERE length = 4 AND number = 1)";
     for (sql, wanted) in [
         (
-            "INSERT INTO engineer_key VALUES('anna','SHA256:stranger','ssh-ed25519',0)".to_owned(),
+            "INSERT INTO engineer_key (engineer, fingerprint, algorithm, added_at) VALUES('anna','SHA256:stranger','ssh-ed25519',0)".to_owned(),
             "has the key SHA256:stranger, which nobody added",
         ),
         (
