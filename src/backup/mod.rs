@@ -217,8 +217,6 @@ impl Backups {
         drop(conn);
         self.repo.failpoints.hit("backup.objects-taken");
 
-        // What follows takes a connection of its own.
-        drop(conn);
         for (what, complaint) in [("records", records.complaint().await?), ("keyring", keyring.complaint().await?)] {
             if let Some(complaint) = complaint {
                 return Err(Error::operator(format!("the copy of the {what} is not sound: {complaint}")));

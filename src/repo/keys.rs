@@ -29,6 +29,8 @@ pub(crate) const PROOF_PURPOSE: &str = "proof";
 const TRAIL_PURPOSE: &str = "trail-seal";
 /// What the keyring calls the key that signs receipts.
 pub(crate) const RECEIPT_PURPOSE: &str = "receipt-signing";
+/// What can be replaced on purpose.
+const REPLACED: [&str; 4] = [TOKEN_PURPOSE, PROOF_PURPOSE, RECEIPT_PURPOSE, AUDIT_KEY];
 /// How often something is looked up again because keys were replaced between two looks.
 pub(crate) const ROUNDS: usize = 8;
 
@@ -361,7 +363,9 @@ impl KeyManager {
             match self.how {
                 _ if makes => {}
                 // It serves nothing until the one that is to be made has its place.
-                Opening::Replace => return Ok(Zeroizing::new(make.take().map_or(Ok(Vec::new()), |make| make())?)),
+                Opening::Replace if REPLACED.contains(&purpose) => {
+                    return Ok(Zeroizing::new(make.take().map_or(Ok(Vec::new()), |make| make())?));
+                }
                 _ => return Err(lost(purpose)),
             }
             if let Some(make) = make.take() {

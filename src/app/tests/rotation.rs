@@ -236,8 +236,9 @@ async fn r10_a_kek_of_the_operator_is_used_and_no_kek_twice() {
         [1, 2].map(|seed: u32| hex::encode(crate::audit::forged_link(&[0; 32], 1, seed.into(), "", "", "")));
     write(&one);
     let done = app.rotation().rotate_kek(Some(&given), |_, _| ()).await.unwrap();
-    // The share's, the server's for tokens, proofs, receipts and the audit trail, and the house's id.
-    assert_eq!((done.generation, done.keys), (2, 6));
+    // The share's, the server's for tokens, proofs, receipts and checkpoints, the trail's seal and
+    // anchor, and the house's id.
+    assert_eq!((done.generation, done.keys), (2, 8));
     assert_eq!(std::fs::read_to_string(app.data().kek()).unwrap().trim(), one);
     assert!(app.rotation().rotate_kek(Some(&given), |_, _| ()).await.is_err(), "it is in force already");
     assert!(!app.data().keys().join("kek.next").exists());
@@ -314,7 +315,7 @@ async fn r11_uploads_reads_and_listings_under_way_notice_no_rotation() {
     let status = app.rotation().key_status(Some(&word("XT-1"))).await.unwrap();
     assert!(status.left.is_empty(), "{status:?}");
     let kek: Vec<_> = status.kek.iter().map(|line| (line.generation, line.share_keys, line.server_keys)).collect();
-    assert_eq!(kek, [(1, 0, 0), (2, 2, 5)]);
+    assert_eq!(kek, [(1, 0, 0), (2, 2, 7)]);
     let share = status.share.unwrap();
     assert_eq!((share.in_force, share.in_keyring, share.versions.len()), (3, vec![3], 1));
     all_intact(&app).await;
@@ -454,13 +455,13 @@ async fn r10_a_key_that_does_not_open_is_left_and_named_and_all_others_are_wrapp
         execute(&app, damage).await;
         let mut heard = (0, 0);
         let failure = app.rotation().rotate_kek(None, |done, all| heard = (done, all)).await.unwrap_err().to_string();
-        assert_eq!(heard, (8, 8));
-        // Two shares' keys and the five of the server.
+        assert_eq!(heard, (10, 10));
+        // Two shares' keys and the seven of the server.
         assert!(
-            failure.starts_with("7 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
+            failure.starts_with("9 keys were wrapped anew, but 1 could not be: the key of XT-2's share ("),
             "{failure}"
         );
-        assert_eq!(app.0.access.repo.keys.keyring().counts().await.unwrap(), [(1, 1, 0), (2, 2, 5)]);
+        assert_eq!(app.0.access.repo.keys.keyring().counts().await.unwrap(), [(1, 1, 0), (2, 2, 7)]);
         app.close().await;
         drop(app);
 
