@@ -341,10 +341,9 @@ impl Digests {
         let _place = self.places.acquire().await;
         let mut wanted = Vec::new();
         for algorithm in [Algorithm::Md5, Algorithm::Sha1] {
-            if algorithm == asked || self.repo.settings.also_digests.contains(&algorithm) {
-                if self.known(version.id, algorithm).await?.is_none() {
-                    wanted.push((algorithm, hasher(algorithm)));
-                }
+            let is_wanted = algorithm == asked || self.repo.settings.also_digests.contains(&algorithm);
+            if is_wanted && self.known(version.id, algorithm).await?.is_none() {
+                wanted.push((algorithm, hasher(algorithm)));
             }
         }
         if wanted.is_empty() {

@@ -83,16 +83,16 @@ enum Thing {
     /// A file of the share, shown as the directory of its versions.
     Versions { file: [u8; 16], newest: Box<ChainVersion> },
     /// A version.
-    Version(VersionRow),
+    Version(Box<VersionRow>),
     /// Says something about a version.
-    Text { text: Text, version: VersionRow },
+    Text { text: Text, version: Box<VersionRow> },
     /// Who signs.
     Signers { line: String, modified: Time },
 }
 
 /// What is said about a version.
 pub(crate) enum Text {
-    Receipt(Receipt),
+    Receipt(Box<Receipt>),
     Checksum(Vec<u8>),
 }
 
@@ -156,7 +156,7 @@ impl Texts {
             return Ok(None);
         };
         let checksum = Text::Checksum(receipt.checksum_line(name));
-        Ok(Some(Self { receipt: Text::Receipt(receipt), checksum, version }))
+        Ok(Some(Self { receipt: Text::Receipt(Box::new(receipt)), checksum, version }))
     }
 }
 
@@ -232,9 +232,7 @@ impl VirtualPlace {
     pub(crate) async fn digested(self, session: &ShareSession) -> Result<Digested, Error> {
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
-            Thing::Version(version) => {
-                Ok(Digested::Version(self.context.share(), self.context.ticket, Box::new(version)))
-            }
+            Thing::Version(version) => Ok(Digested::Version(self.context.share(), self.context.ticket, version)),
             Thing::Text { text, version } => {
                 Ok(Digested::Text(text.into_bytes(session, &self.context, &version).await?))
             }
@@ -260,7 +258,7 @@ async fn find_version(conn: &mut Conn, context: &ShareContext, names: &[FileName
             let number = version_number(last).ok_or_else(missing)?;
             let resolved = ResolvedPath::find(conn, context.clone(), above).await?;
             let past = version_chain::numbered(conn, &resolved.existing()?.id, number).await?.ok_or_else(missing)?;
-            Ok(Thing::Version(versions::by_id(conn, past.id).await?.ok_or_else(missing)?))
+            Ok(Thing::Version(Box::new(versions::by_id(conn, past.id).await?.ok_or_else(missing)?)))
         }
         Err(other) => Err(other),
     }
@@ -284,7 +282,7 @@ async fn find_receipt(
         let path = [above, &[file]].concat();
         if let Some(texts) = texts_at(session.repo(), conn, context, &path).await? {
             let text = if suffix == RECEIPT { texts.receipt } else { texts.checksum };
-            return Ok(Thing::Text { text, version: texts.version });
+            return Ok(Thing::Text { text, version: Box::new(texts.version) });
         }
     }
     let resolved = ResolvedPath::find(conn, context.clone(), names).await?;

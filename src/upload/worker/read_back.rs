@@ -50,7 +50,7 @@ impl Worker {
 
     /// Opens the head of each extent that an earlier upload wrote and the map uses: a manifest
     /// vouches for what it names, and of these nothing but rows has been seen.
-    pub(super) async fn check_taken_over(&mut self) -> Result<(), Error> {
+    pub(super) async fn check_taken_over(&self) -> Result<(), Error> {
         let used = self.arrived.map.extents();
         let taken = self.arrived.extents.values().filter(|extent| extent.is_taken_over && used.contains(&extent.id));
         let taken: Vec<_> = taken.map(|extent| extent.id).collect();
