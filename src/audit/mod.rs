@@ -22,6 +22,8 @@ pub(crate) use crate::model::audit::{Actor, Kind};
 use crate::model::{Identifier, Time};
 use crate::records::audit::{self as rows, Event, Fields};
 use crate::records::{Conn, RecordsError};
+use crate::repo::anchor;
+use crate::vault::ProofKey;
 
 pub use checkpoint::{AuditCheckpoint, NoCheckpoint};
 pub(crate) use coverage::Coverage;
@@ -78,6 +80,29 @@ pub(crate) fn link_of(event: &Event<'_>, before: &[u8; 32], seq: i64) -> [u8; 32
         detail: event.detail,
     };
     link.after(before, seq)
+}
+
+/// The entry with this number, if it is what tacdrop wrote behind the one before it: its link and its
+/// seal hold. Nothing is said of those before that one.
+///
+/// # Errors
+/// If the records fail.
+pub(crate) async fn sealed_entry(conn: &mut Conn, trail: &ProofKey, seq: i64) -> Result<Option<Fields>, RecordsError> {
+    let from = seq.saturating_sub(1).max(1);
+    let (mut before, mut entry) = ((seq == 1).then_some([0; 32]), None);
+    for row in rows::page(conn, rows::Filter::default(), from, 2).await? {
+        match row.fields {
+            Ok(fields) if row.seq == seq => entry = Some(fields),
+            Ok(fields) if row.seq.checked_add(1) == Some(seq) => before = Some(fields.chain),
+            _ => {}
+        }
+    }
+    let holds = |fields: &Fields| {
+        let link = before.map(|before| Link::from(fields).after(&before, seq));
+        link == Some(fields.chain)
+            && fields.seal.as_ref().is_some_and(|seal| anchor::is_sealed(trail, &fields.chain, seal))
+    };
+    Ok(entry.filter(holds))
 }
 
 /// The link of a row that somebody made up.

@@ -202,6 +202,17 @@ impl Check<'_> {
                 self.ticket("pointer", &row.ticket, what, RESTART);
             }
         }
+        let mut after = None;
+        loop {
+            let wrong = consistency::wrong_numbers(&mut *self.repo.records.read().await?, after, most).await?;
+            let Some((last, _)) = wrong.last() else { break };
+            after = Some(*last);
+            for (entry, ticket) in &wrong {
+                let what =
+                    format!("the versions of artifact {} are not counted from where they began", hex::encode(entry));
+                self.ticket("numbers", ticket, what, RECORDS);
+            }
+        }
         for wrong in consistency::wrong_sums(&mut *self.repo.records.read().await?).await? {
             let what = format!(
                 "it counts {} bytes and {} names, its rows say {} and {}",

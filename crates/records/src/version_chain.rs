@@ -128,6 +128,27 @@ fn version(row: &SqliteRow) -> Result<ChainVersion, RecordsError> {
     })
 }
 
+/// Where the numbers of an entry `e` must begin whose predecessor is `p`, if it has one.
+macro_rules! base {
+    () => {
+        "CASE WHEN p.id IS NULL THEN 0 ELSE p.number_base + COALESCE((SELECT MAX(o.number) FROM version o \
+         WHERE o.entry_id = p.id), 0) END"
+    };
+}
+pub(super) use base;
+
+/// Whether the numbers of each entry of a file's chain begin where those of the one before it end,
+/// as tacdrop counts them.
+pub async fn counts_right(conn: &mut Conn, file: &[u8; 16]) -> Result<bool, RecordsError> {
+    let text = concat!(
+        chain!(),
+        "SELECT 1 FROM chain c JOIN entry e ON e.id = c.id LEFT JOIN entry p ON p.id = e.predecessor \
+         WHERE e.number_base <> ",
+        base!()
+    );
+    Ok(!ask!(text, file).exists(conn).await?)
+}
+
 /// Entries follow each other in a circle where that leaves no answer.
 pub(super) fn circle(entry: &[u8; 16]) -> RecordsError {
     let why = format!("the entries before {} go round in a circle", hex::encode(entry));

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::Access;
-use crate::audit::Kind;
+use crate::audit::{self, Kind};
 use crate::content::damage::report_damage;
 use crate::content::sealed::{current_version, sealed_facts};
 use crate::model::sidecar::checksum_line;
@@ -18,7 +18,7 @@ use crate::namespace::location::openable;
 use crate::namespace::tree::{Way, way_of};
 use crate::namespace::{PublicAddress, tree};
 use crate::records::versions::VersionRow;
-use crate::records::{Conn, audit};
+use crate::records::{Conn, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::replacement::PastKey;
 use crate::repo::tickets::existing_ticket;
@@ -212,9 +212,13 @@ pub(super) async fn vouch(
     receipt: &mut Receipt,
 ) -> Result<(), Error> {
     let facts = sealed_facts(repo, conn, keys, version).await?;
+    let file = version_chain::head(conn, version.artifact.as_bytes()).await?;
+    if !version_chain::counts_right(conn, &file).await? {
+        return Err(VaultError::Tampered { what: "the numbers of a file's versions" }.into());
+    }
     receipt.witness = match (receipt.witness.take(), facts.arrival) {
         (Some(witness), Some(_)) => {
-            let link = trail_link(conn, witness.trail_seq, version).await?;
+            let link = trail_link(repo, conn, witness.trail_seq, version).await?;
             Some(Witness { trail_link: hex::encode(link), ..witness })
         }
         (None, Some(_)) => return Err(VaultError::Tampered { what: "what a version says of the audit trail" }.into()),
@@ -225,14 +229,13 @@ pub(super) async fn vouch(
 }
 
 /// The link of the entry of the trail that tells of this version with this manifest.
-async fn trail_link(conn: &mut Conn, seq: i64, version: &VersionRow) -> Result<[u8; 32], Error> {
-    let entry = audit::page(conn, audit::Filter::default(), seq, 1).await?.into_iter().next();
-    let fields = entry.filter(|entry| entry.seq == seq).and_then(|entry| entry.fields.ok());
-    let tells = fields.filter(|fields| {
-        let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
+async fn trail_link(repo: &Repo, conn: &mut Conn, seq: i64, version: &VersionRow) -> Result<[u8; 32], Error> {
+    let entry = audit::sealed_entry(conn, repo.keys.trail(), seq).await?;
+    let tells = entry.filter(|entry| {
+        let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
         let manifest = version.manifest.map(|(_, hash)| hex::encode(hash));
-        [Kind::ArtifactAvailable, Kind::ArtifactResealed].map(Kind::as_str).contains(&fields.kind.as_str())
-            && fields.subject == Some(*version.id.as_bytes())
+        [Kind::ArtifactAvailable, Kind::ArtifactResealed].map(Kind::as_str).contains(&entry.kind.as_str())
+            && entry.subject == Some(*version.id.as_bytes())
             && detail["manifest"].as_str() == manifest.as_deref()
     });
     Ok(tells.ok_or(VaultError::Tampered { what: "the entry of the audit trail that tells of a version" })?.chain)

@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::ask::{ask, behind};
-use crate::version_chain::chain;
+use crate::version_chain::{base, chain};
 use crate::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 use tacdrop_model::{ArtifactId, DirectoryId, Identifier, ObjectId, ShareId, VersionId, VersionState};
 
@@ -184,6 +184,23 @@ pub async fn wrong_pointers(
             })
         })
         .await
+}
+
+/// Entries whose numbers do not begin where those of the entry before them end, by id, from behind
+/// `after` on, at most `most`, each with its ticket. Nothing tacdrop does leaves one.
+pub async fn wrong_numbers(
+    conn: &mut Conn,
+    after: Option<[u8; 16]>,
+    most: u32,
+) -> Result<Vec<([u8; 16], Identifier)>, RecordsError> {
+    let text = concat!(
+        "SELECT e.id, t.reference FROM entry e JOIN ticket t ON t.share_id = e.share_id \
+         LEFT JOIN entry p ON p.id = e.predecessor WHERE e.id > $1 AND e.number_base <> ",
+        base!(),
+        " ORDER BY e.id LIMIT $2 + 0"
+    );
+    let read = |row: &SqliteRow| Ok((bytes_as(row, "entry", "id")?, text_as(row, "ticket", "reference")?));
+    ask!(text, behind(after), most).all(conn, read).await
 }
 
 /// A ticket's sums, as they are kept and as its rows make them.
