@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::recovery::objects;
 use super::rotation::{check, copy_of, furnished};
 use super::*;
+use sqlx::ConnectOptions;
 
 async fn back_up(app: &App, to: &Path, deep: bool) -> BackupContents {
     let (contents, damaged) = app.backups().back_up(&BackupPlace::at(to, None), deep, |_| ()).await.unwrap();
@@ -197,4 +198,55 @@ async fn r12_what_was_shredded_cannot_be_read_from_a_backup_with_a_newer_keyring
     assert_eq!((done.shares_without_key, done.verified, done.damaged.len()), (1, 1, 0));
     let restored = App::open(data, fixture.settings.clone()).await.unwrap();
     assert!(restored.integrity().verify(Some(&word("XT-1")), |_| ()).await.is_err());
+}
+
+/// A copy of a house of before proofs is read as one of today, and nothing is made in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_read_and_not_written_also_one_from_before_proofs() {
+    use crate::integrity::Integrity;
+    use crate::records::{Keyring, Records};
+    use crate::repo::Repo;
+    use crate::vault::Level;
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    furnished(&app).await;
+    let data = app.data().clone();
+    app.close().await;
+    drop(app);
+    for level in [Level::Proving, Level::Bare] {
+        if level == Level::Bare {
+            super::proofs::make_bare(&fixture, false).await;
+        }
+        // With all that lies in a journal, and no file beside them.
+        let copy = tempfile::tempdir().unwrap();
+        for (from, to) in [(data.records(), "records.sqlite"), (data.keyring(), "keyring.sqlite")] {
+            let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(from).connect().await.unwrap();
+            let to = copy.path().join(to);
+            sqlx::query("VACUUM INTO $1").bind(to.to_str().unwrap()).execute(&mut conn).await.unwrap();
+            if level == Level::Bare && to.ends_with("keyring.sqlite") {
+                let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(&to).connect().await.unwrap();
+                let later = "DELETE FROM server_key WHERE purpose IN ('trail', 'trail-seal')";
+                assert_eq!(sqlx::query(later).execute(&mut conn).await.unwrap().rows_affected(), 2);
+                sqlx::Connection::close(conn).await.unwrap();
+            }
+        }
+        std::os::unix::fs::symlink(data.objects(), copy.path().join("objects")).unwrap();
+        let look = || {
+            let files = std::fs::read_dir(copy.path()).unwrap().map(|file| file.unwrap().path());
+            let files = files.filter(|file| file.is_file());
+            files.map(|file| (std::fs::read(&file).unwrap(), file)).collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = look();
+        assert_eq!(before.len(), 2);
+        let records = Records::open_copy(&copy.path().join("records.sqlite")).await.unwrap();
+        let keyring = Keyring::open_copy(&copy.path().join("keyring.sqlite")).await.unwrap();
+        let (kek, settings) = (data.kek(), fixture.settings.clone());
+        let repo = Repo::of_copy(copy.path(), records, keyring, &kek, settings, Handle::current()).await.unwrap();
+        assert_eq!(repo.keys.level(), level);
+        let repo = Arc::new(repo);
+        let verified = Integrity::of(&repo).verify_readable(|_| ()).await.unwrap();
+        assert!(!verified.is_empty() && verified.iter().all(|line| line.intact), "{verified:?}");
+        repo.close().await;
+        assert!(look() == before, "{level:?}");
+    }
 }

@@ -255,7 +255,7 @@ async fn whoever_is_logged_in_loses_what_a_changed_row_would_give() {
 }
 
 /// A house as it was before there were proofs, or as a cut adoption leaves it.
-async fn make_bare(fixture: &Fixture, with_proofs: bool) {
+pub(super) async fn make_bare(fixture: &Fixture, with_proofs: bool) {
     let app = fixture.open().await;
     let keys = &app.0.access.repo.keys;
     let (generation, kek) = keys.newest_kek().unwrap();
