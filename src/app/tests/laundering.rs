@@ -286,7 +286,7 @@ async fn r66_a_receipt_shows_that_the_whole_house_was_put_back() {
         let kept = Kept { checkpoint: None, receipts };
         app.audit().verify_with(kept).await.unwrap().fault.map(|fault| (fault.seq, fault.to, fault.what))
     };
-    let one = crate::records::audit::link_of(&mut *app.0.access.repo.records.read().await.unwrap(), 1).await;
+    let one = crate::records::audit::link_of(&mut app.0.access.repo.records.read().await.unwrap(), 1).await;
     let one = receipt(1, one.unwrap().unwrap());
     assert_eq!(verify(&[receipt(seq, link), one, one]).await, None);
     // The receipt speaks of an entry that is not there, or was another one.
