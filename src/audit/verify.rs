@@ -320,10 +320,9 @@ impl Walk<'_> {
     fn seal_fault(&self, seq: i64, link: &[u8; 32], fields: &Fields) -> Option<&'static str> {
         match &fields.seal {
             Some(seal) if anchor::is_sealed(self.keys.trail(), link, seal) => None,
-            // The anchor holds fast what is there as it is: from before there were seals, or under a key
-            // for them that was replaced.
-            _ if seq < self.anchor.sealed_from => None,
             Some(_) => Some("not written by tacdrop, or behind something that was not: its seal is wrong"),
+            // From before there were seals: the chain and the anchor hold it fast.
+            None if seq < self.anchor.sealed_from => None,
             None => Some("not written by tacdrop: it has no seal"),
         }
     }
