@@ -93,7 +93,7 @@ fn commands() -> BTreeSet<String> {
 }
 
 /// The keys of numbers that are another one in each run.
-const NUMBERS: [&str; 14] = [
+const NUMBERS: [&str; 16] = [
     "port",
     "seq",
     "bytes",
@@ -103,6 +103,8 @@ const NUMBERS: [&str; 14] = [
     "signed",
     "sealed",
     "received",
+    "trail_seq",
+    "audit_entries",
     "upload_seconds",
     "mail_seconds",
     "download_seconds",
@@ -154,6 +156,9 @@ impl Words {
             said += &rest[..start];
             said += &if ["-P", "remote-port"].contains(&before) {
                 "<port>".to_owned()
+            } else if ["seq", "Trail:"].contains(&before) {
+                // How many entries there are is a matter of moments.
+                "<number>".to_owned()
             } else {
                 Self::word(&rest[start..end])
             };
@@ -491,7 +496,7 @@ fn words_stand_for_what_differs_and_for_nothing_else() {
         ("at 2026-11-30T15:00:00Z.", "at <time>."),
         ("2026-11-30T15:00:00.123Z", "<time>"),
         ("Received: 2026-11-30 15:23:14 UTC", "Received: <day> <hour> UTC"),
-        ("at 1796052190105\nseq 36", "at <time>\nseq 36"),
+        ("at 1796052190105\nseq 36", "at <time>\nseq <number>"),
         (digest.as_str(), "<digest>"),
         (signature.as_str(), "<signature>"),
         ("scp -P 42441 /a remote-port 42441", "scp -P <port> /a remote-port <port>"),
