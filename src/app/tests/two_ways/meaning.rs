@@ -276,7 +276,14 @@ impl<'a> Meaning<'a> {
         use serde_json::Value;
         match value {
             Value::Object(fields) => {
+                let (keys, engineer) = (&self.house.app.0.access.repo.keys, fields.get("engineer").cloned());
                 let fields = fields.into_iter().map(|(name, value)| {
+                    let engineer = engineer.as_ref().and_then(|id| id.as_str()).filter(|_| name == "address");
+                    if let Some(id) = engineer {
+                        let address = crate::audit::told::address(keys.trail(), id, &format!("{id}@example.net"));
+                        assert_eq!(value, address);
+                        return format!("{name}: {id}'s");
+                    }
                     let moment = value.as_i64().filter(|_| name == "received").and_then(|at| self.moment(at));
                     format!("{name}: {}", moment.unwrap_or_else(|| self.of_json(value)))
                 });
