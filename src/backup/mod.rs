@@ -35,6 +35,10 @@ use crate::vault::extent::{EXTENT_HEAD, sealed_length};
 const LAST_BACKUP: &str = "last_backup";
 /// The list of contents, written last.
 const CONTENTS: &str = "manifest.json";
+/// The signature over it, by the key that signs checkpoints, as OpenSSH writes one.
+const SIGNATURE: &str = "manifest.json.sig";
+/// What that signature is for; it counts nowhere else.
+const NAMESPACE: &str = "tacdrop-backup";
 /// The checkpoint of the audit trail as a file of its own.
 const CHECKPOINT: &str = "audit-checkpoint";
 /// The form of the list of contents.
@@ -263,8 +267,12 @@ impl Backups {
         keyring.close().await;
 
         let text = serde_json::to_vec_pretty(&contents).map_err(|error| Error::operator(error.to_string()))?;
-        let path = place.root.join(CONTENTS);
-        write_new(&path, &text, 0o600).map_err(Error::file(&path))?;
+        let signature = self.repo.keys.signing_key(AUDIT_KEY).await?.sign_ssh(NAMESPACE, &text);
+        // The list of contents comes last: a backup without it is none.
+        for (name, bytes) in [(SIGNATURE, signature.as_bytes()), (CONTENTS, &text)] {
+            let path = place.root.join(name);
+            write_new(&path, bytes, 0o600).map_err(Error::file(&path))?;
+        }
         self.repo.failpoints.hit("backup.complete");
         let mut tx = self.repo.records.begin().await?;
         facts::set_fact(tx.conn(), LAST_BACKUP, &contents.taken_at).await?;
@@ -510,9 +518,9 @@ fn write_texts(place: &BackupPlace, repo: &Repo, checkpoint: Option<&str>) -> Re
          {CHECKPOINT}\n           a signed statement of how far the audit trail goes; kept elsewhere as well, it shows whether the\n           \
          server's trail still begins with the same entries: 'tacdrop audit verify --checkpoint FILE'\n\n\
          KEEP THE KEYRING APART, AND FOR A SHORTER TIME (14 days unless you have agreed on another time).\n\
-         When a ticket's retention ends, its key is deleted from the keyring, and what was stored of it can be read\n\
-         nowhere any more. A keyring that is kept longer undoes that. Records and objects may be kept for longer:\n\
-         without the keyring they tell nothing of a share that was deleted.\n\n\
+         Once the key of a share was replaced ('tacdrop key rotate --share'), what was shredded in it before can be\n\
+         read with an older keyring only. A keyring that is kept longer undoes that. Records and objects may be kept\n\
+         for longer: without the keyring they tell nothing of what lies in the shares.\n\n\
          NOT in this backup, on purpose, and needed to restore it:\n\
          - the KEK, without which nothing can be read: {}\n\
          - the SSH host key, by which clients know the server: {}\n\
@@ -523,8 +531,8 @@ fn write_texts(place: &BackupPlace, repo: &Repo, checkpoint: Option<&str>) -> Re
         host.display(),
     );
     let apart = "The keyring of a tacdrop backup: the shares' keys, wrapped under the KEK. Keep it apart from records and\n\
-                 objects, and for a shorter time (14 days unless you have agreed on another time): a deleted ticket's files\n\
-                 can be read for as long as its key is kept anywhere.\n";
+                 objects, and for a shorter time (14 days unless you have agreed on another time): what was shredded can be\n\
+                 read for as long as the key of its share is kept anywhere.\n";
     for (directory, text) in [(&place.root, text.as_str()), (&place.keyring, apart)] {
         let path = directory.join("README");
         write_new(&path, text.as_bytes(), 0o600).map_err(Error::file(&path))?;

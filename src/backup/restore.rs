@@ -12,11 +12,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use tokio::runtime::Handle;
+use zeroize::Zeroizing;
 
 use crate::audit::{AuditCheckpoint, AuditFault, AuditVerification, AuditWriter};
 use crate::backup::{
-    BackupContents, BackupPlace, BackupProgress, Counts, empty_directory, file_hash, for_each_object, make_shelves,
-    sync_shelves, take, without_key,
+    BackupContents, BackupPlace, BackupProgress, CONTENTS, Counts, NAMESPACE, SIGNATURE, empty_directory, file_hash,
+    for_each_object, make_shelves, sync_shelves, take, without_key,
 };
 use crate::integrity::Integrity;
 use crate::integrity::verify::Verification;
@@ -24,14 +25,17 @@ use crate::model::HouseId;
 use crate::records::bond::{Found, RecordsLook};
 use crate::records::objects::{self, Needed};
 use crate::records::{Keyring, Records};
+use crate::repo::anchor::AUDIT_KEY;
 use crate::repo::blocking::blocking;
 use crate::repo::data::RESTORING;
 use crate::repo::kek::{self, matching, sync_above, write_new};
 use crate::repo::opening::{HOUSE_PURPOSE, related, sealed_house};
 use crate::repo::pieces::Occasion;
 use crate::repo::pieces::agree;
+use crate::repo::replacement::{PastKey, past_purpose};
 use crate::repo::{DataDirectory, Error, Opened, Repo, Settings};
 use crate::store::Disk;
+use crate::vault::{Kek, Level, PublicKey, SigningKey, VaultError};
 
 /// What a restore did.
 #[derive(Debug, Clone, Serialize)]
@@ -228,13 +232,15 @@ impl BackupPlace {
         let sealed = keyring.server_key(HOUSE_PURPOSE).await?;
         let newest = known.first().map_or(0, |row| row.generation);
         let cut = counts.iter().any(|(generation, shares, server)| *generation < newest && shares + server > 0);
-        if cut || matching(&known, &key).is_none_or(|(row, _)| row.generation != newest) {
+        let found = matching(&known, &key).filter(|(row, _)| row.generation == newest && !cut);
+        let Some((_, level)) = found else {
             return Err(Error::operator(format!(
                 "{} does not open this keyring, which needs generation {newest} of the KEK; older generations are kept \
                  beside the KEK as KEK.GENERATION",
                 file.display()
             )));
-        }
+        };
+        let signers = if level == Level::Proving { signers(&keyring, &key).await? } else { Vec::new() };
         let in_keyring = sealed.map(|row| sealed_house(&key, &row)).transpose()?;
         let Found::There(mut records) = RecordsLook::open(&self.records_file()).await? else {
             return Err(Error::operator(format!("{} holds no records", self.records_file().display())));
@@ -249,8 +255,48 @@ impl BackupPlace {
                 self.records_file().display()
             ))
         })?;
+        if level == Level::Proving {
+            self.check_signature(&signers)?;
+        }
         Ok((given.is_some().then_some(key), house))
     }
+
+    /// Proves that the list of contents, and so the copies of the databases, are what the house
+    /// wrote. Lists of houses of before proofs have no signature.
+    fn check_signature(&self, signers: &[PublicKey]) -> Result<(), Error> {
+        let list = self.root.join(CONTENTS);
+        let text = fs::read(&list).map_err(Error::file(&list))?;
+        let signature = fs::read_to_string(self.root.join(SIGNATURE)).unwrap_or_default();
+        if signers.iter().any(|key| key.verify_ssh(NAMESPACE, &text, &signature).is_ok()) {
+            return Ok(());
+        }
+        Err(Error::operator(format!(
+            "{} is not signed by the house whose keyring lies at {}: it was changed, or {SIGNATURE} was lost; use another \
+             backup",
+            list.display(),
+            self.keyring_file().display()
+        )))
+    }
+}
+
+/// The keys that sign for a house, those of before included: the keyring may be newer than the
+/// records.
+async fn signers(keyring: &Keyring, kek: &Kek) -> Result<Vec<PublicKey>, Error> {
+    let open = async |purpose: &str| -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let Some(row) = keyring.server_key(purpose).await? else { return Ok(None) };
+        Ok(Some(kek.unwrap_secret(row.kek_generation, purpose, &row.wrapped)?))
+    };
+    let mut signers = Vec::new();
+    if let Some(seed) = open(AUDIT_KEY).await? {
+        let malformed = |_| VaultError::Malformed { what: "signing key" };
+        signers.push(SigningKey::from_bytes(seed[..].try_into().map_err(malformed)?).public());
+    }
+    let mut number = 1;
+    while let Some(past) = open(&past_purpose(AUDIT_KEY, number)).await? {
+        signers.push(PastKey::from_bytes(&past)?.key);
+        number += 1;
+    }
+    Ok(signers)
 }
 
 /// Whether the trail is what was written, and holds what the backup's checkpoint speaks of.

@@ -96,7 +96,7 @@ impl PastKey {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let malformed = || VaultError::Malformed { what: "past signing key" };
         let (key, until) = bytes.split_first_chunk::<32>().ok_or_else(malformed)?;
         let until = i64::from_be_bytes(until.try_into().map_err(|_| malformed())?);
@@ -105,7 +105,7 @@ impl PastKey {
 }
 
 /// What the keyring calls the public key that was the `number`th to be replaced, from 1 on.
-fn past_purpose(purpose: &str, number: usize) -> String {
+pub(crate) fn past_purpose(purpose: &str, number: usize) -> String {
     format!("{purpose}.past.{number}")
 }
 

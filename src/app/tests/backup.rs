@@ -135,6 +135,23 @@ async fn a_backup_that_was_cut_is_refused_and_nothing_is_written() {
     assert!(restore(&backup, &to, &kek).await.is_err());
     std::fs::remove_file(to.join("data/restoring")).unwrap();
 
+    // A list that somebody else wrote, however well it fits.
+    let list = backup.join("manifest.json");
+    let (text, signature) = (std::fs::read(&list).unwrap(), list.with_extension("json.sig"));
+    let signed = std::fs::read(&signature).unwrap();
+    let changed = String::from_utf8(text.clone()).unwrap().replace("\"missing\": 0", "\"missing\": 1");
+    assert_ne!(changed.as_bytes(), text);
+    for (text, signed) in [(changed.as_bytes(), Some(&signed[..])), (&text, None), (&text, Some(b"no signature"))] {
+        std::fs::write(&list, text).unwrap();
+        match signed {
+            Some(signed) => std::fs::write(&signature, signed).unwrap(),
+            None => std::fs::remove_file(&signature).unwrap(),
+        }
+        assert!(restore(&backup, &to, &kek).await.unwrap_err().to_string().contains("is not signed by the house"));
+    }
+    std::fs::write(&list, &text).unwrap();
+    std::fs::write(&signature, &signed).unwrap();
+
     let other = place.path().join("other");
     std::fs::write(&other, "ab".repeat(32)).unwrap();
     std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
