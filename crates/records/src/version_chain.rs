@@ -413,6 +413,7 @@ mod tests {
             }
             rows.execute(LONE.to_owned()).await.unwrap();
             rows.close().await;
+            drop(conn);
             let mut tx = records.begin().await.unwrap();
             let (from, to) = (VersionState::Available, VersionState::Withdrawn);
             assert_eq!(versions::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
