@@ -76,6 +76,9 @@ impl Output {
     }
 }
 
+/// A column is padded up to this many characters; what is longer stands as it is.
+const WIDEST: usize = 500;
+
 /// Columns as wide as they need to be, two blanks apart. Cells come from strangers: nothing in them
 /// acts on a terminal.
 fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String {
@@ -84,7 +87,7 @@ fn table<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) -> String 
         rows.into_iter().map(|row| row.map(|cell| sanitize::line(&cell).into_owned())).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count().min(WIDEST));
         }
     }
     let line = |cells: &[&str]| {

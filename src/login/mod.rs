@@ -348,7 +348,7 @@ impl Logins {
 /// Tells the operator and the trail of a row that does not say what tacdrop wrote. Counted: whoever
 /// changed one row may ask for it at any rate.
 fn tell_of_unproved<T: Proved>(trail: &AuditWriter, row: &T, from: IpAddr) {
-    let (table, name) = (T::TABLE, row.name());
+    let (table, name) = (T::TABLE, row.name().escape_debug().to_string());
     tracing::error!(table, row = name, "{}", unproved(row));
     let from = Network::source(from).to_string();
     let more = Some(("row", format!("{table} {name}")));

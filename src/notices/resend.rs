@@ -73,12 +73,12 @@ impl Notices {
         let detail = match to {
             NewAddress::Mail(address) => {
                 check_address(address)?;
-                notices::readdress(tx.conn(), prover, id, &row.recipient, Some(address)).await?;
+                notices::readdress(tx.conn(), prover, (id, &row.ticket), &row.recipient, Some(address)).await?;
                 json!({ "engineer": row.recipient.as_str(), "other_address": true })
             }
             NewAddress::Engineer(engineer) => {
                 check_enabled(tx.conn(), engineer).await?;
-                notices::readdress(tx.conn(), prover, id, engineer, None).await?;
+                notices::readdress(tx.conn(), prover, (id, &row.ticket), engineer, None).await?;
                 json!({ "engineer": engineer.as_str(), "other_address": false })
             }
         };

@@ -321,7 +321,15 @@ where
     T: std::str::FromStr,
 {
     let text: &str = row.try_get(column)?;
-    text.parse().map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is '{text}'") })
+    text.parse().map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is {}", shown(text)) })
+}
+
+/// Text of a column as a sentence holds it: nothing in it acts on a terminal or begins a line, and a
+/// long one is cut.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 80;
+    let cut: String = text.chars().take(MOST).collect();
+    format!("'{}'{}", cut.escape_debug(), if text.chars().nth(MOST).is_some() { "..." } else { "" })
 }
 
 /// The same for a column that may be null.
@@ -330,8 +338,8 @@ where
     T: std::str::FromStr,
 {
     let text: Option<&str> = row.try_get(column)?;
-    text.map(|text| text.parse().map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is '{text}'") }))
-        .transpose()
+    let unreadable = |text: &str| RecordsError::Unreadable { table, why: format!("{column} is {}", shown(text)) };
+    text.map(|text| text.parse().map_err(|_| unreadable(text))).transpose()
 }
 
 /// A number in the range of its type.

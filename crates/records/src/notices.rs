@@ -52,9 +52,21 @@ impl NoticeRow {
     /// Whether its own address, if it has one, is one that tacdrop wrote there.
     pub fn is_address_proved(&self, prover: &dyn Prover) -> bool {
         self.address.as_deref().is_none_or(|address| {
-            prover.is_proved(ADDRESS_LABEL, &[self.id.as_bytes(), address.as_bytes()], &self.address_proof)
+            let fields = address_fields(&self.id, &self.ticket, &self.recipient, address);
+            prover.is_proved(ADDRESS_LABEL, &fields, &self.address_proof)
         })
     }
+}
+
+/// What the proof of an operator's address is made of: it holds for this notice of this ticket to
+/// this recipient.
+fn address_fields<'a>(
+    id: &'a NoticeId,
+    ticket: &'a Identifier,
+    recipient: &'a Identifier,
+    address: &'a str,
+) -> [&'a [u8]; 4] {
+    [id.as_bytes(), ticket.as_str().as_bytes(), recipient.as_str().as_bytes(), address.as_bytes()]
 }
 
 /// Where a notice goes, of a row of the table `notice`.
@@ -429,21 +441,22 @@ pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), Recor
 pub async fn readdress(
     conn: &mut Conn,
     prover: &dyn Prover,
-    id: NoticeId,
+    (id, ticket): (NoticeId, &Identifier),
     recipient: &Identifier,
     address: Option<&str>,
 ) -> Result<(), RecordsError> {
     let text = "UPDATE notice SET recipient = $2, address = $3, address_proof = $4 \
          WHERE id = $1 AND state <> 'delivered'";
-    let proof = address.map(|address| prover.prove(ADDRESS_LABEL, &[id.as_bytes(), address.as_bytes()]));
+    let proof = address.map(|address| prover.prove(ADDRESS_LABEL, &address_fields(&id, ticket, recipient, address)));
     ask!(text, id, recipient.as_str(), address, proof).run(conn).await
 }
 
 /// Gives each notice that an operator's address waits in the proof of it, whatever it carried.
 pub async fn prove_addresses_again(conn: &mut Conn, prover: &dyn Prover) -> Result<(), RecordsError> {
     for row in with_address(conn).await? {
-        let Some(address) = row.address else { continue };
-        let proof = prover.prove(ADDRESS_LABEL, &[row.id.as_bytes(), address.as_bytes()]);
+        let Some(address) = &row.address else { continue };
+        let fields = address_fields(&row.id, &row.ticket, &row.recipient, address);
+        let proof = prover.prove(ADDRESS_LABEL, &fields);
         ask!("UPDATE notice SET address_proof = $2 WHERE id = $1", row.id, proof).run(conn).await?;
     }
     Ok(())

@@ -63,7 +63,7 @@ pub trait Proved {
 
 /// That a row's proof does not hold.
 pub fn unproved<T: Proved + ?Sized>(row: &T) -> RecordsError {
-    RecordsError::Unproved { table: T::TABLE, row: row.name() }
+    RecordsError::Unproved { table: T::TABLE, row: row.name().escape_debug().to_string() }
 }
 
 /// All labels, and the table of each.

@@ -25,7 +25,7 @@ macro_rules! chain {
             "WITH RECURSIVE chain (file, id) AS (",
             $roots,
             " UNION SELECT c.file, p.predecessor FROM entry p JOIN chain c ON p.id = c.id \
-             WHERE p.predecessor IS NOT NULL) "
+             WHERE EXISTS (SELECT 1 FROM entry q WHERE q.id = p.predecessor AND q.share_id = p.share_id)) "
         )
     };
     () => {
@@ -162,8 +162,9 @@ pub(super) fn circle(entry: &[u8; 16]) -> RecordsError {
 /// the database fails.
 pub async fn head(conn: &mut Conn, entry: &[u8; 16]) -> Result<[u8; 16], RecordsError> {
     let text = "WITH RECURSIVE up (id) AS (SELECT id FROM entry WHERE id = $1 UNION SELECT e.id FROM entry e \
-         JOIN up u ON e.predecessor = u.id) SELECT u.id FROM up u \
-         WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.predecessor = u.id)";
+         JOIN up u ON e.predecessor = u.id JOIN entry x ON x.id = u.id AND x.share_id = e.share_id) SELECT u.id FROM up u \
+         JOIN entry x ON x.id = u.id \
+         WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.predecessor = u.id AND e.share_id = x.share_id)";
     let head = ask!(text, entry).maybe(conn, |row| bytes_as(row, "entry", "id")).await?;
     head.ok_or_else(|| circle(entry))
 }

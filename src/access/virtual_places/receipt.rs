@@ -23,7 +23,7 @@ use crate::repo::keys::ShareKeys;
 use crate::repo::replacement::PastKey;
 use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Repo};
-use crate::vault::{PublicKey, SigningKey, VaultError, sign};
+use crate::vault::{PublicKey, SigningKey, sign};
 
 /// Whom `ssh-keygen -Y verify -I` asks for.
 const PRINCIPAL: &str = "tacdrop";
@@ -138,7 +138,7 @@ impl Receipt {
             size: version.length,
             sha256: hex::encode(version.sha256?),
             received_at: version.received_at?,
-            uploaded_by: version.uploaded_by.clone(),
+            uploaded_by: version.uploaded_by.parse::<Identifier>().ok()?.to_string(),
             location: address.location(ticket, &openable(way)),
             server: address.authority(),
             transport: version.transport,
@@ -203,7 +203,8 @@ impl Receipt {
 /// it.
 ///
 /// # Errors
-/// [`VaultError::Tampered`] if not; then nothing is signed.
+/// If the version is not what was sealed; a sentence if the trail tells otherwise. Then
+/// nothing is signed.
 pub(super) async fn vouch(
     repo: &Repo,
     conn: &mut Conn,
@@ -214,14 +215,16 @@ pub(super) async fn vouch(
     let facts = sealed_facts(repo, conn, keys, version).await?;
     let file = version_chain::head(conn, version.artifact.as_bytes()).await?;
     if !version_chain::counts_right(conn, &file).await? {
-        return Err(VaultError::Tampered { what: "the numbers of a file's versions" }.into());
+        return Err(Error::operator(
+            "no receipt is signed: the versions of this file are not counted from where they began; run 'tacdrop store check'",
+        ));
     }
     receipt.witness = match (receipt.witness.take(), facts.arrival) {
         (Some(witness), Some(_)) => {
             let link = trail_link(repo, conn, witness.trail_seq, version).await?;
             Some(Witness { trail_link: hex::encode(link), ..witness })
         }
-        (None, Some(_)) => return Err(VaultError::Tampered { what: "what a version says of the audit trail" }.into()),
+        (None, Some(_)) => return Err(untold()),
         // Sealed before: what the row says of its arrival is all that there is.
         (_, None) => None,
     };
@@ -238,7 +241,16 @@ async fn trail_link(repo: &Repo, conn: &mut Conn, seq: i64, version: &VersionRow
             && entry.subject == Some(*version.id.as_bytes())
             && detail["manifest"].as_str() == manifest.as_deref()
     });
-    Ok(tells.ok_or(VaultError::Tampered { what: "the entry of the audit trail that tells of a version" })?.chain)
+    Ok(tells.ok_or_else(untold)?.chain)
+}
+
+/// That the trail says something else than a version's row. The content may be whole: nothing is
+/// marked as damaged.
+fn untold() -> Error {
+    Error::operator(
+        "no receipt is signed: the audit trail does not tell of this version as its record says; run 'tacdrop audit \
+         verify --records'",
+    )
 }
 
 impl Access {

@@ -11,9 +11,10 @@ use crate::{Conn, RecordsError};
 /// What of a database no migration has made, each with its kind.
 pub(crate) async fn strangers(conn: &mut Conn, migrator: &Migrator) -> Result<Vec<String>, RecordsError> {
     let known = made_by(migrator);
-    // Names that begin so are SQLite's own, and nobody else may use them.
-    let text = "SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
-                ORDER BY type, name";
+    // Names that begin so are SQLite's own. It makes tables and indexes under them; who writes the
+    // schema itself can give such a name to anything.
+    let text = "SELECT type, name, tbl_name FROM sqlite_master WHERE NOT (name LIKE 'sqlite\\_%' ESCAPE '\\' \
+                AND type IN ('table', 'index')) ORDER BY type, name";
     let rows = sqlx::query(text).fetch_all(conn).await?;
     let mut strangers = Vec::new();
     for row in rows {
