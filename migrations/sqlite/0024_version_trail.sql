@@ -8,3 +8,6 @@ ALTER TABLE version_digest ADD COLUMN proof BLOB;
 
 -- A digest outlives its content no longer: who can guess a content could recognise it.
 UPDATE version SET sha256 = NULL WHERE state = 'shredded';
+
+-- Proves that an entry took the place of its predecessor, whose versions are read and told under its name.
+ALTER TABLE entry ADD COLUMN link_proof BLOB;

@@ -318,7 +318,7 @@ impl ShareSession {
             }
             let highest =
                 there.number_base + versions::highest_number(tx.conn(), ArtifactId::from_bytes(there.id)).await?;
-            if !entries::replace(tx.conn(), &there.id, &row.id, highest, now).await? {
+            if !entries::replace(tx.conn(), &**self.repo().keys.proofs(), &there.id, &row.id, highest, now).await? {
                 return Err(Refusal::NoSuchFile.into());
             }
         }

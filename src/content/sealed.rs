@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::whole::whole_object;
 use crate::model::Time;
-use crate::records::entries::EntryRow;
+use crate::records::Conn;
+use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
-use crate::records::{Conn, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 use crate::vault::{Arrival, FileKey, Manifest, VaultError};
@@ -89,16 +89,44 @@ pub(crate) async fn sealed_facts(
 /// The version that readers of a file get; none if it has none.
 ///
 /// # Errors
-/// [`VaultError::Tampered`] if it is a version of another file: what that bears is told under its
-/// own name only.
-pub(crate) async fn current_version(conn: &mut Conn, file: &EntryRow) -> Result<Option<VersionRow>, Error> {
+/// As of [`check_belongs`].
+pub(crate) async fn current_version(
+    repo: &Repo,
+    conn: &mut Conn,
+    file: &EntryRow,
+) -> Result<Option<VersionRow>, Error> {
     let Some(current) = file.current else { return Ok(None) };
     let Some(version) = versions::by_id(conn, current.id).await? else { return Ok(None) };
-    let is_own = version.artifact.as_bytes() == &file.id
-        || version_chain::entries(conn, &file.id).await?.contains(version.artifact.as_bytes());
-    if is_own {
-        Ok(Some(version))
-    } else {
-        Err(VaultError::Tampered { what: "which version of a file is current" }.into())
+    check_belongs(repo, conn, &file.id, version.artifact.as_bytes()).await?;
+    Ok(Some(version))
+}
+
+/// Checks that what an entry holds is read and told under the name of `file`: it is that file's own,
+/// or of one whose place it took, as tacdrop wrote down then.
+///
+/// # Errors
+/// [`VaultError::Tampered`] if not: what another file bears is told under its own name only.
+pub(crate) async fn check_belongs(
+    repo: &Repo,
+    conn: &mut Conn,
+    file: &[u8; 16],
+    entry: &[u8; 16],
+) -> Result<(), Error> {
+    if file == entry {
+        return Ok(());
     }
+    let links = entries::links(conn, file).await?;
+    let mut at = *file;
+    // Each link leads to another entry: a chain is no longer than its links.
+    for _ in 0..links.len() {
+        let Some(link) = links.iter().find(|link| link.entry == at) else { break };
+        if !link.is_proved(&**repo.keys.proofs()) {
+            break;
+        }
+        at = link.predecessor;
+        if at == *entry {
+            return Ok(());
+        }
+    }
+    Err(VaultError::Tampered { what: "which versions are those of a file" }.into())
 }

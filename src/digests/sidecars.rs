@@ -311,8 +311,8 @@ impl Sidecars {
             return Ok(());
         }
         let mut conn = self.repo.records.read().await?;
-        let target = available(current_version(&mut conn, &pair.target).await?);
-        let sidecar = available(current_version(&mut conn, &pair.sidecar).await?);
+        let target = available(current_version(&self.repo, &mut conn, &pair.target).await?);
+        let sidecar = available(current_version(&self.repo, &mut conn, &pair.sidecar).await?);
         let (Some(target), Some(sidecar)) = (target, sidecar) else { return Ok(()) };
         // A file that matched once is what its sender has; a later digest is of what is still to
         // come.

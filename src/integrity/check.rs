@@ -204,7 +204,7 @@ impl Check<'_> {
         }
         let mut after = None;
         loop {
-            let wrong = consistency::wrong_numbers(&mut *self.repo.records.read().await?, after, most).await?;
+            let wrong = consistency::wrong_beginnings(&mut *self.repo.records.read().await?, after, most).await?;
             let Some((last, _)) = wrong.last() else { break };
             after = Some(*last);
             for (entry, ticket) in &wrong {
@@ -312,7 +312,10 @@ impl Check<'_> {
             }
             sound.append(&mut line);
             if !row.counts_on {
-                let what = format!("artifact {} has a version number twice", hex::encode(row.entry));
+                let what = format!(
+                    "artifact {} does not count its versions on from the one before it",
+                    hex::encode(row.entry)
+                );
                 self.ticket("numbers", &ticket.reference, what, RECORDS);
             }
         }

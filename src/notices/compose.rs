@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::content::Content;
 use crate::content::damage::report_damage;
-use crate::content::sealed::sealed_facts;
+use crate::content::sealed::{check_belongs, sealed_facts};
 use crate::mail::FILES_SHOWN;
 use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
 use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
@@ -132,6 +132,7 @@ impl Composer<'_> {
         let base = entries::by_id(conn, &entry).await?.map_or(0, |entry| entry.number_base);
         let number = base + version.number;
         let newest = version_chain::head(conn, &entry).await?;
+        check_belongs(self.repo, conn, &newest, &entry).await?;
         let way = way_of(conn, self.keys, &newest).await?;
         let path = way.path();
         let (mut shorter, mut damage) = (None, None);

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::records::proofs::{Proof, Proved, Prover};
-use crate::records::{Conn, Records, notices, people, tickets};
+use crate::records::{Conn, Records, entries, notices, people, tickets};
 use crate::repo::Error;
 use crate::vault::ProofKey;
 
@@ -54,6 +54,10 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         people::prove_key_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for link in entries::all_links(conn).await? {
+        entries::prove_link(conn, prover, &link).await?;
+        proved += 1;
+    }
     notices::prove_addresses_again(conn, prover).await?;
     Ok(proved)
 }
@@ -68,6 +72,9 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     add(&mut found, &tickets::list(&mut conn).await?, prover);
     add(&mut found, &people::engineers(&mut conn, None).await?, prover);
     add(&mut found, &people::all_keys(&mut conn).await?, prover);
+    let links = entries::all_links(&mut conn).await?;
+    let bad = links.iter().filter(|link| !link.is_proved(prover));
+    found.extend(bad.map(|link| format!("entry {}", hex::encode(link.entry))));
     for row in notices::with_address(&mut conn).await? {
         if !row.is_address_proved(prover) {
             found.push(format!("notice {}", row.id));

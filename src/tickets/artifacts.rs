@@ -190,7 +190,7 @@ impl Artifacts {
         let resolved =
             tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await.map_err(|_| missing())?;
         let row = resolved.entry.as_ref().ok_or_else(missing)?;
-        let version = current_version(&mut conn, row).await?.ok_or_else(missing)?;
+        let version = current_version(&self.repo, &mut conn, row).await?.ok_or_else(missing)?;
         drop(conn);
         if version.state != VersionState::Available {
             return Err(Error::operator(format!(

@@ -192,7 +192,7 @@ impl InitialState {
             // What a device sends is whole in itself: it never begins with what was there.
             if row.current.is_some() && !opener.login.is_upload_only() {
                 let mut conn = repo.records.read().await?;
-                let version = current_version(&mut conn, row).await?.ok_or(Refusal::NoSuchFile)?;
+                let version = current_version(repo, &mut conn, row).await?.ok_or(Refusal::NoSuchFile)?;
                 drop(conn);
                 return Self::copied(repo, opener, resolved, row, &version).await;
             }

@@ -16,8 +16,9 @@ use crate::model::{
 };
 use crate::namespace::tree::ResolvedPath;
 use crate::notices;
-use crate::records::entries::NewEntry;
+use crate::records::entries::{Link, NewEntry};
 use crate::records::notices::About;
+use crate::records::proofs::Proof;
 use crate::records::versions::{NewVersion, ProgressRow};
 use crate::records::{Conn, entries, versions, withdrawn};
 use crate::repo::Error;
@@ -179,7 +180,16 @@ impl UploadRecords {
                 return Err(Refusal::AlreadyExists.into());
             }
             // What was deleted under this name becomes the history of the new file.
-            let withdrawn = entries::withdrawn_by_name(conn, directory, &index).await?;
+            let mut withdrawn = entries::withdrawn_by_name(conn, directory, &index).await?;
+            // Unless it bore another one: somebody has moved its row here.
+            if let Some(row) = &withdrawn
+                && let Err(error) = self.keys.open_name(conn, row).await
+            {
+                if error.is_temporary() {
+                    return Err(error);
+                }
+                withdrawn = None;
+            }
             let predecessor = match &withdrawn {
                 Some(row) => {
                     let highest = versions::highest_number(conn, ArtifactId::from_bytes(row.id)).await?;
@@ -199,6 +209,10 @@ impl UploadRecords {
                 predecessor,
             };
             entries::add(conn, &new).await?;
+            if let Some((predecessor, _)) = predecessor {
+                let link = Link { entry: new.id, share: new.share, predecessor, proof: Proof::default() };
+                entries::prove_link(conn, &**uploads.repo.keys.proofs(), &link).await?;
+            }
         }
         let entry = entries::by_id(conn, self.artifact.as_bytes()).await?;
         let Some(entry) = entry.filter(|entry| entry.in_sight) else {

@@ -178,7 +178,7 @@ macro_rules! sql {
     };
 }
 
-/// Takes something out of the older copy of the same database, which is attached as `old`.
+/// The same, with the older copy of that database attached as `old`.
 macro_rules! older {
     ($what:literal, $file:literal, $($sql:expr),+) => {
         Change {
@@ -399,6 +399,16 @@ const CHANGES: &[Change] = &[
         entry!("300000")
     ),
     sql!(
+        "a file has taken another one's place",
+        "records",
+        "UPDATE entry SET predecessor = ",
+        entry!("200000"),
+        ", number_base = 1, current_version = ",
+        version!("200000"),
+        " WHERE id = ",
+        entry!("300000")
+    ),
+    sql!(
         "a file's numbers begin elsewhere",
         "records",
         "UPDATE entry SET number_base = 5 WHERE id = ",
@@ -554,7 +564,6 @@ fn r05_what_a_change_shows() {
     let before = scene.fetched(&untouched).unwrap();
     untouched.stop();
     assert!(before.len() >= 10, "{:?}", before.keys());
-
     let (next, rows) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {

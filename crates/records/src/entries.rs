@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::ask::{Question, ask, behind};
 use super::many::{ROWS, rows};
+use super::proofs::{self, Proof, Prover};
 use super::readable::{self, readable};
 use super::tickets::Standing;
 use super::version_chain::{chain, circle};
@@ -160,7 +161,68 @@ pub struct NewEntry<'a> {
     pub predecessor: Option<([u8; 16], u64)>,
 }
 
-/// Adds a row.
+/// What proofs of predecessors are made under.
+pub const LINK_LABEL: &str = "proof of entry's predecessor, 1";
+
+/// That an entry took the place of another one, whose versions are older versions of it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The entry.
+    pub entry: [u8; 16],
+    /// The share that both lie in.
+    pub share: ShareId,
+    /// The one whose place it took.
+    pub predecessor: [u8; 16],
+    /// The proof that it carries.
+    pub proof: Proof,
+}
+
+impl Link {
+    fn fields(&self) -> [&[u8]; 3] {
+        [&self.entry, self.share.as_bytes(), &self.predecessor]
+    }
+
+    /// Whether tacdrop wrote it.
+    pub fn is_proved(&self, prover: &dyn Prover) -> bool {
+        prover.is_proved(LINK_LABEL, &self.fields(), &self.proof)
+    }
+}
+
+fn link(row: &SqliteRow) -> Result<Link, RecordsError> {
+    Ok(Link {
+        entry: bytes_as(row, "entry", "id")?,
+        share: bytes_as(row, "entry", "share_id")?,
+        predecessor: bytes_as(row, "entry", "predecessor")?,
+        proof: proofs::proof(row, "link_proof"),
+    })
+}
+
+/// The links of a file's chain, in no order.
+pub async fn links(conn: &mut Conn, file: &[u8; 16]) -> Result<Vec<Link>, RecordsError> {
+    let text = concat!(
+        chain!(),
+        "SELECT e.id, e.share_id, e.predecessor, e.link_proof FROM chain c JOIN entry e ON e.id = c.id \
+         WHERE e.predecessor IS NOT NULL"
+    );
+    ask!(text, file).all(conn, link).await
+}
+
+/// All links that there are, as far as they can be read.
+pub async fn all_links(conn: &mut Conn) -> Result<Vec<Link>, RecordsError> {
+    ask!("SELECT id, share_id, predecessor, link_proof FROM entry WHERE predecessor IS NOT NULL ORDER BY id")
+        .readable(conn, "entry", link)
+        .await
+}
+
+/// Gives an entry the proof that it follows its predecessor.
+pub async fn prove_link(conn: &mut Conn, prover: &dyn Prover, link: &Link) -> Result<(), RecordsError> {
+    let proof = prover.prove(LINK_LABEL, &link.fields());
+    ask!("UPDATE entry SET link_proof = $3 WHERE id = $1 AND predecessor = $2", &link.entry, &link.predecessor, proof)
+        .run(conn)
+        .await
+}
+
+/// Adds a row. What it follows is proved by [`prove_link`].
 ///
 /// # Errors
 /// [`RecordsError::Exists`] if the name is taken.
@@ -386,6 +448,7 @@ pub(super) async fn withdraw(conn: &mut Conn, id: &[u8; 16], now: Time) -> Resul
 /// [`RecordsError::Unreadable`] if the entries before the successor go round in a circle.
 pub async fn replace(
     conn: &mut Conn,
+    prover: &dyn Prover,
     id: &[u8; 16],
     successor: &[u8; 16],
     number_base: u64,
@@ -399,12 +462,15 @@ pub async fn replace(
     ask!(text, successor, number_base).run(conn).await?;
     let text = concat!(
         chain!(),
-        "UPDATE entry SET predecessor = $2 WHERE predecessor IS NULL AND id IN (SELECT id FROM chain)"
+        "SELECT e.id, e.share_id FROM chain c JOIN entry e ON e.id = c.id WHERE e.predecessor IS NULL"
     );
+    let last = ask!(text, successor)
+        .maybe(conn, |row| Ok((bytes_as(row, "entry", "id")?, bytes_as(row, "entry", "share_id")?)))
+        .await?;
     // A circle has no last entry: nobody would lead to what stood here any more.
-    if !ask!(text, successor, id).changed(conn).await? {
-        return Err(circle(successor));
-    }
+    let Some((entry, share)) = last else { return Err(circle(successor)) };
+    ask!("UPDATE entry SET predecessor = $2 WHERE id = $1", &entry, id).run(conn).await?;
+    prove_link(conn, prover, &Link { entry, share, predecessor: *id, proof: Proof::default() }).await?;
     Ok(true)
 }
 

@@ -267,11 +267,25 @@ pub async fn behind(conn: &mut Conn, file: &[u8; 16], number: u64) -> Result<Opt
 mod tests {
     use super::*;
     use crate::consistency;
+    use crate::proofs::{Proof, Prover};
     use crate::{Records, entries as rows, versions};
     use tacdrop_probe::Damager;
 
     const ENTRIES: usize = 300;
     const VERSIONS: u64 = 600;
+
+    /// Nobody looks at proofs here.
+    struct Unproved;
+
+    impl Prover for Unproved {
+        fn prove(&self, _: &'static str, _: &[&[u8]]) -> Proof {
+            Proof::default()
+        }
+
+        fn is_proved(&self, _: &'static str, _: &[&[u8]], _: &Proof) -> bool {
+            true
+        }
+    }
 
     fn entry(number: usize) -> [u8; 16] {
         format!("{number:016}").into_bytes().try_into().unwrap()
@@ -381,7 +395,7 @@ mod tests {
         let (from, to) = (VersionState::Available, VersionState::Withdrawn);
         assert_eq!(versions::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
         let now = Time::from_millis(1);
-        assert!(rows::replace(tx.conn(), &entry(301), &entry(ENTRIES), 7, now).await.unwrap());
+        assert!(rows::replace(tx.conn(), &Unproved, &entry(301), &entry(ENTRIES), 7, now).await.unwrap());
         let line = entries(tx.conn(), &entry(ENTRIES)).await.unwrap();
         assert_eq!((line.len(), line.last()), (ENTRIES + 1, Some(&entry(301))));
         let all = of_file(tx.conn(), &entry(ENTRIES)).await.unwrap();
@@ -419,7 +433,7 @@ mod tests {
             let (from, to) = (VersionState::Available, VersionState::Withdrawn);
             assert_eq!(versions::move_versions(tx.conn(), &entry(ENTRIES), from, to).await.unwrap(), VERSIONS);
             let now = Time::from_millis(1);
-            let said = rows::replace(tx.conn(), &entry(301), &entry(ENTRIES), 7, now).await.unwrap_err();
+            let said = rows::replace(tx.conn(), &Unproved, &entry(301), &entry(ENTRIES), 7, now).await.unwrap_err();
             assert!(said.to_string().contains("circle"), "what is replaced would be lost: {said}");
         }
     }

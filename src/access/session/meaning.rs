@@ -165,7 +165,7 @@ impl ShareSession {
             Meaning::Nothing if resolved.entry.is_some() => return Err(Refusal::StillReceiving.into()),
             Meaning::Nothing => return Err(Refusal::NoSuchFile.into()),
         }
-        let version = current_version(&mut *self.repo().records.read().await?, resolved.existing()?)
+        let version = current_version(self.repo(), &mut *self.repo().records.read().await?, resolved.existing()?)
             .await?
             .filter(|version| version.state == VersionState::Available)
             .ok_or(Error::Refused(Refusal::Damaged))?;

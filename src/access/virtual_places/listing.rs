@@ -14,7 +14,7 @@ use crate::namespace::tree::{ShareContext, Way, is_from_support, way_of};
 use crate::records::entries::{self, EntryRow};
 use crate::records::{Conn, version_chain};
 use crate::repo::set_aside::or_left_out;
-use crate::repo::{Attributes, Error};
+use crate::repo::{Attributes, Error, Repo};
 
 /// An open directory of a virtual place.
 pub(crate) struct VirtualListing {
@@ -113,7 +113,7 @@ impl VirtualListing {
                     let lines = if row.is_directory {
                         mirror.directory(session, &mut conn, &way, &row, (name, shown)).await
                     } else {
-                        mirror.file(&mut conn, &way, &row, (name, shown), &address).await
+                        mirror.file(session.repo(), &mut conn, &way, &row, (name, shown), &address).await
                     };
                     let Some(lines) = or_left_out(lines, "a version of an entry", &row.id)? else { continue };
                     let owner = &self.owner;
@@ -162,6 +162,7 @@ impl Mirror {
 
     async fn file(
         &self,
+        repo: &Repo,
         conn: &mut Conn,
         way: &Way,
         row: &EntryRow,
@@ -175,7 +176,7 @@ impl Mirror {
         }
         let way = way.join(name, row.id);
         let Some(Texts { receipt, checksum, version }) =
-            Texts::of_file(conn, &self.context, &way, row, address).await?
+            Texts::of_file(repo, conn, &self.context, &way, row, address).await?
         else {
             return Ok(Vec::new());
         };

@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::access::{Download, Listing, ShareSession};
 use crate::audit;
 use crate::content::damage::report_damage;
-use crate::content::sealed::{current_version, sealed_facts};
+use crate::content::sealed::{check_belongs, current_version, sealed_facts};
 use crate::digests::Digested;
 use crate::model::{DirectoryId, FileName, Refusal, Time};
 use crate::namespace::history::number_for_people;
@@ -143,6 +143,7 @@ pub(crate) struct Texts {
 impl Texts {
     /// About the current version of the file `row`, to which `way` leads.
     async fn of_file(
+        repo: &Repo,
         conn: &mut Conn,
         context: &ShareContext,
         way: &Way,
@@ -150,7 +151,7 @@ impl Texts {
         address: &PublicAddress,
     ) -> Result<Option<Self>, Error> {
         let Some((name, _)) = way.steps().last().filter(|_| !row.is_directory) else { return Ok(None) };
-        let Some(version) = current_version(conn, row).await? else { return Ok(None) };
+        let Some(version) = current_version(repo, conn, row).await? else { return Ok(None) };
         let number = number_for_people(conn, row, &version).await?;
         let Some(receipt) = Receipt::of(&context.ticket, way, number, &version, address) else {
             return Ok(None);
@@ -170,7 +171,7 @@ impl VirtualPlace {
         names: &[FileName],
     ) -> Result<Self, Error> {
         let found = match tree {
-            Tree::Versions => find_version(conn, &context, names).await,
+            Tree::Versions => find_version(session.repo(), conn, &context, names).await,
             Tree::Receipts => find_receipt(session, conn, &context, names).await,
         };
         let thing = found.map_err(|error| match error {
@@ -241,7 +242,12 @@ impl VirtualPlace {
     }
 }
 
-async fn find_version(conn: &mut Conn, context: &ShareContext, names: &[FileName]) -> Result<Thing, Error> {
+async fn find_version(
+    repo: &Repo,
+    conn: &mut Conn,
+    context: &ShareContext,
+    names: &[FileName],
+) -> Result<Thing, Error> {
     let missing = || Error::Refused(Refusal::NoSuchFile);
     match ResolvedPath::find(conn, context.clone(), names).await {
         Ok(resolved) => {
@@ -257,7 +263,9 @@ async fn find_version(conn: &mut Conn, context: &ShareContext, names: &[FileName
             let (last, above) = names.split_last().ok_or_else(missing)?;
             let number = version_number(last).ok_or_else(missing)?;
             let resolved = ResolvedPath::find(conn, context.clone(), above).await?;
-            let past = version_chain::numbered(conn, &resolved.existing()?.id, number).await?.ok_or_else(missing)?;
+            let file = resolved.existing()?.id;
+            let past = version_chain::numbered(conn, &file, number).await?.ok_or_else(missing)?;
+            check_belongs(repo, conn, &file, past.artifact.as_bytes()).await?;
             Ok(Thing::Version(Box::new(versions::by_id(conn, past.id).await?.ok_or_else(missing)?)))
         }
         Err(other) => Err(other),
@@ -305,7 +313,7 @@ async fn texts_at(
     // The names as they are recorded: what a client typed may be composed otherwise.
     let way = way_of(conn, &context.keys, &row.id).await?;
     let address = address(repo, conn).await?;
-    Texts::of_file(conn, context, &way, &row, &address).await
+    Texts::of_file(repo, conn, context, &way, &row, &address).await
 }
 
 /// The address that receipts name.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::access::Access;
 use crate::audit::{self, Kind};
 use crate::content::damage::report_damage;
-use crate::content::sealed::{current_version, sealed_facts};
+use crate::content::sealed::{check_belongs, current_version, sealed_facts};
 use crate::model::sidecar::checksum_line;
 use crate::model::{FileName, Identifier, Refusal, SharePath, Time, Transport, VersionState};
 use crate::namespace::history::number_for_people;
@@ -214,6 +214,7 @@ pub(super) async fn vouch(
 ) -> Result<(), Error> {
     let facts = sealed_facts(repo, conn, keys, version).await?;
     let file = version_chain::head(conn, version.artifact.as_bytes()).await?;
+    check_belongs(repo, conn, &file, version.artifact.as_bytes()).await?;
     if !version_chain::counts_right(conn, &file).await? {
         return Err(Error::operator(
             "no receipt is signed: the versions of this file are not counted from where they began; run 'tacdrop store check'",
@@ -277,7 +278,7 @@ impl Access {
             other => other?,
         };
         let row = resolved.entry.as_ref().ok_or_else(missing)?;
-        let version = current_version(&mut conn, row).await?.ok_or_else(missing)?;
+        let version = current_version(&self.repo, &mut conn, row).await?.ok_or_else(missing)?;
         let way = way_of(&mut conn, &resolved.context.keys, &row.id).await?;
         let number = number_for_people(&mut conn, row, &version).await?;
         let mut receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;

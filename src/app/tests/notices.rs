@@ -4,6 +4,7 @@ use super::*;
 use crate::mail::notice::{Before, Channel, DueNotice, FileLine, News, Standing};
 use crate::model::{Algorithm, Time, Verdict};
 use crate::notices::outbox::Outbox;
+use crate::records::entries;
 use tacdrop_probe::execute;
 
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
@@ -100,6 +101,9 @@ async fn what_was_held_behind_a_long_chain_is_told_of_and_knows_what_it_replaced
          WHERE predecessor IS NOT NULL AND replaced_at IS NULL",
     ] {
         assert!(execute(tx.conn(), statement).await.unwrap() > 0);
+    }
+    for link in entries::all_links(tx.conn()).await.unwrap() {
+        entries::prove_link(tx.conn(), &**app.0.access.repo.keys.proofs(), &link).await.unwrap();
     }
     tx.commit().await.unwrap();
     assert!(told(&app, 100).await.is_empty());

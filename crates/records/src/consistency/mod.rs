@@ -186,19 +186,15 @@ pub async fn wrong_pointers(
         .await
 }
 
-/// Entries whose numbers do not begin where those of the entry before them end, by id, from behind
-/// `after` on, at most `most`, each with its ticket. Nothing tacdrop does leaves one.
-pub async fn wrong_numbers(
+/// Entries that took nobody's place and do not begin to count at 1, by id, from behind `after` on, at
+/// most `most`, each with its ticket.
+pub async fn wrong_beginnings(
     conn: &mut Conn,
     after: Option<[u8; 16]>,
     most: u32,
 ) -> Result<Vec<([u8; 16], Identifier)>, RecordsError> {
-    let text = concat!(
-        "SELECT e.id, t.reference FROM entry e JOIN ticket t ON t.share_id = e.share_id \
-         LEFT JOIN entry p ON p.id = e.predecessor WHERE e.id > $1 AND e.number_base <> ",
-        base!(),
-        " ORDER BY e.id LIMIT $2 + 0"
-    );
+    let text = "SELECT e.id, t.reference FROM entry e JOIN ticket t ON t.share_id = e.share_id \
+         WHERE e.id > $1 AND e.predecessor IS NULL AND e.number_base <> 0 ORDER BY e.id LIMIT $2 + 0";
     let read = |row: &SqliteRow| Ok((bytes_as(row, "entry", "id")?, text_as(row, "ticket", "reference")?));
     ask!(text, behind(after), most).all(conn, read).await
 }
@@ -282,15 +278,17 @@ pub struct Succession {
     pub entry: [u8; 16],
     /// The one before it.
     pub predecessor: [u8; 16],
-    /// Whether its numbers begin behind those of its predecessor.
+    /// Whether its numbers begin where those of its predecessor end.
     pub counts_on: bool,
 }
 
 /// Who took whose place in a share.
 pub async fn successions(conn: &mut Conn, share: ShareId) -> Result<Vec<Succession>, RecordsError> {
-    let text = "SELECT e.id, e.predecessor, e.number_base >= p.number_base + COALESCE((SELECT MAX(v.number) FROM version v \
-         WHERE v.entry_id = p.id), 0) AS counts_on FROM entry e JOIN entry p ON p.id = e.predecessor \
-         WHERE e.share_id = $1 ORDER BY e.id";
+    let text = concat!(
+        "SELECT e.id, e.predecessor, e.number_base = ",
+        base!(),
+        " AS counts_on FROM entry e JOIN entry p ON p.id = e.predecessor WHERE e.share_id = $1 ORDER BY e.id"
+    );
     ask!(text, share)
         .all(conn, |row| {
             Ok(Succession {

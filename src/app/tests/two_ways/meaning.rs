@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{House, SETTLE};
 use crate::app::{Settings, digest_of_bytes};
 use crate::model::{Algorithm, DirectoryId, FileName, HouseTime, ObjectId, ShareId, Time, VersionId, alias};
+use crate::records::entries;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
 use crate::vault::extent::{EXTENT_HEAD, segment_range};
@@ -164,6 +165,12 @@ impl<'a> Meaning<'a> {
             (_, "at", Cell::Integer(at)) => or_number(self.about(*at), *at),
             (_, column, Cell::Integer(at)) if column.ends_with("_at") && column != "resumable_at" => {
                 or_number(self.about(*at), *at)
+            }
+            ("entry", "link_proof", Cell::Bytes(proof)) => {
+                let [id, share, before] = ["id", "share_id", "predecessor"].map(|column| row.id(column));
+                let key = self.house.app.0.access.repo.keys.proof();
+                assert!(key.is_proved(entries::LINK_LABEL, &[&id, &share, &before], proof));
+                "of its predecessor".to_owned()
             }
             ("entry", "name", Cell::Bytes(_)) => format!("{:?}", self.name(row)),
             ("entry", "name_index", Cell::Bytes(index)) => {
