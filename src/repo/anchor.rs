@@ -92,14 +92,18 @@ pub(crate) fn is_sealed(trail: &ProofKey, link: &[u8; 32], seal: &[u8; PROOF]) -
     trail.is_proved(SEALS, &[link], seal)
 }
 
+/// Whether nothing has happened yet in a house: it has no entry of the trail and no ticket.
+pub(crate) async fn is_unused(records: &Records) -> Result<bool, Error> {
+    let mut conn = records.read().await?;
+    Ok(rows::tip(&mut conn).await?.is_none() && tickets::all(&mut conn).await?.is_empty())
+}
+
 /// Makes the anchor of a house that begins: each of its entries must have a seal. Where something
 /// has happened already, nothing begins, whatever the data directory says.
 pub(crate) async fn begin(records: &Records, keys: &KeyManager) -> Result<(), Error> {
-    let mut conn = records.read().await?;
-    if rows::tip(&mut conn).await?.is_some() || !tickets::all(&mut conn).await?.is_empty() {
+    if !is_unused(records).await? {
         return Ok(());
     }
-    drop(conn);
     let key = *keys.signing_key(AUDIT_KEY).await?.public().as_bytes();
     let anchor = Anchor { sealed_from: 1, seq: 0, link: [0; 32], checkpoints: 0, key };
     keys.secret(PURPOSE, || Ok(anchor.to_bytes())).await?;

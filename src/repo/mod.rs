@@ -101,8 +101,10 @@ impl Repo {
         }
         let records = Records::open(&data.records()).await?;
         let keyring = Keyring::open(&data.keyring()).await?;
+        // A beginning may have been cut between the KEK and the secrets that it wraps.
+        let begins_still = data.is_beginning() && anchor::is_unused(&records).await?;
         let how = match occasion {
-            _ if begins => Opening::Begin,
+            _ if begins || begins_still => Opening::Begin,
             Occasion::Replace => Opening::Replace,
             Occasion::Command | Occasion::Serve | Occasion::Init => Opening::Work,
         };

@@ -74,7 +74,7 @@ fn r44_the_weakest_client_gets_in_by_the_legacy_listener_only_and_what_it_sends_
     house.put(&ticket, &source, "strong.txt");
     assert_eq!(house.artifact(&ticket, "strong.txt").unwrap()["transport"], "modern");
     let receipt = house.json(["receipt", "show", "XT-4711", "strong.txt"]);
-    assert!(!receipt["text"].as_str().unwrap().contains("Transport"), "{receipt}");
+    assert!(receipt["text"].as_str().unwrap().contains("\nTransport: modern\n"), "{receipt}");
 
     house.stop();
     for (kind, count) in [("login.accepted", 1), ("artifact.available", 1), ("upload.opened", 1), ("login.ended", 1)] {
