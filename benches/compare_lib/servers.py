@@ -281,9 +281,9 @@ class Tacdrop(Server):
             "TACDROP_DATA": str(self.data),
             "TACDROP__SERVER__LISTEN": f"{self.address}:{self.port}",
         }
-        self.run("organisation", "add", "BENCH", "--name", "Bench")
+        self.run("organisation", "add", "PEERS", "--name", "Bench")
         self.run("engineer", "add", "bench", "--email", "bench@example.org", "--key", f"{self.key}.pub")
-        token = self.run("ticket", "open", TICKET, "--organisation", "BENCH", "--engineer", "bench")["token"]
+        token = self.run("ticket", "open", TICKET, "--organisation", "PEERS", "--engineer", "bench")["token"]
         self.environment = {"SSH_ASKPASS": str(self.ask), "SSH_ASKPASS_REQUIRE": "force", "BENCH_TOKEN": token}
         self.token, self.told = token, 0
         self.launch([tacdrop_binary(), "serve"], self.variables)
