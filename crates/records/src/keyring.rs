@@ -60,6 +60,15 @@ pub enum KeyOf {
     Server(String),
 }
 
+/// A wrapped key, of a row that has its generation and the KEK's.
+fn wrapped(row: &SqliteRow) -> Result<WrappedRow, RecordsError> {
+    Ok(WrappedRow {
+        generation: number_as(row, "keyring", "generation")?,
+        kek_generation: number_as(row, "keyring", "kek_generation")?,
+        wrapped: row.try_get("wrapped")?,
+    })
+}
+
 impl Keyring {
     /// Opens the keyring at `path`, making it if there is none.
     ///
@@ -184,15 +193,7 @@ impl Keyring {
     pub async fn share_key(&self, share: ShareId, wanted: Option<u32>) -> Result<Option<WrappedRow>, RecordsError> {
         let text = "SELECT generation, kek_generation, wrapped FROM share_key WHERE share_id = $1 \
              AND generation = COALESCE($2, generation) ORDER BY generation DESC LIMIT 1";
-        ask!(text, share, wanted)
-            .maybe(&mut *self.conn().await?, |row| {
-                Ok(WrappedRow {
-                    generation: number_as(row, "keyring", "generation")?,
-                    kek_generation: number_as(row, "keyring", "kek_generation")?,
-                    wrapped: row.try_get("wrapped")?,
-                })
-            })
-            .await
+        ask!(text, share, wanted).maybe(&mut *self.conn().await?, wrapped).await
     }
 
     /// Which shares have keys of which generations.
@@ -320,12 +321,7 @@ pub async fn outdated(conn: &mut Conn, newest: u32, left_out: u64, most: u32) ->
             Some(purpose) => KeyOf::Server(purpose),
             None => KeyOf::Share(bytes_as(row, "share_key", "share_id")?),
         };
-        let row = WrappedRow {
-            generation: number_as(row, "keyring", "generation")?,
-            kek_generation: number_as(row, "keyring", "kek_generation")?,
-            wrapped: row.try_get("wrapped")?,
-        };
-        Ok((of, row))
+        Ok((of, wrapped(row)?))
     };
     Ok(rows.iter().map(|row| read(row).map_err(|error| (name(row, 0), error))).collect())
 }
@@ -337,14 +333,7 @@ pub async fn set_canary(conn: &mut Conn, generation: u32, canary: &[u8]) -> Resu
 
 /// All share keys that can be read.
 pub async fn share_keys(conn: &mut Conn) -> Result<Vec<(ShareId, WrappedRow)>, RecordsError> {
-    let read = |row: &SqliteRow| {
-        let wrapped = WrappedRow {
-            generation: number_as(row, "keyring", "generation")?,
-            kek_generation: number_as(row, "keyring", "kek_generation")?,
-            wrapped: row.try_get("wrapped")?,
-        };
-        Ok((bytes_as(row, "share_key", "share_id")?, wrapped))
-    };
+    let read = |row: &SqliteRow| Ok((bytes_as(row, "share_key", "share_id")?, wrapped(row)?));
     let text = "SELECT share_id, generation, kek_generation, wrapped FROM share_key ORDER BY share_id, generation";
     ask!(text).readable(conn, "share_key", read).await
 }
