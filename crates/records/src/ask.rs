@@ -5,7 +5,7 @@ use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
-use super::readable::readable;
+use super::readable::{name, readable};
 use super::{Conn, RecordsError};
 use tacdrop_model::{ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ShareId, Time, VersionId};
 
@@ -115,6 +115,27 @@ pub(super) fn behind(after: Option<impl Id>) -> Vec<u8> {
     after.map_or_else(Vec::new, |id| id.bytes().to_vec())
 }
 
+/// An error about a row that stops a question, with the row's first column in it: whoever has to
+/// mend or restore the row must be able to find it.
+fn named(row: &SqliteRow, error: RecordsError) -> RecordsError {
+    match error {
+        RecordsError::Unreadable { table, why } => {
+            RecordsError::Unreadable { table, why: format!("{why} (row {})", name(row, 0)) }
+        }
+        other => other,
+    }
+}
+
+/// A number of bytes in a sum: what is no length that tacdrop writes counts as nothing, so that one
+/// row neither overflows the sum nor makes it negative. 2^42 bytes are more than any extent or
+/// version holds, and two million of them fit into a sum.
+macro_rules! counted {
+    ($length:literal) => {
+        concat!("CASE WHEN ", $length, " BETWEEN 0 AND 4398046511104 THEN ", $length, " ELSE 0 END")
+    };
+}
+pub(super) use counted;
+
 /// A statement that is ready to be asked.
 pub(super) struct Question<'q>(Asked<'q>);
 
@@ -166,7 +187,7 @@ impl Question<'_> {
         conn: &mut Conn,
         read: impl FnOnce(&SqliteRow) -> Result<T, RecordsError>,
     ) -> Result<Option<T>, RecordsError> {
-        self.0.fetch_optional(conn).await?.as_ref().map(read).transpose()
+        self.0.fetch_optional(conn).await?.as_ref().map(|row| read(row).map_err(|error| named(row, error))).transpose()
     }
 
     /// All rows as they are.
@@ -180,7 +201,7 @@ impl Question<'_> {
         conn: &mut Conn,
         read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
     ) -> Result<Vec<T>, RecordsError> {
-        self.rows(conn).await?.iter().map(read).collect()
+        self.rows(conn).await?.iter().map(|row| read(row).map_err(|error| named(row, error))).collect()
     }
 
     /// The rows that can be read; the others are named in the log and left out.

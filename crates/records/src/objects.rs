@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::ask::{ask, behind};
+use super::ask::{ask, behind, counted};
 use super::many::{Texts, parts, rows};
 use super::strays::{Stray, stray};
 use super::{Conn, RecordsError, bytes_as, text_as, tickets, unsigned};
@@ -107,14 +107,17 @@ pub async fn doomed_unread(
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
     let text = select_doomed!("d.share_id = $1 AND d.unread = 1", "ORDER BY d.object_id LIMIT $2 + 0");
-    ask!(text, share, most).all(conn, doomed_row).await
+    ask!(text, share, most).readable(conn, "doomed", doomed_row).await
 }
 
 /// How many plaintext bytes a share counts that go as soon as it needs the room.
 pub async fn unread_bytes(conn: &mut Conn, share: ShareId) -> Result<u64, RecordsError> {
-    ask!("SELECT COALESCE(SUM(length), 0) AS bytes FROM doomed WHERE share_id = $1 AND unread = 1", share)
-        .one(conn, |row| unsigned(row, "doomed", "bytes"))
-        .await
+    let text = concat!(
+        "SELECT COALESCE(SUM(",
+        counted!("length"),
+        "), 0) AS bytes FROM doomed WHERE share_id = $1 AND unread = 1"
+    );
+    ask!(text, share).one(conn, |row| unsigned(row, "doomed", "bytes")).await
 }
 
 /// Objects that have been doomed since before `before`, at most `most`. What a row speaks of after
@@ -125,7 +128,7 @@ pub async fn doomed(
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
     let text = select_doomed!("d.since < $1", "ORDER BY d.since, d.object_id LIMIT $2 + 0");
-    ask!(text, before, most).all(conn, doomed_row).await
+    ask!(text, before, most).readable(conn, "doomed", doomed_row).await
 }
 
 /// Objects that have been doomed since before `before` and may be removed, by id, from behind
@@ -137,7 +140,7 @@ pub async fn due(
     most: u32,
 ) -> Result<Vec<(ObjectId, ObjectPlace)>, RecordsError> {
     let text = select_doomed!("d.since < $1 AND d.object_id > $2", "ORDER BY d.object_id LIMIT $3 + 0");
-    ask!(text, before, behind(after), most).all(conn, doomed_row).await
+    ask!(text, before, behind(after), most).readable(conn, "doomed", doomed_row).await
 }
 
 /// Forgets a doomed object that is gone, and its bytes where they lie here. From now on its share
@@ -236,15 +239,16 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
     let manifests = ask!(text, &from, &to).all(conn, manifest).await?;
     let text =
         "SELECT object_id FROM doomed WHERE place = 'store' AND object_id >= $1 AND object_id < $2 ORDER BY object_id";
-    let doomed = ask!(text, &from, &to).all(conn, |row| bytes_as(row, "doomed", "object_id")).await?;
+    let object_id = |row: &SqliteRow| bytes_as(row, "doomed", "object_id");
+    let doomed = ask!(text, &from, &to).readable(conn, "doomed", object_id).await?;
     let text = "SELECT object_id, bytes, first_seen, confirmed_at FROM stray WHERE object_id >= $1 AND object_id < $2 \
          ORDER BY object_id";
-    let strays = ask!(text, &from, &to).all(conn, stray).await?;
+    let strays = ask!(text, &from, &to).readable(conn, "stray", stray).await?;
     let text = "SELECT o.id FROM object o WHERE o.id >= $1 AND o.id < $2 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = o.id) \
          AND NOT EXISTS (SELECT 1 FROM doomed d WHERE d.object_id = o.id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = o.id AND v.state <> 'shredded')";
-    let forgotten = ask!(text, &from, &to).all(conn, |row| bytes_as(row, "object", "id")).await?;
+    let forgotten = ask!(text, &from, &to).readable(conn, "object", |row| bytes_as(row, "object", "id")).await?;
     Ok(ShelfRows { extents, manifests, doomed, strays, forgotten })
 }
 
@@ -335,9 +339,12 @@ pub async fn needed_manifests(
 
 /// How many objects of the store are needed, and the plaintext bytes of those that are extents.
 pub async fn needed_totals(conn: &mut Conn) -> Result<(u64, u64), RecordsError> {
-    let text = "SELECT COUNT(*) + (SELECT COUNT(*) FROM version v WHERE v.manifest_id IS NOT NULL \
+    let text = concat!(
+        "SELECT COUNT(*) + (SELECT COUNT(*) FROM version v WHERE v.manifest_id IS NOT NULL \
          AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
-         AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id)) AS n, COALESCE(SUM(length), 0) AS bytes \
-         FROM extent WHERE place = 'store'";
+         AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id)) AS n, COALESCE(SUM(",
+        counted!("length"),
+        "), 0) AS bytes FROM extent WHERE place = 'store'"
+    );
     ask!(text).one(conn, |row| Ok((unsigned(row, "extent", "n")?, unsigned(row, "extent", "bytes")?))).await
 }

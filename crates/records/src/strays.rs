@@ -60,7 +60,7 @@ pub async fn confirmed(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> R
          AND s.object_id > $1 AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = s.object_id) \
          AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = s.object_id AND v.state <> 'shredded') \
          ORDER BY s.object_id LIMIT $2 + 0";
-    ask!(text, behind(after), most).all(conn, stray).await
+    ask!(text, behind(after), most).readable(conn, "stray", stray).await
 }
 
 /// Dooms an object whose quarantine is over, as of `since`, unless a row knows it.

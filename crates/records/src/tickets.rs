@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::ask::ask;
+use super::ask::{ask, counted};
 use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
@@ -288,10 +288,15 @@ pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> 
 
 /// Makes a ticket's sums what its rows say.
 pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), RecordsError> {
-    let text = "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(length) FROM extent WHERE share_id = $1), 0) \
-         + COALESCE((SELECT SUM(length) FROM doomed WHERE share_id = $1), 0), \
+    let text = concat!(
+        "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(",
+        counted!("length"),
+        ") FROM extent WHERE share_id = $1), 0) + COALESCE((SELECT SUM(",
+        counted!("length"),
+        ") FROM doomed WHERE share_id = $1), 0), \
          names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \
-         AND withdrawn_at IS NULL) WHERE share_id = $1";
+         AND withdrawn_at IS NULL) WHERE share_id = $1"
+    );
     ask!(text, share).run(conn).await
 }
 
@@ -374,7 +379,10 @@ pub(super) async fn uncount_name(conn: &mut Conn, entry: &[u8; 16]) -> Result<()
 
 /// A doomed object is about to be forgotten: its share no longer counts it.
 pub(super) async fn uncount_doomed(conn: &mut Conn, object: ObjectId) -> Result<(), RecordsError> {
-    let text = "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT length FROM doomed WHERE object_id = $1) \
-         WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)";
+    let text = concat!(
+        "UPDATE ticket SET stored_bytes = stored_bytes - (SELECT ",
+        counted!("length"),
+        " FROM doomed WHERE object_id = $1) WHERE share_id = (SELECT share_id FROM doomed WHERE object_id = $1)"
+    );
     ask!(text, object).run(conn).await
 }

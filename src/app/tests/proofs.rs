@@ -78,14 +78,14 @@ const COLUMNS: &[(&str, &[(&str, Column)])] = &[
 ];
 
 /// Another program with the database, and without the keys.
-async fn outsider(fixture: &Fixture) -> SqliteConnection {
+pub(super) async fn outsider(fixture: &Fixture) -> SqliteConnection {
     let file = DataDirectory::at(fixture.directory.path().join("data")).records();
     let options =
         SqliteConnectOptions::new().filename(file).foreign_keys(false).pragma("ignore_check_constraints", "ON");
     options.busy_timeout(Duration::from_secs(20)).connect().await.unwrap()
 }
 
-async fn sql(conn: &mut SqliteConnection, text: &str) -> u64 {
+pub(super) async fn sql(conn: &mut SqliteConnection, text: &str) -> u64 {
     sqlx::query(AssertSqlSafe(text)).execute(conn).await.unwrap().rows_affected()
 }
 

@@ -276,6 +276,53 @@ async fn rows_that_contradict_each_other_are_corrected() {
     assert_eq!(app.retention().remove_doomed(Duration::ZERO).await.unwrap(), 3);
 }
 
+/// Numbers and ids that tacdrop never wrote, alone and together: a sum does not overflow by one
+/// row, and a row that decides nothing is passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r75_values_that_no_row_has_do_not_stop_a_start() {
+    let cases = [
+        "UPDATE extent SET length = 9223372036854775807",
+        "UPDATE version SET length = 9223372036854775807",
+        "UPDATE ticket SET stored_bytes = 9223372036854775807, names = 9223372036854775807",
+        "INSERT INTO doomed (object_id, place, since, share_id, length) \
+         SELECT x'010203', 'store', 0, share_id, 9223372036854775807 FROM ticket",
+        "INSERT INTO doomed (object_id, place, since, share_id, length) \
+         SELECT randomblob(16), 'records', 0, share_id, 9223372036854775807 FROM ticket",
+        "INSERT INTO stray (object_id, bytes, first_seen, confirmed_at) VALUES (x'010203', -1, 0, 0)",
+    ];
+    let all = cases.join(";");
+    for statement in cases.into_iter().chain([&*all]) {
+        let fixture = Fixture::new();
+        let app = fixture.open().await;
+        furnished(&app).await;
+        app.close().await;
+        drop(app);
+        let mut conn = super::proofs::outsider(&fixture).await;
+        for statement in statement.split(';') {
+            super::proofs::sql(&mut conn, statement).await;
+        }
+        let app = fixture.open().await;
+        recovered(&app).await;
+        found(&app, true).await;
+        app.retention().remove_doomed(Duration::ZERO).await.unwrap();
+        objects::needed_totals(&mut *app.0.access.repo.records.read().await.unwrap()).await.unwrap();
+        app.close().await;
+    }
+}
+
+/// What must be readable, and is not, stops the start with a sentence that says which row it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_stops_a_start_is_named() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    furnished(&app).await;
+    let bad = "INSERT INTO extent (id, share_id, length, header_tag, place) \
+               SELECT x'010203', share_id, 1, zeroblob(32), 'store' FROM ticket LIMIT 1";
+    tamper(&app, bad).await;
+    let said = recover(&app.0.access.repo).await.unwrap_err().to_string();
+    assert!(said.contains("extent") && said.contains("(row 010203)"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_a_deep_check_sees() {
     let cases: [(&'static str, &[&str]); 6] = [

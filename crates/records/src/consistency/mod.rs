@@ -6,7 +6,7 @@ pub mod shape;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::ask::{ask, behind};
+use crate::ask::{ask, behind, counted};
 use crate::version_chain::{base, chain};
 use crate::{Conn, RecordsError, bytes_as, bytes_as_option, text_as, unsigned};
 use tacdrop_model::{ArtifactId, DirectoryId, Identifier, ObjectId, ShareId, VersionId, VersionState};
@@ -76,8 +76,12 @@ pub async fn versions(
 /// How many versions there are, and their plaintext bytes, unfinished ones included; of one share
 /// or of all.
 pub async fn extent_of_versions(conn: &mut Conn, share: Option<ShareId>) -> Result<(u64, u64), RecordsError> {
-    let text = "SELECT COUNT(*) AS n, COALESCE(SUM(v.length), 0) AS bytes FROM version v JOIN entry e ON e.id = v.entry_id \
-         WHERE v.state <> 'shredded' AND e.share_id = COALESCE($1, e.share_id)";
+    let text = concat!(
+        "SELECT COUNT(*) AS n, COALESCE(SUM(",
+        counted!("v.length"),
+        "), 0) AS bytes FROM version v JOIN entry e ON e.id = v.entry_id \
+         WHERE v.state <> 'shredded' AND e.share_id = COALESCE($1, e.share_id)"
+    );
     ask!(text, share).one(conn, |row| Ok((unsigned(row, "version", "n")?, unsigned(row, "version", "bytes")?))).await
 }
 
@@ -214,14 +218,18 @@ pub struct Sums {
 
 /// The tickets whose sums are not what their rows say.
 pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
-    let text = "SELECT t.reference, t.share_id, t.stored_bytes, t.names, COALESCE(x.bytes, 0) AS real_bytes, \
+    let text = concat!(
+        "SELECT t.reference, t.share_id, t.stored_bytes, t.names, COALESCE(x.bytes, 0) AS real_bytes, \
          COALESCE(e.names, 0) AS real_names FROM ticket t \
-         LEFT JOIN (SELECT share_id, SUM(length) AS bytes FROM (SELECT share_id, length FROM extent UNION ALL \
+         LEFT JOIN (SELECT share_id, SUM(",
+        counted!("length"),
+        ") AS bytes FROM (SELECT share_id, length FROM extent UNION ALL \
          SELECT share_id, length FROM doomed WHERE share_id IS NOT NULL) y GROUP BY share_id) x \
          ON x.share_id = t.share_id \
          LEFT JOIN (SELECT share_id, COUNT(*) AS names FROM entry WHERE parent_id IS NOT NULL \
          AND replaced_at IS NULL AND withdrawn_at IS NULL GROUP BY share_id) e ON e.share_id = t.share_id \
-         WHERE t.stored_bytes <> COALESCE(x.bytes, 0) OR t.names <> COALESCE(e.names, 0) ORDER BY t.reference";
+         WHERE t.stored_bytes <> COALESCE(x.bytes, 0) OR t.names <> COALESCE(e.names, 0) ORDER BY t.reference"
+    );
     ask!(text)
         .all(conn, |row| {
             Ok(Sums {
