@@ -6,7 +6,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions, Row};
 
@@ -15,12 +14,13 @@ use super::audit::{self, CheckpointRow};
 use super::bond::{self, Found};
 use super::order::Rank;
 use super::readable::name;
+use super::sqlite::schema::Schema;
 use super::sqlite::writer::{Turn, WriteTx, Writer};
 use super::{Conn, RecordsError, bytes_as, number_as, sqlite};
 use tacdrop_model::{ShareId, Time};
 
 /// What makes the keyring.
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/keyring-sqlite");
+static SCHEMA: Schema = Schema::of(sqlx::migrate!("../../migrations/keyring-sqlite"));
 
 /// The keyring's database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Keyring {
     /// If it cannot be opened or brought up to date.
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut conn = sqlite::options(path).connect().await?;
-        MIGRATIONS.run(&mut conn).await?;
+        SCHEMA.migrate(&mut conn).await?;
         Ok(Self::on(conn.into()))
     }
 
@@ -142,7 +142,7 @@ impl Keyring {
     /// # Errors
     /// If the database fails.
     pub async fn strangers(&self) -> Result<Vec<String>, RecordsError> {
-        sqlite::schema::strangers(&mut *self.conn().await?, &MIGRATIONS).await
+        SCHEMA.strangers(&mut *self.conn().await?).await
     }
 
     /// Begins a transaction as the one writer.

@@ -43,7 +43,6 @@ pub mod withdrawn;
 use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row};
 
@@ -54,6 +53,7 @@ use sqlite::publish_new;
 pub use sqlite::publish_new::NewArtifact;
 pub use sqlite::readers::Reader;
 use sqlite::readers::Readers;
+use sqlite::schema::Schema;
 pub use sqlite::writer::WriteTx;
 use sqlite::writer::Writer;
 
@@ -132,7 +132,7 @@ impl From<sqlx::Error> for RecordsError {
 }
 
 /// What makes the records.
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static SCHEMA: Schema = Schema::of(sqlx::migrate!("../../migrations/sqlite"));
 
 /// The records. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -150,7 +150,7 @@ impl Records {
     /// If it cannot be opened or brought up to date.
     pub async fn open(path: &Path) -> Result<Self, RecordsError> {
         let mut writer = sqlite::options(path).connect().await?;
-        MIGRATIONS.run(&mut writer).await?;
+        SCHEMA.migrate(&mut writer).await?;
         let mut writer = Conn::from(writer);
         publish_new::prepare(&mut writer).await?;
         Ok(Self::on(writer, &sqlite::options(path)))
@@ -200,7 +200,16 @@ impl Records {
     /// # Errors
     /// If the database fails.
     pub async fn strangers(&self) -> Result<Vec<String>, RecordsError> {
-        sqlite::schema::strangers(&mut *self.readers.acquire().await?, &MIGRATIONS).await
+        SCHEMA.strangers(&mut *self.readers.acquire().await?).await
+    }
+
+    /// When these records were given room for proofs of rows. In a house that began since, it is
+    /// older than everything else.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn proofs_since(&self) -> Result<Option<tacdrop_model::Time>, RecordsError> {
+        sqlite::schema::applied_at(&mut *self.readers.acquire().await?, 22).await
     }
 
     /// Which generation of a share's key is in force; none if the records have no such share. May

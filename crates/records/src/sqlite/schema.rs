@@ -1,51 +1,87 @@
-//! What a database may hold beside rows: the tables and indexes that the migrations make, and
-//! nothing else. A trigger or a view that somebody put in would run with tacdrop's own statements.
+//! What a database may hold beside rows: the tables and indexes that the migrations make, as they
+//! make them, and nothing else. A trigger or a view that somebody put in would run with tacdrop's
+//! own statements, and so would a condition or an expression in an index.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use sqlx::Row;
 use sqlx::migrate::Migrator;
+use sqlx::{Connection, Row, SqliteConnection};
+use tokio::sync::OnceCell;
 
 use crate::{Conn, RecordsError};
+use tacdrop_model::Time;
 
-/// What of a database no migration has made, each with its kind.
-pub(crate) async fn strangers(conn: &mut Conn, migrator: &Migrator) -> Result<Vec<String>, RecordsError> {
-    let known = made_by(migrator);
-    // Names that begin so are SQLite's own. It makes tables and indexes under them; who writes the
-    // schema itself can give such a name to anything.
-    let text = "SELECT type, name, tbl_name FROM sqlite_master WHERE NOT (name LIKE 'sqlite\\_%' ESCAPE '\\' \
-                AND type IN ('table', 'index')) ORDER BY type, name";
-    let rows = sqlx::query(text).fetch_all(conn).await?;
-    let mut strangers = Vec::new();
-    for row in rows {
-        let (kind, name, table): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        if !known.contains(&(kind.clone(), name.clone())) {
-            strangers.push(if name == table { format!("{kind} {name}") } else { format!("{kind} {name} on {table}") });
-        }
-    }
-    Ok(strangers)
+/// A thing of a database by its kind and its name, and the table that it belongs to with the
+/// statement that made it.
+type Things = BTreeMap<(String, String), (String, String)>;
+
+/// The migrations of a database, and what they make.
+pub(crate) struct Schema {
+    migrations: Migrator,
+    made: OnceCell<Things>,
 }
 
-/// The tables and indexes whose making stands in the migrations, as kind and name.
-fn made_by(migrator: &Migrator) -> BTreeSet<(String, String)> {
-    // The migrations' own table is made by sqlx.
-    let mut made = BTreeSet::from([("table".to_owned(), "_sqlx_migrations".to_owned())]);
-    for migration in migrator.iter() {
-        let sql = migration.sql.as_str();
-        let lines = sql.lines().map(|line| line.split_once("--").map_or(line, |(before, _)| before));
-        let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
-        let after = |at: usize| words.get(at).map(|word| word.trim_end_matches('(')).unwrap_or_default();
-        for at in (0..words.len()).filter(|at| after(*at) == "CREATE") {
-            let at = if after(at + 1) == "UNIQUE" { at + 2 } else { at + 1 };
-            if matches!(after(at), "TABLE" | "INDEX") {
-                made.insert((after(at).to_lowercase(), after(at + 1).to_owned()));
-            }
-        }
-        for at in (0..words.len()).filter(|at| after(*at) == "RENAME" && after(*at + 1) == "TO") {
-            made.insert(("table".to_owned(), after(at + 2).trim_end_matches(';').to_owned()));
-        }
+impl Schema {
+    pub(crate) const fn of(migrations: Migrator) -> Self {
+        Self { migrations, made: OnceCell::const_new() }
     }
-    made
+
+    /// Brings a database up to date.
+    pub(crate) async fn migrate(&self, conn: &mut SqliteConnection) -> Result<(), RecordsError> {
+        Ok(self.migrations.run(conn).await?)
+    }
+
+    /// What of a database no migration has made, or has made otherwise, each with its kind.
+    pub(crate) async fn strangers(&self, conn: &mut Conn) -> Result<Vec<String>, RecordsError> {
+        let made = self.made.get_or_try_init(|| self.make()).await?;
+        let mut strangers = Vec::new();
+        for ((kind, name), (table, statement)) in things(conn).await? {
+            let known = made.get(&(kind.clone(), name.clone()));
+            if known == Some(&(table.clone(), statement)) {
+                continue;
+            }
+            let on = if name == table { String::new() } else { format!(" on {table}") };
+            let other = if known.is_some() { ", changed" } else { "" };
+            strangers.push(format!("{kind} {name}{on}{other}"));
+        }
+        Ok(strangers)
+    }
+
+    /// What the migrations make of an empty database.
+    async fn make(&self) -> Result<Things, RecordsError> {
+        let mut empty = SqliteConnection::connect("sqlite::memory:").await?;
+        self.migrate(&mut empty).await?;
+        things(&mut empty.into()).await
+    }
+}
+
+/// When a migration was applied, to the second.
+pub(crate) async fn applied_at(conn: &mut Conn, migration: i64) -> Result<Option<Time>, RecordsError> {
+    let text = "SELECT CAST(strftime('%s', installed_on) AS INTEGER) FROM _sqlx_migrations WHERE version = $1";
+    let row = sqlx::query(text).bind(migration).fetch_optional(conn).await?;
+    let seconds: Option<i64> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+    Ok(seconds.map(|seconds| Time::from_millis(seconds.saturating_mul(1000))))
+}
+
+/// All things of a database but those that SQLite makes for itself.
+async fn things(conn: &mut Conn) -> Result<Things, RecordsError> {
+    // Names that begin so are SQLite's own. It makes tables and indexes under them; who writes the
+    // schema itself can give such a name to anything.
+    let text = "SELECT type, name, tbl_name, COALESCE(sql, '') FROM sqlite_master \
+                WHERE NOT (name LIKE 'sqlite\\_%' ESCAPE '\\' AND type IN ('table', 'index'))";
+    let rows = sqlx::query(text).fetch_all(conn).await?;
+    let thing = |row: &sqlx::sqlite::SqliteRow| -> Result<_, sqlx::Error> {
+        let name: String = row.try_get(1)?;
+        // sqlx makes this one, in its own words.
+        let sql = if name == "_sqlx_migrations" { String::new() } else { words(row.try_get(3)?) };
+        Ok(((row.try_get(0)?, name), (row.try_get(2)?, sql)))
+    };
+    rows.iter().map(|row| thing(row).map_err(RecordsError::from)).collect()
+}
+
+/// A statement without what does not matter: how it is broken into lines, and quotes around names.
+fn words(sql: &str) -> String {
+    sql.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -66,13 +102,21 @@ mod tests {
             "CREATE VIEW everybody AS SELECT * FROM engineer",
             "CREATE TABLE sqlitelike (a)",
             "CREATE INDEX more ON engineer (name)",
+            "DROP INDEX ticket_of_engineer",
+            "CREATE INDEX ticket_of_engineer ON ticket (engineer, reference) WHERE engineer <> 'anna'",
         ];
         for statement in put_in {
             let mut tx = records.begin().await.unwrap();
             sqlx::query(AssertSqlSafe(statement)).execute(tx.conn()).await.unwrap();
             tx.commit().await.unwrap();
         }
-        let named = ["index more on engineer", "table sqlitelike", "trigger grant on ticket", "view everybody"];
+        let named = [
+            "index more on engineer",
+            "index ticket_of_engineer on ticket, changed",
+            "table sqlitelike",
+            "trigger grant on ticket",
+            "view everybody",
+        ];
         assert_eq!(records.strangers().await.unwrap(), named);
         let mut tx = keyring.begin().await.unwrap();
         let statement = "CREATE TRIGGER keep BEFORE DELETE ON share_key BEGIN SELECT RAISE(IGNORE); END";
