@@ -35,7 +35,7 @@ use crate::repo::pieces::agree;
 use crate::repo::replacement::{PastKey, past_purpose};
 use crate::repo::{DataDirectory, Error, Opened, Repo, Settings};
 use crate::store::Disk;
-use crate::vault::{Kek, Level, PublicKey, SigningKey, VaultError};
+use crate::vault::{Kek, PublicKey, SigningKey, VaultError};
 
 /// What a restore did.
 #[derive(Debug, Clone, Serialize)]
@@ -240,7 +240,7 @@ impl BackupPlace {
                 file.display()
             )));
         };
-        let signers = if level == Level::Proving { signers(&keyring, &key).await? } else { Vec::new() };
+        let signers = if level.proves() { signers(&keyring, &key).await? } else { Vec::new() };
         let in_keyring = sealed.map(|row| sealed_house(&key, &row)).transpose()?;
         let Found::There(mut records) = RecordsLook::open(&self.records_file()).await? else {
             return Err(Error::operator(format!("{} holds no records", self.records_file().display())));
@@ -255,7 +255,7 @@ impl BackupPlace {
                 self.records_file().display()
             ))
         })?;
-        if level == Level::Proving {
+        if level.proves() {
             self.check_signature(&signers)?;
         }
         Ok((given.is_some().then_some(key), house))

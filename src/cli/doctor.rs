@@ -214,6 +214,11 @@ async fn proofs(report: &mut Report, app: &App) {
         Err(error) => Err(error.to_string()),
     };
     report.add("proofs", finding);
+    if let Ok(true) = app.integrity().is_kek_of_before_proofs().await {
+        let advice = "the KEK is from before the records were proved, and an older keyring still opens under it; run \
+                      'tacdrop key rotate' once";
+        report.warn("proofs", advice.to_owned());
+    }
 }
 
 /// The newest moment in the records.

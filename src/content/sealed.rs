@@ -3,7 +3,7 @@
 //! The row can be changed by whoever writes the records, the manifest only by who has the keys. So
 //! nothing is read, and nothing is said of a version, before the two were compared: what they do
 //! not agree in is damage. Manifests of container version 1 do not say how a version came; of those
-//! the row is believed until they are sealed again.
+//! the row is believed until they are sealed again. Once all are, one of version 1 is damage.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
-use crate::vault::{Arrival, FileKey, Manifest, VaultError};
+use crate::vault::{Arrival, FileKey, Level, Manifest, VaultError};
 
 /// What a manifest states of its version, beside the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,9 @@ pub(crate) async fn open_manifest(
     };
     let bytes = whole_object(repo, conn, object).await?;
     let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
+    if manifest.arrival.is_none() && repo.keys.level() >= Level::Resealed {
+        return Err(VaultError::Tampered { what: "a manifest, which is of a form that this house has given up" }.into());
+    }
     SealedFacts::of(&manifest).compare(version)?;
     Ok((manifest, file_key))
 }

@@ -31,4 +31,14 @@ impl Integrity {
     pub async fn strangers(&self) -> Result<Option<String>, Error> {
         opening::strangers(&self.repo.records, &self.repo.keys).await
     }
+
+    /// Whether the KEK in force is one of before rows had proofs. A keyring of then opens under it
+    /// still, and with that the house would take every row as it stands.
+    ///
+    /// # Errors
+    /// If a database fails.
+    pub async fn is_kek_of_before_proofs(&self) -> Result<bool, Error> {
+        let (since, keks) = (self.repo.records.proofs_since().await?, self.repo.keys.keyring().keks().await?);
+        Ok(keks.first().zip(since).is_some_and(|(kek, since)| kek.created_at < since))
+    }
 }

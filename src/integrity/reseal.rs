@@ -21,7 +21,7 @@ use crate::records::{Conn, audit as trail, objects};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
-use crate::vault::{self, Arrival, VaultError};
+use crate::vault::{self, Arrival, Level, VaultError};
 
 /// Versions that are sealed again in one transaction.
 const AT_ONCE: usize = 128;
@@ -55,7 +55,9 @@ impl Integrity {
         Ok(versions::count_to_reseal(&mut *self.repo.records.read().await?).await?)
     }
 
-    /// Seals all of them again, until `stop`. `progress` hears how many of how many are done.
+    /// Seals all of them again, until `stop`. `progress` hears how many of how many are done. Once
+    /// none of the older form is left, the house has given that form up: what is put back of it does
+    /// not open.
     ///
     /// # Errors
     /// If records or store fail; what was done stays done.
@@ -65,6 +67,9 @@ impl Integrity {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Resealed, Error> {
         let (all, mut done) = (self.to_reseal().await?, Resealed::default());
+        if self.repo.keys.level() >= Level::Resealed {
+            return Ok(done);
+        }
         let shares = versions::shares_to_reseal(&mut *self.repo.records.read().await?).await?;
         for (share, ticket) in shares {
             let mut after = Vec::new();
@@ -95,6 +100,9 @@ impl Integrity {
                     progress(done.versions + done.left, all.max(done.versions + done.left));
                 }
             }
+        }
+        if done.left == 0 {
+            self.repo.keys.raise_level(Level::Resealed).await?;
         }
         Ok(done)
     }

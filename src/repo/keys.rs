@@ -169,8 +169,8 @@ impl KeyManager {
                     kek
                 };
                 // There is no row yet that could be without a proof.
-                keyring.add_kek(1, &kek.seal_canary(1, Level::Proving)?, Time::now()).await?;
-                Keks::of_one(1, kek, Level::Proving)
+                keyring.add_kek(1, &kek.seal_canary(1, Level::Resealed)?, Time::now()).await?;
+                Keks::of_one(1, kek, Level::Resealed)
             }
             None => {
                 return Err(Error::operator(
@@ -197,7 +197,7 @@ impl KeyManager {
         // missing was lost, and a new one in its place would be a fault that nobody hears of.
         cabinet.makes = match how {
             Opening::Begin => true,
-            Opening::Work | Opening::Replace => cabinet.level() == Level::Bare,
+            Opening::Work | Opening::Replace => !cabinet.level().proves(),
             Opening::Copy => false,
         };
         if how != Opening::Copy {
@@ -210,7 +210,7 @@ impl KeyManager {
         cabinet.past_receipts = cabinet.past_keys(RECEIPT_PURPOSE).await?;
         cabinet.past_audit = cabinet.past_keys(AUDIT_KEY).await?;
         // A copy of a house of before proofs has none; under the one made above no row is proved.
-        if how != Opening::Copy || cabinet.level() == Level::Proving {
+        if how != Opening::Copy || cabinet.level().proves() {
             cabinet.signing_key(AUDIT_KEY).await?;
             cabinet.proofs = Arc::new(Proofs::of(cabinet.proof_key(PROOF_PURPOSE).await?));
             cabinet.trail = cabinet.proof_key(TRAIL_PURPOSE).await?;
@@ -266,16 +266,30 @@ impl KeyManager {
 
     /// The generation of a share's key as its wrap must bind it.
     pub(crate) fn bound(&self, generation: u32) -> Option<u32> {
-        (self.level() >= Level::Proving).then_some(generation)
+        self.level().proves().then_some(generation)
     }
 
-    /// Raises the house to [`Level::Proving`], for good: whoever calls has proved all rows. Share
-    /// keys are wrapped as that level wants them, in the same transaction; one that does not open
-    /// stays as it is.
-    pub(crate) async fn raise_level(&self) -> Result<(), Error> {
+    /// Raises the house to a level, for good: whoever calls answers for what the level says. From
+    /// [`Level::Bare`] on, share keys are wrapped as the higher levels want them, in the same
+    /// transaction; one that does not open stays as it is.
+    pub(crate) async fn raise_level(&self, level: Level) -> Result<(), Error> {
+        let was = self.level();
+        if level <= was {
+            return Ok(());
+        }
         let (generation, kek) = self.newest_kek()?;
         let mut tx = self.keyring.begin().await?;
-        for (share, row) in keyring::share_keys(tx.conn()).await? {
+        if was == Level::Bare {
+            self.bind_share_keys(tx.conn()).await?;
+        }
+        keyring::set_canary(tx.conn(), generation, &kek.seal_canary(generation, level)?).await?;
+        tx.commit().await?;
+        self.load_keks().await
+    }
+
+    /// Wraps the keys of all shares so that each wrap binds the key's own generation.
+    async fn bind_share_keys(&self, conn: &mut Conn) -> Result<(), Error> {
+        for (share, row) in keyring::share_keys(conn).await? {
             let Some(kek) = self.kek_at_hand(row.kek_generation) else { continue };
             let bound = WrappedKey::try_from(&row.wrapped[..])
                 .and_then(|wrapped| kek.unwrap_share_key(row.kek_generation, share, None, &wrapped))
@@ -283,15 +297,12 @@ impl KeyManager {
             match bound {
                 Ok(bound) => {
                     let row = WrappedRow { wrapped: bound.as_bytes().to_vec(), ..row };
-                    keyring::rewrap(tx.conn(), &KeyOf::Share(share), &row).await?;
+                    keyring::rewrap(conn, &KeyOf::Share(share), &row).await?;
                 }
                 Err(error) => tracing::error!(%share, %error, "the key of a share does not open and stays as it is"),
             }
         }
-        let canary = kek.seal_canary(generation, Level::Proving)?;
-        keyring::set_canary(tx.conn(), generation, &canary).await?;
-        tx.commit().await?;
-        self.load_keks().await
+        Ok(())
     }
 
     /// The key that signs receipts, and nothing else.

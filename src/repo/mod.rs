@@ -36,7 +36,6 @@ pub use settings::Settings;
 
 use crate::records::{Keyring, Records};
 use crate::store::Disk;
-use crate::vault::Level;
 use clock::HouseClock;
 use failpoints::Failpoints;
 use keys::{KeyManager, Opening};
@@ -119,11 +118,11 @@ impl Repo {
         }
         opening::tie(&records, &keys, &store, house, begins || serve).await?;
         anchor::seal_rows(&records, keys.trail()).await?;
-        match keys.level() {
-            Level::Bare => anchor::adopt(&records, &keys).await?,
-            // A beginning may have been cut between the keyring and the anchor.
-            Level::Proving if data.is_beginning() => anchor::begin(&records, &keys).await?,
-            Level::Proving => {}
+        if !keys.level().proves() {
+            anchor::adopt(&records, &keys).await?;
+        } else if data.is_beginning() {
+            // The beginning may have been cut between the keyring and the anchor.
+            anchor::begin(&records, &keys).await?;
         }
         opening::adopt(&records, &keys).await?;
         data.begun()?;

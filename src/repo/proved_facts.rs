@@ -7,7 +7,7 @@ use crate::records::{Conn, facts};
 use crate::repo::Error;
 use crate::repo::data::{HOST_KEY, LEGACY_HOST_KEY};
 use crate::repo::keys::KeyManager;
-use crate::vault::{Level, ProofKey};
+use crate::vault::ProofKey;
 
 /// The host that people reach the server at.
 pub(crate) const PUBLIC_HOST: &str = "public_host";
@@ -33,7 +33,7 @@ pub(crate) async fn proved_fact(conn: &mut Conn, keys: &KeyManager, name: &str) 
     let Some(value) = facts::fact(conn, name).await? else { return Ok(None) };
     let proof = facts::fact(conn, &place_of_proof(name)).await?.and_then(|text| hex::decode(text).ok());
     let holds = |proof: &Vec<u8>| keys.proof().is_proved(LABEL, &[name.as_bytes(), value.as_bytes()], proof);
-    if proof.as_ref().is_some_and(holds) || (proof.is_none() && keys.level() == Level::Bare) {
+    if proof.as_ref().is_some_and(holds) || (proof.is_none() && !keys.level().proves()) {
         return Ok(Some(value));
     }
     if is_news("fact", name) {

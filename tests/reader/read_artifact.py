@@ -38,7 +38,11 @@ MAX_SEGMENTS = 1 << 40
 MAX_EXTENT = (MAX_SEGMENTS - 1) * SEGMENT
 MANIFEST_HEADER = 72
 MAX_SLICES = 65_536
-CANARIES = (b"tacdrop: this is the right KEK\r\n", b"tacdrop: right KEK, rows prove\r\n")
+CANARIES = (
+    b"tacdrop: this is the right KEK\r\n",
+    b"tacdrop: right KEK, rows prove\r\n",
+    b"tacdrop: KEK, proofs, resealed\r\n",
+)
 PLACES = {1: "store", 2: "records"}
 ORIGINS = {1: "streamed", 2: "resumed", 3: "re-read"}
 

@@ -31,16 +31,25 @@ pub enum Level {
     /// The house has a [`ProofKey`](super::ProofKey), and what decides rights carries proofs under
     /// it.
     Proving,
+    /// The same, and every manifest says how its version came: one of the older form, which does
+    /// not, is none of this house.
+    Resealed,
 }
 
 impl Level {
-    const ALL: [Self; 2] = [Self::Bare, Self::Proving];
+    pub(super) const ALL: [Self; 3] = [Self::Bare, Self::Proving, Self::Resealed];
+
+    /// Whether rows that decide rights must carry proofs.
+    pub fn proves(self) -> bool {
+        self >= Self::Proving
+    }
 
     /// The text of a canary of this level.
     const fn canary(self) -> &'static [u8; 32] {
         match self {
             Self::Bare => b"tacdrop: this is the right KEK\r\n",
             Self::Proving => b"tacdrop: right KEK, rows prove\r\n",
+            Self::Resealed => b"tacdrop: KEK, proofs, resealed\r\n",
         }
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::vault::Level;
 
 #[derive(Deserialize)]
 struct Expected {
@@ -80,6 +81,9 @@ async fn r08_an_older_data_directory_is_read_and_sealed_again() {
     let data = directory.path().join("data");
     let app = older(&data).await;
     is_as_expected(&app, &expected).await;
+    assert!(app.integrity().is_kek_of_before_proofs().await.unwrap());
+    let fresh = Fixture::new();
+    assert!(!fresh.open().await.integrity().is_kek_of_before_proofs().await.unwrap());
     assert_eq!(receipt(&app).await, expected.receipt, "the same bytes as before");
 
     let waiting = app.integrity().to_reseal().await.unwrap();
@@ -145,5 +149,41 @@ async fn a_row_that_the_trail_contradicts_is_left() {
     assert_eq!(reseal(&app).await, Resealed { versions: 39, left: 3 });
     assert_eq!(reseal(&app).await, Resealed { versions: 0, left: 3 });
     is_as_expected(&app, &expected).await;
+    app.close().await;
+}
+
+/// Rows of then and a manifest of then say nothing of sender, transport and zeros: once all are
+/// sealed again, one that is put back is damage, and sealing again does not take it up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r05_a_manifest_of_the_older_form_that_is_put_back_does_not_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let app = older(&data).await;
+    let records = &app.0.access.repo.records;
+    let mut tx = records.begin().await.unwrap();
+    let kept = "CREATE TABLE kept AS SELECT id, manifest_id, manifest_hash FROM version WHERE manifest_id IS NOT NULL";
+    tacdrop_probe::execute(tx.conn(), kept).await.unwrap();
+    let objects = "CREATE TABLE kept_object AS SELECT id, bytes FROM object";
+    tacdrop_probe::execute(tx.conn(), objects).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(app.0.access.repo.keys.level(), Level::Proving);
+    assert_eq!(reseal(&app).await, Resealed { versions: 42, left: 0 });
+    assert_eq!(app.0.access.repo.keys.level(), Level::Resealed);
+    all_intact(&app).await;
+
+    let mut tx = records.begin().await.unwrap();
+    let back = "UPDATE version SET trail_seq = NULL, \
+                manifest_id = (SELECT manifest_id FROM kept WHERE kept.id = version.id), \
+                manifest_hash = (SELECT manifest_hash FROM kept WHERE kept.id = version.id) \
+                WHERE length = 70000 AND manifest_id IS NOT NULL";
+    assert_eq!(tacdrop_probe::execute(tx.conn(), back).await.unwrap(), 3);
+    let objects = "INSERT INTO object (id, bytes) SELECT id, bytes FROM kept_object WHERE true ON CONFLICT DO NOTHING";
+    tacdrop_probe::execute(tx.conn(), objects).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(reseal(&app).await, Resealed::default());
+    let verified = app.integrity().verify_readable(|_| ()).await.unwrap();
+    let bad: Vec<_> = verified.iter().filter(|line| !line.intact).collect();
+    assert_eq!(bad.len(), 3, "{bad:?}");
+    assert!(bad.iter().all(|line| format!("{line:?}").contains("given up")), "{bad:?}");
     app.close().await;
 }
