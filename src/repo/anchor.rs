@@ -111,9 +111,9 @@ pub(crate) async fn begin(records: &Records, keys: &KeyManager) -> Result<(), Er
 }
 
 /// Makes the anchor of a house of before there were seals, unless it has one: what is there is held
-/// fast as it is, and what comes must have a seal. Called under the lock of opening, before the
-/// house is raised to a level on which a missing anchor is a fault.
-pub(crate) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Error> {
+/// fast as it is, and what comes must have a seal. Called before the house is raised to a level on
+/// which a missing anchor is a fault.
+pub(super) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Error> {
     let key = *keys.signing_key(AUDIT_KEY).await?.public().as_bytes();
     let (seq, link) = rows::tip(&mut *records.read().await?).await?.unwrap_or((0, [0; 32]));
     let (checkpoints, _) = keys.keyring().checkpoints_and_secret(PURPOSE).await?;

@@ -118,10 +118,8 @@ impl Repo {
         }
         opening::tie(&records, &keys, &store, house, begins || serve).await?;
         anchor::seal_rows(&records, keys.trail()).await?;
-        if !keys.level().proves() {
-            anchor::adopt(&records, &keys).await?;
-        } else if data.is_beginning() {
-            // The beginning may have been cut between the keyring and the anchor.
+        // The beginning may have been cut between the keyring and the anchor.
+        if data.is_beginning() && keys.level().proves() {
             anchor::begin(&records, &keys).await?;
         }
         opening::adopt(&records, &keys).await?;

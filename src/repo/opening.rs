@@ -13,7 +13,7 @@ use crate::repo::kek::{self, Keks};
 use crate::repo::keys::{KeyManager, ROUNDS};
 use crate::repo::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
 use crate::repo::proved_facts::prove_facts;
-use crate::repo::{DataDirectory, Error, proofs};
+use crate::repo::{DataDirectory, Error, anchor, proofs};
 use crate::store::Disk;
 use crate::vault::{Kek, Level, VaultError, random};
 
@@ -233,12 +233,13 @@ pub(crate) async fn strangers(records: &Records, keys: &KeyManager) -> Result<Op
     Ok(Some(format!("{}; find out who put it there, and restore the file from its backup", named.join("; "))))
 }
 
-/// Gives the rows of a house of before proofs theirs, and raises its level: from then on a row
-/// without one is refused. Cut anywhere it is done again. Nobody else opens the house meanwhile.
+/// Gives the rows of a house of before proofs theirs, its trail an anchor, and raises its level: from
+/// then on a row without a proof is refused. Cut anywhere it is done again. Nobody else opens the house meanwhile.
 pub(crate) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Error> {
     if keys.level().proves() {
         return Ok(());
     }
+    anchor::adopt(records, keys).await?;
     let mut tx = records.begin_alone().await?;
     let rows = proofs::prove_all(tx.conn(), &**keys.proofs()).await?;
     prove_facts(tx.conn(), keys).await?;
