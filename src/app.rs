@@ -42,6 +42,7 @@ pub use crate::rotation::{
     GenerationLine, KekLine, KeyStatus, ReplacedSecrets, Rotated, RotatedShare, Rotation, Secrets, ShareKeyLine,
 };
 pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
+pub use crate::tickets::contacts::{ContactChanges, ContactLine, NewContact, NewPassword};
 pub use crate::tickets::{EngineerLine, NewTicket, OrganisationLine, TicketLine, Tickets};
 pub use load::Load;
 #[cfg(any(test, feature = "bench"))]

@@ -4,12 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::access::ShareSession;
 use crate::access::virtual_places::VirtualListing;
-use crate::login::rights::Grant;
+use crate::login::rights::{self, Grant};
 use crate::model::{DirectoryId, FileName, Identifier, Refusal, alias};
 use crate::namespace::aliases::{self, Shown};
 use crate::namespace::tree::{FROM_SUPPORT, ResolvedPath};
 use crate::records::entries::Page;
-use crate::records::{entries, tickets};
+use crate::records::entries;
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Unfinished};
@@ -35,8 +35,8 @@ pub struct Listing {
 }
 
 enum Source {
-    /// An engineer's root: one directory for each assigned ticket, by reference, from behind the
-    /// last one given.
+    /// The root of who sees several tickets: one directory for each, by reference, from behind the
+    /// last one looked at.
     Tickets {
         after: Option<Identifier>,
         ended: bool,
@@ -107,15 +107,11 @@ impl Listing {
         let most = most.max(1);
         match &mut self.source {
             Source::Tickets { after, ended } => {
-                if *ended {
-                    return Ok(Vec::new());
+                let mut lines = Vec::new();
+                while lines.is_empty() && !*ended {
+                    (lines, *ended) = tickets_page(&self.session, after, most).await?;
                 }
-                let (rows, last) = assigned(&self.session, after.as_ref(), most).await?;
-                *ended = last;
-                if let Some(last) = rows.last() {
-                    *after = Some(last.owner.clone());
-                }
-                Ok(rows)
+                Ok(lines)
             }
             Source::Virtual(listing) => listing.next(&self.session, most).await,
             Source::Directory { resolved, directory, after, unrecorded, listed, ended } => {
@@ -136,24 +132,29 @@ impl Listing {
     }
 }
 
-/// One page of the tickets that an engineer works on, from behind `after` on.
-async fn assigned(
+/// One page of the tickets that a login sees, from behind `after` on, which moves on, and whether it
+/// was the last one. It may be empty before: what is asked for is more than what a login sees.
+async fn tickets_page(
     session: &ShareSession,
-    after: Option<&Identifier>,
+    after: &mut Option<Identifier>,
     most: usize,
 ) -> Result<(Vec<Entry>, bool), Error> {
-    let (rows, last) =
-        tickets::assigned(&mut *session.repo().records.read().await?, session.user(), after, most).await?;
-    let line = |ticket: tickets::Ticket| {
-        Ok(Entry {
+    let mut conn = session.repo().records.read().await?;
+    let (rows, ended) = rights::candidates(&mut conn, session.login(), after.as_ref(), most).await?;
+    let mut lines = Vec::with_capacity(rows.len());
+    for ticket in rows {
+        *after = Some(ticket.reference.clone());
+        if !rights::sees(&mut conn, &ticket, session.login()).await? {
+            continue;
+        }
+        lines.push(Entry {
             name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
             attributes: Attributes::directory(0o550, ticket.opened_at),
             unfinished: None,
             owner: ticket.reference,
-        })
-    };
-    let proved = rows.into_iter().filter(|ticket| session.login().0.holds(ticket));
-    Ok((proved.map(line).collect::<Result<_, Error>>()?, last))
+        });
+    }
+    Ok((lines, ended))
 }
 
 /// Reads one page of rows: the lines, the last row's id, and whether it was the last page. Lines

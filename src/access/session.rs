@@ -93,6 +93,11 @@ impl ShareSession {
         matches!(self.login.0.who, Who::Engineer { .. })
     }
 
+    /// Whether `/` shows tickets, and not the share of the one that logged in.
+    pub(crate) fn sees_tickets(&self) -> bool {
+        !matches!(self.login.0.who, Who::Ticket { .. })
+    }
+
     /// Whether this login may see anything: a device's ticket only sends.
     pub(crate) fn check_may_see(&self) -> Result<(), Refusal> {
         if self.login.is_upload_only() { Err(Refusal::UploadOnly) } else { Ok(()) }
@@ -108,7 +113,7 @@ impl ShareSession {
     /// # Errors
     /// [`Refusal::NoSuchFile`] if there is nothing, or nothing that this login may know of.
     pub async fn attributes(&self, path: &SharePath) -> Result<Attributes, Refusal> {
-        if self.is_engineer() && path.is_root() {
+        if self.sees_tickets() && path.is_root() {
             return Ok(Attributes::directory(0o550, Time::now()));
         }
         if let Some(place) = self.virtual_place(path).await? {

@@ -7,6 +7,7 @@ mod audit_names;
 mod backup;
 mod by_hand;
 mod compare;
+mod contacts;
 mod content_model;
 mod crashes;
 mod damage;

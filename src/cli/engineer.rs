@@ -163,17 +163,17 @@ async fn line(app: &App, id: &Identifier) -> Result<EngineerLine, Failure> {
         .ok_or_else(|| Failure::new(format!("engineer {id} was removed just now")))
 }
 
-fn counted(keys: usize) -> String {
+pub(super) fn counted(keys: usize) -> String {
     if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
 }
 
-fn address(text: &str) -> Result<String, &'static str> {
+pub(super) fn address(text: &str) -> Result<String, &'static str> {
     if mail::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
 }
 
 /// The fingerprint and the kind of each key in a file: one key on each line, blank lines and
 /// comments between them.
-fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     let shown = file.display();
     let unreadable = |error: std::io::Error| Failure::new(format!("the key file {shown} cannot be read: {error}"));
     if std::fs::metadata(file).map_err(unreadable)?.len() > LARGEST_KEY_FILE {

@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod block;
 mod config;
+mod contact;
 mod demo;
 mod devices;
 mod doctor;
@@ -111,6 +112,9 @@ enum Command {
     /// People who work on tickets
     #[command(subcommand)]
     Engineer(engineer::Command),
+    /// People and machines of organisations, who log in under their own names
+    #[command(subcommand)]
+    Contact(contact::Command),
     /// Tickets, each with a share of its own
     #[command(subcommand)]
     Ticket(ticket::Command),
@@ -172,6 +176,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Config(command) => config::run(&command, common, &desk),
         Command::Organisation(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
         Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
+        Command::Contact(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Ticket(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Receipt(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
@@ -294,6 +299,16 @@ mod tests {
             "tacdrop engineer key add anna file",
             "tacdrop engineer key remove anna SHA256:abc",
             "tacdrop engineer disable anna",
+            "tacdrop contact add karl --organisation ACME --email k@example.org --name K --key a --language de --until 2027-01-31",
+            "tacdrop contact edit karl --email k@example.net --until none",
+            "tacdrop contact show karl --json",
+            "tacdrop contact list",
+            "tacdrop contact disable karl",
+            "tacdrop contact enable karl",
+            "tacdrop contact remove karl",
+            "tacdrop contact key add karl file",
+            "tacdrop contact key remove karl SHA256:abc",
+            "tacdrop contact password karl",
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --title T --priority 1 --language de",
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --device",
             "tacdrop ticket list",

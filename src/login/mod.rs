@@ -1,5 +1,8 @@
-//! Who may come in: a ticket by its token, an engineer by a key. And who must go again.
+//! Who may come in: a ticket by its token, an engineer by a key, a contact by a key or a password.
+//! And who must go again.
 
+pub(crate) mod contacts;
+mod passwords;
 pub(crate) mod rights;
 
 use std::net::IpAddr;
@@ -9,10 +12,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use self::contacts::Credential;
+use self::passwords::Passwords;
 use self::rights::Grants;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
 use crate::model::{Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Transport};
+use crate::records::contacts::Contact;
 use crate::records::people::{self, Engineer};
 use crate::records::proofs::{Proof, Proved, unproved};
 use crate::records::tickets::{self, Ticket};
@@ -37,6 +43,11 @@ pub(crate) enum Who {
         generation: i64,
         /// Whether the ticket is for devices: then it sends, and sees nothing.
         device: bool,
+    },
+    /// A contact of an organisation.
+    Contact {
+        /// What it logged in with: once that is no longer valid, this login ends.
+        by: contacts::Credential,
     },
     /// An engineer with a key.
     Engineer {
@@ -84,7 +95,8 @@ pub(crate) struct LoginState {
 }
 
 impl Login {
-    /// The name that logged in: a ticket's reference or an engineer's id. Safe to log.
+    /// The name that logged in: a ticket's reference, or the id of a contact or an engineer. Safe to
+    /// log.
     pub fn user(&self) -> &Identifier {
         &self.0.user
     }
@@ -120,6 +132,12 @@ impl Login {
     }
 }
 
+/// Whose key it is.
+enum Bearer {
+    Engineer(Engineer),
+    Contact(Contact),
+}
+
 /// Logins that are remembered before it is looked which of them are over.
 const REMEMBERED: usize = 64;
 
@@ -128,12 +146,14 @@ const REMEMBERED: usize = 64;
 pub struct Logins {
     repo: Arc<Repo>,
     trail: Arc<AuditWriter>,
+    passwords: Passwords,
     open: Locked<Vec<Weak<LoginState>>>,
 }
 
 impl Logins {
     pub(crate) fn of(repo: &Arc<Repo>, trail: &Arc<AuditWriter>) -> Self {
-        Self { repo: Arc::clone(repo), trail: Arc::clone(trail), open: Locked::default() }
+        let passwords = Passwords::on(repo.worker_runtime.clone());
+        Self { repo: Arc::clone(repo), trail: Arc::clone(trail), passwords, open: Locked::default() }
     }
 
     fn add(&self, login: &Arc<LoginState>) {
@@ -165,9 +185,9 @@ impl Logins {
 }
 
 impl Logins {
-    /// Checks a ticket's token. None for a wrong one, an unknown user, anything: from outside they
-    /// are all the same, and the same work is done for each. By the listener for old devices only
-    /// tickets of devices get in.
+    /// Checks a ticket's token, or a contact's password. None for a wrong one, an unknown user,
+    /// anything: from outside they are all the same, and the same work is done for each. By the
+    /// listener for old devices only tickets of devices get in.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
@@ -183,13 +203,10 @@ impl Logins {
         let right = self.repo.keys.token().verify(user, secret, &expected);
         let welcome = |device: bool| device || !origin.transport.is_weak();
         let Some(ticket) = ticket.filter(|ticket| right && welcome(ticket.device)) else {
-            tracing::info!(%from, "a token was refused");
-            self.refuse(user, "token", from).await;
-            return Ok(None);
+            return self.by_password(user, secret, origin).await;
         };
         if !self.holds(&ticket, from) {
-            self.refuse(user, "token", from).await;
-            return Ok(None);
+            return self.by_password(user, secret, origin).await;
         }
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
         let language = ticket.language.unwrap_or_default();
@@ -205,38 +222,51 @@ impl Logins {
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
     pub async fn is_known_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<bool, Refusal> {
-        Ok(self.engineer_with_key(user, fingerprint, from).await?.is_some())
+        Ok(self.bearer_of_key(user, fingerprint, from).await?.is_some())
     }
 
-    /// Logs an engineer in by a key whose signature the door has verified.
+    /// Logs an engineer or a contact in by a key whose signature the door has verified.
     ///
     /// # Errors
     /// [`Refusal::Storage`] if the records do not answer.
     pub async fn by_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Login>, Refusal> {
-        let Some(engineer) = self.engineer_with_key(user, fingerprint, from).await? else {
-            tracing::info!(%from, "a key was refused");
-            return Ok(None);
-        };
-        let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
-        self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from.into()).await.map(Some)
+        match self.bearer_of_key(user, fingerprint, from).await? {
+            Some(Bearer::Engineer(engineer)) => {
+                let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
+                self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from.into()).await.map(Some)
+            }
+            Some(Bearer::Contact(contact)) => {
+                let by = Credential::Key { fingerprint: fingerprint.to_owned() };
+                self.admit_contact(contact, by, from.into()).await.map(Some)
+            }
+            None => {
+                tracing::info!(%from, "a key was refused");
+                Ok(None)
+            }
+        }
     }
 
-    /// The engineer who may log in as `user` with this key; whoever may not is counted.
-    async fn engineer_with_key(
+    /// Who may log in as `user` with this key; whoever may not is counted. Engineers and contacts
+    /// are both looked for, whatever is found first.
+    async fn bearer_of_key(
         &self,
         user: &str,
         fingerprint: &str,
         from: IpAddr,
-    ) -> Result<Option<Engineer>, Refusal> {
-        let found = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await }
+    ) -> Result<Option<Bearer>, Refusal> {
+        let engineer = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await }
             .await
             .map_err(Error::from)?;
-        if let Some((engineer, key)) = found
+        let contact = self.contact_with_key(user, fingerprint, from).await?;
+        if let Some((engineer, key)) = engineer
             && engineer.disabled_at.is_none()
             && self.holds(&engineer, from)
             && self.holds(&key, from)
         {
-            return Ok(Some(engineer));
+            return Ok(Some(Bearer::Engineer(engineer)));
+        }
+        if let Some(contact) = contact {
+            return Ok(Some(Bearer::Contact(contact)));
         }
         self.refuse(user, "key", from).await;
         Ok(None)
@@ -262,6 +292,7 @@ impl Logins {
         self.trail.room().await?;
         let detail = match &who {
             Who::Ticket { .. } => json!({ "by": "token" }),
+            Who::Contact { by } => by.detail(),
             Who::Engineer { fingerprint } => json!({ "by": "key", "key": fingerprint }),
         };
         let id = vault::random::array().map_err(Error::from)?;

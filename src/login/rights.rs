@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::login::Login;
+use crate::login::contacts::still_valid;
 use crate::login::{LoginState, Who};
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, TicketStatus};
 use crate::records::tickets::{self, Ticket};
@@ -20,24 +21,25 @@ use crate::repo::Error;
 /// keys that is in force.
 ///
 /// # Errors
-/// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
+/// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`], [`Refusal::NotNamed`] or
+/// [`Refusal::LoginEnded`].
 pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
     let row = existing(conn, ticket, &login.0).await?;
-    check_reach(&row, &login.0)?;
+    check_reach(conn, &row, &login.0).await?;
     check_open(&row)
 }
 
 /// Whether what a login has sent so far may be kept unfinished; and the generation as above. A
-/// ticket's new token is for the same people, who go on with it; what an engineer was about to hand
-/// back ends with the assignment.
+/// ticket's new token is for the same people, who go on with it, and what a contact has sent is its
+/// organisation's; what an engineer was about to hand back ends with the assignment.
 ///
 /// # Errors
 /// [`Refusal::TicketClosed`] or [`Refusal::NotAssigned`].
 pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
     let row = existing(conn, ticket, &login.0).await?;
-    match check_reach(&row, &login.0) {
-        Ok(()) | Err(Refusal::LoginEnded) => check_open(&row),
-        Err(refusal) => Err(refusal.into()),
+    match check_reach(conn, &row, &login.0).await {
+        Ok(()) | Err(Error::Refused(Refusal::LoginEnded | Refusal::NotNamed)) => check_open(&row),
+        Err(refusal) => Err(refusal),
     }
 }
 
@@ -56,6 +58,36 @@ pub(crate) async fn proved(conn: &mut Conn, reference: &str, login: &LoginState)
     Ok(ticket)
 }
 
+/// The tickets that a login may see, and some that it may not: by reference, from behind `after` on,
+/// at most `most`; and whether these were the last ones. [`sees`] says of each which it is.
+///
+/// # Errors
+/// If the records fail.
+pub(crate) async fn candidates(
+    conn: &mut Conn,
+    login: &Login,
+    after: Option<&Identifier>,
+    most: usize,
+) -> Result<(Vec<Ticket>, bool), Error> {
+    let user = &login.0.user;
+    Ok(match &login.0.who {
+        Who::Ticket { .. } => (tickets::by_reference(conn, user.as_str()).await?.into_iter().collect(), true),
+        Who::Engineer { .. } => tickets::assigned(conn, user, after, most).await?,
+        Who::Contact { by } => match still_valid(conn, &login.0, by).await? {
+            Some(contact) => tickets::of_organisation(conn, &contact.organisation, after, most).await?,
+            None => (Vec::new(), true),
+        },
+    })
+}
+
+/// Whether a ticket's row says what tacdrop wrote there, and a login reaches it.
+///
+/// # Errors
+/// If the records fail.
+pub(crate) async fn sees(conn: &mut Conn, ticket: &Ticket, login: &Login) -> Result<bool, Error> {
+    Ok(login.0.holds(ticket) && reaches(conn, ticket, &login.0).await?.is_ok())
+}
+
 fn check_open(ticket: &Ticket) -> Result<u32, Error> {
     match ticket.status {
         TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
@@ -64,35 +96,46 @@ fn check_open(ticket: &Ticket) -> Result<u32, Error> {
 }
 
 /// Whether a ticket is one that a login reaches.
-fn check_reach(ticket: &Ticket, login: &LoginState) -> Result<(), Refusal> {
-    match &login.who {
-        Who::Engineer { .. } if ticket.engineer != login.user => Err(Refusal::NotAssigned),
+///
+/// # Errors
+/// As a refusal, if it is not; and if the records fail.
+pub(crate) async fn check_reach(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<(), Error> {
+    let refusal = match &login.who {
+        Who::Engineer { .. } if ticket.engineer != login.user => Refusal::NotAssigned,
         Who::Ticket { generation, .. } if ticket.reference != login.user || ticket.token_generation != *generation => {
-            Err(Refusal::LoginEnded)
+            Refusal::LoginEnded
         }
-        Who::Engineer { .. } | Who::Ticket { .. } => Ok(()),
-    }
+        Who::Contact { by } => match still_valid(conn, login, by).await? {
+            None => Refusal::LoginEnded,
+            Some(contact) if contact.organisation != ticket.organisation => Refusal::NotNamed,
+            Some(_) => return Ok(()),
+        },
+        Who::Engineer { .. } | Who::Ticket { .. } => return Ok(()),
+    };
+    Err(refusal.into())
 }
 
 /// Held by everything that a login has open in a ticket's share. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Grant(Arc<AtomicU8>);
 
-/// What a grant says: nothing against going on, that the ticket went to somebody else, or that the
-/// login is no longer valid.
+/// What a grant says: nothing against going on, that the ticket went to somebody else, that the
+/// login is no longer valid, or that the contact is no longer one of the ticket's.
 const GOES_ON: u8 = 0;
 const NOT_ASSIGNED: u8 = 1;
 const LOGIN_ENDED: u8 = 2;
+const NOT_NAMED: u8 = 3;
 
 impl Grant {
     /// Whether the login may go on.
     ///
     /// # Errors
-    /// [`Refusal::NotAssigned`] or [`Refusal::LoginEnded`].
+    /// [`Refusal::NotAssigned`], [`Refusal::NotNamed`] or [`Refusal::LoginEnded`].
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         match self.0.load(Ordering::Acquire) {
             GOES_ON => Ok(()),
             NOT_ASSIGNED => Err(Refusal::NotAssigned),
+            NOT_NAMED => Err(Refusal::NotNamed),
             _ => Err(Refusal::LoginEnded),
         }
     }
@@ -136,9 +179,11 @@ impl Grants {
 /// reaches are taken back.
 pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, Error> {
     let is_valid = match &login.who {
-        Who::Ticket { .. } => {
-            proved(conn, login.user.as_str(), login).await?.is_some_and(|ticket| check_reach(&ticket, login).is_ok())
-        }
+        Who::Ticket { .. } => match proved(conn, login.user.as_str(), login).await? {
+            Some(ticket) => reaches(conn, &ticket, login).await?.is_ok(),
+            None => false,
+        },
+        Who::Contact { by } => still_valid(conn, login, by).await?.is_some(),
         Who::Engineer { fingerprint } => {
             let found = people::with_key(conn, login.user.as_str(), fingerprint).await?;
             found.is_some_and(|(engineer, key)| {
@@ -147,12 +192,26 @@ pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, 
         }
     };
     for (reference, grant) in login.grants.held() {
-        let ticket = proved(conn, reference.as_str(), login).await?;
-        if !is_valid {
-            grant.0.store(LOGIN_ENDED, Ordering::Release);
-        } else if ticket.is_none_or(|ticket| check_reach(&ticket, login).is_err()) {
-            grant.0.store(NOT_ASSIGNED, Ordering::Release);
-        }
+        let reach = match proved(conn, reference.as_str(), login).await? {
+            Some(ticket) => reaches(conn, &ticket, login).await?,
+            None => Err(Refusal::NotAssigned),
+        };
+        let word = match reach {
+            _ if !is_valid => LOGIN_ENDED,
+            Ok(()) => continue,
+            Err(_) if matches!(login.who, Who::Contact { .. }) => NOT_NAMED,
+            Err(_) => NOT_ASSIGNED,
+        };
+        grant.0.store(word, Ordering::Release);
     }
     Ok(is_valid)
+}
+
+/// Whether a login reaches a ticket; the records failing is no refusal.
+async fn reaches(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<Result<(), Refusal>, Error> {
+    match check_reach(conn, ticket, login).await {
+        Ok(()) => Ok(Ok(())),
+        Err(Error::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(error),
+    }
 }

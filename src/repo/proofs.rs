@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::records::proofs::{Proof, Proved, Prover};
-use crate::records::{Conn, Records, entries, notices, people, tickets};
+use crate::records::{Conn, Records, contacts, entries, notices, people, tickets};
 use crate::repo::Error;
 use crate::vault::ProofKey;
 
@@ -54,6 +54,14 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         people::prove_key_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for row in contacts::list(conn).await? {
+        contacts::prove_again(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in contacts::all_keys(conn).await? {
+        contacts::prove_key_again(conn, prover, &row).await?;
+        proved += 1;
+    }
     for link in entries::all_links(conn).await? {
         entries::prove_link(conn, prover, &link).await?;
         proved += 1;
@@ -72,6 +80,8 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     add(&mut found, &tickets::list(&mut conn).await?, prover);
     add(&mut found, &people::engineers(&mut conn, None).await?, prover);
     add(&mut found, &people::all_keys(&mut conn).await?, prover);
+    add(&mut found, &contacts::list(&mut conn).await?, prover);
+    add(&mut found, &contacts::all_keys(&mut conn).await?, prover);
     let links = entries::all_links(&mut conn).await?;
     let bad = links.iter().filter(|link| !link.is_proved(prover));
     found.extend(bad.map(|link| format!("entry {}", hex::encode(link.entry))));

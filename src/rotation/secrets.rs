@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Rotation;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::records::proofs::Proved;
-use crate::records::tickets;
+use crate::records::{contacts, tickets};
 use crate::repo::Error;
 use crate::repo::anchor::AUDIT_KEY;
 use crate::repo::keys::{PROOF_PURPOSE, RECEIPT_PURPOSE, TOKEN_PURPOSE};
@@ -23,7 +23,8 @@ const NAMED: usize = 10;
 /// Which secrets are to be replaced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Secrets {
-    /// The key that hashes tokens: every ticket's token ends.
+    /// The key that hashes tokens and passwords: every ticket's token ends, and every contact's
+    /// password.
     pub tokens: bool,
     /// The key that proves rows: every row is given its proof anew.
     pub proofs: bool,
@@ -36,6 +37,8 @@ pub struct Secrets {
 pub struct ReplacedSecrets {
     /// Tickets whose tokens ended.
     pub tokens_ended: u64,
+    /// Contacts whose passwords ended with them.
+    pub passwords_ended: u64,
     /// Rows that have a proof under the new key.
     pub rows_proved: u64,
     /// Rows that did not say what tacdrop wrote, each as its table and its name: taken as they
@@ -93,7 +96,18 @@ impl Rotation {
                     done.tokens_ended += 1;
                 }
             }
+            // Passwords are hashed by way of the same key.
+            for contact in contacts::list(tx.conn()).await? {
+                if contact.password.is_some() && contact.is_proved(prover) {
+                    contacts::change(tx.conn(), prover, &contact.id, |row| {
+                        (row.password, row.password_generation) = (None, row.password_generation + 1);
+                    })
+                    .await?;
+                    done.passwords_ended += 1;
+                }
+            }
             mark_logins_changed(tx.conn()).await?;
+            detail["passwords"] = json!(done.passwords_ended);
             detail["tokens"] = json!(done.tokens_ended);
         }
         for (purpose, name) in [(RECEIPT_PURPOSE, "receipt_key"), (AUDIT_KEY, "audit_key")] {
@@ -137,10 +151,16 @@ impl Rotation {
             )));
         }
         if which.tokens {
-            let count = tickets::list(&mut *self.repo.records.read().await?).await?.len();
+            let mut conn = self.repo.records.read().await?;
+            let count = tickets::list(&mut conn).await?.len();
+            let with_password = contacts::list(&mut conn).await?;
+            let passwords = match with_password.iter().filter(|contact| contact.password.is_some()).count() {
+                0 => String::new(),
+                more => format!(", and the passwords of {more} contacts as well ('tacdrop contact password ID')"),
+            };
             return Err(Error::operator(format!(
                 "nothing was done: the tokens of all tickets ({count}) would end, and each needs a new one ('tacdrop ticket \
-                 token REF'); add --yes to do it"
+                 token REF'){passwords}; add --yes to do it"
             )));
         }
         Ok(())

@@ -86,6 +86,22 @@ words!(
         EngineerChanged = "engineer.changed",
         /// An engineer may no longer log in.
         EngineerDisabled = "engineer.disabled",
+        /// A contact was added.
+        ContactAdded = "contact.added",
+        /// What is known of a contact was changed.
+        ContactChanged = "contact.changed",
+        /// A contact may no longer log in.
+        ContactDisabled = "contact.disabled",
+        /// A disabled contact may log in again.
+        ContactEnabled = "contact.enabled",
+        /// A contact was removed.
+        ContactRemoved = "contact.removed",
+        /// A contact got a key.
+        ContactKeyAdded = "contact.key-added",
+        /// A contact lost a key.
+        ContactKeyRemoved = "contact.key-removed",
+        /// A contact got another password, or none.
+        ContactPasswordSet = "contact.password-set",
         /// A ticket was opened.
         TicketOpened = "ticket.opened",
         /// A ticket got a new token.
@@ -124,7 +140,7 @@ pub enum Actor {
     Server,
     /// Whoever uses the command line: the shell account.
     Operator,
-    /// Who logged in under this name: with a ticket's token, or with an engineer's key.
+    /// Who logged in under this name: with a ticket's token, with a key, or with a password.
     Login(Identifier),
     /// Nobody whom the records know.
     Unknown,

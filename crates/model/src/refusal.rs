@@ -131,6 +131,10 @@ refusals! {
     NotAssigned "not-assigned" Denied
         "This ticket was assigned to somebody else, so nothing of it can be read or written here any more."
         "Dieses Ticket wurde jemand anderem zugewiesen; hier kann nichts mehr davon gelesen oder geschrieben werden."
+    /// A contact is no longer one of those who may see the ticket, and has something open in it.
+    NotNamed "not-named" Denied
+        "This login may no longer see this ticket, so nothing of it can be read or written here. Ask support to be added to it again."
+        "Dieser Zugang darf dieses Ticket nicht mehr sehen; hier kann nichts mehr davon gelesen oder geschrieben werden. Bitte den Support bitten, wieder hinzugefügt zu werden."
     /// The login was ended: disabled, or a new token.
     LoginEnded "login-ended" Denied
         "This login is no longer valid. Ask support for the current access data."

@@ -47,6 +47,45 @@ pub async fn engineer_keys(conn: &mut Conn) -> Result<Vec<Found<(String, String)
     Ok(found(&rows, |row| Ok((row.try_get("engineer")?, row.try_get("fingerprint")?))))
 }
 
+/// A contact.
+#[derive(Debug)]
+pub struct ContactSide {
+    /// The id.
+    pub id: String,
+    /// Whose contact it is.
+    pub organisation: String,
+    /// Where mails go.
+    pub email: String,
+    /// The last day on which it may log in.
+    pub valid_until: Option<String>,
+    /// Whether it may not log in any more.
+    pub disabled: bool,
+    /// Whether it has a password.
+    pub has_password: bool,
+}
+
+/// All contacts.
+pub async fn contacts(conn: &mut Conn) -> Result<Vec<Found<ContactSide>>, RecordsError> {
+    let text = "SELECT id, organisation, email, valid_until, disabled_at, password FROM contact ORDER BY id";
+    let rows = ask!(text).rows(conn).await?;
+    Ok(found(&rows, |row| {
+        Ok(ContactSide {
+            id: row.try_get("id")?,
+            organisation: row.try_get("organisation")?,
+            email: row.try_get("email")?,
+            valid_until: row.try_get("valid_until")?,
+            disabled: row.try_get::<Option<i64>, _>("disabled_at")?.is_some(),
+            has_password: row.try_get::<Option<Vec<u8>>, _>("password")?.is_some(),
+        })
+    }))
+}
+
+/// All keys of contacts: whose, and the fingerprint.
+pub async fn contact_keys(conn: &mut Conn) -> Result<Vec<Found<(String, String)>>, RecordsError> {
+    let rows = ask!("SELECT contact, fingerprint FROM contact_key ORDER BY contact, fingerprint").rows(conn).await?;
+    Ok(found(&rows, |row| Ok((row.try_get("contact")?, row.try_get("fingerprint")?))))
+}
+
 /// The ids of all organisations.
 pub async fn organisations(conn: &mut Conn) -> Result<Vec<Found<String>>, RecordsError> {
     let rows = ask!("SELECT id FROM organisation ORDER BY id").rows(conn).await?;
@@ -184,7 +223,9 @@ pub async fn told(
     let of_house = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND kind IN ('organisation.added', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
          'engineer.changed', 'engineer.disabled', 'ticket.opened', 'ticket.assigned', 'ticket.closed', \
-         'ticket.reopened', 'store.recovered') ORDER BY seq LIMIT $2 + 0";
+         'ticket.reopened', 'store.recovered', 'secret.replaced', 'contact.added', 'contact.changed', \
+         'contact.disabled', 'contact.enabled', 'contact.removed', 'contact.key-added', 'contact.key-removed', \
+         'contact.password-set') ORDER BY seq LIMIT $2 + 0";
     let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
          'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \

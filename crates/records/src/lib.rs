@@ -20,6 +20,7 @@ pub mod checks;
 pub mod compare;
 mod conn;
 pub mod consistency;
+pub mod contacts;
 pub mod digests;
 pub mod entries;
 pub mod extents;

@@ -67,10 +67,12 @@ pub fn unproved<T: Proved + ?Sized>(row: &T) -> RecordsError {
 }
 
 /// All labels, and the table of each.
-pub const LABELS: [(&str, &str); 4] = [
+pub const LABELS: [(&str, &str); 6] = [
     (<super::tickets::Ticket as Proved>::LABEL, "ticket"),
     (<super::people::Engineer as Proved>::LABEL, "engineer"),
     (<super::people::EngineerKey as Proved>::LABEL, "engineer_key"),
+    (<super::contacts::Contact as Proved>::LABEL, "contact"),
+    (<super::contacts::ContactKey as Proved>::LABEL, "contact_key"),
     (super::notices::ADDRESS_LABEL, "notice"),
 ];
 
@@ -124,7 +126,7 @@ mod tests {
                 let text = fs::read_to_string(&file).unwrap();
                 // Tests make rows of their own.
                 let text = text.split("#[cfg(test)]").next().unwrap();
-                for table in ["ticket", "engineer", "engineer_key"] {
+                for table in ["ticket", "engineer", "engineer_key", "contact", "contact_key"] {
                     for columns in changed(text, table) {
                         let free = columns.iter().all(|column| ["stored_bytes", "names"].contains(&column.as_str()));
                         let proves = columns.iter().any(|column| column == "proof");

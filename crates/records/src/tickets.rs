@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::ask::{ask, counted};
+use super::ask::{Question, ask, counted};
 use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
@@ -238,11 +238,27 @@ pub async fn assigned(
     after: Option<&Identifier>,
     most: usize,
 ) -> Result<(Vec<Ticket>, bool), RecordsError> {
-    let rows = ask!(ASSIGNED, engineer.as_str(), after.map_or("", Identifier::as_str), most).rows(conn).await?;
+    page(conn, ask!(ASSIGNED, engineer.as_str(), after.map_or("", Identifier::as_str), most), most).await
+}
+
+async fn page(conn: &mut Conn, asked: Question<'_>, most: usize) -> Result<(Vec<Ticket>, bool), RecordsError> {
+    let rows = asked.rows(conn).await?;
     let tickets = readable("ticket", &rows, ticket);
     // Where nothing of a page can be read there is nothing to go on behind.
     let ended = rows.len() < most || tickets.is_empty();
     Ok((tickets, ended))
+}
+
+/// The tickets of an organisation by reference, from behind `after` on, at most `most`, and whether
+/// these were the last ones.
+pub async fn of_organisation(
+    conn: &mut Conn,
+    organisation: &Identifier,
+    after: Option<&Identifier>,
+    most: usize,
+) -> Result<(Vec<Ticket>, bool), RecordsError> {
+    let text = select!("WHERE t.organisation = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0");
+    page(conn, ask!(text, organisation.as_str(), after.map_or("", Identifier::as_str), most), most).await
 }
 
 /// Replaces the token: the generation goes up, by which sessions of the old one are found and

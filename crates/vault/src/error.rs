@@ -2,13 +2,16 @@
 
 /// Why bytes were not sealed, opened, wrapped or unwrapped. Never carries a key, a name or content.
 ///
-/// Only [`VaultError::Randomness`] can pass by itself; all others are permanent: the same call
-/// fails the same way again.
+/// Only [`VaultError::Randomness`] and [`VaultError::Memory`] can pass by themselves; all others are
+/// permanent: the same call fails the same way again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes; try again, and check /dev/urandom and the system call filter")]
     Randomness,
+    /// There was no memory for hashing a password.
+    #[error("there is no memory to hash a password; try again when less is going on")]
+    Memory,
     /// Something stored is not what was sealed: changed, moved here from elsewhere, or sealed under
     /// another key.
     #[error("the {what} is not what was sealed: it was changed, moved from elsewhere or belongs to another key")]

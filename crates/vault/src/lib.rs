@@ -21,6 +21,7 @@ mod floe;
 mod golden;
 pub mod key;
 pub mod manifest;
+pub mod password;
 pub mod proof;
 pub mod random;
 mod secret;

@@ -141,13 +141,16 @@ impl ShareSession {
     /// The share that a path leads into, and the names below its root; none for an engineer's root.
     async fn inside<'a>(&self, conn: &mut Conn, path: &'a SharePath) -> Result<Option<Inside<'a>>, Error> {
         match (&self.login.0.who, path.names().split_first()) {
-            (Who::Engineer { .. }, None) => Ok(None),
-            (Who::Engineer { .. }, Some((first, names))) => {
+            (Who::Engineer { .. } | Who::Contact { .. }, None) => Ok(None),
+            (Who::Engineer { .. } | Who::Contact { .. }, Some((first, names))) => {
                 let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
-                let ticket = rights::proved(conn, reference, &self.login.0)
-                    .await?
-                    .filter(|ticket| ticket.engineer == *self.user())
-                    .ok_or(Error::Refused(Refusal::NoSuchFile))?;
+                let missing = Error::Refused(Refusal::NoSuchFile);
+                let ticket = rights::proved(conn, reference, &self.login.0).await?.ok_or(missing)?;
+                rights::check_reach(conn, &ticket, &self.login.0).await.map_err(|error| match error {
+                    // What a login does not reach it may not know of.
+                    Error::Refused(_) => Refusal::NoSuchFile.into(),
+                    other => other,
+                })?;
                 Ok(Some(Inside { ticket: ticket.reference, share: ticket.share, names }))
             }
             (Who::Ticket { share, .. }, first) => {

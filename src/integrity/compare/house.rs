@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Compared, PAGE, TOLD};
+use super::{Compared, PAGE, TOLD, contacts};
 use crate::audit::{Kind, told};
 use crate::records::Conn;
 use crate::records::audit::Fields;
@@ -41,12 +41,13 @@ pub(super) struct House {
 #[derive(Default)]
 struct Trail {
     organisations: BTreeSet<String>,
+    contacts: contacts::Told,
     engineers: BTreeMap<String, Engineer>,
     tickets: BTreeMap<String, Ticket>,
     untold: bool,
 }
 
-fn text(detail: &Value, name: &str) -> Option<String> {
+pub(super) fn text(detail: &Value, name: &str) -> Option<String> {
     detail.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
@@ -64,6 +65,11 @@ impl Trail {
             self.untold |= sum > TOLD;
             return;
         }
+        if kind == Kind::SecretReplaced && detail.get("tokens").is_some() {
+            self.contacts.passwords_ended();
+            return;
+        }
+        self.contacts.tell(kind, &detail);
         if let Some(reference) = &fields.ticket {
             self.tell_of_ticket(kind, reference, &detail);
             return;
@@ -119,12 +125,14 @@ struct Rows {
     engineers: Vec<compare::Found<EngineerSide>>,
     keys: Vec<compare::Found<(String, String)>>,
     tickets: Vec<compare::Found<TicketSide>>,
+    contacts: contacts::Rows,
     trail: Trail,
 }
 
 async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
     let (organisations, engineers) = (compare::organisations(conn).await?, compare::engineers(conn).await?);
     let (keys, tickets) = (compare::engineer_keys(conn).await?, compare::tickets(conn).await?);
+    let contacts = contacts::gather(conn).await?;
     let mut trail = Trail::default();
     let mut from = Some(1);
     while let Some(first) = from {
@@ -132,7 +140,7 @@ async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
         from = page.last().and_then(|row| row.seq.checked_add(1));
         page.iter().filter_map(|row| row.fields.as_ref().ok()).for_each(|fields| trail.tell(fields));
     }
-    Ok(Rows { organisations, engineers, keys, tickets, trail })
+    Ok(Rows { organisations, engineers, keys, tickets, contacts, trail })
 }
 
 pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House, Error> {
@@ -152,7 +160,8 @@ pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House
 }
 
 fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
-    let Rows { organisations, engineers, keys, tickets, mut trail } = rows;
+    let Rows { organisations, engineers, keys, tickets, contacts: rows_of_contacts, mut trail } = rows;
+    contacts::judge(repo, rows_of_contacts, std::mem::take(&mut trail.contacts), outcome);
     for row in organisations {
         match row {
             Ok(id) if trail.organisations.remove(&id) => {}

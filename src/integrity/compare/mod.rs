@@ -7,6 +7,7 @@
 //! ticket. Names, directories, notices, modes and times of files are not compared, nor titles,
 //! priorities and languages: the trail does not tell of them.
 
+mod contacts;
 mod house;
 mod versions;
 
@@ -32,7 +33,7 @@ const TOLD: u64 = 1000;
 /// Something that the rows say and the trail does not, or the other way round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// What it is about: `organisation`, `engineer`, `ticket`, `artifact`, `version` or `versions`.
+    /// What it is about: `organisation`, `contact`, `engineer`, `ticket`, `artifact`, `version` or `versions`.
     pub about: &'static str,
     /// Its id; empty if it is about no single one.
     pub id: String,

@@ -1,0 +1,250 @@
+//! Contacts: who gets in, by what, and what ends it.
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::login::Origin;
+use crate::model::Transport;
+use crate::records::contacts;
+
+async fn run(conn: &mut crate::records::Conn, text: &'static str) {
+    sqlx::query(text).execute(conn).await.unwrap();
+}
+
+const KEY: &str = "SHA256:karl";
+
+/// A contact of the organisation `ACME`, who logs in by [`KEY`].
+pub(super) async fn contact(app: &App, id: &str) {
+    contact_of(app, id, "ACME").await;
+}
+
+/// A contact who logs in by the key `SHA256:ID`.
+pub(super) async fn contact_of(app: &App, id: &str, organisation: &str) {
+    let new = NewContact {
+        id: word(id),
+        organisation: word(organisation),
+        name: None,
+        email: format!("{id}@example.org"),
+        language: None,
+        valid_until: None,
+        keys: vec![(format!("SHA256:{id}"), "ssh-ed25519".to_owned())],
+    };
+    app.tickets().add_contact(new).await.unwrap();
+}
+
+/// A session of a contact who logs in by its key.
+pub(super) async fn session_of(app: &App, id: &str) -> ShareSession {
+    let login = app.logins().by_key(id, &format!("SHA256:{id}"), FROM).await.unwrap().unwrap();
+    app.session(&login)
+}
+
+async fn by_key(app: &App) -> Option<ShareSession> {
+    app.logins().by_key("karl", KEY, FROM).await.unwrap().map(|login| app.session(&login))
+}
+
+async fn by_password(app: &App, password: &str) -> Option<ShareSession> {
+    app.logins().by_token("karl", password, FROM).await.unwrap().map(|login| app.session(&login))
+}
+
+/// The names that a directory shows.
+pub(super) async fn names(session: &ShareSession, at: &str) -> Vec<String> {
+    let mut listing = session.list(&path(at)).await.unwrap();
+    let mut names = Vec::new();
+    loop {
+        let lines = listing.next(2).await.unwrap();
+        if lines.is_empty() {
+            names.sort();
+            return names;
+        }
+        names.extend(lines.iter().map(|line| line.name.to_string()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_sees_tickets_as_directories_and_what_it_sends_bears_its_name() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    let ticket = customer(&app, "XT-1").await;
+    customer(&app, "XT-2").await;
+    customer(&app, "XT-3").await;
+    contact(&app, "karl").await;
+    let karl = by_key(&app).await.unwrap();
+    assert_eq!(names(&karl, "/").await, ["XT-1", "XT-2", "XT-3"]);
+    put(&karl, "/XT-1/a.txt", b"hello").await;
+    assert_eq!(get(&ticket, "/a.txt").await.unwrap(), b"hello");
+    let address = PublicAddress::unknown();
+    let lines = app.artifacts().list(&word("XT-1"), &address).await.unwrap();
+    assert_eq!(lines[0].uploaded_by, "karl");
+    // It may what a customer may, and nothing else.
+    let mode = WriteMode { create: true, ..WriteMode::default() };
+    let refused = karl.open_write(&path("/XT-1/from-support/x"), mode).await.err();
+    assert_eq!(refused, Some(Refusal::FromSupportOnly));
+    assert_eq!(karl.open_write(&path("/x"), mode).await.err(), Some(Refusal::NoSuchFile));
+    assert_eq!(karl.make_directory(&path("/XT-9")).await.err(), Some(Refusal::NoSuchFile));
+    assert_eq!(karl.attributes(&path("/XT-1/.versions")).await.err(), Some(Refusal::NoSuchFile));
+    karl.rename(&path("/XT-1/a.txt"), &path("/XT-1/b.txt"), false).await.unwrap();
+    let across = karl.rename(&path("/XT-1/b.txt"), &path("/XT-2/b.txt"), false).await;
+    assert_eq!(across, Err(Refusal::AcrossShares));
+    karl.remove_file(&path("/XT-1/b.txt")).await.unwrap();
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Closed).await.unwrap();
+    assert_eq!(karl.open_write(&path("/XT-1/c"), mode).await.err(), Some(Refusal::TicketClosed));
+}
+
+/// R35: what is wrong cannot be told from outside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r35_whatever_is_wrong_nobody_gets_in() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    contact(&app, "karl").await;
+    assert!(by_password(&app, "").await.is_none(), "there is no password yet");
+    let made = app.tickets().set_password(&word("karl"), NewPassword::Made).await.unwrap().unwrap();
+    assert!(by_password(&app, &made).await.is_some());
+    assert!(by_password(&app, "something else").await.is_none());
+    for user in ["nobody", "anna", "ACME", "XT-1", "", "KARL"] {
+        assert!(app.logins().by_token(user, &made, FROM).await.unwrap().is_none(), "{user}");
+        assert!(app.logins().by_key(user, KEY, FROM).await.unwrap().is_none(), "{user}");
+    }
+    let old_devices = Origin { address: FROM, transport: Transport::Legacy };
+    assert!(app.logins().by_token("karl", &made, old_devices).await.unwrap().is_none());
+    // Each way in ends and comes back.
+    let until = |day: &str| ContactChanges { valid_until: Some(Some(day.parse().unwrap())), ..Default::default() };
+    app.tickets().change_contact(&word("karl"), until("2020-01-31")).await.unwrap();
+    assert!(by_password(&app, &made).await.is_none() && by_key(&app).await.is_none(), "expired");
+    app.tickets().change_contact(&word("karl"), until("2999-01-31")).await.unwrap();
+    assert!(by_password(&app, &made).await.is_some() && by_key(&app).await.is_some());
+    app.tickets().set_contact_enabled(&word("karl"), false).await.unwrap();
+    assert!(by_password(&app, &made).await.is_none() && by_key(&app).await.is_none(), "disabled");
+    app.tickets().set_contact_enabled(&word("karl"), true).await.unwrap();
+    let chosen = zeroize::Zeroizing::new("correct horse battery".to_owned());
+    assert!(app.tickets().set_password(&word("karl"), NewPassword::Chosen(chosen)).await.unwrap().is_none());
+    assert!(by_password(&app, &made).await.is_none(), "the old one");
+    assert!(by_password(&app, "correct horse battery").await.is_some());
+    app.tickets().set_password(&word("karl"), NewPassword::Removed).await.unwrap();
+    assert!(by_password(&app, "correct horse battery").await.is_none(), "taken away");
+    app.tickets().remove_contact(&word("karl")).await.unwrap();
+    assert!(by_key(&app).await.is_none(), "removed");
+    let short = NewPassword::Chosen(zeroize::Zeroizing::new("short".to_owned()));
+    assert!(app.tickets().set_password(&word("karl"), short).await.is_err());
+}
+
+/// The name of somebody who is gone never becomes somebody else's.
+#[tokio::test]
+async fn names_are_one_space_and_stay_taken() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    contact(&app, "karl").await;
+    app.tickets().remove_contact(&word("karl")).await.unwrap();
+    for taken in ["karl", "Karl", "anna", "ACME", "xt-1"] {
+        let new = NewContact {
+            id: word(taken),
+            organisation: word("ACME"),
+            name: None,
+            email: "k@example.org".to_owned(),
+            language: None,
+            valid_until: None,
+            keys: Vec::new(),
+        };
+        let error = app.tickets().add_contact(new).await.unwrap_err().to_string();
+        assert!(error.contains("in use already"), "{error}");
+    }
+}
+
+/// R79: what is open ends with the login, on the next operation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r79_what_a_contact_has_open_ends_with_its_login() {
+    type Change = fn(&App) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>>;
+    let changes: [(&str, Change); 5] = [
+        ("disabled", |app| Box::pin(async { app.tickets().set_contact_enabled(&word("karl"), false).await.unwrap() })),
+        ("removed", |app| Box::pin(async { app.tickets().remove_contact(&word("karl")).await.unwrap() })),
+        ("key removed", |app| {
+            Box::pin(async { app.tickets().remove_contact_keys(&word("karl"), &[KEY.to_owned()]).await.unwrap() })
+        }),
+        ("expired", |app| {
+            let changes =
+                ContactChanges { valid_until: Some(Some("2020-01-31".parse().unwrap())), ..Default::default() };
+            Box::pin(async { app.tickets().change_contact(&word("karl"), changes).await.unwrap() })
+        }),
+        ("forged", |app| {
+            Box::pin(async {
+                let mut tx = app.0.access.repo.records.begin().await.unwrap();
+                let text = "UPDATE contact SET organisation = organisation, email = 'x@example.org'";
+                run(tx.conn(), text).await;
+                crate::repo::tickets::mark_logins_changed(tx.conn()).await.unwrap();
+                tx.commit().await.unwrap();
+            })
+        }),
+    ];
+    for (what, change) in changes {
+        let fixture = Fixture::new();
+        let app = fixture.open().await;
+        customer(&app, "XT-1").await;
+        contact(&app, "karl").await;
+        let karl = by_key(&app).await.unwrap();
+        put(&karl, "/XT-1/a", b"a").await;
+        let download = karl.open_read(&path("/XT-1/a")).await.unwrap();
+        let mode = WriteMode { create: true, ..WriteMode::default() };
+        let mut upload = karl.open_write(&path("/XT-1/b"), mode).await.unwrap();
+        write(&mut upload, 0, b"b").await;
+        change(&app).await;
+        // What changes something is decided in its own transaction, whether the watch has looked or
+        // not.
+        assert_eq!(karl.make_directory(&path("/XT-1/d")).await, Err(Refusal::NoSuchFile), "{what}");
+        assert_eq!(upload.close().await, Err(Refusal::LoginEnded), "{what}");
+        let stop = CancellationToken::new();
+        let watch = tokio::spawn({
+            let (app, stop) = (app.clone(), stop.clone());
+            async move { app.logins().watch(stop).await }
+        });
+        karl.login().ended().cancelled().await;
+        assert_eq!(download.read(0, 1, &mut Vec::new()).await, Err(Refusal::LoginEnded), "{what}");
+        stop.cancel();
+        watch.await.unwrap();
+    }
+}
+
+/// R36: two at once, some more wait, and the others are refused unseen. A right token never waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r36_more_passwords_than_there_is_room_for_are_refused_and_tokens_are_not() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    contact(&app, "karl").await;
+    let made = app.tickets().set_password(&word("karl"), NewPassword::Made).await.unwrap().unwrap();
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let held = app.logins().hold_all_places();
+    assert!(by_password(&app, &made).await.is_none(), "nobody looked at it");
+    assert!(app.logins().by_token("XT-1", &token, FROM).await.unwrap().is_some());
+    drop(held);
+    assert!(by_password(&app, &made).await.is_some());
+    let strangers: Vec<_> = (0..200)
+        .map(|number| {
+            let app = app.clone();
+            tokio::spawn(async move { app.logins().by_token(&format!("u{number}"), "wrong", FROM).await.unwrap().is_none() })
+        })
+        .collect();
+    for stranger in strangers {
+        assert!(stranger.await.unwrap());
+    }
+    assert!(by_password(&app, &made).await.is_some(), "every place was given back");
+}
+
+/// A row that was changed in the database lets nobody in, and no command launders it.
+#[tokio::test]
+async fn a_contact_that_was_changed_from_outside_is_refused_everywhere() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    contact(&app, "karl").await;
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
+    run(tx.conn(), "UPDATE contact SET valid_until = '2999-12-31'").await;
+    tx.commit().await.unwrap();
+    assert!(by_key(&app).await.is_none());
+    assert_eq!(app.tickets().unproved().await.unwrap(), ["contact karl"]);
+    assert!(app.tickets().set_password(&word("karl"), NewPassword::Made).await.is_err());
+    let compared = app.integrity().compare().await.unwrap();
+    assert!(compared.differences.iter().any(|line| line.about == "contact" && line.id == "karl"), "{compared:?}");
+    let mut conn = app.0.access.repo.records.read().await.unwrap();
+    assert_eq!(contacts::list(&mut conn).await.unwrap().len(), 1);
+}

@@ -1,0 +1,279 @@
+//! `tacdrop contact`: people and machines of organisations, and what they log in with.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::Desk;
+use super::engineer::{address, counted, read_keys};
+use super::failure::Failure;
+use crate::app::{App, ContactChanges, ContactLine, NewContact, NewPassword};
+use crate::model::{Identifier, Language, LastDay};
+
+/// The most bytes that are read as a password.
+const LONGEST_PASSWORD: u64 = 1024;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add a contact of an organisation
+    Add {
+        /// The login name: letters, digits, '-' and '_'
+        id: Identifier,
+        /// Whose contact it is
+        #[arg(long, value_name = "ORG")]
+        organisation: Identifier,
+        /// Where mails to the person go
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        email: String,
+        /// The person's name
+        #[arg(long)]
+        name: Option<String>,
+        /// A file of public keys, one on each line, as 'id_ed25519.pub' or 'authorized_keys'
+        #[arg(long = "key", value_name = "FILE")]
+        keys: Vec<PathBuf>,
+        /// The language in which the server speaks to the person
+        #[arg(long, value_name = "de|en")]
+        language: Option<Language>,
+        /// The last day, in UTC, on which the contact may log in, as 2027-01-31
+        #[arg(long, value_name = "DATE")]
+        until: Option<LastDay>,
+    },
+    /// Change what is known of a contact
+    Edit {
+        /// The login name
+        id: Identifier,
+        /// The person's name
+        #[arg(long)]
+        name: Option<String>,
+        /// Where mails to the person go from now on
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        email: Option<String>,
+        /// The language in which the server speaks to the person
+        #[arg(long, value_name = "de|en")]
+        language: Option<Language>,
+        /// The last day, in UTC, on which the contact may log in, or 'none'
+        #[arg(long, value_name = "DATE", value_parser = until)]
+        until: Option<Until>,
+    },
+    /// Show one contact
+    Show(Id),
+    /// List all contacts with their keys
+    List {
+        /// Only those of this organisation
+        #[arg(long, value_name = "ORG")]
+        organisation: Option<Identifier>,
+    },
+    /// End a contact's logins; its sessions end within a second
+    Disable(Id),
+    /// Let a disabled contact log in again
+    Enable(Id),
+    /// Remove a contact; what it sent stays, and nobody else ever gets its name
+    Remove(Id),
+    /// Add or remove a key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Set the password that standard input holds, or make one and show it once
+    Password {
+        /// The login name
+        id: Identifier,
+        /// Make one, whatever standard input holds
+        #[arg(long)]
+        make: bool,
+        /// Take the password away: the contact logs in with keys only
+        #[arg(long, conflicts_with = "make")]
+        remove: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Id {
+    /// The login name
+    id: Identifier,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Let a contact log in with more keys
+    Add {
+        /// The login name
+        id: Identifier,
+        /// A file of public keys, one on each line
+        file: PathBuf,
+    },
+    /// Take a key away; sessions that use it end within a second
+    Remove {
+        /// The login name
+        id: Identifier,
+        /// 'SHA256:...' as the list shows it, or a file of public keys
+        #[arg(value_name = "FINGERPRINT_OR_FILE")]
+        key: String,
+    },
+}
+
+/// A last day, or that there is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Until(Option<LastDay>);
+
+fn until(text: &str) -> Result<Until, &'static str> {
+    if text == "none" { Ok(Until(None)) } else { text.parse().map(|day| Until(Some(day))) }
+}
+
+/// A contact, and the password that was made for it.
+#[derive(Serialize)]
+struct WithPassword<'a> {
+    #[serde(flatten)]
+    contact: ContactLine,
+    /// Null: somebody chose it, or there is none now.
+    made_password: Option<&'a str>,
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
+        let (tickets, output) = (app.tickets(), desk.output);
+        match self {
+            Self::Add { id, organisation, email, name, keys: files, language, until: valid_until } => {
+                let mut keys = Vec::new();
+                for file in &files {
+                    keys.extend(read_keys(file)?);
+                }
+                keys.sort();
+                keys.dedup();
+                let new = NewContact { id: id.clone(), organisation, name, email, language, valid_until, keys };
+                tickets.add_contact(new).await?;
+                let added = tickets.contact(&id).await?;
+                output.answer(&added, || match added.keys.len() {
+                    0 => format!(
+                        "Contact {id} was added; to log in they need 'tacdrop contact key add {id} FILE' or \
+                         'tacdrop contact password {id}'."
+                    ),
+                    keys => format!("Contact {id} was added with {}.", counted(keys)),
+                })
+            }
+            Self::Edit { id, name, email, language, until } => {
+                let valid_until = until.map(|Until(day)| day);
+                tickets.change_contact(&id, ContactChanges { name, email, language, valid_until }).await?;
+                output.answer(&tickets.contact(&id).await?, || format!("Contact {id} was changed."))
+            }
+            Self::Show(Id { id }) => {
+                let contact = tickets.contact(&id).await?;
+                output.answer(&contact, || shown(&contact))
+            }
+            Self::List { organisation } => {
+                let nothing = "There is no such contact; add one with 'tacdrop contact add'.";
+                let headings = ["ID", "ORGANISATION", "NAME", "EMAIL", "LANGUAGE", "STATE", "UNTIL", "LOGS IN BY"];
+                output.list(&tickets.contacts(organisation.as_ref()).await?, headings, nothing, |row| {
+                    [
+                        row.id.clone(),
+                        row.organisation.clone(),
+                        row.name.clone(),
+                        row.email.clone(),
+                        row.language.map(|language| language.to_string()).unwrap_or_default(),
+                        state(row).to_owned(),
+                        row.valid_until.map(|day| day.to_string()).unwrap_or_default(),
+                        ways(row),
+                    ]
+                })
+            }
+            Self::Disable(Id { id }) => {
+                tickets.set_contact_enabled(&id, false).await?;
+                output.answer(&tickets.contact(&id).await?, || {
+                    format!("Contact {id} is disabled; 'tacdrop contact enable {id}' lets them in again.")
+                })
+            }
+            Self::Enable(Id { id }) => {
+                tickets.set_contact_enabled(&id, true).await?;
+                output.answer(&tickets.contact(&id).await?, || format!("Contact {id} may log in again."))
+            }
+            Self::Remove(Id { id }) => {
+                let removed = tickets.contact(&id).await?;
+                tickets.remove_contact(&id).await?;
+                output.answer(&removed, || format!("Contact {id} was removed. What they sent stays."))
+            }
+            Self::Key(KeyCommand::Add { id, file }) => {
+                let keys = read_keys(&file)?;
+                let count = keys.len();
+                tickets.add_contact_keys(&id, keys).await?;
+                output.answer(&tickets.contact(&id).await?, || format!("Added to contact {id}: {}.", counted(count)))
+            }
+            Self::Key(KeyCommand::Remove { id, key }) => {
+                let fingerprints = if key.starts_with("SHA256:") {
+                    vec![key]
+                } else {
+                    read_keys(Path::new(&key))?.into_iter().map(|(fingerprint, _)| fingerprint).collect()
+                };
+                tickets.remove_contact_keys(&id, &fingerprints).await?;
+                let removed = counted(fingerprints.len());
+                output.answer(&tickets.contact(&id).await?, || format!("Removed from contact {id}: {removed}."))
+            }
+            Self::Password { id, make, remove } => {
+                let new = match (make, remove) {
+                    (_, true) => NewPassword::Removed,
+                    (true, _) => NewPassword::Made,
+                    _ => given_password()?.map_or(NewPassword::Made, NewPassword::Chosen),
+                };
+                let made = tickets.set_password(&id, new).await?;
+                let contact = tickets.contact(&id).await?;
+                let answer = WithPassword { contact, made_password: made.as_ref().map(|made| made.as_str()) };
+                output.answer(&answer, || match &made {
+                    Some(made) => format!("Password of contact {id}, shown this once:\n{}", made.as_str()),
+                    None if remove => format!("Contact {id} has no password any more."),
+                    None => format!("Contact {id} has this password now."),
+                })
+            }
+        }
+    }
+}
+
+/// The password on standard input, without the end of its line; none at a terminal, and where
+/// nothing is.
+fn given_password() -> Result<Option<Zeroizing<String>>, Failure> {
+    let mut stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        return Ok(None);
+    }
+    let mut text = Zeroizing::new(String::new());
+    let unreadable = |error: io::Error| Failure::new(format!("standard input holds no password: {error}"));
+    (&mut stdin).take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(unreadable)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    Ok((!line.is_empty()).then(|| Zeroizing::new(line.to_owned())))
+}
+
+fn state(row: &ContactLine) -> &'static str {
+    match row {
+        ContactLine { disabled: true, .. } => "disabled",
+        ContactLine { expired: true, .. } => "expired",
+        _ => "active",
+    }
+}
+
+fn ways(row: &ContactLine) -> String {
+    let password = row.password.then(|| "password".to_owned());
+    let keys = (!row.keys.is_empty()).then(|| counted(row.keys.len()));
+    password.into_iter().chain(keys).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(row: &ContactLine) -> String {
+    let mut text = format!(
+        "Contact {}, {}\nName:         {}\nOrganisation: {}\nEmail:        {}\n",
+        row.id,
+        state(row),
+        row.name,
+        row.organisation,
+        row.email
+    );
+    if let Some(language) = row.language {
+        text += &format!("Language:     {language}\n");
+    }
+    if let Some(day) = row.valid_until {
+        text += &format!("Valid until:  {day}\n");
+    }
+    text += &format!("Password:     {}\n", if row.password { "set" } else { "none" });
+    for key in &row.keys {
+        text += &format!("Key:          {key}\n");
+    }
+    text
+}
