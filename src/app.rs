@@ -36,7 +36,9 @@ pub use crate::notices::Notices;
 pub use crate::notices::list::{NoticeArtifact, NoticeLine};
 pub use crate::notices::resend::{NewAddress, NoticeChange};
 pub use crate::retention::expiry::Expired;
+pub use crate::retention::hold::HoldLine;
 pub use crate::retention::sweep::Swept;
+pub use crate::retention::ticket::{ShreddedTicket, TicketPlan};
 pub use crate::retention::{Restored, Retention, ShredPlan, Shredded, VersionLine, Withdrawn};
 pub use crate::rotation::{
     GenerationLine, KekLine, KeyStatus, ReplacedSecrets, Rotated, RotatedShare, Rotation, Secrets, ShareKeyLine,
@@ -54,7 +56,7 @@ pub use crate::repo::{
     WriteMode,
 };
 
-use crate::audit::AuditWriter;
+use crate::audit::{Actor, AuditWriter};
 use crate::integrity::recovery;
 use crate::model::HouseId;
 use crate::namespace::{self, address};
@@ -153,6 +155,10 @@ impl App {
         // Commands need not wait for what comes now.
         drop(lock);
         if serve {
+            // A backup that is taken just now may be in the way: then it is tried again in a minute.
+            if let Err(error) = app.0.access.retention.finish_shredding(&Actor::Server).await {
+                tracing::warn!(%error, "a ticket that is being shredded is not at its end");
+            }
             recovery::recover(&app.0.access.repo).await?;
             namespace::aliases::fill(&app.0.access.repo).await?;
             app.0.integrity.compare_at_start().await;

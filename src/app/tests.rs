@@ -14,6 +14,7 @@ mod damage;
 mod devices;
 mod digests;
 mod downloads;
+mod ending;
 mod faults;
 mod fetch_lines;
 mod invariants;

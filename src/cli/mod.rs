@@ -25,6 +25,7 @@ mod organisation;
 mod output;
 mod progress;
 mod receipt;
+mod retention;
 mod serve;
 mod store;
 mod ticket;
@@ -317,6 +318,11 @@ mod tests {
             "tacdrop ticket assign XT-1 anna",
             "tacdrop ticket close XT-1",
             "tacdrop ticket reopen XT-1",
+            "tacdrop ticket shred XT-1",
+            "tacdrop ticket shred XT-1 --yes",
+            "tacdrop ticket hold XT-1",
+            "tacdrop ticket hold XT-1 --reason R",
+            "tacdrop ticket release XT-1",
             "tacdrop artifact list XT-1",
             "tacdrop artifact list XT-1 --versions",
             "tacdrop artifact withdraw XT-1 path",

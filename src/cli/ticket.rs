@@ -6,6 +6,7 @@ use super::Desk;
 use super::block::TicketView;
 use super::devices::Devices;
 use super::failure::Failure;
+use super::retention;
 use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PublicAddress, TicketLine};
 use crate::model::{Identifier, Language, Priority, TicketStatus};
 use crate::server;
@@ -56,6 +57,26 @@ pub(crate) enum Command {
     Close(Reference),
     /// Open a closed ticket again
     Reopen(Reference),
+    /// Destroy the keys of a ticket and remove everything of it, for good
+    Shred {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        reference: Identifier,
+        /// Do it; without this it is only said what would be done
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Keep everything of a ticket until it is released: nothing is removed, by no rule and nobody
+    Hold {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        reference: Identifier,
+        /// Why, on one line
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// End a hold
+    Release(Reference),
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,6 +146,12 @@ impl Command {
             Self::Reopen(Reference { reference }) => {
                 app.tickets().set_status(&reference, TicketStatus::Open).await?;
                 changed(app, desk, &reference, format!("Ticket {reference} is open again.")).await
+            }
+            Self::Shred { reference, yes } => retention::shred(app, desk, &reference, yes).await,
+            Self::Hold { reference, reason } => retention::hold(app, desk, &reference, reason).await,
+            Self::Release(Reference { reference }) => {
+                app.retention().release(&reference).await?;
+                changed(app, desk, &reference, format!("Ticket {reference} is no longer held.")).await
             }
         }
     }

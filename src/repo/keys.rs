@@ -459,6 +459,15 @@ impl KeyManager {
         Err(Error::KeysReplaced)
     }
 
+    /// Forgets the keys of shares that were destroyed. What somebody has open has them until it is
+    /// closed.
+    pub(crate) fn forget_shares(&self, destroyed: &[ShareId]) {
+        let mut shares = self.shares();
+        for share in destroyed {
+            shares.remove(share);
+        }
+    }
+
     /// A generation of the KEK; the files are read again if it is not at hand.
     pub(crate) async fn kek(&self, generation: u32) -> Result<Option<Arc<Kek>>, Error> {
         if let Some(kek) = self.keks().get(generation) {

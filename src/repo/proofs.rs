@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::records::proofs::{Proof, Proved, Prover};
-use crate::records::{Conn, Records, contacts, entries, notices, people, tickets};
+use crate::records::{Conn, Records, contacts, deletions, entries, holds, notices, people, tickets};
 use crate::repo::Error;
 use crate::vault::ProofKey;
 
@@ -66,6 +66,14 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         entries::prove_link(conn, prover, &link).await?;
         proved += 1;
     }
+    for row in deletions::list(conn).await? {
+        deletions::prove_again(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in holds::list(conn).await? {
+        holds::prove_again(conn, prover, &row).await?;
+        proved += 1;
+    }
     notices::prove_addresses_again(conn, prover).await?;
     Ok(proved)
 }
@@ -82,6 +90,8 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     add(&mut found, &people::all_keys(&mut conn).await?, prover);
     add(&mut found, &contacts::list(&mut conn).await?, prover);
     add(&mut found, &contacts::all_keys(&mut conn).await?, prover);
+    add(&mut found, &deletions::list(&mut conn).await?, prover);
+    add(&mut found, &holds::list(&mut conn).await?, prover);
     let links = entries::all_links(&mut conn).await?;
     let bad = links.iter().filter(|link| !link.is_proved(prover));
     found.extend(bad.map(|link| format!("entry {}", hex::encode(link.entry))));

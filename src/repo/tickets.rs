@@ -4,15 +4,30 @@ use crate::mail::is_address;
 use crate::model::{Identifier, Refusal};
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
-use crate::records::{Conn, facts};
+use crate::records::{Conn, deletions, facts};
 use crate::repo::{Error, Settings};
 use crate::vault;
 
 /// The ticket of this reference, which an operator typed.
 ///
 /// # Errors
-/// [`Error::Operator`] if there is none; and if the records fail.
+/// [`Error::Operator`] if there is none, or it is being shredded; and if the records fail.
 pub(crate) async fn existing_ticket(conn: &mut Conn, reference: &Identifier) -> Result<Ticket, Error> {
+    let ticket = ticket_or_rest(conn, reference).await?;
+    if deletions::is_begun(conn, ticket.share).await? {
+        return Err(Error::operator(format!(
+            "ticket {reference} is being shredded and nothing can be done with it any more; the server ends that within a \
+             minute, and so does 'tacdrop ticket shred {reference} --yes'"
+        )));
+    }
+    Ok(ticket)
+}
+
+/// The same, or what is left of one that is being shredded.
+///
+/// # Errors
+/// [`Error::Operator`] if there is none; and if the records fail.
+pub(crate) async fn ticket_or_rest(conn: &mut Conn, reference: &Identifier) -> Result<Ticket, Error> {
     tickets::by_reference(conn, reference.as_str())
         .await?
         .ok_or_else(|| Error::operator(format!("there is no ticket {reference}; 'tacdrop ticket list' shows them")))

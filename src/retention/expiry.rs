@@ -4,6 +4,7 @@
 //! A step does a bounded piece of work, each file in a transaction of its own, and leaves nothing
 //! behind that the next step, or the next server, would not find in the records.
 
+use crate::audit::Actor;
 use crate::model::{HouseTime, Identifier, Time};
 use crate::notices;
 use crate::records::notices::About;
@@ -48,6 +49,10 @@ impl Retention {
     pub async fn expire(&self) -> Result<Expired, Error> {
         if !self.repo.is_serving() {
             return Err(Error::operator("only the server removes what has expired"));
+        }
+        // Also what a command has begun, and was killed.
+        if let Err(error) = self.finish_shredding(&Actor::Server).await {
+            tracing::warn!(%error, "a ticket that is being shredded is not at its end; it is tried again in a minute");
         }
         let mut done = Expired::default();
         let outcome = self.expire_all(&mut done).await;

@@ -5,7 +5,9 @@
 //! is written. An upload that is under way finds out at its next write to the records, and fails.
 
 pub(crate) mod expiry;
+pub(crate) mod hold;
 pub(crate) mod sweep;
+pub(crate) mod ticket;
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use crate::namespace::tree::{ResolvedPath, ShareContext, way_of};
 use crate::notices::Notices;
 use crate::records::entries::{self, EntryRow};
 use crate::records::version_chain::{self, ChainVersion};
-use crate::records::{Conn, RecordsError, extents, facts, versions, withdrawn};
+use crate::records::{Conn, RecordsError, extents, facts, holds, versions, withdrawn};
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::check_room_for_name;
 use crate::repo::tickets::existing_ticket;
@@ -355,10 +357,11 @@ impl Retention {
     /// place; without one the file goes out of sight.
     ///
     /// # Errors
-    /// A sentence if there is no such file or version, or its key is gone already; or if the
-    /// records fail.
+    /// A sentence if there is no such file or version, its key is gone already, or the ticket is
+    /// held; or if the records fail.
     pub async fn shred(&self, ticket: &Identifier, path: &SharePath, only: Option<u64>) -> Result<Shredded, Error> {
         let mut tx = self.repo.records.begin().await?;
+        hold::refuse_held(tx.conn(), ticket).await?;
         let (named, doomed, _) = self.to_shred(tx.conn(), ticket, path, only).await?;
         for row in &doomed {
             shred_version(tx.conn(), &self.repo, ticket, row, Rule::Operator, None).await?;
@@ -476,7 +479,7 @@ impl Retention {
 }
 
 /// Destroys the key of a version, with an audit event. With `untouched_since` only of an unfinished
-/// one that was not touched after that. Whether it was done.
+/// one that was not touched after that. Whether it was done: not of a ticket that is held.
 pub(crate) async fn shred_version(
     conn: &mut Conn,
     repo: &Repo,
@@ -485,7 +488,9 @@ pub(crate) async fn shred_version(
     rule: Rule,
     untouched_since: Option<HouseTime>,
 ) -> Result<bool, Error> {
-    if !versions::shred(conn, row.id, untouched_since, repo.clock.not_before_now()).await? {
+    if holds::is_version_held(conn, row.id).await?
+        || !versions::shred(conn, row.id, untouched_since, repo.clock.not_before_now()).await?
+    {
         return Ok(false);
     }
     let subject = Subject { actor: rule.actor(), ticket: Some(ticket), id: Some(*row.id.as_bytes()) };
@@ -550,6 +555,17 @@ fn no_artifact(ticket: &Identifier, path: &SharePath) -> Error {
     Error::operator(format!(
         "ticket {ticket} has no artifact {path}; 'tacdrop artifact list {ticket} --versions' shows what there is"
     ))
+}
+
+/// Tells the trail of what became of a ticket.
+async fn note_of_ticket(
+    conn: &mut Conn,
+    kind: Kind,
+    actor: &Actor,
+    ticket: &Identifier,
+    detail: &serde_json::Value,
+) -> Result<(), RecordsError> {
+    audit::write(conn, kind, Subject { actor, ticket: Some(ticket), id: None }, detail).await
 }
 
 async fn note(conn: &mut Conn, kind: Kind, ticket: &Identifier, id: [u8; 16]) -> Result<(), RecordsError> {

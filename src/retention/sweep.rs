@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{HouseTime, ObjectId, ObjectPlace, ShareId};
 use crate::records::order::Rank;
-use crate::records::{objects, strays};
+use crate::records::{deletions, objects, strays};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::retention::Retention;
@@ -159,6 +159,26 @@ impl Retention {
             tokio::time::sleep(BETWEEN_TRIES).await;
         }
         Ok(false)
+    }
+
+    /// Removes every object of a share that was shredded: nobody can read it any more. Whether none is
+    /// left; nothing goes while a backup is taken.
+    ///
+    /// # Errors
+    /// If the records or the store fail.
+    pub(super) async fn remove_all_of(&self, share: ShareId) -> Result<bool, Error> {
+        let _turn = (Rank::Removal.take(), self.removing.lock().await);
+        let Some(_removing) = self.repo.data.lock_for_removal()? else { return Ok(false) };
+        loop {
+            let objects = deletions::doomed_of(&mut *self.repo.records.read().await?, share, PAGE).await?;
+            let all = objects.len();
+            if all == 0 {
+                return Ok(true);
+            }
+            if self.remove(objects).await? < all {
+                return Ok(false);
+            }
+        }
     }
 
     /// Removes objects that nobody needs, and says how many. The caller holds the lock for it.

@@ -112,6 +112,16 @@ words!(
         TicketClosed = "ticket.closed",
         /// A closed ticket was opened again.
         TicketReopened = "ticket.reopened",
+        /// Nothing of a ticket may be removed from now on.
+        TicketHeld = "ticket.held",
+        /// A ticket's hold is over.
+        TicketReleased = "ticket.released",
+        /// A ticket is about to be shredded: it can no longer be stopped.
+        TicketShredBegun = "ticket.shred-begun",
+        /// A ticket was shredded: its keys and its rows are gone.
+        TicketShredded = "ticket.shredded",
+        /// The encrypted objects of a shredded ticket are off the disk.
+        TicketObjectsRemoved = "ticket.objects-removed",
         /// Recovery corrected the sums of a ticket.
         TicketRecounted = "ticket.recounted",
         /// The key encryption key was replaced.

@@ -6,6 +6,7 @@
 
 pub mod alias;
 pub mod audit;
+pub mod deletion;
 pub mod id;
 pub mod language;
 pub mod locked;
@@ -22,6 +23,7 @@ pub mod time;
 pub mod transport;
 pub mod word;
 
+pub use deletion::DeletionReason;
 pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, VersionId};
 pub use language::Language;
 pub use locked::{Level, Locked, LockedGuard};

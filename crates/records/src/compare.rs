@@ -107,11 +107,14 @@ pub struct TicketSide {
     pub closed: bool,
     /// Whether it is for devices.
     pub device: bool,
+    /// Whether nothing of it may be removed.
+    pub held: bool,
 }
 
 /// All tickets.
 pub async fn tickets(conn: &mut Conn) -> Result<Vec<Found<TicketSide>>, RecordsError> {
-    let text = "SELECT reference, share_id, organisation, engineer, status, device FROM ticket ORDER BY reference";
+    let text = "SELECT reference, share_id, organisation, engineer, status, device, \
+         EXISTS (SELECT 1 FROM hold h WHERE h.share_id = ticket.share_id) AS held FROM ticket ORDER BY reference";
     let rows = ask!(text).rows(conn).await?;
     Ok(found(&rows, |row| {
         Ok(TicketSide {
@@ -121,6 +124,7 @@ pub async fn tickets(conn: &mut Conn) -> Result<Vec<Found<TicketSide>>, RecordsE
             engineer: row.try_get("engineer")?,
             closed: row.try_get::<&str, _>("status")? == "closed",
             device: row.try_get::<i64, _>("device")? != 0,
+            held: row.try_get::<i64, _>("held")? != 0,
         })
     }))
 }
@@ -205,9 +209,11 @@ pub async fn homeless_versions(conn: &mut Conn) -> Result<u64, RecordsError> {
     ask!(text).one(conn, |row| unsigned(row, "version", "n")).await
 }
 
-/// How many versions have ever been available: as the rows say, and as the trail tells.
+/// How many versions have ever been available: as the rows and the deletion log say, and as the
+/// trail tells.
 pub async fn published(conn: &mut Conn) -> Result<(u64, u64), RecordsError> {
-    let text = "SELECT (SELECT COUNT(*) FROM version WHERE received_at IS NOT NULL) AS of_rows, \
+    let text = "SELECT (SELECT COUNT(*) FROM version WHERE received_at IS NOT NULL) \
+         + (SELECT COALESCE(SUM(published), 0) FROM deletion) AS of_rows, \
          (SELECT COUNT(*) FROM audit_event WHERE kind = 'artifact.available') AS of_trail";
     ask!(text).one(conn, |row| Ok((unsigned(row, "version", "of_rows")?, unsigned(row, "version", "of_trail")?))).await
 }
@@ -223,9 +229,9 @@ pub async fn told(
     let of_house = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND kind IN ('organisation.added', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
          'engineer.changed', 'engineer.disabled', 'ticket.opened', 'ticket.assigned', 'ticket.closed', \
-         'ticket.reopened', 'store.recovered', 'secret.replaced', 'contact.added', 'contact.changed', \
-         'contact.disabled', 'contact.enabled', 'contact.removed', 'contact.key-added', 'contact.key-removed', \
-         'contact.password-set') ORDER BY seq LIMIT $2 + 0";
+         'ticket.reopened', 'ticket.held', 'ticket.released', 'ticket.shredded', 'store.recovered', 'secret.replaced', \
+         'contact.added', 'contact.changed', 'contact.disabled', 'contact.enabled', 'contact.removed', \
+         'contact.key-added', 'contact.key-removed', 'contact.password-set') ORDER BY seq LIMIT $2 + 0";
     let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
          'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \

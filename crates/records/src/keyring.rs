@@ -206,10 +206,12 @@ impl Keyring {
     }
 
     /// Writes a share's key down; durable before its ticket exists in the records. False, and
-    /// nothing has changed, if it is wrapped under a KEK that is no longer the newest.
+    /// nothing has changed, if it is wrapped under a KEK that is no longer the newest, or the
+    /// share's keys were destroyed.
     pub async fn add_share_key(&self, share: ShareId, key: &WrappedRow, now: Time) -> Result<bool, RecordsError> {
         let text = "INSERT INTO share_key (share_id, generation, kek_generation, wrapped, created_at) \
-             SELECT $1, $2, $3, $4, $5 WHERE $3 = (SELECT MAX(generation) FROM kek)";
+             SELECT $1, $2, $3, $4, $5 WHERE $3 = (SELECT MAX(generation) FROM kek) \
+             AND NOT EXISTS (SELECT 1 FROM destroyed_share WHERE share_id = $1)";
         ask!(text, share, key.generation, key.kek_generation, &key.wrapped, now).changed(&mut *self.conn().await?).await
     }
 
@@ -219,6 +221,21 @@ impl Keyring {
         ask!("DELETE FROM share_key WHERE share_id = $1 AND generation <> $2", share, but)
             .changes(&mut *self.conn().await?)
             .await
+    }
+
+    /// Deletes all keys of a share, for good: it never gets one again. Says how many they were, also
+    /// when it is done again. The journal still shows them until
+    /// [`empty_journal`](Self::empty_journal) has done its work.
+    pub async fn destroy_share(&self, share: ShareId, now: Time) -> Result<u64, RecordsError> {
+        let mut tx = self.begin().await?;
+        let keys = ask!("DELETE FROM share_key WHERE share_id = $1", share).changes(tx.conn()).await?;
+        let text =
+            "INSERT INTO destroyed_share (share_id, keys, destroyed_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        ask!(text, share, keys, now).run(tx.conn()).await?;
+        let text = "SELECT keys FROM destroyed_share WHERE share_id = $1";
+        let keys = ask!(text, share).one(tx.conn(), |row| super::unsigned(row, "destroyed_share", "keys")).await?;
+        tx.commit().await?;
+        Ok(keys)
     }
 
     /// Cuts the journal to nothing, so that no page of it still shows a wrapped key that was

@@ -41,12 +41,19 @@ pub async fn get(conn: &mut Conn, id: ObjectId) -> Result<Option<Vec<u8>>, Recor
     ask!("SELECT bytes FROM object WHERE id = $1", id).maybe(conn, |row| Ok(row.try_get("bytes")?)).await
 }
 
-/// Says that nobody needs a manifest any more, wherever it lies.
-pub(super) async fn doom_manifest(conn: &mut Conn, manifest: ObjectId, now: HouseTime) -> Result<(), RecordsError> {
-    let text = "INSERT INTO doomed (object_id, place, since) VALUES ($1, \
-         CASE WHEN EXISTS (SELECT 1 FROM object WHERE id = $1) THEN 'records' ELSE 'store' END, $2) \
+/// Says that nobody needs a version's manifest any more, wherever it lies. It goes as its share's,
+/// and counts no bytes there.
+pub(super) async fn doom_manifest(
+    conn: &mut Conn,
+    version: VersionId,
+    manifest: ObjectId,
+    now: HouseTime,
+) -> Result<(), RecordsError> {
+    let text = "INSERT INTO doomed (object_id, place, since, share_id) VALUES ($1, \
+         CASE WHEN EXISTS (SELECT 1 FROM object WHERE id = $1) THEN 'records' ELSE 'store' END, $2, \
+         (SELECT e.share_id FROM version v JOIN entry e ON e.id = v.entry_id WHERE v.id = $3)) \
          ON CONFLICT DO NOTHING";
-    ask!(text, manifest, now).run(conn).await
+    ask!(text, manifest, now, version).run(conn).await
 }
 
 /// Says that nobody needs an object of the store that has no row. It counts as its share's with

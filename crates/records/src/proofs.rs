@@ -67,13 +67,15 @@ pub fn unproved<T: Proved + ?Sized>(row: &T) -> RecordsError {
 }
 
 /// All labels, and the table of each.
-pub const LABELS: [(&str, &str); 6] = [
+pub const LABELS: &[(&str, &str)] = &[
     (<super::tickets::Ticket as Proved>::LABEL, "ticket"),
     (<super::people::Engineer as Proved>::LABEL, "engineer"),
     (<super::people::EngineerKey as Proved>::LABEL, "engineer_key"),
     (<super::contacts::Contact as Proved>::LABEL, "contact"),
     (<super::contacts::ContactKey as Proved>::LABEL, "contact_key"),
     (super::notices::ADDRESS_LABEL, "notice"),
+    (<super::deletions::Deletion as Proved>::LABEL, "deletion"),
+    (<super::holds::Hold as Proved>::LABEL, "hold"),
 ];
 
 /// A proof out of a row. What can be none is as good as none.
@@ -126,7 +128,7 @@ mod tests {
                 let text = fs::read_to_string(&file).unwrap();
                 // Tests make rows of their own.
                 let text = text.split("#[cfg(test)]").next().unwrap();
-                for table in ["ticket", "engineer", "engineer_key", "contact", "contact_key"] {
+                for table in ["ticket", "engineer", "engineer_key", "contact", "contact_key", "deletion", "hold"] {
                     for columns in changed(text, table) {
                         let free = columns.iter().all(|column| ["stored_bytes", "names"].contains(&column.as_str()));
                         let proves = columns.iter().any(|column| column == "proof");

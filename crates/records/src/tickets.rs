@@ -295,6 +295,16 @@ pub async fn set_status(
     change(conn, prover, reference, |row| (row.status, row.closed_at) = (status, closed_at)).await
 }
 
+/// Closes a ticket for good: nobody has a token of it any more.
+pub async fn end(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier, now: Time) -> Result<(), RecordsError> {
+    let end = |row: &mut Ticket| {
+        (row.status, row.closed_at) = (TicketStatus::Closed, Some(row.closed_at.unwrap_or(now)));
+        // No token has this hash.
+        (row.token_hash, row.token_generation) = ([0; 32], row.token_generation + 1);
+    };
+    change(conn, prover, reference, end).await
+}
+
 /// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it
 /// was done.
 pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {

@@ -336,7 +336,7 @@ pub async fn reseal(
     let asked = ask!(text, before.id, &old_hash[..], manifest, &hash[..], uploaded_by.as_str(), transport.as_str());
     let done = asked.changed(conn).await?;
     if done {
-        objects::doom_manifest(conn, old, now).await?;
+        objects::doom_manifest(conn, before.id, old, now).await?;
     }
     Ok(done)
 }
@@ -358,7 +358,7 @@ pub async fn shred(
         .await?;
     let Some(manifest) = found else { return Ok(false) };
     if let Some(manifest) = manifest {
-        objects::doom_manifest(conn, manifest, now).await?;
+        objects::doom_manifest(conn, id, manifest, now).await?;
     }
     extents::release_all(conn, id, now).await?;
     digests::forget(conn, id).await?;
@@ -389,7 +389,7 @@ fn unfinished_row(row: &SqliteRow) -> Result<UnfinishedRow, RecordsError> {
     })
 }
 
-/// Unfinished versions that were not touched since `$1`. The first condition is there for the index
+/// Unfinished versions that were not touched since `$1`, but of shares that are held. The first condition is there for the index
 /// of unfinished versions: the table is large, and they are few.
 macro_rules! unfinished {
     ($rest:literal) => {
@@ -397,7 +397,8 @@ macro_rules! unfinished {
             "SELECT v.id, v.entry_id, t.reference FROM version v JOIN entry e ON e.id = v.entry_id \
              JOIN ticket t ON t.share_id = e.share_id WHERE v.id IN (SELECT id FROM version \
              WHERE state IN ('receiving', 'incomplete') AND touched_at <= $1) \
-             AND v.state IN ('receiving', 'incomplete') AND v.touched_at <= $1 ",
+             AND v.state IN ('receiving', 'incomplete') AND v.touched_at <= $1 \
+             AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.share_id = e.share_id) ",
             $rest
         )
     };

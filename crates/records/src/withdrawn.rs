@@ -52,7 +52,7 @@ pub async fn mark_shredded(conn: &mut Conn, file: &[u8; 16], now: Time) -> Resul
 }
 
 /// Files that were withdrawn before `before` and still have keys, oldest first, at most `most`,
-/// with their tickets.
+/// with their tickets. What is held is not among them.
 pub async fn past_grace(
     conn: &mut Conn,
     before: HouseTime,
@@ -60,16 +60,17 @@ pub async fn past_grace(
 ) -> Result<Vec<([u8; 16], Identifier)>, RecordsError> {
     let text = "SELECT e.id, t.reference FROM entry e JOIN ticket t ON t.share_id = e.share_id WHERE e.kind = 'file' \
          AND e.withdrawn_house <= $1 AND e.withdrawn_at IS NOT NULL AND e.replaced_at IS NULL \
-         AND e.shredded_at IS NULL ORDER BY e.withdrawn_house LIMIT $2 + 0";
+         AND e.shredded_at IS NULL AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.share_id = e.share_id) ORDER BY e.withdrawn_house LIMIT $2 + 0";
     ask!(text, before, most)
         .readable(conn, "entry", |row| Ok((bytes_as(row, "entry", "id")?, text_as(row, "ticket", "reference")?)))
         .await
 }
 
-/// Whether a file is still withdrawn, since `before` at the latest, and has keys.
+/// Whether a file is still withdrawn, since `before` at the latest, has keys, and is not held.
 pub async fn is_past_grace(conn: &mut Conn, file: &[u8; 16], before: HouseTime) -> Result<bool, RecordsError> {
     let text = "SELECT 1 FROM entry WHERE id = $1 AND withdrawn_house <= $2 AND withdrawn_at IS NOT NULL \
-         AND replaced_at IS NULL AND shredded_at IS NULL";
+         AND replaced_at IS NULL AND shredded_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.share_id = entry.share_id)";
     ask!(text, file, before).exists(conn).await
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn contact_of(app: &App, id: &str, organisation: &str) {
 }
 
 /// A session of a contact who logs in by its key.
-pub(super) async fn session_of(app: &App, id: &str) -> ShareSession {
+async fn session_of(app: &App, id: &str) -> ShareSession {
     let login = app.logins().by_key(id, &format!("SHA256:{id}"), FROM).await.unwrap().unwrap();
     app.session(&login)
 }

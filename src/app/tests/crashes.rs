@@ -11,7 +11,7 @@ use super::recovery::{TRUNCATE, digest, done, found, until_no_upload};
 use super::*;
 use crate::integrity::recovery::{Recovered, recover};
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for item in fs::read_dir(from).unwrap() {
         let (from, to) = {

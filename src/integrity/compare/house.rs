@@ -9,7 +9,10 @@ use crate::audit::{Kind, told};
 use crate::records::Conn;
 use crate::records::audit::Fields;
 use crate::records::compare::{self, EngineerSide, TicketSide};
+use crate::records::deletions::{self, Deletion};
+use crate::records::proofs::Proved;
 use crate::repo::{Error, Repo};
+use crate::retention;
 
 /// What the trail tells of an engineer.
 #[derive(Default)]
@@ -28,12 +31,22 @@ struct Ticket {
     device: Option<bool>,
     share: Option<String>,
     closed: bool,
+    held: bool,
+    /// The entry that tells that it was opened.
+    opened: i64,
+}
+
+/// What the trail tells of a ticket that was shredded.
+struct Shredded {
+    ticket: String,
+    detail: Value,
 }
 
 /// What the walk leaves for the versions.
 pub(super) struct House {
-    /// The tickets that there are.
-    pub(super) tickets: Vec<TicketSide>,
+    /// The tickets that there are, each with the entry that tells that it was opened: what the trail
+    /// tells before that is of another ticket that had its reference.
+    pub(super) tickets: Vec<(TicketSide, i64)>,
     /// Whether a recovery corrected more than it told one by one.
     pub(super) untold: bool,
 }
@@ -44,6 +57,8 @@ struct Trail {
     contacts: contacts::Told,
     engineers: BTreeMap<String, Engineer>,
     tickets: BTreeMap<String, Ticket>,
+    /// By the id of the share.
+    shredded: BTreeMap<String, Shredded>,
     untold: bool,
 }
 
@@ -52,7 +67,7 @@ pub(super) fn text(detail: &Value, name: &str) -> Option<String> {
 }
 
 impl Trail {
-    fn tell(&mut self, fields: &Fields) {
+    fn tell(&mut self, seq: i64, fields: &Fields) {
         let Ok(kind) = fields.kind.parse::<Kind>() else { return };
         let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
         if let Some(name) = text(&detail, "organisation").filter(|_| kind == Kind::OrganisationAdded) {
@@ -71,7 +86,7 @@ impl Trail {
         }
         self.contacts.tell(kind, &detail);
         if let Some(reference) = &fields.ticket {
-            self.tell_of_ticket(kind, reference, &detail);
+            self.tell_of_ticket(seq, kind, reference, detail);
             return;
         }
         let Some(id) = text(&detail, "engineer") else { return };
@@ -98,22 +113,32 @@ impl Trail {
         }
     }
 
-    fn tell_of_ticket(&mut self, kind: Kind, reference: &str, detail: &Value) {
+    fn tell_of_ticket(&mut self, seq: i64, kind: Kind, reference: &str, detail: Value) {
         if kind == Kind::TicketOpened {
             let opened = Ticket {
-                organisation: text(detail, "organisation").unwrap_or_default(),
-                engineer: text(detail, "engineer").unwrap_or_default(),
+                organisation: text(&detail, "organisation").unwrap_or_default(),
+                engineer: text(&detail, "engineer").unwrap_or_default(),
                 device: detail.get("device").and_then(Value::as_bool),
-                share: text(detail, "share"),
+                share: text(&detail, "share"),
                 closed: false,
+                held: false,
+                opened: seq,
             };
             self.tickets.insert(reference.to_owned(), opened);
         }
+        if kind == Kind::TicketShredded {
+            self.tickets.remove(reference);
+            let share = text(&detail, "share").unwrap_or_default();
+            self.shredded.insert(share, Shredded { ticket: reference.to_owned(), detail });
+            return;
+        }
         let Some(ticket) = self.tickets.get_mut(reference) else { return };
         match kind {
-            Kind::TicketAssigned => ticket.engineer = text(detail, "engineer").unwrap_or_default(),
+            Kind::TicketAssigned => ticket.engineer = text(&detail, "engineer").unwrap_or_default(),
             Kind::TicketClosed => ticket.closed = true,
             Kind::TicketReopened => ticket.closed = false,
+            Kind::TicketHeld => ticket.held = true,
+            Kind::TicketReleased => ticket.held = false,
             _ => {}
         }
     }
@@ -126,6 +151,7 @@ struct Rows {
     keys: Vec<compare::Found<(String, String)>>,
     tickets: Vec<compare::Found<TicketSide>>,
     contacts: contacts::Rows,
+    deletions: Vec<Deletion>,
     trail: Trail,
 }
 
@@ -133,14 +159,16 @@ async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
     let (organisations, engineers) = (compare::organisations(conn).await?, compare::engineers(conn).await?);
     let (keys, tickets) = (compare::engineer_keys(conn).await?, compare::tickets(conn).await?);
     let contacts = contacts::gather(conn).await?;
+    let deletions = deletions::list(conn).await?;
     let mut trail = Trail::default();
     let mut from = Some(1);
     while let Some(first) = from {
         let page = compare::told(conn, None, first, PAGE).await?;
         from = page.last().and_then(|row| row.seq.checked_add(1));
-        page.iter().filter_map(|row| row.fields.as_ref().ok()).for_each(|fields| trail.tell(fields));
+        let readable = page.iter().filter_map(|row| Some((row.seq, row.fields.as_ref().ok()?)));
+        readable.for_each(|(seq, fields)| trail.tell(seq, fields));
     }
-    Ok(Rows { organisations, engineers, keys, tickets, contacts, trail })
+    Ok(Rows { organisations, engineers, keys, tickets, contacts, deletions, trail })
 }
 
 pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House, Error> {
@@ -160,8 +188,9 @@ pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House
 }
 
 fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
-    let Rows { organisations, engineers, keys, tickets, contacts: rows_of_contacts, mut trail } = rows;
+    let Rows { organisations, engineers, keys, tickets, contacts: rows_of_contacts, deletions, mut trail } = rows;
     contacts::judge(repo, rows_of_contacts, std::mem::take(&mut trail.contacts), outcome);
+    compare_deletions(repo, &deletions, std::mem::take(&mut trail.shredded), outcome);
     for row in organisations {
         match row {
             Ok(id) if trail.organisations.remove(&id) => {}
@@ -221,11 +250,38 @@ fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
     House { tickets, untold: trail.untold }
 }
 
+/// The deletion log against the trail, share by share.
+fn compare_deletions(repo: &Repo, rows: &[Deletion], mut told: BTreeMap<String, Shredded>, outcome: &mut Compared) {
+    for row in rows {
+        let (share, ticket) = (row.share.to_string(), row.ticket.as_str());
+        if !row.is_proved(&**repo.keys.proofs()) {
+            outcome.add("deletion", share.clone(), Some(ticket), "does not say what tacdrop wrote there");
+        }
+        match (told.remove(&share), row.records_removed_at) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                outcome.add("deletion", share, Some(ticket), "was written down, and the trail does not tell of it");
+            }
+            (Some(_), None) => {
+                outcome.add("deletion", share, Some(ticket), "was at its end, as the trail tells, and is not");
+            }
+            (Some(known), Some(_)) => {
+                if known.ticket != ticket || known.detail != retention::ticket::told(row) {
+                    outcome.add("deletion", share, Some(ticket), "is not what the trail tells of it");
+                }
+            }
+        }
+    }
+    for (share, known) in told {
+        outcome.add("deletion", share, Some(&known.ticket), "is told of by the trail, and has no row");
+    }
+}
+
 fn compare_tickets(
     rows: Vec<compare::Found<TicketSide>>,
     mut told: BTreeMap<String, Ticket>,
     outcome: &mut Compared,
-) -> Vec<TicketSide> {
+) -> Vec<(TicketSide, i64)> {
     let mut tickets = Vec::with_capacity(rows.len());
     for row in rows {
         outcome.tickets += 1;
@@ -239,9 +295,11 @@ fn compare_tickets(
         };
         let reference = row.reference.as_str();
         let mut differs = |what: String| outcome.add("ticket", reference, Some(reference), what);
+        let mut opened = 1;
         match told.remove(reference) {
             None => differs("was never opened, as the trail tells".to_owned()),
             Some(known) => {
+                opened = known.opened;
                 let share = row.share.to_string();
                 if known.share.as_ref().is_some_and(|known| *known != share) {
                     differs("has another share than the one that was made for it".to_owned());
@@ -262,9 +320,14 @@ fn compare_tickets(
                     let what = if known.closed { "was closed, and is open" } else { "is closed, and nobody closed it" };
                     differs(what.to_owned());
                 }
+                if known.held != row.held {
+                    let what =
+                        if known.held { "was held, and nobody released it" } else { "is held, and nobody did that" };
+                    differs(what.to_owned());
+                }
             }
         }
-        tickets.push(row);
+        tickets.push((row, opened));
     }
     for (reference, _) in told {
         outcome.add("ticket", reference.clone(), Some(&reference), "was opened, as the trail tells, and has no row");

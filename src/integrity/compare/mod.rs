@@ -33,7 +33,8 @@ const TOLD: u64 = 1000;
 /// Something that the rows say and the trail does not, or the other way round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// What it is about: `organisation`, `contact`, `engineer`, `ticket`, `artifact`, `version` or `versions`.
+    /// What it is about: `organisation`, `contact`, `engineer`, `ticket`, `deletion`, `artifact`, `version`
+    /// or `versions`.
     pub about: &'static str,
     /// Its id; empty if it is about no single one.
     pub id: String,
@@ -99,8 +100,8 @@ impl Integrity {
     pub async fn compare(&self) -> Result<Compared, Error> {
         let mut outcome = Compared::default();
         let told = house::compare(&self.repo, &mut outcome).await?;
-        for ticket in &told.tickets {
-            versions::compare(&self.repo, ticket, told.untold, &mut outcome).await?;
+        for (ticket, opened) in &told.tickets {
+            versions::compare(&self.repo, ticket, *opened, told.untold, &mut outcome).await?;
         }
         let homeless = compare::homeless_versions(&mut *self.repo.records.read().await?).await?;
         if homeless > 0 {

@@ -118,10 +118,10 @@ struct Rows {
     trail: Trail,
 }
 
-async fn gather(conn: &mut Conn, ticket: &Identifier, share: ShareId) -> Result<Rows, Error> {
+async fn gather(conn: &mut Conn, ticket: &Identifier, share: ShareId, opened: i64) -> Result<Rows, Error> {
     let (versions, files) = (compare::versions(conn, share).await?, compare::files(conn, share).await?);
     let mut trail = Trail::default();
-    let mut from = Some(1);
+    let mut from = Some(opened);
     while let Some(first) = from {
         let page = compare::told(conn, Some(ticket), first, PAGE).await?;
         from = page.last().and_then(|row| row.seq.checked_add(1));
@@ -132,16 +132,17 @@ async fn gather(conn: &mut Conn, ticket: &Identifier, share: ShareId) -> Result<
     Ok(Rows { versions, files, trail })
 }
 
-/// `untold`: a recovery corrected more than it told one by one, so that a version may be damaged or
+/// `opened`: the entry of the trail that tells that the ticket was opened. `untold`: a recovery corrected more than it told one by one, so that a version may be damaged or
 /// shredded without an entry of its own.
 pub(super) async fn compare(
     repo: &Repo,
     ticket: &TicketSide,
+    opened: i64,
     untold: bool,
     outcome: &mut Compared,
 ) -> Result<(), Error> {
     let (reference, share) = (&ticket.reference, ticket.share);
-    let rows = gather(&mut *repo.records.read().await?, reference, share).await?;
+    let rows = gather(&mut *repo.records.read().await?, reference, share, opened).await?;
     let mut first = Compared::default();
     Judge::of(repo, reference, untold, &mut first).judge(rows);
     if first.differences.is_empty() {
@@ -151,7 +152,7 @@ pub(super) async fn compare(
     // Something may have changed between the questions. Nobody changes anything while this one has
     // the writer's turn.
     let mut tx = repo.records.begin().await?;
-    let rows = gather(tx.conn(), reference, share).await?;
+    let rows = gather(tx.conn(), reference, share, opened).await?;
     drop(tx);
     Judge::of(repo, reference, untold, outcome).judge(rows);
     Ok(())
