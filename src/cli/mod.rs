@@ -23,11 +23,13 @@ mod lifecycle;
 mod notice;
 mod organisation;
 mod output;
+mod people;
 mod progress;
 mod receipt;
 mod retention;
 mod serve;
 mod store;
+mod team;
 mod ticket;
 
 use std::path::PathBuf;
@@ -113,6 +115,9 @@ enum Command {
     /// People who work on tickets
     #[command(subcommand)]
     Engineer(engineer::Command),
+    /// Engineers who work on tickets together
+    #[command(subcommand)]
+    Team(team::Command),
     /// People and machines of organisations, who log in under their own names
     #[command(subcommand)]
     Contact(contact::Command),
@@ -177,6 +182,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Config(command) => config::run(&command, common, &desk),
         Command::Organisation(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
         Command::Engineer(command) => desk.work(command.may_begin(), async |s| command.run(s, &desk).await),
+        Command::Team(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Contact(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Ticket(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
@@ -300,6 +306,11 @@ mod tests {
             "tacdrop engineer key add anna file",
             "tacdrop engineer key remove anna SHA256:abc",
             "tacdrop engineer disable anna",
+            "tacdrop team add core --member anna --member bert --email core@example.org --name Core",
+            "tacdrop team edit core --add-member anna --remove-member bert --no-email",
+            "tacdrop team show core",
+            "tacdrop team list --json",
+            "tacdrop team remove core",
             "tacdrop contact add karl --organisation ACME --email k@example.org --name K --key a --language de --until 2027-01-31",
             "tacdrop contact edit karl --email k@example.net --until none",
             "tacdrop contact show karl --json",
@@ -312,6 +323,11 @@ mod tests {
             "tacdrop contact password karl",
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --title T --priority 1 --language de",
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --device",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --visibility named --contact karl --contact maria",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --affected OTHER --watcher w@example.org --drop-box",
+            "tacdrop ticket edit XT-1 --visibility only --contact karl --affected OTHER --watcher w@example.org --team T",
+            "tacdrop ticket edit XT-1 --no-contact karl --no-affected --no-watcher w@example.org --no-team --no-drop-box",
+            "tacdrop ticket edit XT-1 --deny list,delete",
             "tacdrop ticket list",
             "tacdrop ticket show XT-1",
             "tacdrop ticket token XT-1",

@@ -6,8 +6,9 @@ use super::Desk;
 use super::block::TicketView;
 use super::devices::Devices;
 use super::failure::Failure;
+use super::people::{self, PeopleArgs, PeopleEditArgs};
 use super::retention;
-use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PublicAddress, TicketLine};
+use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketLine};
 use crate::model::{Identifier, Language, Priority, TicketStatus};
 use crate::server;
 use crate::ssh;
@@ -38,6 +39,16 @@ pub(crate) enum Command {
         /// devices
         #[arg(long)]
         device: bool,
+        #[command(flatten)]
+        people: PeopleArgs,
+    },
+    /// Change who sees a ticket, what its customers may do, and who is told of it
+    Edit {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        reference: Identifier,
+        #[command(flatten)]
+        people: PeopleEditArgs,
     },
     /// List all tickets
     List,
@@ -86,18 +97,31 @@ pub(crate) struct Reference {
     reference: Identifier,
 }
 
+/// A ticket with its people.
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    ticket: &'a TicketView<'a>,
+    people: &'a PeopleLine,
+}
+
 impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::Open { reference, organisation, engineer, title, priority, language, device } => {
+            Self::Open { reference, organisation, engineer, title, priority, language, device, people } => {
                 let new = NewTicket { reference, organisation, engineer, title, priority, language, device };
                 let reference = new.reference.clone();
                 // Whatever can fail comes first: the token is shown this once.
                 let door = Door::find(app, desk).await?;
-                let (ticket, token) = app.tickets().open_ticket(new).await?;
+                let (ticket, token) = app.tickets().open_ticket_for(new, people.changes()).await?;
                 let ticket = door.view(ticket, &reference, Some(&token));
                 output.answer(&ticket, || ticket.block())
+            }
+            Self::Edit { reference, people } => {
+                app.tickets().change_people(&reference, people.changes()).await?;
+                let people = app.tickets().people(&reference).await?;
+                output.answer(&people, || format!("Ticket {reference} was changed.\n\n{}", people::shown(&people)))
             }
             Self::List => {
                 let headings = ["REF", "KIND", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
@@ -117,12 +141,14 @@ impl Command {
             }
             Self::Show(Reference { reference }) => {
                 let ticket = app.tickets().ticket(&reference).await?;
+                let people = app.tickets().people(&reference).await?;
                 let ticket = Door::find(app, desk).await?.view(ticket, &reference, None);
-                output.answer(&ticket, || {
+                output.answer(&Shown { ticket: &ticket, people: &people }, || {
                     let TicketView { priority, status, organisation, engineer, opened_at, device, .. } = &ticket;
                     let kind = if *device { ", for devices, which only send" } else { "" };
                     format!(
-                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{kind}\n\n{}",
+                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{kind}\n{}\n\n{}",
+                        people::shown(&people),
                         ticket.block()
                     )
                 })

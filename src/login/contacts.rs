@@ -38,12 +38,7 @@ impl Credential {
 impl Logins {
     /// Checks a contact's password. Also asked about what was no ticket's token, whatever name it
     /// came with: the same is read and computed for each.
-    pub(super) async fn by_password(
-        &self,
-        user: &str,
-        secret: &str,
-        origin: Origin,
-    ) -> Result<Option<Login>, Refusal> {
+    pub(super) async fn by_password(&self, user: &str, secret: &str, origin: Origin) -> Result<Option<Login>, Refusal> {
         let found = self.contact(user).await?;
         let kept = found.as_ref().and_then(|contact| contact.password.clone());
         let generation = found.as_ref().map(|contact| contact.password_generation);

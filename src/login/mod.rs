@@ -248,12 +248,7 @@ impl Logins {
 
     /// Who may log in as `user` with this key; whoever may not is counted. Engineers and contacts
     /// are both looked for, whatever is found first.
-    async fn bearer_of_key(
-        &self,
-        user: &str,
-        fingerprint: &str,
-        from: IpAddr,
-    ) -> Result<Option<Bearer>, Refusal> {
+    async fn bearer_of_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Bearer>, Refusal> {
         let engineer = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await }
             .await
             .map_err(Error::from)?;

@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::login::Login;
 use crate::login::contacts::still_valid;
 use crate::login::{LoginState, Who};
+use crate::model::rights::Visibility;
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, TicketStatus};
+use crate::records::contacts::Contact;
 use crate::records::tickets::{self, Ticket};
-use crate::records::{Conn, people};
+use crate::records::{Conn, people, teams, ticket_people};
 use crate::repo::Error;
 
 /// Whether a login may change something in a ticket's share now; and the generation of the share's
@@ -56,6 +58,33 @@ pub(crate) async fn proved(conn: &mut Conn, reference: &str, login: &LoginState)
         login.remember(ticket);
     }
     Ok(ticket)
+}
+
+/// Whether an engineer is a member of a ticket's team.
+async fn is_member(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<bool, Error> {
+    let people = ticket_people::of(conn, &ticket.reference).await?;
+    let Some(team) = people.filter(|people| login.holds(people)).and_then(|people| people.team) else {
+        return Ok(false);
+    };
+    Ok(teams::member_of(conn, &team, &login.user).await?.is_some_and(|member| login.holds(&member)))
+}
+
+/// Whether a contact is one of those who see a ticket.
+async fn names(conn: &mut Conn, ticket: &Ticket, contact: &Contact, login: &LoginState) -> Result<bool, Error> {
+    let people = ticket_people::of(conn, &ticket.reference).await?;
+    let Some(people) = people.filter(|people| login.holds(people)) else { return Ok(false) };
+    if contact.organisation != ticket.organisation && people.affected.as_ref() != Some(&contact.organisation) {
+        return Ok(false);
+    }
+    if people.visibility == Visibility::Organisation {
+        return Ok(true);
+    }
+    let named = ticket_people::contacts(conn, &ticket.reference).await?;
+    let mut named = named.iter().filter(|named| login.holds(*named)).map(|named| &named.contact);
+    Ok(match people.visibility {
+        Visibility::Only => named.next() == Some(&contact.id),
+        Visibility::Named | Visibility::Organisation => named.any(|named| *named == contact.id),
+    })
 }
 
 /// The tickets that a login may see, and some that it may not: by reference, from behind `after` on,
@@ -101,13 +130,15 @@ fn check_open(ticket: &Ticket) -> Result<u32, Error> {
 /// As a refusal, if it is not; and if the records fail.
 pub(crate) async fn check_reach(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<(), Error> {
     let refusal = match &login.who {
-        Who::Engineer { .. } if ticket.engineer != login.user => Refusal::NotAssigned,
+        Who::Engineer { .. } if ticket.engineer != login.user && !is_member(conn, ticket, login).await? => {
+            Refusal::NotAssigned
+        }
         Who::Ticket { generation, .. } if ticket.reference != login.user || ticket.token_generation != *generation => {
             Refusal::LoginEnded
         }
         Who::Contact { by } => match still_valid(conn, login, by).await? {
             None => Refusal::LoginEnded,
-            Some(contact) if contact.organisation != ticket.organisation => Refusal::NotNamed,
+            Some(contact) if !names(conn, ticket, &contact, login).await? => Refusal::NotNamed,
             Some(_) => return Ok(()),
         },
         Who::Engineer { .. } | Who::Ticket { .. } => return Ok(()),

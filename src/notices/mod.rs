@@ -27,7 +27,7 @@ use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::proofs::Proved;
-use crate::records::{Conn, RecordsError, entries, held_notices, people, version_chain};
+use crate::records::{Conn, RecordsError, entries, held_notices, people, ticket_people, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
@@ -214,7 +214,11 @@ impl Notices {
         let mut tx = self.repo.records.begin().await?;
         self.queue_held(tx.conn(), now).await?;
         self.wait_for_comparisons(tx.conn(), now).await?;
+        let settled = notices::settled(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
+        for notice in settled {
+            self.copy_to_watchers(tx.conn(), &notice).await?;
+        }
         let rows = notices::due(tx.conn(), now, most).await?;
         self.repo.failpoints.hit("notice.before-settled");
         tx.commit().await?;
@@ -242,6 +246,21 @@ impl Notices {
             }
         }
         Ok(contents)
+    }
+
+    /// Each watcher of a ticket gets a copy of a notice that has settled. An address that tacdrop did
+    /// not write down is none.
+    async fn copy_to_watchers(&self, conn: &mut Conn, notice: &NoticeRow) -> Result<(), Error> {
+        let prover = &**self.repo.keys.proofs();
+        for watcher in ticket_people::watchers(conn, &notice.ticket).await? {
+            if let Err(error) = watcher.check(prover) {
+                tracing::error!(%error, "a watcher is told of nothing");
+                continue;
+            }
+            let id = NoticeId::from_bytes(vault::random::array()?);
+            notices::copy(conn, prover, notice, id, &watcher.address).await?;
+        }
+        Ok(())
     }
 
     /// What the notice was to speak of is gone, or has a notice of its own: nobody is bothered.

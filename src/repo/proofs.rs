@@ -4,7 +4,9 @@
 use std::fmt;
 
 use crate::records::proofs::{Proof, Proved, Prover};
-use crate::records::{Conn, Records, contacts, deletions, entries, holds, notices, people, tickets};
+use crate::records::{
+    Conn, Records, contacts, deletions, entries, holds, notices, people, teams, ticket_people, tickets,
+};
 use crate::repo::Error;
 use crate::vault::ProofKey;
 
@@ -62,6 +64,26 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         contacts::prove_key_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for row in ticket_people::all(conn).await? {
+        ticket_people::put(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in ticket_people::all_contacts(conn).await? {
+        ticket_people::put_contact(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in ticket_people::all_watchers(conn).await? {
+        ticket_people::put_watcher(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in teams::list(conn).await? {
+        teams::put(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in teams::all_members(conn).await? {
+        teams::put_member(conn, prover, &row).await?;
+        proved += 1;
+    }
     for link in entries::all_links(conn).await? {
         entries::prove_link(conn, prover, &link).await?;
         proved += 1;
@@ -92,6 +114,11 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     add(&mut found, &contacts::all_keys(&mut conn).await?, prover);
     add(&mut found, &deletions::list(&mut conn).await?, prover);
     add(&mut found, &holds::list(&mut conn).await?, prover);
+    add(&mut found, &ticket_people::all(&mut conn).await?, prover);
+    add(&mut found, &ticket_people::all_contacts(&mut conn).await?, prover);
+    add(&mut found, &ticket_people::all_watchers(&mut conn).await?, prover);
+    add(&mut found, &teams::list(&mut conn).await?, prover);
+    add(&mut found, &teams::all_members(&mut conn).await?, prover);
     let links = entries::all_links(&mut conn).await?;
     let bad = links.iter().filter(|link| !link.is_proved(prover));
     found.extend(bad.map(|link| format!("entry {}", hex::encode(link.entry))));

@@ -9,13 +9,16 @@ use super::{Tickets, claim, line, note};
 use crate::audit::{Kind, told};
 use crate::model::{Identifier, Language, LastDay, Time};
 use crate::records::contacts::{self, Contact};
-use crate::records::{Conn, RecordsError, people};
+use crate::records::{Conn, RecordsError, people, ticket_people};
 use crate::repo::Error;
 use crate::repo::tickets::{check_address, mark_logins_changed};
 use crate::vault::{self, password};
 
 /// Characters of a password that somebody chooses.
 const PASSWORD: std::ops::RangeInclusive<usize> = 12..=128;
+
+/// Tickets that are named in a sentence at most.
+const NAMED: usize = 10;
 
 /// A contact, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -222,10 +225,21 @@ impl Tickets {
     /// given to anybody else.
     ///
     /// # Errors
-    /// If there is no such contact, or the records fail.
+    /// If there is no such contact, it is named on a ticket, or the records fail.
     pub async fn remove_contact(&self, id: &Identifier) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_contact(tx.conn(), id).await?;
+        let named = ticket_people::tickets_of(tx.conn(), id).await?;
+        if !named.is_empty() {
+            let first: Vec<_> = named.iter().take(NAMED).map(|named| named.ticket.as_str()).collect();
+            let more = named.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            return Err(Error::operator(format!(
+                "contact {id} is named on {}{more}; take it off with 'tacdrop ticket edit REF --no-contact {id}', or only \
+                 disable it",
+                first.join(", ")
+            )));
+        }
         contacts::remove(tx.conn(), id).await?;
         mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::ContactRemoved, None, json!({ "contact": id.as_str() })).await?;
@@ -279,11 +293,7 @@ impl Tickets {
     ///
     /// # Errors
     /// If there is no such contact, the password is too short or too long, or the records fail.
-    pub async fn set_password(
-        &self,
-        id: &Identifier,
-        new: NewPassword,
-    ) -> Result<Option<Zeroizing<String>>, Error> {
+    pub async fn set_password(&self, id: &Identifier, new: NewPassword) -> Result<Option<Zeroizing<String>>, Error> {
         let (password, made) = match new {
             NewPassword::Made => (Some(vault::new_token()?), true),
             NewPassword::Chosen(password) => (Some(password), false),

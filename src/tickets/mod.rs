@@ -3,6 +3,8 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod contacts;
+pub(crate) mod teams;
+pub(crate) mod ticket_people;
 
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use self::ticket_people::PeopleChanges;
 use crate::audit::{self, Actor, Kind, Subject, told};
 use crate::model::{DirectoryId, FileName, Identifier, Language, Priority, ShareId, TicketStatus, Time};
 use crate::namespace::tree::FROM_SUPPORT;
@@ -284,12 +287,7 @@ impl Tickets {
     /// # Errors
     /// If the reference is taken, organisation or engineer do not exist, or the records fail.
     pub async fn open_ticket(&self, new: NewTicket) -> Result<(TicketLine, Zeroizing<String>), Error> {
-        self.check_ticket(&new).await?;
-        let fresh = self.prepare_ticket(new).await?;
-        let mut tx = self.repo.records.begin().await?;
-        fresh.enter(tx.conn(), self.prover()).await?;
-        tx.commit().await?;
-        Ok((fresh.row.into(), fresh.token))
+        self.open_ticket_for(new, PeopleChanges::default()).await
     }
 
     /// A ticket before its rows are written. Its share's key is durable in the keyring before the

@@ -86,6 +86,12 @@ words!(
         EngineerChanged = "engineer.changed",
         /// An engineer may no longer log in.
         EngineerDisabled = "engineer.disabled",
+        /// A team was added.
+        TeamAdded = "team.added",
+        /// A team has other members, or another address.
+        TeamChanged = "team.changed",
+        /// A team was removed.
+        TeamRemoved = "team.removed",
         /// A contact was added.
         ContactAdded = "contact.added",
         /// What is known of a contact was changed.
@@ -108,6 +114,8 @@ words!(
         TicketTokenReplaced = "ticket.token-replaced",
         /// A ticket went to another engineer.
         TicketAssigned = "ticket.assigned",
+        /// Who sees a ticket, what its customers may do, or who is told of it was changed.
+        TicketPeopleChanged = "ticket.people-changed",
         /// A ticket was closed.
         TicketClosed = "ticket.closed",
         /// A closed ticket was opened again.

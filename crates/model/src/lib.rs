@@ -15,6 +15,7 @@ pub mod name;
 pub mod network;
 pub mod path;
 pub mod refusal;
+pub mod rights;
 pub mod sanitize;
 pub mod sidecar;
 pub mod state;

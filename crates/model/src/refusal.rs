@@ -127,6 +127,26 @@ refusals! {
     UploadOnly "upload-only" Denied
         "This ticket is for sending only: files can be stored here, and nothing can be read, listed, renamed or deleted. Ask support for what you need."
         "Dieses Ticket ist nur zum Senden: Hier können Dateien abgelegt, aber nicht gelesen, aufgelistet, umbenannt oder gelöscht werden. Bitte beim Support erfragen, was gebraucht wird."
+    /// An auditor changes something.
+    AuditorOnly "auditor-only" Denied
+        "This login reads everything and changes nothing."
+        "Dieser Zugang liest alles und ändert nichts."
+    /// A ticket denies its customers to list what they sent.
+    NoListing "no-listing" Denied
+        "What was sent to this ticket cannot be listed. Files can be stored here all the same."
+        "Was zu diesem Ticket gesendet wurde, kann nicht aufgelistet werden. Dateien können trotzdem abgelegt werden."
+    /// A ticket denies its customers to read what they sent.
+    NoReading "no-reading" Denied
+        "What was sent to this ticket cannot be read back. Ask support for what you need."
+        "Was zu diesem Ticket gesendet wurde, kann nicht zurückgelesen werden. Bitte beim Support erfragen, was gebraucht wird."
+    /// A ticket denies its customers to replace what is whole.
+    NoOverwriting "no-overwriting" Denied
+        "Files of this ticket cannot be replaced once they are whole. Send it under another name."
+        "Dateien dieses Tickets können nicht ersetzt werden, sobald sie vollständig sind. Bitte unter einem anderen Namen senden."
+    /// A ticket denies its customers to delete.
+    NoDeleting "no-deleting" Denied
+        "Nothing of this ticket can be deleted. Ask support to remove it."
+        "Von diesem Ticket kann nichts gelöscht werden. Bitte den Support bitten, es zu entfernen."
     /// The ticket went to another engineer while this one had something open in it.
     NotAssigned "not-assigned" Denied
         "This ticket was assigned to somebody else, so nothing of it can be read or written here any more."

@@ -256,8 +256,7 @@ pub async fn keys(conn: &mut Conn, contact: &Identifier) -> Result<Vec<ContactKe
 
 /// A key of a contact, if it has this one. It is not checked.
 pub async fn key_of(conn: &mut Conn, contact: &str, fingerprint: &str) -> Result<Option<ContactKey>, RecordsError> {
-    let text =
-        "SELECT contact, fingerprint, algorithm, proof FROM contact_key WHERE contact = $1 AND fingerprint = $2";
+    let text = "SELECT contact, fingerprint, algorithm, proof FROM contact_key WHERE contact = $1 AND fingerprint = $2";
     ask!(text, contact, fingerprint).maybe(conn, key).await
 }
 

@@ -38,6 +38,8 @@ pub mod proofs;
 pub mod readable;
 mod sqlite;
 pub mod strays;
+pub mod teams;
+pub mod ticket_people;
 pub mod tickets;
 pub mod version_chain;
 pub mod versions;

@@ -187,6 +187,24 @@ pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsErr
         .await
 }
 
+/// Makes a copy of a notice that is to be delivered, which goes to this address: with what the notice
+/// speaks of, and the proof of the address.
+pub async fn copy(
+    conn: &mut Conn,
+    prover: &dyn Prover,
+    notice: &NoticeRow,
+    id: NoticeId,
+    address: &str,
+) -> Result<(), RecordsError> {
+    let text = "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at, address, address_proof, \
+         copied) SELECT $2, ticket, recipient, 'pending', created_at, next_attempt_at, $3, $4, 1 FROM notice WHERE id = $1";
+    let proof = prover.prove(ADDRESS_LABEL, &address_fields(&id, &notice.ticket, &notice.recipient, address));
+    ask!(text, notice.id, id, address, proof).run(conn).await?;
+    let text = "INSERT INTO notice_version (notice_id, version_id, about) \
+         SELECT $2, version_id, about FROM notice_version WHERE notice_id = $1";
+    ask!(text, notice.id, id).run(conn).await
+}
+
 /// The notices to be delivered now, oldest first. One whose row cannot be read is ended as
 /// `failed`, so that it does not stand before the others for ever.
 pub async fn due(conn: &mut Conn, now: Time, most: usize) -> Result<Vec<NoticeRow>, RecordsError> {
@@ -411,16 +429,21 @@ macro_rules! again {
 }
 
 /// Sends what a ticket's engineer was not told to another one: what waits, and what failed or may
-/// have come (but not what was dismissed), as if it had never been tried.
+/// have come (but not what was dismissed), as if it had never been tried. Copies for watchers stay.
 pub async fn redirect(
     conn: &mut Conn,
     ticket: &Identifier,
     recipient: &Identifier,
     now: Time,
 ) -> Result<(), RecordsError> {
-    ask!(again!(", recipient = $3, address = NULL WHERE ticket = $2"), now, ticket.as_str(), recipient.as_str())
-        .run(conn)
-        .await
+    ask!(
+        again!(", recipient = $3, address = NULL WHERE ticket = $2 AND copied = 0"),
+        now,
+        ticket.as_str(),
+        recipient.as_str()
+    )
+    .run(conn)
+    .await
 }
 
 /// The same with what an engineer was not told at the address that the engineer had, and not with

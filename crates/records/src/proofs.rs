@@ -73,6 +73,11 @@ pub const LABELS: &[(&str, &str)] = &[
     (<super::people::EngineerKey as Proved>::LABEL, "engineer_key"),
     (<super::contacts::Contact as Proved>::LABEL, "contact"),
     (<super::contacts::ContactKey as Proved>::LABEL, "contact_key"),
+    (<super::ticket_people::TicketPeople as Proved>::LABEL, "ticket_people"),
+    (<super::ticket_people::TicketContact as Proved>::LABEL, "ticket_contact"),
+    (<super::ticket_people::TicketWatcher as Proved>::LABEL, "ticket_watcher"),
+    (<super::teams::Team as Proved>::LABEL, "team"),
+    (<super::teams::Member as Proved>::LABEL, "team_member"),
     (super::notices::ADDRESS_LABEL, "notice"),
     (<super::deletions::Deletion as Proved>::LABEL, "deletion"),
     (<super::holds::Hold as Proved>::LABEL, "hold"),
@@ -128,7 +133,7 @@ mod tests {
                 let text = fs::read_to_string(&file).unwrap();
                 // Tests make rows of their own.
                 let text = text.split("#[cfg(test)]").next().unwrap();
-                for table in ["ticket", "engineer", "engineer_key", "contact", "contact_key", "deletion", "hold"] {
+                for table in super::LABELS.iter().map(|(_, table)| *table).filter(|table| *table != "notice") {
                     for columns in changed(text, table) {
                         let free = columns.iter().all(|column| ["stored_bytes", "names"].contains(&column.as_str()));
                         let proves = columns.iter().any(|column| column == "proof");

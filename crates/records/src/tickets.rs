@@ -227,10 +227,13 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
     ask!(select!("ORDER BY t.reference")).readable(conn, "ticket", ticket).await
 }
 
-pub(super) const ASSIGNED: &str =
-    select!("WHERE t.engineer = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0");
+pub(super) const ASSIGNED: &str = select!(
+    "WHERE t.reference IN (SELECT own.reference FROM (SELECT o.reference FROM ticket o WHERE o.engineer = $1 \
+     AND o.reference > $2 ORDER BY o.reference LIMIT $3 + 0) AS own UNION SELECT p.ticket FROM team_member m \
+     JOIN ticket_people p ON p.team = m.team WHERE m.engineer = $1 AND p.ticket > $2) ORDER BY t.reference LIMIT $3 + 0"
+);
 
-/// The tickets assigned to an engineer by reference, from behind `after` on, at most `most`, and
+/// The tickets assigned to an engineer, and those of the engineer's teams, by reference, from behind `after` on, at most `most`, and
 /// whether these were the last ones.
 pub async fn assigned(
     conn: &mut Conn,
@@ -249,7 +252,7 @@ async fn page(conn: &mut Conn, asked: Question<'_>, most: usize) -> Result<(Vec<
     Ok((tickets, ended))
 }
 
-/// The tickets of an organisation by reference, from behind `after` on, at most `most`, and whether
+/// The tickets that are an organisation's, or that affect it, by reference, from behind `after` on, at most `most`, and whether
 /// these were the last ones.
 pub async fn of_organisation(
     conn: &mut Conn,
@@ -257,7 +260,10 @@ pub async fn of_organisation(
     after: Option<&Identifier>,
     most: usize,
 ) -> Result<(Vec<Ticket>, bool), RecordsError> {
-    let text = select!("WHERE t.organisation = $1 AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0");
+    let text = select!(
+        "WHERE (t.organisation = $1 OR t.reference IN (SELECT p.ticket FROM ticket_people p WHERE p.affected = $1)) \
+         AND t.reference > $2 ORDER BY t.reference LIMIT $3 + 0"
+    );
     page(conn, ask!(text, organisation.as_str(), after.map_or("", Identifier::as_str), most), most).await
 }
 

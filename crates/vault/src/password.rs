@@ -75,11 +75,9 @@ mod tests {
         let right = key.hash("karl", "correct horse");
         let kept = keep(&right).unwrap();
         assert!(is_kept(&right, Some(&kept)).unwrap());
-        for wrong in [
-            key.hash("karl", "correct Horse"),
-            key.hash("maria", "correct horse"),
-            other.hash("karl", "correct horse"),
-        ] {
+        for wrong in
+            [key.hash("karl", "correct Horse"), key.hash("maria", "correct horse"), other.hash("karl", "correct horse")]
+        {
             assert!(!is_kept(&wrong, Some(&kept)).unwrap());
         }
         assert_ne!(keep(&right).unwrap(), kept, "each has a salt of its own");

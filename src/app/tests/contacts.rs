@@ -221,7 +221,9 @@ async fn r36_more_passwords_than_there_is_room_for_are_refused_and_tokens_are_no
     let strangers: Vec<_> = (0..200)
         .map(|number| {
             let app = app.clone();
-            tokio::spawn(async move { app.logins().by_token(&format!("u{number}"), "wrong", FROM).await.unwrap().is_none() })
+            tokio::spawn(
+                async move { app.logins().by_token(&format!("u{number}"), "wrong", FROM).await.unwrap().is_none() },
+            )
         })
         .collect();
     for stranger in strangers {
@@ -247,4 +249,249 @@ async fn a_contact_that_was_changed_from_outside_is_refused_everywhere() {
     assert!(compared.differences.iter().any(|line| line.about == "contact" && line.id == "karl"), "{compared:?}");
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     assert_eq!(contacts::list(&mut conn).await.unwrap().len(), 1);
+}
+
+/// Opens a ticket of `ACME` whose people are these, and gives its reference.
+async fn opened(app: &App, reference: &str, people: PeopleChanges) -> Identifier {
+    let new = NewTicket {
+        reference: word(reference),
+        organisation: word("ACME"),
+        engineer: word("anna"),
+        title: None,
+        priority: Priority::MEDIUM,
+        language: None,
+        device: false,
+    };
+    app.tickets().open_ticket_for(new, people).await.unwrap();
+    word(reference)
+}
+
+/// Who sees a ticket: for each visibility, each contact of three organisations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_contact_sees_the_tickets_that_say_so_and_no_others() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-0").await;
+    for organisation in ["OTHER", "END"] {
+        app.tickets().add_organisation(word(organisation), organisation.to_owned(), None).await.unwrap();
+    }
+    for (id, organisation) in
+        [("a1", "ACME"), ("a2", "ACME"), ("a3", "ACME"), ("e1", "END"), ("e2", "END"), ("o1", "OTHER")]
+    {
+        contact_of(&app, id, organisation).await;
+    }
+    let named = |ids: &[&str]| ids.iter().map(|id| word(id)).collect::<Vec<_>>();
+    let affected = Some(Some(word("END")));
+    let with = |visibility, ids: &[&str], affected: &Option<Option<Identifier>>| PeopleChanges {
+        visibility,
+        contacts: named(ids),
+        affected: affected.clone(),
+        ..PeopleChanges::default()
+    };
+    use crate::model::rights::Visibility::{Named, Only, Organisation};
+    let tickets = [
+        ("T-ALL", with(None, &[], &None), vec!["a1", "a2", "a3"]),
+        ("T-ALL-END", with(Some(Organisation), &[], &affected), vec!["a1", "a2", "a3", "e1", "e2"]),
+        ("T-NAMED", with(None, &["a2", "a1"], &None), vec!["a1", "a2"]),
+        ("T-NAMED-END", with(Some(Named), &["e2", "a3"], &affected), vec!["a3", "e2"]),
+        ("T-NOBODY", with(Some(Named), &[], &affected), vec![]),
+        ("T-ONLY", with(Some(Only), &["a2", "a1"], &None), vec!["a2"]),
+        ("T-ONLY-END", with(Some(Only), &["e1", "a1"], &affected), vec!["e1"]),
+    ];
+    for (reference, people, _) in &tickets {
+        let reference = opened(&app, reference, people.clone()).await;
+        let token = app.tickets().new_token(&reference).await.unwrap();
+        let login = app.logins().by_token(reference.as_str(), &token, FROM).await.unwrap().unwrap();
+        put(&app.session(&login), "/a", b"a").await;
+    }
+    for id in ["a1", "a2", "a3", "e1", "e2", "o1"] {
+        let session = session_of(&app, id).await;
+        let sees: Vec<_> =
+            tickets.iter().filter(|(.., who)| who.contains(&id)).map(|(reference, ..)| *reference).collect();
+        let mut listed = names(&session, "/").await;
+        listed.retain(|name| name != "XT-0");
+        assert_eq!(listed, sees, "{id}");
+        for (reference, ..) in &tickets {
+            let outcome = get(&session, &format!("/{reference}/a")).await;
+            let expected = if sees.contains(reference) { Ok(b"a".to_vec()) } else { Err(Refusal::NoSuchFile) };
+            assert_eq!(outcome, expected, "{id} {reference}");
+        }
+    }
+    // Whoever belongs to neither organisation cannot be named; who is named cannot be removed.
+    let stranger = with(None, &["o1"], &None);
+    assert!(app.tickets().change_people(&word("T-ALL"), stranger).await.unwrap_err().to_string().contains("OTHER"));
+    let refused = app.tickets().remove_contact(&word("a2")).await.unwrap_err().to_string();
+    assert!(refused.contains("T-NAMED, T-ONLY"), "{refused}");
+    // The end of an act ends what the other organisation sees, named or not.
+    let none = PeopleChanges { affected: Some(None), ..PeopleChanges::default() };
+    app.tickets().change_people(&word("T-NAMED-END"), none).await.unwrap();
+    assert_eq!(get(&session_of(&app, "e2").await, "/T-NAMED-END/a").await, Err(Refusal::NoSuchFile));
+    let compared = app.integrity().compare().await.unwrap();
+    assert_eq!(compared.differences, []);
+    assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new());
+}
+
+/// R79: who is taken off a ticket ends there, on the next operation, and nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r79_who_is_taken_off_a_ticket_ends_there_and_nowhere_else() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-0").await;
+    contact(&app, "karl").await;
+    let people = PeopleChanges { contacts: vec![word("karl")], ..PeopleChanges::default() };
+    opened(&app, "T-1", people.clone()).await;
+    opened(&app, "T-2", people).await;
+    let karl = session_of(&app, "karl").await;
+    let mode = WriteMode { create: true, ..WriteMode::default() };
+    let (mut downloads, mut uploads) = (Vec::new(), Vec::new());
+    for ticket in ["T-1", "T-2"] {
+        put(&karl, &format!("/{ticket}/a"), b"a").await;
+        downloads.push(karl.open_read(&path(&format!("/{ticket}/a"))).await.unwrap());
+        let mut upload = karl.open_write(&path(&format!("/{ticket}/b")), mode).await.unwrap();
+        write(&mut upload, 0, b"b").await;
+        uploads.push(upload);
+    }
+    let off = PeopleChanges { without_contacts: vec![word("karl")], ..PeopleChanges::default() };
+    app.tickets().change_people(&word("T-1"), off).await.unwrap();
+    let (one, two) = (uploads.remove(0), uploads.remove(0));
+    assert_eq!(one.close().await, Err(Refusal::NotNamed));
+    let stop = CancellationToken::new();
+    let watch = tokio::spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.logins().watch(stop).await }
+    });
+    while downloads[0].read(0, 1, &mut Vec::new()).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(downloads[0].read(0, 1, &mut Vec::new()).await, Err(Refusal::NotNamed));
+    assert_eq!(downloads[1].read(0, 1, &mut Vec::new()).await, Ok(1));
+    two.close().await.unwrap();
+    assert_eq!(names(&karl, "/").await, ["T-2", "XT-0"]);
+    assert!(!karl.login().ended().is_cancelled());
+    stop.cancel();
+    watch.await.unwrap();
+}
+
+/// Each column of each row that decides what contacts and teams may, with another value for it; none
+/// for what decides nothing.
+const COLUMNS: [(&str, &[(&str, Option<&str>)]); 8] = [
+    (
+        "contact",
+        &[
+            ("id", None),
+            ("organisation", Some("'END'")),
+            ("name", None),
+            ("email", Some("'evil@example.org'")),
+            ("language", Some("'de'")),
+            ("password", Some("x'01'")),
+            ("password_generation", Some("7")),
+            ("valid_until", Some("'2999-12-31'")),
+            ("created_at", None),
+            ("disabled_at", Some("1")),
+            ("proof", Some("zeroblob(32)")),
+        ],
+    ),
+    (
+        "contact_key",
+        &[
+            ("contact", None),
+            ("fingerprint", Some("'SHA256:evil'")),
+            ("algorithm", Some("'ssh-rsa'")),
+            ("added_at", None),
+            ("proof", Some("NULL")),
+        ],
+    ),
+    (
+        "ticket_people",
+        &[
+            ("ticket", Some("'XT-0'")),
+            ("visibility", Some("'organisation'")),
+            ("affected", Some("'END'")),
+            ("team", Some("NULL")),
+            ("denied", Some("'list'")),
+            ("proof", Some("NULL")),
+        ],
+    ),
+    (
+        "ticket_contact",
+        &[("ticket", Some("'XT-0'")), ("contact", Some("'maria'")), ("place", Some("7")), ("proof", Some("NULL"))],
+    ),
+    ("ticket_watcher", &[("ticket", Some("'XT-0'")), ("address", Some("'evil@example.org'")), ("proof", Some("NULL"))]),
+    (
+        "team",
+        &[
+            ("id", None),
+            ("name", None),
+            ("email", Some("'evil@example.org'")),
+            ("created_at", None),
+            ("proof", Some("NULL")),
+        ],
+    ),
+    ("team_member", &[("team", None), ("engineer", Some("'bert'")), ("proof", Some("NULL"))]),
+    ("notice", &[]),
+];
+
+/// R09 for contacts and teams: whoever writes the database without the keys changes nothing that
+/// decides a right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_column_that_decides_what_contacts_may_is_proved() {
+    use crate::records::proofs::LABELS;
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-0").await;
+    app.tickets().add_organisation(word("END"), "END".to_owned(), None).await.unwrap();
+    app.tickets().add_engineer(word("bert"), None, "b@example.org".to_owned(), None, Vec::new()).await.unwrap();
+    contact(&app, "karl").await;
+    contact(&app, "maria").await;
+    let new = NewTeam { id: word("core"), name: None, email: None, members: vec![word("anna")] };
+    app.tickets().add_team(new).await.unwrap();
+    let people = PeopleChanges {
+        contacts: vec![word("karl")],
+        team: Some(Some(word("core"))),
+        watchers: vec!["w@example.org".to_owned()],
+        ..PeopleChanges::default()
+    };
+    opened(&app, "T-1", people).await;
+    let labelled: Vec<_> = LABELS.iter().map(|(_, table)| *table).skip(3).collect();
+    assert_eq!(COLUMNS.map(|(table, _)| table).to_vec(), labelled);
+    let mut conn = super::proofs::outsider(&fixture).await;
+    let mut changed = 0;
+    for (table, columns) in COLUMNS {
+        if columns.is_empty() {
+            continue;
+        }
+        let text = format!("SELECT name FROM pragma_table_info('{table}')");
+        let there: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut conn).await.unwrap();
+        let mut known: Vec<_> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let mut there = there;
+        (known.sort(), there.sort());
+        assert_eq!(there, known, "{table}: what is a new column to the house?");
+        for (column, other) in columns.iter().filter_map(|(column, other)| Some((column, other.as_ref()?))) {
+            let row = match table {
+                "contact" | "contact_key" => format!("{} = 'karl'", columns[0].0),
+                _ => format!("{} <> 'XT-0'", columns[0].0),
+            };
+            let text = format!(
+                "CREATE TEMP TABLE kept AS SELECT * FROM {table}; UPDATE {table} SET {column} = {other} WHERE {row}"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut conn).await.unwrap();
+            let named = app.tickets().unproved().await.unwrap();
+            assert!(!named.is_empty(), "{table}.{column} = {other}");
+            assert!(named.iter().all(|name| name.starts_with(table)), "{named:?}");
+            if !table.starts_with("team") && table != "ticket_watcher" {
+                let login = app.logins().by_key("karl", "SHA256:karl", FROM).await.unwrap();
+                let sees = match login {
+                    Some(login) => names(&app.session(&login), "/").await.contains(&"T-1".to_owned()),
+                    None => false,
+                };
+                assert!(!sees, "{table}.{column} = {other}: the contact still sees the ticket");
+            }
+            let text = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut conn).await.unwrap();
+            changed += 1;
+        }
+    }
+    assert!(changed > 20, "{changed}");
+    assert_eq!(names(&session_of(&app, "karl").await, "/").await, ["T-1"]);
+    assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new());
 }

@@ -325,7 +325,9 @@ mod tests {
         let mut conn = records.read().await.unwrap();
         let by_index = |name: &str| format!("SCAN version USING INDEX {name}");
         let assigned = plan(&mut conn, ASSIGNED).await;
-        assert_eq!(assigned[..1], ["SEARCH t USING INDEX ticket_of_engineer (engineer=? AND reference>?)"]);
+        let own = "SEARCH o USING COVERING INDEX ticket_of_engineer (engineer=? AND reference>?)".to_owned();
+        assert!(assigned.contains(&own), "{assigned:?}");
+        assert!(assigned.iter().any(|line| line.starts_with("SEARCH t USING INDEX")), "{assigned:?}");
         let unfinished = "SEARCH version USING INDEX version_unfinished (touched_at<?)".to_owned();
         for (sql, indexes) in [
             (ODD_VERSIONS, ["version_unfinished", "version_unsealed", "version_shredded"].map(by_index).to_vec()),
