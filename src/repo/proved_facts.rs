@@ -2,6 +2,7 @@
 //! known. Each has a proof beside it (`docs/format.md`, "Proofs"). One that was changed in the
 //! database is not told: it counts as unknown, and the operator hears of it.
 
+use crate::records::proofs::{Proof, Prover};
 use crate::records::readable::is_news;
 use crate::records::{Conn, facts};
 use crate::repo::Error;
@@ -31,9 +32,10 @@ fn place_of_proof(name: &str) -> String {
 /// If the records fail.
 pub(crate) async fn proved_fact(conn: &mut Conn, keys: &KeyManager, name: &str) -> Result<Option<String>, Error> {
     let Some(value) = facts::fact(conn, name).await? else { return Ok(None) };
-    let proof = facts::fact(conn, &place_of_proof(name)).await?.and_then(|text| hex::decode(text).ok());
-    let holds = |proof: &Vec<u8>| keys.proof().is_proved(LABEL, &[name.as_bytes(), value.as_bytes()], proof);
-    if proof.as_ref().is_some_and(holds) || (proof.is_none() && !keys.level().proves()) {
+    let written = facts::fact(conn, &place_of_proof(name)).await?;
+    let proof = written.as_ref().and_then(|text| Proof::try_from(hex::decode(text).ok()?).ok());
+    let holds = |proof: &Proof| keys.proofs().is_proved(LABEL, &[name.as_bytes(), value.as_bytes()], proof);
+    if proof.as_ref().is_some_and(holds) || (written.is_none() && !keys.level().proves()) {
         return Ok(Some(value));
     }
     if is_news("fact", name) {

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::aead::SmallKey;
-use super::derive::{hmac_sha256, subkey};
+use super::derive::{MacKey, hmac_sha256, subkey};
 use super::secret::{AadContext, Purpose};
 use super::{VaultError, random};
 use tacdrop_model::{DirectoryId, FileName, ObjectId, ShareId, VersionId, alias};
@@ -237,8 +237,8 @@ impl ShareKey {
         NameKeys {
             share,
             names: Purpose::Name.key_from(&self.0),
-            index: subkey(&self.0, "name index"),
-            aliases: subkey(&self.0, "alias index"),
+            index: MacKey::for_label(&self.0, "name index"),
+            aliases: MacKey::for_label(&self.0, "alias index"),
         }
     }
 }
@@ -338,8 +338,8 @@ impl ExtentKey {
 pub struct NameKeys {
     share: ShareId,
     names: SmallKey,
-    index: Zeroizing<[u8; 32]>,
-    aliases: Zeroizing<[u8; 32]>,
+    index: MacKey,
+    aliases: MacKey,
 }
 
 impl NameKeys {
@@ -365,7 +365,7 @@ impl NameKeys {
     /// What a name is found by in its directory: HMAC-SHA-256 over the parent's id and the name's
     /// NFC form.
     pub fn index(&self, parent: DirectoryId, name: &FileName) -> [u8; 32] {
-        let mut mac = hmac_sha256(&self.index);
+        let mut mac = self.index.begin();
         mac.update(parent.as_bytes());
         mac.update(&Zeroizing::new(name.folded()));
         mac.finalize().into_bytes().into()
@@ -374,7 +374,7 @@ impl NameKeys {
     /// What an alias is found by in its directory: HMAC-SHA-256 over the parent's id and the alias
     /// as [`folded`](tacdrop_model::alias::folded) gives it.
     pub fn alias_index(&self, parent: DirectoryId, alias: &FileName) -> [u8; 32] {
-        let mut mac = hmac_sha256(&self.aliases);
+        let mut mac = self.aliases.begin();
         mac.update(parent.as_bytes());
         mac.update(&Zeroizing::new(alias::folded(alias)));
         mac.finalize().into_bytes().into()

@@ -8,15 +8,21 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::derive::{hmac_sha256, subkey};
+use super::derive::MacKey;
 use super::{VaultError, random};
+use tacdrop_model::Locked;
 
 /// Bytes of a proof.
 pub const PROOF: usize = 32;
 
 /// The house's key for proofs; kept in the keyring under the purpose `proof`.
 #[derive(ZeroizeOnDrop)]
-pub struct ProofKey([u8; 32]);
+pub struct ProofKey {
+    key: [u8; 32],
+    /// The keys of the labels that were asked for, ready for use: some twenty.
+    #[zeroize(skip)]
+    labels: Locked<Vec<(&'static str, MacKey)>>,
+}
 
 impl ProofKey {
     /// A new random key.
@@ -24,25 +30,23 @@ impl ProofKey {
     /// # Errors
     /// [`VaultError::Randomness`].
     pub fn generate() -> Result<Self, VaultError> {
-        let mut key = Self([0; 32]);
-        random::fill(&mut key.0)?;
-        Ok(key)
+        Ok(Self::from_bytes(&*Zeroizing::new(random::array()?)))
     }
 
     /// The key as it came from the keyring.
-    pub const fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(*bytes)
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self { key: *bytes, labels: Locked::default() }
     }
 
     /// The key for [`super::Kek::wrap_secret`].
     pub fn to_secret_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0)
+        Zeroizing::new(self.key)
     }
 
     /// HMAC-SHA-256 over the fields, each behind its length as a u64, under a key derived for
     /// `label`: rows of two kinds never have the same proof.
-    pub fn prove(&self, label: &str, fields: &[&[u8]]) -> [u8; PROOF] {
-        let mut mac = hmac_sha256(&subkey(&self.0, label));
+    pub fn prove(&self, label: &'static str, fields: &[&[u8]]) -> [u8; PROOF] {
+        let mut mac = self.under(label).begin();
         for field in fields {
             mac.update(&(field.len() as u64).to_be_bytes());
             mac.update(field);
@@ -51,8 +55,18 @@ impl ProofKey {
     }
 
     /// Whether `proof` is that of the fields, in a time that does not depend on it.
-    pub fn is_proved(&self, label: &str, fields: &[&[u8]], proof: &[u8]) -> bool {
+    pub fn is_proved(&self, label: &'static str, fields: &[&[u8]], proof: &[u8]) -> bool {
         self.prove(label, fields).ct_eq(proof).into()
+    }
+
+    fn under(&self, label: &'static str) -> MacKey {
+        let mut labels = self.labels.lock();
+        if let Some((_, key)) = labels.iter().find(|(known, _)| *known == label) {
+            return key.clone();
+        }
+        let key = MacKey::for_label(&self.key, label);
+        labels.push((label, key.clone()));
+        key
     }
 }
 

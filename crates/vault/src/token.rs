@@ -5,7 +5,7 @@ use hmac::Mac;
 use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::derive::{hmac_sha256, subkey};
+use super::derive::MacKey;
 use super::{VaultError, random};
 
 /// No `0 o 1 l i`: these 31 survive the telephone and bad fonts.
@@ -33,7 +33,11 @@ pub fn new_token() -> Result<Zeroizing<String>, VaultError> {
 
 /// The server's key for hashing tokens; kept in the keyring under the purpose `token`.
 #[derive(ZeroizeOnDrop)]
-pub struct TokenKey([u8; 32]);
+pub struct TokenKey {
+    key: [u8; 32],
+    #[zeroize(skip)]
+    mac: MacKey,
+}
 
 impl TokenKey {
     /// A new random key.
@@ -41,24 +45,22 @@ impl TokenKey {
     /// # Errors
     /// [`VaultError::Randomness`].
     pub fn generate() -> Result<Self, VaultError> {
-        let mut key = Self([0; 32]);
-        random::fill(&mut key.0)?;
-        Ok(key)
+        Ok(Self::from_bytes(&*Zeroizing::new(random::array()?)))
     }
 
     /// The key as it came from the keyring.
-    pub const fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(*bytes)
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self { key: *bytes, mac: MacKey::for_label(bytes, "token") }
     }
 
     /// The key for [`super::Kek::wrap_secret`].
     pub fn to_secret_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0)
+        Zeroizing::new(self.key)
     }
 
     /// HMAC-SHA-256 over `length of the user (u64) ‖ user ‖ token` under a key derived for it.
     pub fn hash(&self, user: &str, token: &str) -> [u8; 32] {
-        let mut mac = hmac_sha256(&subkey(&self.0, "token"));
+        let mut mac = self.mac.begin();
         mac.update(&(user.len() as u64).to_be_bytes());
         mac.update(user.as_bytes());
         mac.update(token.as_bytes());
