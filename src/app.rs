@@ -18,8 +18,8 @@ pub use crate::access::{
     Witness,
 };
 pub use crate::audit::{
-    AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, Kept, NoCheckpoint, NoWitness,
-    TrailWitness,
+    AccessLine, AccessReport, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, Kept,
+    NoCheckpoint, NoWitness, TrailWitness,
 };
 pub use crate::backup::restore::{HostKeys, RestoredBackup};
 pub use crate::backup::{BackupContents, BackupPlace, BackupProgress, Backups};
@@ -35,8 +35,10 @@ pub use crate::namespace::PublicAddress;
 pub use crate::notices::Notices;
 pub use crate::notices::list::{NoticeArtifact, NoticeLine};
 pub use crate::notices::resend::{NewAddress, NoticeChange};
+pub use crate::retention::certificate::{Certificate, CertificateKey, DeletionLine};
 pub use crate::retention::expiry::Expired;
 pub use crate::retention::hold::HoldLine;
+pub use crate::retention::policy::{ClockState, Due, PlanLine, RetentionFailure, RetentionRun, TicketEnd};
 pub use crate::retention::sweep::Swept;
 pub use crate::retention::ticket::{ShreddedTicket, TicketPlan};
 pub use crate::retention::{Restored, Retention, ShredPlan, Shredded, VersionLine, Withdrawn};
@@ -54,8 +56,8 @@ pub use load::Load;
 pub use seeding::{seeded_content, seeded_name};
 
 pub use crate::repo::{
-    Attributes, Changes, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY, PlaceKind, Settings, Space, Unfinished,
-    WriteMode,
+    Attributes, Changes, Closing, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY, Period, PlaceKind, Policy, Rule,
+    Settings, Space, Start, Unfinished, WriteMode,
 };
 
 use crate::audit::{Actor, AuditWriter};

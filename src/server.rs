@@ -28,6 +28,8 @@ use crate::ssh;
 const SWEEP: Duration = Duration::from_secs(300);
 /// How often is looked for what has expired.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// How often is looked for tickets whose time is over by the policy.
+const RETAIN: Duration = Duration::from_secs(3600);
 /// How often work that takes long says how far it is.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -160,6 +162,9 @@ async fn run(
     let stop_scanning = watch_stop.clone();
     workers.spawn(async move { scanner.integrity().scan_daily(stop_scanning).await });
     workers.spawn(expire(app.clone(), watch_stop.clone()));
+    if config.policy.rules.is_some() {
+        workers.spawn(retain(app.clone(), watch_stop.clone()));
+    }
     workers.spawn(reseal(app.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
@@ -260,6 +265,27 @@ async fn expire(app: App, stop: CancellationToken) {
     }
 }
 
+/// Shreds tickets whose time is over by the policy. At once after a start, too.
+async fn retain(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        // A step that is cut is ended by whoever comes next.
+        match stop.run_until_cancelled(app.retention().run_retention(false, &Actor::Server)).await {
+            Some(Ok(run)) => {
+                for failure in &run.failed {
+                    tracing::error!(
+                        ticket = failure.ticket,
+                        why = failure.why,
+                        "a ticket that is due was not shredded"
+                    );
+                }
+            }
+            Some(Err(error)) => tracing::error!(%error, "no ticket was shredded by the policy"),
+            None => return,
+        }
+        stop.run_until_cancelled(tokio::time::sleep(RETAIN)).await;
+    }
+}
+
 fn dispatcher(
     app: &App,
     config: &Config,
@@ -339,6 +365,7 @@ pub fn share_settings(config: &Config) -> crate::app::Settings {
         withdrawn: Duration::from_secs(config.storage.withdrawn_hours.saturating_mul(3600)),
         also_digests: config.digests.also.clone(),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
+        policy: config.policy.rules.clone(),
     }
 }
 

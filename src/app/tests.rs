@@ -33,6 +33,7 @@ mod reattach;
 mod recovery;
 mod reseal;
 mod resend;
+mod retaining;
 mod rights;
 mod rotation;
 mod scattered;

@@ -6,9 +6,10 @@ use serde_json::Value;
 use super::rows::{self, Filter};
 use super::{AuditCheckpoint, AuditVerification, AuditWriter, Kept, NoWitness, TrailWitness, verify};
 use crate::model::audit::Kind;
-use crate::model::{Identifier, Time};
+use crate::model::{Identifier, Network, Time};
 #[cfg(test)]
 use crate::records::Conn;
+use crate::records::deletions;
 use crate::repo::Error;
 use crate::repo::tickets::existing_ticket;
 
@@ -24,6 +25,29 @@ pub struct AuditFilter {
     pub kind: Option<Kind>,
     /// Those with this number and later ones.
     pub since: i64,
+    /// Those of this login name, `operator` or `server`.
+    pub actor: Option<String>,
+    /// Those that came from an address in this network.
+    pub address: Option<Network>,
+    /// Those from then on.
+    pub from: Option<Time>,
+    /// Those before then.
+    pub to: Option<Time>,
+}
+
+impl AuditFilter {
+    /// Whether an entry of the right ticket and kind is wanted.
+    fn wants(&self, line: &AuditLine) -> bool {
+        let comes_from = || {
+            let text = line.detail.get("from").and_then(Value::as_str)?;
+            // Refused logins are counted by network.
+            text.split('/').next()?.parse().ok()
+        };
+        self.actor.as_ref().is_none_or(|actor| *actor == line.actor)
+            && self.address.is_none_or(|network| comes_from().is_some_and(|address| network.contains(address)))
+            && self.from.is_none_or(|from| line.at >= from)
+            && self.to.is_none_or(|to| line.at < to)
+    }
 }
 
 /// An entry of the audit trail, for people and programs.
@@ -58,7 +82,11 @@ impl AuditWriter {
         mut sink: impl FnMut(&[AuditLine]) -> Result<(), E>,
     ) -> Result<(), E> {
         if let Some(ticket) = &filter.ticket {
-            existing_ticket(&mut *self.repo.records.read().await.map_err(Error::from)?, ticket).await?;
+            let mut conn = self.repo.records.read().await.map_err(Error::from)?;
+            // One that was shredded is told of for ever.
+            if deletions::of_ticket(&mut conn, ticket).await.map_err(Error::from)?.is_empty() {
+                existing_ticket(&mut conn, ticket).await?;
+            }
         }
         let wanted = Filter { ticket: filter.ticket.as_ref(), kind: filter.kind.map(Kind::as_str) };
         let mut from = Some(filter.since);
@@ -71,7 +99,11 @@ impl AuditWriter {
                 return Ok(());
             }
             let lines: Result<Vec<AuditLine>, Error> = page.into_iter().map(line).collect();
-            sink(&lines?)?;
+            let mut lines = lines?;
+            lines.retain(|line| filter.wants(line));
+            if !lines.is_empty() {
+                sink(&lines)?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! happen at any rate (refusals, listings) is counted and written once a minute ([`AuditWriter`]).
 //! [`checkpoint`] signs how far the trail has come, [`verify`] reads it all.
 
+mod accesses;
 pub(crate) mod aggregate;
 mod checkpoint;
 mod coverage;
@@ -25,6 +26,7 @@ use crate::records::{Conn, RecordsError};
 use crate::repo::anchor;
 use crate::vault::ProofKey;
 
+pub use accesses::{AccessLine, AccessReport};
 pub use checkpoint::{AuditCheckpoint, NoCheckpoint};
 pub(crate) use coverage::Coverage;
 pub use list::{AuditFilter, AuditLine};

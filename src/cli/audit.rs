@@ -13,10 +13,11 @@ use serde_json::Value;
 use super::Desk;
 use super::failure::Failure;
 use super::output::Output;
+use super::when::{self, When};
 use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Compared, Kept, TrailWitness};
 use crate::model::audit::Kind;
 use crate::model::sanitize;
-use crate::model::{Identifier, Time};
+use crate::model::{Identifier, Network, Time};
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;
@@ -60,12 +61,36 @@ pub(crate) struct Wanted {
     /// Only what is about this ticket
     #[arg(value_name = "REF")]
     ticket: Option<Identifier>,
-    /// Only from this entry on
-    #[arg(long, value_name = "SEQ", default_value_t = 1)]
-    since: i64,
+    /// Only from this entry on, by its number; or from a time on: a date, 'yesterday', 2h
+    #[arg(long, value_name = "SEQ|TIME", default_value = "1", value_parser = since)]
+    since: Since,
+    /// Only until then; of a date, to its end
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    until: Option<When>,
+    /// Only what this login did: a ticket's reference, an engineer's id, 'operator' or 'server'
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Only what came from this address or network
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<Network>,
     /// Only this kind, such as artifact.read or login.refused
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<Kind>,
+}
+
+/// Where a list begins.
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    Entry(i64),
+    Time(Time),
+}
+
+/// A number is that of an entry.
+fn since(text: &str) -> Result<Since, String> {
+    match text.parse() {
+        Ok(seq) => Ok(Since::Entry(seq)),
+        Err(_) => when::parse(text).map(|when| Since::Time(when.from)),
+    }
 }
 
 /// A checkpoint for programs.
@@ -135,7 +160,19 @@ fn near(text: &str) -> [Kind; NEAR] {
 
 impl From<Wanted> for AuditFilter {
     fn from(wanted: Wanted) -> Self {
-        Self { ticket: wanted.ticket, kind: wanted.kind, since: wanted.since }
+        let (since, from) = match wanted.since {
+            Since::Entry(seq) => (seq, None),
+            Since::Time(from) => (1, Some(from)),
+        };
+        Self {
+            ticket: wanted.ticket,
+            kind: wanted.kind,
+            since,
+            actor: wanted.by,
+            address: wanted.address,
+            from,
+            to: wanted.until.map(|until| until.to),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::devices::Devices;
+use crate::app::TicketEnd;
 use crate::model::sanitize;
 use crate::model::{Language, Priority, TicketStatus, Time};
 
@@ -28,6 +29,9 @@ pub(crate) struct TicketView<'a> {
     pub(crate) opened_at: Time,
     /// Whether it can only send.
     pub(crate) device: bool,
+    /// When it was closed, until when it can be read, and whether nothing of it is removed.
+    #[serde(flatten)]
+    pub(crate) end: TicketEnd,
     /// Of a device's ticket: what to type where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) devices: Option<Devices>,
@@ -40,6 +44,7 @@ const SSH_PORT: u16 = 22;
 struct Words {
     heading: &'static str,
     closed: &'static str,
+    until: [&'static str; 2],
     labels: [&'static str; 8],
     no_token: &'static str,
     put: &'static str,
@@ -50,6 +55,7 @@ struct Words {
 const ENGLISH: Words = Words {
     heading: "Files for ticket",
     closed: "This ticket is closed: its files can be read, and nothing can be sent.",
+    until: ["They can be read until ", "; then they are removed."],
     labels: ["URL", "User", "Token", "Host key", "OpenSSH", "WinSCP", "FileZilla", "Router"],
     no_token: "is kept nowhere; for a new one: tacdrop ticket token",
     put: "then: put FILE, or put -r DIRECTORY; after a cut: reput FILE",
@@ -61,6 +67,7 @@ const ENGLISH: Words = Words {
 const GERMAN: Words = Words {
     heading: "Dateien für Ticket",
     closed: "Dieses Ticket ist geschlossen: Dateien können gelesen, aber nicht mehr gesendet werden.",
+    until: ["Gelesen werden können sie bis ", "; danach werden sie entfernt."],
     labels: ["URL", "Benutzer", "Token", "Hostschlüssel", "OpenSSH", "WinSCP", "FileZilla", "Router"],
     no_token: "ist nirgends gespeichert; für ein neues: tacdrop ticket token",
     put: "dann: put DATEI oder put -r VERZEICHNIS; nach einem Abbruch: reput DATEI",
@@ -103,7 +110,12 @@ impl TicketView<'_> {
         }
         block.push_str("\n\n");
         if self.status == TicketStatus::Closed {
-            block = block + words.closed + "\n\n";
+            block += words.closed;
+            if let Some(until) = self.end.readable_until {
+                let [before, behind] = words.until;
+                block = block + "\n" + before + &until.to_the_minute() + behind;
+            }
+            block += "\n\n";
         }
         for (label, value) in words.labels.iter().zip(values) {
             let mut label = format!("{label}:");
@@ -141,6 +153,7 @@ mod tests {
             title: Some("Reboots\x1b[2J".into()),
             opened_at: Time::from_seconds(1_700_000_000),
             device: false,
+            end: TicketEnd::default(),
             devices: None,
         }
     }
@@ -178,5 +191,14 @@ mod tests {
         assert!(block.contains("closed") && !block.contains("ports in URLs"));
         let json = serde_json::to_value(&ticket).unwrap();
         assert!(json.get("token").is_none() && json["status"] == "closed" && json["priority"] == 3);
+        assert!(json["readable_until"].is_null() && !block.contains("removed"));
+        ticket.end.readable_until = Some(Time::from_seconds(1_700_000_000));
+        assert!(ticket.block().contains("\nThey can be read until 2023-11-14 22:13 UTC; then they are removed.\n\n"));
+        ticket.language = Language::De;
+        assert!(
+            ticket
+                .block()
+                .contains("\nGelesen werden können sie bis 2023-11-14 22:13 UTC; danach werden sie entfernt.\n")
+        );
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{Output, size};
 use super::{Common, Desk};
-use crate::app::{App, DataDirectory, HOST_KEY, LEGACY_HOST_KEY};
+use crate::app::{App, ClockState, DataDirectory, Due, HOST_KEY, LEGACY_HOST_KEY};
 use crate::config::Config;
 use crate::model::sanitize;
 use crate::model::{NoticeState, Time};
@@ -140,6 +140,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
                 proofs(report, &app).await;
                 backup(report, &app).await;
                 rotation(report, &app).await;
+                retention(report, config, &app).await;
                 report.add("notices", notices(&app, served == Ok(true)).await);
                 report.add("clock", clock(newest(&app).await));
                 app.close().await;
@@ -353,6 +354,27 @@ async fn rotation(report: &mut Report, app: &App) {
         Ok(status) if status.left.is_empty() => {}
         Ok(status) => report.add("keys", Err(status.left.join(" "))),
         Err(error) => report.add("keys", Err(error.to_string())),
+    }
+}
+
+/// What the policy has in store, and whether a clock that jumped stops it.
+async fn retention(report: &mut Report, config: &Config, app: &App) {
+    if config.policy.rules.is_none() {
+        return report
+            .add("retention", Ok("no policy (policy.file): closed tickets are kept until 'ticket shred'".to_owned()));
+    }
+    let found = async {
+        let clock = app.retention().retention_clock().await?.and_then(ClockState::warning);
+        Ok::<_, crate::app::Error>((clock, app.retention().retention_plan().await?))
+    };
+    match found.await {
+        Err(error) => report.add("retention", Err(error.to_string())),
+        Ok((Some(warning), _)) => report.add("retention", Err(warning)),
+        Ok((None, plan)) => {
+            let count = |state| plan.iter().filter(|line| line.state == state).count();
+            let (due, later, held) = (count(Due::Now), count(Due::Later), count(Due::Held));
+            report.add("retention", Ok(format!("{due} tickets are due, {later} later, {held} held")));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod artifact;
 mod audit;
 mod backup;
 mod block;
+mod certificate;
 mod config;
 mod contact;
 mod demo;
@@ -26,11 +27,13 @@ mod output;
 mod people;
 mod progress;
 mod receipt;
+mod report;
 mod retention;
 mod serve;
 mod store;
 mod team;
 mod ticket;
+mod when;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -130,6 +133,15 @@ enum Command {
     /// What the server states about an artifact, signed
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// What the server states about a ticket that was shredded, signed
+    #[command(subcommand)]
+    Certificate(certificate::Command),
+    /// What was deleted, and who fetched what
+    #[command(subcommand)]
+    Report(report::Command),
+    /// What becomes of closed tickets by the policy
+    #[command(subcommand)]
+    Retention(retention::Command),
     /// Who did what, and whether that is what was written
     #[command(subcommand)]
     Audit(audit::Command),
@@ -187,6 +199,9 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Ticket(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Artifact(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Receipt(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Certificate(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Report(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Retention(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Audit(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Store(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
@@ -333,12 +348,21 @@ mod tests {
             "tacdrop ticket token XT-1",
             "tacdrop ticket assign XT-1 anna",
             "tacdrop ticket close XT-1",
+            "tacdrop ticket close XT-1 --by contact",
             "tacdrop ticket reopen XT-1",
             "tacdrop ticket shred XT-1",
             "tacdrop ticket shred XT-1 --yes",
             "tacdrop ticket hold XT-1",
             "tacdrop ticket hold XT-1 --reason R",
             "tacdrop ticket release XT-1",
+            "tacdrop retention plan",
+            "tacdrop retention run --confirm-clock",
+            "tacdrop report deletions",
+            "tacdrop report deletions --from 2026-01-01 --to yesterday --json",
+            "tacdrop report access --artifact 00112233445566778899aabbccddeeff",
+            "tacdrop certificate show XT-1",
+            "tacdrop certificate key",
+            "tacdrop audit list --since yesterday --until 2h --by anna --address 192.0.2.0/24",
             "tacdrop artifact list XT-1",
             "tacdrop artifact list XT-1 --versions",
             "tacdrop artifact withdraw XT-1 path",
@@ -396,6 +420,9 @@ mod tests {
             "tacdrop engineer add anna",
             "tacdrop audit list --kind artifact.reed",
             "tacdrop audit export --kind artifact -o f",
+            "tacdrop audit list --since soon",
+            "tacdrop report access --artifact 0011",
+            "tacdrop report deletions --from soon",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -1,11 +1,74 @@
-//! What becomes of whole tickets: `ticket shred | hold`.
+//! What becomes of whole tickets: `retention plan | run`, `ticket shred | hold`.
+
+use clap::Subcommand;
 
 use super::Desk;
 use super::failure::Failure;
 use super::output::size;
-use crate::app::{App, ShreddedTicket, TicketPlan};
+use crate::app::{App, ClockState, ShreddedTicket, TicketPlan};
+use crate::model::audit::Actor;
 use crate::model::sanitize;
 use crate::model::{Identifier, TicketStatus};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what would be shredded when, by which rule, and what is held; nothing is done
+    Plan,
+    /// Shred what is due now; a running server does this once an hour
+    Run {
+        /// The machine's clock is right, although it jumped since the last run
+        #[arg(long)]
+        confirm_clock: bool,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::Plan => plan(app, desk).await,
+            Self::Run { confirm_clock } => run(app, desk, confirm_clock).await,
+        }
+    }
+}
+
+async fn plan(app: &App, desk: &Desk) -> Result<(), Failure> {
+    let lines = app.retention().retention_plan().await?;
+    let clock = app.retention().retention_clock().await?.and_then(ClockState::warning);
+    let headings = ["TICKET", "ORGANISATION", "DUE", "AT", "ARTIFACTS", "SIZE", "RULE"];
+    desk.output.list(&lines, headings, "No ticket is closed.", |row| {
+        [
+            row.ticket.clone(),
+            row.organisation.clone(),
+            row.state.as_str().to_owned() + &row.held.as_ref().map_or_else(String::new, |why| format!(" ({why})")),
+            row.due_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            row.artifacts.to_string(),
+            size(row.bytes),
+            row.rule.clone().unwrap_or_else(|| "no rule: kept".to_owned()),
+        ]
+    })?;
+    match clock {
+        Some(warning) => Err(Failure::new(warning)),
+        None => Ok(()),
+    }
+}
+
+async fn run(app: &App, desk: &Desk, confirmed: bool) -> Result<(), Failure> {
+    let done = app.retention().run_retention(confirmed, &Actor::Operator).await?;
+    desk.output.answer(&done, || match done.shredded.len() {
+        0 => "No ticket was due.".to_owned(),
+        1 => "One ticket was shredded; 'tacdrop report deletions' shows it.".to_owned(),
+        count => format!("{count} tickets were shredded; 'tacdrop report deletions' shows them."),
+    })?;
+    match done.failed.first() {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(format!(
+            "{} tickets that are due could not be shredded; the first, {}: {}",
+            done.failed.len(),
+            first.ticket,
+            first.why
+        ))),
+    }
+}
 
 /// What a deletion cannot reach, as whoever asks for one must know.
 const OUT_OF_REACH: &str = "Out of reach: mails in the spool or delivered, which name files; what was downloaded; copies of \

@@ -8,8 +8,9 @@ use super::devices::Devices;
 use super::failure::Failure;
 use super::people::{self, PeopleArgs, PeopleEditArgs};
 use super::retention;
-use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketLine};
-use crate::model::{Identifier, Language, Priority, TicketStatus};
+use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine};
+use crate::model::sanitize;
+use crate::model::{Identifier, Language, Priority, Side, TicketStatus};
 use crate::server;
 use crate::ssh;
 
@@ -65,7 +66,14 @@ pub(crate) enum Command {
         engineer: Identifier,
     },
     /// Close a ticket: its share can be read, and takes no uploads
-    Close(Reference),
+    Close {
+        /// The ticket
+        #[arg(value_name = "REF")]
+        reference: Identifier,
+        /// For which side; the policy may want both
+        #[arg(long, value_name = "engineer|contact")]
+        by: Option<Side>,
+    },
     /// Open a closed ticket again
     Reopen(Reference),
     /// Destroy the keys of a ticket and remove everything of it, for good
@@ -115,7 +123,7 @@ impl Command {
                 // Whatever can fail comes first: the token is shown this once.
                 let door = Door::find(app, desk).await?;
                 let (ticket, token) = app.tickets().open_ticket_for(new, people.changes()).await?;
-                let ticket = door.view(ticket, &reference, Some(&token));
+                let ticket = door.view(ticket, &reference, TicketEnd::default(), Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::Edit { reference, people } => {
@@ -142,12 +150,17 @@ impl Command {
             Self::Show(Reference { reference }) => {
                 let ticket = app.tickets().ticket(&reference).await?;
                 let people = app.tickets().people(&reference).await?;
-                let ticket = Door::find(app, desk).await?.view(ticket, &reference, None);
+                let end = app.retention().end_of(&reference).await?;
+                let held = end.held_at.map_or_else(String::new, |at| {
+                    let why = end.held_because.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+                    format!("Held since {at}{}: nothing of it is removed.\n", sanitize::line(&why))
+                });
+                let ticket = Door::find(app, desk).await?.view(ticket, &reference, end, None);
                 output.answer(&Shown { ticket: &ticket, people: &people }, || {
                     let TicketView { priority, status, organisation, engineer, opened_at, device, .. } = &ticket;
                     let kind = if *device { ", for devices, which only send" } else { "" };
                     format!(
-                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{kind}\n{}\n\n{}",
+                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{kind}\n{held}{}\n\n{}",
                         people::shown(&people),
                         ticket.block()
                     )
@@ -157,16 +170,29 @@ impl Command {
                 let ticket = app.tickets().ticket(&reference).await?;
                 let door = Door::find(app, desk).await?;
                 let token = app.tickets().new_token(&reference).await?;
-                let ticket = door.view(ticket, &reference, Some(&token));
+                let end = app.retention().end_of(&reference).await?;
+                let ticket = door.view(ticket, &reference, end, Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::Assign { reference, engineer } => {
                 app.tickets().assign(&reference, &engineer).await?;
                 changed(app, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
             }
-            Self::Close(Reference { reference }) => {
-                app.tickets().set_status(&reference, TicketStatus::Closed).await?;
-                let text = format!("Ticket {reference} is closed; 'tacdrop ticket reopen {reference}' opens it again.");
+            Self::Close { reference, by } => {
+                if !app.tickets().close(&reference, by).await? {
+                    let other = if by == Some(Side::Engineer) { Side::Contact } else { Side::Engineer };
+                    let text = format!(
+                        "Ticket {reference} stays open until the other side wants it closed, too: 'tacdrop ticket close \
+                         {reference} --by {other}'."
+                    );
+                    return changed(app, desk, &reference, text).await;
+                }
+                let end = app.retention().end_of(&reference).await?;
+                let until =
+                    end.readable_until.map_or_else(String::new, |until| format!(" until {}", until.to_the_minute()));
+                let text = format!(
+                    "Ticket {reference} is closed and can be read{until}; 'tacdrop ticket reopen {reference}' opens it again."
+                );
                 changed(app, desk, &reference, text).await
             }
             Self::Reopen(Reference { reference }) => {
@@ -185,7 +211,8 @@ impl Command {
 
 async fn changed(app: &App, desk: &Desk, reference: &Identifier, text: String) -> Result<(), Failure> {
     let ticket = app.tickets().ticket(reference).await?;
-    let ticket = Door::find(app, desk).await?.view(ticket, reference, None);
+    let end = app.retention().end_of(reference).await?;
+    let ticket = Door::find(app, desk).await?.view(ticket, reference, end, None);
     desk.output.answer(&ticket, || text)
 }
 
@@ -207,7 +234,13 @@ impl Door {
         Ok(Self { address: desk.address(app).await?, fingerprint, legacy })
     }
 
-    fn view<'a>(self, ticket: TicketLine, reference: &Identifier, token: Option<&'a str>) -> TicketView<'a> {
+    fn view<'a>(
+        self,
+        ticket: TicketLine,
+        reference: &Identifier,
+        end: TicketEnd,
+        token: Option<&'a str>,
+    ) -> TicketView<'a> {
         let devices = ticket.device.then(|| match self.legacy {
             Some((address, key)) => Devices::new(address, true, key, reference.as_str(), token),
             None => {
@@ -217,6 +250,7 @@ impl Door {
         });
         TicketView {
             device: ticket.device,
+            end,
             devices,
             user: ticket.reference.clone(),
             reference: ticket.reference,

@@ -9,6 +9,7 @@
 //! `--data` or `TACDROP_DATA`. Used by `server` and `cli`; the rooms below get plain values.
 
 mod legacy;
+mod policy;
 mod reader;
 mod secret;
 mod tree;
@@ -19,8 +20,8 @@ use std::path::{Path, PathBuf};
 pub use legacy::Legacy;
 pub use secret::{Secret, SecretError};
 pub use tree::{
-    Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Metrics, Notify, Server, SmtpServer, SmtpTls,
-    Storage,
+    Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Metrics, Notify, PolicyFile, Server, SmtpServer,
+    SmtpTls, Storage,
 };
 
 use reader::Reader;
@@ -96,7 +97,9 @@ impl Config {
             }
         }
         reader.refuse_unknown(&Self::keys())?;
-        Self::read(&mut reader)
+        let mut config = Self::read(&mut reader)?;
+        config.policy.rules = config.policy.file.as_deref().map(policy::read).transpose()?;
+        Ok(config)
     }
 
     /// As [`Config::load`], with the environment of this process.

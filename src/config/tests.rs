@@ -10,6 +10,8 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tacdrop.toml");
     std::fs::write(&file, text).unwrap();
+    // The shipped file names it.
+    std::fs::write(directory.path().join("policy.toml"), include_str!("../../config/policy.toml")).unwrap();
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let place = format!("{}/", directory.path().display());
     Config::load(Some(&file), env).map_err(|why| why.to_string().replace(&place, ""))
@@ -35,7 +37,10 @@ fn example_with_every_key() -> String {
 fn keys_in(text: &str) -> BTreeSet<String> {
     fn walk(name: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
         match value {
-            toml::Value::Table(table) if !table.contains_key("file") && !table.contains_key("env") => {
+            // A section that has a key of this name is no secret.
+            toml::Value::Table(table)
+                if !name.contains('.') || !table.contains_key("file") && !table.contains_key("env") =>
+            {
                 for (key, value) in table {
                     walk(&if name.is_empty() { key.clone() } else { format!("{name}.{key}") }, value, keys);
                 }

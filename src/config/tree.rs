@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::legacy::Legacy;
 use super::reader::Reader;
 use super::{ConfigError, Secret};
+use crate::app::Policy;
 use crate::mail::Sender;
 use crate::model::{Algorithm, TemporaryNames};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub notify: Notify,
     /// What clients are told of files.
     pub digests: Digests,
+    /// What becomes of tickets.
+    pub policy: PolicyFile,
     /// What is logged.
     pub log: Log,
     /// What machines are told of the load.
@@ -302,6 +306,16 @@ pub struct Digests {
     pub also: Vec<Algorithm>,
 }
 
+/// Section `policy`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PolicyFile {
+    /// The file that says how long tickets are kept; `None`: nothing goes by itself.
+    pub file: Option<PathBuf>,
+    /// What it says.
+    #[serde(skip)]
+    pub rules: Option<Arc<Policy>>,
+}
+
 /// Section `log`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Log {
@@ -460,6 +474,8 @@ impl Config {
         if let Some(words) = r.texts("digests.also")? {
             config.digests.also = also_digests(&words).map_err(|why| r.refuse("digests.also", why))?;
         }
+
+        config.policy.file = r.path("policy.file")?;
 
         let log = &mut config.log;
         r.choice("log.format", &mut log.format, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;

@@ -17,7 +17,9 @@ use self::passwords::Passwords;
 use self::rights::Grants;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
-use crate::model::{Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Transport};
+use crate::model::{
+    Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Time, Transport,
+};
 use crate::records::contacts::Contact;
 use crate::records::people::{self, Engineer};
 use crate::records::proofs::{Proof, Proved, unproved};
@@ -210,7 +212,9 @@ impl Logins {
         }
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
         let language = ticket.language.unwrap_or_default();
-        let greeting = greeting(&ticket, language);
+        let policy = self.repo.settings.policy.as_ref();
+        let until = policy.and_then(|policy| policy.end_of(&ticket)?.1);
+        let greeting = greeting(&ticket, until, language);
         let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
         login.0.remember(&ticket);
         Ok(Some(login))
@@ -436,10 +440,16 @@ impl Drop for LoginState {
 /// What a customer reads after the login. Nothing that somebody typed: scripts around clients (`sos
 /// report --upload`) look for words like "Permission denied" in all that a client prints before its
 /// prompt.
-fn greeting(ticket: &Ticket, language: Language) -> String {
+fn greeting(ticket: &Ticket, until: Option<Time>, language: Language) -> String {
     let mut line = format!("Ticket {}", ticket.reference);
     if ticket.status == TicketStatus::Closed {
         line = format!("{line}. {}", Refusal::TicketClosed.sentence(language));
+        if let Some(until) = until.map(Time::to_the_minute) {
+            line += &match language {
+                Language::En => format!(" Its files can be read until {until}; then they are removed."),
+                Language::De => format!(" Die Dateien können bis {until} gelesen werden; danach werden sie entfernt."),
+            };
+        }
     }
     line
 }

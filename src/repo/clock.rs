@@ -25,6 +25,10 @@ pub(crate) struct HouseClock {
     /// By how many milliseconds a test has moved it.
     #[cfg(test)]
     ahead: std::sync::atomic::AtomicU64,
+    /// How far the clock that tests move was ahead at the start: what it is moved while a server runs
+    /// is as if that had run for so long.
+    #[cfg(feature = "test-clock")]
+    shift: i64,
 }
 
 impl HouseClock {
@@ -37,11 +41,20 @@ impl HouseClock {
             running: serve.then(Instant::now),
             #[cfg(test)]
             ahead: std::sync::atomic::AtomicU64::new(0),
+            #[cfg(feature = "test-clock")]
+            shift: crate::model::test_clock::shift(),
         })
     }
 
     pub(crate) fn now(&self) -> HouseTime {
         let now = self.base.plus(self.running.map_or(Duration::ZERO, |since| since.elapsed()));
+        #[cfg(feature = "test-clock")]
+        let now = match self.running {
+            Some(_) => now.plus(Duration::from_millis(
+                u64::try_from(crate::model::test_clock::shift().saturating_sub(self.shift)).unwrap_or(0),
+            )),
+            None => now,
+        };
         #[cfg(test)]
         let now = now.plus(Duration::from_millis(self.ahead.load(std::sync::atomic::Ordering::SeqCst)));
         now

@@ -15,11 +15,13 @@ pub(crate) mod kek;
 pub(crate) mod keys;
 pub(crate) mod opening;
 pub(crate) mod pieces;
+mod policy;
 pub(crate) mod proofs;
 pub(crate) mod proved_facts;
 pub(crate) mod replacement;
 pub(crate) mod set_aside;
 mod settings;
+pub(crate) mod signers;
 pub(crate) mod space;
 pub(crate) mod tickets;
 
@@ -32,6 +34,7 @@ use tokio::runtime::Handle;
 pub use attributes::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
 pub use data::{DataDirectory, HOST_KEY, LEGACY_HOST_KEY};
 pub use error::Error;
+pub use policy::{Closing, Period, Policy, Rule, RuleOf, Start};
 pub use settings::Settings;
 
 use crate::records::{Keyring, Records};

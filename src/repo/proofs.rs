@@ -7,7 +7,7 @@ use std::fmt;
 use crate::model::Locked;
 use crate::records::proofs::{Proof, Proved, Prover};
 use crate::records::{
-    Conn, Records, contacts, deletions, entries, holds, notices, people, teams, ticket_people, tickets,
+    Conn, Records, closings, contacts, deletions, entries, holds, notices, people, teams, ticket_people, tickets,
 };
 use crate::repo::Error;
 use crate::vault::ProofKey;
@@ -143,6 +143,10 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         deletions::prove_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for row in closings::list(conn).await? {
+        closings::prove_again(conn, prover, &row).await?;
+        proved += 1;
+    }
     for row in holds::list(conn).await? {
         holds::prove_again(conn, prover, &row).await?;
         proved += 1;
@@ -164,6 +168,7 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     add(&mut found, &contacts::list(&mut conn).await?, prover);
     add(&mut found, &contacts::all_keys(&mut conn).await?, prover);
     add(&mut found, &deletions::list(&mut conn).await?, prover);
+    add(&mut found, &closings::list(&mut conn).await?, prover);
     add(&mut found, &holds::list(&mut conn).await?, prover);
     add(&mut found, &ticket_people::all(&mut conn).await?, prover);
     add(&mut found, &ticket_people::all_contacts(&mut conn).await?, prover);

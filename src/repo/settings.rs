@@ -1,9 +1,11 @@
 //! What an operator can set about a data directory and the shares in it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Algorithm, TemporaryNames};
+use crate::repo::Policy;
 
 /// What can be set about shares. The defaults are those of `config/tacdrop.toml`.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ pub struct Settings {
     pub also_digests: Vec<Algorithm>,
     /// Where the KEK lies, if not in the data directory.
     pub kek: Option<PathBuf>,
+    /// What becomes of tickets; without one nothing goes by itself.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Default for Settings {
@@ -84,6 +88,7 @@ impl Default for Settings {
             withdrawn: Duration::from_secs(24 * 3600),
             also_digests: Vec::new(),
             kek: None,
+            policy: None,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! Commands do this while the server runs, so every change is guarded by what the rows say when it
 //! is written. An upload that is under way finds out at its next write to the records, and fails.
 
+pub(crate) mod certificate;
 pub(crate) mod expiry;
 pub(crate) mod hold;
+pub(crate) mod policy;
 pub(crate) mod sweep;
 pub(crate) mod ticket;
 

@@ -76,7 +76,7 @@ pub(crate) struct Why<'a> {
 }
 
 impl Retention {
-    fn prover(&self) -> &dyn Prover {
+    pub(super) fn prover(&self) -> &dyn Prover {
         &**self.repo.keys.proofs()
     }
 

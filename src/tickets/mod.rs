@@ -2,6 +2,7 @@
 //! calls it while the server runs; the records are what both share.
 
 pub(crate) mod artifacts;
+mod closing;
 pub(crate) mod contacts;
 pub(crate) mod teams;
 pub(crate) mod ticket_people;
@@ -20,7 +21,7 @@ use crate::records::entries::NewEntry;
 use crate::records::people::{Engineer, Organisation};
 use crate::records::proofs::Prover;
 use crate::records::tickets::Ticket;
-use crate::records::{Conn, RecordsError, entries, notices, people, tickets};
+use crate::records::{Conn, RecordsError, closings, entries, notices, people, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
 use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
@@ -382,7 +383,7 @@ impl Tickets {
         Ok(tx.commit().await?)
     }
 
-    /// Closes a ticket (its share can then only be read) or reopens it.
+    /// Closes a ticket (its share can then only be read), whatever the policy wants, or reopens it.
     ///
     /// # Errors
     /// If there is no such ticket, or the records fail.
@@ -393,6 +394,7 @@ impl Tickets {
             return Err(Error::operator(format!("ticket {reference} is {status} already")));
         }
         tickets::set_status(tx.conn(), self.prover(), reference, status, Time::now()).await?;
+        closings::remove(tx.conn(), ticket.share).await?;
         let kind = if status == TicketStatus::Closed { Kind::TicketClosed } else { Kind::TicketReopened };
         note(tx.conn(), kind, Some(reference), json!({})).await?;
         Ok(tx.commit().await?)

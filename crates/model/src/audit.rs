@@ -116,6 +116,8 @@ words!(
         TicketAssigned = "ticket.assigned",
         /// Who sees a ticket, what its customers may do, or who is told of it was changed.
         TicketPeopleChanged = "ticket.people-changed",
+        /// One of two sides wants a ticket closed.
+        TicketCloseAgreed = "ticket.close-agreed",
         /// A ticket was closed.
         TicketClosed = "ticket.closed",
         /// A closed ticket was opened again.

@@ -1,4 +1,4 @@
-//! Why a whole ticket goes.
+//! How a ticket ends: who closes it, and why all of it goes.
 
 use super::state::words;
 
@@ -9,5 +9,15 @@ words!(
         Request = "request",
         /// Its time was over, by the policy.
         Retention = "retention",
+    }
+);
+
+words!(
+    /// A side of a ticket.
+    Side, "side of a ticket" {
+        /// Who works on it.
+        Engineer = "engineer",
+        /// Whose problem it is.
+        Contact = "contact",
     }
 );

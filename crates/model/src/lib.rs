@@ -20,11 +20,13 @@ pub mod sanitize;
 pub mod sidecar;
 pub mod state;
 pub mod temporary;
+#[cfg(feature = "test-clock")]
+pub mod test_clock;
 pub mod time;
 pub mod transport;
 pub mod word;
 
-pub use deletion::DeletionReason;
+pub use deletion::{DeletionReason, Side};
 pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, VersionId};
 pub use language::Language;
 pub use locked::{Level, Locked, LockedGuard};

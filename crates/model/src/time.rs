@@ -10,7 +10,10 @@ pub struct Time(i64);
 impl Time {
     /// The machine's clock.
     pub fn now() -> Self {
-        Self(jiff::Timestamp::now().as_millisecond())
+        let millis = jiff::Timestamp::now().as_millisecond();
+        #[cfg(feature = "test-clock")]
+        let millis = millis.saturating_add(crate::test_clock::shift());
+        Self(millis)
     }
 
     /// From milliseconds since the epoch.
@@ -41,6 +44,14 @@ impl Time {
     /// This moment and `duration` earlier.
     pub fn minus(self, duration: std::time::Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// For people: `2026-11-30 14:00 UTC`.
+    pub fn to_the_minute(self) -> String {
+        match jiff::Timestamp::from_second(self.seconds()) {
+            Ok(moment) => moment.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            Err(_) => self.to_string(),
+        }
     }
 }
 
@@ -95,5 +106,7 @@ mod tests {
     fn a_time_is_shown_as_rfc_3339() {
         assert_eq!(Time::from_millis(1_700_000_000_999).to_string(), "2023-11-14T22:13:20Z");
         assert_eq!(Time::from_millis(-1).seconds(), -1);
+        assert_eq!(Time::from_millis(1_700_000_000_999).to_the_minute(), "2023-11-14 22:13 UTC");
+        assert_eq!(Time::from_millis(i64::MAX).to_the_minute(), Time::from_millis(i64::MAX).to_string());
     }
 }

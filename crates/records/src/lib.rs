@@ -17,6 +17,7 @@ mod ask;
 pub mod audit;
 pub mod bond;
 pub mod checks;
+pub mod closings;
 pub mod compare;
 mod conn;
 pub mod consistency;

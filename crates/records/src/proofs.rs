@@ -80,6 +80,7 @@ pub const LABELS: &[(&str, &str)] = &[
     (<super::teams::Member as Proved>::LABEL, "team_member"),
     (super::notices::ADDRESS_LABEL, "notice"),
     (<super::deletions::Deletion as Proved>::LABEL, "deletion"),
+    (<super::closings::ClosingRow as Proved>::LABEL, "closing"),
     (<super::holds::Hold as Proved>::LABEL, "hold"),
 ];
 

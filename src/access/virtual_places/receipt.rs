@@ -21,12 +21,11 @@ use crate::records::versions::VersionRow;
 use crate::records::{Conn, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::replacement::PastKey;
+use crate::repo::signers::{PRINCIPAL, allowed_signers};
 use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Repo};
 use crate::vault::{PublicKey, SigningKey, sign};
 
-/// Whom `ssh-keygen -Y verify -I` asks for.
-const PRINCIPAL: &str = "tacdrop";
 /// What a signature under a receipt is for; it counts nowhere else.
 const NAMESPACE: &str = crate::audit::RECEIPT_NAMESPACE;
 /// The first line of a receipt that names its version's manifest and the trail. The number changes
@@ -104,15 +103,7 @@ impl ReceiptKey {
     /// The key in force, and those before it. What one of these has signed is checked as of the
     /// time that the receipt states (`ssh-keygen -O verify-time=...`).
     pub(super) fn new(key: &PublicKey, past: &[PastKey]) -> Self {
-        let public_key = key.ssh_line();
-        let mut allowed_signers = format!("{PRINCIPAL} namespaces=\"{NAMESPACE}\" {public_key}");
-        for PastKey { key, until } in past {
-            // YYYYMMDDHHMMSSZ: RFC 3339 without what stands between.
-            let until: String = until.to_string().chars().filter(char::is_ascii_digit).take(14).collect();
-            let key = key.ssh_line();
-            let line = format!("\n{PRINCIPAL} namespaces=\"{NAMESPACE}\",valid-before=\"{until}Z\" {key}");
-            allowed_signers.push_str(&line);
-        }
+        let (public_key, allowed_signers) = (key.ssh_line(), allowed_signers(NAMESPACE, key, past));
         Self { principal: PRINCIPAL, namespace: NAMESPACE, public_key, allowed_signers }
     }
 }

@@ -228,7 +228,7 @@ async fn r44_what_came_over_weak_encryption_stays_marked() {
     app.close().await;
     drop(app);
 
-    let filter = AuditFilter { ticket: Some(word("XT-2")), kind: None, since: 0 };
+    let filter = AuditFilter { ticket: Some(word("XT-2")), ..AuditFilter::default() };
     let app = fixture.open().await;
     let mut rows = Vec::new();
     let keep = |lines: &[AuditLine]| {
