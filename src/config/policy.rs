@@ -120,7 +120,9 @@ mod tests {
     fn the_shipped_policy_says_what_its_comments_say_and_removes_nothing() {
         let example = include_str!("../../config/policy.toml");
         assert_eq!(load(example), Ok(Policy::default()));
-        let is_key = |line: &str| (line.starts_with("# [") && line.ends_with(']')) || (line.starts_with("# ") && line.contains(" = \""));
+        let is_key = |line: &str| {
+            (line.starts_with("# [") && line.ends_with(']')) || (line.starts_with("# ") && line.contains(" = \""))
+        };
         let all: Vec<_> = example.lines().map(|line| if is_key(line) { &line[2..] } else { line }).collect();
         let policy = load(&all.join("\n")).unwrap();
         assert_eq!(policy.close, Closing::Both);

@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod cuts;
 mod digests;
+mod ending;
 mod faults;
 mod format;
 mod golden;
