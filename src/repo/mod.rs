@@ -23,6 +23,8 @@ pub(crate) mod set_aside;
 mod settings;
 pub(crate) mod signers;
 pub(crate) mod space;
+#[cfg(feature = "test-clock")]
+mod test_clock;
 pub(crate) mod tickets;
 
 use std::fs::File;
@@ -84,6 +86,8 @@ impl Repo {
         occasion: Occasion,
         store: Option<Disk>,
     ) -> Result<Opened, Error> {
+        #[cfg(feature = "test-clock")]
+        test_clock::follow();
         let serve = occasion == Occasion::Serve;
         let places = Places {
             data: &data,
