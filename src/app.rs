@@ -49,7 +49,10 @@ pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
 pub use crate::tickets::contacts::{ContactChanges, ContactLine, NewContact, NewPassword};
 pub use crate::tickets::teams::{NewTeam, TeamChanges, TeamLine};
 pub use crate::tickets::ticket_people::{PeopleChanges, PeopleLine};
-pub use crate::tickets::{EngineerLine, NewTicket, OrganisationLine, TicketLine, Tickets};
+pub use crate::tickets::{
+    EngineerLine, NewOrganisation, NewTicket, OrganisationEdit, OrganisationLine, TicketDetails, TicketEdit,
+    TicketLine, Tickets,
+};
 pub use load::Load;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]

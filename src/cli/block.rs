@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::devices::Devices;
 use crate::app::TicketEnd;
 use crate::model::sanitize;
-use crate::model::{Language, Priority, TicketStatus, Time};
+use crate::model::{Language, LastDay, Priority, TicketStatus, Time};
 
 /// A ticket with all that its customer needs, for people and programs.
 #[derive(Serialize)]
@@ -32,6 +32,10 @@ pub(crate) struct TicketView<'a> {
     /// When it was closed, until when it can be read, and whether nothing of it is removed.
     #[serde(flatten)]
     pub(crate) end: TicketEnd,
+    /// What kind of problem it is.
+    pub(crate) kind: String,
+    pub(crate) serial: Option<String>,
+    pub(crate) deadline: Option<LastDay>,
     /// Of a device's ticket: what to type where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) devices: Option<Devices>,
@@ -77,6 +81,27 @@ const GERMAN: Words = Words {
 };
 
 impl TicketView<'_> {
+    /// What the desk says of it, in a few lines.
+    pub(crate) fn facts(&self) -> String {
+        let Self { priority, status, organisation, engineer, opened_at, kind, .. } = self;
+        let devices = if self.device { ", for devices, which only send" } else { "" };
+        let mut text = format!(
+            "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{devices}\n\
+             Kind {kind}"
+        );
+        if let Some(serial) = &self.serial {
+            text = text + ", serial number " + &sanitize::line(serial);
+        }
+        if let Some(deadline) = self.deadline {
+            text += &format!(", to be solved by {deadline}");
+        }
+        if let Some(at) = self.end.held_at {
+            let why = self.end.held_because.as_ref().map_or_else(String::new, |why| format!(" ({})", sanitize::line(why)));
+            text += &format!("\nHeld since {at}{why}: nothing of it is removed.");
+        }
+        text
+    }
+
     /// The block to paste.
     pub(crate) fn block(&self) -> String {
         let TicketView { reference, user, url, port, .. } = self;
@@ -154,6 +179,9 @@ mod tests {
             opened_at: Time::from_seconds(1_700_000_000),
             device: false,
             end: TicketEnd::default(),
+            kind: "incident".into(),
+            serial: None,
+            deadline: None,
             devices: None,
         }
     }
@@ -183,6 +211,9 @@ mod tests {
     fn a_block_fits_its_ticket() {
         let mut ticket = view(Language::En, "::1", 22);
         ticket.token = None;
+        (ticket.serial, ticket.deadline) = (Some("FDO1\x1b".into()), Some("2026-12-31".parse().unwrap()));
+        let facts = ticket.facts();
+        assert!(facts.ends_with("Kind incident, serial number FDO1\u{fffd}, to be solved by 2026-12-31"), "{facts}");
         ticket.status = TicketStatus::Closed;
         let block = ticket.block();
         assert!(block.contains("tacdrop ticket token XT-4711"), "{block}");

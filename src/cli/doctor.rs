@@ -138,6 +138,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
                 legacy(report, config, &app).await;
                 schema(report, &app).await;
                 proofs(report, &app).await;
+                organisations(report, &app).await;
                 backup(report, &app).await;
                 rotation(report, &app).await;
                 retention(report, config, &app).await;
@@ -220,6 +221,35 @@ async fn proofs(report: &mut Report, app: &App) {
                       'tacdrop key rotate' once";
         report.warn("proofs", advice.to_owned());
     }
+}
+
+/// Whether customers with an open ticket are kept out.
+async fn organisations(report: &mut Report, app: &App) {
+    let rows = match app.tickets().organisations().await {
+        Ok(rows) => rows,
+        Err(error) => return report.add("organisations", Err(error.to_string())),
+    };
+    let out: Vec<_> = rows.iter().filter(|row| !row.admitted && row.open_tickets > 0).collect();
+    if out.is_empty() {
+        return report.add("organisations", Ok(format!("{}, each with an open ticket may log in", rows.len())));
+    }
+    let named = out.iter().take(NAMED).map(|row| {
+        let why = match row.until.filter(|_| !row.disabled) {
+            Some(day) => format!("contract until {day}"),
+            None => "disabled".to_owned(),
+        };
+        format!("{} ({why}; open tickets: {})", row.id, row.open_tickets)
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = out.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    report.warn(
+        "organisations",
+        format!(
+            "the customers of these cannot log in: {named}{more}; close the tickets, or run 'tacdrop organisation enable' or \
+             'edit --until'"
+        ),
+    );
 }
 
 /// The newest moment in the records.

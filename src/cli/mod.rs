@@ -18,6 +18,7 @@ mod devices;
 mod doctor;
 mod engineer;
 mod failure;
+mod given;
 mod init;
 mod key;
 mod lifecycle;
@@ -33,6 +34,7 @@ mod serve;
 mod store;
 mod team;
 mod ticket;
+mod ticket_edit;
 mod when;
 
 use std::path::PathBuf;
@@ -314,6 +316,13 @@ mod tests {
             "tacdrop --data d --config c --json serve",
             "tacdrop demo --file f --keep",
             "tacdrop organisation add ACME --name N --contract 1",
+            "tacdrop organisation add ACME --name N --level L --until 2026-12-31",
+            "tacdrop organisation edit ACME --name N --contract 1 --level L --until 2026-12-31",
+            "tacdrop organisation edit ACME --until=",
+            "tacdrop organisation show ACME",
+            "tacdrop organisation disable ACME",
+            "tacdrop organisation enable ACME",
+            "tacdrop organisation remove ACME",
             "tacdrop organisation list --json --data d",
             "tacdrop engineer add anna --email a@example.org --name Anna --language de --key a --key b",
             "tacdrop engineer list",
@@ -343,6 +352,10 @@ mod tests {
             "tacdrop ticket edit XT-1 --visibility only --contact karl --affected OTHER --watcher w@example.org --team T",
             "tacdrop ticket edit XT-1 --no-contact karl --no-affected --no-watcher w@example.org --no-team --no-drop-box",
             "tacdrop ticket edit XT-1 --deny list,delete",
+            "tacdrop ticket open XT-1 --organisation ACME --engineer anna --kind rma --serial S --deadline 2026-12-31",
+            "tacdrop ticket edit XT-1 --title T --priority 1 --language de --engineer anna --organisation ACME",
+            "tacdrop ticket edit XT-1 --kind rma --serial S --deadline 2026-12-31 --status waiting",
+            "tacdrop ticket edit XT-1 --deadline=",
             "tacdrop ticket list",
             "tacdrop ticket show XT-1",
             "tacdrop ticket token XT-1",
@@ -416,6 +429,10 @@ mod tests {
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --priority 5",
             "tacdrop ticket open XT-1 --organisation ACME --engineer anna --language fr",
             "tacdrop ticket open XT-1 --engineer anna",
+            "tacdrop organisation edit ACME",
+            "tacdrop organisation edit ACME --until tomorrow",
+            "tacdrop ticket edit XT-1",
+            "tacdrop ticket edit XT-1 --status closed",
             "tacdrop engineer add anna --email nobody",
             "tacdrop engineer add anna",
             "tacdrop audit list --kind artifact.reed",

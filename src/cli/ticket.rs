@@ -6,10 +6,10 @@ use super::Desk;
 use super::block::TicketView;
 use super::devices::Devices;
 use super::failure::Failure;
-use super::people::{self, PeopleArgs, PeopleEditArgs};
+use super::people;
 use super::retention;
+use super::ticket_edit::{self, Details, Edit};
 use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine};
-use crate::model::sanitize;
 use crate::model::{Identifier, Language, Priority, Side, TicketStatus};
 use crate::server;
 use crate::ssh;
@@ -41,15 +41,16 @@ pub(crate) enum Command {
         #[arg(long)]
         device: bool,
         #[command(flatten)]
-        people: PeopleArgs,
+        details: Details,
     },
-    /// Change who sees a ticket, what its customers may do, and who is told of it
+    /// Change what is said of a ticket, who sees it, and who is told of it; an empty text ('') takes
+    /// a thing away
     Edit {
         /// The ticket
         #[arg(value_name = "REF")]
         reference: Identifier,
         #[command(flatten)]
-        people: PeopleEditArgs,
+        edit: Edit,
     },
     /// List all tickets
     List,
@@ -117,19 +118,18 @@ impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::Open { reference, organisation, engineer, title, priority, language, device, people } => {
+            Self::Open { reference, organisation, engineer, title, priority, language, device, details } => {
                 let new = NewTicket { reference, organisation, engineer, title, priority, language, device };
                 let reference = new.reference.clone();
                 // Whatever can fail comes first: the token is shown this once.
                 let door = Door::find(app, desk).await?;
-                let (ticket, token) = app.tickets().open_ticket_for(new, people.changes()).await?;
+                let (ticket, token) = app.tickets().open_ticket_with(new, details.into()).await?;
                 let ticket = door.view(ticket, &reference, TicketEnd::default(), Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
-            Self::Edit { reference, people } => {
-                app.tickets().change_people(&reference, people.changes()).await?;
-                let people = app.tickets().people(&reference).await?;
-                output.answer(&people, || format!("Ticket {reference} was changed.\n\n{}", people::shown(&people)))
+            Self::Edit { reference, edit } => {
+                let done = app.tickets().edit(&reference, edit.into()).await?;
+                changed(app, desk, &reference, ticket_edit::said(&reference, &done)).await
             }
             Self::List => {
                 let headings = ["REF", "KIND", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
@@ -137,7 +137,7 @@ impl Command {
                 output.list(&app.tickets().list().await?, headings, nothing, |row| {
                     [
                         row.reference.clone(),
-                        if row.device { "device" } else { "ticket" }.to_owned(),
+                        if row.device { format!("{}, device", row.kind) } else { row.kind.clone() },
                         row.status.to_string(),
                         row.priority.to_string(),
                         row.organisation.clone(),
@@ -151,19 +151,9 @@ impl Command {
                 let ticket = app.tickets().ticket(&reference).await?;
                 let people = app.tickets().people(&reference).await?;
                 let end = app.retention().end_of(&reference).await?;
-                let held = end.held_at.map_or_else(String::new, |at| {
-                    let why = end.held_because.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-                    format!("Held since {at}{}: nothing of it is removed.\n", sanitize::line(&why))
-                });
                 let ticket = Door::find(app, desk).await?.view(ticket, &reference, end, None);
                 output.answer(&Shown { ticket: &ticket, people: &people }, || {
-                    let TicketView { priority, status, organisation, engineer, opened_at, device, .. } = &ticket;
-                    let kind = if *device { ", for devices, which only send" } else { "" };
-                    format!(
-                        "Priority {priority}, {status}, organisation {organisation}, engineer {engineer}, opened {opened_at}{kind}\n{held}{}\n\n{}",
-                        people::shown(&people),
-                        ticket.block()
-                    )
+                    format!("{}\n{}\n\n{}", ticket.facts(), people::shown(&people), ticket.block())
                 })
             }
             Self::Token(Reference { reference }) => {
@@ -251,6 +241,9 @@ impl Door {
         TicketView {
             device: ticket.device,
             end,
+            kind: ticket.kind,
+            serial: ticket.serial,
+            deadline: ticket.deadline,
             devices,
             user: ticket.reference.clone(),
             reference: ticket.reference,

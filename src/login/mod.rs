@@ -4,8 +4,10 @@
 pub(crate) mod contacts;
 mod passwords;
 pub(crate) mod rights;
+mod standing;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -90,6 +92,9 @@ pub(crate) struct LoginState {
     proofs: Arc<Proofs>,
     /// The proof of the last row of its ticket that held, and said that the ticket was open.
     open_ticket: Locked<Proof>,
+    /// From this moment on the login must be looked at although nobody changed anything, in
+    /// milliseconds since 1970; the last one that there is if that never comes.
+    until: AtomicI64,
     language: Language,
     greeting: Option<String>,
     ended: CancellationToken,
@@ -210,12 +215,18 @@ impl Logins {
         if !self.holds(&ticket, from) {
             return self.by_password(user, secret, origin).await;
         }
+        let Some(organisation) = self.admitting(&ticket, from).await? else {
+            tracing::info!(%from, ticket = %ticket.reference, "a token was refused: its organisation admits nobody");
+            self.refuse(user, "token", from).await;
+            return Ok(None);
+        };
         let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
         let language = ticket.language.unwrap_or_default();
         let policy = self.repo.settings.policy.as_ref();
         let until = policy.and_then(|policy| policy.end_of(&ticket)?.1);
         let greeting = greeting(&ticket, until, language);
         let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
+        login.0.set_until(standing::until(&organisation));
         login.0.remember(&ticket);
         Ok(Some(login))
     }
@@ -298,7 +309,7 @@ impl Logins {
         let (trail, ended) = (Arc::clone(&self.trail), CancellationToken::new());
         let (Origin { address: from, transport }, since) = (origin, Instant::now());
         let (grants, proofs) = (Grants::default(), Arc::clone(self.repo.keys.proofs()));
-        let open_ticket = Locked::default();
+        let (open_ticket, until) = (Locked::default(), AtomicI64::new(i64::MAX));
         let login = Arc::new(LoginState {
             user,
             who,
@@ -309,6 +320,7 @@ impl Logins {
             trail,
             proofs,
             open_ticket,
+            until,
             language,
             greeting,
             ended,
@@ -320,7 +332,7 @@ impl Logins {
     }
 
     /// Ends logins that the records no longer allow, until `stop`: a new token, a removed key, a
-    /// disabled engineer. Of an engineer's login who has lost a ticket only what is open there
+    /// disabled engineer or organisation, a contract's end. Of an engineer's login who has lost a ticket only what is open there
     /// ends. The command line may change any of this in another process, so the records are asked
     /// several times a second.
     pub async fn watch(&self, stop: CancellationToken) {
@@ -332,7 +344,8 @@ impl Logins {
                 // Then every login is asked about, in case this one was about one of them.
                 Err(_) => rounds = ROUNDS,
             }
-            if rounds == 0 {
+            let now = Time::now();
+            if rounds == 0 && !self.all_open().iter().any(|login| login.is_past(now)) {
                 continue;
             }
             for login in self.all_open() {
@@ -371,7 +384,8 @@ impl Logins {
         if login.ended.is_cancelled() {
             return Ok(true);
         }
-        rights::review(&mut *self.repo.records.read().await?, login).await
+        let mut conn = self.repo.records.read().await?;
+        Ok(rights::review(&mut conn, login).await? && standing::goes_on(&mut conn, login).await?)
     }
 }
 
@@ -396,9 +410,24 @@ impl LoginState {
         holds
     }
 
-    /// Remembers what a row of its own ticket that holds is known by, if the ticket is open.
+    /// Whether the moment has come at which it must be looked at although nobody changed anything.
+    fn is_past(&self, now: Time) -> bool {
+        now.millis() >= self.until.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn until(&self) -> Time {
+        Time::from_millis(self.until.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_until(&self, until: Option<Time>) {
+        self.until.store(until.map_or(i64::MAX, Time::millis), Ordering::Relaxed);
+    }
+
+    /// Remembers what a row of its own ticket that holds is known by, if the ticket is open. An upload
+    /// into one that waits has more to do than the short way does.
     pub(crate) fn remember(&self, ticket: &Ticket) {
-        if self.user == ticket.reference && ticket.status != TicketStatus::Closed {
+        if self.user == ticket.reference && ticket.status == TicketStatus::Open {
             *self.open_ticket.lock() = ticket.proof;
         }
     }

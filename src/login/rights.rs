@@ -120,7 +120,7 @@ pub(crate) async fn sees(conn: &mut Conn, ticket: &Ticket, login: &Login) -> Res
 fn check_open(ticket: &Ticket) -> Result<u32, Error> {
     match ticket.status {
         TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        TicketStatus::Open => Ok(ticket.key_generation),
+        TicketStatus::Open | TicketStatus::Waiting => Ok(ticket.key_generation),
     }
 }
 

@@ -169,8 +169,8 @@ impl KeyManager {
                     kek
                 };
                 // There is no row yet that could be without a proof.
-                keyring.add_kek(1, &kek.seal_canary(1, Level::Resealed)?, Time::now()).await?;
-                Keks::of_one(1, kek, Level::Resealed)
+                keyring.add_kek(1, &kek.seal_canary(1, Level::TODAY)?, Time::now()).await?;
+                Keks::of_one(1, kek, Level::TODAY)
             }
             None => {
                 return Err(Error::operator(

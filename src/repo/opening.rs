@@ -233,18 +233,28 @@ pub(crate) async fn strangers(records: &Records, keys: &KeyManager) -> Result<Op
     Ok(Some(format!("{}; find out who put it there, and restore the file from its backup", named.join("; "))))
 }
 
-/// Gives the rows of a house of before proofs theirs, its trail an anchor, and raises its level: from
-/// then on a row without a proof is refused. Cut anywhere it is done again. Nobody else opens the house meanwhile.
+/// Gives the rows of a house of before the proofs of today, its trail an anchor, and raises its
+/// level: from then on a row without a proof is refused. Where rows had proofs before, one that did
+/// not hold gets none. Cut anywhere it is done again. Nobody else opens the house meanwhile.
 pub(crate) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Error> {
-    if keys.level().proves() {
+    let before = keys.level();
+    if before >= Level::Desk {
         return Ok(());
     }
-    anchor::adopt(records, keys).await?;
+    if before == Level::Bare {
+        anchor::adopt(records, keys).await?;
+    }
     let mut tx = records.begin_alone().await?;
-    let rows = proofs::prove_all(tx.conn(), &**keys.proofs()).await?;
-    prove_facts(tx.conn(), keys).await?;
+    let prover = &**keys.proofs();
+    let rows = if before == Level::Bare {
+        let rows = proofs::prove_all(tx.conn(), prover).await?;
+        prove_facts(tx.conn(), keys).await?;
+        rows
+    } else {
+        proofs::prove_what_is_new(tx.conn(), prover).await?
+    };
     tx.commit().await?;
-    keys.raise_level(Level::Proving).await?;
+    keys.raise_level(Level::Desk).await?;
     tracing::info!(rows, "what the records say of people and tickets is proved from now on");
     Ok(())
 }

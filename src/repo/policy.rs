@@ -166,14 +166,9 @@ impl Policy {
 
     /// The rule for a ticket and when its time is over; no time while it is open.
     pub(crate) fn end_of<'a>(&'a self, ticket: &'a Ticket) -> Option<(RuleOf<'a>, Option<Time>)> {
-        let rule = self.rule(kind_of(ticket), &ticket.organisation)?;
+        let rule = self.rule(ticket.kind.as_str(), &ticket.organisation)?;
         Some((rule, ticket.closed_at.map(|closed_at| rule.end(ticket.opened_at, closed_at))))
     }
-}
-
-/// What kind of ticket it is.
-pub(crate) fn kind_of(_ticket: &Ticket) -> &'static str {
-    "incident"
 }
 
 #[cfg(test)]

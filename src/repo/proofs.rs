@@ -7,7 +7,8 @@ use std::fmt;
 use crate::model::Locked;
 use crate::records::proofs::{Proof, Proved, Prover};
 use crate::records::{
-    Conn, Records, closings, contacts, deletions, entries, holds, notices, people, teams, ticket_people, tickets,
+    Conn, Records, closings, contacts, deletions, entries, holds, notices, organisations, people, teams, ticket_people,
+    tickets,
 };
 use crate::repo::Error;
 use crate::vault::ProofKey;
@@ -94,7 +95,7 @@ impl Prover for Proofs {
 /// Gives every row that should have one the proof of what it says now, in the caller's transaction.
 /// Whoever calls answers for what the rows say.
 pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u64, Error> {
-    let mut proved = 0;
+    let mut proved = prove_what_is_new(conn, prover).await?;
     for row in tickets::list(conn).await? {
         tickets::prove_again(conn, prover, &row).await?;
         proved += 1;
@@ -155,6 +156,22 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
     Ok(proved)
 }
 
+/// The same for the kinds of rows that carried no proof when rows got theirs for the first time, and
+/// for those whose proofs cover more since then. One of these whose former proof does not hold gets
+/// no other.
+pub(crate) async fn prove_what_is_new(conn: &mut Conn, prover: &dyn Prover) -> Result<u64, Error> {
+    let mut proved = 0;
+    for row in organisations::organisations(conn, None).await? {
+        organisations::prove_again(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in tickets::list(conn).await?.iter().filter(|row| row.is_formerly_proved(prover)) {
+        tickets::prove_again(conn, prover, row).await?;
+        proved += 1;
+    }
+    Ok(proved)
+}
+
 /// The rows whose proofs do not hold, each as its table and its name.
 pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<Vec<String>, Error> {
     fn add<T: Proved>(found: &mut Vec<String>, rows: &[T], prover: &dyn Prover) {
@@ -162,6 +179,7 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
         found.extend(bad.map(|row| format!("{} {}", T::TABLE, row.name())));
     }
     let (mut conn, mut found) = (records.read().await?, Vec::new());
+    add(&mut found, &organisations::organisations(&mut conn, None).await?, prover);
     add(&mut found, &tickets::list(&mut conn).await?, prover);
     add(&mut found, &people::engineers(&mut conn, None).await?, prover);
     add(&mut found, &people::all_keys(&mut conn).await?, prover);

@@ -1,7 +1,8 @@
 //! What is asked of tickets and people before something is done for them.
 
 use crate::mail::is_address;
-use crate::model::{Identifier, Refusal};
+use crate::model::{Identifier, Refusal, Time};
+use crate::records::organisations::{self, Organisation};
 use crate::records::people::{self, Engineer};
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, deletions, facts};
@@ -31,6 +32,35 @@ pub(crate) async fn ticket_or_rest(conn: &mut Conn, reference: &Identifier) -> R
     tickets::by_reference(conn, reference.as_str())
         .await?
         .ok_or_else(|| Error::operator(format!("there is no ticket {reference}; 'tacdrop ticket list' shows them")))
+}
+
+/// The organisation of this id, which an operator typed.
+///
+/// # Errors
+/// [`Error::Operator`] if there is none; and if the records fail.
+pub(crate) async fn existing_organisation(conn: &mut Conn, id: &Identifier) -> Result<Organisation, Error> {
+    organisations::by_id(conn, id).await?.ok_or_else(|| {
+        Error::operator(format!("there is no organisation {id}; add it with 'tacdrop organisation add'"))
+    })
+}
+
+/// Whether an organisation's customers may log in, so that it can be given a ticket.
+///
+/// # Errors
+/// [`Error::Operator`] if there is no such organisation, it is disabled, or its contract has ended;
+/// and if the records fail.
+pub(crate) async fn check_admitting(conn: &mut Conn, id: &Identifier) -> Result<(), Error> {
+    let row = existing_organisation(conn, id).await?;
+    if row.disabled_at.is_some() {
+        let advice = format!("'tacdrop organisation enable {id}' admits its customers again");
+        return Err(Error::operator(format!("organisation {id} is disabled; {advice}")));
+    }
+    match row.until.filter(|day| day.is_over(Time::now())) {
+        Some(day) => Err(Error::operator(format!(
+            "the contract of organisation {id} ended on {day}; 'tacdrop organisation edit {id} --until DATE' prolongs it"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The engineer of this id, which an operator typed.

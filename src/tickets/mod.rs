@@ -4,6 +4,8 @@
 pub(crate) mod artifacts;
 mod closing;
 pub(crate) mod contacts;
+mod edit;
+mod organisations;
 pub(crate) mod teams;
 pub(crate) mod ticket_people;
 
@@ -13,31 +15,22 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use self::ticket_people::PeopleChanges;
+pub use self::edit::{TicketDetails, TicketEdit};
+pub use self::organisations::{NewOrganisation, OrganisationEdit, OrganisationLine};
+
 use crate::audit::{self, Actor, Kind, Subject, told};
-use crate::model::{DirectoryId, FileName, Identifier, Language, Priority, ShareId, TicketStatus, Time};
+use crate::model::{DirectoryId, FileName, Identifier, Language, LastDay, Priority, ShareId, TicketStatus, Time};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
-use crate::records::people::{Engineer, Organisation};
+use crate::records::people::Engineer;
 use crate::records::proofs::Prover;
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, RecordsError, closings, entries, notices, people, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
-use crate::repo::tickets::{check_address, check_enabled, existing_engineer, existing_ticket};
+use crate::repo::tickets::{check_address, check_admitting, check_enabled, existing_engineer, existing_ticket};
 use crate::repo::{Error, Repo, proofs};
 use crate::vault;
-
-/// An organisation, for people and programs.
-#[derive(Debug, Clone, Serialize)]
-pub struct OrganisationLine {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The number of its contract.
-    pub contract: Option<String>,
-}
 
 /// An engineer, for people and programs.
 #[derive(Debug, Clone, Serialize)]
@@ -96,6 +89,12 @@ pub struct TicketLine {
     pub opened_at: Time,
     /// Whether it is for devices, which only send.
     pub device: bool,
+    /// What kind of problem it is.
+    pub kind: String,
+    /// The serial number of the device that it is about.
+    pub serial: Option<String>,
+    /// The day by which it is to be solved, in UTC.
+    pub deadline: Option<LastDay>,
 }
 
 impl From<Ticket> for TicketLine {
@@ -110,6 +109,9 @@ impl From<Ticket> for TicketLine {
             language: ticket.language.unwrap_or_default(),
             opened_at: ticket.opened_at,
             device: ticket.device,
+            kind: ticket.kind.to_string(),
+            serial: ticket.serial,
+            deadline: ticket.deadline,
         }
     }
 }
@@ -135,31 +137,6 @@ impl Tickets {
     /// If the records fail.
     pub async fn unproved(&self) -> Result<Vec<String>, Error> {
         proofs::unproved(&self.repo.records, self.prover()).await
-    }
-
-    /// Adds an organisation.
-    ///
-    /// # Errors
-    /// If the id is taken, or the records fail.
-    pub async fn add_organisation(&self, id: Identifier, name: String, contract: Option<String>) -> Result<(), Error> {
-        let mut tx = self.repo.records.begin().await?;
-        claim(tx.conn(), &id, "organisation").await?;
-        let new = Organisation { id, name: line("name", name)?, contract };
-        people::add_organisation(tx.conn(), &new, Time::now()).await?;
-        note(tx.conn(), Kind::OrganisationAdded, None, json!({ "organisation": new.id.as_str() })).await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// All organisations.
-    ///
-    /// # Errors
-    /// If the records fail.
-    pub async fn organisations(&self) -> Result<Vec<OrganisationLine>, Error> {
-        let rows = people::organisations(&mut *self.repo.records.read().await?, None).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| OrganisationLine { id: row.id.to_string(), name: row.name, contract: row.contract })
-            .collect())
     }
 
     /// Adds an engineer with the keys `(fingerprint, algorithm)`.
@@ -288,7 +265,7 @@ impl Tickets {
     /// # Errors
     /// If the reference is taken, organisation or engineer do not exist, or the records fail.
     pub async fn open_ticket(&self, new: NewTicket) -> Result<(TicketLine, Zeroizing<String>), Error> {
-        self.open_ticket_for(new, PeopleChanges::default()).await
+        self.open_ticket_with(new, TicketDetails::default()).await
     }
 
     /// A ticket before its rows are written. Its share's key is durable in the keyring before the
@@ -314,6 +291,9 @@ impl Tickets {
             names: 0,
             key_generation: keys.generation,
             device: new.device,
+            kind: tickets::INCIDENT.parse().map_err(|_| Error::operator("the kind of a ticket is no word"))?,
+            serial: None,
+            deadline: None,
             proof: Default::default(),
         };
         Ok(FreshTicket { row, keys, token })
@@ -324,12 +304,7 @@ impl Tickets {
         if tickets::by_reference(&mut conn, new.reference.as_str()).await?.is_some() {
             return Err(Error::operator(format!("ticket {} exists already", new.reference)));
         }
-        if people::organisations(&mut conn, Some(&new.organisation)).await?.is_empty() {
-            return Err(Error::operator(format!(
-                "there is no organisation {}; add it with 'tacdrop organisation add'",
-                new.organisation
-            )));
-        }
+        check_admitting(&mut conn, &new.organisation).await?;
         check_enabled(&mut conn, &new.engineer).await
     }
 
@@ -375,11 +350,7 @@ impl Tickets {
     pub async fn assign(&self, reference: &Identifier, engineer: &Identifier) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         existing_ticket(tx.conn(), reference).await?;
-        check_enabled(tx.conn(), engineer).await?;
-        tickets::assign(tx.conn(), self.prover(), reference, engineer).await?;
-        mark_logins_changed(tx.conn()).await?;
-        notices::redirect(tx.conn(), reference, engineer, Time::now()).await?;
-        note(tx.conn(), Kind::TicketAssigned, Some(reference), json!({ "engineer": engineer.as_str() })).await?;
+        self.hand_over(tx.conn(), reference, engineer).await?;
         Ok(tx.commit().await?)
     }
 
@@ -390,6 +361,12 @@ impl Tickets {
     pub async fn set_status(&self, reference: &Identifier, status: TicketStatus) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
         let ticket = existing_ticket(tx.conn(), reference).await?;
+        if status == TicketStatus::Open && ticket.status == TicketStatus::Waiting {
+            return Err(Error::operator(format!(
+                "ticket {reference} is not closed, but waits for its customer; 'tacdrop ticket edit {reference} --status \
+                 open' ends that"
+            )));
+        }
         if ticket.status == status {
             return Err(Error::operator(format!("ticket {reference} is {status} already")));
         }
@@ -435,6 +412,7 @@ impl FreshTicket {
             "organisation": ticket.organisation.as_str(),
             "engineer": ticket.engineer.as_str(),
             "device": ticket.device,
+            "kind": ticket.kind.as_str(),
             "share": ticket.share.to_string(),
         });
         note(conn, Kind::TicketOpened, Some(&ticket.reference), detail).await
@@ -449,8 +427,8 @@ async fn claim(conn: &mut Conn, name: &Identifier, kind: &'static str) -> Result
     }
     match people::claim_login_name(conn, name, kind).await {
         Err(RecordsError::Exists) => Err(Error::operator(format!(
-            "the name {name} is in use already: organisations, engineers and tickets share one set of names, in which \
-             upper and lower case are the same"
+            "the name {name} is in use already, or was: organisations, engineers and tickets share one set of names, in \
+             which upper and lower case are the same, and no name is given twice"
         ))),
         other => Ok(other?),
     }

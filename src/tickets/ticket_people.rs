@@ -3,9 +3,8 @@
 
 use serde::Serialize;
 use serde_json::json;
-use zeroize::Zeroizing;
 
-use super::{NewTicket, TicketLine, Tickets, note};
+use super::{Tickets, note};
 use crate::audit::{Kind, told};
 use crate::model::Identifier;
 use crate::model::rights::{Denied, Right, Visibility};
@@ -14,7 +13,7 @@ use crate::records::ticket_people::{self, TicketContact, TicketPeople, TicketWat
 use crate::records::tickets::Ticket;
 use crate::records::{Conn, contacts, people, teams};
 use crate::repo::Error;
-use crate::repo::tickets::{check_address, existing_ticket, mark_logins_changed};
+use crate::repo::tickets::{check_address, existing_ticket};
 
 /// The most contacts, and the most watchers, that one ticket has.
 const MOST: usize = 100;
@@ -79,46 +78,13 @@ pub struct PeopleLine {
 }
 
 impl Tickets {
-    /// Opens a ticket as [`open_ticket`](Self::open_ticket) does, and says who sees it: all contacts
-    /// of its organisation, if nothing else is said and no contact is named.
+    /// Changes who sees a ticket, what its customers may do, or who is told of it, in the caller's
+    /// transaction.
     ///
     /// # Errors
-    /// As there, and as for [`change_people`](Self::change_people).
-    pub async fn open_ticket_for(
-        &self,
-        new: NewTicket,
-        mut people: PeopleChanges,
-    ) -> Result<(TicketLine, Zeroizing<String>), Error> {
-        let named = !people.contacts.is_empty();
-        let usual = if named { Visibility::Named } else { Visibility::Organisation };
-        people.visibility.get_or_insert(usual);
-        self.check_ticket(&new).await?;
-        let fresh = self.prepare_ticket(new).await?;
-        let mut tx = self.repo.records.begin().await?;
-        fresh.enter(tx.conn(), self.prover()).await?;
-        self.put_people(tx.conn(), &fresh.row, people).await?;
-        tx.commit().await?;
-        Ok((fresh.row.into(), fresh.token))
-    }
-
-    /// Changes who sees a ticket, what its customers may do, or who is told of it. What somebody has
-    /// open there who may no longer ends within a second.
-    ///
-    /// # Errors
-    /// If there is no such ticket, contact, organisation or team, a contact belongs to another
-    /// organisation, an address is none, nothing is to be changed, or the records fail.
-    pub async fn change_people(&self, reference: &Identifier, changes: PeopleChanges) -> Result<(), Error> {
-        if changes.is_empty() {
-            return Err(Error::operator("nothing is to be changed; name an option, as --visibility"));
-        }
-        let mut tx = self.repo.records.begin().await?;
-        let ticket = existing_ticket(tx.conn(), reference).await?;
-        self.put_people(tx.conn(), &ticket, changes).await?;
-        mark_logins_changed(tx.conn()).await?;
-        Ok(tx.commit().await?)
-    }
-
-    async fn put_people(&self, conn: &mut Conn, ticket: &Ticket, changes: PeopleChanges) -> Result<(), Error> {
+    /// If there is no such contact, organisation or team, a contact belongs to another organisation,
+    /// an address is none, or the records fail.
+    pub(super) async fn put_people(&self, conn: &mut Conn, ticket: &Ticket, changes: PeopleChanges) -> Result<(), Error> {
         let (prover, reference) = (self.prover(), &ticket.reference);
         let mut row = match ticket_people::of(conn, reference).await? {
             Some(row) => {

@@ -199,6 +199,7 @@ impl UploadRecords {
         if !self.from_support {
             notices::announce(tx.conn(), repo, &self.keys, &self.ticket, self.artifact, self.version, sealed.at)
                 .await?;
+            self.wake_ticket(tx.conn(), repo).await?;
         }
         repo.failpoints.hit("publish.before-commit");
         Ok(tx.commit().await?)

@@ -11,8 +11,8 @@ use crate::audit::{self, Kind, Subject};
 use crate::login::Login;
 use crate::login::rights::may_keep;
 use crate::model::{
-    ArtifactId, DirectoryId, HouseTime, Identifier, ObjectId, Refusal, ShareId, Time, Transport, VersionId,
-    VersionState,
+    ArtifactId, DirectoryId, HouseTime, Identifier, ObjectId, Refusal, ShareId, TicketStatus, Time, Transport,
+    VersionId, VersionState,
 };
 use crate::namespace::tree::ResolvedPath;
 use crate::notices;
@@ -20,10 +20,10 @@ use crate::records::entries::{Link, NewEntry};
 use crate::records::notices::About;
 use crate::records::proofs::Proof;
 use crate::records::versions::{NewVersion, ProgressRow};
-use crate::records::{Conn, entries, versions, withdrawn};
-use crate::repo::Error;
+use crate::records::{Conn, entries, tickets, versions, withdrawn};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::check_room_for_name;
+use crate::repo::{Error, Repo};
 use crate::retention::discard;
 use crate::upload::Uploads;
 use crate::upload::checkpoint::{Progress, resume_point};
@@ -126,6 +126,18 @@ impl UploadRecords {
         let id = Some(*self.version.as_bytes());
         let subject = Subject { actor: &self.login.actor(), ticket: Some(&self.ticket), id };
         Ok(audit::write(conn, kind, subject, &detail).await?)
+    }
+
+    /// An upload is the customer's answer: a ticket that waits for it is open again, in the transaction
+    /// that keeps the upload.
+    pub(super) async fn wake_ticket(&self, conn: &mut Conn, repo: &Repo) -> Result<(), Error> {
+        if tickets::wake(conn, &**repo.keys.proofs(), &self.ticket).await? {
+            let subject = Subject { actor: &self.login.actor(), ticket: Some(&self.ticket), id: None };
+            let mut detail = json!({ "changed": ["status"], "status": TicketStatus::Open });
+            self.login.0.add_origin(&mut detail);
+            audit::write(conn, Kind::TicketChanged, subject, &detail).await?;
+        }
+        Ok(())
     }
 
     /// What an event of this upload says, with where it came from.
@@ -290,6 +302,7 @@ impl UploadRecords {
             if !self.from_support {
                 notices::queue(tx.conn(), &uploads.repo, &self.ticket, self.version, About::Incomplete, Time::now())
                     .await?;
+                self.wake_ticket(tx.conn(), &uploads.repo).await?;
             }
             self.note(tx.conn(), Kind::UploadIncomplete, json!({ "bytes": stored, "size": length })).await?;
         }

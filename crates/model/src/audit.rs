@@ -76,6 +76,14 @@ words!(
         NoticeDismissed = "notice.dismissed",
         /// An organisation was added.
         OrganisationAdded = "organisation.added",
+        /// What is said of an organisation changed.
+        OrganisationChanged = "organisation.changed",
+        /// An organisation's customers may no longer log in.
+        OrganisationDisabled = "organisation.disabled",
+        /// They may again.
+        OrganisationEnabled = "organisation.enabled",
+        /// An organisation was removed.
+        OrganisationRemoved = "organisation.removed",
         /// An engineer was added.
         EngineerAdded = "engineer.added",
         /// An engineer got a key.
@@ -118,6 +126,8 @@ words!(
         TicketPeopleChanged = "ticket.people-changed",
         /// One of two sides wants a ticket closed.
         TicketCloseAgreed = "ticket.close-agreed",
+        /// What is said of a ticket changed.
+        TicketChanged = "ticket.changed",
         /// A ticket was closed.
         TicketClosed = "ticket.closed",
         /// A closed ticket was opened again.

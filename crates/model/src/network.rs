@@ -114,7 +114,7 @@ impl serde::Serialize for Network {
 
 /// The last day on which something is allowed, in UTC. It is a calendar's day that people have
 /// agreed on, so the machine's clock decides, not house time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastDay(jiff::civil::Date);
 
 impl LastDay {
@@ -123,6 +123,13 @@ impl LastDay {
         // Outside of the years that a calendar has, nothing is allowed any more.
         jiff::Timestamp::from_millisecond(now.millis())
             .map_or(true, |now| now.to_zoned(jiff::tz::TimeZone::UTC).date() > self.0)
+    }
+
+    /// The first moment at which it is over.
+    pub fn end(self) -> Time {
+        let next = self.0.tomorrow().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC));
+        // The last day that a calendar has ends never.
+        next.map_or(Time::from_millis(i64::MAX), |next| Time::from_millis(next.timestamp().as_millisecond()))
     }
 }
 
@@ -227,6 +234,7 @@ mod tests {
         let at = |text: &str| Time::from_millis(text.parse::<jiff::Timestamp>().unwrap().as_millisecond());
         assert!(!day.is_over(at("2026-02-28T23:59:59.999Z")));
         assert!(day.is_over(at("2026-03-01T00:00:00Z")));
+        assert_eq!(day.end(), at("2026-03-01T00:00:00Z"));
         assert!(!day.is_over(at("2025-12-31T00:00:00Z")));
         assert!(day.is_over(Time::from_millis(i64::MAX)));
         assert_eq!(day.to_string(), "2026-02-28");

@@ -83,6 +83,8 @@ words!(
     TicketStatus, "ticket status" {
         /// Work goes on.
         Open = "open",
+        /// The support house waits for the customer, whose next upload opens it again.
+        Waiting = "waiting",
         /// Over: the share can be read, not written.
         Closed = "closed",
     }

@@ -86,10 +86,27 @@ pub async fn contact_keys(conn: &mut Conn) -> Result<Vec<Found<(String, String)>
     Ok(found(&rows, |row| Ok((row.try_get("contact")?, row.try_get("fingerprint")?))))
 }
 
-/// The ids of all organisations.
-pub async fn organisations(conn: &mut Conn) -> Result<Vec<Found<String>>, RecordsError> {
-    let rows = ask!("SELECT id FROM organisation ORDER BY id").rows(conn).await?;
-    Ok(found(&rows, |row| Ok(row.try_get("id")?)))
+/// An organisation.
+#[derive(Debug)]
+pub struct OrganisationSide {
+    /// The id.
+    pub id: String,
+    /// The last day of its contract, as it stands there.
+    pub until: Option<String>,
+    /// Whether its customers may not log in.
+    pub disabled: bool,
+}
+
+/// All organisations.
+pub async fn organisations(conn: &mut Conn) -> Result<Vec<Found<OrganisationSide>>, RecordsError> {
+    let rows = ask!("SELECT id, valid_until, disabled_at FROM organisation ORDER BY id").rows(conn).await?;
+    Ok(found(&rows, |row| {
+        Ok(OrganisationSide {
+            id: row.try_get("id")?,
+            until: row.try_get("valid_until")?,
+            disabled: row.try_get::<Option<i64>, _>("disabled_at")?.is_some(),
+        })
+    }))
 }
 
 /// A ticket.
@@ -109,11 +126,13 @@ pub struct TicketSide {
     pub device: bool,
     /// Whether nothing of it may be removed.
     pub held: bool,
+    /// What kind of problem it is.
+    pub kind: String,
 }
 
 /// All tickets.
 pub async fn tickets(conn: &mut Conn) -> Result<Vec<Found<TicketSide>>, RecordsError> {
-    let text = "SELECT reference, share_id, organisation, engineer, status, device, \
+    let text = "SELECT reference, share_id, organisation, engineer, status, device, kind, \
          EXISTS (SELECT 1 FROM hold h WHERE h.share_id = ticket.share_id) AS held FROM ticket ORDER BY reference";
     let rows = ask!(text).rows(conn).await?;
     Ok(found(&rows, |row| {
@@ -125,6 +144,7 @@ pub async fn tickets(conn: &mut Conn) -> Result<Vec<Found<TicketSide>>, RecordsE
             closed: row.try_get::<&str, _>("status")? == "closed",
             device: row.try_get::<i64, _>("device")? != 0,
             held: row.try_get::<i64, _>("held")? != 0,
+            kind: row.try_get("kind")?,
         })
     }))
 }
@@ -227,8 +247,9 @@ pub async fn told(
     most: u32,
 ) -> Result<Vec<Stored>, RecordsError> {
     let of_house = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
-         AND kind IN ('organisation.added', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
-         'engineer.changed', 'engineer.disabled', 'ticket.opened', 'ticket.assigned', 'ticket.closed', \
+         AND kind IN ('organisation.added', 'organisation.changed', 'organisation.disabled', 'organisation.enabled', \
+         'organisation.removed', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
+         'engineer.changed', 'engineer.disabled', 'ticket.opened', 'ticket.assigned', 'ticket.changed', 'ticket.closed', \
          'ticket.reopened', 'ticket.held', 'ticket.released', 'ticket.shredded', 'store.recovered', 'secret.replaced', \
          'contact.added', 'contact.changed', 'contact.disabled', 'contact.enabled', 'contact.removed', \
          'contact.key-added', 'contact.key-removed', 'contact.password-set') ORDER BY seq LIMIT $2 + 0";

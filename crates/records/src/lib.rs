@@ -34,6 +34,7 @@ mod many;
 pub mod notices;
 pub mod objects;
 pub mod order;
+pub mod organisations;
 pub mod people;
 pub mod proofs;
 pub mod readable;

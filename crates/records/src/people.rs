@@ -1,4 +1,4 @@
-//! Organisations, engineers and their keys, and the names that may log in.
+//! Engineers and their keys, and the names that may log in.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -8,16 +8,7 @@ use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::{Conn, RecordsError, text_as, text_as_option};
 use tacdrop_model::{Identifier, Language, Time};
 
-/// A customer with a maintenance contract.
-#[derive(Debug, Clone)]
-pub struct Organisation {
-    /// Its id.
-    pub id: Identifier,
-    /// Its name, for people.
-    pub name: String,
-    /// The number of its contract.
-    pub contract: Option<String>,
-}
+pub use super::organisations::{Organisation, organisations};
 
 /// A person of the support house.
 #[derive(Debug, Clone)]
@@ -99,26 +90,6 @@ pub async fn claim_login_name(conn: &mut Conn, name: &Identifier, kind: &'static
 /// `ticket`.
 pub async fn login_kind(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {
     ask!("SELECT kind FROM login_name WHERE name = $1", name).maybe(conn, |row| Ok(row.try_get("kind")?)).await
-}
-
-/// Adds an organisation.
-pub async fn add_organisation(conn: &mut Conn, new: &Organisation, now: Time) -> Result<(), RecordsError> {
-    let text = "INSERT INTO organisation (id, name, contract, created_at) VALUES ($1, $2, $3, $4)";
-    ask!(text, new.id.as_str(), &new.name, new.contract.as_deref(), now).run(conn).await
-}
-
-/// All organisations, or the one with this id.
-pub async fn organisations(conn: &mut Conn, only: Option<&Identifier>) -> Result<Vec<Organisation>, RecordsError> {
-    let asked = ask!("SELECT id, name, contract FROM organisation WHERE id = COALESCE($1, id) ORDER BY id", only);
-    let read = |row: &SqliteRow| {
-        Ok(Organisation {
-            id: text_as(row, "organisation", "id")?,
-            name: row.try_get("name")?,
-            contract: row.try_get("contract")?,
-        })
-    };
-    // Who is asked for by id is decided about.
-    if only.is_some() { asked.all(conn, read).await } else { asked.readable(conn, "organisation", read).await }
 }
 
 /// Adds an engineer, with the row's proof.

@@ -68,6 +68,7 @@ pub fn unproved<T: Proved + ?Sized>(row: &T) -> RecordsError {
 
 /// All labels, and the table of each.
 pub const LABELS: &[(&str, &str)] = &[
+    (<super::organisations::Organisation as Proved>::LABEL, "organisation"),
     (<super::tickets::Ticket as Proved>::LABEL, "ticket"),
     (<super::people::Engineer as Proved>::LABEL, "engineer"),
     (<super::people::EngineerKey as Proved>::LABEL, "engineer_key"),
@@ -149,6 +150,6 @@ mod tests {
                 }
             }
         }
-        assert!(found >= 14, "{found}");
+        assert!(found >= 17, "{found}");
     }
 }

@@ -7,7 +7,7 @@ use super::ask::{Question, ask, counted};
 use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
-use tacdrop_model::{Identifier, Language, ObjectId, Priority, ShareId, TicketStatus, Time};
+use tacdrop_model::{Identifier, Language, LastDay, ObjectId, Priority, ShareId, TicketStatus, Time};
 
 /// One support problem and its share.
 #[derive(Debug, Clone)]
@@ -44,15 +44,37 @@ pub struct Ticket {
     pub key_generation: u32,
     /// Whether it is for devices: they send, and see nothing.
     pub device: bool,
+    /// What kind of problem it is: `incident`, `rma`, or a word of the house's policy.
+    pub kind: Identifier,
+    /// The serial number of the device that it is about.
+    pub serial: Option<String>,
+    /// The day by which it is to be solved.
+    pub deadline: Option<LastDay>,
     /// The proof that it carries.
     pub proof: Proof,
 }
 
 impl Proved for Ticket {
     const TABLE: &'static str = "ticket";
-    const LABEL: &'static str = "proof of ticket, 1";
+    const LABEL: &'static str = "proof of ticket, 2";
 
     fn with_fields<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let kind = self.kind.as_str().as_bytes();
+        self.with_former_fields(|fields| read(&[fields, &[kind]].concat()))
+    }
+
+    fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    fn name(&self) -> String {
+        self.reference.to_string()
+    }
+}
+
+impl Ticket {
+    /// What the proofs of before there were kinds of tickets are made of, in order.
+    fn with_former_fields<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> T {
         let closed_at = time_field(self.closed_at);
         read(&[
             self.reference.as_str().as_bytes(),
@@ -69,14 +91,18 @@ impl Proved for Ticket {
         ])
     }
 
-    fn proof(&self) -> &Proof {
-        &self.proof
-    }
-
-    fn name(&self) -> String {
-        self.reference.to_string()
+    /// Whether it carries the proof of before there were kinds of tickets, and says nothing else than
+    /// tickets did then.
+    pub fn is_formerly_proved(&self, prover: &dyn Prover) -> bool {
+        let is_proved = |fields: &[&[u8]]| prover.is_proved(FORMER_LABEL, fields, &self.proof);
+        self.kind.as_str() == INCIDENT && self.with_former_fields(is_proved)
     }
 }
+
+/// The kind that a ticket is of unless somebody says otherwise.
+pub const INCIDENT: &str = "incident";
+/// What the proofs of before there were kinds of tickets are made under.
+const FORMER_LABEL: &str = "proof of ticket, 1";
 
 /// The columns of a [`Ticket`], and what follows them in the statement.
 macro_rules! select {
@@ -84,7 +110,7 @@ macro_rules! select {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
              t.token_hash, t.token_generation, t.opened_at, t.closed_at, t.stored_bytes, t.names, \
-             t.key_generation, t.device, t.proof FROM ticket t ",
+             t.key_generation, t.device, t.kind, t.serial, t.deadline, t.proof FROM ticket t ",
             $rest
         )
     };
@@ -109,6 +135,9 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         names: unsigned(row, "ticket", "names")?,
         key_generation: number_as(row, "ticket", "key_generation")?,
         device: row.try_get::<i64, _>("device")? != 0,
+        kind: text_as(row, "ticket", "kind")?,
+        serial: row.try_get("serial")?,
+        deadline: text_as_option(row, "ticket", "deadline")?,
         proof: proof(row, "proof"),
     })
 }
@@ -143,8 +172,9 @@ pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, R
 /// Writes a new ticket down, with its proof.
 pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(), RecordsError> {
     let text = "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
-         token_hash, token_generation, opened_at, device, key_generation, proof) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+         token_hash, token_generation, opened_at, device, key_generation, kind, serial, deadline, proof) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    let deadline = new.deadline.map(|day| day.to_string());
     ask!(
         text,
         new.reference.as_str(),
@@ -160,17 +190,22 @@ pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(
         new.opened_at,
         new.device,
         new.key_generation,
+        new.kind.as_str(),
+        new.serial.as_deref(),
+        deadline.as_deref(),
         new.prove(prover)
     )
     .run(conn)
     .await
 }
 
-/// Writes down what a ticket says of rights, with its proof. Everything that changes any of it goes
+/// Writes down what the desk says of a ticket, with its proof. Everything that changes any of it goes
 /// through here; whoever calls has checked the proof that it had.
 async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
     let text = "UPDATE ticket SET engineer = $2, status = $3, closed_at = $4, token_hash = $5, token_generation = $6, \
-         key_generation = $7, proof = $8 WHERE reference = $1";
+         key_generation = $7, organisation = $8, title = $9, priority = $10, language = $11, kind = $12, serial = $13, \
+         deadline = $14, proof = $15 WHERE reference = $1";
+    let deadline = row.deadline.map(|day| day.to_string());
     ask!(
         text,
         row.reference.as_str(),
@@ -180,6 +215,13 @@ async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), R
         &row.token_hash[..],
         row.token_generation,
         row.key_generation,
+        row.organisation.as_str(),
+        row.title.as_deref(),
+        row.priority.number(),
+        row.language.map(Language::code),
+        row.kind.as_str(),
+        row.serial.as_deref(),
+        deadline.as_deref(),
         row.prove(prover)
     )
     .run(conn)
@@ -190,7 +232,7 @@ async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), R
 ///
 /// # Errors
 /// [`RecordsError::Unproved`] if somebody else has changed it before.
-async fn change(
+pub async fn change(
     conn: &mut Conn,
     prover: &dyn Prover,
     reference: &Identifier,
@@ -225,6 +267,20 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
 /// All tickets that can be read.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Ticket>, RecordsError> {
     ask!(select!("ORDER BY t.reference")).readable(conn, "ticket", ticket).await
+}
+
+/// The references of an organisation's tickets, as they stand there.
+pub async fn references_of(conn: &mut Conn, organisation: &Identifier) -> Result<Vec<String>, RecordsError> {
+    ask!("SELECT reference FROM ticket WHERE organisation = $1 ORDER BY reference", organisation)
+        .all(conn, |row| Ok(row.try_get("reference")?))
+        .await
+}
+
+/// Those of its tickets that are not closed, and whose reference can be read.
+pub async fn unclosed_of(conn: &mut Conn, organisation: &Identifier) -> Result<Vec<Identifier>, RecordsError> {
+    ask!("SELECT reference FROM ticket WHERE organisation = $1 AND status <> 'closed' ORDER BY reference", organisation)
+        .readable(conn, "ticket", |row| text_as(row, "ticket", "reference"))
+        .await
 }
 
 pub(super) const ASSIGNED: &str = select!(
@@ -279,6 +335,11 @@ pub async fn set_token(
     change(conn, prover, reference, new).await
 }
 
+/// Ends the logins that are open: they were let in under a generation that is no longer in force.
+pub async fn end_logins(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier) -> Result<(), RecordsError> {
+    change(conn, prover, reference, |row| row.token_generation += 1).await
+}
+
 /// Gives the ticket to another engineer.
 pub async fn assign(
     conn: &mut Conn,
@@ -309,6 +370,19 @@ pub async fn end(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier, n
         (row.token_hash, row.token_generation) = ([0; 32], row.token_generation + 1);
     };
     change(conn, prover, reference, end).await
+}
+
+/// Opens a ticket that waits for its customer. Whether it did wait.
+///
+/// # Errors
+/// [`RecordsError::Unproved`] if somebody else has changed it before.
+pub async fn wake(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier) -> Result<bool, RecordsError> {
+    let row = by_reference(conn, reference.as_str()).await?;
+    let Some(mut row) = row.filter(|row| row.status == TicketStatus::Waiting) else { return Ok(false) };
+    row.check(prover)?;
+    row.status = TicketStatus::Open;
+    put(conn, prover, &row).await?;
+    Ok(true)
 }
 
 /// Counts bytes that a share is to hold, unless it would hold more than `most` by that. Whether it

@@ -31,13 +31,18 @@ pub enum Level {
     /// The house has a [`ProofKey`](super::ProofKey), and what decides rights carries proofs under
     /// it.
     Proving,
+    /// So do the rows that say more since the ticket desk can change everything: organisations, and
+    /// what engineers and tickets got then.
+    Desk,
     /// The same, and every manifest says how its version came: one of the older form, which does
     /// not, is none of this house.
     Resealed,
 }
 
 impl Level {
-    pub(super) const ALL: [Self; 3] = [Self::Bare, Self::Proving, Self::Resealed];
+    pub(super) const ALL: [Self; 4] = [Self::Bare, Self::Proving, Self::Desk, Self::Resealed];
+    /// What a house promises that begins today.
+    pub const TODAY: Self = Self::Resealed;
 
     /// Whether rows that decide rights must carry proofs.
     pub fn proves(self) -> bool {
@@ -49,6 +54,7 @@ impl Level {
         match self {
             Self::Bare => b"tacdrop: this is the right KEK\r\n",
             Self::Proving => b"tacdrop: right KEK, rows prove\r\n",
+            Self::Desk => b"tacdrop: right KEK, desk prove\r\n",
             Self::Resealed => b"tacdrop: KEK, proofs, resealed\r\n",
         }
     }

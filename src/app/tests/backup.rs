@@ -230,7 +230,7 @@ async fn a_copy_is_read_and_not_written_also_one_from_before_proofs() {
     let data = app.data().clone();
     app.close().await;
     drop(app);
-    for level in [Level::Resealed, Level::Bare] {
+    for level in [Level::TODAY, Level::Bare] {
         if level == Level::Bare {
             super::proofs::make_bare(&fixture, false).await;
         }

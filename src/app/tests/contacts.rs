@@ -262,7 +262,7 @@ async fn opened(app: &App, reference: &str, people: PeopleChanges) -> Identifier
         language: None,
         device: false,
     };
-    app.tickets().open_ticket_for(new, people).await.unwrap();
+    app.tickets().open_ticket_with(new, TicketDetails { people, ..TicketDetails::default() }).await.unwrap();
     word(reference)
 }
 
@@ -319,12 +319,12 @@ async fn each_contact_sees_the_tickets_that_say_so_and_no_others() {
     }
     // Whoever belongs to neither organisation cannot be named; who is named cannot be removed.
     let stranger = with(None, &["o1"], &None);
-    assert!(app.tickets().change_people(&word("T-ALL"), stranger).await.unwrap_err().to_string().contains("OTHER"));
+    assert!(app.tickets().edit(&word("T-ALL"), TicketEdit { people: stranger, ..TicketEdit::default() }).await.unwrap_err().to_string().contains("OTHER"));
     let refused = app.tickets().remove_contact(&word("a2")).await.unwrap_err().to_string();
     assert!(refused.contains("T-NAMED, T-ONLY"), "{refused}");
     // The end of an act ends what the other organisation sees, named or not.
     let none = PeopleChanges { affected: Some(None), ..PeopleChanges::default() };
-    app.tickets().change_people(&word("T-NAMED-END"), none).await.unwrap();
+    app.tickets().edit(&word("T-NAMED-END"), TicketEdit { people: none, ..TicketEdit::default() }).await.unwrap();
     assert_eq!(get(&session_of(&app, "e2").await, "/T-NAMED-END/a").await, Err(Refusal::NoSuchFile));
     let compared = app.integrity().compare().await.unwrap();
     assert_eq!(compared.differences, []);
@@ -352,7 +352,7 @@ async fn r79_who_is_taken_off_a_ticket_ends_there_and_nowhere_else() {
         uploads.push(upload);
     }
     let off = PeopleChanges { without_contacts: vec![word("karl")], ..PeopleChanges::default() };
-    app.tickets().change_people(&word("T-1"), off).await.unwrap();
+    app.tickets().edit(&word("T-1"), TicketEdit { people: off, ..TicketEdit::default() }).await.unwrap();
     let (one, two) = (uploads.remove(0), uploads.remove(0));
     assert_eq!(one.close().await, Err(Refusal::NotNamed));
     let stop = CancellationToken::new();

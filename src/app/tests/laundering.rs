@@ -153,7 +153,7 @@ async fn r66_a_trail_that_was_made_anew_shows_whatever_was_deleted_with_it() {
 async fn r66_an_anchor_that_is_not_the_newest_or_not_the_house_s_shows() {
     let fixture = Fixture::new();
     let app = a_house(&fixture).await;
-    assert_eq!(app.0.access.repo.keys.level(), Level::Resealed);
+    assert_eq!(app.0.access.repo.keys.level(), Level::TODAY);
     let old = app.0.access.repo.keys.keyring().server_key("trail").await.unwrap().unwrap();
     app.close().await;
     let served = fixture.open().await;

@@ -24,12 +24,27 @@ enum Column {
     Proved(&'static str),
     /// It decides no right, and nothing about where content goes.
     Free,
+    /// The same, of a day.
+    Day,
     /// The proof itself.
     Proof,
 }
 
 /// Every column of every table whose rows carry proofs: who adds one decides here what it is.
 const COLUMNS: &[(&str, &[(&str, Column)])] = &[
+    (
+        "organisation",
+        &[
+            ("id", Column::Name),
+            ("name", Column::Free),
+            ("contract", Column::Free),
+            ("level", Column::Free),
+            ("valid_until", Column::Proved("'2999-12-31'")),
+            ("disabled_at", Column::Proved("7")),
+            ("created_at", Column::Free),
+            ("proof", Column::Proof),
+        ],
+    ),
     (
         "ticket",
         &[
@@ -50,6 +65,9 @@ const COLUMNS: &[(&str, &[(&str, Column)])] = &[
             ("names", Column::Free),
             ("key_generation", Column::Proved("2")),
             ("device", Column::Proved("1")),
+            ("kind", Column::Proved("'rma'")),
+            ("serial", Column::Free),
+            ("deadline", Column::Day),
             ("proof", Column::Proof),
         ],
     ),
@@ -133,6 +151,7 @@ async fn each_column_of_a_row_with_a_proof_is_proved_or_decides_nothing() {
         let decided: BTreeSet<_> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(there, decided, "{table}: what is a new column to the house?");
         let row = match *table {
+            "organisation" => "id = 'ACME'",
             "ticket" => "reference = 'XT-1'",
             "engineer" => "id = 'anna'",
             _ => "engineer = 'anna'",
@@ -142,6 +161,7 @@ async fn each_column_of_a_row_with_a_proof_is_proved_or_decides_nothing() {
                 Column::Name => continue,
                 Column::Proved(other) => (&[other], false),
                 Column::Free => (&["7"], true),
+                Column::Day => (&["'2999-12-31'"], true),
                 Column::Proof => (&["NULL", "zeroblob(32)", "randomblob(32)", "x''", "'text'"], false),
             };
             for other in others {
@@ -152,7 +172,7 @@ async fn each_column_of_a_row_with_a_proof_is_proved_or_decides_nothing() {
                     sql(&mut conn, &format!("UPDATE {table} SET {column} = {other} WHERE {row}")).await;
                 }
                 let (customer, engineer) = may_come_in(&app, &token).await;
-                let is_of_ticket = *table == "ticket";
+                let is_of_ticket = ["organisation", "ticket"].contains(table);
                 assert_eq!(customer, holds || !is_of_ticket, "{table}.{column} = {other}: the ticket's login");
                 assert_eq!(engineer, holds || is_of_ticket, "{table}.{column} = {other}: the engineer's login");
                 let named = app.tickets().unproved().await.unwrap();
@@ -255,6 +275,76 @@ async fn whoever_is_logged_in_loses_what_a_changed_row_would_give() {
     app.close().await;
 }
 
+/// A house of a lower level, with its rows as they stand: as it was before, or as a cut adoption
+/// leaves it.
+pub(super) async fn lower_to(fixture: &Fixture, level: Level) {
+    let app = fixture.open().await;
+    let keys = &app.0.access.repo.keys;
+    let (generation, kek) = keys.newest_kek().unwrap();
+    let canary = kek.seal_canary(generation, level).unwrap();
+    let mut tx = keys.keyring().begin().await.unwrap();
+    keyring::set_canary(tx.conn(), generation, &canary).await.unwrap();
+    tx.commit().await.unwrap();
+    app.close().await;
+}
+
+/// Gives the tickets the proofs that they had before there were kinds: the fields are those of
+/// `docs/format.md`.
+async fn prove_as_before(fixture: &Fixture, conn: &mut SqliteConnection) {
+    let app = fixture.open().await;
+    let repo = &app.0.access.repo;
+    let mut former = Vec::new();
+    for row in crate::records::tickets::all(&mut *repo.records.read().await.unwrap()).await.unwrap() {
+        let language = row.language.map_or("", Language::code);
+        let fields: [&[u8]; 11] = [
+            row.reference.as_str().as_bytes(),
+            row.share.as_bytes(),
+            row.organisation.as_str().as_bytes(),
+            row.engineer.as_str().as_bytes(),
+            language.as_bytes(),
+            row.status.as_str().as_bytes(),
+            &row.token_hash,
+            &row.token_generation.to_be_bytes(),
+            &row.key_generation.to_be_bytes(),
+            &[u8::from(row.device)],
+            b"",
+        ];
+        former.push((row.reference.clone(), repo.keys.proof().prove("proof of ticket, 1", &fields)));
+    }
+    app.close().await;
+    drop(app);
+    for (reference, proof) in former {
+        sql(conn, &format!("UPDATE ticket SET proof = x'{}' WHERE reference = '{reference}'", hex::encode(proof)))
+            .await;
+    }
+    lower_to(fixture, Level::Proving).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_house_of_before_the_desk_gets_the_proofs_that_it_lacks_and_no_others() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    let token = desk(&app).await;
+    app.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
+    app.close().await;
+    drop(app);
+    for with_proofs in [false, true] {
+        lower_to(&fixture, Level::Proving).await;
+        let mut conn = outsider(&fixture).await;
+        if !with_proofs {
+            sql(&mut conn, "UPDATE organisation SET proof = NULL").await;
+            prove_as_before(&fixture, &mut conn).await;
+        }
+        // What was refused before is refused behind it.
+        sql(&mut conn, "UPDATE engineer SET email = 'thief@example.net' WHERE id = 'bert'").await;
+        let app = fixture.open().await;
+        assert_eq!(app.0.access.repo.keys.level(), Level::TODAY);
+        assert_eq!(app.tickets().unproved().await.unwrap(), ["engineer bert"]);
+        assert_eq!(may_come_in(&app, &token).await, (true, true));
+        app.close().await;
+    }
+}
+
 /// A house as it was before there were proofs, or as a cut adoption leaves it.
 pub(super) async fn make_bare(fixture: &Fixture, with_proofs: bool) {
     let app = fixture.open().await;
@@ -273,7 +363,7 @@ pub(super) async fn make_bare(fixture: &Fixture, with_proofs: bool) {
     app.close().await;
     if !with_proofs {
         let mut conn = outsider(fixture).await;
-        for table in ["ticket", "engineer", "engineer_key"] {
+        for table in ["organisation", "ticket", "engineer", "engineer_key"] {
             sql(&mut conn, &format!("UPDATE {table} SET proof = NULL")).await;
         }
         let file = DataDirectory::at(fixture.directory.path().join("data")).keyring();
@@ -292,7 +382,7 @@ async fn a_house_of_before_is_given_its_proofs_wherever_that_was_cut() {
     for with_proofs in [false, true, false] {
         make_bare(&fixture, with_proofs).await;
         let app = fixture.open().await;
-        assert_eq!(app.0.access.repo.keys.level(), Level::Proving);
+        assert_eq!(app.0.access.repo.keys.level(), Level::TODAY);
         assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new());
         assert_eq!(may_come_in(&app, &token).await, (true, true));
         // Done once: what comes later is not taken in.

@@ -8,11 +8,19 @@ use super::{Compared, PAGE, TOLD, contacts};
 use crate::audit::{Kind, told};
 use crate::records::Conn;
 use crate::records::audit::Fields;
-use crate::records::compare::{self, EngineerSide, TicketSide};
+use crate::records::compare::{self, EngineerSide, OrganisationSide, TicketSide};
 use crate::records::deletions::{self, Deletion};
 use crate::records::proofs::Proved;
+use crate::records::tickets::INCIDENT;
 use crate::repo::{Error, Repo};
 use crate::retention;
+
+/// What the trail tells of an organisation.
+#[derive(Default)]
+struct Organisation {
+    until: Option<String>,
+    disabled: bool,
+}
 
 /// What the trail tells of an engineer.
 #[derive(Default)]
@@ -30,6 +38,7 @@ struct Ticket {
     /// None in entries of before they said so.
     device: Option<bool>,
     share: Option<String>,
+    kind: String,
     closed: bool,
     held: bool,
     /// The entry that tells that it was opened.
@@ -53,7 +62,7 @@ pub(super) struct House {
 
 #[derive(Default)]
 struct Trail {
-    organisations: BTreeSet<String>,
+    organisations: BTreeMap<String, Organisation>,
     contacts: contacts::Told,
     engineers: BTreeMap<String, Engineer>,
     tickets: BTreeMap<String, Ticket>,
@@ -70,9 +79,8 @@ impl Trail {
     fn tell(&mut self, seq: i64, fields: &Fields) {
         let Ok(kind) = fields.kind.parse::<Kind>() else { return };
         let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
-        if let Some(name) = text(&detail, "organisation").filter(|_| kind == Kind::OrganisationAdded) {
-            self.organisations.insert(name);
-            return;
+        if let Some(id) = text(&detail, "organisation").filter(|_| fields.ticket.is_none()) {
+            return self.tell_of_organisation(kind, id, &detail);
         }
         if kind == Kind::StoreRecovered {
             let corrected = ["discarded", "damaged", "shredded", "pointers"];
@@ -113,6 +121,24 @@ impl Trail {
         }
     }
 
+    fn tell_of_organisation(&mut self, kind: Kind, id: String, detail: &Value) {
+        if kind == Kind::OrganisationRemoved {
+            self.organisations.remove(&id);
+            return;
+        }
+        if kind == Kind::OrganisationAdded {
+            self.organisations.insert(id.clone(), Organisation::default());
+        }
+        let Some(organisation) = self.organisations.get_mut(&id) else { return };
+        match kind {
+            // Entries of before say nothing of an end, as there was none.
+            Kind::OrganisationAdded | Kind::OrganisationChanged => organisation.until = text(detail, "until"),
+            Kind::OrganisationDisabled => organisation.disabled = true,
+            Kind::OrganisationEnabled => organisation.disabled = false,
+            _ => {}
+        }
+    }
+
     fn tell_of_ticket(&mut self, seq: i64, kind: Kind, reference: &str, detail: Value) {
         if kind == Kind::TicketOpened {
             let opened = Ticket {
@@ -120,6 +146,8 @@ impl Trail {
                 engineer: text(&detail, "engineer").unwrap_or_default(),
                 device: detail.get("device").and_then(Value::as_bool),
                 share: text(&detail, "share"),
+                // What all were of before there were kinds.
+                kind: text(&detail, "kind").unwrap_or_else(|| INCIDENT.to_owned()),
                 closed: false,
                 held: false,
                 opened: seq,
@@ -135,6 +163,13 @@ impl Trail {
         let Some(ticket) = self.tickets.get_mut(reference) else { return };
         match kind {
             Kind::TicketAssigned => ticket.engineer = text(&detail, "engineer").unwrap_or_default(),
+            Kind::TicketChanged => {
+                for (place, name) in [(&mut ticket.organisation, "organisation"), (&mut ticket.kind, "kind")] {
+                    if let Some(now) = text(&detail, name) {
+                        *place = now;
+                    }
+                }
+            }
             Kind::TicketClosed => ticket.closed = true,
             Kind::TicketReopened => ticket.closed = false,
             Kind::TicketHeld => ticket.held = true,
@@ -146,7 +181,7 @@ impl Trail {
 
 /// The rows, and the trail up to the same moment or later.
 struct Rows {
-    organisations: Vec<compare::Found<String>>,
+    organisations: Vec<compare::Found<OrganisationSide>>,
     engineers: Vec<compare::Found<EngineerSide>>,
     keys: Vec<compare::Found<(String, String)>>,
     tickets: Vec<compare::Found<TicketSide>>,
@@ -191,17 +226,8 @@ fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
     let Rows { organisations, engineers, keys, tickets, contacts: rows_of_contacts, deletions, mut trail } = rows;
     contacts::judge(repo, rows_of_contacts, std::mem::take(&mut trail.contacts), outcome);
     compare_deletions(repo, &deletions, std::mem::take(&mut trail.shredded), outcome);
-    for row in organisations {
-        match row {
-            Ok(id) if trail.organisations.remove(&id) => {}
-            Ok(id) => outcome.add("organisation", id, None, "was never added, as the trail tells"),
-            Err((id, error)) => outcome.add("organisation", id, None, format!("cannot be read: {error}")),
-        }
-        outcome.people += 1;
-    }
-    for id in std::mem::take(&mut trail.organisations) {
-        outcome.add("organisation", id, None, "was added, as the trail tells, and has no row");
-    }
+    let told_of_organisations = std::mem::take(&mut trail.organisations);
+    compare_organisations(organisations, told_of_organisations, outcome);
     let mut there: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for key in keys {
         match key {
@@ -277,6 +303,40 @@ fn compare_deletions(repo: &Repo, rows: &[Deletion], mut told: BTreeMap<String, 
     }
 }
 
+fn compare_organisations(
+    rows: Vec<compare::Found<OrganisationSide>>,
+    mut told: BTreeMap<String, Organisation>,
+    outcome: &mut Compared,
+) {
+    for row in rows {
+        outcome.people += 1;
+        let row = match row {
+            Ok(row) => row,
+            Err((id, error)) => {
+                told.remove(&id);
+                outcome.add("organisation", id, None, format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        let Some(known) = told.remove(&row.id) else {
+            outcome.add("organisation", row.id, None, "was never added, as the trail tells");
+            continue;
+        };
+        if known.disabled != row.disabled {
+            let what = if known.disabled { "was disabled, and is not" } else { "is disabled, and nobody did that" };
+            outcome.add("organisation", row.id.clone(), None, what);
+        }
+        if known.until != row.until {
+            let day = |day: Option<String>| day.unwrap_or_else(|| "no".to_owned());
+            let what = format!("has {} last day, and the trail says {}", day(row.until), day(known.until));
+            outcome.add("organisation", row.id, None, what);
+        }
+    }
+    for (id, _) in told {
+        outcome.add("organisation", id, None, "was added, as the trail tells, and has no row");
+    }
+}
+
 fn compare_tickets(
     rows: Vec<compare::Found<TicketSide>>,
     mut told: BTreeMap<String, Ticket>,
@@ -307,6 +367,7 @@ fn compare_tickets(
                 for (whose, row, known) in [
                     ("organisation", &row.organisation, &known.organisation),
                     ("engineer", &row.engineer, &known.engineer),
+                    ("kind", &row.kind, &known.kind),
                 ] {
                     if row != known {
                         differs(format!("has the {whose} {row}, and the trail says {known}"));
