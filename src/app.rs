@@ -35,6 +35,7 @@ pub use crate::namespace::PublicAddress;
 pub use crate::notices::Notices;
 pub use crate::notices::list::{NoticeArtifact, NoticeLine};
 pub use crate::notices::resend::{NewAddress, NoticeChange};
+pub use crate::records::people::Absence;
 pub use crate::retention::certificate::{Certificate, CertificateKey, DeletionLine};
 pub use crate::retention::expiry::Expired;
 pub use crate::retention::hold::HoldLine;
@@ -50,8 +51,8 @@ pub use crate::tickets::contacts::{ContactChanges, ContactLine, NewContact, NewP
 pub use crate::tickets::teams::{NewTeam, TeamChanges, TeamLine};
 pub use crate::tickets::ticket_people::{PeopleChanges, PeopleLine};
 pub use crate::tickets::{
-    EngineerLine, NewOrganisation, NewTicket, OrganisationEdit, OrganisationLine, TicketDetails, TicketEdit,
-    TicketLine, Tickets,
+    EngineerEdit, EngineerLine, HandedOver, NewOrganisation, NewTicket, OrganisationEdit, OrganisationLine,
+    TicketDetails, TicketEdit, TicketLine, Tickets, Unreached,
 };
 pub use load::Load;
 #[cfg(any(test, feature = "bench"))]

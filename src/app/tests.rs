@@ -18,6 +18,7 @@ mod downloads;
 mod ending;
 mod faults;
 mod fetch_lines;
+mod handover;
 mod invariants;
 mod laundering;
 mod lifecycle;

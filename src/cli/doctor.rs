@@ -139,6 +139,7 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
                 schema(report, &app).await;
                 proofs(report, &app).await;
                 organisations(report, &app).await;
+                engineers(report, &app).await;
                 backup(report, &app).await;
                 rotation(report, &app).await;
                 retention(report, config, &app).await;
@@ -250,6 +251,24 @@ async fn organisations(report: &mut Report, app: &App) {
              'edit --until'"
         ),
     );
+}
+
+/// Whether somebody hears of what comes for each open ticket.
+async fn engineers(report: &mut Report, app: &App) {
+    let finding = match app.tickets().unreached().await {
+        Ok(tickets) if tickets.is_empty() => Ok("somebody is told of what comes for each open ticket".to_owned()),
+        Ok(tickets) => {
+            let named = tickets.iter().take(NAMED).map(|one| format!("{} ({})", one.ticket, one.why));
+            let named = named.collect::<Vec<_>>().join(", ");
+            let more = tickets.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            Err(format!(
+                "notices of these open tickets reach nobody: {named}{more}; run 'tacdrop ticket edit REF --engineer ID'"
+            ))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    report.add("engineers", finding);
 }
 
 /// The newest moment in the records.

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 
 use super::failure::Failure;
+use super::given::{Given, given};
 use super::{Begin, Desk};
-use crate::app::{App, EngineerLine};
+use crate::app::{Absence, App, EngineerEdit, EngineerLine};
 use crate::mail;
-use crate::model::{Identifier, Language};
+use crate::model::{Identifier, Language, LastDay, Role, sanitize};
 use crate::ssh;
 
 /// The largest file of public keys in bytes: a thousand long keys.
@@ -33,6 +34,26 @@ pub(crate) enum Command {
         #[arg(long = "key", value_name = "FILE")]
         keys: Vec<PathBuf>,
     },
+    /// Change what is said of an engineer
+    #[command(group(ArgGroup::new("what").required(true).multiple(true).args(["name", "email", "language", "role"])))]
+    Edit {
+        /// The login name
+        id: Identifier,
+        /// The person's name
+        #[arg(long)]
+        name: Option<String>,
+        /// Where notices go from now on, also those that did not arrive
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        email: Option<String>,
+        /// The language of notices; '' for the ticket's
+        #[arg(long, value_name = "de|en")]
+        language: Option<Given<Language>>,
+        /// What the person is: works on tickets, sees all of them, or only reads
+        #[arg(long, value_name = "engineer|lead|auditor")]
+        role: Option<Role>,
+    },
+    /// Show an engineer with the keys
+    Show(Id),
     /// List all engineers with their keys
     List,
     /// Change where an engineer's notices go; those that did not arrive are sent there at once
@@ -46,11 +67,42 @@ pub(crate) enum Command {
     /// Add or remove a key
     #[command(subcommand)]
     Key(KeyCommand),
-    /// End an engineer's logins for good
+    /// End an engineer's logins; what is theirs goes to another one
     Disable {
         /// The login name
         id: Identifier,
+        /// Who gets their open tickets and the notices that were not delivered
+        #[arg(long, value_name = "ENGINEER")]
+        hand_over_to: Option<Identifier>,
     },
+    /// Let an engineer log in again
+    Enable(Id),
+    /// Say when an engineer is away, and who gets the notices meanwhile
+    #[command(group(ArgGroup::new("back").required(true).multiple(true).args(["end", "from"])))]
+    Away {
+        /// The login name
+        id: Identifier,
+        /// The first day, as 2026-12-24 (UTC)
+        #[arg(long, value_name = "DATE", requires_all = ["to", "deputy"], conflicts_with = "end")]
+        from: Option<LastDay>,
+        /// The last day
+        #[arg(long, value_name = "DATE", requires = "from")]
+        to: Option<LastDay>,
+        /// The engineer who gets the notices
+        #[arg(long, value_name = "ENGINEER", requires = "from")]
+        deputy: Option<Identifier>,
+        /// The engineer is back, or does not go
+        #[arg(long)]
+        end: bool,
+    },
+    /// Remove an engineer whom no ticket and no notice names; the id is not given again
+    Remove(Id),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Id {
+    /// The login name
+    id: Identifier,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,17 +150,56 @@ impl Command {
             }
             Self::List => {
                 let nothing = "There is no engineer yet; add one with 'tacdrop engineer add'.";
-                let headings = ["ID", "NAME", "EMAIL", "LANGUAGE", "STATE", "KEYS"];
+                let headings = ["ID", "NAME", "EMAIL", "LANGUAGE", "ROLE", "STATE", "KEYS"];
                 desk.output.list(&app.tickets().engineers().await?, headings, nothing, |row| {
                     [
                         row.id.clone(),
                         row.name.clone(),
                         row.email.clone(),
                         row.language.map(|language| language.to_string()).unwrap_or_default(),
-                        if row.disabled { "disabled" } else { "active" }.to_owned(),
+                        row.role.to_string(),
+                        state(row),
                         row.keys.join(" "),
                     ]
                 })
+            }
+            Self::Edit { id, name, email, language, role } => {
+                let edit = EngineerEdit { name, email, language: given(language), role };
+                let (done, moved) = app.tickets().edit_engineer(&id, edit).await?;
+                let changed = line(app, &id).await?;
+                desk.output.answer(&changed, || match (&done[..], moved) {
+                    ([], _) => format!("Engineer {id} had all of that already."),
+                    (_, 0) => format!("Of engineer {id} was changed: {}.", done.join(", ")),
+                    (_, moved) => format!(
+                        "Of engineer {id} was changed: {}. Notices that go to the new address: {moved}.",
+                        done.join(", ")
+                    ),
+                })
+            }
+            Self::Show(Id { id }) => {
+                let row = line(app, &id).await?;
+                desk.output.answer(&row, || shown(&row))
+            }
+            Self::Enable(Id { id }) => {
+                app.tickets().enable_engineer(&id).await?;
+                let row = line(app, &id).await?;
+                desk.output.answer(&row, || format!("Engineer {id} may log in again."))
+            }
+            Self::Away { id, from: Some(from), to: Some(to), deputy: Some(deputy), .. } => {
+                let away = Absence { from, to, deputy: deputy.clone() };
+                app.tickets().set_absence(&id, away).await?;
+                let row = line(app, &id).await?;
+                desk.output.answer(&row, || format!("From {from} to {to} notices for engineer {id} go to {deputy}."))
+            }
+            Self::Away { id, .. } => {
+                app.tickets().end_absence(&id).await?;
+                let row = line(app, &id).await?;
+                desk.output.answer(&row, || format!("Engineer {id} gets the notices again."))
+            }
+            Self::Remove(Id { id }) => {
+                let row = line(app, &id).await?;
+                app.tickets().remove_engineer(&id).await?;
+                desk.output.answer(&row, || format!("Engineer {id} was removed; the id is not given again."))
             }
             Self::Set { id, email } => {
                 let moved = app.tickets().set_email(&id, &email).await?;
@@ -144,11 +235,16 @@ impl Command {
                 let removed = counted(fingerprints.len());
                 desk.output.answer(&changed, || format!("Removed from engineer {id}: {removed}."))
             }
-            Self::Disable { id } => {
-                app.tickets().disable_engineer(&id).await?;
+            Self::Disable { id, hand_over_to } => {
+                let done = app.tickets().disable_engineer_for(&id, hand_over_to.as_ref()).await?;
                 let disabled = line(app, &id).await?;
-                desk.output.answer(&disabled, || {
-                    format!("Engineer {id} is disabled; give their tickets to others with 'tacdrop ticket assign'.")
+                desk.output.answer(&disabled, || match hand_over_to {
+                    Some(to) => format!(
+                        "Engineer {id} is disabled. {to} has the open tickets ({}) and the other notices that were not \
+                         delivered ({}).",
+                        done.tickets, done.notices
+                    ),
+                    None => format!("Engineer {id} is disabled."),
                 })
             }
         }
@@ -156,11 +252,33 @@ impl Command {
 }
 
 async fn line(app: &App, id: &Identifier) -> Result<EngineerLine, Failure> {
-    let lines = app.tickets().engineers().await?;
-    lines
-        .into_iter()
-        .find(|line| line.id == id.as_str())
-        .ok_or_else(|| Failure::new(format!("engineer {id} was removed just now")))
+    Ok(app.tickets().engineer(id).await?)
+}
+
+fn state(row: &EngineerLine) -> String {
+    match &row.away {
+        _ if row.disabled => "disabled".to_owned(),
+        Some(away) if away.now => format!("away until {} ({})", away.to, away.deputy),
+        _ => "active".to_owned(),
+    }
+}
+
+fn shown(row: &EngineerLine) -> String {
+    let mut text = format!("Engineer {}: {}\n\n", row.id, sanitize::line(&row.name));
+    let absence = row.away.as_ref().map(|away| format!("{} to {}, deputy {}", away.from, away.to, away.deputy));
+    let language = row.language.map_or_else(|| "the ticket's".to_owned(), |language| language.to_string());
+    for (label, value) in [
+        ("Mail", row.email.clone()),
+        ("Language", language),
+        ("Role", row.role.to_string()),
+        ("State", state(row)),
+        ("Absence", absence.unwrap_or_else(|| "-".to_owned())),
+        ("Keys", if row.keys.is_empty() { "-".to_owned() } else { row.keys.join(" ") }),
+    ] {
+        let label = format!("{label}:");
+        text = text + &format!("{label:<10} {}\n", sanitize::line(&value));
+    }
+    text
 }
 
 pub(super) fn counted(keys: usize) -> String {

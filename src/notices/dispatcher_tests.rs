@@ -31,7 +31,10 @@ fn a_notice() -> DueNotice {
         created_at: EPOCH,
         first_of_ticket: None,
         recipient: Recipient {
-            name: "Anna Köhler".into(), address: "anna@example.org".into(), language: Language::En
+            name: "Anna Köhler".into(),
+            address: "anna@example.org".into(),
+            language: Language::En,
+            instead_of: None,
         },
         ticket: TicketLine {
             reference: "XT-4711".parse().unwrap(),

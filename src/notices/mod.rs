@@ -11,6 +11,7 @@ pub(crate) mod compose;
 pub mod dispatcher;
 pub(crate) mod list;
 pub mod outbox;
+pub(crate) mod recipient;
 pub(crate) mod resend;
 
 use std::sync::Arc;
@@ -132,9 +133,19 @@ pub(crate) async fn queue(
     Ok(notices::attach(conn, id, version, about).await?)
 }
 
+/// What is to become of a notice that is due.
+enum Content {
+    /// It is delivered.
+    Due(Box<DueNotice>),
+    /// There is nothing left to say.
+    Nothing,
+    /// Its recipient is disabled: it waits until it is for somebody else.
+    Disabled,
+}
+
 impl Notices {
-    /// What a notice says; none if there is nothing left to say.
-    async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Option<DueNotice>, Error> {
+    /// What a notice says, or why it says nothing.
+    async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Content, Error> {
         let repo = &self.repo;
         let mut conn = repo.records.read().await?;
         // What is to be told, and where: only what tacdrop wrote.
@@ -147,6 +158,10 @@ impl Notices {
             .next()
             .ok_or_else(|| Error::operator("the recipient of a notice is not in the records"))?;
         engineer.check(prover)?;
+        if engineer.disabled_at.is_some() && notice.address.is_none() {
+            return Ok(Content::Disabled);
+        }
+        let instead_of = recipient::name_of(&mut conn, notice.instead_of.as_ref()).await?;
         if !notice.is_address_proved(prover) {
             return Err(RecordsError::Unproved { table: "notice", row: notice.id.to_string() }.into());
         }
@@ -158,10 +173,10 @@ impl Notices {
         let keys = repo.keys.share(ticket.share).await?;
         let telling = compose::of(repo, &keys, notice, address).await?;
         if telling.is_empty() {
-            return Ok(None);
+            return Ok(Content::Nothing);
         }
         let Earlier { attempts, lost_answers, created_at } = earlier(notice);
-        Ok(Some(DueNotice {
+        Ok(Content::Due(Box::new(DueNotice {
             id: notice.id,
             attempts,
             lost_answers,
@@ -171,6 +186,7 @@ impl Notices {
                 name: engineer.name,
                 address: notice.address.clone().unwrap_or(engineer.email),
                 language: engineer.language.or(ticket.language).unwrap_or(Language::En),
+                instead_of,
             },
             ticket: mail::TicketLine {
                 reference: ticket.reference,
@@ -182,7 +198,7 @@ impl Notices {
             more_files: telling.more_files,
             more_unfinished: telling.more_unfinished,
             unreadable: telling.unreadable,
-        }))
+        })))
     }
 
     /// Queues what kept its temporary name for too long.
@@ -213,6 +229,7 @@ impl Notices {
     async fn due_notices(&self, now: Time, most: usize) -> Result<Vec<DueNotice>, Error> {
         let mut tx = self.repo.records.begin().await?;
         self.queue_held(tx.conn(), now).await?;
+        self.turn_to_deputies(tx.conn(), now).await?;
         self.wait_for_comparisons(tx.conn(), now).await?;
         let settled = notices::settled(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
@@ -227,8 +244,9 @@ impl Notices {
         let mut contents = Vec::with_capacity(rows.len());
         for row in rows {
             match self.content_of(&row, &address).await {
-                Ok(Some(content)) => contents.push(content),
-                Ok(None) => self.note_nothing_to_say(row.id, now).await?,
+                Ok(Content::Due(content)) => contents.push(*content),
+                Ok(Content::Nothing) => self.note_nothing_to_say(row.id, now).await?,
+                Ok(Content::Disabled) => self.hold_back(&row, now).await?,
                 Err(error) if error.is_temporary() => return Err(error),
                 // It can never be read; the others must not wait for it.
                 Err(error) => {

@@ -165,6 +165,10 @@ pub(crate) async fn prove_what_is_new(conn: &mut Conn, prover: &dyn Prover) -> R
         organisations::prove_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for row in people::engineers(conn, None).await?.iter().filter(|row| row.is_formerly_proved(prover)) {
+        people::prove_engineer_again(conn, prover, row).await?;
+        proved += 1;
+    }
     for row in tickets::list(conn).await?.iter().filter(|row| row.is_formerly_proved(prover)) {
         tickets::prove_again(conn, prover, row).await?;
         proved += 1;

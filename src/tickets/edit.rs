@@ -62,7 +62,7 @@ impl TicketEdit {
 }
 
 /// Puts another value in the place of one, and says that it did.
-fn set<T: PartialEq>(place: &mut T, new: Option<T>, name: &'static str, changed: &mut Vec<&'static str>) {
+pub(super) fn set<T: PartialEq>(place: &mut T, new: Option<T>, name: &'static str, changed: &mut Vec<&'static str>) {
     if let Some(new) = new.filter(|new| new != place) {
         *place = new;
         changed.push(name);

@@ -5,6 +5,7 @@ pub(crate) mod artifacts;
 mod closing;
 pub(crate) mod contacts;
 mod edit;
+mod engineers;
 mod organisations;
 pub(crate) mod teams;
 pub(crate) mod ticket_people;
@@ -16,38 +17,22 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 pub use self::edit::{TicketDetails, TicketEdit};
+pub use self::engineers::{AbsenceLine, EngineerEdit, EngineerLine, HandedOver, Unreached};
 pub use self::organisations::{NewOrganisation, OrganisationEdit, OrganisationLine};
 
 use crate::audit::{self, Actor, Kind, Subject, told};
-use crate::model::{DirectoryId, FileName, Identifier, Language, LastDay, Priority, ShareId, TicketStatus, Time};
+use crate::model::{DirectoryId, FileName, Identifier, Language, LastDay, Priority, Role, ShareId, TicketStatus, Time};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
 use crate::records::people::Engineer;
 use crate::records::proofs::Prover;
 use crate::records::tickets::Ticket;
-use crate::records::{Conn, RecordsError, closings, entries, notices, people, tickets};
+use crate::records::{Conn, RecordsError, closings, entries, people, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
 use crate::repo::tickets::{check_address, check_admitting, check_enabled, existing_engineer, existing_ticket};
 use crate::repo::{Error, Repo, proofs};
 use crate::vault;
-
-/// An engineer, for people and programs.
-#[derive(Debug, Clone, Serialize)]
-pub struct EngineerLine {
-    /// The login name.
-    pub id: String,
-    /// The person's name.
-    pub name: String,
-    /// Where notices go.
-    pub email: String,
-    /// The language of notices; null: the ticket's.
-    pub language: Option<Language>,
-    /// Whether the person may not log in.
-    pub disabled: bool,
-    /// The fingerprints of the person's keys.
-    pub keys: Vec<String>,
-}
 
 /// What opening a ticket needs.
 #[derive(Debug, Clone)]
@@ -155,7 +140,16 @@ impl Tickets {
         let mut tx = self.repo.records.begin().await?;
         claim(tx.conn(), &id, "engineer").await?;
         let name = line("name", name.unwrap_or_else(|| id.to_string()))?;
-        let new = Engineer { id, name, email, language, disabled_at: None, proof: Default::default() };
+        let new = Engineer {
+            id,
+            name,
+            email,
+            language,
+            disabled_at: None,
+            role: Role::Engineer,
+            away: None,
+            proof: Default::default(),
+        };
         people::add_engineer(tx.conn(), self.prover(), &new, Time::now()).await?;
         let fingerprints: Vec<String> = keys.iter().map(|(fingerprint, _)| fingerprint.clone()).collect();
         for key in keys {
@@ -165,50 +159,6 @@ impl Tickets {
         let detail = json!({ "engineer": new.id.as_str(), "keys": fingerprints, "address": address });
         note(tx.conn(), Kind::EngineerAdded, None, detail).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// All engineers with their keys.
-    ///
-    /// # Errors
-    /// If the records fail.
-    pub async fn engineers(&self) -> Result<Vec<EngineerLine>, Error> {
-        let mut conn = self.repo.records.read().await?;
-        let mut lines = Vec::new();
-        for row in people::engineers(&mut conn, None).await? {
-            let keys = people::keys(&mut conn, &row.id).await?;
-            lines.push(EngineerLine {
-                id: row.id.to_string(),
-                name: row.name,
-                email: row.email,
-                language: row.language,
-                disabled: row.disabled_at.is_some(),
-                keys: keys.into_iter().map(|key| key.fingerprint).collect(),
-            });
-        }
-        Ok(lines)
-    }
-
-    /// Gives an engineer another mail address. What the engineer was not told at the one before
-    /// goes to the new one, at once. How many notices these are.
-    ///
-    /// # Errors
-    /// If there is no such engineer, the address is none, or is the engineer's already, or the
-    /// records fail.
-    pub async fn set_email(&self, engineer: &Identifier, email: &str) -> Result<u64, Error> {
-        check_address(email)?;
-        let mut tx = self.repo.records.begin().await?;
-        let row = existing_engineer(tx.conn(), engineer).await?;
-        if row.email == email {
-            return Err(Error::operator(format!("notices for engineer {engineer} go to this address already")));
-        }
-        people::set_email(tx.conn(), self.prover(), engineer, email).await?;
-        let moved = notices::moved(tx.conn(), engineer, Time::now()).await?;
-        // Not the address, which is a person's: only what it can be compared with.
-        let address = told::address(self.repo.keys.trail(), engineer.as_str(), email);
-        let detail = json!({ "engineer": engineer.as_str(), "changed": "email", "notices": moved, "address": address });
-        note(tx.conn(), Kind::EngineerChanged, None, detail).await?;
-        tx.commit().await?;
-        Ok(moved)
     }
 
     /// Lets an engineer log in with one more key.
@@ -244,19 +194,6 @@ impl Tickets {
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
         mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::EngineerKeyRemoved, None, detail).await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Ends an engineer's logins for good.
-    ///
-    /// # Errors
-    /// If there is no such engineer, or the records fail.
-    pub async fn disable_engineer(&self, engineer: &Identifier) -> Result<(), Error> {
-        let mut tx = self.repo.records.begin().await?;
-        existing_engineer(tx.conn(), engineer).await?;
-        people::disable_engineer(tx.conn(), self.prover(), engineer, Time::now()).await?;
-        mark_logins_changed(tx.conn()).await?;
-        note(tx.conn(), Kind::EngineerDisabled, None, json!({ "engineer": engineer.as_str() })).await?;
         Ok(tx.commit().await?)
     }
 
@@ -366,6 +303,13 @@ impl Tickets {
                 "ticket {reference} is not closed, but waits for its customer; 'tacdrop ticket edit {reference} --status \
                  open' ends that"
             )));
+        }
+        if status == TicketStatus::Open {
+            // Who works on it from now on must hear of what comes.
+            check_enabled(tx.conn(), &ticket.engineer).await.map_err(|error| {
+                let advice = "give it to another one with 'tacdrop ticket edit --engineer' first";
+                Error::operator(format!("ticket {reference} cannot be opened again: {error}; {advice}"))
+            })?;
         }
         if ticket.status == status {
             return Err(Error::operator(format!("ticket {reference} is {status} already")));

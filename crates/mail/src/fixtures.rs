@@ -15,7 +15,12 @@ pub(crate) fn notice(language: Language) -> DueNotice {
         lost_answers: 0,
         created_at: Time::from_seconds(1_700_000_000),
         first_of_ticket: Some(NoticeId::from_bytes([0x01; 16])),
-        recipient: Recipient { name: "Anna Köhler".into(), address: "anna@example.org".into(), language },
+        recipient: Recipient {
+            name: "Anna Köhler".into(),
+            address: "anna@example.org".into(),
+            language,
+            instead_of: None,
+        },
         ticket: TicketLine {
             reference: "XT-4711".parse().unwrap(),
             title: Some("BGP flaps after the upgrade".into()),

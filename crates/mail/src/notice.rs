@@ -102,6 +102,8 @@ pub struct Recipient {
     pub address: String,
     /// The language that the person reads.
     pub language: Language,
+    /// The name of the person whom the notice was for, and who is away.
+    pub instead_of: Option<String>,
 }
 
 /// A ticket, as a notice shows it.

@@ -55,6 +55,7 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
             Language::En => format!("{summary} for ticket {}", ticket.reference),
             Language::De => format!("{summary} für Ticket {}", ticket.reference),
         },
+        instead_of: notice.recipient.instead_of.as_deref().map(|name| sanitize::short_line(name, BODY_TEXT)),
         title: title.map(|title| sanitize::short_line(title, BODY_TEXT)),
         priority: priority(ticket.priority, language),
         organisation: sanitize::short_line(&ticket.organisation, BODY_TEXT),
@@ -76,6 +77,7 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
 /// What both templates show.
 struct Letter<'a> {
     headline: String,
+    instead_of: Option<String>,
     title: Option<String>,
     priority: String,
     organisation: String,
@@ -331,6 +333,20 @@ sftp -P 2222 'anna@files.example.org:/XT-4711/core.gz'
 Von tacdrop verschickt als Mitteilung
 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
 ";
+
+    #[test]
+    fn a_deputy_reads_for_whom_a_notice_is() {
+        for (language, line) in [
+            (Language::En, "\nIn place of: Anna\u{fffd}, who is away\n"),
+            (Language::De, "\nAnstelle von: Anna\u{fffd} (abwesend)\n"),
+        ] {
+            let mut due = notice(language);
+            assert!(!write(&due).unwrap().body.contains(line.split(':').next().unwrap()));
+            due.recipient.instead_of = Some("Anna\n".to_owned());
+            let body = write(&due).unwrap().body;
+            assert!(body.contains(line), "{body}");
+        }
+    }
 
     #[test]
     fn the_whole_text_in_both_languages() {

@@ -72,6 +72,8 @@ words!(
         NoticeRetried = "notice.retried",
         /// A notice goes to somebody else, or to another address.
         NoticeReaddressed = "notice.readdressed",
+        /// A notice waits, as its recipient is disabled.
+        NoticeHeld = "notice.held",
         /// A notice need not be delivered.
         NoticeDismissed = "notice.dismissed",
         /// An organisation was added.
@@ -90,8 +92,16 @@ words!(
         EngineerKeyAdded = "engineer.key-added",
         /// An engineer lost a key.
         EngineerKeyRemoved = "engineer.key-removed",
-        /// An engineer got another address.
+        /// What is said of an engineer changed.
         EngineerChanged = "engineer.changed",
+        /// An engineer is away for some days.
+        EngineerAway = "engineer.away",
+        /// An engineer is not away any more.
+        EngineerBack = "engineer.back",
+        /// An engineer may log in again.
+        EngineerEnabled = "engineer.enabled",
+        /// An engineer was removed.
+        EngineerRemoved = "engineer.removed",
         /// An engineer may no longer log in.
         EngineerDisabled = "engineer.disabled",
         /// A team was added.

@@ -125,6 +125,12 @@ impl LastDay {
             .map_or(true, |now| now.to_zoned(jiff::tz::TimeZone::UTC).date() > self.0)
     }
 
+    /// Whether the day has begun at this moment, as for the first day of something.
+    pub fn has_begun(self, now: Time) -> bool {
+        jiff::Timestamp::from_millisecond(now.millis())
+            .is_ok_and(|now| now.to_zoned(jiff::tz::TimeZone::UTC).date() >= self.0)
+    }
+
     /// The first moment at which it is over.
     pub fn end(self) -> Time {
         let next = self.0.tomorrow().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC));
@@ -235,6 +241,7 @@ mod tests {
         assert!(!day.is_over(at("2026-02-28T23:59:59.999Z")));
         assert!(day.is_over(at("2026-03-01T00:00:00Z")));
         assert_eq!(day.end(), at("2026-03-01T00:00:00Z"));
+        assert!(day.has_begun(at("2026-02-28T00:00:00Z")) && !day.has_begun(at("2026-02-27T23:59:59.999Z")));
         assert!(!day.is_over(at("2025-12-31T00:00:00Z")));
         assert!(day.is_over(Time::from_millis(i64::MAX)));
         assert_eq!(day.to_string(), "2026-02-28");

@@ -91,6 +91,18 @@ words!(
 );
 
 words!(
+    /// What an engineer is to the house.
+    Role, "role of an engineer" {
+        /// Works on the tickets that are assigned to him or her.
+        Engineer = "engineer",
+        /// Sees all tickets.
+        Lead = "lead",
+        /// Reads all, and changes nothing.
+        Auditor = "auditor",
+    }
+);
+
+words!(
     /// Where a notice stands.
     NoticeState, "notice state" {
         /// Gathering the uploads of one settling time.

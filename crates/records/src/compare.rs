@@ -27,16 +27,27 @@ pub struct EngineerSide {
     pub email: String,
     /// Whether the person may not log in any more.
     pub disabled: bool,
+    /// What the person is to the house.
+    pub role: String,
+    /// First and last day of an absence, and the deputy.
+    pub away: Option<[String; 3]>,
 }
 
 /// All engineers.
 pub async fn engineers(conn: &mut Conn) -> Result<Vec<Found<EngineerSide>>, RecordsError> {
-    let rows = ask!("SELECT id, email, disabled_at FROM engineer ORDER BY id").rows(conn).await?;
+    let rows = ask!("SELECT id, email, disabled_at, role, away_from, away_to, deputy FROM engineer ORDER BY id")
+        .rows(conn)
+        .await?;
     Ok(found(&rows, |row| {
         Ok(EngineerSide {
             id: row.try_get("id")?,
             email: row.try_get("email")?,
             disabled: row.try_get::<Option<i64>, _>("disabled_at")?.is_some(),
+            role: row.try_get("role")?,
+            away: match (row.try_get("away_from")?, row.try_get("away_to")?, row.try_get("deputy")?) {
+                (Some(from), Some(to), Some(deputy)) => Some([from, to, deputy]),
+                _ => None,
+            },
         })
     }))
 }
@@ -249,10 +260,11 @@ pub async fn told(
     let of_house = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND kind IN ('organisation.added', 'organisation.changed', 'organisation.disabled', 'organisation.enabled', \
          'organisation.removed', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
-         'engineer.changed', 'engineer.disabled', 'ticket.opened', 'ticket.assigned', 'ticket.changed', 'ticket.closed', \
-         'ticket.reopened', 'ticket.held', 'ticket.released', 'ticket.shredded', 'store.recovered', 'secret.replaced', \
-         'contact.added', 'contact.changed', 'contact.disabled', 'contact.enabled', 'contact.removed', \
-         'contact.key-added', 'contact.key-removed', 'contact.password-set') ORDER BY seq LIMIT $2 + 0";
+         'engineer.changed', 'engineer.disabled', 'engineer.enabled', 'engineer.removed', 'engineer.away', 'engineer.back', \
+         'ticket.opened', 'ticket.assigned', 'ticket.changed', 'ticket.closed', 'ticket.reopened', 'ticket.held', \
+         'ticket.released', 'ticket.shredded', 'store.recovered', 'secret.replaced', 'contact.added', 'contact.changed', \
+         'contact.disabled', 'contact.enabled', 'contact.removed', 'contact.key-added', 'contact.key-removed', \
+         'contact.password-set') ORDER BY seq LIMIT $2 + 0";
     let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
          'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::proofs::{Proof, Prover, proof};
 use super::readable::{name, say};
-use super::{Conn, RecordsError, bytes_as, text_as, unsigned};
+use super::{Conn, RecordsError, bytes_as, text_as, text_as_option, unsigned};
 use tacdrop_model::{ArtifactId, Identifier, NoticeId, NoticeState, Time, VersionId, VersionState};
 
 /// One message to one person about one ticket.
@@ -43,6 +43,8 @@ pub struct NoticeRow {
     pub handed_over: bool,
     /// The proof that its own address carries.
     pub address_proof: Proof,
+    /// Of one that a deputy gets: the engineer whom it was for.
+    pub instead_of: Option<Identifier>,
 }
 
 /// What proofs of addresses that operators gave to notices are made under.
@@ -80,7 +82,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT notice.id, ticket, recipient, COALESCE(ending, state) AS state, channel, attempts, created_at, \
-             next_attempt_at, last_error, lost_answers, address, address_proof, ",
+             next_attempt_at, last_error, lost_answers, address, address_proof, instead_of, ",
             goes_to!(),
             " AS goes_to, handed_to FROM notice ",
             $rest
@@ -107,6 +109,7 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
         handed_over: handed_to.is_some() && handed_to == goes_to,
         goes_to,
         address_proof: proof(row, "address_proof"),
+        instead_of: text_as_option(row, "notice", "instead_of")?,
     })
 }
 
@@ -233,10 +236,12 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
 
 /// Writes down that a notice is about to be handed over to an address, by a mail server that may
 /// take it without saying so. Whether it is: not if it was delivered, ended, or goes elsewhere by
-/// now.
+/// now, or its recipient was disabled.
 pub async fn hand_over(conn: &mut Conn, id: NoticeId, address: &str, may_be_lost: bool) -> Result<bool, RecordsError> {
     let text = concat!(
-        "UPDATE notice SET handed_to = CASE WHEN $3 THEN $2 END WHERE id = $1 AND state = 'pending' AND $2 = ",
+        "UPDATE notice SET handed_to = CASE WHEN $3 THEN $2 END WHERE id = $1 AND state = 'pending' \
+         AND (address IS NOT NULL OR NOT EXISTS (SELECT 1 FROM engineer d WHERE d.id = notice.recipient \
+         AND d.disabled_at IS NOT NULL)) AND $2 = ",
         goes_to!()
     );
     ask!(text, id, address, may_be_lost).changed(conn).await
@@ -293,6 +298,14 @@ pub async fn tried(conn: &mut Conn, id: NoticeId, tried: Tried<'_>) -> Result<()
         goes_to!()
     );
     ask!(text, id, tried.channel, tried.error, tried.next, tried.lost, tried.address).run(conn).await
+}
+
+/// Puts off a notice that must not go where it would go now, and says why; not if it was changed
+/// since `row` was read. It counts as no try.
+pub async fn hold(conn: &mut Conn, row: &NoticeRow, why: &str, next: Time) -> Result<(), RecordsError> {
+    let text = "UPDATE notice SET last_error = $2, next_attempt_at = $3 \
+         WHERE id = $1 AND state = 'pending' AND recipient = $4 AND address IS NOT DISTINCT FROM $5";
+    ask!(text, row.id, why, next, row.recipient.as_str(), row.address.as_deref()).run(conn).await
 }
 
 /// Ends a notice that cannot be put together, as `failed`; not if it was changed since `row` was
@@ -437,7 +450,7 @@ pub async fn redirect(
     now: Time,
 ) -> Result<(), RecordsError> {
     ask!(
-        again!(", recipient = $3, address = NULL WHERE ticket = $2 AND copied = 0"),
+        again!(", recipient = $3, address = NULL, instead_of = NULL WHERE ticket = $2 AND copied = 0"),
         now,
         ticket.as_str(),
         recipient.as_str()
@@ -450,6 +463,41 @@ pub async fn redirect(
 /// what goes to another one. How many notices these are.
 pub async fn moved(conn: &mut Conn, engineer: &Identifier, now: Time) -> Result<u64, RecordsError> {
     ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer).changes(conn).await
+}
+
+/// The notices that an engineer was not told yet, oldest first: those that wait, failed, or perhaps
+/// never came, and not what was dismissed. With an operator's address or without.
+pub async fn untold(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<NoticeRow>, RecordsError> {
+    ask!(
+        select!(
+            "WHERE recipient = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed' \
+             ORDER BY created_at, notice.id"
+        ),
+        engineer
+    )
+    .readable(conn, "notice", notice)
+    .await
+}
+
+/// How many notices name an engineer as their recipient, also those that were delivered.
+pub async fn count_of(conn: &mut Conn, engineer: &Identifier) -> Result<u64, RecordsError> {
+    ask!("SELECT COUNT(*) AS n FROM notice WHERE recipient = $1", engineer)
+        .one(conn, |row| unsigned(row, "notice", "n"))
+        .await
+}
+
+/// What waits for an engineer goes to another one from now on, who is told whom it was for: what is
+/// tried or still settles, and does not go to an operator's address. The ids of these notices.
+pub async fn stand_in(
+    conn: &mut Conn,
+    engineer: &Identifier,
+    deputy: &Identifier,
+) -> Result<Vec<(NoticeId, Identifier)>, RecordsError> {
+    let text = "UPDATE notice SET recipient = $2, instead_of = COALESCE(instead_of, $1) WHERE recipient = $1 \
+         AND address IS NULL AND state IN ('settling', 'pending') RETURNING id, ticket";
+    ask!(text, engineer, deputy)
+        .readable(conn, "notice", |row| Ok((bytes_as(row, "notice", "id")?, text_as(row, "notice", "ticket")?)))
+        .await
 }
 
 /// Has a notice tried again at once, as if it had never been tried: it is meant by its id, so also
@@ -468,7 +516,7 @@ pub async fn readdress(
     recipient: &Identifier,
     address: Option<&str>,
 ) -> Result<(), RecordsError> {
-    let text = "UPDATE notice SET recipient = $2, address = $3, address_proof = $4 \
+    let text = "UPDATE notice SET recipient = $2, address = $3, address_proof = $4, instead_of = NULL \
          WHERE id = $1 AND state <> 'delivered'";
     let proof = address.map(|address| prover.prove(ADDRESS_LABEL, &address_fields(&id, ticket, recipient, address)));
     ask!(text, id, recipient.as_str(), address, proof).run(conn).await

@@ -6,9 +6,27 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::{Conn, RecordsError, text_as, text_as_option};
-use tacdrop_model::{Identifier, Language, Time};
+use tacdrop_model::{Identifier, Language, LastDay, Role, Time};
 
 pub use super::organisations::{Organisation, organisations};
+
+/// The days on which an engineer is away, and who gets the notices meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// The first day, in UTC.
+    pub from: LastDay,
+    /// The last day, in UTC.
+    pub to: LastDay,
+    /// The engineer who gets the notices.
+    pub deputy: Identifier,
+}
+
+impl Absence {
+    /// Whether it lasts at this moment.
+    pub fn lasts(&self, now: Time) -> bool {
+        self.from.has_begun(now) && !self.to.is_over(now)
+    }
+}
 
 /// A person of the support house.
 #[derive(Debug, Clone)]
@@ -23,17 +41,25 @@ pub struct Engineer {
     pub language: Option<Language>,
     /// Since when the person may not log in any more.
     pub disabled_at: Option<Time>,
+    /// What the person is to the house.
+    pub role: Role,
+    /// When the person is away, if a time is set.
+    pub away: Option<Absence>,
     /// The proof that the row carries.
     pub proof: Proof,
 }
 
 impl Proved for Engineer {
     const TABLE: &'static str = "engineer";
-    const LABEL: &'static str = "proof of engineer, 1";
+    const LABEL: &'static str = "proof of engineer, 2";
 
     fn with_fields<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let disabled_at = time_field(self.disabled_at);
-        read(&[self.id.as_str().as_bytes(), self.email.as_bytes(), language_field(self.language), &disabled_at])
+        let (from, to, deputy) = match &self.away {
+            Some(Absence { from, to, deputy }) => (from.to_string(), to.to_string(), deputy.as_str()),
+            None => (String::new(), String::new(), ""),
+        };
+        let later = [self.role.as_str().as_bytes(), from.as_bytes(), to.as_bytes(), deputy.as_bytes()];
+        self.with_former_fields(|fields| read(&[fields, &later].concat()))
     }
 
     fn proof(&self) -> &Proof {
@@ -42,6 +68,21 @@ impl Proved for Engineer {
 
     fn name(&self) -> String {
         self.id.to_string()
+    }
+}
+
+impl Engineer {
+    /// What the proofs of before there were roles are made of, in order.
+    fn with_former_fields<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let disabled_at = time_field(self.disabled_at);
+        read(&[self.id.as_str().as_bytes(), self.email.as_bytes(), language_field(self.language), &disabled_at])
+    }
+
+    /// Whether it carries the proof of before there were roles, and says nothing else than engineers
+    /// did then.
+    pub fn is_formerly_proved(&self, prover: &dyn Prover) -> bool {
+        let is_proved = |fields: &[&[u8]]| prover.is_proved("proof of engineer, 1", fields, &self.proof);
+        self.role == Role::Engineer && self.away.is_none() && self.with_former_fields(is_proved)
     }
 }
 
@@ -94,10 +135,10 @@ pub async fn login_kind(conn: &mut Conn, name: &str) -> Result<Option<String>, R
 
 /// Adds an engineer, with the row's proof.
 pub async fn add_engineer(conn: &mut Conn, prover: &dyn Prover, new: &Engineer, now: Time) -> Result<(), RecordsError> {
-    let text = "INSERT INTO engineer (id, name, email, language, created_at, disabled_at, proof) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let language = new.language.map(Language::code);
-    ask!(text, new.id.as_str(), &new.name, &new.email, language, now, new.disabled_at, new.prove(prover))
+    let text = "INSERT INTO engineer (id, name, email, language, created_at, disabled_at, role, proof) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let (language, role) = (new.language.map(Language::code), new.role.as_str());
+    ask!(text, new.id.as_str(), &new.name, &new.email, language, now, new.disabled_at, role, new.prove(prover))
         .run(conn)
         .await
 }
@@ -109,13 +150,26 @@ fn engineer(row: &SqliteRow) -> Result<Engineer, RecordsError> {
         email: row.try_get("email")?,
         language: text_as_option(row, "engineer", "language")?,
         disabled_at: row.try_get::<Option<i64>, _>("disabled_at")?.map(Time::from_millis),
+        role: text_as(row, "engineer", "role")?,
+        away: absence(row)?,
         proof: proof(row, "proof"),
     })
 }
 
+fn absence(row: &SqliteRow) -> Result<Option<Absence>, RecordsError> {
+    let from = text_as_option(row, "engineer", "away_from")?;
+    let to = text_as_option(row, "engineer", "away_to")?;
+    let deputy = text_as_option(row, "engineer", "deputy")?;
+    match (from, to, deputy) {
+        (Some(from), Some(to), Some(deputy)) => Ok(Some(Absence { from, to, deputy })),
+        (None, None, None) => Ok(None),
+        _ => Err(RecordsError::Unreadable { table: "engineer", why: "an absence lacks a part".to_owned() }),
+    }
+}
+
 /// All engineers, or the one with this id.
 pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engineer>, RecordsError> {
-    let text = "SELECT id, name, email, language, disabled_at, proof FROM engineer WHERE id = COALESCE($1, id) \
+    let text = "SELECT id, name, email, language, disabled_at, role, away_from, away_to, deputy, proof FROM engineer WHERE id = COALESCE($1, id) \
          ORDER BY id";
     let asked = ask!(text, only);
     if only.is_some() { asked.all(conn, engineer).await } else { asked.readable(conn, "engineer", engineer).await }
@@ -126,7 +180,7 @@ pub async fn engineers(conn: &mut Conn, only: Option<&str>) -> Result<Vec<Engine
 ///
 /// # Errors
 /// [`RecordsError::Unproved`] if somebody else has changed it before.
-async fn change(
+pub async fn change(
     conn: &mut Conn,
     prover: &dyn Prover,
     id: &Identifier,
@@ -135,8 +189,25 @@ async fn change(
     let Some(mut row) = engineers(conn, Some(id.as_str())).await?.into_iter().next() else { return Ok(false) };
     row.check(prover)?;
     change(&mut row);
-    let text = "UPDATE engineer SET email = $2, disabled_at = $3, proof = $4 WHERE id = $1";
-    ask!(text, row.id.as_str(), &row.email, row.disabled_at, row.prove(prover)).changed(conn).await
+    let text = "UPDATE engineer SET name = $2, email = $3, language = $4, disabled_at = $5, role = $6, away_from = $7, \
+         away_to = $8, deputy = $9, proof = $10 WHERE id = $1";
+    let day = |day: fn(&Absence) -> LastDay| row.away.as_ref().map(|away| day(away).to_string());
+    let (from, to) = (day(|away| away.from), day(|away| away.to));
+    ask!(
+        text,
+        row.id.as_str(),
+        &row.name,
+        &row.email,
+        row.language.map(Language::code),
+        row.disabled_at,
+        row.role.as_str(),
+        from.as_deref(),
+        to.as_deref(),
+        row.away.as_ref().map(|away| away.deputy.as_str()),
+        row.prove(prover)
+    )
+    .changed(conn)
+    .await
 }
 
 /// Gives an engineer's row the proof of what it says, whatever it carried before.
@@ -144,20 +215,10 @@ pub async fn prove_engineer_again(conn: &mut Conn, prover: &dyn Prover, row: &En
     ask!("UPDATE engineer SET proof = $2 WHERE id = $1", row.id.as_str(), row.prove(prover)).run(conn).await
 }
 
-/// Gives an engineer another mail address.
-pub async fn set_email(conn: &mut Conn, prover: &dyn Prover, id: &Identifier, email: &str) -> Result<(), RecordsError> {
-    change(conn, prover, id, |row| email.clone_into(&mut row.email)).await?;
-    Ok(())
-}
-
-/// Ends an engineer's logins. Whether there was such an engineer.
-pub async fn disable_engineer(
-    conn: &mut Conn,
-    prover: &dyn Prover,
-    id: &Identifier,
-    now: Time,
-) -> Result<bool, RecordsError> {
-    change(conn, prover, id, |row| row.disabled_at = Some(row.disabled_at.unwrap_or(now))).await
+/// Removes an engineer on whom nothing hangs, with the keys. The name stays taken.
+pub async fn remove_engineer(conn: &mut Conn, id: &Identifier) -> Result<(), RecordsError> {
+    ask!("DELETE FROM engineer_key WHERE engineer = $1", id).run(conn).await?;
+    ask!("DELETE FROM engineer WHERE id = $1", id).run(conn).await
 }
 
 /// Lets an engineer log in with one more key.
@@ -219,7 +280,7 @@ pub async fn with_key(
     id: &str,
     fingerprint: &str,
 ) -> Result<Option<(Engineer, EngineerKey)>, RecordsError> {
-    let text = "SELECT e.id, e.name, e.email, e.language, e.disabled_at, e.proof, \
+    let text = "SELECT e.id, e.name, e.email, e.language, e.disabled_at, e.role, e.away_from, e.away_to, e.deputy, e.proof, \
          k.engineer, k.fingerprint, k.algorithm, k.proof AS key_proof \
          FROM engineer_key k JOIN engineer e ON e.id = k.engineer WHERE k.engineer = $1 AND k.fingerprint = $2";
     ask!(text, id, fingerprint).maybe(conn, |row| Ok((engineer(row)?, key(row)?))).await

@@ -283,6 +283,20 @@ pub async fn unclosed_of(conn: &mut Conn, organisation: &Identifier) -> Result<V
         .await
 }
 
+/// The references of an engineer's tickets, as they stand there.
+pub async fn references_of_engineer(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<String>, RecordsError> {
+    ask!("SELECT reference FROM ticket WHERE engineer = $1 ORDER BY reference", engineer)
+        .all(conn, |row| Ok(row.try_get("reference")?))
+        .await
+}
+
+/// Those of an engineer's tickets that are not closed, and whose reference can be read.
+pub async fn unclosed_of_engineer(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<Identifier>, RecordsError> {
+    ask!("SELECT reference FROM ticket WHERE engineer = $1 AND status <> 'closed' ORDER BY reference", engineer)
+        .readable(conn, "ticket", |row| text_as(row, "ticket", "reference"))
+        .await
+}
+
 pub(super) const ASSIGNED: &str = select!(
     "WHERE t.reference IN (SELECT own.reference FROM (SELECT o.reference FROM ticket o WHERE o.engineer = $1 \
      AND o.reference > $2 ORDER BY o.reference LIMIT $3 + 0) AS own UNION SELECT p.ticket FROM team_member m \

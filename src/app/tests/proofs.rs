@@ -26,6 +26,8 @@ enum Column {
     Free,
     /// The same, of a day.
     Day,
+    /// A part of what the proof covers as a whole: another test changes it.
+    Part,
     /// The proof itself.
     Proof,
 }
@@ -80,6 +82,11 @@ const COLUMNS: &[(&str, &[(&str, Column)])] = &[
             ("language", Column::Proved("'en'")),
             ("created_at", Column::Free),
             ("disabled_at", Column::Proved("7")),
+            ("role", Column::Proved("'lead'")),
+            // One without the others cannot be read, and is refused by that.
+            ("away_from", Column::Part),
+            ("away_to", Column::Part),
+            ("deputy", Column::Part),
             ("proof", Column::Proof),
         ],
     ),
@@ -158,7 +165,7 @@ async fn each_column_of_a_row_with_a_proof_is_proved_or_decides_nothing() {
         };
         for (column, what) in *columns {
             let (others, holds): (&[&str], bool) = match what {
-                Column::Name => continue,
+                Column::Name | Column::Part => continue,
                 Column::Proved(other) => (&[other], false),
                 Column::Free => (&["7"], true),
                 Column::Day => (&["'2999-12-31'"], true),
@@ -268,6 +275,10 @@ async fn whoever_is_logged_in_loses_what_a_changed_row_would_give() {
         let sentence = refused.unwrap().to_string();
         assert!(sentence.contains("the row 'XT-1' of ticket"), "{sentence}");
     }
+    sql(&mut conn, "UPDATE engineer SET (away_from, away_to, deputy) = ('2026-01-01', '2999-12-31', 'bert')").await;
+    assert!(app.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().is_none());
+    sql(&mut conn, "UPDATE engineer SET (away_from, away_to, deputy) = (NULL, NULL, NULL)").await;
+    assert!(app.logins().by_key("anna", "SHA256:test", FROM).await.unwrap().is_some());
     sql(&mut conn, "UPDATE engineer SET email = 'thief@example.net'").await;
     let refused = app.tickets().disable_engineer(&word("anna")).await.unwrap_err().to_string();
     assert!(refused.contains("the row 'anna' of engineer"), "{refused}");
@@ -311,8 +322,17 @@ async fn prove_as_before(fixture: &Fixture, conn: &mut SqliteConnection) {
         ];
         former.push((row.reference.clone(), repo.keys.proof().prove("proof of ticket, 1", &fields)));
     }
+    let mut engineers = Vec::new();
+    for row in crate::records::people::engineers(&mut *repo.records.read().await.unwrap(), None).await.unwrap() {
+        let language = row.language.map_or("", Language::code);
+        let fields: [&[u8]; 4] = [row.id.as_str().as_bytes(), row.email.as_bytes(), language.as_bytes(), b""];
+        engineers.push((row.id.clone(), repo.keys.proof().prove("proof of engineer, 1", &fields)));
+    }
     app.close().await;
     drop(app);
+    for (id, proof) in engineers {
+        sql(conn, &format!("UPDATE engineer SET proof = x'{}' WHERE id = '{id}'", hex::encode(proof))).await;
+    }
     for (reference, proof) in former {
         sql(conn, &format!("UPDATE ticket SET proof = x'{}' WHERE reference = '{reference}'", hex::encode(proof)))
             .await;

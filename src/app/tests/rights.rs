@@ -137,7 +137,7 @@ async fn r79_what_is_open_ends_with_the_login() {
     let watch = Watch::over(&app);
     app.tickets().new_token(&word("XT-1")).await.unwrap();
     app.tickets().remove_key(&word("anna"), "SHA256:anna").await.unwrap();
-    app.tickets().disable_engineer(&word("bert")).await.unwrap();
+    app.tickets().disable_engineer_for(&word("bert"), Some(&word("anna"))).await.unwrap();
     for (download, ends) in open {
         let mut bytes = Vec::new();
         while ends.is_some() && download.read(0, 10, &mut bytes).await.is_ok() {

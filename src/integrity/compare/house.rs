@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Compared, PAGE, TOLD, contacts};
 use crate::audit::{Kind, told};
+use crate::model::Role;
 use crate::records::Conn;
 use crate::records::audit::Fields;
 use crate::records::compare::{self, EngineerSide, OrganisationSide, TicketSide};
@@ -27,6 +28,10 @@ struct Organisation {
 struct Engineer {
     keys: BTreeSet<String>,
     disabled: bool,
+    /// None: an engineer, as all were before there were roles.
+    role: Option<String>,
+    /// First and last day of an absence, and the deputy.
+    away: Option<[String; 3]>,
     /// The keyed digest of the address; none where entries of before there were any are the newest.
     address: Option<String>,
 }
@@ -98,6 +103,10 @@ impl Trail {
             return;
         }
         let Some(id) = text(&detail, "engineer") else { return };
+        if kind == Kind::EngineerRemoved {
+            self.engineers.remove(&id);
+            return;
+        }
         let engineer = match kind {
             Kind::EngineerAdded => self.engineers.entry(id).or_default(),
             _ => match self.engineers.get_mut(&id) {
@@ -115,8 +124,17 @@ impl Trail {
             Kind::EngineerKeyRemoved => {
                 engineer.keys.remove(&text(&detail, "key").unwrap_or_default());
             }
-            Kind::EngineerChanged => engineer.address = text(&detail, "address"),
+            Kind::EngineerChanged => {
+                engineer.address = text(&detail, "address");
+                engineer.role = text(&detail, "role").or(engineer.role.take());
+            }
             Kind::EngineerDisabled => engineer.disabled = true,
+            Kind::EngineerEnabled => engineer.disabled = false,
+            Kind::EngineerAway => {
+                let [from, to, deputy] = ["from", "to", "deputy"].map(|name| text(&detail, name).unwrap_or_default());
+                engineer.away = Some([from, to, deputy]);
+            }
+            Kind::EngineerBack => engineer.away = None,
             _ => {}
         }
     }
@@ -253,6 +271,13 @@ fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
         if known.disabled != row.disabled {
             let what = if known.disabled { "was disabled, and is not" } else { "is disabled, and nobody did that" };
             outcome.add("engineer", row.id.clone(), None, what);
+        }
+        let role = known.role.as_deref().unwrap_or(Role::Engineer.as_str());
+        if role != row.role {
+            outcome.add("engineer", row.id.clone(), None, format!("is {}, and the trail says {role}", row.role));
+        }
+        if known.away != row.away {
+            outcome.add("engineer", row.id.clone(), None, "has another absence or deputy than was set");
         }
         let address = told::address(repo.keys.trail(), &row.id, &row.email);
         if known.address.is_some_and(|known| known != address) {
