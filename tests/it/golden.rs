@@ -282,7 +282,10 @@ fn each_command_answers_programs_as_before() {
     let work = tempfile::tempdir().unwrap();
     let mut sink = Sink::new(work.path());
     sink.start();
-    let mut house = sink.house();
+    let house = sink.house();
+    let policy = house.work().join("policy.toml");
+    fs::write(&policy, "[retention.incident]\nstart = \"closed\"\nperiod = \"90d\"\n").unwrap();
+    let mut house = house.set("POLICY__FILE", policy.to_str().unwrap());
     let mut book = Book::new(&house);
     let place = |name: &str| house.work().join(name).to_str().unwrap().to_owned();
     let [export, checkpoint, backup, got] = ["trail.jsonl", "checkpoint", "backup", "got"].map(place);
@@ -379,10 +382,27 @@ fn each_command_answers_programs_as_before() {
     book.ask(&house, &["key", "status"]);
     book.ask(&house, &["backup", &backup]);
     book.ask(&house, &["doctor"]);
+    endings(&mut book, &house);
     house.stop();
 
     others(&mut book, &house, Path::new(&backup));
     book.close();
+}
+
+/// How tickets end, and what is told of that afterwards.
+fn endings(book: &mut Book, house: &House) {
+    let artifact = house.json(["artifact", "list", "XT-1"])[0]["id"].as_str().unwrap().to_owned();
+    book.ask(house, &["report", "access", "--artifact", &artifact]);
+    book.ask(house, &["ticket", "close", "XT-1", "--by", "contact"]);
+    book.ask(house, &["ticket", "hold", "XT-1", "--reason", "a lawsuit"]);
+    book.ask(house, &["ticket", "show", "XT-1"]);
+    book.ask(house, &["retention", "plan"]);
+    book.ask(house, &["ticket", "release", "XT-1"]);
+    book.ask(house, &["retention", "run"]);
+    book.ask(house, &["ticket", "shred", "XT-1", "--yes"]);
+    book.ask(house, &["report", "deletions"]);
+    book.ask(house, &["certificate", "show", "XT-1"]);
+    book.ask(house, &["certificate", "key"]);
 }
 
 /// The commands that begin with a house of their own.
