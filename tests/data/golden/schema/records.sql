@@ -1,4 +1,6 @@
 index audit_event_by_ticket: CREATE INDEX audit_event_by_ticket ON audit_event (ticket, seq)
+index deletion_by_ticket: CREATE INDEX deletion_by_ticket ON deletion (ticket, begun_at)
+index deletion_unfinished: CREATE INDEX deletion_unfinished ON deletion (begun_at) WHERE objects_removed_at IS NULL
 index doomed_by_share: CREATE INDEX doomed_by_share ON doomed (share_id, unread) WHERE share_id IS NOT NULL
 index entry_by_alias: CREATE INDEX entry_by_alias ON entry (parent_id, alias_index, alias_rank, id) WHERE replaced_at IS NULL AND withdrawn_at IS NULL
 index entry_by_name: CREATE UNIQUE INDEX entry_by_name ON entry (parent_id, name_index) WHERE replaced_at IS NULL AND withdrawn_at IS NULL
@@ -23,6 +25,8 @@ index version_unfinished: CREATE INDEX version_unfinished ON version (touched_at
 index version_unsealed: CREATE INDEX version_unsealed ON version (id) WHERE state IN ('available', 'withdrawn') AND (file_key IS NULL OR sha256 IS NULL OR manifest_id IS NULL OR manifest_hash IS NULL)
 table audit_checkpoint: CREATE TABLE audit_checkpoint ( seq INTEGER PRIMARY KEY NOT NULL, at INTEGER NOT NULL, link BLOB NOT NULL, signature BLOB NOT NULL )
 table audit_event: CREATE TABLE audit_event ( seq INTEGER PRIMARY KEY NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL, ticket TEXT, subject BLOB, detail TEXT NOT NULL, chain BLOB NOT NULL , seal BLOB)
+table closing: CREATE TABLE closing ( share_id BLOB PRIMARY KEY NOT NULL REFERENCES ticket (share_id), engineer_at INTEGER, contact_at INTEGER, proof BLOB )
+table deletion: CREATE TABLE deletion ( share_id BLOB PRIMARY KEY NOT NULL, ticket TEXT NOT NULL, organisation TEXT NOT NULL, reason TEXT NOT NULL CHECK (reason IN ('request', 'retention')), rule TEXT NOT NULL, artifacts INTEGER NOT NULL, versions INTEGER NOT NULL, bytes INTEGER NOT NULL, published INTEGER NOT NULL, opened_at INTEGER NOT NULL, closed_at INTEGER NOT NULL, begun_at INTEGER NOT NULL, keys_destroyed_at INTEGER, records_removed_at INTEGER, trail_seq INTEGER, objects_removed_at INTEGER, proof BLOB )
 table doomed: CREATE TABLE doomed ( object_id BLOB PRIMARY KEY NOT NULL, place TEXT NOT NULL CHECK (place IN ('store', 'records')), since INTEGER NOT NULL , share_id BLOB, length INTEGER NOT NULL DEFAULT 0, unread INTEGER NOT NULL DEFAULT 0 CHECK (unread IN (0, 1)))
 table engineer: CREATE TABLE engineer ( id TEXT PRIMARY KEY NOT NULL REFERENCES login_name (name), name TEXT NOT NULL, email TEXT NOT NULL, language TEXT, created_at INTEGER NOT NULL, disabled_at INTEGER , proof BLOB)
 table engineer_key: CREATE TABLE engineer_key ( engineer TEXT NOT NULL REFERENCES engineer (id), fingerprint TEXT NOT NULL, algorithm TEXT NOT NULL, added_at INTEGER NOT NULL, proof BLOB, PRIMARY KEY (engineer, fingerprint) )
@@ -31,6 +35,7 @@ table extent: CREATE TABLE extent ( id BLOB PRIMARY KEY NOT NULL, share_id BLOB 
 table extent_use: CREATE TABLE extent_use ( version_id BLOB NOT NULL REFERENCES version (id), extent_id BLOB NOT NULL REFERENCES extent (id), extent_key BLOB NOT NULL, PRIMARY KEY (version_id, extent_id) )
 table fact: CREATE TABLE fact ( name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL )
 table held_notice: CREATE TABLE held_notice ( version_id BLOB PRIMARY KEY NOT NULL REFERENCES version (id), due INTEGER NOT NULL )
+table hold: CREATE TABLE hold ( share_id BLOB PRIMARY KEY NOT NULL REFERENCES ticket (share_id), reason TEXT, held_at INTEGER NOT NULL, proof BLOB )
 table login_name: CREATE TABLE login_name ( name TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('organisation', 'engineer', 'ticket')) )
 table notice: CREATE TABLE notice ( id BLOB PRIMARY KEY NOT NULL, ticket TEXT NOT NULL REFERENCES ticket (reference), recipient TEXT NOT NULL REFERENCES engineer (id), state TEXT NOT NULL CHECK (state IN ('settling', 'pending', 'delivered', 'failed')), channel TEXT, attempts INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, next_attempt_at INTEGER, delivered_at INTEGER, last_error TEXT , ending TEXT CHECK (ending IN ('unknown', 'dismissed')), lost_answers INTEGER NOT NULL DEFAULT 0, address TEXT, handed_to TEXT, address_proof BLOB)
 table notice_version: CREATE TABLE notice_version ( notice_id BLOB NOT NULL REFERENCES notice (id), version_id BLOB NOT NULL REFERENCES version (id), about TEXT NOT NULL DEFAULT 'available' CHECK (about IN ('available', 'incomplete', 'expiring')), PRIMARY KEY (notice_id, version_id) )
