@@ -23,6 +23,7 @@ use crate::model::{
     Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Time, Transport,
 };
 use crate::records::contacts::Contact;
+use crate::records::deletions;
 use crate::records::people::{self, Engineer};
 use crate::records::proofs::{Proof, Proved, unproved};
 use crate::records::tickets::{self, Ticket};
@@ -36,6 +37,8 @@ const WATCH: Duration = Duration::from_millis(300);
 /// After a change, logins are compared this many times: one may have been checked just before it
 /// and opened just after.
 const ROUNDS: u32 = 4;
+/// Shares whose keys are forgotten then, the newest that were shredded.
+const FORGOTTEN: u32 = 1000;
 
 /// Who logged in, and by what.
 #[derive(Debug, Clone)]
@@ -348,6 +351,10 @@ impl Logins {
             if rounds == 0 && !self.all_open().iter().any(|login| login.is_past(now)) {
                 continue;
             }
+            // A command may have destroyed the keys of a share: nobody uses them here any more.
+            if let Err(error) = self.forget_destroyed().await {
+                tracing::warn!(%error, "keys that were destroyed are forgotten a little later");
+            }
             for login in self.all_open() {
                 match self.is_still_valid(&login).await {
                     Ok(true) => {}
@@ -374,6 +381,12 @@ impl Logins {
         let more = Some(("by", by.to_owned()));
         let from = Network::source(from).to_string();
         self.trail.count_refusal(EventKey { kind: Kind::LoginRefused, actor, ticket, id: None, from, more });
+    }
+
+    async fn forget_destroyed(&self) -> Result<(), Error> {
+        let destroyed = deletions::newest_shares(&mut *self.repo.records.read().await?, FORGOTTEN).await?;
+        self.repo.keys.forget_shares(&destroyed);
+        Ok(())
     }
 
     async fn changed(&self) -> Result<Option<String>, Error> {

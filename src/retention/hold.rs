@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Retention, note_of_ticket};
 use crate::audit::{Actor, Kind};
-use crate::model::{Identifier, Time};
+use crate::model::{Identifier, ShareId, Time};
 use crate::records::holds::{self, Hold};
 use crate::records::{Conn, RecordsError};
 use crate::repo::Error;
@@ -83,14 +83,29 @@ impl Retention {
 /// A sentence that says since when and why; and if there is no such ticket, or the records fail.
 pub(super) async fn refuse_held(conn: &mut Conn, ticket: &Identifier) -> Result<(), Error> {
     let share = existing_ticket(conn, ticket).await?.share;
-    match holds::of_share(conn, share).await? {
-        Some(hold) => Err(refusal(ticket, &hold)),
-        None => Ok(()),
+    refuse_held_share(conn, ticket, share).await
+}
+
+/// The same for a ticket of which this is the share.
+///
+/// # Errors
+/// As there.
+pub(super) async fn refuse_held_share(conn: &mut Conn, ticket: &Identifier, share: ShareId) -> Result<(), Error> {
+    if let Some(hold) = holds::of_share(conn, share).await? {
+        return Err(refusal(ticket, &hold));
     }
+    if holds::is_told(conn, ticket).await? {
+        return Err(Error::operator(format!(
+            "ticket {ticket} was held, as the audit trail tells, and its row in the table hold is gone: somebody changed the \
+             records from outside, so nothing of it is removed; hold it again and release it ('tacdrop ticket hold', \
+             'release') if it is to go"
+        )));
+    }
+    Ok(())
 }
 
 /// Why nothing of a ticket is removed.
-pub(super) fn refusal(ticket: &Identifier, hold: &Hold) -> Error {
+fn refusal(ticket: &Identifier, hold: &Hold) -> Error {
     let why = hold.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     Error::operator(format!(
         "ticket {ticket} is held since {}{why}, so nothing of it is removed; 'tacdrop ticket release {ticket}' ends that",

@@ -11,10 +11,10 @@ use serde_json::json;
 use super::{Retention, hold, note_of_ticket};
 use crate::audit::{Actor, Kind};
 use crate::model::{DeletionReason, Identifier, ShareId, TicketStatus, Time};
+use crate::records::audit as trail;
 use crate::records::deletions::{self, Deletion};
 use crate::records::proofs::{Proved, Prover};
 use crate::records::tickets::{self, Ticket};
-use crate::records::{audit as trail, holds};
 use crate::repo::Error;
 use crate::repo::tickets::{mark_logins_changed, ticket_or_rest};
 
@@ -22,8 +22,6 @@ use crate::repo::tickets::{mark_logins_changed, ticket_or_rest};
 const VERSIONS_AT_ONCE: u32 = 100;
 /// Files and directories that go in one transaction.
 const ENTRIES_AT_ONCE: u32 = 1000;
-/// Shares whose keys the server forgets each minute, should a command have destroyed them.
-const FORGOTTEN: u32 = 1000;
 
 /// What shredding a ticket would take away.
 #[derive(Debug, Clone, Serialize)]
@@ -87,9 +85,7 @@ impl Retention {
     pub async fn plan_shred_ticket(&self, ticket: &Identifier) -> Result<TicketPlan, Error> {
         let mut conn = self.repo.records.read().await?;
         let row = ticket_or_rest(&mut conn, ticket).await?;
-        if let Some(held) = holds::of_share(&mut conn, row.share).await? {
-            return Err(hold::refusal(ticket, &held));
-        }
+        hold::refuse_held_share(&mut conn, ticket, row.share).await?;
         let (artifacts, versions, bytes) = deletions::count(&mut conn, row.share).await?;
         Ok(TicketPlan { ticket: ticket.to_string(), status: row.status, artifacts, versions, bytes })
     }
@@ -123,9 +119,7 @@ impl Retention {
         if deletions::is_begun(tx.conn(), row.share).await? {
             return Ok(Some(row.share));
         }
-        if let Some(held) = holds::of_share(tx.conn(), row.share).await? {
-            return Err(hold::refusal(ticket, &held));
-        }
+        hold::refuse_held_share(tx.conn(), ticket, row.share).await?;
         if !(why.is_due)(&row) {
             return Ok(None);
         }
@@ -170,10 +164,8 @@ impl Retention {
     /// The first that failed.
     pub(crate) async fn finish_shredding(&self, actor: &Actor) -> Result<(), Error> {
         let mut conn = self.repo.records.read().await?;
-        let destroyed = deletions::newest_shares(&mut conn, FORGOTTEN).await?;
         let unfinished = deletions::unfinished(&mut conn).await?;
         drop(conn);
-        self.repo.keys.forget_shares(&destroyed);
         let mut outcome = Ok(());
         for row in unfinished {
             match self.go_on_shredding(row.share, actor).await {
@@ -282,6 +274,8 @@ impl Retention {
             return self.note(share, |_| {}).await;
         };
         deletions::remove_ticket(tx.conn(), &row.ticket, share, now).await?;
+        // What an engineer has open there ends, too.
+        mark_logins_changed(tx.conn()).await?;
         note_of_ticket(tx.conn(), Kind::TicketShredded, actor, &row.ticket, &told(&row)).await?;
         let seq = trail::tip(tx.conn()).await?.map(|(seq, _)| seq);
         let removed = |row: &mut Deletion| (row.records_removed_at, row.trail_seq) = (Some(Time::now()), seq);

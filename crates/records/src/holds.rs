@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use super::ask::ask;
 use super::proofs::{Proof, Proved, Prover, proof, time_field};
 use super::{Conn, RecordsError, bytes_as};
-use tacdrop_model::{ShareId, Time, VersionId};
+use tacdrop_model::{Identifier, ShareId, Time, VersionId};
 
 /// A share of which nothing may be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,15 @@ pub async fn remove(conn: &mut Conn, share: ShareId) -> Result<bool, RecordsErro
 /// The hold of a share.
 pub async fn of_share(conn: &mut Conn, share: ShareId) -> Result<Option<Hold>, RecordsError> {
     ask!("SELECT share_id, reason, held_at, proof FROM hold WHERE share_id = $1", share).maybe(conn, hold).await
+}
+
+/// Whether the audit trail tells that a ticket is held: since it was opened, a hold was told of last.
+/// Whoever removes a row of this table ends no hold.
+pub async fn is_told(conn: &mut Conn, ticket: &Identifier) -> Result<bool, RecordsError> {
+    let text = "SELECT kind FROM audit_event WHERE ticket = $1 \
+         AND kind IN ('ticket.opened', 'ticket.held', 'ticket.released') ORDER BY seq DESC LIMIT 1";
+    let last = ask!(text, ticket).maybe(conn, |row| Ok(row.try_get::<String, _>("kind")?)).await?;
+    Ok(last.as_deref() == Some("ticket.held"))
 }
 
 /// Whether the share of a version is held.

@@ -11,6 +11,7 @@ use super::compare::rows_are_as_told;
 use super::crashes::copy;
 use super::lifecycle::{HOUR, cut, lines, quiet, sums_are_right};
 use super::*;
+use crate::records::closings;
 use crate::records::deletions::{self, Deletion};
 
 async fn outsider(file: &Path) -> SqliteConnection {
@@ -315,15 +316,20 @@ async fn nothing_of_a_ticket_that_is_held_goes() {
 
 /// Every column of both tables, but the one that says which row it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_column_of_the_deletion_log_and_of_holds_is_proved() {
+async fn each_column_of_the_deletion_log_of_closings_and_of_holds_is_proved() {
     let fixture = fixture();
     let app = fixture.open().await;
     drop((customer(&app, "XT-1").await, customer(&app, "XT-2").await));
     app.retention().shred_ticket(&word("XT-1")).await.unwrap();
     app.retention().hold(&word("XT-2"), Some("why".to_owned())).await.unwrap();
+    let mut tx = app.0.access.repo.records.begin().await.unwrap();
+    let share = crate::repo::tickets::existing_ticket(tx.conn(), &word("XT-2")).await.unwrap().share;
+    let (prover, side) = (app.0.access.repo.keys.proofs(), crate::model::Side::Contact);
+    closings::agree(tx.conn(), &**prover, share, side, crate::model::Time::now()).await.unwrap();
+    tx.commit().await.unwrap();
     let mut conn = outsider(&app.data().records()).await;
     let mut changed = 0;
-    for table in ["deletion", "hold"] {
+    for table in ["deletion", "closing", "hold"] {
         let row = rows(&mut conn, &format!("SELECT * FROM {table}")).await.remove(0);
         for column in row.columns().iter().map(Column::name) {
             let other = match column {
@@ -339,7 +345,10 @@ async fn each_column_of_the_deletion_log_and_of_holds_is_proved() {
             rows(&mut conn, &format!("UPDATE {table} SET {column} = {other}")).await;
             let named = app.tickets().unproved().await.unwrap();
             assert!(named.len() == 1 && named[0].starts_with(table), "{table}.{column}: {named:?}");
-            if table == "deletion" {
+            if table == "closing" {
+                assert!(app.tickets().close(&word("XT-2"), None).await.is_ok(), "one side is enough here");
+                app.tickets().set_status(&word("XT-2"), TicketStatus::Open).await.unwrap();
+            } else if table == "deletion" {
                 let found = app.integrity().compare().await.unwrap();
                 assert!(!found.differences.is_empty(), "{table}.{column}");
             } else {
@@ -352,15 +361,23 @@ async fn each_column_of_the_deletion_log_and_of_holds_is_proved() {
             changed += 1;
         }
         assert_eq!(app.tickets().unproved().await.unwrap(), Vec::<String>::new());
+        if table == "closing" {
+            continue;
+        }
         // A row that is gone shows, too.
         rows(&mut conn, &format!("CREATE TEMP TABLE kept AS SELECT * FROM {table}")).await;
         rows(&mut conn, &format!("DELETE FROM {table}")).await;
         let found = app.integrity().compare().await.unwrap();
         assert!(!found.differences.is_empty(), "{table}");
+        if table == "hold" {
+            // The trail tells of it still.
+            let refused = app.retention().shred_ticket(&word("XT-2")).await.unwrap_err().to_string();
+            assert!(refused.contains("changed the records from outside"), "{refused}");
+        }
         rows(&mut conn, &format!("INSERT INTO {table} SELECT * FROM kept")).await;
         rows(&mut conn, "DROP TABLE kept").await;
     }
-    assert_eq!(changed, 16 + 3);
+    assert_eq!(changed, 16 + 3 + 3);
     rows_are_as_told(&app).await;
     app.close().await;
 }
