@@ -15,8 +15,9 @@ use crate::audit::told::Published;
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, Identifier, Transport};
 use crate::records::entries::{self, NewEntry};
+use crate::records::small_files::{self, SmallFile};
+use crate::records::tickets;
 use crate::records::versions::{self, NewVersion, Publication};
-use crate::records::{extents, objects, tickets};
 use crate::repo::Error;
 use crate::repo::blocking::blocking;
 use crate::repo::keys::ShareKeys;
@@ -97,15 +98,6 @@ impl App {
             };
             entries::add(conn, &new).await?;
         }
-        files.sort_unstable_by_key(|(_, file)| file.extent.id);
-        for (_, file) in &files {
-            objects::put(conn, &[(file.extent.id, &file.extent_bytes)]).await?;
-            extents::add(conn, keys.share, std::slice::from_ref(&file.extent)).await?;
-        }
-        files.sort_unstable_by_key(|(_, file)| file.manifest);
-        for (_, file) in &files {
-            objects::put(conn, &[(file.manifest, &file.manifest_bytes)]).await?;
-        }
         files.sort_unstable_by_key(|(_, file)| file.version);
         for (_, file) in &files {
             let new = NewVersion {
@@ -120,7 +112,6 @@ impl App {
                 transport: Transport::Modern,
             };
             versions::add(conn, &new).await?;
-            extents::use_by(conn, file.version, std::slice::from_ref(&file.extent)).await?;
             let publication = Publication {
                 id: file.version,
                 length: file.length,
@@ -150,6 +141,9 @@ impl App {
             };
             audit::write(conn, Kind::ArtifactAvailable, subject, &detail).await?;
             versions::publish(conn, &publication).await?;
+            let (extent_bytes, manifest_bytes) = (&file.extent_bytes[..], &file.manifest_bytes[..]);
+            small_files::put(conn, file.version, &SmallFile { extent: file.extent, extent_bytes, manifest_bytes })
+                .await?;
             entries::set_versions(conn, file.artifact.as_bytes(), Some(file.version), None).await?;
         }
         Ok(tx.commit().await?)

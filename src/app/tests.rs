@@ -42,6 +42,7 @@ mod rotation;
 mod scattered;
 mod scp;
 mod seeding;
+mod small_files;
 mod tree_model;
 mod two_ways;
 

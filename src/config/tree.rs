@@ -184,7 +184,7 @@ pub struct Storage {
     /// How often a running upload's state is made durable, so that it can be continued. Seconds, 1
     /// to 3600.
     pub checkpoint_seconds: u64,
-    /// Up to this size a file is kept in one piece with its manifest. KiB, 0 to 1024.
+    /// Up to this size a file is kept in the records, in one row with its manifest. KiB, 0 to 1024.
     pub inline_kib: u64,
     /// Of the disk, this part stays free of uploads; percent, 0 to 50 ...
     pub reserve_percent: u64,

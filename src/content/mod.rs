@@ -12,8 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use self::sealed::{SealedFacts, open_manifest};
+use self::whole::recorded_object;
 use crate::model::{ArtifactId, Locked, LockedGuard, ObjectId, ObjectPlace, ShareId, VersionId};
-use crate::records::objects;
 use crate::records::versions::VersionRow;
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
@@ -59,6 +59,8 @@ struct Layout {
     /// What was sealed of it, if it was: then the map has no hole.
     sealed: Option<SealedFacts>,
     extents: HashMap<ObjectId, ExtentAccess>,
+    /// The row that one of them lay in when the layout was read, if that was a small file's.
+    small_file: Option<i64>,
 }
 
 /// The layouts of versions that somebody reads: who opens one that is open already shares it, so
@@ -188,20 +190,22 @@ impl Content {
             extents.insert(entry.extent, access);
         }
         let map = SliceMap::from_slices(manifest.slices.clone())?;
-        let layout = Layout { map, sealed: Some(SealedFacts::of(&manifest)), extents };
+        let (sealed, small_file) = (Some(SealedFacts::of(&manifest)), version.small_file);
+        let layout = Layout { map, sealed, extents, small_file };
         Ok((Self::with_layout(repo, keys.share, version.artifact, Arc::new(layout)), manifest, file_key))
     }
 
     /// A content of these extents, of what nobody has sealed yet; what the map does not cover reads
-    /// as zeros.
+    /// as zeros. One of them may lie in the row `small_file` still.
     pub(crate) fn new(
         repo: &Arc<Repo>,
         share: ShareId,
         artifact: ArtifactId,
         map: SliceMap,
         extents: HashMap<ObjectId, ExtentAccess>,
+        small_file: Option<i64>,
     ) -> Self {
-        Self::with_layout(repo, share, artifact, Arc::new(Layout { map, sealed: None, extents }))
+        Self::with_layout(repo, share, artifact, Arc::new(Layout { map, sealed: None, extents, small_file }))
     }
 
     fn with_layout(repo: &Arc<Repo>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
@@ -337,7 +341,7 @@ impl Content {
         let source = match access.place {
             ObjectPlace::Store => Source::File(self.repo.store.get(id)?),
             ObjectPlace::Records => {
-                let bytes = objects::get(&mut *self.repo.records.read().await?, id).await?;
+                let bytes = recorded_object(&mut *self.repo.records.read().await?, self.layout.small_file, id).await?;
                 Source::Memory(bytes.ok_or(StoreError::Missing)?)
             }
         };

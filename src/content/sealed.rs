@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::whole::whole_object;
+use super::whole::whole_manifest;
 use crate::model::Time;
 use crate::records::Conn;
 use crate::records::entries::{self, EntryRow};
@@ -70,7 +70,7 @@ pub(crate) async fn open_manifest(
     let Some((object, hash)) = version.manifest else {
         return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
     };
-    let bytes = whole_object(repo, conn, object).await?;
+    let bytes = whole_manifest(repo, conn, version.small_file, object).await?;
     let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
     if manifest.arrival.is_none() && repo.keys.level() >= Level::Resealed {
         return Err(VaultError::Tampered { what: "a manifest, which is of a form that this house has given up" }.into());

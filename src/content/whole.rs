@@ -9,7 +9,7 @@ use super::damage::report_damage;
 use super::{AccessKey, Content, ExtentAccess};
 use crate::model::{Identifier, ObjectId};
 use crate::records::versions::VersionRow;
-use crate::records::{Conn, extents, objects};
+use crate::records::{Conn, extents, objects, small_files};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 use crate::store::StoreError;
@@ -82,8 +82,33 @@ async fn reported(
     outcome
 }
 
-/// A small object, wherever it lies.
-pub(crate) async fn whole_object(repo: &Repo, conn: &mut Conn, id: ObjectId) -> Result<Vec<u8>, Error> {
+/// The bytes of an object that lies in the records: of an extent of a version, which may be a small
+/// file. What was one when the version's row was read may have become an object since.
+pub(super) async fn recorded_object(
+    conn: &mut Conn,
+    small_file: Option<i64>,
+    id: ObjectId,
+) -> Result<Option<Vec<u8>>, Error> {
+    if let Some(row) = small_file
+        && let Some(bytes) = small_files::extent(conn, row, id).await?
+    {
+        return Ok(Some(bytes));
+    }
+    Ok(objects::get(conn, id).await?)
+}
+
+/// The bytes of a version's manifest, wherever they lie.
+pub(super) async fn whole_manifest(
+    repo: &Repo,
+    conn: &mut Conn,
+    small_file: Option<i64>,
+    id: ObjectId,
+) -> Result<Vec<u8>, Error> {
+    if let Some(row) = small_file
+        && let Some(bytes) = small_files::manifest(conn, row).await?
+    {
+        return Ok(bytes);
+    }
     if let Some(bytes) = objects::get(conn, id).await? {
         return Ok(bytes);
     }

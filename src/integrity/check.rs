@@ -13,10 +13,11 @@ use super::Integrity;
 use super::shelf::{compare_shelves, parts_of_the_store, still_lost};
 use crate::content::Content;
 use crate::content::whole::{read_whole, recorded_extents};
-use crate::integrity::recovery::{Losses, losses};
+use crate::integrity::recovery::{LOST_SMALL_FILE, Losses, losses};
 use crate::model::{FileName, Identifier, ObjectId, VersionId, VersionState, alias};
 use crate::records::consistency::shape;
 use crate::records::consistency::{self, Named, Oddity};
+use crate::records::small_files;
 use crate::records::tickets::{self, Ticket};
 use crate::records::versions::{self, VersionRow};
 use crate::repo::keys::ShareKeys;
@@ -191,6 +192,15 @@ impl Check<'_> {
                 self.version("damaged", version, "it is marked as damaged and not served", SEND_AGAIN);
             }
         }
+        let mut after = 0;
+        loop {
+            let lost = consistency::lost_small_files(&mut *self.repo.records.read().await?, after, most).await?;
+            let Some((last, _)) = lost.last() else { break };
+            after = *last;
+            for (_, version) in &lost {
+                self.version("lost", version, LOST_SMALL_FILE, SEND_AGAIN);
+            }
+        }
         let mut after = None;
         loop {
             let wrong = consistency::wrong_pointers(&mut *self.repo.records.read().await?, after, most).await?;
@@ -255,6 +265,12 @@ impl Check<'_> {
         (self.progress)(Step { what: "shelves", done: 256, of: 256 });
         if self.only.is_some() {
             return Ok(());
+        }
+        let unused = small_files::count_unused(&mut *self.repo.records.read().await?).await?;
+        if unused > 0 {
+            let what = format!("the bytes of {unused} small files are in the records, and nothing uses them");
+            let (ticket, artifact, version) = (None, None, None);
+            self.say(&Finding { problem: true, kind: "unused", ticket, artifact, version, what, advice: RECORDS });
         }
         self.checked.objects = Some(objects);
         self.checked.strays = strays.0;
@@ -400,8 +416,8 @@ impl Check<'_> {
                 return Err(error);
             }
             let same = self.row(id).await?.is_some_and(|again| {
-                (again.state, &again.file_key, &again.manifest, &again.progress)
-                    == (version.state, &version.file_key, &version.manifest, &version.progress)
+                (again.state, &again.file_key, &again.manifest, &again.progress, again.small_file)
+                    == (version.state, &version.file_key, &version.manifest, &version.progress, version.small_file)
             });
             if same {
                 return Ok(Some(error));
@@ -430,8 +446,20 @@ impl Check<'_> {
             .map(|entry| (entry.extent, (entry.length, entry.header_tag, entry.place)))
             .collect();
         let recorded = recorded_extents(&repo, version, &file_key).await?;
-        let same = recorded.len() == sealed.len()
-            && recorded.iter().all(|(id, _, row)| sealed.get(id) == Some(&(row.length, row.header_tag, row.place)));
+        let same = match version.small_file {
+            // Its row has the one extent, and nothing else says that it uses one.
+            Some(row) => {
+                let extent = small_files::extent_id(&mut *repo.records.read().await?, row).await?;
+                recorded.is_empty()
+                    && sealed.iter().map(|(id, facts)| (Some(*id), facts.0)).eq([(extent, manifest.length)])
+            }
+            None => {
+                recorded.len() == sealed.len()
+                    && recorded
+                        .iter()
+                        .all(|(id, _, row)| sealed.get(id) == Some(&(row.length, row.header_tag, row.place)))
+            }
+        };
         if same && u64::from(manifest.number) == version.number {
             Ok(())
         } else {

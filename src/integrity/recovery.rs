@@ -38,6 +38,9 @@ const SCANNED_EVERY: Duration = Duration::from_secs(86_400);
 /// little.
 const ENOUGH_TO_TELL: u32 = 8;
 
+/// What is said of a small file whose row is gone.
+pub(crate) const LOST_SMALL_FILE: &str = "its bytes in the records are missing, or have a wrong length";
+
 /// What recovery did.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Recovered {
@@ -84,6 +87,7 @@ pub(crate) async fn recover(repo: &Arc<Repo>) -> Result<Recovered, Error> {
     recovery.done.unfinished_files =
         blocking(&repo.worker_runtime, "the reading", move || store.sweep_unfinished()).await? as u64;
     recovery.versions().await?;
+    recovery.small_files().await?;
     recovery.pointers().await?;
     recovery.shelves().await?;
     recovery.sums().await?;
@@ -107,6 +111,7 @@ impl Integrity {
 pub(crate) async fn scan(repo: &Arc<Repo>) -> Result<Recovered, Error> {
     let begun = Instant::now();
     let mut recovery = Recovery { repo, done: Recovered::default(), told: 0 };
+    recovery.small_files().await?;
     recovery.shelves().await?;
     recovery.finish(begun).await
 }
@@ -157,7 +162,7 @@ impl Recovery<'_> {
                         self.damage(tx.conn(), version, "its key or its manifest is not in the records").await?;
                     }
                     Oddity::HalfShredded => {
-                        versions::finish_shredding(tx.conn(), version.id).await?;
+                        versions::finish_shredding(tx.conn(), version.id, now).await?;
                         let used = extents::of_version(tx.conn(), version.id).await?;
                         let used: Vec<ObjectId> = used.iter().map(|extent| extent.id).collect();
                         extents::release(tx.conn(), version.id, &used, now).await?;
@@ -169,6 +174,27 @@ impl Recovery<'_> {
             tx.commit().await?;
             self.repo.failpoints.hit("recovery.version-corrected");
             if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Versions that have lost the row with their bytes. No crash parts a version from it.
+    async fn small_files(&mut self) -> Result<(), Error> {
+        let mut after = 0;
+        loop {
+            let lost = consistency::lost_small_files(&mut *self.repo.records.read().await?, after, PAGE).await?;
+            if lost.is_empty() {
+                return Ok(());
+            }
+            let mut tx = self.repo.records.begin().await?;
+            let lost = consistency::lost_small_files(tx.conn(), after, PAGE).await?;
+            for (row, version) in &lost {
+                self.damage(tx.conn(), version, LOST_SMALL_FILE).await?;
+                after = *row;
+            }
+            tx.commit().await?;
+            if lost.is_empty() {
                 return Ok(());
             }
         }

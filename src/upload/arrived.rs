@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::extents::EndedExtent;
+use super::extents::{EndedExtent, Home, Rows};
 use super::hasher::Hasher;
 use crate::model::ObjectId;
 use crate::vault::{HashOrigin, SliceMap};
@@ -25,5 +25,15 @@ impl Arrived {
     pub(super) fn only_extent(&self, used: &BTreeSet<ObjectId>) -> Option<&EndedExtent> {
         let only = self.extents.values().next().filter(|_| self.extents.len() == 1)?;
         used.contains(&only.id).then_some(only)
+    }
+
+    /// The extent of a small file, and its sealed bytes: it is the only one of the version, has all
+    /// of its `length` bytes, and the records are to take it now.
+    pub(super) fn of_small_file(&self, used: &BTreeSet<ObjectId>, length: u64) -> Option<(&EndedExtent, &[u8])> {
+        let only = self.only_extent(used).filter(|only| only.rows == Rows::None && only.length == length)?;
+        match &only.home {
+            Home::Memory(bytes) => Some((only, bytes)),
+            _ => None,
+        }
     }
 }

@@ -42,7 +42,7 @@ use hasher::Hasher;
 use job::Holds;
 pub(crate) use job::{Job, Phase, Target};
 pub(crate) use reorder::Pending;
-use upload_records::UploadRecords;
+use upload_records::{SmallBase, UploadRecords};
 #[cfg(test)]
 pub(crate) use worker::ByHand;
 use worker::Worker;
@@ -57,6 +57,7 @@ use crate::namespace::tree::ResolvedPath;
 use crate::notices::Notices;
 use crate::records;
 use crate::records::entries::EntryRow;
+use crate::records::extents::ExtentRow;
 use crate::records::versions::{self, VersionRow};
 use crate::repo::{Error, Repo, WriteMode};
 use crate::retention::Retention;
@@ -279,6 +280,12 @@ impl InitialState {
             let key = old_key.unwrap_extent_key(version.id, entry.extent, &entry.key)?;
             let wrapped = upload_rows.file_key.wrap_extent_key(upload_rows.version, entry.extent, &key)?;
             let facts = (entry.length, entry.header_tag, entry.place);
+            if let Some(row) = version.small_file {
+                let extent_key = entry.key.as_bytes().to_vec();
+                let (id, (length, header_tag, place)) = (entry.extent, facts);
+                let extent = ExtentRow { id, length, header_tag, place, extent_key };
+                upload_rows.small_base = Some(SmallBase { version: version.id, row, extent });
+            }
             extents.insert(entry.extent, EndedExtent::recorded(entry.extent, facts, wrapped, Rows::Extent));
         }
         let digest = match &version.progress {

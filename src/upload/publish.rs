@@ -21,6 +21,7 @@ use crate::login::rights::may_change;
 use crate::model::{NoticeId, ObjectId, ObjectPlace, Refusal, Time, VersionId};
 use crate::notices;
 use crate::records::audit::Event;
+use crate::records::small_files::{self, SmallFile};
 use crate::records::versions::Publication;
 use crate::records::{NewArtifact, entries, objects, versions};
 use crate::repo::Error;
@@ -59,6 +60,12 @@ impl Sealed {
     /// The manifest, if the records keep it.
     fn inline(&self) -> Option<&[u8]> {
         self.in_records.then_some(&self.manifest[..])
+    }
+
+    /// What lies in one row of the records, if it is a small file.
+    fn small_file<'a>(&'a self, arrived: &'a Arrived, used: &BTreeSet<ObjectId>) -> Option<SmallFile<'a>> {
+        let (extent, extent_bytes) = arrived.of_small_file(used, self.length)?;
+        Some(SmallFile { extent: extent.id, extent_bytes, manifest_bytes: self.inline()? })
     }
 }
 
@@ -182,15 +189,23 @@ impl UploadRecords {
             return Err(Refusal::Fenced.into());
         }
         self.release_unused(tx.conn(), &arrived.extents, used, repo.clock.now()).await?;
-        let to_record = arrived.extents.values().filter(|extent| used.contains(&extent.id));
-        self.add_extents(tx.conn(), repo, to_record).await?;
-        if let Some(manifest) = sealed.inline() {
-            objects::put(tx.conn(), &[(sealed.object, manifest)]).await?;
+        let small_file = sealed.small_file(arrived, used);
+        if small_file.is_some() {
+            self.reserve(tx.conn(), repo, sealed.length).await?;
+        } else {
+            let to_record = arrived.extents.values().filter(|extent| used.contains(&extent.id));
+            self.add_extents(tx.conn(), repo, to_record).await?;
+            if let Some(manifest) = sealed.inline() {
+                objects::put(tx.conn(), &[(sealed.object, manifest)]).await?;
+            }
         }
         // The version's row names this entry.
         self.note(tx.conn(), Kind::ArtifactAvailable, sealed.detail(self.version, repo.keys.trail())).await?;
         if !versions::publish(tx.conn(), &self.publication(sealed)).await? {
             return Err(Refusal::Fenced.into());
+        }
+        if let Some(small_file) = &small_file {
+            small_files::put(tx.conn(), self.version, small_file).await?;
         }
         let (mode, modified) = queue.wished_attributes();
         let (id, modified) = (self.artifact.as_bytes(), modified.unwrap_or(sealed.at));
@@ -218,6 +233,8 @@ impl UploadRecords {
         let repo = &uploads.repo;
         let (directory, name) = queue.place();
         let Some(extent) = arrived.only_extent(used) else { return Ok(false) };
+        let small_file = sealed.small_file(arrived, used);
+        let is_one_shape = small_file.is_some() || (matches!(extent.home, Home::Store) && !sealed.in_records);
         let is_new = !self.has_entry
             && self.number.is_none()
             && self.discards.is_none()
@@ -225,7 +242,7 @@ impl UploadRecords {
             && self.zeros == 0;
         let Who::Ticket { generation: token_generation, .. } = self.login.0.who else { return Ok(false) };
         let may_go = repo.failpoints.may_add_at_once();
-        if !may_go || !is_new || self.from_support || repo.settings.temporary_names.matches(&name) {
+        if !may_go || !is_new || !is_one_shape || self.from_support || repo.settings.temporary_names.matches(&name) {
             return Ok(false);
         }
         let (mode, modified) = queue.wished_attributes();
@@ -249,12 +266,8 @@ impl UploadRecords {
             modified_at: modified.unwrap_or(sealed.at),
             version: &self.new_version(1, repo.clock.now()),
             publication: &self.publication(sealed),
-            manifest: sealed.inline(),
             extent: &extent.row(),
-            bytes: match &extent.home {
-                Home::Memory(bytes) => Some(bytes),
-                _ => None,
-            },
+            small_file,
             most_names: repo.settings.names_per_share,
             most_bytes: repo.settings.share_bytes,
             notice: NoticeId::from_bytes(vault::random::array()?),

@@ -143,6 +143,7 @@ pub(crate) async fn check_unfinished(repo: &Arc<Repo>, share: ShareId, version: 
         version.artifact,
         progress.map,
         extents.into_iter().map(|(id, _, access)| (id, access)).collect(),
+        None,
     );
     content.check_everything().await?;
     // What continues it goes on from there.

@@ -8,7 +8,7 @@ use super::extents::{EndedExtent, Home, Rows};
 use super::upload_records::UploadRecords;
 use crate::model::{HouseTime, ObjectId, Refusal};
 use crate::records::extents::ExtentRow;
-use crate::records::{Conn, extents, objects, tickets};
+use crate::records::{Conn, extents, objects, small_files, tickets};
 use crate::repo::{Error, Repo};
 
 impl UploadRecords {
@@ -31,12 +31,26 @@ impl UploadRecords {
             }
             used.push(row);
         }
-        if !fresh.is_empty() && !tickets::reserve(conn, self.share(), bytes, repo.settings.share_bytes).await? {
-            return Err(Refusal::QuotaExceeded.into());
+        if !fresh.is_empty() {
+            self.reserve(conn, repo, bytes).await?;
+        }
+        if let Some(base) = &self.small_base
+            && used.iter().any(|row| row.id == base.extent.id)
+        {
+            small_files::take_apart(conn, self.share(), base.version, &base.extent).await?;
         }
         objects::put(conn, &objects).await?;
         extents::add(conn, self.share(), &fresh).await?;
         if extents::use_by(conn, self.version, &used).await? { Ok(()) } else { Err(Refusal::Shredded.into()) }
+    }
+
+    /// Counts bytes that the share is to hold.
+    pub(super) async fn reserve(&self, conn: &mut Conn, repo: &Repo, bytes: u64) -> Result<(), Error> {
+        if tickets::reserve(conn, self.share(), bytes, repo.settings.share_bytes).await? {
+            Ok(())
+        } else {
+            Err(Refusal::QuotaExceeded.into())
+        }
     }
 
     /// Lets go of extents that this version wrote and that are not `used` any more.

@@ -2,7 +2,6 @@
 //! memory. For seeding.
 
 use crate::model::{ArtifactId, Identifier, ObjectId, ObjectPlace, Time, Transport, VersionId};
-use crate::records::extents::ExtentRow;
 use crate::repo::Error;
 use crate::repo::keys::ShareKeys;
 use crate::upload::checkpoint::Progress;
@@ -19,7 +18,7 @@ pub(crate) struct SealedFile {
     pub(crate) file_key: WrappedKey,
     pub(crate) length: u64,
     pub(crate) sha256: [u8; 32],
-    pub(crate) extent: ExtentRow,
+    pub(crate) extent: ObjectId,
     pub(crate) extent_bytes: Vec<u8>,
     pub(crate) manifest: ObjectId,
     pub(crate) manifest_bytes: Vec<u8>,
@@ -74,20 +73,13 @@ pub(crate) fn seal(keys: &ShareKeys, sender: &Identifier, bytes: &[u8]) -> Resul
         }],
     };
     let manifest_bytes = sealed.seal(&file_key, manifest)?;
-    let extent = ExtentRow {
-        id: object,
-        length,
-        header_tag,
-        place: ObjectPlace::Records,
-        extent_key: wrapped_extent.as_bytes().to_vec(),
-    };
     Ok(SealedFile {
         artifact,
         version,
         file_key: wrapped,
         length,
         sha256,
-        extent,
+        extent: object,
         extent_bytes,
         manifest,
         manifest_hash: vault::object_hash(&manifest_bytes),

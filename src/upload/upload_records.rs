@@ -17,6 +17,7 @@ use crate::model::{
 use crate::namespace::tree::ResolvedPath;
 use crate::notices;
 use crate::records::entries::{Link, NewEntry};
+use crate::records::extents::ExtentRow;
 use crate::records::notices::About;
 use crate::records::proofs::Proof;
 use crate::records::versions::{NewVersion, ProgressRow};
@@ -57,6 +58,18 @@ pub(super) struct UploadRecords {
     pub(super) zeros: u64,
     /// Manifests that lie in the store and that no row names: of tries to publish.
     pub(super) stored_manifests: Vec<ObjectId>,
+    /// What it begins with, if that was a small file when it began.
+    pub(super) small_base: Option<SmallBase>,
+}
+
+/// A small file that another version begins with. Its extent gets rows of its own before that
+/// version uses it.
+pub(super) struct SmallBase {
+    pub(super) version: VersionId,
+    /// The row that it lay in.
+    pub(super) row: i64,
+    /// With its key as it is wrapped for that version.
+    pub(super) extent: ExtentRow,
 }
 
 /// What is written down of an upload that is not published.
@@ -107,6 +120,7 @@ impl UploadRecords {
             discards: resolved.entry.as_ref().and_then(|row| row.receiving).map(|receiving| receiving.id),
             zeros: 0,
             stored_manifests: Vec::new(),
+            small_base: None,
         }
     }
 

@@ -4,6 +4,8 @@
 
 mod damage;
 
+use std::collections::BTreeMap;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Column, Error, Row, SqliteConnection, ValueRef};
 use tacdrop_model::{NoticeState, VersionId};
@@ -85,6 +87,26 @@ pub async fn count(conn: &mut SqliteConnection, table: &'static str) -> Result<u
     let statement = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS n FROM {table}"));
     let row = sqlx::query(statement).fetch_one(conn).await?;
     Ok(usize::try_from(row.try_get::<i64, _>("n")?).unwrap_or(usize::MAX))
+}
+
+/// How many rows each table has and how many entries each index, by name. Those that nothing has
+/// are left out.
+pub async fn sizes(conn: &mut SqliteConnection) -> Result<BTreeMap<String, usize>, Error> {
+    let named = "SELECT name, tbl_name, COALESCE(sql, '') AS sql FROM sqlite_schema WHERE type IN ('table', 'index')";
+    let mut sizes = BTreeMap::new();
+    for row in sqlx::query(named).fetch_all(&mut *conn).await? {
+        let (name, table, sql): (String, String, String) = (row.get("name"), row.get("tbl_name"), row.get("sql"));
+        // An index has an entry for each row that meets its condition.
+        let condition =
+            sql.split_once(" WHERE ").filter(|_| sql.starts_with("CREATE INDEX") || sql.contains("UNIQUE INDEX"));
+        let condition = condition.map_or("1", |(_, condition)| condition);
+        let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS n FROM {table} WHERE {condition}"));
+        let count: i64 = sqlx::query(count).fetch_one(&mut *conn).await?.try_get("n")?;
+        if count > 0 {
+            sizes.insert(name, usize::try_from(count).unwrap_or(usize::MAX));
+        }
+    }
+    Ok(sizes)
 }
 
 /// What a column of a row holds.

@@ -437,8 +437,14 @@ def read_data(data: Path, ticket: str, path: str, out: Path) -> dict:
     need(entry["kind"] == "file", "path: a directory")
     version = row_of(records, "version", "SELECT * FROM version WHERE id = ?", entry["current_version"])
     need(version["state"] == "available", f"version: {version['state']}")
+    small = None  # data directories of before there were small files do not have the column
+    if "small_file" in version.keys() and version["small_file"] is not None:
+        small = row_of(records, "small file", "SELECT * FROM small_file WHERE seq = ?", version["small_file"])
 
     def fetch(identity: bytes, place: str) -> bytes:
+        if place == "records" and small:
+            need(identity == small["extent_id"], "small file: another extent")
+            return small["extent_bytes"]
         if place == "records":
             return row_of(records, "object", "SELECT bytes FROM object WHERE id = ?", identity)["bytes"]
         name = identity.hex()
@@ -451,7 +457,7 @@ def read_data(data: Path, ticket: str, path: str, out: Path) -> dict:
     need(wrapped is not None, "version: shredded")
     file_key = unwrap_file_key(share_keys[version["key_generation"]], version["key_generation"], share, identity, wrapped)
     in_records = records.execute("SELECT 1 FROM object WHERE id = ?", (version["manifest_id"],)).fetchone()
-    sealed = fetch(version["manifest_id"], "records" if in_records else "store")
+    sealed = small["manifest_bytes"] if small else fetch(version["manifest_id"], "records" if in_records else "store")
     # The row keeps the id of the artifact that it was sealed for.
     artifact = version["entry_id"]
     manifest = open_manifest(

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::ask::ask;
 use super::proofs::{Proof, Proved, Prover, proof, time_field};
-use super::{Conn, RecordsError, bytes_as, bytes_as_option, extents, facts, objects, text_as, unsigned};
+use super::{Conn, RecordsError, bytes_as, bytes_as_option, extents, facts, objects, small_files, text_as, unsigned};
 use tacdrop_model::{DeletionReason, HouseTime, Identifier, ObjectId, ObjectPlace, ShareId, Time, VersionId};
 
 /// A ticket that was shredded, or is about to be.
@@ -263,18 +263,22 @@ pub struct Page {
 /// Removes versions of a share with all that hangs on them, at most `most`. Their objects are
 /// doomed as the share's.
 pub async fn remove_versions(conn: &mut Conn, share: ShareId, most: u32, now: HouseTime) -> Result<Page, RecordsError> {
-    let text = "SELECT v.id, v.manifest_id, v.received_at IS NOT NULL AS published FROM entry e \
+    let text = "SELECT v.id, v.manifest_id, v.small_file IS NOT NULL AS is_small, v.received_at IS NOT NULL AS published \
+         FROM entry e \
          JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 LIMIT $2 + 0";
     let rows = ask!(text, share, most)
         .all(conn, |row| {
             let manifest: Option<ObjectId> = bytes_as_option(row, "version", "manifest_id")?;
             let id: VersionId = bytes_as(row, "version", "id")?;
-            Ok((id, manifest, row.try_get::<i64, _>("published")? != 0))
+            let is_small = row.try_get::<i64, _>("is_small")? != 0;
+            Ok((id, manifest, is_small, row.try_get::<i64, _>("published")? != 0))
         })
         .await?;
     let mut page = Page::default();
-    for (version, manifest, published) in rows {
-        if let Some(manifest) = manifest {
+    for (version, manifest, is_small, published) in rows {
+        if is_small {
+            small_files::doom(conn, version, now).await?;
+        } else if let Some(manifest) = manifest {
             objects::doom_manifest(conn, version, manifest, now).await?;
         }
         let used: Vec<ObjectId> = extents::of_version(conn, version).await?.iter().map(|extent| extent.id).collect();

@@ -38,6 +38,7 @@ pub mod organisations;
 pub mod people;
 pub mod proofs;
 pub mod readable;
+pub mod small_files;
 mod sqlite;
 pub mod strays;
 pub mod teams;

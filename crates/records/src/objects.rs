@@ -78,7 +78,7 @@ pub async fn doom(
 macro_rules! is_known {
     () => {
         "(EXISTS (SELECT 1 FROM extent WHERE id = $1) OR EXISTS (SELECT 1 FROM doomed WHERE object_id = $1) \
-         OR EXISTS (SELECT 1 FROM version WHERE manifest_id = $1 AND state <> 'shredded'))"
+         OR EXISTS (SELECT 1 FROM version WHERE manifest_id = $1 AND small_file IS NULL AND state <> 'shredded'))"
     };
 }
 pub(super) use is_known;
@@ -96,7 +96,8 @@ macro_rules! select_doomed {
             "SELECT d.object_id, d.place FROM doomed d WHERE ",
             $condition,
             " AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = d.object_id) \
-             AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.state <> 'shredded') ",
+             AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = d.object_id AND v.small_file IS NULL \
+             AND v.state <> 'shredded') ",
             $rest
         )
     };
@@ -194,7 +195,8 @@ pub struct ShelvedManifest {
 pub struct ShelfRows {
     /// Extents, wherever they lie.
     pub extents: Vec<ShelvedExtent>,
-    /// Manifests of versions that are not shredded, wherever they lie.
+    /// Manifests of versions that are not shredded, wherever they lie; small files left out, which
+    /// have no objects.
     pub manifests: Vec<ShelvedManifest>,
     /// Objects of the store that are to be removed.
     pub doomed: Vec<ObjectId>,
@@ -233,7 +235,8 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
          CASE WHEN v.trail_seq IS NOT NULL THEN LENGTH(v.uploaded_by) END AS login, \
          (SELECT COUNT(*) FROM extent_use u WHERE u.version_id = v.id) AS extents \
          FROM version v LEFT JOIN object o ON o.id = v.manifest_id \
-         WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.state <> 'shredded' ORDER BY v.manifest_id";
+         WHERE v.manifest_id >= $1 AND v.manifest_id < $2 AND v.small_file IS NULL AND v.state <> 'shredded' \
+         ORDER BY v.manifest_id";
     let manifest = |row: &SqliteRow| {
         Ok(ShelvedManifest {
             id: bytes_as(row, "version", "manifest_id")?,
@@ -254,7 +257,8 @@ pub async fn shelves(conn: &mut Conn, bytes: &RangeInclusive<u8>) -> Result<Shel
     let text = "SELECT o.id FROM object o WHERE o.id >= $1 AND o.id < $2 \
          AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = o.id) \
          AND NOT EXISTS (SELECT 1 FROM doomed d WHERE d.object_id = o.id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = o.id AND v.state <> 'shredded')";
+         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = o.id AND v.small_file IS NULL \
+         AND v.state <> 'shredded')";
     let forgotten = ask!(text, &from, &to).readable(conn, "object", |row| bytes_as(row, "object", "id")).await?;
     Ok(ShelfRows { extents, manifests, doomed, strays, forgotten })
 }
@@ -331,7 +335,7 @@ pub async fn needed_manifests(
     most: u32,
 ) -> Result<Vec<Needed>, RecordsError> {
     let text = "SELECT v.manifest_id, v.manifest_hash, v.state <> 'damaged' AS sound FROM version v \
-         WHERE v.manifest_id > $1 AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
+         WHERE v.manifest_id > $1 AND v.small_file IS NULL AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id) ORDER BY v.manifest_id LIMIT $2 + 0";
     ask!(text, behind(after), most)
         .all(conn, |row| {
@@ -348,7 +352,7 @@ pub async fn needed_manifests(
 pub async fn needed_totals(conn: &mut Conn) -> Result<(u64, u64), RecordsError> {
     let text = concat!(
         "SELECT COUNT(*) + (SELECT COUNT(*) FROM version v WHERE v.manifest_id IS NOT NULL \
-         AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
+         AND v.small_file IS NULL AND v.manifest_hash IS NOT NULL AND v.file_key IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = v.manifest_id)) AS n, COALESCE(SUM(",
         counted!("length"),
         "), 0) AS bytes FROM extent WHERE place = 'store'"

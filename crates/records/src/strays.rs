@@ -58,7 +58,8 @@ pub async fn forget(conn: &mut Conn, id: ObjectId) -> Result<(), RecordsError> {
 pub async fn confirmed(conn: &mut Conn, after: Option<ObjectId>, most: u32) -> Result<Vec<Stray>, RecordsError> {
     let text = "SELECT s.object_id, s.bytes, s.first_seen, s.confirmed_at FROM stray s WHERE s.confirmed_at IS NOT NULL \
          AND s.object_id > $1 AND NOT EXISTS (SELECT 1 FROM extent x WHERE x.id = s.object_id) \
-         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = s.object_id AND v.state <> 'shredded') \
+         AND NOT EXISTS (SELECT 1 FROM version v WHERE v.manifest_id = s.object_id AND v.small_file IS NULL \
+         AND v.state <> 'shredded') \
          ORDER BY s.object_id LIMIT $2 + 0";
     ask!(text, behind(after), most).readable(conn, "stray", stray).await
 }

@@ -412,6 +412,9 @@ pub async fn correct_sums(conn: &mut Conn, share: ShareId) -> Result<(), Records
         "UPDATE ticket SET stored_bytes = COALESCE((SELECT SUM(",
         counted!("length"),
         ") FROM extent WHERE share_id = $1), 0) + COALESCE((SELECT SUM(",
+        counted!("v.length"),
+        ") FROM entry e JOIN version v ON v.entry_id = e.id WHERE e.share_id = $1 \
+         AND v.small_file IS NOT NULL), 0) + COALESCE((SELECT SUM(",
         counted!("length"),
         ") FROM doomed WHERE share_id = $1), 0), \
          names = (SELECT COUNT(*) FROM entry WHERE share_id = $1 AND parent_id IS NOT NULL AND replaced_at IS NULL \

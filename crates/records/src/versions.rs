@@ -8,7 +8,8 @@ use super::many::ROWS;
 use super::readable::{Page, name, page, readable};
 use super::version_chain::chain;
 use super::{
-    Conn, RecordsError, bytes_as, bytes_as_option, digests, extents, facts, number_as, objects, text_as, unsigned,
+    Conn, RecordsError, bytes_as, bytes_as_option, digests, extents, facts, number_as, objects, small_files, text_as,
+    unsigned,
 };
 use tacdrop_model::{ArtifactId, HouseTime, Identifier, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
 
@@ -53,6 +54,9 @@ pub struct VersionRow {
     /// The entry of the audit trail that tells of it with this manifest; none if the manifest does
     /// not say how the version came.
     pub trail_seq: Option<i64>,
+    /// The row that its manifest and its one extent lie in, if it is a small file
+    /// ([`small_files`](super::small_files)).
+    pub small_file: Option<i64>,
 }
 
 macro_rules! select {
@@ -60,7 +64,7 @@ macro_rules! select {
         concat!(
             "SELECT v.id, v.entry_id, v.number, v.state, v.key_generation, v.file_key, v.uploaded_by, v.received_at, \
              v.resumable_at, v.length, v.stored, v.touched_at, v.progress, v.sha256, v.manifest_id, v.manifest_hash, \
-             v.transport, v.zeros, v.trail_seq FROM version v ",
+             v.transport, v.zeros, v.trail_seq, v.small_file FROM version v ",
             $rest
         )
     };
@@ -91,6 +95,7 @@ fn version(row: &SqliteRow) -> Result<VersionRow, RecordsError> {
         transport: text_as(row, "version", "transport")?,
         zeros: unsigned(row, "version", "zeros")?,
         trail_seq: row.try_get("trail_seq")?,
+        small_file: row.try_get("small_file")?,
     })
 }
 
@@ -351,14 +356,16 @@ pub async fn shred(
     untouched_since: Option<HouseTime>,
     now: HouseTime,
 ) -> Result<bool, RecordsError> {
-    let text = "SELECT manifest_id FROM version WHERE id = $1 AND file_key IS NOT NULL \
+    let text = "SELECT manifest_id, small_file IS NOT NULL AS is_small FROM version WHERE id = $1 AND file_key IS NOT NULL \
          AND ($2 IS NULL OR (state IN ('receiving', 'incomplete') AND touched_at <= $2))";
-    let found = ask!(text, id, untouched_since)
-        .maybe(conn, |row| bytes_as_option::<ObjectId>(row, "version", "manifest_id"))
-        .await?;
-    let Some(manifest) = found else { return Ok(false) };
-    if let Some(manifest) = manifest {
-        objects::doom_manifest(conn, id, manifest, now).await?;
+    let found = ask!(text, id, untouched_since).maybe(conn, |row| {
+        Ok((bytes_as_option::<ObjectId>(row, "version", "manifest_id")?, row.try_get::<i64, _>("is_small")? != 0))
+    });
+    match found.await? {
+        None => return Ok(false),
+        Some((_, true)) => small_files::doom(conn, id, now).await?,
+        Some((Some(manifest), false)) => objects::doom_manifest(conn, id, manifest, now).await?,
+        Some((None, false)) => {}
     }
     extents::release_all(conn, id, now).await?;
     digests::forget(conn, id).await?;
@@ -444,8 +451,9 @@ pub async fn expired(
     ask!(EXPIRED, before, warned, behind(after), most).readable(conn, "version", unfinished_row).await
 }
 
-/// Takes the key of a version away that is shredded by its state.
-pub async fn finish_shredding(conn: &mut Conn, version: VersionId) -> Result<(), RecordsError> {
+/// Takes the key of a version away that is shredded by its state, and what it has as a small file.
+pub async fn finish_shredding(conn: &mut Conn, version: VersionId, now: HouseTime) -> Result<(), RecordsError> {
+    small_files::doom(conn, version, now).await?;
     ask!("UPDATE version SET file_key = NULL, progress = NULL WHERE id = $1 AND state = 'shredded'", version)
         .run(conn)
         .await

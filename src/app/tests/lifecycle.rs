@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::model::Time;
-use crate::records::WriteTx;
+use crate::records::{WriteTx, small_files};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -53,7 +53,9 @@ pub(super) async fn sums_are_right(app: &App) {
     let mut conn = app.0.access.repo.records.read().await.unwrap();
     let wrong: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM ticket t WHERE t.stored_bytes <> (SELECT COALESCE(SUM(length), 0) FROM extent x \
-         WHERE x.share_id = t.share_id) + (SELECT COALESCE(SUM(length), 0) FROM doomed d \
+         WHERE x.share_id = t.share_id) + (SELECT COALESCE(SUM(v.length), 0) FROM version v JOIN entry e \
+         ON e.id = v.entry_id WHERE e.share_id = t.share_id AND v.small_file IS NOT NULL) \
+         + (SELECT COALESCE(SUM(length), 0) FROM doomed d \
          WHERE d.share_id = t.share_id) OR t.names <> (SELECT COUNT(*) FROM entry e WHERE e.share_id = t.share_id \
          AND e.parent_id IS NOT NULL AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL)",
     )
@@ -70,12 +72,13 @@ pub(super) async fn sums_are_right(app: &App) {
     assert_eq!(unused, 0, "an extent that nobody uses is still counted");
     let keyless: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM version v WHERE (v.state = 'shredded') <> (v.file_key IS NULL) \
-         OR (v.file_key IS NULL AND (v.progress IS NOT NULL OR v.manifest_id IS NOT NULL))",
+         OR (v.file_key IS NULL AND (v.progress IS NOT NULL OR v.manifest_id IS NOT NULL OR v.small_file IS NOT NULL))",
     )
     .fetch_one(&mut *conn)
     .await
     .unwrap();
     assert_eq!(keyless, 0, "shredded and without a key are the same");
+    assert_eq!(small_files::count_unused(&mut conn).await.unwrap(), 0, "the bytes of a small file are nobody's");
 }
 
 async fn change(app: &App, sql: &'static str) {

@@ -45,7 +45,8 @@ impl Worker {
             };
             extents.insert(extent.id, access);
         }
-        Content::new(&self.uploads.repo, self.upload_rows.share(), self.upload_rows.artifact, map, extents)
+        let small_file = self.upload_rows.small_base.as_ref().map(|base| base.row);
+        Content::new(&self.uploads.repo, self.upload_rows.share(), self.upload_rows.artifact, map, extents, small_file)
     }
 
     /// Opens the head of each extent that an earlier upload wrote and the map uses: a manifest

@@ -31,7 +31,7 @@ pub struct Named {
 macro_rules! select_named {
     ($rest:literal) => {
         concat!(
-            "SELECT v.id, v.entry_id, e.number_base + v.number AS shown, v.state, t.reference, t.share_id \
+            "SELECT v.id, v.entry_id, e.number_base + v.number AS shown, v.state, v.small_file, t.reference, t.share_id \
              FROM version v JOIN entry e ON e.id = v.entry_id JOIN ticket t ON t.share_id = e.share_id ",
             $rest
         )
@@ -92,7 +92,7 @@ pub enum Oddity {
     Unheld,
     /// Sealed by its state, but its key or its manifest is not in the row.
     Unsealed,
-    /// Shredded by its state, but its key is there still, or it uses extents.
+    /// Shredded by its state, but its key or its bytes are there still.
     HalfShredded,
 }
 
@@ -106,7 +106,7 @@ pub(super) const ODD_VERSIONS: &str = select_named!(
      OR (v.state IN ('available', 'withdrawn') AND (v.file_key IS NULL OR v.sha256 IS NULL \
      OR v.manifest_id IS NULL OR v.manifest_hash IS NULL)) \
      OR (v.state = 'shredded' AND (v.file_key IS NOT NULL OR v.progress IS NOT NULL \
-     OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2 + 0"
+     OR v.small_file IS NOT NULL OR EXISTS (SELECT 1 FROM extent_use u WHERE u.version_id = v.id)))) ORDER BY v.id LIMIT $2 + 0"
 );
 
 /// Versions whose rows are not what their states say, by id, from behind `after` on, at most
@@ -135,6 +135,23 @@ pub async fn damaged(conn: &mut Conn, after: Option<VersionId>, most: u32) -> Re
     ask!(select_named!("WHERE v.state = 'damaged' AND v.id > $1 ORDER BY v.id LIMIT $2 + 0"), behind(after), most)
         .all(conn, named)
         .await
+}
+
+/// The lengths that `docs/format.md` gives an extent of at most 2^40 segments, and a manifest of one
+/// extent and of slices of it.
+const LOST_SMALL_FILES: &str = select_named!(
+    "LEFT JOIN small_file s ON s.seq = v.small_file WHERE v.small_file > $1 \
+     AND v.state IN ('available', 'withdrawn') AND (s.seq IS NULL \
+     OR LENGTH(s.extent_bytes) <> v.length + 170 + 32 * (v.length / 65536) \
+     OR LENGTH(s.manifest_bytes) < LENGTH(v.uploaded_by) + 320 \
+     OR (LENGTH(s.manifest_bytes) - LENGTH(v.uploaded_by) - 320) % 28 <> 0) ORDER BY v.small_file LIMIT $2 + 0"
+);
+
+/// Versions whose bytes lie in a row of small files that is not there, or in which something has a
+/// length that was not sealed; by that row's number, from behind `after` on, at most `most`. The
+/// bytes themselves are not read.
+pub async fn lost_small_files(conn: &mut Conn, after: i64, most: u32) -> Result<Vec<(i64, Named)>, RecordsError> {
+    ask!(LOST_SMALL_FILES, after, most).all(conn, |row| Ok((row.try_get("small_file")?, named(row)?))).await
 }
 
 /// An entry in sight that points at a version which is not its own, or not in the right state.
@@ -210,7 +227,7 @@ pub struct Sums {
     pub ticket: Identifier,
     /// Its share.
     pub share: ShareId,
-    /// Plaintext bytes in its extents: as kept, and counted.
+    /// Plaintext bytes in its extents, those of small files included: as kept, and counted.
     pub bytes: (u64, u64),
     /// Files and directories in sight: as kept, and counted.
     pub names: (u64, u64),
@@ -224,7 +241,9 @@ pub async fn wrong_sums(conn: &mut Conn) -> Result<Vec<Sums>, RecordsError> {
          LEFT JOIN (SELECT share_id, SUM(",
         counted!("length"),
         ") AS bytes FROM (SELECT share_id, length FROM extent UNION ALL \
-         SELECT share_id, length FROM doomed WHERE share_id IS NOT NULL) y GROUP BY share_id) x \
+         SELECT share_id, length FROM doomed WHERE share_id IS NOT NULL UNION ALL \
+         SELECT o.share_id, v.length FROM version v JOIN entry o ON o.id = v.entry_id WHERE v.small_file IS NOT NULL) y \
+         GROUP BY share_id) x \
          ON x.share_id = t.share_id \
          LEFT JOIN (SELECT share_id, COUNT(*) AS names FROM entry WHERE parent_id IS NOT NULL \
          AND replaced_at IS NULL AND withdrawn_at IS NULL GROUP BY share_id) e ON e.share_id = t.share_id \

@@ -1,8 +1,8 @@
 //! A new file that is whole at its CLOSE, in one statement: its rows, bytes, manifest, audit event
 //! and notice.
 //!
-//! That is what nearly every small file is: nothing was written down of it before, its bytes are
-//! one extent, nothing else has or had its name. For these the rules can be said in SQL, and nobody
+//! That is what nearly every small file is ([`small_files`](crate::small_files)), and many a larger
+//! one: nothing was written down of it before, its bytes are one extent, nothing else has or had its name. For these the rules can be said in SQL, and nobody
 //! has to wait between two statements. Every rule is a condition on which a value is given that
 //! must not be missing: where one does not hold, the statement fails, nothing has changed, and who
 //! asked goes the long way, which finds out why and says it. What both ways leave is compared
@@ -21,6 +21,7 @@ use super::batch::{Asked, Batch};
 use crate::audit::Event;
 use crate::entries::Place;
 use crate::proofs::Proof;
+use crate::small_files::SmallFile;
 use crate::versions::{NewVersion, Publication};
 use crate::{Conn, Records, RecordsError, SEAL, aliases, signed};
 use tacdrop_model::{Identifier, NoticeId, ShareId, Time};
@@ -47,12 +48,10 @@ pub struct NewArtifact<'a> {
     pub version: &'a NewVersion<'a>,
     /// What makes that available.
     pub publication: &'a Publication<'a>,
-    /// The manifest's bytes; none if they lie in the store.
-    pub manifest: Option<&'a [u8]>,
     /// The one extent.
     pub extent: &'a crate::extents::ExtentRow,
-    /// The extent's bytes; none if they lie in the store.
-    pub bytes: Option<&'a [u8]>,
+    /// Its bytes and those of the manifest; none if both lie in the store.
+    pub small_file: Option<SmallFile<'a>>,
     /// How many names the share may have.
     pub most_names: u64,
     /// How many bytes the share may have.
@@ -88,16 +87,17 @@ const TRIGGER_SQL: &str = "\
       AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END); \
     UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length WHERE share_id = NEW.share; \
     INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
-     transport, length, sha256, manifest_id, manifest_hash, progress, received_at, trail_seq) \
+     transport, length, sha256, manifest_id, manifest_hash, progress, received_at, trail_seq, small_file) \
      VALUES (NEW.version, NEW.artifact, 1, 'available', NEW.key_generation, NEW.file_key, NEW.uploaded_by, \
      NEW.opened_at, NEW.touched_at, NEW.transport, NEW.length, NEW.sha256, NEW.manifest, NEW.manifest_hash, \
-     NEW.progress, NEW.received_at, NEW.seq); \
+     NEW.progress, NEW.received_at, NEW.seq, CASE WHEN NEW.extent_bytes IS NOT NULL THEN NEW.seq END); \
     UPDATE entry SET current_version = NEW.version WHERE id = NEW.artifact; \
-    INSERT INTO object (id, bytes) SELECT NEW.extent, NEW.extent_bytes WHERE NEW.extent_bytes IS NOT NULL \
-     UNION ALL SELECT NEW.manifest, NEW.manifest_bytes WHERE NEW.manifest_bytes IS NOT NULL; \
+    INSERT INTO small_file (seq, extent_id, extent_bytes, manifest_bytes) \
+     SELECT NEW.seq, NEW.extent, NEW.extent_bytes, NEW.manifest_bytes WHERE NEW.extent_bytes IS NOT NULL; \
     INSERT INTO extent (id, share_id, length, header_tag, place) \
-     VALUES (NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place); \
-    INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES (NEW.version, NEW.extent, NEW.extent_key); \
+     SELECT NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place WHERE NEW.extent_bytes IS NULL; \
+    INSERT INTO extent_use (version_id, extent_id, extent_key) \
+     SELECT NEW.version, NEW.extent, NEW.extent_key WHERE NEW.extent_bytes IS NULL; \
     UPDATE notice SET next_attempt_at = CASE WHEN NEW.received_at + NEW.settle < created_at + NEW.settle_most \
       THEN NEW.received_at + NEW.settle ELSE created_at + NEW.settle_most END \
      WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
@@ -206,8 +206,8 @@ columns!(
     progress = new.publication.progress.to_vec(),
     received_at = new.publication.at.millis(),
     extent = new.extent.id.as_bytes().to_vec(),
-    extent_bytes = new.bytes.map(<[u8]>::to_vec),
-    manifest_bytes = new.manifest.map(<[u8]>::to_vec),
+    extent_bytes = new.small_file.map(|file| file.extent_bytes.to_vec()),
+    manifest_bytes = new.small_file.map(|file| file.manifest_bytes.to_vec()),
     extent_length = signed(new.extent.length),
     header_tag = new.extent.header_tag.to_vec(),
     place = new.extent.place.as_str(),
