@@ -418,11 +418,17 @@ const CHANGES: &[Change] = &[
     sql!("an extent is longer", "records", "UPDATE extent SET length = length + 1 WHERE length = 300000"),
     sql!("an extent has another tag", "records", "UPDATE extent SET header_tag = zeroblob(32) WHERE length = 300000"),
     sql!(
-        "a small object is changed",
+        "a small file is changed",
         "records",
-        "UPDATE object SET bytes = zeroblob(length(bytes)) WHERE length(bytes) < 300"
+        "UPDATE small_file SET extent_bytes = zeroblob(length(extent_bytes))"
     ),
-    sql!("a small object is gone", "records", "DELETE FROM object WHERE length(bytes) < 300"),
+    sql!("a small file is gone", "records", "DELETE FROM small_file"),
+    sql!(
+        "small files are each other's",
+        "records",
+        "UPDATE version SET small_file = (SELECT MIN(seq) + MAX(seq) FROM small_file) - small_file WHERE small_file IN \
+         (SELECT MIN(seq) FROM small_file UNION SELECT MAX(seq) FROM small_file)"
+    ),
     Change {
         what: "an object is cut",
         make: |_, data| {

@@ -31,6 +31,20 @@ fn r08_the_second_reader_reads_the_golden_artifacts() {
 }
 
 #[test]
+fn r08_the_second_reader_reads_a_data_directory_with_small_files() {
+    let work = tempfile::tempdir().unwrap();
+    let (house, out) = (repository().join("tests/data/golden-house-v2"), work.path().join("out"));
+    let expected: serde_json::Value = serde_json::from_slice(&fs::read(house.join("expected.json")).unwrap()).unwrap();
+    let files = expected["files"]["XT-1"].as_object().unwrap();
+    assert_eq!(files.len(), 10);
+    for (path, digest) in files {
+        read_at_rest(&house, "XT-1", path, &out).ok();
+        assert_eq!(sha256(&out), digest.as_str().unwrap(), "{path}");
+        fs::remove_file(&out).unwrap();
+    }
+}
+
+#[test]
 fn r08_the_second_reader_reads_what_a_server_wrote() {
     let (mut house, ticket, _) = House::new().set("STORAGE__EXTENT_MIB", "1").furnish();
     let work = house.work();

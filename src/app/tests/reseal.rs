@@ -13,21 +13,23 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::vault::Level;
 
+const OLDEST: &str = "golden-house-v1";
+
 #[derive(Deserialize)]
-struct Expected {
-    tokens: BTreeMap<String, String>,
+pub(super) struct Expected {
+    pub(super) tokens: BTreeMap<String, String>,
     /// SHA-256 by ticket and path.
     files: BTreeMap<String, BTreeMap<String, String>>,
     /// The receipt of `small` of the first ticket, as the tacdrop of then signed it.
-    receipt: String,
+    pub(super) receipt: String,
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden-house-v1")
+fn golden(house: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(house)
 }
 
-fn expected() -> Expected {
-    serde_json::from_slice(&std::fs::read(golden().join("expected.json")).unwrap()).unwrap()
+pub(super) fn expected(house: &str) -> Expected {
+    serde_json::from_slice(&std::fs::read(golden(house).join("expected.json")).unwrap()).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -47,14 +49,19 @@ async fn open(data: &Path) -> App {
     App::serve(DataDirectory::at(data), settings, Handle::current(), Box::new(|| {})).await.unwrap()
 }
 
-/// The older data directory, copied to a place and opened.
-pub(super) async fn older(place: &Path) -> App {
-    copy(&golden(), place);
+/// A data directory of before, copied to a place and opened.
+pub(super) async fn house_of_before(house: &str, place: &Path) -> App {
+    copy(&golden(house), place);
     open(place).await
 }
 
+/// The oldest one.
+pub(super) async fn older(place: &Path) -> App {
+    house_of_before(OLDEST, place).await
+}
+
 /// Every ticket's token opens it, and every file is what it was.
-async fn is_as_expected(app: &App, expected: &Expected) {
+pub(super) async fn is_as_expected(app: &App, expected: &Expected) {
     for (ticket, files) in &expected.files {
         let token = &expected.tokens[ticket];
         let login = app.logins().by_token(ticket, token, FROM).await.unwrap().unwrap();
@@ -66,7 +73,7 @@ async fn is_as_expected(app: &App, expected: &Expected) {
     }
 }
 
-async fn receipt(app: &App) -> String {
+pub(super) async fn receipt(app: &App) -> String {
     let address = app.public_address().await.unwrap().unwrap();
     app.access().receipt(&word("XT-1"), &path("small"), &address).await.unwrap().text
 }
@@ -77,7 +84,7 @@ pub(super) async fn reseal(app: &App) -> Resealed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r08_an_older_data_directory_is_read_and_sealed_again() {
-    let (directory, expected) = (tempfile::tempdir().unwrap(), expected());
+    let (directory, expected) = (tempfile::tempdir().unwrap(), expected(OLDEST));
     let data = directory.path().join("data");
     let app = older(&data).await;
     is_as_expected(&app, &expected).await;
@@ -107,7 +114,7 @@ async fn r08_an_older_data_directory_is_read_and_sealed_again() {
 /// As by `kill -9` at every point that it passes: two dozen of them, of which each goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r20_sealing_again_may_be_cut_anywhere() {
-    let (directory, expected) = (tempfile::tempdir().unwrap(), expected());
+    let (directory, expected) = (tempfile::tempdir().unwrap(), expected(OLDEST));
     let data = directory.path().join("data");
     let app = older(&data).await;
     let cut = Arc::new(Mutex::new(Vec::new()));
@@ -139,7 +146,7 @@ async fn r20_sealing_again_may_be_cut_anywhere() {
 /// can be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_the_trail_contradicts_is_left() {
-    let (directory, expected) = (tempfile::tempdir().unwrap(), expected());
+    let (directory, expected) = (tempfile::tempdir().unwrap(), expected(OLDEST));
     let data = directory.path().join("data");
     let app = older(&data).await;
     let mut tx = app.0.access.repo.records.begin().await.unwrap();

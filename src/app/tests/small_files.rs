@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::lifecycle::{HOUR, quiet, sums_are_right};
 use super::recovery::{done, found};
+use super::reseal::{expected, house_of_before, is_as_expected, older, receipt, reseal};
 use super::*;
 use crate::integrity::recovery::{Recovered, recover};
 use crate::vault::extent::sealed_length;
@@ -247,4 +248,54 @@ async fn small_files_of_every_length_have_the_length_that_recovery_expects() {
     for length in lengths.map(|length| length as u64) {
         assert_eq!(sealed_length(length), length + 170 + 32 * (length / 65_536));
     }
+}
+
+/// A data directory as it was when there came to be small files (`tests/data/golden-house-v2`) opens
+/// for ever, and everything can be done to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r08_a_data_directory_with_the_first_small_files_opens() {
+    const HOUSE: &str = "golden-house-v2";
+    let (directory, expected) = (tempfile::tempdir().unwrap(), expected(HOUSE));
+    let app = house_of_before(HOUSE, &directory.path().join("data")).await;
+    is_as_expected(&app, &expected).await;
+    assert_eq!(receipt(&app).await, expected.receipt, "the same bytes as before");
+    assert_eq!(small_and_objects(&app).await, (9, 5));
+    assert_eq!(app.integrity().to_reseal().await.unwrap(), 0);
+    super::compare::rows_are_as_told(&app).await;
+    assert_eq!(app.audit().verify(None).await.unwrap().fault, None);
+    all_is_well(&app).await;
+
+    app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
+    is_as_expected(&app, &expected).await;
+    let login = app.logins().by_token("XT-1", &expected.tokens["XT-1"], FROM).await.unwrap().unwrap();
+    let session = app.session(&login);
+    append(&session, "small", b"more").await;
+    assert_eq!(get(&session, "small").await.unwrap()[4000..], *b"more");
+    app.retention().restore(&word("XT-1"), &path("gone")).await.unwrap();
+    assert_eq!(get(&session, "gone").await.unwrap().len(), 3000);
+    app.retention().shred(&word("XT-1"), &path("edge"), None).await.unwrap();
+    session.rename(&path("one"), &path("name"), true).await.unwrap();
+    assert_eq!(get(&session, "name").await.unwrap().len(), 1);
+    assert_eq!(small_and_objects(&app).await, (7, 5 + 1 + 4), "one is shredded, one taken apart");
+    all_is_well(&app).await;
+    app.close().await;
+}
+
+/// Beside what a house has of before, new files are small files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r08_small_files_lie_beside_those_of_an_older_house() {
+    let (directory, expected) = (tempfile::tempdir().unwrap(), expected("golden-house-v1"));
+    let app = older(&directory.path().join("data")).await;
+    let login = app.logins().by_token("XT-1", &expected.tokens["XT-1"], FROM).await.unwrap().unwrap();
+    let session = app.session(&login);
+    put(&session, "new", &pattern(5000, 1)).await;
+    assert_eq!(small_and_objects(&app).await.0, 1);
+    append(&session, "small", b"more").await;
+    assert_eq!(small_and_objects(&app).await.0, 1);
+    assert_eq!(reseal(&app).await.left, 0);
+    assert_eq!(get(&session, "new").await.unwrap(), pattern(5000, 1));
+    put(&session, "small", b"anew").await;
+    assert_eq!(small_and_objects(&app).await.0, 2);
+    all_is_well(&app).await;
+    app.close().await;
 }
