@@ -47,6 +47,9 @@ def main() -> None:
         elif command == "objects":
             for identity, length in records.execute("SELECT hex(id), length(bytes) FROM object ORDER BY id"):
                 print(identity.lower(), length)
+            for seq, extent, manifest in records.execute(
+                    "SELECT seq, length(extent_bytes), length(manifest_bytes) FROM small_file ORDER BY seq"):
+                print(f"extent_bytes:{seq} {extent}\nmanifest_bytes:{seq} {manifest}")
         elif command == "schema":
             rows = records.execute(
                 "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' "
@@ -56,11 +59,15 @@ def main() -> None:
                 bare = re.sub(r"--[^\n]*", "", sql)
                 print(f"{kind} {name}: {' '.join(bare.split())}")
         elif command == "flip":
-            identity, offset = bytes.fromhex(rest[0]), int(rest[1])
-            (stored,) = records.execute("SELECT bytes FROM object WHERE id = ?", (identity,)).fetchone()
+            if ":" in rest[0]:
+                column, key = rest[0].split(":")
+                table, key_column, key = "small_file", "seq", int(key)
+            else:
+                table, column, key_column, key = "object", "bytes", "id", bytes.fromhex(rest[0])
+            (stored,) = records.execute(f"SELECT {column} FROM {table} WHERE {key_column} = ?", (key,)).fetchone()
             changed = bytearray(stored)
-            changed[offset] ^= 1
-            records.execute("UPDATE object SET bytes = ? WHERE id = ?", (bytes(changed), identity))
+            changed[int(rest[1])] ^= 1
+            records.execute(f"UPDATE {table} SET {column} = ? WHERE {key_column} = ?", (bytes(changed), key))
         elif command == "overdue":
             records.execute("UPDATE entry SET withdrawn_house = -1000000000 WHERE withdrawn_house = "
                             "(SELECT MAX(withdrawn_house) FROM entry)")
