@@ -11,7 +11,7 @@ pub(crate) mod whole;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use self::sealed::{SealedFacts, open_manifest};
+use self::sealed::{ExtentBytes, SealedFacts, open_to_read};
 use self::whole::recorded_object;
 use crate::model::{ArtifactId, Locked, LockedGuard, ObjectId, ObjectPlace, ShareId, VersionId};
 use crate::records::versions::VersionRow;
@@ -110,6 +110,8 @@ pub(crate) struct Content {
     artifact: ArtifactId,
     layout: Arc<Layout>,
     open: Locked<VecDeque<(ObjectId, Arc<OpenExtent>)>>,
+    /// The bytes of a small file until they are opened, which came with its manifest.
+    at_hand: Locked<Option<ExtentBytes>>,
 }
 
 /// Where an open extent's bytes come from.
@@ -178,7 +180,7 @@ impl Content {
         keys: &ShareKeys,
         version: &VersionRow,
     ) -> Result<(Self, Manifest, Arc<FileKey>), Error> {
-        let (manifest, file_key) = open_manifest(repo, &mut *repo.records.read().await?, keys, version).await?;
+        let (manifest, file_key, at_hand) = open_to_read(repo, keys, version).await?;
         let mut extents = HashMap::new();
         for entry in &manifest.extents {
             let access = ExtentAccess {
@@ -192,7 +194,9 @@ impl Content {
         let map = SliceMap::from_slices(manifest.slices.clone())?;
         let (sealed, small_file) = (Some(SealedFacts::of(&manifest)), version.small_file);
         let layout = Layout { map, sealed, extents, small_file };
-        Ok((Self::with_layout(repo, keys.share, version.artifact, Arc::new(layout)), manifest, file_key))
+        let mut content = Self::with_layout(repo, keys.share, version.artifact, Arc::new(layout));
+        content.at_hand = Locked::new(at_hand);
+        Ok((content, manifest, file_key))
     }
 
     /// A content of these extents, of what nobody has sealed yet; what the map does not cover reads
@@ -209,7 +213,8 @@ impl Content {
     }
 
     fn with_layout(repo: &Arc<Repo>, share: ShareId, artifact: ArtifactId, layout: Arc<Layout>) -> Self {
-        Self { repo: Arc::clone(repo), share, artifact, layout, open: Locked::default() }
+        let (open, at_hand) = (Locked::default(), Locked::default());
+        Self { repo: Arc::clone(repo), share, artifact, layout, open, at_hand }
     }
 
     #[cfg(test)]
@@ -340,10 +345,7 @@ impl Content {
             self.layout.extents.get(&id).ok_or(VaultError::Malformed { what: "a map that names an unknown extent" })?;
         let source = match access.place {
             ObjectPlace::Store => Source::File(self.repo.store.get(id)?),
-            ObjectPlace::Records => {
-                let bytes = recorded_object(&mut *self.repo.records.read().await?, self.layout.small_file, id).await?;
-                Source::Memory(bytes.ok_or(StoreError::Missing)?)
-            }
+            ObjectPlace::Records => Source::Memory(self.recorded(id).await?),
         };
         if source.length()? != extent::sealed_length(access.length) {
             return Err(VaultError::Tampered { what: "the length of an extent" }.into());
@@ -374,6 +376,15 @@ impl Content {
         }
         open.push_back((id, Arc::clone(&extent)));
         Ok(extent)
+    }
+
+    /// The bytes of an extent's object that lies in the records.
+    async fn recorded(&self, id: ObjectId) -> Result<Vec<u8>, Error> {
+        if let Some((_, bytes)) = self.at_hand.lock().take_if(|(extent, _)| *extent == id) {
+            return Ok(bytes);
+        }
+        let bytes = recorded_object(&mut *self.repo.records.read().await?, self.layout.small_file, id).await?;
+        Ok(bytes.ok_or(StoreError::Missing)?)
     }
 
     fn open(&self) -> LockedGuard<'_, VecDeque<(ObjectId, Arc<OpenExtent>)>> {

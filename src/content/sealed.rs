@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use super::whole::whole_manifest;
-use crate::model::Time;
-use crate::records::Conn;
+use crate::model::{ObjectId, Time};
 use crate::records::entries::{self, EntryRow};
 use crate::records::versions::{self, VersionRow};
+use crate::records::{Conn, small_files};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 use crate::vault::{Arrival, FileKey, Level, Manifest, VaultError};
@@ -59,6 +59,8 @@ impl SealedFacts {
     }
 }
 
+const NO_MANIFEST: VaultError = VaultError::Malformed { what: "a version without a manifest" };
+
 /// Opens the manifest of a version that is or was available, and compares it with the row.
 pub(crate) async fn open_manifest(
     repo: &Repo,
@@ -67,16 +69,47 @@ pub(crate) async fn open_manifest(
     version: &VersionRow,
 ) -> Result<(Manifest, Arc<FileKey>), Error> {
     let file_key = Arc::new(repo.file_key(conn, keys, version).await?);
-    let Some((object, hash)) = version.manifest else {
-        return Err(VaultError::Malformed { what: "a version without a manifest" }.into());
-    };
+    let (object, _) = version.manifest.ok_or(NO_MANIFEST)?;
     let bytes = whole_manifest(repo, conn, version.small_file, object).await?;
-    let manifest = Manifest::open(&bytes, &file_key, keys.share, version.artifact, version.id, object, &hash)?;
+    Ok((opened(repo, keys, version, &file_key, &bytes)?, file_key))
+}
+
+/// The bytes of an extent's object.
+pub(super) type ExtentBytes = (ObjectId, Vec<u8>);
+
+/// The same for who is to read the version: the bytes of a small file come with its manifest.
+pub(super) async fn open_to_read(
+    repo: &Repo,
+    keys: &ShareKeys,
+    version: &VersionRow,
+) -> Result<(Manifest, Arc<FileKey>, Option<ExtentBytes>), Error> {
+    let conn = &mut *repo.records.read().await?;
+    if let Some(row) = version.small_file {
+        let file_key = Arc::new(repo.file_key(conn, keys, version).await?);
+        if let Some((extent, extent_bytes, manifest_bytes)) = small_files::read(conn, row).await? {
+            let manifest = opened(repo, keys, version, &file_key, &manifest_bytes)?;
+            return Ok((manifest, file_key, Some((extent, extent_bytes))));
+        }
+    }
+    let (manifest, file_key) = open_manifest(repo, conn, keys, version).await?;
+    Ok((manifest, file_key, None))
+}
+
+/// A version's manifest, opened and compared with the row.
+fn opened(
+    repo: &Repo,
+    keys: &ShareKeys,
+    version: &VersionRow,
+    file_key: &FileKey,
+    bytes: &[u8],
+) -> Result<Manifest, VaultError> {
+    let (object, hash) = version.manifest.ok_or(NO_MANIFEST)?;
+    let manifest = Manifest::open(bytes, file_key, keys.share, version.artifact, version.id, object, &hash)?;
     if manifest.arrival.is_none() && repo.keys.level() >= Level::Resealed {
-        return Err(VaultError::Tampered { what: "a manifest, which is of a form that this house has given up" }.into());
+        return Err(VaultError::Tampered { what: "a manifest, which is of a form that this house has given up" });
     }
     SealedFacts::of(&manifest).compare(version)?;
-    Ok((manifest, file_key))
+    Ok(manifest)
 }
 
 /// What was sealed of a version, its row compared.

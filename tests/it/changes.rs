@@ -417,11 +417,7 @@ const CHANGES: &[Change] = &[
     // Extents and objects.
     sql!("an extent is longer", "records", "UPDATE extent SET length = length + 1 WHERE length = 300000"),
     sql!("an extent has another tag", "records", "UPDATE extent SET header_tag = zeroblob(32) WHERE length = 300000"),
-    sql!(
-        "a small file is changed",
-        "records",
-        "UPDATE small_file SET extent_bytes = zeroblob(length(extent_bytes))"
-    ),
+    sql!("a small file is changed", "records", "UPDATE small_file SET extent_bytes = zeroblob(length(extent_bytes))"),
     sql!("a small file is gone", "records", "DELETE FROM small_file"),
     sql!(
         "small files are each other's",

@@ -39,6 +39,17 @@ pub async fn put(conn: &mut Conn, version: VersionId, file: &SmallFile<'_>) -> R
     ask!("UPDATE version SET small_file = trail_seq WHERE id = $1", version).run(conn).await
 }
 
+/// What lies in this row: its extent, the extent's object and the manifest's; none if the version
+/// was taken apart or shredded since.
+pub async fn read(conn: &mut Conn, seq: i64) -> Result<Option<(ObjectId, Vec<u8>, Vec<u8>)>, RecordsError> {
+    ask!("SELECT extent_id, extent_bytes, manifest_bytes FROM small_file WHERE seq = $1", seq)
+        .maybe(conn, |row| {
+            let extent = bytes_as(row, "small_file", "extent_id")?;
+            Ok((extent, row.try_get("extent_bytes")?, row.try_get("manifest_bytes")?))
+        })
+        .await
+}
+
 /// The bytes of the manifest in this row; none if the version was taken apart or shredded since.
 pub async fn manifest(conn: &mut Conn, seq: i64) -> Result<Option<Vec<u8>>, RecordsError> {
     ask!("SELECT manifest_bytes FROM small_file WHERE seq = $1", seq)

@@ -331,9 +331,21 @@ pub async fn successions(conn: &mut Conn, share: ShareId) -> Result<Vec<Successi
 mod tests {
     use super::ODD_VERSIONS;
     use crate::Records;
+    use crate::objects::is_known;
     use crate::tickets::ASSIGNED;
     use crate::versions::{EXPIRED, UNWARNED};
     use tacdrop_probe::plan;
+
+    /// The index of manifests has no small files, and serves those who look for an object.
+    #[tokio::test]
+    async fn r50_an_object_is_looked_up_in_the_index_of_manifests_that_are_objects() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(&directory.path().join("records.sqlite")).await.unwrap();
+        let plan = plan(&mut records.read().await.unwrap(), concat!("SELECT 1 WHERE ", is_known!())).await;
+        let manifests = "SEARCH version USING INDEX version_by_manifest (manifest_id=?)";
+        assert!(plan.iter().any(|line| line == manifests), "{plan:?}");
+        assert!(plan.iter().all(|line| !line.starts_with("SCAN version")), "{plan:?}");
+    }
 
     /// What is asked at each start, or each minute, looks at unfinished and odd versions and at no
     /// others.

@@ -92,12 +92,6 @@ const TRIGGER_SQL: &str = "\
      NEW.opened_at, NEW.touched_at, NEW.transport, NEW.length, NEW.sha256, NEW.manifest, NEW.manifest_hash, \
      NEW.progress, NEW.received_at, NEW.seq, CASE WHEN NEW.extent_bytes IS NOT NULL THEN NEW.seq END); \
     UPDATE entry SET current_version = NEW.version WHERE id = NEW.artifact; \
-    INSERT INTO small_file (seq, extent_id, extent_bytes, manifest_bytes) \
-     SELECT NEW.seq, NEW.extent, NEW.extent_bytes, NEW.manifest_bytes WHERE NEW.extent_bytes IS NOT NULL; \
-    INSERT INTO extent (id, share_id, length, header_tag, place) \
-     SELECT NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place WHERE NEW.extent_bytes IS NULL; \
-    INSERT INTO extent_use (version_id, extent_id, extent_key) \
-     SELECT NEW.version, NEW.extent, NEW.extent_key WHERE NEW.extent_bytes IS NULL; \
     UPDATE notice SET next_attempt_at = CASE WHEN NEW.received_at + NEW.settle < created_at + NEW.settle_most \
       THEN NEW.received_at + NEW.settle ELSE created_at + NEW.settle_most END \
      WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
@@ -113,13 +107,29 @@ const TRIGGER_SQL: &str = "\
      CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
      AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
 
+/// What it does besides where the records take the bytes. Its order among the others is nobody's
+/// business: foreign keys are looked at when all are done.
+const SMALL_SQL: &str = "\
+    INSERT INTO small_file (seq, extent_id, extent_bytes, manifest_bytes) \
+     VALUES (NEW.seq, NEW.extent, NEW.extent_bytes, NEW.manifest_bytes);";
+
+/// The same where the store has them.
+const LARGE_SQL: &str = "\
+    INSERT INTO extent (id, share_id, length, header_tag, place) \
+     VALUES (NEW.extent, NEW.share, NEW.extent_length, NEW.header_tag, NEW.place); \
+    INSERT INTO extent_use (version_id, extent_id, extent_key) VALUES (NEW.version, NEW.extent, NEW.extent_key);";
+
 /// Makes the view that new files are inserted into. It belongs to the connection alone, and nobody
 /// else sees it.
 pub(crate) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
     let (columns, nulls) = (COLUMNS.join(", "), ["NULL"; COLUMNS.len()].join(", "));
     let text = format!(
         "CREATE TEMP VIEW new_artifact ({columns}) AS SELECT {nulls}; \
-         CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END"
+         CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END; \
+         CREATE TEMP TRIGGER new_artifact_small INSTEAD OF INSERT ON new_artifact \
+         WHEN NEW.extent_bytes IS NOT NULL BEGIN {SMALL_SQL} END; \
+         CREATE TEMP TRIGGER new_artifact_large INSTEAD OF INSERT ON new_artifact \
+         WHEN NEW.extent_bytes IS NULL BEGIN {LARGE_SQL} END"
     );
     sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
     Ok(())
@@ -278,7 +288,8 @@ mod tests {
     #[test]
     fn the_trigger_reads_each_column_and_no_other() {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
-        let read = TRIGGER_SQL.split("NEW.").skip(1).map(|rest| rest.split(|c| !is_name(c)).next().unwrap());
+        let all = [TRIGGER_SQL, SMALL_SQL, LARGE_SQL].concat();
+        let read = all.split("NEW.").skip(1).map(|rest| rest.split(|c| !is_name(c)).next().unwrap());
         let read: BTreeSet<&str> = read.collect();
         assert_eq!(read, COLUMNS.iter().copied().collect());
         assert_eq!(read.len(), COLUMNS.len(), "none stands there twice");
