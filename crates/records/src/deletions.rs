@@ -241,11 +241,14 @@ const OF_VERSION: [&str; 6] = [
 ];
 
 /// What is removed with the ticket at the end, in this order. `$1` is its reference, `$2` its share.
-const OF_TICKET: [&str; 6] = [
+const OF_TICKET: [&str; 9] = [
     "DELETE FROM notice_version WHERE notice_id IN (SELECT id FROM notice WHERE ticket = $1 AND $2 = $2)",
     "DELETE FROM notice WHERE ticket = $1 AND $2 = $2",
     "DELETE FROM closing WHERE share_id = $2 AND $1 = $1",
     "DELETE FROM hold WHERE share_id = $2 AND $1 = $1",
+    "DELETE FROM ticket_watcher WHERE ticket = $1 AND $2 = $2",
+    "DELETE FROM ticket_contact WHERE ticket = $1 AND $2 = $2",
+    "DELETE FROM ticket_people WHERE ticket = $1 AND $2 = $2",
     "DELETE FROM ticket WHERE reference = $1 AND share_id = $2",
     "DELETE FROM login_name WHERE name = $1 AND kind = 'ticket' \
      AND NOT EXISTS (SELECT 1 FROM ticket WHERE reference = $1 AND $2 = $2)",
@@ -364,7 +367,8 @@ mod tests {
             [(&["version"][..], OF_VERSION.as_slice()), (&["ticket", "notice", "login_name"][..], OF_TICKET.as_slice())]
         {
             for table in hanging(targets) {
-                let apart = ["entry", "extent_use", "organisation", "engineer"].contains(&table.as_str());
+                let apart =
+                    ["entry", "extent_use", "organisation", "contact", "engineer", "team"].contains(&table.as_str());
                 let goes = statements.iter().any(|text| text.starts_with(&format!("DELETE FROM {table} ")));
                 assert!(apart || goes, "{table} hangs on {targets:?}, and nothing removes it with its ticket");
             }
