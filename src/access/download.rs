@@ -76,6 +76,7 @@ impl Download {
     /// said there when the last clone is dropped.
     pub(crate) async fn of_version(
         session: &ShareSession,
+        grant: Grant,
         context: &ShareContext,
         version: &VersionRow,
         attributes: Attributes,
@@ -100,18 +101,12 @@ impl Download {
             login: session.login().clone(),
             read: Locked::default(),
         };
-        let grant = session.grant(&context.ticket);
         Ok(Self::of(State { access: Arc::clone(access), grant, body: Body::Version(Box::new(reading)), attributes }))
     }
 
     /// A text of a few lines; `attributes` tell its size.
-    pub(crate) fn of_text(
-        session: &ShareSession,
-        context: &ShareContext,
-        text: Vec<u8>,
-        attributes: Attributes,
-    ) -> Self {
-        let (access, grant) = (Arc::clone(session.access()), session.grant(&context.ticket));
+    pub(crate) fn of_text(session: &ShareSession, grant: Grant, text: Vec<u8>, attributes: Attributes) -> Self {
+        let access = Arc::clone(session.access());
         Self::of(State { access, grant, body: Body::Text(text), attributes })
     }
 

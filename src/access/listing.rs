@@ -1,10 +1,12 @@
 //! An open directory, read page by page.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::access::ShareSession;
 use crate::access::virtual_places::VirtualListing;
 use crate::login::rights::{self, Grant};
+use crate::model::rights::Operation;
 use crate::model::{DirectoryId, FileName, Identifier, Refusal, alias};
 use crate::namespace::aliases::{self, Shown};
 use crate::namespace::tree::{FROM_SUPPORT, ResolvedPath};
@@ -13,6 +15,7 @@ use crate::records::entries::Page;
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Unfinished};
+use crate::upload::WriteQueue;
 
 /// One line of a listing.
 #[derive(Debug, Clone)]
@@ -30,7 +33,8 @@ pub struct Entry {
 /// An open directory.
 pub struct Listing {
     session: ShareSession,
-    grant: Grant,
+    /// None for the tickets themselves.
+    grant: Option<Grant>,
     source: Source,
 }
 
@@ -58,7 +62,7 @@ enum Source {
 impl Listing {
     pub(crate) fn of_tickets(session: ShareSession) -> Self {
         // Each page asks the records which tickets there are.
-        Self { session, grant: Grant::default(), source: Source::Tickets { after: None, ended: false } }
+        Self { session, grant: None, source: Source::Tickets { after: None, ended: false } }
     }
 
     pub(crate) async fn of_directory(
@@ -70,7 +74,9 @@ impl Listing {
         let (mut unrecorded, mut listed) = (VecDeque::new(), Vec::new());
         // Uploads that began a moment ago have no row yet, unless there is an older version.
         let queues = session.access().uploads.registry.in_directory(directory);
-        for queue in queues.iter().filter(|queue| !queue.is_recorded()) {
+        let own_only = resolved.rights.sees_own_only();
+        let shown = |queue: &&Arc<WriteQueue>| !own_only || queue.session() == session.id();
+        for queue in queues.iter().filter(|queue| !queue.is_recorded()).filter(shown) {
             let (id, name) = (*queue.artifact().as_bytes(), queue.name());
             let mut conn = session.repo().records.read().await?;
             if entries::by_id(&mut conn, &id).await?.is_some() {
@@ -88,14 +94,15 @@ impl Listing {
             let (attributes, unfinished) = (session.attributes_of_upload(queue), Some(Unfinished::Receiving));
             unrecorded.push_back(Entry { name, attributes, unfinished, owner: owner.clone() });
         }
-        let (grant, resolved) = (session.grant(&resolved.context.ticket), Box::new(resolved));
+        let asks = (Operation::List, resolved.side());
+        let grant = Some(session.grant(&resolved.context.ticket, resolved.rights, asks));
+        let resolved = Box::new(resolved);
         let source = Source::Directory { resolved, directory, after: None, unrecorded, listed, ended: false };
         Ok(Self { session, grant, source })
     }
 
-    pub(crate) fn of_virtual(session: ShareSession, ticket: &Identifier, listing: VirtualListing) -> Self {
-        let grant = session.grant(ticket);
-        Self { session, grant, source: Source::Virtual(Box::new(listing)) }
+    pub(crate) fn of_virtual(session: ShareSession, grant: Grant, listing: VirtualListing) -> Self {
+        Self { session, grant: Some(grant), source: Source::Virtual(Box::new(listing)) }
     }
 
     /// The next lines, at most `most`; none at the end.
@@ -103,7 +110,7 @@ impl Listing {
     /// # Errors
     /// If the records do not answer, or this login may no longer see it.
     pub async fn next(&mut self, most: usize) -> Result<Vec<Entry>, Refusal> {
-        self.grant.check()?;
+        self.grant.as_ref().map_or(Ok(()), Grant::check)?;
         let most = most.max(1);
         match &mut self.source {
             Source::Tickets { after, ended } => {
@@ -176,6 +183,9 @@ async fn page(
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
         if row.name.is_none() || listed.contains(&row.id) {
+            continue;
+        }
+        if resolved.rights.sees_own_only() && !session.login().0.sent().has(&row.id) {
             continue;
         }
         // What could not be opened by its name either would only end the work of who copies a whole

@@ -18,7 +18,8 @@ use crate::audit;
 use crate::login::Login;
 use crate::login::Who;
 use crate::login::rights::{self, Grant};
-use crate::model::{ArtifactId, Identifier, Language, Refusal, SharePath, TicketStatus, Time, VersionId};
+use crate::model::rights::{Operation, Rights, Side};
+use crate::model::{ArtifactId, Identifier, Language, Refusal, SharePath, Time, VersionId};
 use crate::namespace::shape::{self, Way};
 use crate::namespace::tree::ResolvedPath;
 use crate::notices;
@@ -80,8 +81,8 @@ impl ShareSession {
     }
 
     /// What is opened in a ticket's share now holds this.
-    pub(crate) fn grant(&self, ticket: &Identifier) -> Grant {
-        self.login.0.grants.of(ticket)
+    pub(crate) fn grant(&self, ticket: &Identifier, rights: Rights, asks: (Operation, Side)) -> Grant {
+        self.login.0.grants.of(ticket, rights, asks.0, asks.1)
     }
 
     /// Where this session was last told that an unfinished version ends.
@@ -96,11 +97,6 @@ impl ShareSession {
     /// Whether `/` shows tickets, and not the share of the one that logged in.
     pub(crate) fn sees_tickets(&self) -> bool {
         !matches!(self.login.0.who, Who::Ticket { .. })
-    }
-
-    /// Whether this login may see anything: a device's ticket only sends.
-    pub(crate) fn check_may_see(&self) -> Result<(), Refusal> {
-        if self.login.is_upload_only() { Err(Refusal::UploadOnly) } else { Ok(()) }
     }
 
     /// The language in which this session hears refusals.
@@ -132,13 +128,13 @@ impl ShareSession {
     /// # Errors
     /// If there is none.
     pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
-        self.record_refusal(path, self.check_may_see()).await?;
         if let Some(place) = self.virtual_place(path).await? {
-            return Ok(place.list(self)?);
+            return self.record_refusal(path, place.list(self)).await;
         }
         Ok(match self.locate(path).await? {
             Place::Top => Listing::of_tickets(self.clone()),
             Place::In(resolved) => {
+                self.record_refusal(path, Self::check(&resolved, Operation::List)).await?;
                 let directory = resolved.directory()?;
                 self.note_listing(&resolved.context.ticket, directory);
                 Listing::of_directory(self.clone(), *resolved, directory).await?
@@ -176,7 +172,7 @@ impl ShareSession {
 
     async fn try_make_directory(&self, path: &SharePath) -> Result<(), Error> {
         let resolved = self.locate_in_share(path).await?;
-        if resolved.entry.is_some() {
+        if resolved.entry.is_some() || resolved.taken {
             return Err(Refusal::AlreadyExists.into());
         }
         let (parent, name, _) = resolved.changeable()?;
@@ -186,7 +182,7 @@ impl ShareSession {
         let id = vault::random::array()?;
         let place = resolved.context.keys.place(id, parent, name)?;
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &resolved).await?;
+        self.check_may_change(tx.conn(), &resolved, Operation::MakeDirectory).await?;
         Way::up_from(tx.conn(), &resolved.context, parent).await?.check_room(name)?;
         check_room_for_name(tx.conn(), &resolved.context.ticket, &self.repo().settings).await?;
         let new = NewEntry {
@@ -200,7 +196,11 @@ impl ShareSession {
         };
         entries::add(tx.conn(), &new).await?;
         self.note(tx.conn(), audit::Kind::DirectoryMade, &resolved.context.ticket, id).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        if resolved.rights.sees_own_only() {
+            self.login.0.sent().add(id);
+        }
+        Ok(())
     }
 
     /// RMDIR.
@@ -212,15 +212,15 @@ impl ShareSession {
     }
 
     async fn try_remove_directory(&self, path: &SharePath) -> Result<(), Error> {
-        self.check_may_see()?;
         let resolved = self.locate_in_share(path).await?;
-        let directory = resolved.directory()?;
         resolved.changeable()?;
+        Self::check(&resolved, Operation::RemoveDirectory)?;
+        let directory = resolved.directory()?;
         if !self.access().uploads.registry.in_directory(directory).is_empty() {
             return Err(Refusal::NotEmpty.into());
         }
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &resolved).await?;
+        self.check_may_change(tx.conn(), &resolved, Operation::RemoveDirectory).await?;
         if !entries::is_empty(tx.conn(), directory).await? {
             return Err(Refusal::NotEmpty.into());
         }
@@ -241,16 +241,19 @@ impl ShareSession {
     }
 
     async fn try_remove_file(&self, path: &SharePath) -> Result<(), Error> {
-        self.check_may_see()?;
         let (resolved, held) = self.locate_with_upload(path).await?;
         let (parent, _, index) = resolved.changeable()?;
+        Self::check(&resolved, Operation::Delete)?;
+        if resolved.taken {
+            return Err(Refusal::NoSuchFile.into());
+        }
         if let Some(queue) = held {
-            self.check_may_change(&mut *self.repo().records.read().await?, &resolved).await?;
+            self.check_may_change(&mut *self.repo().records.read().await?, &resolved, Operation::Delete).await?;
             queue.preempt().await?;
         }
         let now = Time::now();
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &resolved).await?;
+        self.check_may_change(tx.conn(), &resolved, Operation::Delete).await?;
         let row = entries::by_name(tx.conn(), parent, index).await?.ok_or(Error::Refused(Refusal::NoSuchFile))?;
         if row.is_directory {
             return Err(Refusal::IsDirectory.into());
@@ -280,9 +283,12 @@ impl ShareSession {
     }
 
     async fn try_rename(&self, from: &SharePath, to: &SharePath, replace: bool) -> Result<(), Error> {
-        self.check_may_see()?;
         let (source, held) = self.locate_with_upload(from).await?;
         let (source_parent, _, source_index) = source.changeable()?;
+        Self::check(&source, Operation::Rename)?;
+        if source.taken {
+            return Err(Refusal::NoSuchFile.into());
+        }
         if let Some(queue) = held {
             // Renamed while open: its row must exist, and the upload goes on under the new name.
             queue.record().await?;
@@ -291,11 +297,15 @@ impl ShareSession {
         if source.context.share() != target.context.share() {
             return Err(Refusal::AcrossShares.into());
         }
+        if target.taken {
+            return Err(Refusal::AlreadyExists.into());
+        }
+        Self::check(&target, Operation::Rename)?;
         let (directory, name, index) = target.changeable()?;
         let now = Time::now();
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &source).await?;
-        self.check_may_change(tx.conn(), &target).await?;
+        self.check_may_change(tx.conn(), &source, Operation::Rename).await?;
+        self.check_may_change(tx.conn(), &target, Operation::Rename).await?;
         let way = Way::up_from(tx.conn(), &target.context, directory).await?;
         let missing = Error::Refused(Refusal::NoSuchFile);
         let row = entries::by_name(tx.conn(), source_parent, source_index).await?.ok_or(missing)?;
@@ -311,6 +321,7 @@ impl ShareSession {
             if !replace || there.is_directory || row.is_directory {
                 return Err(Refusal::AlreadyExists.into());
             }
+            self.check_may_change(tx.conn(), &target, Operation::Overwrite).await?;
             if let Some(receiving) = there.receiving {
                 discard(
                     tx.conn(),
@@ -348,9 +359,12 @@ impl ShareSession {
     /// If there is nothing, or this login may not.
     pub async fn change(&self, path: &SharePath, changes: Changes) -> Result<(), Refusal> {
         if let Some(size) = changes.size {
-            // Through a handle a device may; by its path it would change what it has sent before.
-            self.record_refusal(path, self.check_may_see()).await?;
-            let (_, held) = self.locate_with_upload(path).await?;
+            // Through a handle a device may; by its path it would change what it has sent before,
+            // which is no less than reading it back.
+            let (resolved, held) = self.locate_with_upload(path).await?;
+            if self.login.is_upload_only() {
+                self.record_refusal(path, Self::check(&resolved, Operation::Read)).await?;
+            }
             let is_mine = held.is_some_and(|queue| queue.session() == self.id);
             let mut upload = self.open_write(path, WriteMode::default()).await?;
             upload.change(Changes { size: Some(size), ..Changes::default() }).await?;
@@ -365,7 +379,8 @@ impl ShareSession {
     async fn try_change(&self, path: &SharePath, changes: Changes) -> Result<(), Error> {
         let (resolved, held) = self.locate_with_upload(path).await?;
         resolved.changeable()?;
-        self.check_may_change(&mut *self.repo().records.read().await?, &resolved).await?;
+        let asks = Operation::SetAttributes;
+        self.check_may_change(&mut *self.repo().records.read().await?, &resolved, asks).await?;
         if let Some(queue) = &held {
             queue.set_attributes(changes.mode, changes.modified);
         }
@@ -376,7 +391,7 @@ impl ShareSession {
             (None, None) => return Err(Refusal::NoSuchFile.into()),
         };
         let mut tx = self.repo().records.begin().await?;
-        self.check_may_change(tx.conn(), &resolved).await?;
+        self.check_may_change(tx.conn(), &resolved, asks).await?;
         entries::set_attributes(tx.conn(), &row.id, changes.mode.map(|mode| mode & 0o777), changes.modified).await?;
         Ok(tx.commit().await?)
     }
@@ -424,16 +439,16 @@ impl ShareSession {
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
-        self.check_may_see()?;
         if let Some(place) = self.virtual_place(path).await? {
             return place.open(self).await;
         }
-        let (resolved, version) = self.available_at(path).await?;
+        let (resolved, version) = self.readable_at(path).await?;
         let row = resolved.existing()?;
         let attributes =
             Attributes { kind: PlaceKind::File, size: version.length, mode: row.mode, modified: row.modified_at };
         let open = self.opens_for_reading(version.artifact, version.length);
-        Ok(Download::of_version(self, &resolved.context, &version, attributes).await?.keeping(open))
+        let grant = self.grant(&resolved.context.ticket, resolved.rights, (Operation::Read, resolved.side()));
+        Ok(Download::of_version(self, grant, &resolved.context, &version, attributes).await?.keeping(open))
     }
 
     /// Whether a file may become this long, in bytes. A door that is told so before the first byte
@@ -475,13 +490,16 @@ impl ShareSession {
                 return Err(Refusal::IsDirectory.into());
             }
             resolved.changeable()?;
-            let standing = self.check_may_write(&resolved)?;
+            let standing = Self::check_may_write(&resolved)?;
+            if resolved.taken {
+                return Err(Refusal::AlreadyExists.into());
+            }
             if mode.exclusive && mode.create && (resolved.entry.is_some() || held.is_some()) {
                 return Err(Refusal::AlreadyExists.into());
             }
             if let Some(queue) = held {
                 if queue.session() == self.id
-                    && let Some(handle) = UploadHandle::join(self, &resolved.context.ticket, &queue)
+                    && let Some(handle) = UploadHandle::join(self, &resolved, &queue)
                 {
                     self.enqueue(
                         audit::Kind::UploadJoined,
@@ -520,36 +538,36 @@ impl ShareSession {
             let told = |version| self.told(version);
             let opener = Opener { login: &self.login, session: self.id, told: &told };
             if let Some(begun) = upload::open(&self.access().uploads, &opener, &resolved, mode, then).await? {
-                return Ok(UploadHandle::first(self, &resolved.context.ticket, begun));
+                return Ok(UploadHandle::first(self, &resolved, begun));
             }
         }
         Err(Refusal::Fenced.into())
     }
 
-    /// Whether this login may write something there, as the share stood when the place was found.
-    /// The transaction that writes looks again.
-    fn check_may_write(&self, resolved: &ResolvedPath) -> Result<Standing, Error> {
-        self.check_side(resolved)?;
-        match resolved.standing {
-            Some(standing) if standing.status == TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-            Some(standing) => Ok(standing),
-            None => Err(Refusal::LoginEnded.into()),
-        }
+    /// Whether this login may write a file there, as the share stood when the place was found. The
+    /// transaction that writes looks again.
+    fn check_may_write(resolved: &ResolvedPath) -> Result<Standing, Error> {
+        let is_whole = resolved.entry.as_ref().is_some_and(|row| row.current.is_some());
+        Self::check(resolved, if is_whole { Operation::Overwrite } else { Operation::Create })?;
+        resolved.standing.ok_or(Error::Refused(Refusal::LoginEnded))
     }
 
-    /// Customers write outside of `from-support`, engineers in it.
-    fn check_side(&self, resolved: &ResolvedPath) -> Result<(), Refusal> {
-        match (self.is_engineer(), resolved.from_support) {
-            (false, true) => Err(Refusal::FromSupportOnly),
-            (true, false) => Err(Refusal::CustomerOnly),
-            _ => Ok(()),
-        }
+    /// What the table of rights says of this at a place, as the share stood when it was found.
+    fn check(resolved: &ResolvedPath, operation: Operation) -> Result<(), Refusal> {
+        let status = resolved.standing.map_or(resolved.rights.status, |standing| standing.status);
+        Rights { status, ..resolved.rights }.check(operation, resolved.side())
     }
 
     /// Whether this login may change something at this place now.
-    pub(crate) async fn check_may_change(&self, conn: &mut Conn, resolved: &ResolvedPath) -> Result<(), Error> {
-        self.check_side(resolved)?;
-        if rights::may_change(conn, &resolved.context.ticket, &self.login).await? != resolved.context.keys.generation {
+    pub(crate) async fn check_may_change(
+        &self,
+        conn: &mut Conn,
+        resolved: &ResolvedPath,
+        operation: Operation,
+    ) -> Result<(), Error> {
+        let asks = (operation, resolved.side());
+        let generation = rights::may_change(conn, &resolved.context.ticket, &self.login, asks).await?;
+        if generation != resolved.context.keys.generation {
             return Err(Error::KeysReplaced);
         }
         Ok(())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::access::ShareSession;
 use crate::login::rights::Grant;
-use crate::model::{Identifier, Refusal, SharePath};
+use crate::model::rights::Operation;
+use crate::model::{Refusal, SharePath};
+use crate::namespace::tree::ResolvedPath;
 use crate::repo::{Attributes, Changes, WriteMode};
 use crate::upload::{Begun, Buffer, Job, Pending, Phase, Target, WriteQueue};
 
@@ -39,15 +41,24 @@ struct Write {
     early: Vec<u8>,
 }
 
+/// The grant for a file that is written. In a drop box the login sees it from now on.
+fn granted(session: &ShareSession, resolved: &ResolvedPath, queue: &WriteQueue) -> Grant {
+    if resolved.rights.sees_own_only() {
+        session.login().0.sent().add(*queue.artifact().as_bytes());
+    }
+    session.grant(&resolved.context.ticket, resolved.rights, (Operation::Create, resolved.side()))
+}
+
 impl UploadHandle {
     /// The first handle on an upload that was begun.
-    pub(crate) fn first(session: &ShareSession, ticket: &Identifier, begun: Begun) -> Self {
-        Self { queue: begun.queue, grant: session.grant(ticket), continues: begun.continues }
+    pub(crate) fn first(session: &ShareSession, resolved: &ResolvedPath, begun: Begun) -> Self {
+        Self { grant: granted(session, resolved, &begun.queue), queue: begun.queue, continues: begun.continues }
     }
 
     /// One more handle of a session on its upload; none if that is over.
-    pub(crate) fn join(session: &ShareSession, ticket: &Identifier, queue: &Arc<WriteQueue>) -> Option<Self> {
-        queue.join().then(|| Self { queue: Arc::clone(queue), grant: session.grant(ticket), continues: false })
+    pub(crate) fn join(session: &ShareSession, resolved: &ResolvedPath, queue: &Arc<WriteQueue>) -> Option<Self> {
+        let grant = granted(session, resolved, queue);
+        queue.join().then(|| Self { queue: Arc::clone(queue), grant, continues: false })
     }
 
     /// Makes the file this long.
@@ -233,8 +244,7 @@ impl Upload {
     /// # Errors
     /// If the handle was not opened for reading, or reading back fails.
     pub async fn read(&mut self, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<usize, Refusal> {
-        self.session.check_may_see()?;
-        self.handle.grant.check()?;
+        self.handle.grant.check_for(Operation::Read)?;
         if !self.mode.read {
             return Err(Refusal::NotOpenForReading);
         }
@@ -248,7 +258,7 @@ impl Upload {
     /// # Errors
     /// If it cannot be made durable; the upload has failed then.
     pub async fn sync(&mut self) -> Result<(), Refusal> {
-        self.handle.grant.check()?;
+        self.handle.grant.goes_on()?;
         self.queue().ask(Job::Sync).await
     }
 
@@ -277,7 +287,8 @@ impl Upload {
     }
 
     async fn try_close(&self) -> Result<(), Refusal> {
-        self.handle.grant.check()?;
+        // What the ticket takes by now is decided in the transaction that publishes.
+        self.handle.grant.goes_on()?;
         if self.queue().is_undecided() && self.queue().phase().is_open() {
             // Not a byte came from a device. What it was told can be continued is not made an empty
             // file by that.

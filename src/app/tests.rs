@@ -38,6 +38,7 @@ mod reseal;
 mod resend;
 mod retaining;
 mod rights;
+mod rights_table;
 mod rotation;
 mod scattered;
 mod scp;

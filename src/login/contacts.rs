@@ -8,6 +8,8 @@ use super::{Login, LoginState, Logins, Origin, Who};
 use crate::model::{Refusal, Time};
 use crate::records::Conn;
 use crate::records::contacts::{self, Contact};
+use crate::records::ticket_people;
+use crate::records::tickets::Ticket;
 use crate::repo::Error;
 
 /// What a contact logged in with.
@@ -80,6 +82,12 @@ impl Logins {
         origin: Origin,
     ) -> Result<Login, Refusal> {
         self.admit(contact.id, Who::Contact { by }, contact.language.unwrap_or_default(), None, origin).await
+    }
+
+    /// Whether what a ticket says of its people is what tacdrop wrote.
+    pub(super) async fn people_hold(&self, ticket: &Ticket, from: IpAddr) -> Result<bool, Refusal> {
+        let found = async { ticket_people::of(&mut *self.repo.records.read().await?, &ticket.reference).await };
+        Ok(found.await.map_err(Error::from)?.is_none_or(|people| self.holds(&people, from)))
     }
 
     /// Takes every place in the queue of passwords.

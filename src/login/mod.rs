@@ -4,10 +4,11 @@
 pub(crate) mod contacts;
 mod passwords;
 pub(crate) mod rights;
+pub(crate) mod sent;
 mod standing;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use self::contacts::Credential;
 use self::passwords::Passwords;
 use self::rights::Grants;
+use self::sent::Sent;
 use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
+use crate::model::rights::Rights;
 use crate::model::{
     Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Time, Transport,
 };
@@ -102,6 +105,9 @@ pub(crate) struct LoginState {
     greeting: Option<String>,
     ended: CancellationToken,
     pub(crate) grants: Grants,
+    /// What it may in the ticket that it is the login of, as the records said last.
+    own: AtomicU32,
+    sent: Sent,
 }
 
 impl Login {
@@ -215,7 +221,7 @@ impl Logins {
         let Some(ticket) = ticket.filter(|ticket| right && welcome(ticket.device)) else {
             return self.by_password(user, secret, origin).await;
         };
-        if !self.holds(&ticket, from) {
+        if !self.holds(&ticket, from) || !self.people_hold(&ticket, from).await? {
             return self.by_password(user, secret, origin).await;
         }
         let Some(organisation) = self.admitting(&ticket, from).await? else {
@@ -231,7 +237,12 @@ impl Logins {
         let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
         login.0.set_until(standing::until(&organisation));
         login.0.remember(&ticket);
-        Ok(Some(login))
+        let known = async { rights::of(&mut *self.repo.records.read().await?, &ticket, &login.0).await };
+        match known.await {
+            // A token that was replaced, or a row that is not proved: as it was said of the ticket.
+            Err(Error::Refused(_)) => Ok(None),
+            other => other.map(|_| Some(login)).map_err(Refusal::from),
+        }
     }
 
     /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody
@@ -328,6 +339,8 @@ impl Logins {
             greeting,
             ended,
             grants,
+            own: AtomicU32::new(Rights::NONE.to_bits()),
+            sent: Sent::default(),
         });
         login.enqueue(Kind::LoginAccepted, login.ticket(), Some(id), detail);
         self.add(&login);
@@ -435,6 +448,17 @@ impl LoginState {
 
     pub(crate) fn set_until(&self, until: Option<Time>) {
         self.until.store(until.map_or(i64::MAX, Time::millis), Ordering::Relaxed);
+    }
+
+    /// What it may in the ticket that it is the login of, as the records said last; nothing if it is
+    /// no ticket's.
+    pub(crate) fn own_rights(&self) -> Rights {
+        Rights::from_bits(self.own.load(Ordering::Acquire))
+    }
+
+    /// What it has sent into drop boxes.
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
     }
 
     /// Remembers what a row of its own ticket that holds is known by, if the ticket is open. An upload

@@ -1,34 +1,41 @@
-//! Whether a login may still do what it has begun in a ticket's share: a ticket goes to another
-//! engineer, is closed, or gets a new token, while handles of the login are open.
+//! As what a login comes to a ticket, and whether it may still do what it has begun there: a ticket
+//! goes to another engineer, is closed, names other contacts, or gets a new token, while handles of
+//! the login are open. What may be done as what stands in one table, `model/rights`.
 //!
 //! What changes something asks [`may_change`] in the transaction that changes it. What only looks
-//! asks its [`Grant`] before each operation; a task takes grants back soon after the records have
-//! changed.
+//! asks its [`Grant`] before each operation; a task takes grants back, or tells them what is so now,
+//! soon after the records have changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::login::Login;
 use crate::login::contacts::still_valid;
 use crate::login::{LoginState, Who};
-use crate::model::rights::Visibility;
+use crate::model::rights::{Operation, Rights, Role, Side, Visibility};
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, TicketStatus};
 use crate::records::contacts::Contact;
+use crate::records::ticket_people::TicketPeople;
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people, teams, ticket_people};
 use crate::repo::Error;
 
-/// Whether a login may change something in a ticket's share now; and the generation of the share's
-/// keys that is in force.
+/// Whether a login may do something in a ticket's share now; and the generation of the share's keys
+/// that is in force.
 ///
 /// # Errors
-/// [`Refusal::TicketClosed`], [`Refusal::NotAssigned`], [`Refusal::NotNamed`] or
-/// [`Refusal::LoginEnded`].
-pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
+/// What the table of rights says; [`Refusal::NotAssigned`], [`Refusal::NotNamed`] or
+/// [`Refusal::LoginEnded`] to whom the ticket does not know any more.
+pub(crate) async fn may_change(
+    conn: &mut Conn,
+    ticket: &Identifier,
+    login: &Login,
+    (operation, side): (Operation, Side),
+) -> Result<u32, Error> {
     let row = existing(conn, ticket, &login.0).await?;
-    check_reach(conn, &row, &login.0).await?;
-    check_open(&row)
+    of(conn, &row, &login.0).await?.check(operation, side)?;
+    Ok(row.key_generation)
 }
 
 /// Whether what a login has sent so far may be kept unfinished; and the generation as above. A
@@ -39,9 +46,13 @@ pub(crate) async fn may_change(conn: &mut Conn, ticket: &Identifier, login: &Log
 /// [`Refusal::TicketClosed`] or [`Refusal::NotAssigned`].
 pub(crate) async fn may_keep(conn: &mut Conn, ticket: &Identifier, login: &Login) -> Result<u32, Error> {
     let row = existing(conn, ticket, &login.0).await?;
-    match check_reach(conn, &row, &login.0).await {
-        Ok(()) | Err(Error::Refused(Refusal::LoginEnded | Refusal::NotNamed)) => check_open(&row),
-        Err(refusal) => Err(refusal),
+    match of(conn, &row, &login.0).await {
+        Ok(_) | Err(Error::Refused(Refusal::LoginEnded | Refusal::NotNamed)) => {}
+        Err(refusal) => return Err(refusal),
+    }
+    match row.status {
+        TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
+        TicketStatus::Open | TicketStatus::Waiting => Ok(row.key_generation),
     }
 }
 
@@ -61,18 +72,21 @@ pub(crate) async fn proved(conn: &mut Conn, reference: &str, login: &LoginState)
 }
 
 /// Whether an engineer is a member of a ticket's team.
-async fn is_member(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<bool, Error> {
-    let people = ticket_people::of(conn, &ticket.reference).await?;
-    let Some(team) = people.filter(|people| login.holds(people)).and_then(|people| people.team) else {
-        return Ok(false);
-    };
-    Ok(teams::member_of(conn, &team, &login.user).await?.is_some_and(|member| login.holds(&member)))
+async fn is_member(conn: &mut Conn, people: Option<&TicketPeople>, login: &LoginState) -> Result<bool, Error> {
+    let Some(team) = people.and_then(|people| people.team.as_ref()) else { return Ok(false) };
+    Ok(teams::member_of(conn, team, &login.user).await?.is_some_and(|member| login.holds(&member)))
 }
 
-/// Whether a contact is one of those who see a ticket.
-async fn names(conn: &mut Conn, ticket: &Ticket, contact: &Contact, login: &LoginState) -> Result<bool, Error> {
-    let people = ticket_people::of(conn, &ticket.reference).await?;
-    let Some(people) = people.filter(|people| login.holds(people)) else { return Ok(false) };
+/// Whether a contact is one of those who see a ticket. One that says nothing of its people is seen by
+/// none.
+async fn names(
+    conn: &mut Conn,
+    ticket: &Ticket,
+    people: Option<&TicketPeople>,
+    contact: &Contact,
+    login: &LoginState,
+) -> Result<bool, Error> {
+    let Some(people) = people else { return Ok(false) };
     if contact.organisation != ticket.organisation && people.affected.as_ref() != Some(&contact.organisation) {
         return Ok(false);
     }
@@ -101,6 +115,9 @@ pub(crate) async fn candidates(
     let user = &login.0.user;
     Ok(match &login.0.who {
         Who::Ticket { .. } => (tickets::by_reference(conn, user.as_str()).await?.into_iter().collect(), true),
+        Who::Engineer { .. } if matches!(office(&login.0), Role::Lead | Role::Auditor) => {
+            tickets::from(conn, after, most).await?
+        }
         Who::Engineer { .. } => tickets::assigned(conn, user, after, most).await?,
         Who::Contact { by } => match still_valid(conn, &login.0, by).await? {
             Some(contact) => tickets::of_organisation(conn, &contact.organisation, after, most).await?,
@@ -117,97 +134,137 @@ pub(crate) async fn sees(conn: &mut Conn, ticket: &Ticket, login: &Login) -> Res
     Ok(login.0.holds(ticket) && reaches(conn, ticket, &login.0).await?.is_ok())
 }
 
-fn check_open(ticket: &Ticket) -> Result<u32, Error> {
-    match ticket.status {
-        TicketStatus::Closed => Err(Refusal::TicketClosed.into()),
-        TicketStatus::Open | TicketStatus::Waiting => Ok(ticket.key_generation),
-    }
-}
-
-/// Whether a ticket is one that a login reaches.
+/// As what a login comes to a ticket now.
 ///
 /// # Errors
-/// As a refusal, if it is not; and if the records fail.
-pub(crate) async fn check_reach(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<(), Error> {
-    let refusal = match &login.who {
-        Who::Engineer { .. } if ticket.engineer != login.user && !is_member(conn, ticket, login).await? => {
-            Refusal::NotAssigned
-        }
+/// As a refusal, if the ticket does not know it; and if the records fail.
+pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<Rights, Error> {
+    // Who works on it as its engineer is asked for with each path, and nothing is denied to it.
+    let is_assigned = matches!(login.who, Who::Engineer { .. }) && ticket.engineer == login.user;
+    let people = if is_assigned { None } else { ticket_people::of(conn, &ticket.reference).await? };
+    if people.as_ref().is_some_and(|people| !login.holds(people)) {
+        // What it denies is not known.
+        return Err(Refusal::LoginEnded.into());
+    }
+    let denied = people.as_ref().map(|people| people.denied).unwrap_or_default();
+    let role = match &login.who {
         Who::Ticket { generation, .. } if ticket.reference != login.user || ticket.token_generation != *generation => {
-            Refusal::LoginEnded
+            return Err(Refusal::LoginEnded.into());
         }
+        Who::Ticket { device: true, .. } => Role::Device,
+        Who::Ticket { device: false, .. } => Role::Ticket,
         Who::Contact { by } => match still_valid(conn, login, by).await? {
-            None => Refusal::LoginEnded,
-            Some(contact) if !names(conn, ticket, &contact, login).await? => Refusal::NotNamed,
-            Some(_) => return Ok(()),
+            None => return Err(Refusal::LoginEnded.into()),
+            Some(contact) if !names(conn, ticket, people.as_ref(), &contact, login).await? => {
+                return Err(Refusal::NotNamed.into());
+            }
+            Some(_) => Role::Contact,
         },
-        Who::Engineer { .. } | Who::Ticket { .. } => return Ok(()),
+        Who::Engineer { .. } => match office(login) {
+            office @ (Role::Lead | Role::Auditor) => office,
+            _ if is_assigned => Role::Engineer,
+            _ if is_member(conn, people.as_ref(), login).await? => Role::Member,
+            _ => return Err(Refusal::NotAssigned.into()),
+        },
     };
-    Err(refusal.into())
+    let rights = Rights { role, denied, status: ticket.status };
+    if login.user == ticket.reference {
+        login.own.store(rights.to_bits(), Ordering::Release);
+    }
+    Ok(rights)
 }
 
-/// Held by everything that a login has open in a ticket's share. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Grant(Arc<AtomicU8>);
+/// What an engineer is whatever is assigned: [`Role::Lead`], [`Role::Auditor`], or
+/// [`Role::Engineer`]. The records do not say it of anybody yet.
+const fn office(_login: &LoginState) -> Role {
+    Role::Engineer
+}
 
-/// What a grant says: nothing against going on, that the ticket went to somebody else, that the
-/// login is no longer valid, or that the contact is no longer one of the ticket's.
-const GOES_ON: u8 = 0;
-const NOT_ASSIGNED: u8 = 1;
-const LOGIN_ENDED: u8 = 2;
-const NOT_NAMED: u8 = 3;
+/// Held by everything that a login has open in a ticket's share: what the table of rights is asked
+/// about it before each operation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    word: Arc<AtomicU32>,
+    operation: Operation,
+    side: Side,
+}
+
+/// What the highest byte of a grant's word says: nothing against going on, that the ticket went to
+/// somebody else, that the login is no longer valid, or that the contact is no longer one of the
+/// ticket's. The other bytes are the [`Rights`] that the login had last.
+const GOES_ON: u32 = 0;
+const NOT_ASSIGNED: u32 = 1;
+const LOGIN_ENDED: u32 = 2;
+const NOT_NAMED: u32 = 3;
+const VERDICT: u32 = 24;
 
 impl Grant {
-    /// Whether the login may go on.
+    /// Whether the login may go on with what it opened this for.
+    ///
+    /// # Errors
+    /// What the table of rights says; [`Refusal::NotAssigned`], [`Refusal::NotNamed`] or
+    /// [`Refusal::LoginEnded`].
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.check_for(self.operation)
+    }
+
+    /// The same for something else that it does with it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn check_for(&self, operation: Operation) -> Result<(), Refusal> {
+        self.goes_on()?.check(operation, self.side)
+    }
+
+    /// Whether the ticket still knows the login, and as what.
     ///
     /// # Errors
     /// [`Refusal::NotAssigned`], [`Refusal::NotNamed`] or [`Refusal::LoginEnded`].
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        match self.0.load(Ordering::Acquire) {
-            GOES_ON => Ok(()),
+    pub(crate) fn goes_on(&self) -> Result<Rights, Refusal> {
+        let word = self.word.load(Ordering::Acquire);
+        match word >> VERDICT {
+            GOES_ON => Ok(Rights::from_bits(word)),
             NOT_ASSIGNED => Err(Refusal::NotAssigned),
             NOT_NAMED => Err(Refusal::NotNamed),
             _ => Err(Refusal::LoginEnded),
         }
     }
-
-    fn is_held(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
-    }
 }
 
 /// The grants of one login, by ticket; no more of them than it has handles open.
 #[derive(Debug, Default)]
-pub(crate) struct Grants(Locked<HashMap<Identifier, Grant>>);
+pub(crate) struct Grants(Locked<HashMap<Identifier, Arc<AtomicU32>>>);
 
 impl Grants {
     /// The grant for something that is opened in a ticket's share now.
-    pub(crate) fn of(&self, ticket: &Identifier) -> Grant {
+    pub(crate) fn of(&self, ticket: &Identifier, rights: Rights, operation: Operation, side: Side) -> Grant {
         let mut grants = self.lock();
-        grants.retain(|of, grant| of == ticket || grant.is_held());
-        match grants.get(ticket) {
-            Some(grant) if grant.check().is_ok() => grant.clone(),
-            _ => {
-                let grant = Grant::default();
-                grants.insert(ticket.clone(), grant.clone());
-                grant
+        grants.retain(|of, word| of == ticket || Arc::strong_count(word) > 1);
+        let known = grants.get(ticket).filter(|word| word.load(Ordering::Acquire) >> VERDICT == GOES_ON);
+        let word = match known {
+            Some(word) => Arc::clone(word),
+            None => {
+                let word = Arc::new(AtomicU32::new(rights.to_bits()));
+                grants.insert(ticket.clone(), Arc::clone(&word));
+                word
             }
-        }
+        };
+        Grant { word, operation, side }
     }
 
-    fn held(&self) -> Vec<(Identifier, Grant)> {
+    fn held(&self) -> Vec<(Identifier, Arc<AtomicU32>)> {
         let mut grants = self.lock();
-        grants.retain(|_, grant| grant.is_held());
-        grants.iter().map(|(ticket, grant)| (ticket.clone(), grant.clone())).collect()
+        grants.retain(|_, word| Arc::strong_count(word) > 1);
+        grants.iter().map(|(ticket, word)| (ticket.clone(), Arc::clone(word))).collect()
     }
 
-    fn lock(&self) -> LockedGuard<'_, HashMap<Identifier, Grant>> {
+    fn lock(&self) -> LockedGuard<'_, HashMap<Identifier, Arc<AtomicU32>>> {
         self.0.lock()
     }
 }
 
 /// Whether a login is one that the records still allow. Grants for tickets that it no longer
-/// reaches are taken back.
+/// reaches are taken back, and the others say what it may by now.
 pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, Error> {
     let is_valid = match &login.who {
         Who::Ticket { .. } => match proved(conn, login.user.as_str(), login).await? {
@@ -228,20 +285,23 @@ pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, 
             None => Err(Refusal::NotAssigned),
         };
         let word = match reach {
-            _ if !is_valid => LOGIN_ENDED,
-            Ok(()) => continue,
-            Err(_) if matches!(login.who, Who::Contact { .. }) => NOT_NAMED,
-            Err(_) => NOT_ASSIGNED,
+            _ if !is_valid => LOGIN_ENDED << VERDICT,
+            Ok(rights) => rights.to_bits(),
+            Err(Refusal::LoginEnded) => LOGIN_ENDED << VERDICT,
+            Err(_) if matches!(login.who, Who::Contact { .. }) => NOT_NAMED << VERDICT,
+            Err(_) => NOT_ASSIGNED << VERDICT,
         };
-        grant.0.store(word, Ordering::Release);
+        // What was taken back once stays so: whoever may again opens it anew.
+        let _ =
+            grant.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now >> VERDICT == GOES_ON).then_some(word));
     }
     Ok(is_valid)
 }
 
 /// Whether a login reaches a ticket; the records failing is no refusal.
-async fn reaches(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<Result<(), Refusal>, Error> {
-    match check_reach(conn, ticket, login).await {
-        Ok(()) => Ok(Ok(())),
+async fn reaches(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<Result<Rights, Refusal>, Error> {
+    match of(conn, ticket, login).await {
+        Ok(rights) => Ok(Ok(rights)),
         Err(Error::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) => Err(error),
     }

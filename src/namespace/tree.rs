@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::rights::{Rights, Side};
 use crate::model::{DirectoryId, FileName, Identifier, Refusal, ShareId, SharePath, alias};
 use crate::namespace::aliases;
 use crate::records::Conn;
@@ -48,6 +49,10 @@ pub(crate) struct ResolvedPath {
     /// How the share stood when the last name was looked up; none for the root, and for a share
     /// without a ticket.
     pub(crate) standing: Option<Standing>,
+    /// What the login may there; nothing, until somebody says who looks.
+    pub(crate) rights: Rights,
+    /// Whether something stands there that the login does not see: in a drop box, what others sent.
+    pub(crate) taken: bool,
 }
 
 impl ResolvedPath {
@@ -60,6 +65,8 @@ impl ResolvedPath {
             from_support: names.first().is_some_and(is_from_support),
             names: Vec::with_capacity(names.len()),
             standing: None,
+            rights: Rights::NONE,
+            taken: false,
             context,
         };
         if names.is_empty() {
@@ -112,6 +119,11 @@ impl ResolvedPath {
             self.context.keys.open_name(conn, entry).await?;
         }
         Ok((found.entry, given.clone(), index))
+    }
+
+    /// On whose side of the share it is.
+    pub(crate) fn side(&self) -> Side {
+        if self.from_support { Side::Support } else { Side::Customer }
     }
 
     /// What stands there.

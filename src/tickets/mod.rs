@@ -316,6 +316,8 @@ impl Tickets {
         }
         tickets::set_status(tx.conn(), self.prover(), reference, status, Time::now()).await?;
         closings::remove(tx.conn(), ticket.share).await?;
+        // What is open there may go on, or may not, from the next operation on.
+        mark_logins_changed(tx.conn()).await?;
         let kind = if status == TicketStatus::Closed { Kind::TicketClosed } else { Kind::TicketReopened };
         note(tx.conn(), kind, Some(reference), json!({})).await?;
         Ok(tx.commit().await?)
@@ -371,8 +373,8 @@ async fn claim(conn: &mut Conn, name: &Identifier, kind: &'static str) -> Result
     }
     match people::claim_login_name(conn, name, kind).await {
         Err(RecordsError::Exists) => Err(Error::operator(format!(
-            "the name {name} is in use already, or was: organisations, engineers and tickets share one set of names, in \
-             which upper and lower case are the same, and no name is given twice"
+            "the name {name} is in use already, or was: organisations, contacts, engineers, teams and tickets share one set \
+             of names, in which upper and lower case are the same, and no name is given twice"
         ))),
         other => Ok(other?),
     }

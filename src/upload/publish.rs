@@ -18,6 +18,7 @@ use crate::audit::told::Published;
 use crate::audit::{self, Kind};
 use crate::login::Who;
 use crate::login::rights::may_change;
+use crate::model::rights::{Operation, Side};
 use crate::model::{NoticeId, ObjectId, ObjectPlace, Refusal, Time, VersionId};
 use crate::notices;
 use crate::records::audit::Event;
@@ -70,6 +71,11 @@ impl Sealed {
 }
 
 impl UploadRecords {
+    /// What the table of rights is asked: whoever began this was allowed to replace what was there.
+    fn asks(&self) -> (Operation, Side) {
+        (Operation::Create, if self.from_support { Side::Support } else { Side::Customer })
+    }
+
     /// A CLOSE that changed no byte: only times and permission bits are to be set.
     pub(super) async fn set_attributes(&self, uploads: &Uploads, queue: &WriteQueue) -> Result<(), Error> {
         let (mode, modified) = queue.wished_attributes();
@@ -77,7 +83,7 @@ impl UploadRecords {
             return Ok(());
         }
         let mut tx = uploads.repo.records.begin().await?;
-        may_change(tx.conn(), &self.ticket, &self.login).await?;
+        may_change(tx.conn(), &self.ticket, &self.login, self.asks()).await?;
         entries::set_attributes(tx.conn(), self.artifact.as_bytes(), Some(mode), modified).await?;
         Ok(tx.commit().await?)
     }
@@ -183,7 +189,7 @@ impl UploadRecords {
     ) -> Result<(), Error> {
         let repo = &uploads.repo;
         let mut tx = repo.records.begin().await?;
-        let generation = may_change(tx.conn(), &self.ticket, &self.login).await?;
+        let generation = may_change(tx.conn(), &self.ticket, &self.login, self.asks()).await?;
         self.take_keys_in_force(generation, uploads).await?;
         if self.ensure_rows(tx.conn(), uploads, queue).await? != sealed.number {
             return Err(Refusal::Fenced.into());

@@ -177,14 +177,13 @@ impl Rights {
 
     /// The same as a number, to be kept where it is asked for often.
     pub const fn to_bits(self) -> u32 {
-        let closed = matches!(self.status, TicketStatus::Closed) as u32;
-        (self.role as u32) << 16 | (self.denied.0 as u32) << 8 | closed
+        (self.role as u32) << 16 | (self.denied.0 as u32) << 8 | self.status as u32
     }
 
     /// From [`to_bits`](Self::to_bits).
     pub fn from_bits(bits: u32) -> Self {
-        let [_, role, denied, closed] = bits.to_be_bytes();
-        let status = if closed == 0 { TicketStatus::Open } else { TicketStatus::Closed };
+        let [_, role, denied, status] = bits.to_be_bytes();
+        let status = TicketStatus::ALL.get(usize::from(status)).copied().unwrap_or(TicketStatus::Closed);
         let role = Role::ALL.get(usize::from(role)).copied().unwrap_or(Role::Nobody);
         Self { role, denied: Denied(denied), status }
     }
@@ -225,8 +224,8 @@ const TABLE: [(Role, [Cell; 5], [Cell; 7], [Cell; 7]); 10] = [
     //                                              Create Overwrite Delete Rename Mkdir Rmdir Attributes
     //                                                                       the same in from-support/
     (Role::Ticket,     [Y, Y, Y, Y, H],  [O, O, O, O, O, O, O],  [S, S, S, S, S, S, S]),
-    (Role::Device,     [Y, U, U, U, U],  [O, O, U, U, O, U, O],  [S, S, U, U, S, U, S]),
-    (Role::UploadOnly, [Y, U, U, U, U],  [O, O, U, U, O, U, O],  [S, S, U, U, S, U, S]),
+    (Role::Device,     [Y, U, U, U, H],  [O, O, U, U, O, U, O],  [S, S, U, U, S, U, S]),
+    (Role::UploadOnly, [Y, U, U, U, H],  [O, O, U, U, O, U, O],  [S, S, U, U, S, U, S]),
     (Role::Contact,    [Y, Y, Y, Y, H],  [O, O, O, O, O, O, O],  [S, S, S, S, S, S, S]),
     (Role::Engineer,   [Y, Y, Y, Y, Y],  [C, C, C, C, C, C, C],  [O, O, O, O, O, O, O]),
     (Role::Deputy,     [Y, Y, Y, Y, Y],  [C, C, C, C, C, C, C],  [O, O, O, O, O, O, O]),
@@ -324,7 +323,7 @@ mod tests {
             let changes = !looks.contains(&operation);
             if outcome.is_ok() {
                 assert!(role != Role::Nobody, "{shown}");
-                assert!(!changes || status == TicketStatus::Open, "nothing changes in a closed ticket: {shown}");
+                assert!(!changes || status != TicketStatus::Closed, "nothing changes in a closed ticket: {shown}");
                 assert!(!changes || role != Role::Auditor, "{shown}");
                 assert!(!changes || is_customer(role) == (side == Side::Customer), "each on its side: {shown}");
                 assert!(operation != Operation::ReadVersions || !is_customer(role), "{shown}");
@@ -344,7 +343,7 @@ mod tests {
             cells += 1;
         }
         println!("cells of the table with each state of what is denied: {cells}");
-        assert_eq!(cells, 10 * 12 * 2 * 2 * 32);
+        assert_eq!(cells, 10 * 12 * 2 * TicketStatus::ALL.len() * 32);
     }
 
     #[test]

@@ -264,7 +264,8 @@ pub async fn told(
          'ticket.opened', 'ticket.assigned', 'ticket.changed', 'ticket.closed', 'ticket.reopened', 'ticket.held', \
          'ticket.released', 'ticket.shredded', 'store.recovered', 'secret.replaced', 'contact.added', 'contact.changed', \
          'contact.disabled', 'contact.enabled', 'contact.removed', 'contact.key-added', 'contact.key-removed', \
-         'contact.password-set') ORDER BY seq LIMIT $2 + 0";
+         'contact.password-set', 'team.added', 'team.changed', 'team.removed', 'ticket.people-changed') \
+         ORDER BY seq LIMIT $2 + 0";
     let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
          'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \

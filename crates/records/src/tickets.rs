@@ -297,6 +297,17 @@ pub async fn unclosed_of_engineer(conn: &mut Conn, engineer: &Identifier) -> Res
         .await
 }
 
+/// All tickets by reference, from behind `after` on, at most `most`, and whether these were the last
+/// ones.
+pub async fn from(
+    conn: &mut Conn,
+    after: Option<&Identifier>,
+    most: usize,
+) -> Result<(Vec<Ticket>, bool), RecordsError> {
+    let text = select!("WHERE t.reference > $1 ORDER BY t.reference LIMIT $2 + 0");
+    page(conn, ask!(text, after.map_or("", Identifier::as_str), most), most).await
+}
+
 pub(super) const ASSIGNED: &str = select!(
     "WHERE t.reference IN (SELECT own.reference FROM (SELECT o.reference FROM ticket o WHERE o.engineer = $1 \
      AND o.reference > $2 ORDER BY o.reference LIMIT $3 + 0) AS own UNION SELECT p.ticket FROM team_member m \

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::ShareSession;
 use crate::content::sealed::current_version;
+use crate::model::rights::Operation;
 use crate::model::{ArtifactId, Locked, Refusal, SharePath, VersionId, VersionState};
 use crate::namespace::tree::ResolvedPath;
 use crate::records::entries::EntryRow;
@@ -152,9 +153,10 @@ impl ShareSession {
         }
     }
 
-    /// The whole version that this path of a share's own tree is to this login.
-    pub(super) async fn available_at(&self, path: &SharePath) -> Result<(ResolvedPath, VersionRow), Error> {
+    /// The whole version that this path of a share's own tree is to this login, if it may read that.
+    pub(super) async fn readable_at(&self, path: &SharePath) -> Result<(ResolvedPath, VersionRow), Error> {
         let (resolved, held) = self.locate_with_upload(path).await?;
+        Self::check(&resolved, Operation::Read)?;
         if resolved.entry.as_ref().is_some_and(|row| row.is_directory) {
             return Err(Refusal::IsDirectory.into());
         }

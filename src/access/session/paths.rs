@@ -10,10 +10,12 @@ use std::sync::Arc;
 use crate::access::ShareSession;
 use crate::access::virtual_places::{Tree, VirtualPlace};
 use crate::login::{Who, rights};
+use crate::model::rights::{Operation, Rights, Side};
 use crate::model::{FileName, Identifier, Kind, Refusal, ShareId, SharePath};
 use crate::namespace::shape;
 use crate::namespace::tree::{self, ResolvedPath, ShareContext};
 use crate::records::Conn;
+use crate::records::entries::EntryRow;
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
 use crate::upload::WriteQueue;
@@ -32,6 +34,8 @@ struct Inside<'a> {
     share: ShareId,
     /// From the share's root down.
     names: &'a [FileName],
+    /// What the login may there.
+    rights: Rights,
 }
 
 /// How often a name is looked at again because an upload of it ended meanwhile.
@@ -95,11 +99,39 @@ impl ShareSession {
                 shape::check_new(inside.names)?;
                 Err(Refusal::NoSuchFile.into())
             }
-            Ok(resolved) if path.is_directory() && resolved.entry.as_ref().is_some_and(|row| !row.is_directory) => {
-                Err(Refusal::NotDirectory.into())
+            Ok(resolved) => {
+                let resolved = self.seen(resolved, inside.rights)?;
+                if path.is_directory() && resolved.entry.as_ref().is_some_and(|row| !row.is_directory) {
+                    return Err(Refusal::NotDirectory.into());
+                }
+                Ok(resolved)
             }
-            found => found,
+            Err(other) => Err(other),
         }
+    }
+
+    /// A place as this login sees it: with what it may there, and in a drop box without what others
+    /// have sent. A file that is not whole yet can be gone on with by whoever knows its name: an
+    /// upload that was cut comes back by another login.
+    fn seen(&self, mut resolved: ResolvedPath, rights: Rights) -> Result<ResolvedPath, Error> {
+        resolved.rights = rights;
+        rights.check(Operation::Look, resolved.side())?;
+        if rights.sees_own_only() {
+            if resolved.from_support {
+                return Err(Refusal::NoSuchFile.into());
+            }
+            let is_hidden = resolved.entry.as_ref().is_some_and(|row| !self.sees_in_drop_box(row));
+            if is_hidden {
+                (resolved.entry, resolved.taken) = (None, true);
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Whether a login that sees only what it has sent sees this where it is named.
+    fn sees_in_drop_box(&self, row: &EntryRow) -> bool {
+        let is_unfinished = row.current.is_none() && row.receiving.is_some();
+        row.is_directory || is_unfinished || self.login.0.sent().has(&row.id)
     }
 
     /// What stands at a path into `.versions` or `.receipts`; none for all other paths.
@@ -118,7 +150,9 @@ impl ShareSession {
         let Some((tree, names)) = Tree::of(inside.names, self.is_engineer()) else { return Ok(None) };
         let keys = self.repo().keys.share(inside.share).await?;
         let context = ShareContext { ticket: inside.ticket, keys: Arc::clone(&keys), aliases: self.is_engineer() };
-        let found = VirtualPlace::find(self, &mut conn, context, tree, names).await;
+        let rights = inside.rights;
+        rights.check(Operation::Look, Side::Customer)?;
+        let found = VirtualPlace::find(self, &mut conn, context, tree, names, rights).await;
         if found.is_err() {
             // What is not found may have got other indexes meanwhile.
             self.repo().check_in_force(&keys).await?;
@@ -146,12 +180,12 @@ impl ShareSession {
                 let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
                 let missing = Error::Refused(Refusal::NoSuchFile);
                 let ticket = rights::proved(conn, reference, &self.login.0).await?.ok_or(missing)?;
-                rights::check_reach(conn, &ticket, &self.login.0).await.map_err(|error| match error {
+                let rights = rights::of(conn, &ticket, &self.login.0).await.map_err(|error| match error {
                     // What a login does not reach it may not know of.
                     Error::Refused(_) => Refusal::NoSuchFile.into(),
                     other => other,
                 })?;
-                Ok(Some(Inside { ticket: ticket.reference, share: ticket.share, names }))
+                Ok(Some(Inside { ticket: ticket.reference, share: ticket.share, names, rights }))
             }
             (Who::Ticket { share, .. }, first) => {
                 let (ticket, share) = (self.user().clone(), *share);
@@ -165,7 +199,7 @@ impl ShareSession {
                     }
                     _ => path.names(),
                 };
-                Ok(Some(Inside { ticket, share, names }))
+                Ok(Some(Inside { ticket, share, names, rights: self.login.0.own_rights() }))
             }
         }
     }

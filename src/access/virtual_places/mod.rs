@@ -28,6 +28,8 @@ use crate::audit;
 use crate::content::damage::report_damage;
 use crate::content::sealed::{check_belongs, current_version, sealed_facts};
 use crate::digests::Digested;
+use crate::login::rights::Grant;
+use crate::model::rights::{Operation, Rights, Side};
 use crate::model::{DirectoryId, FileName, Refusal, Time};
 use crate::namespace::history::number_for_people;
 use crate::namespace::tree::{ResolvedPath, ShareContext, VIRTUAL, Way, way_of};
@@ -75,6 +77,7 @@ pub(crate) struct VirtualPlace {
     context: ShareContext,
     tree: Tree,
     thing: Thing,
+    rights: Rights,
 }
 
 enum Thing {
@@ -169,6 +172,7 @@ impl VirtualPlace {
         context: ShareContext,
         tree: Tree,
         names: &[FileName],
+        rights: Rights,
     ) -> Result<Self, Error> {
         let found = match tree {
             Tree::Versions => find_version(session.repo(), conn, &context, names).await,
@@ -180,7 +184,27 @@ impl VirtualPlace {
             Error::Refused(Refusal::NotDirectory) => Refusal::NoSuchFile.into(),
             other => other,
         })?;
-        Ok(Self { context, tree, thing })
+        // In a drop box there are receipts of what the login itself has sent.
+        if rights.sees_own_only()
+            && let Thing::Text { version, .. } = &thing
+            && !session.login().0.sent().has(version.artifact.as_bytes())
+        {
+            return Err(Refusal::NoSuchFile.into());
+        }
+        Ok(Self { context, tree, thing, rights })
+    }
+
+    /// What the table of rights is asked about reading something here.
+    fn reading(&self) -> Operation {
+        match self.tree {
+            Tree::Versions => Operation::ReadVersions,
+            Tree::Receipts => Operation::ReadReceipt,
+        }
+    }
+
+    fn grant(&self, session: &ShareSession) -> Result<Grant, Refusal> {
+        self.rights.check(self.reading(), Side::Customer)?;
+        Ok(session.grant(&self.context.ticket, self.rights, (self.reading(), Side::Customer)))
     }
 
     pub(crate) fn context(&self) -> &ShareContext {
@@ -199,7 +223,11 @@ impl VirtualPlace {
 
     /// Opens a directory.
     pub(crate) fn list(self, session: &ShareSession) -> Result<Listing, Error> {
-        let owner = self.context.ticket.clone();
+        self.rights.check(Operation::List, Side::Customer)?;
+        if self.rights.sees_own_only() {
+            return Err(Refusal::NoListing.into());
+        }
+        let (owner, grant) = (self.context.ticket.clone(), self.grant(session)?);
         let listing = match self.thing {
             Thing::Directory { id, names, modified } => {
                 let signers = (self.tree == Tree::Receipts && names.is_empty()).then(|| signers_line(session));
@@ -211,26 +239,27 @@ impl VirtualPlace {
                 return Err(Refusal::NotDirectory.into());
             }
         };
-        Ok(Listing::of_virtual(session.clone(), &owner, listing))
+        Ok(Listing::of_virtual(session.clone(), grant, listing))
     }
 
     /// Opens a file.
     pub(crate) async fn open(self, session: &ShareSession) -> Result<Download, Error> {
-        let attributes = self.attributes();
+        let (attributes, grant) = (self.attributes(), self.grant(session)?);
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
-            Thing::Version(version) => Download::of_version(session, &self.context, &version, attributes).await,
+            Thing::Version(version) => Download::of_version(session, grant, &self.context, &version, attributes).await,
             Thing::Text { text, version } => {
                 let bytes = text.into_bytes(session, &self.context, &version).await?;
                 session.enqueue(audit::Kind::ReceiptOpened, &self.context.ticket, *version.id.as_bytes(), json!({}));
-                Ok(Download::of_text(session, &self.context, bytes, attributes))
+                Ok(Download::of_text(session, grant, bytes, attributes))
             }
-            Thing::Signers { line, .. } => Ok(Download::of_text(session, &self.context, line.into_bytes(), attributes)),
+            Thing::Signers { line, .. } => Ok(Download::of_text(session, grant, line.into_bytes(), attributes)),
         }
     }
 
     /// What digests of this are digests of.
     pub(crate) async fn digested(self, session: &ShareSession) -> Result<Digested, Error> {
+        self.rights.check(self.reading(), Side::Customer)?;
         match self.thing {
             Thing::Directory { .. } | Thing::Versions { .. } => Err(Refusal::IsDirectory.into()),
             Thing::Version(version) => Ok(Digested::Version(self.context.share(), self.context.ticket, version)),

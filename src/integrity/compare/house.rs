@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Compared, PAGE, TOLD, contacts};
+use super::{Compared, PAGE, TOLD, contacts, ticket_people};
 use crate::audit::{Kind, told};
 use crate::model::Role;
 use crate::records::Conn;
@@ -69,6 +69,7 @@ pub(super) struct House {
 struct Trail {
     organisations: BTreeMap<String, Organisation>,
     contacts: contacts::Told,
+    people: ticket_people::Told,
     engineers: BTreeMap<String, Engineer>,
     tickets: BTreeMap<String, Ticket>,
     /// By the id of the share.
@@ -98,6 +99,7 @@ impl Trail {
             return;
         }
         self.contacts.tell(kind, &detail);
+        self.people.tell(kind, fields.ticket.as_deref(), &detail);
         if let Some(reference) = &fields.ticket {
             self.tell_of_ticket(seq, kind, reference, detail);
             return;
@@ -205,13 +207,14 @@ struct Rows {
     tickets: Vec<compare::Found<TicketSide>>,
     contacts: contacts::Rows,
     deletions: Vec<Deletion>,
+    people: ticket_people::Rows,
     trail: Trail,
 }
 
-async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
+async fn gather(repo: &Repo, conn: &mut Conn) -> Result<Rows, Error> {
     let (organisations, engineers) = (compare::organisations(conn).await?, compare::engineers(conn).await?);
     let (keys, tickets) = (compare::engineer_keys(conn).await?, compare::tickets(conn).await?);
-    let contacts = contacts::gather(conn).await?;
+    let (contacts, people) = (contacts::gather(conn).await?, ticket_people::gather(repo, conn).await?);
     let deletions = deletions::list(conn).await?;
     let mut trail = Trail::default();
     let mut from = Some(1);
@@ -221,11 +224,11 @@ async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
         let readable = page.iter().filter_map(|row| Some((row.seq, row.fields.as_ref().ok()?)));
         readable.for_each(|(seq, fields)| trail.tell(seq, fields));
     }
-    Ok(Rows { organisations, engineers, keys, tickets, contacts, deletions, trail })
+    Ok(Rows { organisations, engineers, keys, tickets, contacts, deletions, people, trail })
 }
 
 pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House, Error> {
-    let rows = gather(&mut *repo.records.read().await?).await?;
+    let rows = gather(repo, &mut *repo.records.read().await?).await?;
     let mut first = Compared::default();
     let house = judge(repo, rows, &mut first);
     if first.differences.is_empty() {
@@ -235,14 +238,15 @@ pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House
     // Something may have changed between the questions. Nobody changes anything while this one has
     // the writer's turn.
     let mut tx = repo.records.begin().await?;
-    let rows = gather(tx.conn()).await?;
+    let rows = gather(repo, tx.conn()).await?;
     drop(tx);
     Ok(judge(repo, rows, outcome))
 }
 
 fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
-    let Rows { organisations, engineers, keys, tickets, contacts: rows_of_contacts, deletions, mut trail } = rows;
-    contacts::judge(repo, rows_of_contacts, std::mem::take(&mut trail.contacts), outcome);
+    let Rows { organisations, engineers, keys, tickets, contacts: of_contacts, deletions, people, mut trail } = rows;
+    contacts::judge(repo, of_contacts, std::mem::take(&mut trail.contacts), outcome);
+    ticket_people::judge(people, std::mem::take(&mut trail.people), outcome);
     compare_deletions(repo, &deletions, std::mem::take(&mut trail.shredded), outcome);
     let told_of_organisations = std::mem::take(&mut trail.organisations);
     compare_organisations(organisations, told_of_organisations, outcome);

@@ -9,6 +9,7 @@
 
 mod contacts;
 mod house;
+mod ticket_people;
 mod versions;
 
 use std::time::Duration;
@@ -33,8 +34,8 @@ const TOLD: u64 = 1000;
 /// Something that the rows say and the trail does not, or the other way round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// What it is about: `organisation`, `contact`, `engineer`, `ticket`, `deletion`, `artifact`, `version`
-    /// or `versions`.
+    /// What it is about: `organisation`, `contact`, `engineer`, `team`, `ticket`, `deletion`,
+    /// `artifact`, `version` or `versions`.
     pub about: &'static str,
     /// Its id; empty if it is about no single one.
     pub id: String,

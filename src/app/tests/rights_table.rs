@@ -1,0 +1,211 @@
+//! The table of rights, cell by cell, through what every door calls.
+
+use super::contacts::{contact, contact_of, session_of};
+use super::*;
+use crate::model::rights::{self, Denied, Operation, Role, Side};
+use crate::model::{Algorithm, Time};
+
+const CREATE: WriteMode = WriteMode { create: true, truncate: true, append: false, exclusive: false, read: false };
+const MEMBER: &str = "SHA256:member";
+const STRANGER: &str = "SHA256:stranger";
+
+/// Who asks, and what stands before its paths.
+struct Asker {
+    role: Role,
+    session: ShareSession,
+    at: String,
+}
+
+/// A ticket that stands as the cells ask for, and everybody who comes to it.
+async fn ticket(app: &App, number: usize, status: TicketStatus, denied: Denied, device: bool) -> Vec<Asker> {
+    let reference = format!("T-{number}");
+    let new = NewTicket {
+        reference: word(&reference),
+        organisation: word("ACME"),
+        engineer: word("anna"),
+        title: None,
+        priority: Priority::MEDIUM,
+        language: None,
+        device,
+    };
+    let people =
+        PeopleChanges { contacts: vec![word("karl")], team: Some(Some(word("core"))), ..PeopleChanges::default() };
+    let (_, token) = app.tickets().open_ticket_for(new, people).await.unwrap();
+    let login = app.logins().by_token(&reference, &token, FROM).await.unwrap().unwrap();
+    let customer = app.session(&login);
+    let engineer = engineer(app).await;
+    let mut askers = Vec::new();
+    for (role, session, at) in [
+        (if device { Role::Device } else { Role::Ticket }, customer, String::new()),
+        (Role::Contact, session_of(app, "karl").await, format!("/{reference}")),
+        (Role::Engineer, engineer, format!("/{reference}")),
+        (Role::Member, by_key(app, "bert", MEMBER).await, format!("/{reference}")),
+        (Role::Nobody, by_key(app, "carl", STRANGER).await, format!("/{reference}")),
+        (Role::Nobody, session_of(app, "otto").await, format!("/{reference}")),
+    ] {
+        askers.push(Asker { role, session, at });
+    }
+    // Something for each of them and each thing that it tries, on both sides.
+    for (number, _) in askers.iter().enumerate() {
+        for (maker, side) in [(1, ""), (2, "/from-support")] {
+            let maker = &askers[maker];
+            for name in ["look", "read", "replace", "delete", "rename", "attributes"] {
+                put(&maker.session, &format!("{}{side}/{name}{number}", maker.at), b"content").await;
+            }
+            maker.session.make_directory(&path(&format!("{}{side}/gone{number}", maker.at))).await.unwrap();
+        }
+    }
+    let changes = PeopleChanges { denied: Some(denied), ..PeopleChanges::default() };
+    app.tickets().change_people(&word(&reference), changes).await.unwrap();
+    if status != TicketStatus::Open {
+        app.tickets().set_status(&word(&reference), status).await.unwrap();
+    }
+    // The token's login learns of it soon (`Logins::watch`); here it comes again.
+    let login = app.logins().by_token(&reference, &token, FROM).await.unwrap().unwrap();
+    askers[0].session = app.session(&login);
+    askers
+}
+
+async fn by_key(app: &App, name: &str, key: &str) -> ShareSession {
+    app.session(&app.logins().by_key(name, key, FROM).await.unwrap().unwrap())
+}
+
+/// Does what a cell is about, and gives what came of it.
+async fn attempt(asker: &Asker, number: usize, operation: Operation, side: Side) -> Result<(), Refusal> {
+    let (session, at) = (&asker.session, &asker.at);
+    let side = if side == Side::Support { "/from-support" } else { "" };
+    let here = |name: &str| path(&format!("{at}{side}/{name}{number}"));
+    let beside = |tree: &str, name: &str, end: &str| path(&format!("{at}/{tree}{side}/{name}{number}{end}"));
+    match operation {
+        Operation::Look => session.attributes(&here("look")).await.map(drop),
+        Operation::List => {
+            let directory = format!("{at}{side}");
+            let listing = session.list(&path(if directory.is_empty() { "/" } else { &directory })).await;
+            listing?.next(10).await.map(drop)
+        }
+        Operation::Read => {
+            let digest = session.digest(&here("read"), Algorithm::Sha256).await.map(drop);
+            let content = get(session, &format!("{at}{side}/read{number}")).await.map(drop);
+            assert_eq!(digest, content, "a digest is like reading");
+            content
+        }
+        Operation::ReadReceipt => session.open_read(&beside(".receipts", "read", ".receipt")).await.map(drop),
+        Operation::ReadVersions => session.open_read(&beside(".versions", "read", "/1")).await.map(drop),
+        Operation::Create | Operation::Overwrite => {
+            let name = if operation == Operation::Create { "new" } else { "replace" };
+            let mut upload = session.open_write(&here(name), CREATE).await?;
+            write(&mut upload, 0, b"more").await;
+            upload.close().await
+        }
+        Operation::Delete => session.remove_file(&here("delete")).await,
+        Operation::Rename => session.rename(&here("rename"), &here("renamed"), false).await,
+        Operation::MakeDirectory => session.make_directory(&here("made")).await,
+        Operation::RemoveDirectory => session.remove_directory(&here("gone")).await,
+        Operation::SetAttributes => {
+            let changes = Changes { mode: Some(0o600), modified: Some(Time::now()), ..Changes::default() };
+            session.change(&here("attributes"), changes).await
+        }
+    }
+}
+
+/// R56, R79: whoever asks for whatever in whatever ticket hears what the table says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r56_every_cell_of_the_table_is_what_sessions_do() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-0").await;
+    contact(&app, "karl").await;
+    app.tickets().add_organisation(word("OTHER"), "OTHER".to_owned(), None).await.unwrap();
+    contact_of(&app, "otto", "OTHER").await;
+    for (name, key) in [("bert", MEMBER), ("carl", STRANGER)] {
+        let key = (key.to_owned(), "ssh-ed25519".to_owned());
+        let address = format!("{name}@example.org");
+        app.tickets().add_engineer(word(name), None, address, None, vec![key]).await.unwrap();
+    }
+    let team = NewTeam { id: word("core"), name: None, email: None, members: vec![word("bert")] };
+    app.tickets().add_team(team).await.unwrap();
+    let (mut cells, mut tickets, mut allowed) = (0, 0, 0);
+    for denied in ["", "list", "read", "overwrite", "delete", "list,read,overwrite,delete"] {
+        let denied: Denied = denied.parse().unwrap();
+        for (status, device) in TicketStatus::ALL.iter().flat_map(|status| [(*status, false), (*status, true)]) {
+            let askers = ticket(&app, tickets, status, denied, device).await;
+            tickets += 1;
+            for (number, asker) in askers.iter().enumerate() {
+                for (operation, side) in
+                    Operation::ALL.iter().flat_map(|operation| Side::ALL.iter().map(move |side| (*operation, *side)))
+                {
+                    let outcome = attempt(asker, number, operation, side).await;
+                    let expected = rights::allows(asker.role, operation, side, status, denied);
+                    let cell = format!("{} {operation} {side} {status} denied '{denied}'", asker.role);
+                    assert_eq!(outcome, expected, "{cell}");
+                    allowed += usize::from(outcome.is_ok());
+                    cells += 1;
+                }
+            }
+        }
+    }
+    println!("{cells} cells of role x operation x side x state x denials, {allowed} of them allowed");
+    assert!(allowed > 400 && cells == 6 * 2 * TicketStatus::ALL.len() * 6 * 24, "{cells} {allowed}");
+    assert_eq!(app.integrity().compare().await.unwrap().differences, []);
+}
+
+/// A drop box: each login sees what it has sent, and nothing of anybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_drop_box_a_login_sees_what_it_has_sent_and_nothing_else() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    contact(&app, "karl").await;
+    let changes = PeopleChanges { contacts: vec![word("karl")], drop_box: Some(true), ..PeopleChanges::default() };
+    app.tickets().change_people(&word("XT-1"), changes).await.unwrap();
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    let enter = async || app.session(&app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap());
+    let (one, two, karl) = (enter().await, enter().await, session_of(&app, "karl").await);
+    one.make_directory(&path("/d")).await.unwrap();
+    put(&one, "/secret", b"one").await;
+    put(&one, "/d/deep", b"one").await;
+    let all = super::contacts::names;
+    assert_eq!(all(&one, "/").await, ["d", "secret"]);
+    assert_eq!(all(&one, "/d").await, ["deep"]);
+    assert_eq!(get(&one, "/secret").await.unwrap(), b"one");
+    assert!(one.open_read(&path("/.receipts/secret.receipt")).await.is_ok());
+    for (other, at) in [(&two, ""), (&karl, "/XT-1")] {
+        let of = |name: &str| path(&format!("{at}{name}"));
+        assert_eq!(all(other, if at.is_empty() { "/" } else { at }).await, Vec::<String>::new());
+        assert_eq!(all(other, &format!("{at}/d")).await, Vec::<String>::new());
+        let missing = Some(Refusal::NoSuchFile);
+        assert_eq!(other.attributes(&of("/secret")).await.err(), missing);
+        assert_eq!(other.open_read(&of("/secret")).await.err(), missing);
+        assert_eq!(other.digest(&of("/secret"), Algorithm::Sha256).await.err(), missing);
+        assert_eq!(other.open_read(&of("/.receipts/secret.receipt")).await.err(), missing);
+        assert_eq!(other.list(&of("/.receipts")).await.err(), Some(Refusal::NoListing));
+        assert_eq!(other.attributes(&of("/from-support")).await.err(), missing);
+        assert_eq!(other.remove_file(&of("/secret")).await.err(), missing);
+        assert_eq!(other.rename(&of("/secret"), &of("/x"), false).await.err(), missing);
+        let changes = Changes { mode: Some(0o600), ..Changes::default() };
+        assert_eq!(other.change(&of("/secret"), changes).await.err(), missing);
+        // Its name is taken all the same: nothing of another's is replaced.
+        let taken = Some(Refusal::AlreadyExists);
+        assert_eq!(other.open_write(&of("/secret"), CREATE).await.err(), taken);
+        assert_eq!(other.make_directory(&of("/secret")).await.err(), taken);
+        put(other, &format!("{at}/mine{}", at.len()), b"mine").await;
+        let onto = other.rename(&of(&format!("/mine{}", at.len())), &of("/secret"), true).await;
+        assert_eq!(onto.err(), taken);
+    }
+    assert_eq!(all(&two, "/").await, ["mine0"]);
+    // What was cut can be gone on with by whoever knows its name, since it comes back as another
+    // login; once it is whole, it is seen by who sent its end.
+    let mut cut = one.open_write(&path("/long"), CREATE).await.unwrap();
+    write(&mut cut, 0, b"first").await;
+    cut.sync().await.unwrap();
+    drop(cut);
+    let size = two.attributes(&path("/long")).await.unwrap().size;
+    let mut upload = two.open_write(&path("/long"), WriteMode::default()).await.unwrap();
+    write(&mut upload, size, &b"first, last"[size as usize..]).await;
+    upload.close().await.unwrap();
+    assert_eq!(get(&two, "/long").await.unwrap(), b"first, last");
+    assert_eq!(karl.attributes(&path("/XT-1/long")).await.err(), Some(Refusal::NoSuchFile));
+    // Engineers see everything.
+    let anna = engineer(&app).await;
+    assert_eq!(all(&anna, "/XT-1").await, ["d", "from-support", "long", "mine0", "mine5", "secret"]);
+}
