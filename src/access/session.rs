@@ -267,9 +267,14 @@ impl ShareSession {
             return Err(Refusal::NoSuchFile.into());
         }
         self.note(tx.conn(), audit::Kind::ArtifactWithdrawn, &resolved.context.ticket, row.id).await?;
+        let current = row.current.map(|version| version.id).filter(|_| !resolved.from_support);
+        let tells = notices::deleted(tx.conn(), self.repo(), &resolved.context.ticket, current, now).await?;
         self.repo().failpoints.hit("withdraw.before-commit");
         tx.commit().await?;
         self.repo().failpoints.hit("withdraw.after-commit");
+        if tells {
+            self.access().notices.queued();
+        }
         Ok(())
     }
 

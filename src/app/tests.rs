@@ -33,6 +33,7 @@ mod power;
 mod proofs;
 mod quota;
 mod reattach;
+mod recipients;
 mod recovery;
 mod reseal;
 mod resend;

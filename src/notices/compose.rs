@@ -6,6 +6,8 @@
 //! | it came | available | that it came, what it replaces, what its sender's digest says |
 //! | it came | withdrawn, damaged | the same, and that it was deleted or is damaged; not where it lies |
 //! | it came | shredded | nothing |
+//! | deleted, after it was told that it came | withdrawn | that its sender deleted it |
+//! | deleted | anything else | nothing |
 //! | closed with a hole, or expiring | unfinished still | that it is incomplete, and how much is missing |
 //! | closed with a hole, or expiring | anything else | nothing: if it came, that has its own notice |
 
@@ -35,13 +37,15 @@ pub(crate) struct Composed {
     pub(crate) files: Vec<FileLine>,
     pub(crate) more_files: u64,
     pub(crate) more_unfinished: u64,
+    pub(crate) more_deleted: u64,
     /// The artifacts whose names or places cannot be read, by id.
     pub(crate) unreadable: Vec<String>,
 }
 
 impl Composed {
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.more_files == 0 && self.more_unfinished == 0 && self.unreadable.is_empty()
+        let more = self.more_files + self.more_unfinished + self.more_deleted;
+        self.files.is_empty() && more == 0 && self.unreadable.is_empty()
     }
 }
 
@@ -57,9 +61,10 @@ pub(crate) async fn of(
     let all: HashSet<VersionId> = told.iter().map(|row| row.version).collect();
     let told: Vec<NoticeItem> = told.into_iter().filter(has_news).collect();
     let (shown, rest) = told.split_at(told.len().min(FILES_SHOWN));
-    let more_unfinished = rest.iter().filter(|row| row.about != About::Available).count() as u64;
-    let more_files = rest.len() as u64 - more_unfinished;
-    let mut telling = Composed { files: Vec::new(), more_files, more_unfinished, unreadable };
+    let more = |wanted: &[About]| rest.iter().filter(|row| wanted.contains(&row.about)).count() as u64;
+    let more_unfinished = more(&[About::Incomplete, About::Expiring]);
+    let (more_files, more_deleted) = (more(&[About::Available]), more(&[About::Deleted]));
+    let mut telling = Composed { files: Vec::new(), more_files, more_unfinished, more_deleted, unreadable };
     let (mut longer, mut damaged) = (Vec::new(), Vec::new());
     for row in shown {
         let composer = Composer { repo, keys, notice, address, in_this: &all };
@@ -105,6 +110,7 @@ fn has_news(row: &NoticeItem) -> bool {
     match row.about {
         About::Available => matches!(row.state, Available | Withdrawn | Damaged),
         About::Incomplete | About::Expiring => matches!(row.state, Receiving | Incomplete),
+        About::Deleted => row.state == Withdrawn,
     }
 }
 
@@ -179,6 +185,7 @@ impl Composer<'_> {
                     transport: version.transport,
                 }))
             }
+            (About::Deleted, _) => News::Deleted,
             (About::Expiring, _) => News::Expiring { unfinished: unfinished(version), removed_at: self.removed_at() },
             _ => News::Incomplete(unfinished(version)),
         };

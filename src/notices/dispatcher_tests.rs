@@ -45,6 +45,7 @@ fn a_notice() -> DueNotice {
         files: Vec::new(),
         more_files: 0,
         more_unfinished: 0,
+        more_deleted: 0,
         unreadable: Vec::new(),
     }
 }

@@ -12,6 +12,7 @@ pub mod dispatcher;
 pub(crate) mod list;
 pub mod outbox;
 pub(crate) mod recipient;
+mod recipients;
 pub(crate) mod resend;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::proofs::Proved;
-use crate::records::{Conn, RecordsError, entries, held_notices, people, ticket_people, version_chain};
+use crate::records::{Conn, RecordsError, entries, held_notices, people, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
@@ -105,6 +106,23 @@ pub(crate) async fn renamed(
         }
     }
     Ok(announced)
+}
+
+/// A customer deletes a file, in this transaction: who was told that it came is told of that, too.
+/// Whether somebody is. What is still to be told says it of its own accord.
+pub(crate) async fn deleted(
+    conn: &mut Conn,
+    repo: &Repo,
+    ticket: &Identifier,
+    current: Option<VersionId>,
+    now: Time,
+) -> Result<bool, Error> {
+    let Some(version) = current else { return Ok(false) };
+    if !notices::was_told(conn, version).await? {
+        return Ok(false);
+    }
+    queue(conn, repo, ticket, version, About::Deleted, now).await?;
+    Ok(true)
 }
 
 /// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one
@@ -197,6 +215,7 @@ impl Notices {
             files: telling.files,
             more_files: telling.more_files,
             more_unfinished: telling.more_unfinished,
+            more_deleted: telling.more_deleted,
             unreadable: telling.unreadable,
         })))
     }
@@ -234,7 +253,7 @@ impl Notices {
         let settled = notices::settled(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
         for notice in settled {
-            self.copy_to_watchers(tx.conn(), &notice).await?;
+            recipients::settled(tx.conn(), &self.repo, &notice).await?;
         }
         let rows = notices::due(tx.conn(), now, most).await?;
         self.repo.failpoints.hit("notice.before-settled");
@@ -264,21 +283,6 @@ impl Notices {
             }
         }
         Ok(contents)
-    }
-
-    /// Each watcher of a ticket gets a copy of a notice that has settled. An address that tacdrop did
-    /// not write down is none.
-    async fn copy_to_watchers(&self, conn: &mut Conn, notice: &NoticeRow) -> Result<(), Error> {
-        let prover = &**self.repo.keys.proofs();
-        for watcher in ticket_people::watchers(conn, &notice.ticket).await? {
-            if let Err(error) = watcher.check(prover) {
-                tracing::error!(%error, "a watcher is told of nothing");
-                continue;
-            }
-            let id = NoticeId::from_bytes(vault::random::array()?);
-            notices::copy(conn, prover, notice, id, &watcher.address).await?;
-        }
-        Ok(())
     }
 
     /// What the notice was to speak of is gone, or has a notice of its own: nobody is bothered.

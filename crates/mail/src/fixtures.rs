@@ -30,6 +30,7 @@ pub(crate) fn notice(language: Language) -> DueNotice {
         files: vec![first, second],
         more_files: 0,
         more_unfinished: 0,
+        more_deleted: 0,
         unreadable: Vec::new(),
     }
 }

@@ -33,6 +33,10 @@ pub(super) fn of(file: &FileLine, language: Language) -> Vec<String> {
             });
             lines
         }
+        News::Deleted => vec![match language {
+            Language::En => "Its sender has deleted it; it can be restored for a while.".to_owned(),
+            Language::De => "Der Absender hat sie gelöscht; eine Zeitlang lässt sie sich wiederherstellen.".to_owned(),
+        }],
     }
 }
 

@@ -82,6 +82,8 @@ pub struct DueNotice {
     pub more_files: u64,
     /// How many further files that are not whole are not in `files`.
     pub more_unfinished: u64,
+    /// How many further files that were deleted are not in `files`.
+    pub more_deleted: u64,
     /// The artifacts whose names or places cannot be read, by id.
     pub unreadable: Vec<String>,
 }
@@ -146,6 +148,8 @@ pub enum News {
         /// About when.
         removed_at: Time,
     },
+    /// It came, somebody was told so, and its sender deleted it since.
+    Deleted,
 }
 
 /// A version that became available.

@@ -258,6 +258,7 @@ fn notice_of(typed: Typed) -> DueNotice {
             1 => of_arrival.standing = Standing::Withdrawn,
             2 => of_arrival.checks = vec![check(Some(other))],
             3 => of_arrival.checks = vec![check(None)],
+            4 => line.news = News::Deleted,
             _ => {}
         }
         line.path = path;

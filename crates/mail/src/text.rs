@@ -101,12 +101,13 @@ struct German<'a> {
     letter: &'a Letter<'a>,
 }
 
-/// How many files came, are not whole, or will be removed. What is not whole is never counted as a
+/// How many files came, are not whole, will be removed, or were deleted. What is not whole is never counted as a
 /// new file.
 struct Sums {
     arrived: u64,
     incomplete: u64,
     expiring: u64,
+    deleted: u64,
 }
 
 impl Sums {
@@ -119,11 +120,12 @@ impl Sums {
                 .saturating_add(unreadable),
             incomplete: of(|news| matches!(news, News::Incomplete(_))).saturating_add(notice.more_unfinished),
             expiring: of(|news| matches!(news, News::Expiring { .. })),
+            deleted: of(|news| matches!(news, News::Deleted)).saturating_add(notice.more_deleted),
         }
     }
 
     fn total(&self) -> u64 {
-        self.arrived.saturating_add(self.incomplete).saturating_add(self.expiring)
+        [self.incomplete, self.expiring, self.deleted].into_iter().fold(self.arrived, u64::saturating_add)
     }
 
     fn words(&self, language: Language) -> String {
@@ -148,6 +150,13 @@ impl Sums {
                 (Language::En, n) => Some(format!("{n} unfinished files will be removed")),
                 (Language::De, 1) => Some("1 unfertige Datei wird entfernt".to_owned()),
                 (Language::De, n) => Some(format!("{n} unfertige Dateien werden entfernt")),
+            },
+            match (language, self.deleted) {
+                (_, 0) => None,
+                (Language::En, 1) => Some("1 file was deleted".to_owned()),
+                (Language::En, n) => Some(format!("{n} files were deleted")),
+                (Language::De, 1) => Some("1 Datei wurde gelöscht".to_owned()),
+                (Language::De, n) => Some(format!("{n} Dateien wurden gelöscht")),
             },
         ];
         all.into_iter().flatten().collect::<Vec<_>>().join(", ")
@@ -199,7 +208,7 @@ impl Block {
                         fetch: sanitize::line(&arrival.fetch).into_owned(),
                     }),
                 }),
-                News::Incomplete(_) | News::Expiring { .. } => None,
+                News::Incomplete(_) | News::Expiring { .. } | News::Deleted => None,
             },
         }
     }

@@ -148,6 +148,8 @@ pub enum About {
     Incomplete,
     /// It will be removed unfinished.
     Expiring,
+    /// Its sender deleted it, after somebody was told that it came.
+    Deleted,
 }
 
 impl About {
@@ -157,6 +159,7 @@ impl About {
             Self::Available => "available",
             Self::Incomplete => "incomplete",
             Self::Expiring => "expiring",
+            Self::Deleted => "deleted",
         }
     }
 }
@@ -165,7 +168,8 @@ impl std::str::FromStr for About {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Available, Self::Incomplete, Self::Expiring].into_iter().find(|about| about.as_str() == text).ok_or(())
+        let all = [Self::Available, Self::Incomplete, Self::Expiring, Self::Deleted];
+        all.into_iter().find(|about| about.as_str() == text).ok_or(())
     }
 }
 
@@ -174,6 +178,13 @@ pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId, about: Ab
     let text = "INSERT INTO notice_version (notice_id, version_id, about) VALUES ($1, $2, $3) \
          ON CONFLICT (notice_id, version_id) DO UPDATE SET about = $3";
     ask!(text, id, version, about.as_str()).run(conn).await
+}
+
+/// Whether somebody was told that a version came, by a notice that was delivered.
+pub async fn was_told(conn: &mut Conn, version: VersionId) -> Result<bool, RecordsError> {
+    let text = "SELECT COUNT(*) AS told FROM notice_version v JOIN notice n ON n.id = v.notice_id \
+         WHERE v.version_id = $1 AND v.about = 'available' AND n.state = 'delivered'";
+    ask!(text, version).one(conn, |row| Ok(unsigned(row, "notice", "told")? > 0)).await
 }
 
 /// How many notices are still to be delivered.

@@ -10,7 +10,7 @@ use tacdrop_probe::execute;
 const WHOLE: WriteMode = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
 
 /// Everything that is due `seconds` from now, delivered, and what settles within twenty more.
-async fn deliver(app: &App, seconds: u64) -> Vec<DueNotice> {
+pub(super) async fn deliver(app: &App, seconds: u64) -> Vec<DueNotice> {
     let (queue, then) = (Arc::clone(&app.0.access.notices), Time::now().plus(Duration::from_secs(seconds)));
     let mut delivered = Vec::new();
     for more in [0, 10, 20] {
