@@ -32,6 +32,7 @@ mod notices;
 mod orders;
 mod pages;
 mod paths;
+mod people;
 mod pieces;
 mod proofs;
 mod receipts;
