@@ -414,7 +414,7 @@ fn show(one: &AuditLine) -> String {
 /// One line; the trail is too long for columns that are as wide as the widest cell. Nothing in it
 /// acts on a terminal.
 fn row(seq: &str, at: &str, kind: &str, actor: &str, ticket: &str, subject: &str, detail: &str) -> String {
-    let line = format!("{seq:>7}  {at:<20}  {kind:<19}  {actor:<14}  {ticket:<12}  {subject:<32}  {detail}");
+    let line = format!("{seq:>7}  {at:<20}  {kind:<21}  {actor:<14}  {ticket:<12}  {subject:<32}  {detail}");
     sanitize::line(line.trim_end()).into_owned() + "\n"
 }
 
