@@ -96,7 +96,8 @@ impl TicketView<'_> {
             text += &format!(", to be solved by {deadline}");
         }
         if let Some(at) = self.end.held_at {
-            let why = self.end.held_because.as_ref().map_or_else(String::new, |why| format!(" ({})", sanitize::line(why)));
+            let why =
+                self.end.held_because.as_ref().map_or_else(String::new, |why| format!(" ({})", sanitize::line(why)));
             text += &format!("\nHeld since {at}{why}: nothing of it is removed.");
         }
         text

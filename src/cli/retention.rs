@@ -94,7 +94,9 @@ fn files(artifacts: u64, versions: u64, bytes: u64) -> String {
 fn warning(plan: &TicketPlan) -> String {
     let open = match plan.status {
         TicketStatus::Closed => "",
-        TicketStatus::Open | TicketStatus::Waiting => "; it is open, and would be closed first, and its sessions would end",
+        TicketStatus::Open | TicketStatus::Waiting => {
+            "; it is open, and would be closed first, and its sessions would end"
+        }
     };
     format!(
         "nothing was done: ticket {} with {} would be gone for good, and its reference would be free{open}; add --yes to \

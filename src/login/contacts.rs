@@ -8,6 +8,7 @@ use super::{Login, LoginState, Logins, Origin, Who};
 use crate::model::{Refusal, Time};
 use crate::records::Conn;
 use crate::records::contacts::{self, Contact};
+use crate::records::organisations::{self, Organisation};
 use crate::records::ticket_people;
 use crate::records::tickets::Ticket;
 use crate::repo::Error;
@@ -46,10 +47,13 @@ impl Logins {
         let generation = found.as_ref().map(|contact| contact.password_generation);
         let is_right = self.passwords.is_kept(self.repo.keys.token().hash(user, secret), kept).await?;
         // It took a moment: what the row says now counts.
-        let contact = self.contact(user).await?.filter(|contact| self.may_log_in(contact, origin.address));
-        let contact = contact.filter(|contact| {
+        let contact = self.contact(user).await?.filter(|contact| {
             is_right && !origin.transport.is_weak() && generation == Some(contact.password_generation)
         });
+        let contact = match contact {
+            Some(contact) if self.may_log_in(&contact, origin.address).await? => Some(contact),
+            _ => None,
+        };
         let Some(contact) = contact else {
             tracing::info!(from = %origin.address, "a token or a password was refused");
             self.refuse(user, if generation.is_some() { "password" } else { "token" }, origin.address).await;
@@ -69,7 +73,9 @@ impl Logins {
         let key = async { contacts::key_of(&mut *self.repo.records.read().await?, user, fingerprint).await };
         let (key, contact) = (key.await.map_err(Error::from)?, self.contact(user).await?);
         Ok(match (key, contact) {
-            (Some(key), Some(contact)) if self.holds(&key, from) && self.may_log_in(&contact, from) => Some(contact),
+            (Some(key), Some(contact)) if self.holds(&key, from) && self.may_log_in(&contact, from).await? => {
+                Some(contact)
+            }
             _ => None,
         })
     }
@@ -81,7 +87,13 @@ impl Logins {
         by: Credential,
         origin: Origin,
     ) -> Result<Login, Refusal> {
-        self.admit(contact.id, Who::Contact { by }, contact.language.unwrap_or_default(), None, origin).await
+        let organisation = self.organisation_of(&contact).await?;
+        let language = contact.language.unwrap_or_default();
+        let login = self.admit(contact.id, Who::Contact { by }, language, None, origin).await?;
+        let of_organisation = organisation.and_then(|organisation| organisation.until);
+        let until = contact.valid_until.into_iter().chain(of_organisation).map(|day| day.end()).min();
+        login.0.set_until(until);
+        Ok(login)
     }
 
     /// Whether what a ticket says of its people is what tacdrop wrote.
@@ -101,8 +113,16 @@ impl Logins {
         Ok(found.await.map_err(Error::from)?)
     }
 
-    fn may_log_in(&self, contact: &Contact, from: IpAddr) -> bool {
-        self.holds(contact, from) && contact.may_log_in(Time::now())
+    async fn organisation_of(&self, contact: &Contact) -> Result<Option<Organisation>, Refusal> {
+        let found = async { organisations::by_id(&mut *self.repo.records.read().await?, &contact.organisation).await };
+        Ok(found.await.map_err(Error::from)?)
+    }
+
+    /// Whether a contact may log in, and its organisation still admits its customers.
+    async fn may_log_in(&self, contact: &Contact, from: IpAddr) -> Result<bool, Refusal> {
+        let organisation = self.organisation_of(contact).await?;
+        let admits = organisation.is_some_and(|row| row.admits(Time::now()) && self.holds(&row, from));
+        Ok(admits && self.holds(contact, from) && contact.may_log_in(Time::now()))
     }
 }
 
@@ -117,6 +137,10 @@ pub(super) async fn still_valid(
     let Some(contact) = contact.filter(|contact| login.holds(contact) && contact.may_log_in(Time::now())) else {
         return Ok(None);
     };
+    let organisation = organisations::by_id(conn, &contact.organisation).await?;
+    if !organisation.is_some_and(|row| row.admits(Time::now()) && login.holds(&row)) {
+        return Ok(None);
+    }
     let is_valid = match by {
         Credential::Password { generation } => contact.password_generation == *generation,
         Credential::Key { fingerprint } => {

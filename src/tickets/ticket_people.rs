@@ -84,7 +84,12 @@ impl Tickets {
     /// # Errors
     /// If there is no such contact, organisation or team, a contact belongs to another organisation,
     /// an address is none, or the records fail.
-    pub(super) async fn put_people(&self, conn: &mut Conn, ticket: &Ticket, changes: PeopleChanges) -> Result<(), Error> {
+    pub(super) async fn put_people(
+        &self,
+        conn: &mut Conn,
+        ticket: &Ticket,
+        changes: PeopleChanges,
+    ) -> Result<(), Error> {
         let (prover, reference) = (self.prover(), &ticket.reference);
         let mut row = match ticket_people::of(conn, reference).await? {
             Some(row) => {

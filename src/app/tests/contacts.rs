@@ -155,8 +155,11 @@ async fn names_are_one_space_and_stay_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r79_what_a_contact_has_open_ends_with_its_login() {
     type Change = fn(&App) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>>;
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 6] = [
         ("disabled", |app| Box::pin(async { app.tickets().set_contact_enabled(&word("karl"), false).await.unwrap() })),
+        ("organisation disabled", |app| {
+            Box::pin(async { app.tickets().disable_organisation(&word("ACME")).await.map(drop).unwrap() })
+        }),
         ("removed", |app| Box::pin(async { app.tickets().remove_contact(&word("karl")).await.unwrap() })),
         ("key removed", |app| {
             Box::pin(async { app.tickets().remove_contact_keys(&word("karl"), &[KEY.to_owned()]).await.unwrap() })
@@ -319,7 +322,14 @@ async fn each_contact_sees_the_tickets_that_say_so_and_no_others() {
     }
     // Whoever belongs to neither organisation cannot be named; who is named cannot be removed.
     let stranger = with(None, &["o1"], &None);
-    assert!(app.tickets().edit(&word("T-ALL"), TicketEdit { people: stranger, ..TicketEdit::default() }).await.unwrap_err().to_string().contains("OTHER"));
+    assert!(
+        app.tickets()
+            .edit(&word("T-ALL"), TicketEdit { people: stranger, ..TicketEdit::default() })
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("OTHER")
+    );
     let refused = app.tickets().remove_contact(&word("a2")).await.unwrap_err().to_string();
     assert!(refused.contains("T-NAMED, T-ONLY"), "{refused}");
     // The end of an act ends what the other organisation sees, named or not.
