@@ -9,11 +9,11 @@ use super::{Tickets, claim, line, note};
 use crate::audit::Kind;
 use crate::model::{Identifier, LastDay, Time};
 use crate::records::organisations::{self, Organisation, TicketCount};
-use crate::records::{Conn, RecordsError, tickets};
+use crate::records::{Conn, RecordsError, contacts, ticket_people, tickets};
 use crate::repo::Error;
 use crate::repo::tickets::{existing_organisation, mark_logins_changed};
 
-/// References that a sentence names at most; more are counted.
+/// References and ids that a sentence names at most; more are counted.
 const NAMED: usize = 5;
 
 /// An organisation, for people and programs.
@@ -244,6 +244,23 @@ impl Tickets {
                 "organisation {id} cannot be removed, as it has {}; 'tacdrop organisation disable {id}' ends its \
                  customers' logins",
                 named_tickets(&references)
+            )));
+        }
+        let affected = ticket_people::affecting(tx.conn(), id).await?;
+        if !affected.is_empty() {
+            return Err(Error::operator(format!(
+                "organisation {id} cannot be removed, as another one acts for it in {}; 'tacdrop ticket edit REF \
+                 --no-affected' ends that",
+                named_tickets(&affected)
+            )));
+        }
+        let contacts = contacts::ids_of(tx.conn(), id).await?;
+        if !contacts.is_empty() {
+            let (first, more) = contacts.split_at(contacts.len().min(NAMED));
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            return Err(Error::operator(format!(
+                "organisation {id} cannot be removed, as it has contacts: {}{more}; 'tacdrop contact remove ID' removes one",
+                first.join(", ")
             )));
         }
         organisations::remove(tx.conn(), id).await?;

@@ -175,6 +175,13 @@ pub async fn list(conn: &mut Conn) -> Result<Vec<Contact>, RecordsError> {
     ask!(select!("ORDER BY c.id")).readable(conn, "contact", contact).await
 }
 
+/// The ids of an organisation's contacts, as they stand there.
+pub async fn ids_of(conn: &mut Conn, organisation: &Identifier) -> Result<Vec<String>, RecordsError> {
+    ask!("SELECT id FROM contact WHERE organisation = $1 ORDER BY id", organisation)
+        .all(conn, |row| Ok(row.try_get("id")?))
+        .await
+}
+
 /// Changes a contact, and gives its row the new proof. Everything that changes any of it goes
 /// through here. Whether there was such a contact.
 ///

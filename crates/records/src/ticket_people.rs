@@ -176,6 +176,13 @@ pub async fn of_team(conn: &mut Conn, team: &Identifier) -> Result<Vec<TicketPeo
     ask!(text, team).readable(conn, "ticket_people", people).await
 }
 
+/// The references of the tickets that an organisation is affected by, as they stand there.
+pub async fn affecting(conn: &mut Conn, organisation: &Identifier) -> Result<Vec<String>, RecordsError> {
+    ask!("SELECT ticket FROM ticket_people WHERE affected = $1 ORDER BY ticket", organisation)
+        .all(conn, |row| Ok(row.try_get("ticket")?))
+        .await
+}
+
 /// Writes down what a ticket says of its people, with its proof. Whoever calls has checked the proof
 /// of the row that it changes.
 pub async fn put(conn: &mut Conn, prover: &dyn Prover, row: &TicketPeople) -> Result<(), RecordsError> {

@@ -332,6 +332,10 @@ async fn each_contact_sees_the_tickets_that_say_so_and_no_others() {
     );
     let refused = app.tickets().remove_contact(&word("a2")).await.unwrap_err().to_string();
     assert!(refused.contains("T-NAMED, T-ONLY"), "{refused}");
+    let refused = app.tickets().remove_organisation(&word("END")).await.unwrap_err().to_string();
+    assert!(refused.contains("T-ALL-END"), "{refused}");
+    let refused = app.tickets().remove_organisation(&word("OTHER")).await.unwrap_err().to_string();
+    assert!(refused.contains("contacts: o1;"), "{refused}");
     // The end of an act ends what the other organisation sees, named or not.
     let none = PeopleChanges { affected: Some(None), ..PeopleChanges::default() };
     app.tickets().edit(&word("T-NAMED-END"), TicketEdit { people: none, ..TicketEdit::default() }).await.unwrap();
