@@ -6,4 +6,3 @@ ALTER TABLE ticket ADD COLUMN kind TEXT NOT NULL DEFAULT 'incident';
 ALTER TABLE ticket ADD COLUMN serial TEXT;
 -- The day by which it is to be solved, as 2026-12-31 in UTC.
 ALTER TABLE ticket ADD COLUMN deadline TEXT;
-CREATE INDEX ticket_by_organisation ON ticket (organisation, status);

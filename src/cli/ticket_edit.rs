@@ -31,6 +31,7 @@ impl From<Details> for TicketDetails {
 
 /// What `ticket edit` changes.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(super) struct Edit {
     /// What it is about
     #[arg(long)]

@@ -85,7 +85,8 @@ impl Trail {
     fn tell(&mut self, seq: i64, fields: &Fields) {
         let Ok(kind) = fields.kind.parse::<Kind>() else { return };
         let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
-        if let Some(id) = text(&detail, "organisation").filter(|_| fields.ticket.is_none()) {
+        if kind.as_str().starts_with("organisation.") {
+            let Some(id) = text(&detail, "organisation") else { return };
             return self.tell_of_organisation(kind, id, &detail);
         }
         if kind == Kind::StoreRecovered {
