@@ -51,8 +51,8 @@ pub use crate::tickets::contacts::{ContactChanges, ContactLine, NewContact, NewP
 pub use crate::tickets::teams::{NewTeam, TeamChanges, TeamLine};
 pub use crate::tickets::ticket_people::{PeopleChanges, PeopleLine};
 pub use crate::tickets::{
-    EngineerEdit, EngineerLine, HandedOver, NewOrganisation, NewTicket, OrganisationEdit, OrganisationLine,
-    TicketDetails, TicketEdit, TicketLine, Tickets, Unreached,
+    EngineerEdit, EngineerLine, HandedOver, NewOrganisation, NewTicket, NewToken, OrganisationEdit, OrganisationLine,
+    TicketDetails, TicketEdit, TicketLine, Tickets, TokenLine, Unreached,
 };
 pub use load::Load;
 #[cfg(any(test, feature = "bench"))]

@@ -45,6 +45,7 @@ mod scattered;
 mod scp;
 mod seeding;
 mod small_files;
+mod tokens;
 mod tree_model;
 mod two_ways;
 

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::devices::Devices;
-use crate::app::TicketEnd;
+use crate::app::{TicketEnd, TokenLine};
 use crate::model::sanitize;
 use crate::model::{Language, LastDay, Priority, TicketStatus, Time};
 
@@ -16,6 +16,9 @@ pub(crate) struct TicketView<'a> {
     /// Only when it was made just now: nobody can show it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<&'a str>,
+    /// What is known of it, if it is one of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_made: Option<&'a TokenLine>,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) url: String,
@@ -167,6 +170,7 @@ mod tests {
             reference: "XT-4711".into(),
             user: "XT-4711".into(),
             token: Some("abcDEF123"),
+            token_made: None,
             host: host.into(),
             port,
             url: format!("sftp://XT-4711@{host}:{port}/"),

@@ -35,6 +35,7 @@ mod store;
 mod team;
 mod ticket;
 mod ticket_edit;
+mod ticket_token;
 mod when;
 
 use std::path::PathBuf;
@@ -366,6 +367,10 @@ mod tests {
             "tacdrop ticket list",
             "tacdrop ticket show XT-1",
             "tacdrop ticket token XT-1",
+            "tacdrop ticket token add XT-1 --label L --until 2026-12-31 --upload-only",
+            "tacdrop ticket token add XT-1 --device",
+            "tacdrop ticket token list XT-1",
+            "tacdrop ticket token end XT-1 0123",
             "tacdrop ticket assign XT-1 anna",
             "tacdrop ticket close XT-1",
             "tacdrop ticket close XT-1 --by contact",
@@ -443,6 +448,8 @@ mod tests {
             "tacdrop engineer away anna",
             "tacdrop engineer away anna --from 2026-12-24",
             "tacdrop engineer away anna --from 2026-12-24 --to 2026-12-26 --deputy bert --end",
+            "tacdrop ticket token",
+            "tacdrop ticket token add XT-1 --device --upload-only",
             "tacdrop ticket edit XT-1",
             "tacdrop ticket edit XT-1 --status closed",
             "tacdrop engineer add anna --email nobody",

@@ -9,8 +9,9 @@ use super::failure::Failure;
 use super::people;
 use super::retention;
 use super::ticket_edit::{self, Details, Edit};
-use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine};
-use crate::model::{Identifier, Language, Priority, Side, TicketStatus};
+use super::ticket_token::Tokens;
+use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine, TokenLine};
+use crate::model::{Identifier, Language, Priority, Side, TicketStatus, TokenKind};
 use crate::server;
 use crate::ssh;
 
@@ -56,8 +57,8 @@ pub(crate) enum Command {
     List,
     /// Show the block to paste into a ticket system
     Show(Reference),
-    /// Make a new token; the old one dies, and its sessions end within a second
-    Token(Reference),
+    /// Make a new token in the place of the old one, or keep several
+    Token(Tokens),
     /// Give a ticket, and the notices that wait, to another engineer
     Assign {
         /// The ticket
@@ -156,14 +157,7 @@ impl Command {
                     format!("{}\n{}\n\n{}", ticket.facts(), people::shown(&people), ticket.block())
                 })
             }
-            Self::Token(Reference { reference }) => {
-                let ticket = app.tickets().ticket(&reference).await?;
-                let door = Door::find(app, desk).await?;
-                let token = app.tickets().new_token(&reference).await?;
-                let end = app.retention().end_of(&reference).await?;
-                let ticket = door.view(ticket, &reference, end, Some(&token));
-                output.answer(&ticket, || ticket.block())
-            }
+            Self::Token(tokens) => tokens.run(app, desk).await,
             Self::Assign { reference, engineer } => {
                 app.tickets().assign(&reference, &engineer).await?;
                 changed(app, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
@@ -207,7 +201,7 @@ async fn changed(app: &App, desk: &Desk, reference: &Identifier, text: String) -
 }
 
 /// Where customers come in, and how they know the place.
-struct Door {
+pub(super) struct Door {
     address: PublicAddress,
     fingerprint: String,
     /// The listener for old devices, if there is one, and its host key, if that is made.
@@ -215,7 +209,7 @@ struct Door {
 }
 
 impl Door {
-    async fn find(app: &App, desk: &Desk) -> Result<Self, Failure> {
+    pub(super) async fn find(app: &App, desk: &Desk) -> Result<Self, Failure> {
         let fingerprint = ssh::fingerprint(&server::host_key(app).await?);
         let legacy = match desk.legacy_address(app).await? {
             Some(address) => Some((address, app.fact(LEGACY_HOST_KEY).await?)),
@@ -224,14 +218,27 @@ impl Door {
         Ok(Self { address: desk.address(app).await?, fingerprint, legacy })
     }
 
-    fn view<'a>(
+    pub(super) fn view<'a>(
         self,
         ticket: TicketLine,
         reference: &Identifier,
         end: TicketEnd,
         token: Option<&'a str>,
     ) -> TicketView<'a> {
-        let devices = ticket.device.then(|| match self.legacy {
+        self.view_with(ticket, reference, end, token, None)
+    }
+
+    /// The same with what is known of the token that was made.
+    pub(super) fn view_with<'a>(
+        self,
+        ticket: TicketLine,
+        reference: &Identifier,
+        end: TicketEnd,
+        token: Option<&'a str>,
+        made: Option<&'a TokenLine>,
+    ) -> TicketView<'a> {
+        let for_devices = made.map_or(ticket.device, |made| made.kind == TokenKind::Device);
+        let devices = for_devices.then(|| match self.legacy {
             Some((address, key)) => Devices::new(address, true, key, reference.as_str(), token),
             None => {
                 let key = Some(self.fingerprint.clone());
@@ -248,6 +255,7 @@ impl Door {
             user: ticket.reference.clone(),
             reference: ticket.reference,
             token,
+            token_made: made,
             url: self.address.url(reference),
             host: self.address.host,
             port: self.address.port,

@@ -21,7 +21,7 @@ pub use legacy::Legacy;
 pub use secret::{Secret, SecretError};
 pub use tree::{
     Config, Digests, KeyFile, Keys, Limits, Log, LogFormat, LogLevel, Metrics, Notify, PolicyFile, Server, SmtpServer,
-    SmtpTls, Storage,
+    SmtpTls, Storage, Tickets,
 };
 
 use reader::Reader;

@@ -24,6 +24,8 @@ pub struct Config {
     pub limits: Limits,
     /// How uploads are stored.
     pub storage: Storage,
+    /// What holds of tickets.
+    pub tickets: Tickets,
     /// Where keys are.
     pub keys: Keys,
     /// How engineers are told.
@@ -173,6 +175,20 @@ impl Default for Limits {
             file_gib: 1024,
             share_gib: 4096,
         }
+    }
+}
+
+/// Section `tickets`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tickets {
+    /// Time for which a token is valid, from its making and from each login on, until its ticket is
+    /// closed. Days, 1 to 3650.
+    pub token_validity_days: u64,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self { token_validity_days: 72 }
     }
 }
 
@@ -452,6 +468,7 @@ impl Config {
         r.whole("storage.unfinished_days", &mut storage.unfinished_days, 1..=365)?;
         r.whole("storage.warn_hours", &mut storage.warn_hours, 1..=8760)?;
         r.whole("storage.withdrawn_hours", &mut storage.withdrawn_hours, 1..=8760)?;
+        r.whole("tickets.token_validity_days", &mut config.tickets.token_validity_days, 1..=3650)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

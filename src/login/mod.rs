@@ -6,9 +6,10 @@ mod passwords;
 pub(crate) mod rights;
 pub(crate) mod sent;
 mod standing;
+pub(crate) mod tokens;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
 use crate::model::rights::Rights;
 use crate::model::{
-    Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Time, Transport,
+    Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Time, TokenId, TokenKind,
+    Transport,
 };
 use crate::records::contacts::Contact;
 use crate::records::deletions;
@@ -49,10 +51,10 @@ pub(crate) enum Who {
     /// A customer with the token of a ticket.
     Ticket {
         share: ShareId,
-        /// The token's generation: a newer one in the records ends this login.
-        generation: i64,
-        /// Whether the ticket is for devices: then it sends, and sees nothing.
-        device: bool,
+        /// The token that was typed: once it has ended, this login ends.
+        token: TokenId,
+        /// Whether it sends, and sees nothing: by its token, or as the ticket is for devices.
+        upload_only: bool,
     },
     /// A contact of an organisation.
     Contact {
@@ -96,8 +98,14 @@ pub(crate) struct LoginState {
     pub(crate) since: Instant,
     pub(crate) trail: Arc<AuditWriter>,
     proofs: Arc<Proofs>,
-    /// The proof of the last row of its ticket that held, and said that the ticket was open.
-    open_ticket: Locked<Proof>,
+    /// The proof and the generation of the last row of its ticket that held, and said that the ticket
+    /// was open.
+    open_ticket: Locked<(Proof, i64)>,
+    /// The proof of the last row of its ticket with which its token and its organisation were looked
+    /// at.
+    seen: Locked<Proof>,
+    /// Whether one of these no longer lets it in. It never comes back from that.
+    over: AtomicBool,
     /// From this moment on the login must be looked at although nobody changed anything, in
     /// milliseconds since 1970; the last one that there is if that never comes.
     until: AtomicI64,
@@ -127,9 +135,9 @@ impl Login {
         Actor::Login(self.0.user.clone())
     }
 
-    /// Whether it may only send: the login of a device's ticket.
+    /// Whether it may only send: the login of a device's ticket, or by a token for that.
     pub(crate) fn is_upload_only(&self) -> bool {
-        matches!(self.0.who, Who::Ticket { device: true, .. })
+        matches!(self.0.who, Who::Ticket { upload_only: true, .. })
     }
 
     /// The language in which refusals are said.
@@ -213,15 +221,15 @@ impl Logins {
         let ticket = async { tickets::by_reference(&mut *self.repo.records.read().await?, user).await }
             .await
             .map_err(Error::from)?;
-        let expected = ticket.as_ref().map_or([0; 32], |ticket| ticket.token_hash);
-        // The hash of no token at all is never all zeros, so an unknown user fails like a wrong
-        // token.
-        let right = self.repo.keys.token().verify(user, secret, &expected);
-        let welcome = |device: bool| device || !origin.transport.is_weak();
-        let Some(ticket) = ticket.filter(|ticket| right && welcome(ticket.device)) else {
+        let token = self.typed(user, secret).await?;
+        let is_welcome = |device: bool| device || !origin.transport.is_weak();
+        let both = ticket.zip(token).filter(|(ticket, token)| {
+            is_welcome(ticket.device || token.kind == TokenKind::Device) && token.is_valid(Time::now())
+        });
+        let Some((ticket, token)) = both else {
             return self.by_password(user, secret, origin).await;
         };
-        if !self.holds(&ticket, from) || !self.people_hold(&ticket, from).await? {
+        if !self.holds(&ticket, from) || !self.holds(&token, from) || !self.people_hold(&ticket, from).await? {
             return self.by_password(user, secret, origin).await;
         }
         let Some(organisation) = self.admitting(&ticket, from).await? else {
@@ -229,13 +237,15 @@ impl Logins {
             self.refuse(user, "token", from).await;
             return Ok(None);
         };
-        let who = Who::Ticket { share: ticket.share, generation: ticket.token_generation, device: ticket.device };
+        let upload_only = ticket.device || token.kind != TokenKind::Plain;
+        let who = Who::Ticket { share: ticket.share, token: token.id, upload_only };
         let language = ticket.language.unwrap_or_default();
         let policy = self.repo.settings.policy.as_ref();
         let until = policy.and_then(|policy| policy.end_of(&ticket)?.1);
         let greeting = greeting(&ticket, until, language);
         let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
-        login.0.set_until(standing::until(&organisation));
+        self.note_use(&ticket, &token, from).await;
+        login.0.see(&ticket, standing::until(&organisation, &token));
         login.0.remember(&ticket);
         let known = async { rights::of(&mut *self.repo.records.read().await?, &ticket, &login.0).await };
         match known.await {
@@ -315,7 +325,7 @@ impl Logins {
     ) -> Result<Login, Refusal> {
         self.trail.room().await?;
         let detail = match &who {
-            Who::Ticket { .. } => json!({ "by": "token" }),
+            Who::Ticket { token, .. } => json!({ "by": "token", "token": token.to_string() }),
             Who::Contact { by } => by.detail(),
             Who::Engineer { fingerprint } => json!({ "by": "key", "key": fingerprint }),
         };
@@ -324,6 +334,7 @@ impl Logins {
         let (Origin { address: from, transport }, since) = (origin, Instant::now());
         let (grants, proofs) = (Grants::default(), Arc::clone(self.repo.keys.proofs()));
         let (open_ticket, until) = (Locked::default(), AtomicI64::new(i64::MAX));
+        let (seen, over) = (Locked::default(), AtomicBool::new(false));
         let login = Arc::new(LoginState {
             user,
             who,
@@ -334,6 +345,8 @@ impl Logins {
             trail,
             proofs,
             open_ticket,
+            seen,
+            over,
             until,
             language,
             greeting,
@@ -410,8 +423,7 @@ impl Logins {
         if login.ended.is_cancelled() {
             return Ok(true);
         }
-        let mut conn = self.repo.records.read().await?;
-        Ok(rights::review(&mut conn, login).await? && standing::goes_on(&mut conn, login).await?)
+        rights::review(&mut *self.repo.records.read().await?, login).await
     }
 }
 
@@ -446,8 +458,29 @@ impl LoginState {
         Time::from_millis(self.until.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_until(&self, until: Option<Time>) {
-        self.until.store(until.map_or(i64::MAX, Time::millis), Ordering::Relaxed);
+    pub(crate) fn set_until(&self, until: Time) {
+        self.until.store(until.millis(), Ordering::Relaxed);
+    }
+
+    /// Whether its token and its organisation were looked at with this row of its ticket, and time
+    /// has changed nothing since.
+    fn has_seen(&self, ticket: &Ticket) -> bool {
+        !self.is_past(Time::now()) && *self.seen.lock() == ticket.proof
+    }
+
+    /// Its token and its organisation let it in until then, as long as the ticket's row is this one.
+    fn see(&self, ticket: &Ticket, until: Time) {
+        *self.seen.lock() = ticket.proof;
+        self.set_until(until);
+    }
+
+    /// Whether its token or its organisation no longer let it in.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.over.store(true, Ordering::Release);
     }
 
     /// What it may in the ticket that it is the login of, as the records said last; nothing if it is
@@ -465,13 +498,13 @@ impl LoginState {
     /// into one that waits has more to do than the short way does.
     pub(crate) fn remember(&self, ticket: &Ticket) {
         if self.user == ticket.reference && ticket.status == TicketStatus::Open {
-            *self.open_ticket.lock() = ticket.proof;
+            *self.open_ticket.lock() = (ticket.proof, ticket.token_generation);
         }
     }
 
-    /// The proof that its ticket carried when it was last seen open and held; zeros if it never
-    /// was.
-    pub(crate) fn open_ticket(&self) -> Proof {
+    /// The proof and the generation that its ticket carried when it was last seen open and held; zeros
+    /// if it never was.
+    pub(crate) fn open_ticket(&self) -> (Proof, i64) {
         *self.open_ticket.lock()
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::login::Login;
 use crate::login::contacts::still_valid;
-use crate::login::{LoginState, Who};
+use crate::login::{LoginState, Who, tokens};
 use crate::model::rights::{Operation, Rights, Role, Side, Visibility};
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, TicketStatus};
 use crate::records::contacts::Contact;
@@ -66,7 +66,10 @@ pub(crate) async fn proved(conn: &mut Conn, reference: &str, login: &LoginState)
     let ticket = tickets::by_reference(conn, reference).await?;
     let ticket = ticket.filter(|ticket| login.holds(ticket));
     if let Some(ticket) = &ticket {
-        login.remember(ticket);
+        tokens::look(conn, login, ticket).await?;
+        if !login.has_ended() {
+            login.remember(ticket);
+        }
     }
     Ok(ticket)
 }
@@ -148,11 +151,12 @@ pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> 
     }
     let denied = people.as_ref().map(|people| people.denied).unwrap_or_default();
     let role = match &login.who {
-        Who::Ticket { generation, .. } if ticket.reference != login.user || ticket.token_generation != *generation => {
+        Who::Ticket { .. } if ticket.reference != login.user || login.has_ended() => {
             return Err(Refusal::LoginEnded.into());
         }
-        Who::Ticket { device: true, .. } => Role::Device,
-        Who::Ticket { device: false, .. } => Role::Ticket,
+        Who::Ticket { upload_only: true, .. } if ticket.device => Role::Device,
+        Who::Ticket { upload_only: true, .. } => Role::UploadOnly,
+        Who::Ticket { upload_only: false, .. } => Role::Ticket,
         Who::Contact { by } => match still_valid(conn, login, by).await? {
             None => return Err(Refusal::LoginEnded.into()),
             Some(contact) if !names(conn, ticket, people.as_ref(), &contact, login).await? => {

@@ -129,7 +129,7 @@ impl Repo {
         if data.is_beginning() && keys.level().proves() {
             anchor::begin(&records, &keys).await?;
         }
-        opening::adopt(&records, &keys).await?;
+        opening::adopt(&records, &keys, &settings).await?;
         data.begun()?;
         let repo = Self {
             clock: HouseClock::open(&records, serve).await?,

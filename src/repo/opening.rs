@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::model::HouseId;
+use crate::model::{HouseId, Time};
 use crate::records::bond::{Found, RecordsLook};
 use crate::records::keyring::WrappedRow;
 use crate::records::{Keyring, Records, RecordsError, facts};
@@ -13,7 +13,7 @@ use crate::repo::kek::{self, Keks};
 use crate::repo::keys::{KeyManager, ROUNDS};
 use crate::repo::pieces::{Database, KekFile, Occasion, Pieces, Store, Verdict, Why};
 use crate::repo::proved_facts::prove_facts;
-use crate::repo::{DataDirectory, Error, anchor, proofs};
+use crate::repo::{DataDirectory, Error, Settings, anchor, proofs};
 use crate::store::Disk;
 use crate::vault::{Kek, Level, VaultError, random};
 
@@ -236,7 +236,7 @@ pub(crate) async fn strangers(records: &Records, keys: &KeyManager) -> Result<Op
 /// Gives the rows of a house of before the proofs of today, its trail an anchor, and raises its
 /// level: from then on a row without a proof is refused. Where rows had proofs before, one that did
 /// not hold gets none. Cut anywhere it is done again. Nobody else opens the house meanwhile.
-pub(crate) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Error> {
+pub(crate) async fn adopt(records: &Records, keys: &KeyManager, settings: &Settings) -> Result<(), Error> {
     let before = keys.level();
     if before >= Level::Desk {
         return Ok(());
@@ -246,12 +246,16 @@ pub(crate) async fn adopt(records: &Records, keys: &KeyManager) -> Result<(), Er
     }
     let mut tx = records.begin_alone().await?;
     let prover = &**keys.proofs();
+    let valid_until = Time::now().plus(settings.token_validity);
     let rows = if before == Level::Bare {
         let rows = proofs::prove_all(tx.conn(), prover).await?;
+        proofs::move_tokens(tx.conn(), prover, valid_until).await?;
         prove_facts(tx.conn(), keys).await?;
         rows
     } else {
-        proofs::prove_what_is_new(tx.conn(), prover).await?
+        let rows = proofs::prove_what_is_new(tx.conn(), prover).await?;
+        proofs::move_tokens(tx.conn(), prover, valid_until).await?;
+        rows
     };
     tx.commit().await?;
     keys.raise_level(Level::Desk).await?;

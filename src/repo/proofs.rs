@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::model::Locked;
+use crate::model::{Locked, Time};
 use crate::records::proofs::{Proof, Proved, Prover};
 use crate::records::{
     Conn, Records, closings, contacts, deletions, entries, holds, notices, organisations, people, teams, ticket_people,
-    tickets,
+    tickets, tokens,
 };
 use crate::repo::Error;
 use crate::vault::ProofKey;
@@ -100,6 +100,10 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         tickets::prove_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for row in tokens::list(conn).await? {
+        tokens::prove_again(conn, prover, &row).await?;
+        proved += 1;
+    }
     for row in people::engineers(conn, None).await? {
         people::prove_engineer_again(conn, prover, &row).await?;
         proved += 1;
@@ -176,6 +180,15 @@ pub(crate) async fn prove_what_is_new(conn: &mut Conn, prover: &dyn Prover) -> R
     Ok(proved)
 }
 
+/// Moves the tokens that tickets of before have in their own rows into rows of their own, where the
+/// ticket's row says what tacdrop wrote.
+pub(crate) async fn move_tokens(conn: &mut Conn, prover: &dyn Prover, valid_until: Time) -> Result<(), Error> {
+    for row in tickets::list(conn).await?.iter().filter(|row| row.is_proved(prover)) {
+        tokens::move_out(conn, prover, row, valid_until).await?;
+    }
+    Ok(())
+}
+
 /// The rows whose proofs do not hold, each as its table and its name.
 pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<Vec<String>, Error> {
     fn add<T: Proved>(found: &mut Vec<String>, rows: &[T], prover: &dyn Prover) {
@@ -185,6 +198,7 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     let (mut conn, mut found) = (records.read().await?, Vec::new());
     add(&mut found, &organisations::organisations(&mut conn, None).await?, prover);
     add(&mut found, &tickets::list(&mut conn).await?, prover);
+    add(&mut found, &tokens::list(&mut conn).await?, prover);
     add(&mut found, &people::engineers(&mut conn, None).await?, prover);
     add(&mut found, &people::all_keys(&mut conn).await?, prover);
     add(&mut found, &contacts::list(&mut conn).await?, prover);

@@ -55,6 +55,9 @@ pub struct Settings {
     pub warn: Duration,
     /// A withdrawn file can be restored for this long, in house time.
     pub withdrawn: Duration,
+    /// A token is valid for this long, and again for this long from each login on, until its ticket is
+    /// closed.
+    pub token_validity: Duration,
     /// Digests that are given to clients beside SHA-256. They tell accidents, not attacks.
     pub also_digests: Vec<Algorithm>,
     /// Where the KEK lies, if not in the data directory.
@@ -86,6 +89,7 @@ impl Default for Settings {
             unfinished: Duration::from_secs(7 * 24 * 3600),
             warn: Duration::from_secs(24 * 3600),
             withdrawn: Duration::from_secs(24 * 3600),
+            token_validity: Duration::from_secs(72 * 86_400),
             also_digests: Vec::new(),
             kek: None,
             policy: None,

@@ -15,6 +15,7 @@ use crate::records::audit as trail;
 use crate::records::deletions::{self, Deletion};
 use crate::records::proofs::{Proved, Prover};
 use crate::records::tickets::{self, Ticket};
+use crate::records::tokens;
 use crate::repo::Error;
 use crate::repo::tickets::{mark_logins_changed, ticket_or_rest};
 
@@ -126,6 +127,7 @@ impl Retention {
         let now = Time::now();
         let (artifacts, versions, bytes) = deletions::count(tx.conn(), row.share).await?;
         tickets::end(tx.conn(), self.prover(), ticket, now).await?;
+        tokens::remove_all(tx.conn(), ticket).await?;
         mark_logins_changed(tx.conn()).await?;
         if row.status != TicketStatus::Closed {
             note_of_ticket(tx.conn(), Kind::TicketClosed, actor, ticket, &json!({})).await?;

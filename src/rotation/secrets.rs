@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::Rotation;
 use crate::audit::{self, Actor, Kind, Subject};
+use crate::model::Time;
 use crate::records::proofs::Proved;
-use crate::records::{contacts, tickets};
+use crate::records::{contacts, tickets, tokens};
 use crate::repo::Error;
 use crate::repo::anchor::AUDIT_KEY;
 use crate::repo::keys::{PROOF_PURPOSE, RECEIPT_PURPOSE, TOKEN_PURPOSE};
@@ -91,8 +92,12 @@ impl Rotation {
             for ticket in tickets::list(tx.conn()).await? {
                 // What is refused has no token that counts.
                 if ticket.is_proved(prover) {
-                    // The hash of no token at all.
-                    tickets::set_token(tx.conn(), prover, &ticket.reference, &[0; 32]).await?;
+                    for token in tokens::of_ticket(tx.conn(), &ticket.reference).await? {
+                        if token.ended_at.is_none() && token.is_proved(prover) {
+                            tokens::end(tx.conn(), prover, &token, Time::now()).await?;
+                        }
+                    }
+                    tickets::logins_changed(tx.conn(), prover, &ticket.reference).await?;
                     done.tokens_ended += 1;
                 }
             }

@@ -9,6 +9,7 @@ mod engineers;
 mod organisations;
 pub(crate) mod teams;
 pub(crate) mod ticket_people;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 pub use self::edit::{TicketDetails, TicketEdit};
 pub use self::engineers::{AbsenceLine, EngineerEdit, EngineerLine, HandedOver, Unreached};
 pub use self::organisations::{NewOrganisation, OrganisationEdit, OrganisationLine};
+pub use self::tokens::{NewToken, TokenLine};
 
 use crate::audit::{self, Actor, Kind, Subject, told};
 use crate::model::{DirectoryId, FileName, Identifier, Language, LastDay, Priority, Role, ShareId, TicketStatus, Time};
@@ -27,6 +29,7 @@ use crate::records::entries::NewEntry;
 use crate::records::people::Engineer;
 use crate::records::proofs::Prover;
 use crate::records::tickets::Ticket;
+use crate::records::tokens::{NO_TOKEN, Token};
 use crate::records::{Conn, RecordsError, closings, entries, people, tickets};
 use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::mark_logins_changed;
@@ -210,9 +213,8 @@ impl Tickets {
     pub(crate) async fn prepare_ticket(&self, new: NewTicket) -> Result<FreshTicket, Error> {
         let share = ShareId::from_bytes(vault::random::array()?);
         let keys = self.repo.keys.new_share(share).await?;
-        let token = vault::token::new_token()?;
         let row = Ticket {
-            token_hash: self.repo.keys.token().hash(new.reference.as_str(), &token),
+            token_hash: NO_TOKEN,
             reference: new.reference,
             share,
             organisation: new.organisation,
@@ -233,7 +235,8 @@ impl Tickets {
             deadline: None,
             proof: Default::default(),
         };
-        Ok(FreshTicket { row, keys, token })
+        let (main_token, token) = self.make_token(&row.reference, tokens::main_kind(&row), true)?;
+        Ok(FreshTicket { row, keys, main_token, token })
     }
 
     async fn check_ticket(&self, new: &NewTicket) -> Result<(), Error> {
@@ -260,22 +263,6 @@ impl Tickets {
     /// If there is no such ticket, or the records fail.
     pub async fn ticket(&self, reference: &Identifier) -> Result<TicketLine, Error> {
         Ok(existing_ticket(&mut *self.repo.records.read().await?, reference).await?.into())
-    }
-
-    /// Gives a ticket a new token: the old one dies, and its sessions end within a second.
-    ///
-    /// # Errors
-    /// If there is no such ticket, or the records fail.
-    pub async fn new_token(&self, reference: &Identifier) -> Result<Zeroizing<String>, Error> {
-        let token = vault::token::new_token()?;
-        let hash = self.repo.keys.token().hash(reference.as_str(), &token);
-        let mut tx = self.repo.records.begin().await?;
-        existing_ticket(tx.conn(), reference).await?;
-        tickets::set_token(tx.conn(), self.prover(), reference, &hash).await?;
-        mark_logins_changed(tx.conn()).await?;
-        note(tx.conn(), Kind::TicketTokenReplaced, Some(reference), json!({})).await?;
-        tx.commit().await?;
-        Ok(token)
     }
 
     /// Gives a ticket to another engineer, who gets the notices that wait, failed, or perhaps never
@@ -328,6 +315,7 @@ impl Tickets {
 pub(crate) struct FreshTicket {
     pub(crate) row: Ticket,
     keys: Arc<ShareKeys>,
+    main_token: Token,
     pub(crate) token: Zeroizing<String>,
 }
 
@@ -338,6 +326,7 @@ impl FreshTicket {
         let ticket = &self.row;
         claim(conn, &ticket.reference, "ticket").await?;
         tickets::add(conn, prover, ticket).await?;
+        crate::records::tokens::add(conn, prover, &self.main_token).await?;
         let root = DirectoryId::root_of(ticket.share);
         let mut directory = NewEntry {
             id: *root.as_bytes(),
@@ -359,6 +348,7 @@ impl FreshTicket {
             "engineer": ticket.engineer.as_str(),
             "device": ticket.device,
             "kind": ticket.kind.as_str(),
+            "token": self.main_token.id.to_string(),
             "share": ticket.share.to_string(),
         });
         note(conn, Kind::TicketOpened, Some(&ticket.reference), detail).await

@@ -269,10 +269,10 @@ impl Tickets {
     }
 
     /// Ends the open logins of an organisation's tickets, in the transaction that no longer admits
-    /// them. Closed tickets take nothing, and their logins are ended by the watch alone.
+    /// them.
     async fn end_logins_of(&self, conn: &mut Conn, id: &Identifier) -> Result<(), Error> {
-        for reference in tickets::unclosed_of(conn, id).await? {
-            match tickets::end_logins(conn, self.prover(), &reference).await {
+        for reference in tickets::readable_of(conn, id).await? {
+            match tickets::logins_changed(conn, self.prover(), &reference).await {
                 // Somebody changed the row: it lets nobody in anyway, and the others must not wait for it.
                 Ok(()) | Err(RecordsError::Unproved { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -246,7 +246,8 @@ impl UploadRecords {
             && self.discards.is_none()
             && extent.rows == Rows::None
             && self.zeros == 0;
-        let Who::Ticket { generation: token_generation, .. } = self.login.0.who else { return Ok(false) };
+        let Who::Ticket { .. } = self.login.0.who else { return Ok(false) };
+        let (ticket_proof, token_generation) = self.login.0.open_ticket();
         let may_go = repo.failpoints.may_add_at_once();
         if !may_go || !is_new || !is_one_shape || self.from_support || repo.settings.temporary_names.matches(&name) {
             return Ok(false);
@@ -265,7 +266,7 @@ impl UploadRecords {
         let new = NewArtifact {
             ticket: &self.ticket,
             token_generation,
-            ticket_proof: self.login.0.open_ticket(),
+            ticket_proof,
             share: self.share(),
             place: &self.keys.place(*self.artifact.as_bytes(), directory, &name)?,
             mode,

@@ -128,7 +128,11 @@ words!(
         ContactPasswordSet = "contact.password-set",
         /// A ticket was opened.
         TicketOpened = "ticket.opened",
-        /// A ticket got a new token.
+        /// A ticket got one more token.
+        TicketTokenAdded = "ticket.token-added",
+        /// A token of a ticket was ended.
+        TicketTokenEnded = "ticket.token-ended",
+        /// A ticket got a new main token.
         TicketTokenReplaced = "ticket.token-replaced",
         /// A ticket went to another engineer.
         TicketAssigned = "ticket.assigned",

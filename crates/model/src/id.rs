@@ -86,6 +86,10 @@ id!(
     NoticeId
 );
 id!(
+    /// A token of a ticket. It is no secret: it names the token.
+    TokenId
+);
+id!(
     /// A house of data: its records, its keyring and its store bear the same one, and no other
     /// house's.
     HouseId

@@ -27,7 +27,7 @@ pub mod transport;
 pub mod word;
 
 pub use deletion::{DeletionReason, Side};
-pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, VersionId};
+pub use id::{ArtifactId, DirectoryId, HouseId, NoticeId, ObjectId, ShareId, TokenId, VersionId};
 pub use language::Language;
 pub use locked::{Level, Locked, LockedGuard};
 pub use missing::missing_percent;
@@ -36,7 +36,7 @@ pub use network::{LastDay, Network};
 pub use path::SharePath;
 pub use refusal::{Kind, Refusal};
 pub use sidecar::{Algorithm, Verdict};
-pub use state::{NoticeState, ObjectPlace, Priority, Role, TicketStatus, VersionState};
+pub use state::{NoticeState, ObjectPlace, Priority, Role, TicketStatus, TokenKind, VersionState};
 pub use temporary::TemporaryNames;
 pub use time::{HouseTime, Time};
 pub use transport::Transport;

@@ -91,6 +91,18 @@ words!(
 );
 
 words!(
+    /// What a token of a ticket allows.
+    TokenKind, "kind of token" {
+        /// All that a ticket's customer may do.
+        Plain = "plain",
+        /// Only to send.
+        UploadOnly = "upload-only",
+        /// The same, typed on a network device: also by the listener for old devices.
+        Device = "device",
+    }
+);
+
+words!(
     /// What an engineer is to the house.
     Role, "role of an engineer" {
         /// Works on the tickets that are assigned to him or her.

@@ -7,7 +7,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
 use super::readable::{name, readable};
 use super::{Conn, RecordsError};
-use tacdrop_model::{ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ShareId, Time, VersionId};
+use tacdrop_model::{
+    ArtifactId, DirectoryId, HouseTime, Identifier, NoticeId, ObjectId, ShareId, Time, TokenId, VersionId,
+};
 
 /// A statement with its parameters, in the order of their numbers:
 /// `ask!("SELECT ... $1 ... $2", share, now)`.
@@ -98,7 +100,7 @@ macro_rules! ids {
     };
 }
 
-ids!(ArtifactId, DirectoryId, NoticeId, ObjectId, ShareId, VersionId);
+ids!(ArtifactId, DirectoryId, NoticeId, ObjectId, ShareId, TokenId, VersionId);
 
 impl<T: Id> Parameter for T {
     fn bind(self, asked: Asked<'_>) -> Asked<'_> {

@@ -160,6 +160,44 @@ pub async fn tickets(conn: &mut Conn) -> Result<Vec<Found<TicketSide>>, RecordsE
     }))
 }
 
+/// A token of a ticket.
+#[derive(Debug)]
+pub struct TokenSide {
+    /// Its id, in hexadecimal.
+    pub id: String,
+    /// Its ticket.
+    pub ticket: String,
+    /// What it allows.
+    pub kind: String,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Until when it is valid, if logins do not make that later: milliseconds since 1970.
+    pub until: Option<i64>,
+    /// Whether it bears the id of its ticket's share, as one that was moved out of the ticket's row
+    /// does.
+    pub moved: bool,
+}
+
+/// All tokens.
+pub async fn tokens(conn: &mut Conn) -> Result<Vec<Found<TokenSide>>, RecordsError> {
+    let text = "SELECT k.id, k.ticket, k.kind, k.ended_at, k.renews, k.valid_until, \
+         CASE WHEN EXISTS (SELECT 1 FROM ticket t WHERE t.reference = k.ticket AND t.share_id = k.id) THEN 1 ELSE 0 END \
+         AS moved FROM ticket_token k ORDER BY k.ticket, k.id";
+    let rows = ask!(text).rows(conn).await?;
+    Ok(found(&rows, |row| {
+        let renews = row.try_get::<i64, _>("renews")? != 0;
+        let until: i64 = row.try_get("valid_until")?;
+        Ok(TokenSide {
+            id: hex::encode(row.try_get::<&[u8], _>("id")?),
+            ticket: row.try_get("ticket")?,
+            kind: row.try_get("kind")?,
+            ended: row.try_get::<Option<i64>, _>("ended_at")?.is_some(),
+            until: (!renews).then_some(until),
+            moved: row.try_get::<i64, _>("moved")? != 0,
+        })
+    }))
+}
+
 /// A version.
 #[derive(Debug)]
 pub struct VersionSide {
@@ -262,7 +300,8 @@ pub async fn told(
          'organisation.removed', 'engineer.added', 'engineer.key-added', 'engineer.key-removed', \
          'engineer.changed', 'engineer.disabled', 'engineer.enabled', 'engineer.removed', 'engineer.away', 'engineer.back', \
          'ticket.opened', 'ticket.assigned', 'ticket.changed', 'ticket.closed', 'ticket.reopened', 'ticket.held', \
-         'ticket.released', 'ticket.shredded', 'store.recovered', 'secret.replaced', 'contact.added', 'contact.changed', \
+         'ticket.released', 'ticket.shred-begun', 'ticket.shredded', 'ticket.token-added', 'ticket.token-ended', 'ticket.token-replaced', \
+         'store.recovered', 'secret.replaced', 'contact.added', 'contact.changed', \
          'contact.disabled', 'contact.enabled', 'contact.removed', 'contact.key-added', 'contact.key-removed', \
          'contact.password-set', 'team.added', 'team.changed', 'team.removed', 'ticket.people-changed') \
          ORDER BY seq LIMIT $2 + 0";

@@ -44,6 +44,7 @@ pub mod strays;
 pub mod teams;
 pub mod ticket_people;
 pub mod tickets;
+pub mod tokens;
 pub mod version_chain;
 pub mod versions;
 pub mod withdrawn;

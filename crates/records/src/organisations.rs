@@ -162,7 +162,7 @@ pub async fn ticket_counts(conn: &mut Conn) -> Result<Vec<(String, TicketCount)>
     let text = "SELECT organisation, COUNT(*) AS n, SUM(CASE WHEN status <> 'closed' THEN 1 ELSE 0 END) AS unclosed \
          FROM ticket GROUP BY organisation ORDER BY organisation";
     ask!(text)
-        .all(conn, |row| {
+        .readable(conn, "ticket", |row| {
             let count = TicketCount { all: unsigned(row, "ticket", "n")?, open: unsigned(row, "ticket", "unclosed")? };
             Ok((row.try_get("organisation")?, count))
         })

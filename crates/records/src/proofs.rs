@@ -70,6 +70,7 @@ pub fn unproved<T: Proved + ?Sized>(row: &T) -> RecordsError {
 pub const LABELS: &[(&str, &str)] = &[
     (<super::organisations::Organisation as Proved>::LABEL, "organisation"),
     (<super::tickets::Ticket as Proved>::LABEL, "ticket"),
+    (<super::tokens::Token as Proved>::LABEL, "ticket_token"),
     (<super::people::Engineer as Proved>::LABEL, "engineer"),
     (<super::people::EngineerKey as Proved>::LABEL, "engineer_key"),
     (<super::contacts::Contact as Proved>::LABEL, "contact"),
@@ -150,6 +151,6 @@ mod tests {
                 }
             }
         }
-        assert!(found >= 17, "{found}");
+        assert!(found >= 20, "{found}");
     }
 }

@@ -28,9 +28,9 @@ pub struct Ticket {
     pub language: Option<Language>,
     /// Whether it takes uploads.
     pub status: TicketStatus,
-    /// The keyed hash of its token.
+    /// The keyed hash of the token that it had before tokens had rows of their own; zeros since then.
     pub token_hash: [u8; 32],
-    /// How many tokens it has had.
+    /// Counts what ended logins: a token that ended, an organisation that was disabled.
     pub token_generation: i64,
     /// When it was opened.
     pub opened_at: Time,
@@ -201,7 +201,7 @@ pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(
 
 /// Writes down what the desk says of a ticket, with its proof. Everything that changes any of it goes
 /// through here; whoever calls has checked the proof that it had.
-async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
+pub(super) async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
     let text = "UPDATE ticket SET engineer = $2, status = $3, closed_at = $4, token_hash = $5, token_generation = $6, \
          key_generation = $7, organisation = $8, title = $9, priority = $10, language = $11, kind = $12, serial = $13, \
          deadline = $14, proof = $15 WHERE reference = $1";
@@ -276,9 +276,9 @@ pub async fn references_of(conn: &mut Conn, organisation: &Identifier) -> Result
         .await
 }
 
-/// Those of its tickets that are not closed, and whose reference can be read.
-pub async fn unclosed_of(conn: &mut Conn, organisation: &Identifier) -> Result<Vec<Identifier>, RecordsError> {
-    ask!("SELECT reference FROM ticket WHERE organisation = $1 AND status <> 'closed' ORDER BY reference", organisation)
+/// The same, of those that can be read.
+pub async fn readable_of(conn: &mut Conn, organisation: &Identifier) -> Result<Vec<Identifier>, RecordsError> {
+    ask!("SELECT reference FROM ticket WHERE organisation = $1 ORDER BY reference", organisation)
         .readable(conn, "ticket", |row| text_as(row, "ticket", "reference"))
         .await
 }
@@ -348,20 +348,9 @@ pub async fn of_organisation(
     page(conn, ask!(text, organisation.as_str(), after.map_or("", Identifier::as_str), most), most).await
 }
 
-/// Replaces the token: the generation goes up, by which sessions of the old one are found and
-/// ended.
-pub async fn set_token(
-    conn: &mut Conn,
-    prover: &dyn Prover,
-    reference: &Identifier,
-    hash: &[u8; 32],
-) -> Result<(), RecordsError> {
-    let new = |row: &mut Ticket| (row.token_hash, row.token_generation) = (*hash, row.token_generation + 1);
-    change(conn, prover, reference, new).await
-}
-
-/// Ends the logins that are open: they were let in under a generation that is no longer in force.
-pub async fn end_logins(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier) -> Result<(), RecordsError> {
+/// Has the open logins looked at again: what they remember of the ticket is no longer what it says. To
+/// be done with everything that ends one.
+pub async fn logins_changed(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier) -> Result<(), RecordsError> {
     change(conn, prover, reference, |row| row.token_generation += 1).await
 }
 
@@ -387,12 +376,11 @@ pub async fn set_status(
     change(conn, prover, reference, |row| (row.status, row.closed_at) = (status, closed_at)).await
 }
 
-/// Closes a ticket for good: nobody has a token of it any more.
+/// Closes a ticket for good, and has its open logins looked at again.
 pub async fn end(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier, now: Time) -> Result<(), RecordsError> {
     let end = |row: &mut Ticket| {
         (row.status, row.closed_at) = (TicketStatus::Closed, Some(row.closed_at.unwrap_or(now)));
-        // No token has this hash.
-        (row.token_hash, row.token_generation) = ([0; 32], row.token_generation + 1);
+        row.token_generation += 1;
     };
     change(conn, prover, reference, end).await
 }

@@ -31,6 +31,26 @@ pub fn new_token() -> Result<Zeroizing<String>, VaultError> {
     Ok(token)
 }
 
+/// A token as people type it: without blanks and hyphens of whatever kind between its letters, and in
+/// lower case. No letter of a token is lost by that.
+pub fn folded(typed: &str) -> Zeroizing<String> {
+    let mut folded = Zeroizing::new(String::with_capacity(typed.len()));
+    folded.extend(typed.chars().filter(|c| !is_between(*c)).map(|c| c.to_ascii_lowercase()));
+    folded
+}
+
+/// Blanks and dashes, also those that word processors and mail programs put in, and what has no width.
+fn is_between(c: char) -> bool {
+    c.is_whitespace()
+        || c == '-'
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2060}' | '\u{feff}')
+}
+
+/// Whether two keyed hashes are the same, in a time that does not depend on them.
+pub fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.ct_eq(other).into()
+}
+
 /// The server's key for hashing tokens; kept in the keyring under the purpose `token`.
 #[derive(ZeroizeOnDrop)]
 pub struct TokenKey {
@@ -106,6 +126,20 @@ mod tests {
             let encoded = percent_encoding::utf8_percent_encode(&token, percent_encoding::NON_ALPHANUMERIC);
             assert_eq!(encoded.to_string(), *token);
             assert!(token.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit()), "{}", &*token);
+        }
+    }
+
+    #[test]
+    fn a_token_in_groups_with_blanks_or_in_capitals_is_the_token() {
+        let token = new_token().unwrap();
+        for sign in ["-", " ", "\u{a0}", "\u{2013}", "\u{2011}", "\t", "\u{200b}", " - "] {
+            let groups: Vec<_> = token.as_bytes().chunks(4).map(|group| str::from_utf8(group).unwrap()).collect();
+            assert_eq!(*folded(&groups.join(sign)), *token, "{sign:?}");
+            assert_eq!(*folded(&format!(" {}{sign}", token.to_uppercase())), *token, "{sign:?}");
+        }
+        // Nothing else is left out, and no other letter becomes one of a token's.
+        for other in ["_", ".", "/", "O0", "\u{130}", "\u{212a}"] {
+            assert_eq!(*folded(&format!("{}{other}", *token)), format!("{}{}", *token, other.to_ascii_lowercase()));
         }
     }
 

@@ -84,13 +84,14 @@ async fn a_login_ends_when_its_contract_s_last_day_is_over() {
     let fixture = Fixture::new();
     let app = fixture.open().await;
     let token = token(&app, "XT-1").await;
-    app.tickets().edit_organisation(&word("ACME"), ends(Some(day("2999-12-31")))).await.unwrap();
+    let soon: LastDay = Time::now().plus(Duration::from_secs(2 * 86_400)).to_string()[..10].parse().unwrap();
+    app.tickets().edit_organisation(&word("ACME"), ends(Some(soon))).await.unwrap();
     let login = app.logins().by_token("XT-1", &token, FROM).await.unwrap().unwrap();
     let organisation = app.tickets().organisation(&word("ACME")).await.unwrap();
     assert_eq!(organisation.until.unwrap().end(), login.0.until());
     assert!(login.0.until() > Time::now());
     // A moment that has come: the records are asked, and say that there is time left.
-    login.0.set_until(Some(Time::now()));
+    login.0.set_until(Time::now());
     let stop = CancellationToken::new();
     let (watching, stopped) = (app.clone(), stop.clone());
     let watch = tokio::spawn(async move { watching.logins().watch(stopped).await });
@@ -105,7 +106,7 @@ async fn a_login_ends_when_its_contract_s_last_day_is_over() {
     let prover = &**repo.keys.proofs();
     crate::records::organisations::change(tx.conn(), prover, &word("ACME"), ended).await.unwrap();
     tx.commit().await.unwrap();
-    login.0.set_until(Some(Time::now()));
+    login.0.set_until(Time::now());
     tokio::time::timeout(Duration::from_secs(20), login.ended().cancelled()).await.unwrap();
     stop.cancel();
     watch.await.unwrap();

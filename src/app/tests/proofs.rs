@@ -74,6 +74,24 @@ const COLUMNS: &[(&str, &[(&str, Column)])] = &[
         ],
     ),
     (
+        "ticket_token",
+        &[
+            ("id", Column::Name),
+            ("ticket", Column::Proved("'XT-2'")),
+            ("label", Column::Free),
+            ("kind", Column::Proved("'device'")),
+            ("main", Column::Proved("0")),
+            ("verifier", Column::Proved("randomblob(32)")),
+            ("created_at", Column::Free),
+            ("valid_until", Column::Proved("9000000000000")),
+            ("renews", Column::Proved("0")),
+            ("ended_at", Column::Proved("7")),
+            ("last_used_at", Column::Free),
+            ("last_used_from", Column::Free),
+            ("proof", Column::Proof),
+        ],
+    ),
+    (
         "engineer",
         &[
             ("id", Column::Name),
@@ -160,6 +178,9 @@ async fn each_column_of_a_row_with_a_proof_is_proved_or_decides_nothing() {
         let row = match *table {
             "organisation" => "id = 'ACME'",
             "ticket" => "reference = 'XT-1'",
+            "ticket_token" => {
+                "ticket IN ('XT-1', 'XT-2') AND ended_at IS NULL AND main = 1 OR ended_at = 7 OR main = 0"
+            }
             "engineer" => "id = 'anna'",
             _ => "engineer = 'anna'",
         };
@@ -179,7 +200,7 @@ async fn each_column_of_a_row_with_a_proof_is_proved_or_decides_nothing() {
                     sql(&mut conn, &format!("UPDATE {table} SET {column} = {other} WHERE {row}")).await;
                 }
                 let (customer, engineer) = may_come_in(&app, &token).await;
-                let is_of_ticket = ["organisation", "ticket"].contains(table);
+                let is_of_ticket = ["organisation", "ticket", "ticket_token"].contains(table);
                 assert_eq!(customer, holds || !is_of_ticket, "{table}.{column} = {other}: the ticket's login");
                 assert_eq!(engineer, holds || is_of_ticket, "{table}.{column} = {other}: the engineer's login");
                 let named = app.tickets().unproved().await.unwrap();
@@ -305,8 +326,11 @@ async fn prove_as_before(fixture: &Fixture, conn: &mut SqliteConnection) {
     let app = fixture.open().await;
     let repo = &app.0.access.repo;
     let mut former = Vec::new();
-    for row in crate::records::tickets::all(&mut *repo.records.read().await.unwrap()).await.unwrap() {
+    let mut reader = repo.records.read().await.unwrap();
+    for row in crate::records::tickets::all(&mut reader).await.unwrap() {
         let language = row.language.map_or("", Language::code);
+        let tokens = crate::records::tokens::of_ticket(&mut reader, &row.reference).await;
+        let former_hash = tokens.unwrap().iter().find(|token| token.ended_at.is_none()).unwrap().verifier;
         let fields: [&[u8]; 11] = [
             row.reference.as_str().as_bytes(),
             row.share.as_bytes(),
@@ -314,28 +338,32 @@ async fn prove_as_before(fixture: &Fixture, conn: &mut SqliteConnection) {
             row.engineer.as_str().as_bytes(),
             language.as_bytes(),
             row.status.as_str().as_bytes(),
-            &row.token_hash,
+            &former_hash,
             &row.token_generation.to_be_bytes(),
             &row.key_generation.to_be_bytes(),
             &[u8::from(row.device)],
             b"",
         ];
-        former.push((row.reference.clone(), repo.keys.proof().prove("proof of ticket, 1", &fields)));
+        former.push((row.reference.clone(), repo.keys.proof().prove("proof of ticket, 1", &fields), former_hash));
     }
     let mut engineers = Vec::new();
-    for row in crate::records::people::engineers(&mut *repo.records.read().await.unwrap(), None).await.unwrap() {
+    for row in crate::records::people::engineers(&mut reader, None).await.unwrap() {
         let language = row.language.map_or("", Language::code);
         let fields: [&[u8]; 4] = [row.id.as_str().as_bytes(), row.email.as_bytes(), language.as_bytes(), b""];
         engineers.push((row.id.clone(), repo.keys.proof().prove("proof of engineer, 1", &fields)));
     }
+    drop(reader);
     app.close().await;
     drop(app);
     for (id, proof) in engineers {
         sql(conn, &format!("UPDATE engineer SET proof = x'{}' WHERE id = '{id}'", hex::encode(proof))).await;
     }
-    for (reference, proof) in former {
-        sql(conn, &format!("UPDATE ticket SET proof = x'{}' WHERE reference = '{reference}'", hex::encode(proof)))
-            .await;
+    sql(conn, "DELETE FROM ticket_token").await;
+    for (reference, proof, hash) in former {
+        let (proof, hash) = (hex::encode(proof), hex::encode(hash));
+        let text =
+            format!("UPDATE ticket SET proof = x'{proof}', token_hash = x'{hash}' WHERE reference = '{reference}'");
+        sql(conn, &text).await;
     }
     lower_to(fixture, Level::Proving).await;
 }
@@ -361,6 +389,8 @@ async fn a_house_of_before_the_desk_gets_the_proofs_that_it_lacks_and_no_others(
         assert_eq!(app.0.access.repo.keys.level(), Level::TODAY);
         assert_eq!(app.tickets().unproved().await.unwrap(), ["engineer bert"]);
         assert_eq!(may_come_in(&app, &token).await, (true, true));
+        let tokens = app.tickets().tokens(&word("XT-1")).await.unwrap();
+        assert_eq!(tokens.iter().filter(|token| token.state == "valid" && token.main && token.renews).count(), 1);
         app.close().await;
     }
 }
@@ -383,7 +413,7 @@ pub(super) async fn make_bare(fixture: &Fixture, with_proofs: bool) {
     app.close().await;
     if !with_proofs {
         let mut conn = outsider(fixture).await;
-        for table in ["organisation", "ticket", "engineer", "engineer_key"] {
+        for table in ["organisation", "ticket", "ticket_token", "engineer", "engineer_key"] {
             sql(&mut conn, &format!("UPDATE {table} SET proof = NULL")).await;
         }
         let file = DataDirectory::at(fixture.directory.path().join("data")).keyring();
@@ -408,7 +438,7 @@ async fn a_house_of_before_is_given_its_proofs_wherever_that_was_cut() {
         // Done once: what comes later is not taken in.
         let mut conn = outsider(&fixture).await;
         sql(&mut conn, "UPDATE ticket SET proof = NULL").await;
-        adopt(&app.0.access.repo.records, &app.0.access.repo.keys).await.unwrap();
+        adopt(&app.0.access.repo.records, &app.0.access.repo.keys, &fixture.settings).await.unwrap();
         app.close().await;
         drop(app);
         let app = fixture.open().await;
@@ -589,7 +619,7 @@ async fn secrets_are_replaced_on_purpose_and_wherever_that_is_cut_it_is_done_or_
         assert!(refused.contains("--yes") && refused.contains("tokens of all tickets (1)"), "{refused}");
         let done = app.rotation().replace_secrets(all, true).await.unwrap();
         assert_eq!((done.tokens_ended, done.unproved.len(), *taken.lock().unwrap()), (1, 0, 1));
-        assert_eq!(done.rows_proved, 6);
+        assert_eq!(done.rows_proved, 8);
         app.close().await;
         drop(app);
 

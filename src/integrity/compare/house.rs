@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Compared, PAGE, TOLD, contacts, ticket_people};
+use super::{Compared, PAGE, TOLD, contacts, ticket_people, tokens};
 use crate::audit::{Kind, told};
 use crate::model::Role;
 use crate::records::Conn;
 use crate::records::audit::Fields;
-use crate::records::compare::{self, EngineerSide, OrganisationSide, TicketSide};
+use crate::records::compare::{self, EngineerSide, OrganisationSide, TicketSide, TokenSide};
 use crate::records::deletions::{self, Deletion};
 use crate::records::proofs::Proved;
 use crate::records::tickets::INCIDENT;
@@ -74,6 +74,7 @@ struct Trail {
     tickets: BTreeMap<String, Ticket>,
     /// By the id of the share.
     shredded: BTreeMap<String, Shredded>,
+    tokens: tokens::Told,
     untold: bool,
 }
 
@@ -97,11 +98,12 @@ impl Trail {
         }
         if kind == Kind::SecretReplaced && detail.get("tokens").is_some() {
             self.contacts.passwords_ended();
-            return;
+            return self.tokens.all_ended();
         }
         self.contacts.tell(kind, &detail);
         self.people.tell(kind, fields.ticket.as_deref(), &detail);
         if let Some(reference) = &fields.ticket {
+            self.tokens.tell(kind, reference, &detail);
             self.tell_of_ticket(seq, kind, reference, detail);
             return;
         }
@@ -209,6 +211,7 @@ struct Rows {
     contacts: contacts::Rows,
     deletions: Vec<Deletion>,
     people: ticket_people::Rows,
+    tokens: Vec<compare::Found<TokenSide>>,
     trail: Trail,
 }
 
@@ -217,6 +220,7 @@ async fn gather(repo: &Repo, conn: &mut Conn) -> Result<Rows, Error> {
     let (keys, tickets) = (compare::engineer_keys(conn).await?, compare::tickets(conn).await?);
     let (contacts, people) = (contacts::gather(conn).await?, ticket_people::gather(repo, conn).await?);
     let deletions = deletions::list(conn).await?;
+    let tokens = compare::tokens(conn).await?;
     let mut trail = Trail::default();
     let mut from = Some(1);
     while let Some(first) = from {
@@ -225,7 +229,7 @@ async fn gather(repo: &Repo, conn: &mut Conn) -> Result<Rows, Error> {
         let readable = page.iter().filter_map(|row| Some((row.seq, row.fields.as_ref().ok()?)));
         readable.for_each(|(seq, fields)| trail.tell(seq, fields));
     }
-    Ok(Rows { organisations, engineers, keys, tickets, contacts, deletions, people, trail })
+    Ok(Rows { organisations, engineers, keys, tickets, contacts, deletions, people, tokens, trail })
 }
 
 pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House, Error> {
@@ -245,7 +249,8 @@ pub(super) async fn compare(repo: &Repo, outcome: &mut Compared) -> Result<House
 }
 
 fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
-    let Rows { organisations, engineers, keys, tickets, contacts: of_contacts, deletions, people, mut trail } = rows;
+    let Rows { organisations, engineers, keys, tickets, contacts: of_contacts, deletions, people, tokens, mut trail } =
+        rows;
     contacts::judge(repo, of_contacts, std::mem::take(&mut trail.contacts), outcome);
     ticket_people::judge(people, std::mem::take(&mut trail.people), outcome);
     compare_deletions(repo, &deletions, std::mem::take(&mut trail.shredded), outcome);
@@ -302,6 +307,7 @@ fn judge(repo: &Repo, rows: Rows, outcome: &mut Compared) -> House {
     for (id, _) in there {
         outcome.add("engineer", id, None, "has keys and no row");
     }
+    trail.tokens.compare(tokens, outcome);
     let tickets = compare_tickets(tickets, trail.tickets, outcome);
     House { tickets, untold: trail.untold }
 }

@@ -10,6 +10,7 @@
 mod contacts;
 mod house;
 mod ticket_people;
+mod tokens;
 mod versions;
 
 use std::time::Duration;

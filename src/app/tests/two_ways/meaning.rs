@@ -133,7 +133,7 @@ impl<'a> Meaning<'a> {
         match (row.table, column, cell) {
             (_, _, Cell::Null) => "none".to_owned(),
             ("_sqlx_migrations", "installed_on" | "execution_time", _) => "-".to_owned(),
-            ("ticket", "token_hash", Cell::Bytes(hash)) => format!("{} bytes", hash.len()),
+            ("ticket_token", "verifier", Cell::Bytes(hash)) => format!("{} bytes", hash.len()),
             // Each house has a key of its own.
             (_, "proof" | "address_proof", Cell::Bytes(proof)) => format!("{} bytes", proof.len()),
             // The trail is verified as a whole.
@@ -151,6 +151,11 @@ impl<'a> Meaning<'a> {
             ("entry", "modified_at", Cell::Integer(at))
             | ("version", "received_at", Cell::Integer(at))
             | ("notice", "created_at", Cell::Integer(at)) => or_number(self.moment(*at), *at),
+            ("ticket_token", "valid_until", Cell::Integer(at)) => {
+                let validity = crate::repo::Settings::default().token_validity;
+                let used = Time::from_millis(*at).minus(validity).millis();
+                or_number(self.about(used).map(|used| format!("renewed {used}")), *at)
+            }
             ("notice", "next_attempt_at", Cell::Integer(at)) => {
                 let later = |wait: Duration, what: &str| {
                     let at = Time::from_millis(*at).minus(wait).millis();
