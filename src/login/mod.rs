@@ -9,7 +9,7 @@ mod standing;
 pub(crate) mod tokens;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
 use crate::model::rights::Rights;
 use crate::model::{
-    Identifier, Language, Locked, LockedGuard, Network, Refusal, ShareId, TicketStatus, Time, TokenId, TokenKind,
+    Identifier, Language, Locked, LockedGuard, Network, Refusal, Role, ShareId, TicketStatus, Time, TokenId, TokenKind,
     Transport,
 };
 use crate::records::contacts::Contact;
@@ -116,6 +116,8 @@ pub(crate) struct LoginState {
     /// What it may in the ticket that it is the login of, as the records said last.
     own: AtomicU32,
     sent: Sent,
+    /// What an engineer is to the house, as the records said last: a place in [`Role::ALL`].
+    office: AtomicU8,
 }
 
 impl Login {
@@ -272,7 +274,10 @@ impl Logins {
         match self.bearer_of_key(user, fingerprint, from).await? {
             Some(Bearer::Engineer(engineer)) => {
                 let who = Who::Engineer { fingerprint: fingerprint.to_owned() };
-                self.admit(engineer.id, who, engineer.language.unwrap_or_default(), None, from.into()).await.map(Some)
+                let (role, language) = (engineer.role, engineer.language.unwrap_or_default());
+                let login = self.admit(engineer.id, who, language, None, from.into()).await?;
+                login.0.set_office(role);
+                Ok(Some(login))
             }
             Some(Bearer::Contact(contact)) => {
                 let by = Credential::Key { fingerprint: fingerprint.to_owned() };
@@ -354,6 +359,7 @@ impl Logins {
             grants,
             own: AtomicU32::new(Rights::NONE.to_bits()),
             sent: Sent::default(),
+            office: AtomicU8::new(0),
         });
         login.enqueue(Kind::LoginAccepted, login.ticket(), Some(id), detail);
         self.add(&login);
@@ -487,6 +493,20 @@ impl LoginState {
     /// no ticket's.
     pub(crate) fn own_rights(&self) -> Rights {
         Rights::from_bits(self.own.load(Ordering::Acquire))
+    }
+
+    /// What an engineer is to the house, as the records said last.
+    pub(crate) fn office(&self) -> Role {
+        Role::ALL.get(usize::from(self.office.load(Ordering::Acquire))).copied().unwrap_or(Role::Engineer)
+    }
+
+    fn set_office(&self, role: Role) {
+        self.office.store(role as u8, Ordering::Release);
+    }
+
+    /// It must be looked at again at this moment, although nobody changes anything then.
+    fn look_again_at(&self, moment: Time) {
+        self.until.fetch_min(moment.millis(), Ordering::Relaxed);
     }
 
     /// What it has sent into drop boxes.

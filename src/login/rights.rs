@@ -14,7 +14,7 @@ use crate::login::Login;
 use crate::login::contacts::still_valid;
 use crate::login::{LoginState, Who, tokens};
 use crate::model::rights::{Operation, Rights, Role, Side, Visibility};
-use crate::model::{Identifier, Locked, LockedGuard, Refusal, TicketStatus};
+use crate::model::{Identifier, Locked, LockedGuard, Refusal, Role as Office, TicketStatus, Time};
 use crate::records::contacts::Contact;
 use crate::records::ticket_people::TicketPeople;
 use crate::records::tickets::{self, Ticket};
@@ -34,6 +34,7 @@ pub(crate) async fn may_change(
     (operation, side): (Operation, Side),
 ) -> Result<u32, Error> {
     let row = existing(conn, ticket, &login.0).await?;
+    refresh_office(conn, &login.0).await?;
     of(conn, &row, &login.0).await?.check(operation, side)?;
     Ok(row.key_generation)
 }
@@ -118,9 +119,7 @@ pub(crate) async fn candidates(
     let user = &login.0.user;
     Ok(match &login.0.who {
         Who::Ticket { .. } => (tickets::by_reference(conn, user.as_str()).await?.into_iter().collect(), true),
-        Who::Engineer { .. } if matches!(office(&login.0), Role::Lead | Role::Auditor) => {
-            tickets::from(conn, after, most).await?
-        }
+        Who::Engineer { .. } if login.0.office() != Office::Engineer => tickets::from(conn, after, most).await?,
         Who::Engineer { .. } => tickets::assigned(conn, user, after, most).await?,
         Who::Contact { by } => match still_valid(conn, &login.0, by).await? {
             Some(contact) => tickets::of_organisation(conn, &contact.organisation, after, most).await?,
@@ -164,11 +163,13 @@ pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> 
             }
             Some(_) => Role::Contact,
         },
-        Who::Engineer { .. } => match office(login) {
-            office @ (Role::Lead | Role::Auditor) => office,
-            _ if is_assigned => Role::Engineer,
-            _ if is_member(conn, people.as_ref(), login).await? => Role::Member,
-            _ => return Err(Refusal::NotAssigned.into()),
+        Who::Engineer { .. } => match login.office() {
+            Office::Lead => Role::Lead,
+            Office::Auditor => Role::Auditor,
+            Office::Engineer if is_assigned => Role::Engineer,
+            Office::Engineer if is_member(conn, people.as_ref(), login).await? => Role::Member,
+            Office::Engineer if stands_in(conn, ticket, login).await? => Role::Deputy,
+            Office::Engineer => return Err(Refusal::NotAssigned.into()),
         },
     };
     let rights = Rights { role, denied, status: ticket.status };
@@ -178,10 +179,32 @@ pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> 
     Ok(rights)
 }
 
-/// What an engineer is whatever is assigned: [`Role::Lead`], [`Role::Auditor`], or
-/// [`Role::Engineer`]. The records do not say it of anybody yet.
-const fn office(_login: &LoginState) -> Role {
-    Role::Engineer
+/// Whether an engineer stands in for a ticket's engineer, who is away.
+async fn stands_in(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> Result<bool, Error> {
+    let row = people::engineers(conn, Some(ticket.engineer.as_str())).await?.into_iter().next();
+    let Some(row) = row.filter(|row| login.holds(row)) else { return Ok(false) };
+    let Some(away) = row.away.filter(|away| away.deputy == login.user && away.lasts(Time::now())) else {
+        return Ok(false);
+    };
+    // Nobody changes anything when an absence ends.
+    login.look_again_at(away.to.end());
+    Ok(true)
+}
+
+/// What the engineer of a login is to the house, as the records say now.
+///
+/// # Errors
+/// [`Refusal::LoginEnded`] if the engineer may not log in any more; and if the records fail.
+async fn refresh_office(conn: &mut Conn, login: &LoginState) -> Result<(), Error> {
+    if !matches!(login.who, Who::Engineer { .. }) {
+        return Ok(());
+    }
+    let row = people::engineers(conn, Some(login.user.as_str())).await?.into_iter().next();
+    match row.filter(|row| row.disabled_at.is_none() && login.holds(row)) {
+        Some(row) => login.set_office(row.role),
+        None => return Err(Refusal::LoginEnded.into()),
+    }
+    Ok(())
 }
 
 /// Held by everything that a login has open in a ticket's share: what the table of rights is asked
@@ -279,6 +302,7 @@ pub(crate) async fn review(conn: &mut Conn, login: &LoginState) -> Result<bool, 
         Who::Engineer { fingerprint } => {
             let found = people::with_key(conn, login.user.as_str(), fingerprint).await?;
             found.is_some_and(|(engineer, key)| {
+                login.set_office(engineer.role);
                 engineer.disabled_at.is_none() && login.holds(&engineer) && login.holds(&key)
             })
         }

@@ -10,7 +10,7 @@ use crate::audit::{Kind, told};
 use crate::model::{Identifier, Language, LastDay, Role, TicketStatus, Time};
 use crate::notices::recipient::{engineers, who_gets};
 use crate::records::people::{self, Absence, Engineer};
-use crate::records::{Conn, RecordsError, notices, tickets};
+use crate::records::{Conn, RecordsError, notices, teams, tickets};
 use crate::repo::Error;
 use crate::repo::tickets::{check_address, check_enabled, existing_engineer, mark_logins_changed};
 
@@ -328,6 +328,8 @@ impl Tickets {
         let all = people::engineers(tx.conn(), None).await?;
         let deputy_of = |row: &&Engineer| row.away.as_ref().is_some_and(|away| away.deputy == *engineer);
         hanging.extend(all.iter().filter(deputy_of).map(|row| format!("the place of {} to take", row.id)));
+        let teams = teams::of_engineer(tx.conn(), engineer).await?;
+        hanging.extend(teams.iter().map(|team| format!("a place in team {team}")));
         if !hanging.is_empty() {
             return Err(Error::operator(format!(
                 "engineer {engineer} cannot be removed, as they have {}; 'tacdrop engineer disable {engineer}' ends \

@@ -130,6 +130,13 @@ pub async fn member_of(
         .await
 }
 
+/// The ids of the teams that an engineer is in, as they stand there.
+pub async fn of_engineer(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<String>, RecordsError> {
+    ask!("SELECT team FROM team_member WHERE engineer = $1 ORDER BY team", engineer)
+        .all(conn, |row| Ok(row.try_get("team")?))
+        .await
+}
+
 /// All members of all teams.
 pub async fn all_members(conn: &mut Conn) -> Result<Vec<Member>, RecordsError> {
     ask!("SELECT team, engineer, proof FROM team_member ORDER BY team, engineer")

@@ -311,10 +311,12 @@ pub async fn from(
 pub(super) const ASSIGNED: &str = select!(
     "WHERE t.reference IN (SELECT own.reference FROM (SELECT o.reference FROM ticket o WHERE o.engineer = $1 \
      AND o.reference > $2 ORDER BY o.reference LIMIT $3 + 0) AS own UNION SELECT p.ticket FROM team_member m \
-     JOIN ticket_people p ON p.team = m.team WHERE m.engineer = $1 AND p.ticket > $2) ORDER BY t.reference LIMIT $3 + 0"
+     JOIN ticket_people p ON p.team = m.team WHERE m.engineer = $1 AND p.ticket > $2 UNION SELECT d.reference \
+     FROM engineer e JOIN ticket d ON d.engineer = e.id WHERE e.deputy = $1 AND d.reference > $2) ORDER BY t.reference LIMIT $3 + 0"
 );
 
-/// The tickets assigned to an engineer, and those of the engineer's teams, by reference, from behind `after` on, at most `most`, and
+/// The tickets assigned to an engineer, those of the engineer's teams, and those of whom the engineer
+/// stands in for at some time, by reference, from behind `after` on, at most `most`, and
 /// whether these were the last ones.
 pub async fn assigned(
     conn: &mut Conn,

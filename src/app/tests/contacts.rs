@@ -269,6 +269,11 @@ async fn opened(app: &App, reference: &str, people: PeopleChanges) -> Identifier
     word(reference)
 }
 
+/// Changes a ticket's people.
+pub(super) async fn set_people(app: &App, ticket: &Identifier, people: PeopleChanges) {
+    app.tickets().edit(ticket, TicketEdit { people, ..TicketEdit::default() }).await.map(drop).unwrap();
+}
+
 /// Who sees a ticket: for each visibility, each contact of three organisations.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_contact_sees_the_tickets_that_say_so_and_no_others() {
