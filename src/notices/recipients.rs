@@ -1,7 +1,7 @@
 //! Who else gets a notice: watchers, and a team whose engineer is gone. It is decided when a notice
 //! has settled, from what the records say by then; a row that tacdrop did not write names nobody.
 
-use crate::model::NoticeId;
+use crate::model::{Identifier, NoticeId};
 use crate::records::notices::{self, NoticeRow};
 use crate::records::proofs::{Proved, Prover};
 use crate::records::{Conn, people, teams, ticket_people};
@@ -14,7 +14,7 @@ pub(super) async fn settled(conn: &mut Conn, repo: &Repo, notice: &NoticeRow) ->
     to_team(conn, prover, notice).await?;
     for watcher in ticket_people::watchers(conn, &notice.ticket).await? {
         if holds(&watcher, prover) {
-            copy(conn, prover, notice, &watcher.address).await?;
+            copy(conn, prover, notice, (&notice.recipient, &watcher.address)).await?;
         }
     }
     Ok(())
@@ -42,7 +42,7 @@ async fn to_team(conn: &mut Conn, prover: &dyn Prover, notice: &NoticeRow) -> Re
             continue;
         };
         if told {
-            copy(conn, prover, notice, &row.email).await?;
+            copy(conn, prover, notice, (&row.id, &row.email)).await?;
         } else {
             notices::readdress(conn, prover, to, &row.id, None).await?;
             told = true;
@@ -51,9 +51,9 @@ async fn to_team(conn: &mut Conn, prover: &dyn Prover, notice: &NoticeRow) -> Re
     Ok(())
 }
 
-async fn copy(conn: &mut Conn, prover: &dyn Prover, notice: &NoticeRow, address: &str) -> Result<(), Error> {
+async fn copy(conn: &mut Conn, prover: &dyn Prover, notice: &NoticeRow, to: (&Identifier, &str)) -> Result<(), Error> {
     let id = NoticeId::from_bytes(vault::random::array()?);
-    Ok(notices::copy(conn, prover, notice, id, address).await?)
+    Ok(notices::copy(conn, prover, notice, id, to).await?)
 }
 
 fn holds<T: Proved>(row: &T, prover: &dyn Prover) -> bool {

@@ -201,19 +201,19 @@ pub async fn close_settled(conn: &mut Conn, now: Time) -> Result<u64, RecordsErr
         .await
 }
 
-/// Makes a copy of a notice that is to be delivered, which goes to this address: with what the notice
-/// speaks of, and the proof of the address.
+/// Makes a copy of a notice that is to be delivered, which goes to this recipient at this address:
+/// with what the notice speaks of, and the proof of the address.
 pub async fn copy(
     conn: &mut Conn,
     prover: &dyn Prover,
     notice: &NoticeRow,
     id: NoticeId,
-    address: &str,
+    (recipient, address): (&Identifier, &str),
 ) -> Result<(), RecordsError> {
     let text = "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at, address, address_proof, \
-         copied) SELECT $2, ticket, recipient, 'pending', created_at, next_attempt_at, $3, $4, 1 FROM notice WHERE id = $1";
-    let proof = prover.prove(ADDRESS_LABEL, &address_fields(&id, &notice.ticket, &notice.recipient, address));
-    ask!(text, notice.id, id, address, proof).run(conn).await?;
+         copied) SELECT $2, ticket, $5, 'pending', created_at, next_attempt_at, $3, $4, 1 FROM notice WHERE id = $1";
+    let proof = prover.prove(ADDRESS_LABEL, &address_fields(&id, &notice.ticket, recipient, address));
+    ask!(text, notice.id, id, address, proof, recipient).run(conn).await?;
     let text = "INSERT INTO notice_version (notice_id, version_id, about) \
          SELECT $2, version_id, about FROM notice_version WHERE notice_id = $1";
     ask!(text, notice.id, id).run(conn).await

@@ -471,8 +471,10 @@ async fn each_column_that_decides_what_contacts_may_is_proved() {
         ..PeopleChanges::default()
     };
     opened(&app, "T-1", people).await;
-    let labelled: Vec<_> = LABELS.iter().map(|(_, table)| *table).skip(3).collect();
-    assert_eq!(COLUMNS.map(|(table, _)| table).to_vec(), labelled);
+    // The others: `proofs.rs`, `ending.rs`.
+    for (table, columns) in COLUMNS {
+        assert!(columns.is_empty() || LABELS.iter().any(|(_, labelled)| *labelled == table), "{table}");
+    }
     let mut conn = super::proofs::outsider(&fixture).await;
     let mut changed = 0;
     for (table, columns) in COLUMNS {
