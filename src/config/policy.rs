@@ -19,7 +19,7 @@ const LONGEST: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    retention: BTreeMap<Kind, Retention>,
+    retention: BTreeMap<Parsed<Identifier>, Retention>,
     #[serde(default)]
     rights: Rights,
 }
@@ -55,21 +55,6 @@ impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Par
     }
 }
 
-/// The name of a kind of ticket.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Kind(String);
-
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if text.is_empty() || text.len() > 32 || !text.bytes().all(fits) {
-            return Err(D::Error::custom("a kind of ticket is 1 to 32 small letters, digits or '-'"));
-        }
-        Ok(Self(text))
-    }
-}
-
 /// Reads a policy.
 ///
 /// # Errors
@@ -91,7 +76,7 @@ pub(super) fn read(file: &Path) -> Result<Arc<Policy>, ConfigError> {
         organisations: organisation.into_iter().map(|(id, own)| (id.0, own.period.0)).collect(),
     };
     Ok(Arc::new(Policy {
-        retention: retention.into_iter().map(|(kind, own)| (kind.0, rule(own))).collect(),
+        retention: retention.into_iter().map(|(kind, own)| (kind.0.to_string(), rule(own))).collect(),
         close: rights.close.map_or(Closing::One, |close| close.0),
     }))
 }
@@ -145,7 +130,7 @@ mod tests {
             ("[retention.incident]\nstart = \"close\"\nperiod = \"90d\"", "policy.toml, line 2: the start is"),
             ("[retention.incident]\nstart = \"closed\"\nperiod = \"90\"", "policy.toml, line 3: a period is a number"),
             ("[retention.incident]\nstart = \"closed\"\nperiod = 90", "policy.toml, line 3: invalid type"),
-            ("[retention.In]\nstart = \"closed\"\nperiod = \"9d\"", "policy.toml, line 1: a kind of ticket is"),
+            ("[retention.\"a b\"]\nstart = \"closed\"\nperiod = \"9d\"", "policy.toml, line 1: it must begin with"),
             ("[rights]\nclose = \"all\"", "policy.toml, line 2: who closes a ticket is"),
             ("[rights\n", "policy.toml, line 1: "),
         ] {

@@ -88,6 +88,9 @@ fn held_by_files(root: &Path, secrets: &[(String, Vec<u8>)]) -> BTreeSet<String>
 /// A ticket with files in every state, of every size, and what hangs on them.
 async fn a_ticket(app: &App, reference: &str) -> ShareSession {
     let session = customer(app, reference).await;
+    let watchers = vec!["watcher@example.net".to_owned()];
+    let people = PeopleChanges { watchers, ..PeopleChanges::default() };
+    app.tickets().edit(&word(reference), TicketEdit { people, ..TicketEdit::default() }).await.unwrap();
     put(&session, "small", b"one\n").await;
     put(&session, "small", b"two, longer\n").await;
     put(&session, "large", &pattern(2_500_000, 1)).await;
@@ -140,6 +143,11 @@ async fn is_gone(app: &App, root: &Path, secrets: &[(String, Vec<u8>)], when: &s
         "held_notice",
         "sender_check",
         "version_digest",
+        "ticket_people",
+        "ticket_contact",
+        "ticket_watcher",
+        "closing",
+        "hold",
         "ticket",
     ] {
         let there = rows(&mut conn, &format!("SELECT * FROM {table}")).await;
