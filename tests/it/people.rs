@@ -158,7 +158,7 @@ fn r56_a_contact_sees_nothing_of_another_organisation() {
             tried += 1;
         }
     }
-    for command in ["sha256sum NAME/secret.txt", "md5sum NAME/secret.txt", "scp -f NAME/secret.txt", "scp -t NAME/x"] {
+    for command in ["sha256sum NAME/secret.txt", "md5sum NAME/secret.txt", "scp -f NAME/secret.txt", "scp -f -r NAME"] {
         let try_it = |name: &str| seen(&customer.ssh(&command.replace("NAME", name)).finish(), name);
         let (there, nowhere) = (try_it("XT-OTHER"), try_it("XT-NOONE"));
         assert_eq!(there, nowhere, "{command}");
