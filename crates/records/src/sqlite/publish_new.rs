@@ -69,7 +69,7 @@ pub struct NewArtifact<'a> {
 /// What an insert into the view does. The rank that the entry gets among names with the same alias
 /// is that of [`aliases::next_rank`]. The version is set as the current one after it is there: one
 /// that an entry waits for makes SQLite look through all entries for it. The trail may only go on
-/// behind the row that the link was made from. One row is inserted by VALUES: the rows of a SELECT
+/// behind the row that the link was made from. Rows are inserted by VALUES: the rows of a SELECT
 /// from a table that is written wait in a table of their own, which is made for each file.
 const TRIGGER_SQL: &str = "\
     INSERT INTO entry (id, share_id, parent_id, kind, name_index, name, modified_at, alias_index, alias_rank, mode) \
@@ -95,20 +95,23 @@ const TRIGGER_SQL: &str = "\
     UPDATE notice SET next_attempt_at = CASE WHEN NEW.received_at + NEW.settle < created_at + NEW.settle_most \
       THEN NEW.received_at + NEW.settle ELSE created_at + NEW.settle_most END \
      WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
-    INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
-     SELECT NEW.notice, NEW.ticket, engineer, 'settling', NEW.received_at, \
-     NEW.received_at + CASE WHEN NEW.settle < NEW.settle_most THEN NEW.settle ELSE NEW.settle_most END \
-     FROM ticket WHERE reference = NEW.ticket \
-     AND NOT EXISTS (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling'); \
-    INSERT INTO notice_version (notice_id, version_id, about) VALUES ((SELECT id FROM notice \
-     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1), NEW.version, 'available'); \
+    INSERT INTO notice_version (notice_id, version_id, about) VALUES (COALESCE((SELECT id FROM notice \
+     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1), NEW.notice), NEW.version, 'available'); \
     INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, seal, at) \
      VALUES (NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, NEW.seal, \
      CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
      AND (SELECT chain FROM audit_event WHERE seq = NEW.seq - 1) = NEW.chain_before THEN NEW.at END);";
 
-/// What it does besides where the records take the bytes. Its order among the others is nobody's
-/// business: foreign keys are looked at when all are done.
+/// What it does besides where no notice of the ticket gathers uploads. When these steps are taken,
+/// ahead of the others or behind them, does not matter: foreign keys are looked at when all are
+/// done, and a notice that is there already is given the time that it has.
+const NOTICE_SQL: &str = "\
+    INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
+     VALUES (NEW.notice, NEW.ticket, (SELECT engineer FROM ticket WHERE reference = NEW.ticket), 'settling', \
+     NEW.received_at, \
+     NEW.received_at + CASE WHEN NEW.settle < NEW.settle_most THEN NEW.settle ELSE NEW.settle_most END);";
+
+/// The same where the records take the bytes.
 const SMALL_SQL: &str = "\
     INSERT INTO small_file (seq, extent_id, extent_bytes, manifest_bytes) \
      VALUES (NEW.seq, NEW.extent, NEW.extent_bytes, NEW.manifest_bytes);";
@@ -126,6 +129,8 @@ pub(crate) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
     let text = format!(
         "CREATE TEMP VIEW new_artifact ({columns}) AS SELECT {nulls}; \
          CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END; \
+         CREATE TEMP TRIGGER new_artifact_notice INSTEAD OF INSERT ON new_artifact WHEN NOT EXISTS \
+         (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling') BEGIN {NOTICE_SQL} END; \
          CREATE TEMP TRIGGER new_artifact_small INSTEAD OF INSERT ON new_artifact \
          WHEN NEW.extent_bytes IS NOT NULL BEGIN {SMALL_SQL} END; \
          CREATE TEMP TRIGGER new_artifact_large INSTEAD OF INSERT ON new_artifact \
@@ -288,7 +293,7 @@ mod tests {
     #[test]
     fn the_trigger_reads_each_column_and_no_other() {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
-        let all = [TRIGGER_SQL, SMALL_SQL, LARGE_SQL].concat();
+        let all = [TRIGGER_SQL, NOTICE_SQL, SMALL_SQL, LARGE_SQL].concat();
         let read = all.split("NEW.").skip(1).map(|rest| rest.split(|c| !is_name(c)).next().unwrap());
         let read: BTreeSet<&str> = read.collect();
         assert_eq!(read, COLUMNS.iter().copied().collect());
@@ -296,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_new_notice_waits_in_a_table_of_its_own() {
+    async fn no_row_waits_in_a_table_of_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
         let mut tx = records.begin().await.unwrap();
@@ -307,6 +312,6 @@ mod tests {
         let made = steps.iter().filter(|step| {
             step.get::<&str, _>("opcode") == "OpenEphemeral" && step.get::<Option<&str>, _>("p4").is_none()
         });
-        assert_eq!(made.count(), 1);
+        assert_eq!(made.count(), 0);
     }
 }
