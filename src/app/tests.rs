@@ -48,6 +48,7 @@ mod small_files;
 mod tokens;
 mod tree_model;
 mod two_ways;
+mod upgrades;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

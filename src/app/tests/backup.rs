@@ -232,7 +232,7 @@ async fn a_copy_is_read_and_not_written_also_one_from_before_proofs() {
     drop(app);
     for level in [Level::TODAY, Level::Bare] {
         if level == Level::Bare {
-            super::proofs::make_bare(&fixture, false).await;
+            super::upgrades::make_bare(&fixture, false).await;
         }
         // With all that lies in a journal, and no file beside them.
         let copy = tempfile::tempdir().unwrap();
