@@ -220,6 +220,8 @@ impl Logins {
     pub async fn by_token(&self, user: &str, secret: &str, from: impl Into<Origin>) -> Result<Option<Login>, Refusal> {
         let origin: Origin = from.into();
         let from = origin.address;
+        let name = self.written(user).await?;
+        let user = name.as_deref().unwrap_or(user);
         let ticket = async { tickets::by_reference(&mut *self.repo.records.read().await?, user).await }
             .await
             .map_err(Error::from)?;
@@ -293,6 +295,8 @@ impl Logins {
     /// Who may log in as `user` with this key; whoever may not is counted. Engineers and contacts
     /// are both looked for, whatever is found first.
     async fn bearer_of_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Bearer>, Refusal> {
+        let name = self.written(user).await?;
+        let user = name.as_deref().unwrap_or(user);
         let engineer = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await }
             .await
             .map_err(Error::from)?;

@@ -8,7 +8,7 @@ use super::{LoginState, Logins, Who, standing};
 use crate::model::{TicketStatus, Time};
 use crate::records::tickets::Ticket;
 use crate::records::tokens::{self, NO_TOKEN, Token};
-use crate::records::{Conn, RecordsError, organisations};
+use crate::records::{Conn, RecordsError, organisations, people};
 use crate::repo::Error;
 use crate::vault;
 
@@ -22,6 +22,11 @@ const RENEWED_BY: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Logins {
+    /// The login name that somebody typed in whatever case, as it is written; none if nobody has it.
+    pub(super) async fn written(&self, typed: &str) -> Result<Option<String>, Error> {
+        Ok(people::login_name(&mut *self.repo.records.read().await?, typed).await?)
+    }
+
     /// Which of a ticket's tokens was typed: as it is, or in groups, with blanks, in capitals. The
     /// same work is done for a user whom nobody knows.
     pub(super) async fn typed(&self, user: &str, typed: &str) -> Result<Option<Token>, Error> {

@@ -127,6 +127,21 @@ pub async fn claim_login_name(conn: &mut Conn, name: &Identifier, kind: &'static
     if ask!(text, name, kind).changed(conn).await? { Ok(()) } else { Err(RecordsError::Exists) }
 }
 
+/// The login name that somebody typed in whatever case, as it is written; none if there is none, or if
+/// two from before the rule of [`claim_login_name`] differ in nothing else and neither was typed.
+pub async fn login_name(conn: &mut Conn, typed: &str) -> Result<Option<String>, RecordsError> {
+    // No name has other letters, and what lower() makes of them is a matter of the engine.
+    if !typed.is_ascii() {
+        return Ok(None);
+    }
+    let text = "SELECT name FROM login_name WHERE lower(name) = lower($1) LIMIT 2";
+    let names: Vec<String> = ask!(text, typed).readable(conn, "login_name", |row| Ok(row.try_get("name")?)).await?;
+    if names.iter().any(|name| name == typed) {
+        return Ok(Some(typed.to_owned()));
+    }
+    Ok(<[String; 1]>::try_from(names).ok().map(|[name]| name))
+}
+
 /// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or
 /// `ticket`.
 pub async fn login_kind(conn: &mut Conn, name: &str) -> Result<Option<String>, RecordsError> {

@@ -107,6 +107,33 @@ async fn a_token_allows_what_its_kind_says_and_is_typed_as_people_type() {
     app.close().await;
 }
 
+/// People type references and names as they come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_name_is_the_same_in_capitals_and_small_letters() {
+    let fixture = Fixture::new();
+    let app = fixture.open().await;
+    customer(&app, "XT-1").await;
+    let token = app.tickets().new_token(&word("XT-1")).await.unwrap();
+    for name in ["XT-1", "xt-1", "Xt-1"] {
+        let login = app.logins().by_token(name, &token, FROM).await.unwrap().unwrap();
+        assert_eq!(login.user(), &word("XT-1"));
+        put(&app.session(&login), name, b"x").await;
+    }
+    for name in ["anna", "ANNA"] {
+        let login = app.logins().by_key(name, "SHA256:test", FROM).await.unwrap().unwrap();
+        assert_eq!(login.user(), &word("anna"));
+    }
+    for name in ["XT-11", "xt", "", "\u{ff38}T-1", "ACME"] {
+        assert!(app.logins().by_token(name, &token, FROM).await.unwrap().is_none(), "{name}");
+    }
+    // Of two from before names were compared so, each is meant by its own letters only.
+    execute(&app, "INSERT INTO login_name (name, kind) VALUES ('xt-1', 'ticket')").await;
+    for (name, comes_in) in [("XT-1", true), ("xt-1", false), ("Xt-1", false)] {
+        assert_eq!(app.logins().by_token(name, &token, FROM).await.unwrap().is_some(), comes_in, "{name}");
+    }
+    app.close().await;
+}
+
 /// What a customer of an older tacdrop has been told: any text, and it is matched as it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_before_is_matched_exactly() {
