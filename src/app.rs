@@ -163,6 +163,9 @@ impl App {
         // Commands need not wait for what comes now.
         drop(lock);
         if serve {
+            if let Err(error) = app.0.access.retention.shred_what_came_back().await {
+                tracing::error!(%error, "a ticket that was shredded came back with an older copy, and stays for now");
+            }
             // A backup that is taken just now may be in the way: then it is tried again in a minute.
             if let Err(error) = app.0.access.retention.finish_shredding(&Actor::Server).await {
                 tracing::warn!(%error, "a ticket that is being shredded is not at its end");

@@ -21,6 +21,8 @@ use crate::repo::tickets::{mark_logins_changed, ticket_or_rest};
 
 /// Versions that go in one transaction.
 const VERSIONS_AT_ONCE: u32 = 100;
+/// The rule of a ticket that an older copy of the records brought back.
+const CAME_BACK: &str = "keys destroyed before: back with an older copy";
 /// Files and directories that go in one transaction.
 const ENTRIES_AT_ONCE: u32 = 1000;
 
@@ -158,6 +160,37 @@ impl Retention {
         tx.commit().await?;
         self.repo.failpoints.hit("ticket-shred.begun");
         Ok(Some(new.share))
+    }
+
+    /// Begins to shred tickets again that an older copy of the records has brought back: the keyring
+    /// remembers that their keys were destroyed, and nobody could open anything of them. One that
+    /// fails keeps none of the others waiting.
+    ///
+    /// # Errors
+    /// The first that failed.
+    pub(crate) async fn shred_what_came_back(&self) -> Result<(), Error> {
+        let destroyed = self.repo.keys.keyring().destroyed_shares().await?;
+        let mut outcome = Ok(());
+        for share in destroyed {
+            let found = tickets::by_share(&mut *self.repo.records.read().await?, share).await;
+            let ticket = match found {
+                Ok(Some(ticket)) => ticket.reference,
+                Ok(None) => continue,
+                Err(error) => {
+                    outcome = outcome.and(Err(error.into()));
+                    continue;
+                }
+            };
+            let rule = CAME_BACK.to_owned();
+            let why = Why { reason: DeletionReason::Retention, rule, is_due: &|row| row.share == share };
+            match self.begin_shredding(&ticket, &why, &Actor::Server).await {
+                Ok(_) => {
+                    tracing::warn!(%ticket, "a ticket that was shredded came back with an older copy, and goes again")
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome
     }
 
     /// Ends what was begun, by whomever. One that fails keeps none of the others waiting.

@@ -66,7 +66,7 @@ fn verified(house: &House, reference: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_ticket_that_was_shredded_is_gone_and_that_is_proved() {
+fn r88_a_ticket_that_was_shredded_is_gone_and_that_is_proved() {
     let (house, ticket, key) = house_with(POLICY).furnish();
     let large = random_file(&house.work().join("large"), 3 << 20, 1);
     house.put(&ticket, &large, "dump.bin");
@@ -138,7 +138,7 @@ fn a_ticket_that_was_shredded_is_gone_and_that_is_proved() {
 }
 
 #[test]
-fn a_command_that_is_killed_while_it_shreds_is_ended_by_the_server() {
+fn r88_a_command_that_is_killed_while_it_shreds_is_ended_by_the_server() {
     let (mut house, ticket, _) = House::new().furnish();
     for number in 0..4 {
         let source = random_file(&house.work().join("file"), 200_000, number);
@@ -205,7 +205,7 @@ fn no_release_has_a_clock_that_tests_move() {
 /// With the feature `test-clock`: `cargo test --features test-clock --test it -- ending`.
 #[cfg(feature = "test-clock")]
 #[test]
-fn when_its_time_is_over_a_ticket_goes_by_itself_unless_the_clock_jumped() {
+fn r68_when_its_time_is_over_a_ticket_goes_by_itself_unless_the_clock_jumped() {
     const MONTHS: u64 = 91 * 86_400;
     let house = house_with(POLICY);
     let clock = house.work().join("clock");

@@ -205,6 +205,14 @@ impl Keyring {
             .await
     }
 
+    /// Shares whose keys were destroyed, and that have none.
+    pub async fn destroyed_shares(&self) -> Result<Vec<ShareId>, RecordsError> {
+        let text = "SELECT share_id FROM destroyed_share d \
+             WHERE NOT EXISTS (SELECT 1 FROM share_key s WHERE s.share_id = d.share_id) ORDER BY share_id";
+        let read = |row: &SqliteRow| bytes_as(row, "destroyed_share", "share_id");
+        ask!(text).readable(&mut *self.conn().await?, "destroyed_share", read).await
+    }
+
     /// Writes a share's key down; durable before its ticket exists in the records. False, and
     /// nothing has changed, if it is wrapped under a KEK that is no longer the newest, or the
     /// share's keys were destroyed.

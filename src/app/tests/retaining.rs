@@ -49,7 +49,7 @@ async fn run(app: &App, confirmed: bool) -> Result<Vec<String>, Error> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_due_by_the_policy_goes_and_nothing_else() {
+async fn r68_what_is_due_by_the_policy_goes_and_nothing_else() {
     let fixture = with_policy(Closing::One);
     let app = fixture.open().await;
     for reference in ["DUE", "LATER", "HELD", "OPEN", "SOON"] {
@@ -108,7 +108,7 @@ async fn what_is_due_by_the_policy_goes_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_jumped_removes_nothing_until_somebody_confirms_it() {
+async fn r68_a_clock_that_jumped_removes_nothing_until_somebody_confirms_it() {
     let fixture = with_policy(Closing::One);
     let app = fixture.open().await;
     customer(&app, "XT-1").await;
@@ -138,7 +138,7 @@ async fn a_clock_that_jumped_removes_nothing_until_somebody_confirms_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_is_signed_when_log_and_trail_agree() {
+async fn r88_a_certificate_is_signed_when_log_and_trail_agree() {
     let fixture = Fixture::new();
     let app = fixture.open().await;
     let address = PublicAddress { host: "drop.example".into(), port: 22 };
