@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::list_args::ArtifactList;
 use super::output::size;
 use super::{Desk, lifecycle};
 use crate::app::{App, Error, Verification};
@@ -17,15 +18,8 @@ use crate::model::{Identifier, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List what lies in a ticket's share
-    List {
-        /// The ticket
-        #[arg(value_name = "REF")]
-        ticket: Identifier,
-        /// All versions of each file, also those that are withdrawn, shredded or unfinished
-        #[arg(long)]
-        versions: bool,
-    },
+    /// List what lies in a ticket's share, by path; or what came over all tickets, the newest first
+    List(ArtifactList),
     /// Decrypt an artifact into a file, checking every byte; never overwrites one
     Get {
         /// The ticket
@@ -88,7 +82,7 @@ struct Fetched<'a> {
 impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::List { ticket, versions } => lifecycle::list(app, desk, &ticket, versions).await,
+            Self::List(list) => list.run(app, desk).await,
             Self::Get { ticket, path, output } => get(app, desk, &ticket, &path, output).await,
             Self::Withdraw { ticket, path } => lifecycle::withdraw(app, desk, &ticket, &parse(&path)?).await,
             Self::Restore { ticket, path } => lifecycle::restore(app, desk, &ticket, &parse(&path)?).await,

@@ -2,10 +2,10 @@
 //! as a shell does in a directory.
 
 use super::Argument;
-use super::pattern::Pattern;
 use super::reply::Complaint;
 use crate::access::{PlaceKind, ShareSession};
 use crate::model::path::{MAX_GIVEN, MAX_LOOKED_UP};
+use crate::model::pattern::Pattern;
 use crate::model::{FileName, Kind, Refusal, SharePath};
 
 /// Names that the patterns of one command may fit, in all. More: an error.

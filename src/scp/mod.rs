@@ -20,7 +20,6 @@
 //! which there is never more than one on its way.
 
 pub(crate) mod expand;
-mod pattern;
 mod record;
 pub(crate) mod reply;
 mod request;

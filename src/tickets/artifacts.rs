@@ -73,7 +73,7 @@ pub struct SenderCheck {
 
 /// The artifacts of a ticket, as operators list and fetch them.
 pub struct Artifacts {
-    repo: Arc<Repo>,
+    pub(super) repo: Arc<Repo>,
 }
 
 impl Artifacts {
@@ -223,7 +223,7 @@ impl Artifacts {
 }
 
 /// What stands for a name that cannot be read.
-fn stand_in(id: &[u8; 16]) -> Result<FileName, Error> {
+pub(super) fn stand_in(id: &[u8; 16]) -> Result<FileName, Error> {
     let text = format!("(unreadable name of {})", ArtifactId::from_bytes(*id));
     FileName::new(text.as_bytes()).map_err(|_| Error::operator("a name cannot be shown"))
 }

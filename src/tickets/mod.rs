@@ -6,6 +6,7 @@ mod closing;
 pub(crate) mod contacts;
 mod edit;
 mod engineers;
+pub(crate) mod lists;
 mod organisations;
 pub(crate) mod teams;
 pub(crate) mod ticket_people;

@@ -14,6 +14,7 @@ pub mod missing;
 pub mod name;
 pub mod network;
 pub mod path;
+pub mod pattern;
 pub mod refusal;
 pub mod rights;
 pub mod sanitize;

@@ -30,6 +30,7 @@ pub mod facts;
 pub mod held_notices;
 pub mod holds;
 pub mod keyring;
+pub mod lists;
 mod many;
 pub mod notices;
 pub mod objects;

@@ -9,7 +9,7 @@ type Letter = u32;
 const BYTES: Letter = 0x11_0000;
 
 /// A pattern for one name.
-pub(super) struct Pattern {
+pub struct Pattern {
     tokens: Vec<Token>,
 }
 
@@ -24,7 +24,7 @@ enum Token {
 
 impl Pattern {
     /// `wild` says where the wildcards of `bytes` stand; everything else means itself.
-    pub(super) fn new(bytes: &[u8], wild: &[usize]) -> Self {
+    pub fn new(bytes: &[u8], wild: &[usize]) -> Self {
         let (mut tokens, mut at) = (Vec::new(), 0);
         for place in wild.iter().copied().chain([bytes.len()]) {
             tokens.extend(letters(bytes.get(at..place).unwrap_or_default()).into_iter().map(Token::This));
@@ -41,7 +41,7 @@ impl Pattern {
     /// Whether a name fits, and how many steps it took to see that: at most twice the product of
     /// both lengths, since only the last `*` is ever tried again. A dot at the beginning wants to
     /// be named.
-    pub(super) fn fits(&self, name: &[u8]) -> (bool, u64) {
+    pub fn fits(&self, name: &[u8]) -> (bool, u64) {
         let name = letters(name);
         let dot = Letter::from(b'.');
         if name.first() == Some(&dot) && self.tokens.first() != Some(&Token::This(dot)) {
