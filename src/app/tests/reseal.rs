@@ -173,7 +173,7 @@ async fn r05_a_manifest_of_the_older_form_that_is_put_back_does_not_open() {
     let objects = "CREATE TABLE kept_object AS SELECT id, bytes FROM object";
     tacdrop_probe::execute(tx.conn(), objects).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(app.0.access.repo.keys.level(), Level::Proving);
+    assert_eq!(app.0.access.repo.keys.level(), Level::Desk);
     assert_eq!(reseal(&app).await, Resealed { versions: 42, left: 0 });
     assert_eq!(app.0.access.repo.keys.level(), Level::Resealed);
     all_intact(&app).await;
