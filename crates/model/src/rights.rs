@@ -215,11 +215,15 @@ enum Cell {
 
 use Cell::{A, C, H, O, S, U, Y};
 
+/// A role, and what the operations are to it: those that look, and those that change something on each
+/// side.
+type Row = (Role, [Cell; 5], [Cell; 7], [Cell; 7]);
+
 /// A row for each role, in the order of [`Role::ALL`]. The columns are those of [`Operation::ALL`]:
 /// five that look, seven that change something on the customer's side, and the same seven in
 /// `from-support/`.
 #[rustfmt::skip]
-const TABLE: [(Role, [Cell; 5], [Cell; 7], [Cell; 7]); 10] = [
+const TABLE: [Row; 10] = [
     //                  Look List Read Receipt Versions
     //                                              Create Overwrite Delete Rename Mkdir Rmdir Attributes
     //                                                                       the same in from-support/
