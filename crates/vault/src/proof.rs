@@ -30,7 +30,7 @@ impl ProofKey {
     /// # Errors
     /// [`VaultError::Randomness`].
     pub fn generate() -> Result<Self, VaultError> {
-        Ok(Self::from_bytes(&*Zeroizing::new(random::array()?)))
+        Ok(Self::from_bytes(&Zeroizing::new(random::array()?)))
     }
 
     /// The key as it came from the keyring.

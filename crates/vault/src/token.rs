@@ -65,7 +65,7 @@ impl TokenKey {
     /// # Errors
     /// [`VaultError::Randomness`].
     pub fn generate() -> Result<Self, VaultError> {
-        Ok(Self::from_bytes(&*Zeroizing::new(random::array()?)))
+        Ok(Self::from_bytes(&Zeroizing::new(random::array()?)))
     }
 
     /// The key as it came from the keyring.

@@ -234,7 +234,7 @@ impl VirtualPlace {
                 let signers = signers.map(|line| file_attributes(line.len() as u64, modified));
                 VirtualListing::of_directory(self.context, self.tree, id, &names, signers)
             }
-            Thing::Versions { file, .. } => VirtualListing::of_versions(owner.clone(), file),
+            Thing::Versions { file, .. } => VirtualListing::of_versions(owner, file),
             Thing::Version(_) | Thing::Text { .. } | Thing::Signers { .. } => {
                 return Err(Refusal::NotDirectory.into());
             }
