@@ -452,7 +452,6 @@ mod tests {
             "tacdrop engineer away anna --from 2026-12-24 --to 2026-12-26 --deputy bert --end",
             "tacdrop ticket token",
             "tacdrop ticket token add XT-1 --device --upload-only",
-            "tacdrop ticket edit XT-1",
             "tacdrop ticket edit XT-1 --status closed",
             "tacdrop engineer add anna --email nobody",
             "tacdrop engineer add anna",

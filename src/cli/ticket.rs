@@ -44,8 +44,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         details: Details,
     },
-    /// Change what is said of a ticket, who sees it, and who is told of it; an empty text ('') takes
-    /// a thing away
+    /// Change what is said of a ticket, who sees it, and who is told; '' takes a thing away
     Edit {
         /// The ticket
         #[arg(value_name = "REF")]

@@ -473,7 +473,7 @@ async fn secrets_are_replaced_on_purpose_and_wherever_that_is_cut_it_is_done_or_
         assert!(refused.contains("--yes") && refused.contains("tokens of all tickets (1)"), "{refused}");
         let done = app.rotation().replace_secrets(all, true).await.unwrap();
         assert_eq!((done.tokens_ended, done.unproved.len(), *taken.lock().unwrap()), (1, 0, 1));
-        assert_eq!(done.rows_proved, 8);
+        assert_eq!(done.rows_proved, 9);
         app.close().await;
         drop(app);
 
