@@ -27,7 +27,10 @@ const MOST_KNOWN: usize = 4096;
 /// made of nothing else, so a row that says the same holds without being computed again: a login and
 /// each request of it ask for the same few rows. It saves 15,000 instructions of each STAT.
 #[derive(Default)]
-struct Known(Locked<HashMap<Proof, (&'static str, Box<[u8]>)>>);
+struct Known(Locked<HashMap<Proof, Row>>);
+
+/// A label, and the fields under it, each behind its length.
+type Row = (&'static str, Box<[u8]>);
 
 impl Known {
     fn has(&self, label: &'static str, fields: &[&[u8]], proof: &Proof) -> bool {

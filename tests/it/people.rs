@@ -95,6 +95,7 @@ fn r35_whatever_is_wrong_with_a_contact_looks_the_same() {
 }
 
 /// R56: another organisation's ticket does not exist, by whatever verb, protocol or command.
+#[expect(clippy::print_stdout, reason = "its answer")]
 #[test]
 fn r56_a_contact_sees_nothing_of_another_organisation() {
     let (house, ticket, other, karl) = two_organisations();

@@ -393,7 +393,9 @@ async fn r79_who_is_taken_off_a_ticket_ends_there_and_nowhere_else() {
 
 /// Each column of each row that decides what contacts and teams may, with another value for it; none
 /// for what decides nothing.
-const COLUMNS: [(&str, &[(&str, Option<&str>)]); 8] = [
+type Columns = &'static [(&'static str, Option<&'static str>)];
+
+const COLUMNS: [(&str, Columns); 8] = [
     (
         "contact",
         &[
@@ -485,7 +487,8 @@ async fn each_column_that_decides_what_contacts_may_is_proved() {
         let there: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(&mut conn).await.unwrap();
         let mut known: Vec<_> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut there = there;
-        (known.sort(), there.sort());
+        known.sort();
+        there.sort();
         assert_eq!(there, known, "{table}: what is a new column to the house?");
         for (column, other) in columns.iter().filter_map(|(column, other)| Some((column, other.as_ref()?))) {
             let row = match table {

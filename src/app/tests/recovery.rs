@@ -305,7 +305,7 @@ async fn r75_values_that_no_row_has_do_not_stop_a_start() {
         recovered(&app).await;
         found(&app, true).await;
         app.retention().remove_doomed(Duration::ZERO).await.unwrap();
-        objects::needed_totals(&mut *app.0.access.repo.records.read().await.unwrap()).await.unwrap();
+        objects::needed_totals(&mut app.0.access.repo.records.read().await.unwrap()).await.unwrap();
         app.close().await;
     }
 }

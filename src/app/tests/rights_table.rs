@@ -61,7 +61,7 @@ async fn ticket(app: &App, number: usize, status: TicketStatus, denied: Denied, 
         }
     }
     let changes = PeopleChanges { denied: Some(denied), ..PeopleChanges::default() };
-    set_people(&app, &word(&reference), changes).await;
+    set_people(app, &word(&reference), changes).await;
     match status {
         TicketStatus::Open => {}
         TicketStatus::Waiting => {
@@ -121,6 +121,7 @@ async fn attempt(asker: &Asker, number: usize, operation: Operation, side: Side)
 }
 
 /// R56, R79: whoever asks for whatever in whatever ticket hears what the table says.
+#[expect(clippy::print_stdout, reason = "its answer")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r56_every_cell_of_the_table_is_what_sessions_do() {
     let fixture = Fixture::new();
