@@ -341,6 +341,7 @@ fn each_command_answers_programs_as_before() {
     house.customer(&one, "put a.txt\nput a.txt b.txt\nput a.txt b.txt").ok();
     await_notice(&house, "XT-1", "delivered");
     book.ask(&house, &["artifact", "list", "XT-1"]);
+    book.ask(&house, &["artifact", "list", "--organisation", "acme", "--since", "1d", "--name", "*.txt"]);
     book.ask(&house, &["artifact", "list", "XT-1", "--versions"]);
     book.ask(&house, &["artifact", "get", "XT-1", "a.txt", "-o", &got]);
     book.ask(&house, &["receipt", "show", "XT-1", "a.txt"]);

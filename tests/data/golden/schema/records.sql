@@ -26,6 +26,7 @@ index ticket_of_engineer: CREATE INDEX ticket_of_engineer ON ticket (engineer, r
 index ticket_people_by_affected: CREATE INDEX ticket_people_by_affected ON ticket_people (affected, ticket) WHERE affected IS NOT NULL
 index ticket_people_by_team: CREATE INDEX ticket_people_by_team ON ticket_people (team, ticket) WHERE team IS NOT NULL
 index ticket_token_by_ticket: CREATE INDEX ticket_token_by_ticket ON ticket_token (ticket, created_at)
+index version_by_arrival: CREATE INDEX version_by_arrival ON version (COALESCE(received_at, opened_at), id)
 index version_by_manifest: CREATE INDEX version_by_manifest ON version (manifest_id) WHERE manifest_id IS NOT NULL AND small_file IS NULL
 index version_shredded: CREATE INDEX version_shredded ON version (id) WHERE state = 'shredded'
 index version_to_reseal: CREATE INDEX version_to_reseal ON version (id) WHERE trail_seq IS NULL AND manifest_id IS NOT NULL
