@@ -50,6 +50,7 @@ pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
 pub use crate::tickets::contacts::{ContactChanges, ContactLine, NewContact, NewPassword};
 pub use crate::tickets::lists::{ArtifactFilter, ArtifactPage, Cursor, DigestStart, ListedArtifact};
 pub use crate::tickets::teams::{NewTeam, TeamChanges, TeamLine};
+pub use crate::tickets::ticket_list::{ListedTicket, TicketFilter, TicketOrder};
 pub use crate::tickets::ticket_people::{PeopleChanges, PeopleLine};
 pub use crate::tickets::{
     EngineerEdit, EngineerLine, HandedOver, NewOrganisation, NewTicket, NewToken, OrganisationEdit, OrganisationLine,

@@ -23,6 +23,7 @@ mod invariants;
 mod laundering;
 mod lifecycle;
 mod lifecycle_model;
+mod lists;
 mod notices;
 mod once;
 mod organisations;

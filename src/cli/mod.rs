@@ -37,6 +37,7 @@ mod store;
 mod team;
 mod ticket;
 mod ticket_edit;
+mod ticket_list;
 mod ticket_token;
 mod when;
 

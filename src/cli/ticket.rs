@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::people;
 use super::retention;
 use super::ticket_edit::{self, Details, Edit};
+use super::ticket_list::TicketList;
 use super::ticket_token::Tokens;
 use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine, TokenLine};
 use crate::model::{Identifier, Language, Priority, Side, TicketStatus, TokenKind};
@@ -52,8 +53,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         edit: Edit,
     },
-    /// List all tickets
-    List,
+    /// List tickets, with what lies in them
+    List(TicketList),
     /// Show the block to paste into a ticket system
     Show(Reference),
     /// Make a new token in the place of the old one, or keep several
@@ -131,22 +132,7 @@ impl Command {
                 let done = app.tickets().edit(&reference, edit.into()).await?;
                 changed(app, desk, &reference, ticket_edit::said(&reference, &done)).await
             }
-            Self::List => {
-                let headings = ["REF", "KIND", "STATUS", "PRIORITY", "ORGANISATION", "ENGINEER", "OPENED", "TITLE"];
-                let nothing = "There is no ticket yet; open one with 'tacdrop ticket open'.";
-                output.list(&app.tickets().list().await?, headings, nothing, |row| {
-                    [
-                        row.reference.clone(),
-                        if row.device { format!("{}, device", row.kind) } else { row.kind.clone() },
-                        row.status.to_string(),
-                        row.priority.to_string(),
-                        row.organisation.clone(),
-                        row.engineer.clone(),
-                        row.opened_at.to_string(),
-                        row.title.clone().unwrap_or_default(),
-                    ]
-                })
-            }
+            Self::List(list) => list.run(app, desk).await,
             Self::Show(Reference { reference }) => {
                 let ticket = app.tickets().ticket(&reference).await?;
                 let people = app.tickets().people(&reference).await?;

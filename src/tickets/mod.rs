@@ -9,6 +9,7 @@ mod engineers;
 pub(crate) mod lists;
 mod organisations;
 pub(crate) mod teams;
+pub(crate) mod ticket_list;
 pub(crate) mod ticket_people;
 mod tokens;
 

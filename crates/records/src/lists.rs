@@ -196,6 +196,29 @@ pub async fn file_of(conn: &mut Conn, arrival: &Arrival) -> Result<Option<[u8; 1
     ask!(text, arrival.artifact, arrival.id).maybe(conn, |row| bytes_as(row, "entry", "id")).await
 }
 
+/// What lies in a share.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Holding {
+    /// Files in sight that have a version, each counted once.
+    pub artifacts: u64,
+    /// When the newest of the versions that people see became available.
+    pub newest: Option<Time>,
+}
+
+/// What lies in each share in which something lies. The time is one that a calendar has: what a
+/// damaged row says instead does not count.
+pub async fn holdings(conn: &mut Conn) -> Result<Vec<(ShareId, Holding)>, RecordsError> {
+    let text = "SELECT e.share_id, COUNT(*) AS n, \
+         MAX(CASE WHEN v.received_at BETWEEN 0 AND 253402300799999 THEN v.received_at END) AS newest \
+         FROM entry e JOIN version v ON v.id = COALESCE(e.current_version, e.receiving_version) \
+         WHERE e.kind = 'file' AND e.replaced_at IS NULL AND e.withdrawn_at IS NULL GROUP BY e.share_id";
+    let read = |row: &SqliteRow| {
+        let newest = row.try_get::<Option<i64>, _>("newest")?.map(Time::from_millis);
+        Ok((bytes_as(row, "entry", "share_id")?, Holding { artifacts: unsigned(row, "entry", "n")?, newest }))
+    };
+    ask!(text).readable(conn, "entry", read).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Records;
