@@ -122,9 +122,9 @@ mod tests {
         assert_eq!(whole, table(Some(200)));
         let narrow = table(Some(36));
         let expected = [
-            "ONE     TITLE         PATH",
-            "a       BGP flaps s…  …low/größe.txt",
-            "b\u{fffd}[31m  x             y",
+            "ONE     TITLE          PATH",
+            "a       BGP flaps si…  …ow/größe.txt",
+            "b\u{fffd}[31m  x              y",
             "",
         ];
         assert_eq!(narrow, expected.join("\n"));

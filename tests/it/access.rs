@@ -227,7 +227,8 @@ fn an_engineer_logs_in_with_known_keys_until_disabled() {
     house.tacdrop(["engineer", "key", "add", "anna", stranger.0.with_extension("pub").to_str().unwrap()]).ok();
     house.engineer_sftp("anna", &stranger, "ls").ok();
     house.engineer_sftp("anna", &anna, "ls").ok();
-    house.tacdrop(["engineer", "disable", "anna"]).ok();
+    house.tacdrop(["engineer", "add", "bert", "--email", "bert@example.net"]).ok();
+    house.tacdrop(["engineer", "disable", "anna", "--hand-over-to", "bert"]).ok();
     assert_eq!(house.engineer_sftp("anna", &anna, "ls").code(), Some(255));
 }
 

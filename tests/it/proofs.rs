@@ -52,7 +52,8 @@ fn a_key_that_was_put_in_and_an_engineer_who_was_let_in_again_open_nothing() {
     house.tacdrop(["engineer", "key", "remove", "anna", &print]).ok();
     assert!(house.tacdrop(["doctor"]).out().contains("is what tacdrop wrote"));
 
-    house.tacdrop(["engineer", "disable", "anna"]).ok();
+    house.tacdrop(["engineer", "add", "bert", "--email", "bert@support.example"]).ok();
+    house.tacdrop(["engineer", "disable", "anna", "--hand-over-to", "bert"]).ok();
     records(&house, "UPDATE engineer SET disabled_at = NULL");
     assert_ne!(house.engineer_sftp("anna", &key, get).code(), Some(0));
     doctor_names(&house, "engineer anna");
