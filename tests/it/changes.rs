@@ -229,6 +229,8 @@ fn rechained(data: &Path, sql: &str) {
     Run::new(crate::support::python()).args(["-c", RECHAIN]).arg(data.join("records.sqlite")).arg(sql).finish().ok();
 }
 
+mod desk;
+
 const CHANGES: &[Change] = &[
     Change { what: "nothing", make: |_, _| {} },
     // People and rights.
@@ -264,12 +266,6 @@ const CHANGES: &[Change] = &[
          UPDATE ticket SET share_id = (SELECT share_id FROM entry WHERE id = (SELECT id FROM entry WHERE parent_id IS NULL \
          AND share_id NOT IN (SELECT share_id FROM ticket))) WHERE reference = 'XT-4711'"
     ),
-    sql!(
-        "a ticket gets another one's token",
-        "records",
-        "UPDATE ticket SET token_hash = (SELECT token_hash FROM ticket WHERE reference = 'XT-2') WHERE reference = 'XT-4711'"
-    ),
-    sql!("a token's generation is another", "records", "UPDATE ticket SET token_generation = 7"),
     sql!("a device's ticket may read", "records", "UPDATE ticket SET device = 0"),
     sql!("a closed ticket is opened", "records", "UPDATE ticket SET status = 'open', closed_at = NULL"),
     sql!(
@@ -572,7 +568,7 @@ fn r05_what_a_change_shows() {
             scope.spawn(|| {
                 while let Some((at, change)) = {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    CHANGES.get(at).map(|change| (at, change))
+                    CHANGES.iter().chain(desk::CHANGES).nth(at).map(|change| (at, change))
                 } {
                     let noticed = scene.noticed(change, &before);
                     rows.lock().unwrap().insert(at, (change.what, noticed));

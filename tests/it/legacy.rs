@@ -164,7 +164,9 @@ fn r44_the_listener_stops_when_its_day_is_over_and_the_main_one_goes_on() {
     let house = House::new()
         .set("LEGACY__LISTEN", "127.0.0.1:0")
         .set("LEGACY__UNTIL", "2030-05-31")
-        .set("LEGACY__ALLOW", "127.0.0.1");
+        .set("LEGACY__ALLOW", "127.0.0.1")
+        // The token is of today, and the server's day years later.
+        .set("TICKETS__TOKEN_VALIDITY_DAYS", "3650");
     let library = libfaketime();
     let (house, ticket, _) = house
         .server_env("LD_PRELOAD", library.to_str().unwrap())

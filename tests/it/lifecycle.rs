@@ -74,9 +74,9 @@ pub(crate) fn libfaketime() -> PathBuf {
     found.expect("libfaketime is missing: tests/run installs what the tests need")
 }
 
-/// The year in which a file was received, as it is listed.
+/// The day on which a file was received, as it is listed.
 fn received(house: &House, ticket: &Ticket, path: &str) -> String {
-    house.artifact(ticket, path).unwrap()["received_at"].as_str().unwrap()[..7].to_owned()
+    house.artifact(ticket, path).unwrap()["received_at"].as_str().unwrap()[..10].to_owned()
 }
 
 fn jump_by(jump: &str) {
