@@ -55,7 +55,7 @@ pub struct VersionRow {
     /// not say how the version came.
     pub trail_seq: Option<i64>,
     /// The row that its manifest and its one extent lie in, if it is a small file
-    /// ([`small_files`](super::small_files)).
+    /// ([`small_files`]).
     pub small_file: Option<i64>,
 }
 
