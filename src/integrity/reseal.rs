@@ -66,10 +66,10 @@ impl Integrity {
         stop: &CancellationToken,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Resealed, Error> {
-        let (all, mut done) = (self.to_reseal().await?, Resealed::default());
         if self.repo.keys.level() >= Level::Resealed {
-            return Ok(done);
+            return Ok(Resealed::default());
         }
+        let (all, mut done) = (self.to_reseal().await?, Resealed::default());
         let shares = versions::shares_to_reseal(&mut *self.repo.records.read().await?).await?;
         for (share, ticket) in shares {
             let mut after = Vec::new();

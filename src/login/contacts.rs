@@ -92,7 +92,9 @@ impl Logins {
         let login = self.admit(contact.id, Who::Contact { by }, language, None, origin).await?;
         let of_organisation = organisation.and_then(|organisation| organisation.until);
         let until = contact.valid_until.into_iter().chain(of_organisation).map(|day| day.end()).min();
-        login.0.set_until(until.unwrap_or(Time::from_millis(i64::MAX)));
+        if let Some(until) = until {
+            login.0.set_until(until);
+        }
         Ok(login)
     }
 

@@ -248,15 +248,12 @@ pub(crate) async fn adopt(records: &Records, keys: &KeyManager, settings: &Setti
     let prover = &**keys.proofs();
     let valid_until = Time::now().plus(settings.token_validity);
     let rows = if before == Level::Bare {
-        let rows = proofs::prove_all(tx.conn(), prover).await?;
-        proofs::move_tokens(tx.conn(), prover, valid_until).await?;
         prove_facts(tx.conn(), keys).await?;
-        rows
+        proofs::prove_all(tx.conn(), prover).await?
     } else {
-        let rows = proofs::prove_what_is_new(tx.conn(), prover).await?;
-        proofs::move_tokens(tx.conn(), prover, valid_until).await?;
-        rows
+        proofs::prove_what_is_new(tx.conn(), prover).await?
     };
+    proofs::move_tokens(tx.conn(), prover, valid_until).await?;
     tx.commit().await?;
     keys.raise_level(Level::Desk).await?;
     tracing::info!(rows, "what the records say of people and tickets is proved from now on");
