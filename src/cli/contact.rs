@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Desk;
-use super::engineer::{address, counted, read_keys};
+use super::engineer::{Id, address, counted, read_keys};
 use super::failure::Failure;
 use crate::app::{App, ContactChanges, ContactLine, NewContact, NewPassword};
 use crate::model::{Identifier, Language, LastDay};
@@ -86,12 +86,6 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "make")]
         remove: bool,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Id {
-    /// The login name
-    id: Identifier,
 }
 
 #[derive(Debug, Subcommand)]

@@ -102,7 +102,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Id {
     /// The login name
-    id: Identifier,
+    pub(super) id: Identifier,
 }
 
 #[derive(Debug, Subcommand)]

@@ -86,7 +86,14 @@ impl Trail {
     fn tell(&mut self, seq: i64, fields: &Fields) {
         let Ok(kind) = fields.kind.parse::<Kind>() else { return };
         let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
-        if kind.as_str().starts_with("organisation.") {
+        if matches!(
+            kind,
+            Kind::OrganisationAdded
+                | Kind::OrganisationChanged
+                | Kind::OrganisationDisabled
+                | Kind::OrganisationEnabled
+                | Kind::OrganisationRemoved
+        ) {
             let Some(id) = text(&detail, "organisation") else { return };
             return self.tell_of_organisation(kind, id, &detail);
         }
