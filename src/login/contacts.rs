@@ -9,7 +9,7 @@ use crate::model::{Refusal, Time};
 use crate::records::Conn;
 use crate::records::contacts::{self, Contact};
 use crate::records::organisations::{self, Organisation};
-use crate::records::ticket_people;
+use crate::records::ticket_people::{self, TicketPeople};
 use crate::records::tickets::Ticket;
 use crate::repo::Error;
 
@@ -98,10 +98,10 @@ impl Logins {
         Ok(login)
     }
 
-    /// Whether what a ticket says of its people is what tacdrop wrote.
-    pub(super) async fn people_hold(&self, ticket: &Ticket, from: IpAddr) -> Result<bool, Refusal> {
+    /// What a ticket says of its people, if it says anything.
+    pub(super) async fn people_of(&self, ticket: &Ticket) -> Result<Option<TicketPeople>, Refusal> {
         let found = async { ticket_people::of(&mut *self.repo.records.read().await?, &ticket.reference).await };
-        Ok(found.await.map_err(Error::from)?.is_none_or(|people| self.holds(&people, from)))
+        Ok(found.await.map_err(Error::from)?)
     }
 
     /// Takes every place in the queue of passwords.

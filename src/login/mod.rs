@@ -220,8 +220,8 @@ impl Logins {
     pub async fn by_token(&self, user: &str, secret: &str, from: impl Into<Origin>) -> Result<Option<Login>, Refusal> {
         let origin: Origin = from.into();
         let from = origin.address;
-        let name = self.written(user).await?;
-        let user = name.as_deref().unwrap_or(user);
+        let written = self.written(user).await?;
+        let user = written.as_ref().map_or(user, |written| &written.name);
         let ticket = async { tickets::by_reference(&mut *self.repo.records.read().await?, user).await }
             .await
             .map_err(Error::from)?;
@@ -233,7 +233,9 @@ impl Logins {
         let Some((ticket, token)) = both else {
             return self.by_password(user, secret, origin).await;
         };
-        if !self.holds(&ticket, from) || !self.holds(&token, from) || !self.people_hold(&ticket, from).await? {
+        let people = self.people_of(&ticket).await?;
+        let hold = self.holds(&ticket, from) && self.holds(&token, from);
+        if !hold || !people.as_ref().is_none_or(|people| self.holds(people, from)) {
             return self.by_password(user, secret, origin).await;
         }
         let Some(organisation) = self.admitting(&ticket, from).await? else {
@@ -251,12 +253,8 @@ impl Logins {
         self.note_use(&ticket, &token, from).await;
         login.0.see(&ticket, standing::until(&organisation, &token));
         login.0.remember(&ticket);
-        let known = async { rights::of(&mut *self.repo.records.read().await?, &ticket, &login.0).await };
-        match known.await {
-            // A token that was replaced, or a row that is not proved: as it was said of the ticket.
-            Err(Error::Refused(_)) => Ok(None),
-            other => other.map(|_| Some(login)).map_err(Refusal::from),
-        }
+        rights::begins(&ticket, people.as_ref(), &login.0);
+        Ok(Some(login))
     }
 
     /// Whether a key with this fingerprint (`SHA256:...`) may try to log in as `user`. Logs nobody
@@ -292,27 +290,35 @@ impl Logins {
         }
     }
 
-    /// Who may log in as `user` with this key; whoever may not is counted. Engineers and contacts
-    /// are both looked for, whatever is found first.
+    /// Who may log in as `user` with this key; whoever may not is counted. Nobody's name is looked
+    /// for like an engineer's.
     async fn bearer_of_key(&self, user: &str, fingerprint: &str, from: IpAddr) -> Result<Option<Bearer>, Refusal> {
-        let name = self.written(user).await?;
-        let user = name.as_deref().unwrap_or(user);
-        let engineer = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await }
-            .await
-            .map_err(Error::from)?;
-        let contact = self.contact_with_key(user, fingerprint, from).await?;
-        if let Some((engineer, key)) = engineer
-            && engineer.disabled_at.is_none()
-            && self.holds(&engineer, from)
-            && self.holds(&key, from)
-        {
-            return Ok(Some(Bearer::Engineer(engineer)));
+        let written = self.written(user).await?;
+        let user = written.as_ref().map_or(user, |written| &written.name);
+        let bearer = if written.as_ref().is_some_and(|written| written.kind == "contact") {
+            self.contact_with_key(user, fingerprint, from).await?.map(Bearer::Contact)
+        } else {
+            self.engineer_with_key(user, fingerprint, from).await?.map(Bearer::Engineer)
+        };
+        if bearer.is_none() {
+            self.refuse(user, "key", from).await;
         }
-        if let Some(contact) = contact {
-            return Ok(Some(Bearer::Contact(contact)));
-        }
-        self.refuse(user, "key", from).await;
-        Ok(None)
+        Ok(bearer)
+    }
+
+    /// The engineer who may log in as `user` with this key.
+    async fn engineer_with_key(
+        &self,
+        user: &str,
+        fingerprint: &str,
+        from: IpAddr,
+    ) -> Result<Option<Engineer>, Refusal> {
+        let found = async { people::with_key(&mut *self.repo.records.read().await?, user, fingerprint).await };
+        let found = found.await.map_err(Error::from)?;
+        Ok(found.and_then(|(engineer, key)| {
+            let holds = engineer.disabled_at.is_none() && self.holds(&engineer, from) && self.holds(&key, from);
+            holds.then_some(engineer)
+        }))
     }
 
     /// Whether a row says what tacdrop wrote; one that does not is told of.

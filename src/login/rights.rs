@@ -146,14 +146,11 @@ pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> 
         // What it denies is not known.
         return Err(Refusal::LoginEnded.into());
     }
-    let denied = people.as_ref().map(|people| people.denied).unwrap_or_default();
     let role = match &login.who {
         Who::Ticket { .. } if ticket.reference != login.user || login.has_ended() => {
             return Err(Refusal::LoginEnded.into());
         }
-        Who::Ticket { upload_only: true, .. } if ticket.device => Role::Device,
-        Who::Ticket { upload_only: true, .. } => Role::UploadOnly,
-        Who::Ticket { upload_only: false, .. } => Role::Ticket,
+        Who::Ticket { upload_only, .. } => of_token(ticket, *upload_only),
         Who::Contact { by } => match still_valid(conn, login, by).await? {
             None => return Err(Refusal::LoginEnded.into()),
             Some(contact) if !names(conn, ticket, people.as_ref(), &contact, login).await? => {
@@ -170,11 +167,32 @@ pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> 
             Office::Engineer => return Err(Refusal::NotAssigned.into()),
         },
     };
+    Ok(known(ticket, people.as_ref(), login, role))
+}
+
+/// As what a login by a ticket's token begins. Its rows hold, as whoever calls this has seen.
+pub(super) fn begins(ticket: &Ticket, people: Option<&TicketPeople>, login: &LoginState) {
+    if let Who::Ticket { upload_only, .. } = login.who {
+        known(ticket, people, login, of_token(ticket, upload_only));
+    }
+}
+
+fn of_token(ticket: &Ticket, upload_only: bool) -> Role {
+    match upload_only {
+        true if ticket.device => Role::Device,
+        true => Role::UploadOnly,
+        false => Role::Ticket,
+    }
+}
+
+/// The rights of this role in a ticket as it stands. A ticket's own login remembers them.
+fn known(ticket: &Ticket, people: Option<&TicketPeople>, login: &LoginState, role: Role) -> Rights {
+    let denied = people.map(|people| people.denied).unwrap_or_default();
     let rights = Rights { role, denied, status: ticket.status };
     if login.user == ticket.reference {
         login.own.store(rights.to_bits(), Ordering::Release);
     }
-    Ok(rights)
+    rights
 }
 
 /// Whether an engineer stands in for a ticket's engineer, who is away.

@@ -127,19 +127,28 @@ pub async fn claim_login_name(conn: &mut Conn, name: &Identifier, kind: &'static
     if ask!(text, name, kind).changed(conn).await? { Ok(()) } else { Err(RecordsError::Exists) }
 }
 
-/// The login name that somebody typed in whatever case, as it is written; none if there is none, or if
-/// two from before the rule of [`claim_login_name`] differ in nothing else and neither was typed.
-pub async fn login_name(conn: &mut Conn, typed: &str) -> Result<Option<String>, RecordsError> {
+/// A login name, as it is written, and what bears it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginName {
+    /// The name in the case in which it was given.
+    pub name: String,
+    /// `organisation`, `contact`, `engineer`, `team` or `ticket`.
+    pub kind: String,
+}
+
+/// The login name that somebody typed in whatever case; none if there is none, or if two from before
+/// the rule of [`claim_login_name`] differ in nothing else and neither was typed.
+pub async fn login_name(conn: &mut Conn, typed: &str) -> Result<Option<LoginName>, RecordsError> {
     // No name has other letters, and what lower() makes of them is a matter of the engine.
     if !typed.is_ascii() {
         return Ok(None);
     }
-    let text = "SELECT name FROM login_name WHERE lower(name) = lower($1) LIMIT 2";
-    let names: Vec<String> = ask!(text, typed).readable(conn, "login_name", |row| Ok(row.try_get("name")?)).await?;
-    if names.iter().any(|name| name == typed) {
-        return Ok(Some(typed.to_owned()));
-    }
-    Ok(<[String; 1]>::try_from(names).ok().map(|[name]| name))
+    let text = "SELECT name, kind FROM login_name WHERE lower(name) = lower($1) LIMIT 2";
+    let mut names = ask!(text, typed)
+        .readable(conn, "login_name", |row| Ok(LoginName { name: row.try_get("name")?, kind: row.try_get("kind")? }))
+        .await?;
+    let asked = names.iter().position(|found| found.name == typed).or((names.len() == 1).then_some(0));
+    Ok(asked.map(|asked| names.swap_remove(asked)))
 }
 
 /// What kind of thing a login name belongs to, if it is one: `organisation`, `engineer` or
