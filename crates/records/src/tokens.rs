@@ -128,15 +128,12 @@ pub async fn of_ticket(conn: &mut Conn, ticket: &Identifier) -> Result<Vec<Token
     ask!(select!("WHERE ticket = $1 ORDER BY created_at, id"), ticket).readable(conn, "ticket_token", token).await
 }
 
-/// Those of a ticket that nobody has ended, the main one first; at most `most`.
+/// Those of a ticket that nobody has ended, in no order; at most `most`. A login asks it, and SQLite
+/// makes a table for what it sorts.
 pub async fn in_force(conn: &mut Conn, ticket: &str, most: usize) -> Result<Vec<Token>, RecordsError> {
-    ask!(
-        select!("WHERE ticket = $1 AND ended_at IS NULL ORDER BY main DESC, created_at, id LIMIT $2 + 0"),
-        ticket,
-        most
-    )
-    .readable(conn, "ticket_token", token)
-    .await
+    ask!(select!("WHERE ticket = $1 AND ended_at IS NULL LIMIT $2 + 0"), ticket, most)
+        .readable(conn, "ticket_token", token)
+        .await
 }
 
 /// How many tokens of a ticket nobody has ended.
