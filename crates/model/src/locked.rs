@@ -139,7 +139,7 @@ mod order {
             // A second panic would end the process before the first one is told.
             assert!(
                 innermost.is_none_or(|held| held < level) || std::thread::panicking(),
-                "{level:?} is locked by a thread that holds {innermost:?}: see the lock order in ARCHITECTURE.md"
+                "{level:?} is locked by a thread that holds {innermost:?}: see docs/design/the-lock-order-is-checked.md"
             );
             let _ = HELD.try_with(|held| held.borrow_mut().push(level));
             Self(level)

@@ -7,19 +7,17 @@
 //! There is one writer at a time: [`Records::begin`] waits for it (bounded by the busy time-out)
 //! and opens the transaction with `BEGIN IMMEDIATE`, so a transaction that has begun never fails on
 //! a lock. Transactions that come while another one is being made durable share one commit
-//! (`sqlite/writer.rs`). Readers do not wait.
+//! (`database/sqlite/writer.rs`). Readers do not wait.
 //!
 //! Every function here fails with a [`RecordsError`] if the database does, or if a row that must be
 //! read cannot be. A section `Errors` says only what else can go wrong.
 
 pub mod aliases;
-mod ask;
 pub mod audit;
 pub mod bond;
 pub mod checks;
 pub mod closings;
 pub mod compare;
-mod conn;
 pub mod consistency;
 pub mod contacts;
 pub mod deletions;
@@ -31,18 +29,17 @@ pub mod held_notices;
 pub mod holds;
 pub mod keyring;
 pub mod lists;
-mod many;
 pub mod notices;
 pub mod objects;
-pub mod order;
 pub mod organisations;
 pub mod people;
 pub mod proofs;
-pub mod readable;
+mod publish_new;
 pub mod small_files;
-mod sqlite;
 pub mod strays;
 pub mod teams;
+#[cfg(test)]
+mod tests;
 pub mod ticket_people;
 pub mod tickets;
 pub mod tokens;
@@ -53,93 +50,28 @@ pub mod withdrawn;
 use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, Row};
-
-pub use conn::{Conn, SEAL, Sealer};
-pub use keyring::Keyring;
-use order::Rank;
-use sqlite::publish_new;
-pub use sqlite::publish_new::NewArtifact;
-pub use sqlite::readers::Reader;
-use sqlite::readers::Readers;
-use sqlite::schema::Schema;
-pub use sqlite::writer::WriteTx;
-use sqlite::writer::Writer;
-
-use ask::ask;
-use keyring::WrappedRow;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tacdrop_database::ask::ask;
+use tacdrop_database::columns::{
+    At, Column, bytes_as, bytes_as_option, number_as, signed, text_as, text_as_option, unsigned,
+};
+use tacdrop_database::order::Rank;
+pub use tacdrop_database::sqlite::readers::Reader;
+use tacdrop_database::sqlite::readers::Readers;
+use tacdrop_database::sqlite::schema::Schema;
+pub use tacdrop_database::sqlite::writer::WriteTx;
+use tacdrop_database::sqlite::writer::Writer;
+pub use tacdrop_database::{Conn, RecordsError, SEAL, Sealer, order, readable};
+use tacdrop_database::{ask, many, sqlite};
 use tacdrop_model::ShareId;
+
+pub use keyring::Keyring;
+use keyring::WrappedRow;
+pub use publish_new::NewArtifact;
 
 /// Connections that only read.
 const READERS: usize = 4;
-
-/// Why the records did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordsError {
-    /// A row with this key exists already. Permanent.
-    #[error("it exists already")]
-    Exists,
-    /// The database was busy for longer than the time-out. Temporary.
-    #[error("the database is busy; try again")]
-    Busy,
-    /// No space on the database's disk. Temporary.
-    #[error("the database has no space left")]
-    Full,
-    /// The file is not a sound database. Permanent.
-    #[error("it is not a sound database: {0}")]
-    Damaged(String),
-    /// A row holds what this version of tacdrop cannot read.
-    #[error("a row of {table} holds a value that cannot be read: {why}")]
-    Unreadable {
-        /// The table.
-        table: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A row does not carry the proof of what it says: it was not written by tacdrop. Permanent.
-    #[error(
-        "the row '{row}' of {table} does not say what tacdrop wrote there: somebody changed the records from outside \
-         ('What to do about a row that is not proved' in docs/operations.md)"
-    )]
-    Unproved {
-        /// The table.
-        table: &'static str,
-        /// Which row.
-        row: String,
-    },
-    /// The migrations could not be applied.
-    #[error("the database could not be brought up to date: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// Anything else that the database says.
-    #[error("the database failed: {0}")]
-    Database(sqlx::Error),
-}
-
-impl From<sqlx::Error> for RecordsError {
-    fn from(error: sqlx::Error) -> Self {
-        if let Some(database) = error.as_database_error() {
-            if database.is_unique_violation() {
-                return Self::Exists;
-            }
-            // SQLite's primary result codes (sqlite.org/rescode.html): 5 BUSY, 6 LOCKED, 13 FULL.
-            match database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
-                Some(5 | 6) => return Self::Busy,
-                Some(13) => return Self::Full,
-                // 11 CORRUPT, 26 NOTADB.
-                Some(11 | 26) => return Self::Damaged(database.message().to_owned()),
-                _ => {}
-            }
-        }
-        match error {
-            sqlx::Error::ColumnDecode { index, source } => {
-                Self::Unreadable { table: "the records", why: format!("column {index}: {source}") }
-            }
-            sqlx::Error::PoolTimedOut => Self::Busy,
-            other => Self::Database(other),
-        }
-    }
-}
 
 /// What makes the records.
 static SCHEMA: Schema = Schema::of(sqlx::migrate!("../../migrations/sqlite"));
@@ -291,92 +223,4 @@ pub async fn fit_copied_trail<E: From<RecordsError>>(
         keyring::rewrap(&mut conn, &keyring::KeyOf::Server(purpose.to_owned()), &fitting).await?;
     }
     Ok(conn.close().await.map_err(RecordsError::from)?)
-}
-
-/// A column by its name, or as [`At`].
-trait Column: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy {}
-impl<T: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy> Column for T {}
-
-/// A column by its place in the row, which is quicker, and serves where several have one name.
-#[derive(Debug, Clone, Copy)]
-struct At(usize, &'static str);
-
-impl sqlx::ColumnIndex<SqliteRow> for At {
-    fn index(&self, row: &SqliteRow) -> Result<usize, sqlx::Error> {
-        self.0.index(row)
-    }
-}
-
-impl std::fmt::Display for At {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.1)
-    }
-}
-
-/// A column that becomes a type of `model` by parsing its bytes.
-fn bytes_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>
-where
-    T: for<'a> TryFrom<&'a [u8]>,
-{
-    let bytes: &[u8] = row.try_get(column)?;
-    T::try_from(bytes).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} has a wrong length") })
-}
-
-/// The same for a column that may be null.
-fn bytes_as_option<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<Option<T>, RecordsError>
-where
-    T: for<'a> TryFrom<&'a [u8]>,
-{
-    let bytes: Option<&[u8]> = row.try_get(column)?;
-    bytes
-        .map(T::try_from)
-        .transpose()
-        .map_err(|_| RecordsError::Unreadable { table, why: format!("{column} has a wrong length") })
-}
-
-/// A column that becomes a type of `model` by parsing its text.
-fn text_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>
-where
-    T: std::str::FromStr,
-{
-    let text: &str = row.try_get(column)?;
-    text.parse().map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is {}", shown(text)) })
-}
-
-/// Text of a column as a sentence holds it: nothing in it acts on a terminal or begins a line, and a
-/// long one is cut.
-pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 80;
-    let cut: String = text.chars().take(MOST).collect();
-    format!("'{}'{}", cut.escape_debug(), if text.chars().nth(MOST).is_some() { "..." } else { "" })
-}
-
-/// The same for a column that may be null.
-fn text_as_option<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<Option<T>, RecordsError>
-where
-    T: std::str::FromStr,
-{
-    let text: Option<&str> = row.try_get(column)?;
-    let unreadable = |text: &str| RecordsError::Unreadable { table, why: format!("{column} is {}", shown(text)) };
-    text.map(|text| text.parse().map_err(|_| unreadable(text))).transpose()
-}
-
-/// A number in the range of its type.
-fn number_as<T>(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<T, RecordsError>
-where
-    T: TryFrom<i64>,
-{
-    let number: i64 = row.try_get(column)?;
-    T::try_from(number).map_err(|_| RecordsError::Unreadable { table, why: format!("{column} is {number}") })
-}
-
-/// A count or length that is never negative.
-fn unsigned(row: &SqliteRow, table: &'static str, column: impl Column) -> Result<u64, RecordsError> {
-    number_as(row, table, column)
-}
-
-/// SQL has no unsigned numbers; what tacdrop counts stays far below 2^63, and what does not is kept
-/// at the top.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

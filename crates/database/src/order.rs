@@ -90,7 +90,7 @@ mod of_tasks {
             assert!(
                 (last.is_none_or(|last| last < rank) && locked.is_none()) || std::thread::panicking(),
                 "{rank:?} is wanted by a task that holds {last:?} and the lock {locked:?}: \
-                 see the lock order in ARCHITECTURE.md"
+                 see docs/design/the-lock-order-is-checked.md"
             );
             this
         }
@@ -112,12 +112,9 @@ mod of_tasks {
 
 #[cfg(test)]
 mod tests {
-    use std::any::Any;
-
-    use tacdrop_model::{Locked, ShareId};
+    use tacdrop_model::Locked;
 
     use super::*;
-    use crate::{Keyring, Records};
 
     const ALL: [Rank; 5] = [Rank::Removal, Rank::AuditTrail, Rank::Records, Rank::Aside, Rank::Keyring];
 
@@ -159,60 +156,5 @@ mod tests {
                 .join()
         });
         assert_eq!(outcome.is_ok(), !cfg!(debug_assertions));
-    }
-
-    /// What a task may ask the two databases for, and what its order says of it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Asked {
-        Reader,
-        Turn,
-        Generation,
-        Keys,
-        KeyringsTurn,
-    }
-
-    impl Asked {
-        const ALL: [(Self, Rank); 5] = [
-            (Self::Reader, Rank::Records),
-            (Self::Turn, Rank::Records),
-            (Self::Generation, Rank::Aside),
-            (Self::Keys, Rank::Keyring),
-            (Self::KeyringsTurn, Rank::Keyring),
-        ];
-
-        /// What is held from then on, if anything is.
-        async fn of(self, records: &Records, keyring: &Keyring) -> Option<Box<dyn Any + Send>> {
-            match self {
-                Self::Reader => Some(Box::new(records.read().await.unwrap())),
-                Self::Turn => Some(Box::new(records.begin().await.unwrap())),
-                Self::Generation => records.key_generation(ShareId::from_bytes([1; 16])).await.map(|_| None).unwrap(),
-                Self::Keys => keyring.keks().await.map(|_| None).unwrap(),
-                Self::KeyringsTurn => Some(Box::new(keyring.begin().await.unwrap())),
-            }
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn each_connection_knows_where_it_stands() {
-        if !cfg!(debug_assertions) {
-            // Some of these would wait for themselves until the time-out.
-            return;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
-        let keyring = Keyring::open(&directory.path().join("k.sqlite")).await.unwrap();
-        for (first, first_rank) in Asked::ALL {
-            for (second, second_rank) in Asked::ALL {
-                let (records, keyring) = (records.clone(), keyring.clone());
-                let task = tokio::spawn(async move {
-                    let _held = first.of(&records, &keyring).await;
-                    second.of(&records, &keyring).await;
-                });
-                let is_right = matches!(first, Asked::Generation | Asked::Keys) || first_rank < second_rank;
-                assert_eq!(task.await.is_ok(), is_right, "{second:?} while {first:?} is held");
-            }
-        }
-        records.close().await;
-        keyring.close().await;
     }
 }

@@ -20,21 +20,22 @@ use crate::{Conn, RecordsError};
 
 /// Statements that are sent together. The text stays the same, so that it is prepared once.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub struct Batch {
     statements: usize,
     text: String,
 }
 
 /// A batch that is being given its parameters.
-pub(crate) type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
+pub type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 impl Batch {
-    pub(crate) fn new(statements: &[&str]) -> Self {
+    /// A batch of these statements, in their order.
+    pub fn new(statements: &[&str]) -> Self {
         Self { statements: statements.len(), text: statements.join("; ") }
     }
 
     /// The batch without its parameters, which are bound in the order of their numbers.
-    pub(crate) fn query(&'static self) -> Asked<'static> {
+    pub fn query(&'static self) -> Asked<'static> {
         sqlx::query(self.text.as_str())
     }
 
@@ -42,7 +43,7 @@ impl Batch {
     ///
     /// # Errors
     /// If a statement fails; those behind it were not carried out.
-    pub(crate) async fn run(&'static self, conn: &mut Conn, asked: Asked<'_>) -> Result<(), RecordsError> {
+    pub async fn run(&'static self, conn: &mut Conn, asked: Asked<'_>) -> Result<(), RecordsError> {
         let mut done = 0;
         let mut stream = conn.fetch_many(asked);
         poll_fn(|cx| {
@@ -69,7 +70,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::{Records, facts};
+    use crate::sqlite::fixtures::{Facts, fact};
 
     static TWO: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(&[
@@ -88,17 +89,16 @@ mod tests {
 
     #[tokio::test]
     async fn statements_share_parameters_run_in_order_and_end_at_the_first_failure() {
-        let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
-        let mut tx = records.begin().await.unwrap();
+        let facts = Facts::open().await;
+        let mut tx = facts.begin().await.unwrap();
         for name in ["one", "two"] {
             let batch = LazyLock::force(&TWO);
             batch.run(tx.conn(), batch.query().bind("what").bind(name)).await.unwrap();
-            assert_eq!(facts::fact(tx.conn(), name).await.unwrap(), Some(format!("what{name}")));
+            assert_eq!(fact(tx.conn(), name).await, Some(format!("what{name}")));
         }
         let batch = LazyLock::force(&FAILS);
         assert!(batch.run(tx.conn(), batch.query().bind("three").bind("four")).await.is_err());
-        assert_eq!(facts::fact(tx.conn(), "three").await.unwrap().as_deref(), Some("x"));
-        assert_eq!(facts::fact(tx.conn(), "four").await.unwrap(), None, "it came behind the failure");
+        assert_eq!(fact(tx.conn(), "three").await.as_deref(), Some("x"));
+        assert_eq!(fact(tx.conn(), "four").await, None, "it came behind the failure");
     }
 }

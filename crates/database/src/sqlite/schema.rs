@@ -16,23 +16,24 @@ use tacdrop_model::Time;
 type Things = BTreeMap<(String, String), (String, String)>;
 
 /// The migrations of a database, and what they make.
-pub(crate) struct Schema {
+pub struct Schema {
     migrations: Migrator,
     made: OnceCell<Things>,
 }
 
 impl Schema {
-    pub(crate) const fn of(migrations: Migrator) -> Self {
+    /// What these migrations make.
+    pub const fn of(migrations: Migrator) -> Self {
         Self { migrations, made: OnceCell::const_new() }
     }
 
     /// Brings a database up to date.
-    pub(crate) async fn migrate(&self, conn: &mut SqliteConnection) -> Result<(), RecordsError> {
+    pub async fn migrate(&self, conn: &mut SqliteConnection) -> Result<(), RecordsError> {
         Ok(self.migrations.run(conn).await?)
     }
 
     /// What of a database no migration has made, or has made otherwise, each with its kind.
-    pub(crate) async fn strangers(&self, conn: &mut Conn) -> Result<Vec<String>, RecordsError> {
+    pub async fn strangers(&self, conn: &mut Conn) -> Result<Vec<String>, RecordsError> {
         let made = self.made.get_or_try_init(|| self.make()).await?;
         let mut strangers = Vec::new();
         for ((kind, name), (table, statement)) in things(conn).await? {
@@ -56,7 +57,7 @@ impl Schema {
 }
 
 /// When a migration was applied, to the second.
-pub(crate) async fn applied_at(conn: &mut Conn, migration: i64) -> Result<Option<Time>, RecordsError> {
+pub async fn applied_at(conn: &mut Conn, migration: i64) -> Result<Option<Time>, RecordsError> {
     let text = "SELECT CAST(strftime('%s', installed_on) AS INTEGER) FROM _sqlx_migrations WHERE version = $1";
     let row = sqlx::query(text).bind(migration).fetch_optional(conn).await?;
     let seconds: Option<i64> = row.map(|row| row.try_get(0)).transpose()?.flatten();
@@ -82,46 +83,4 @@ async fn things(conn: &mut Conn) -> Result<Things, RecordsError> {
 /// A statement without what does not matter: how it is broken into lines, and quotes around names.
 fn words(sql: &str) -> String {
     sql.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::AssertSqlSafe;
-
-    use crate::{Keyring, Records};
-
-    #[tokio::test]
-    async fn what_no_migration_made_is_named_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
-        let keyring = Keyring::open(&directory.path().join("k.sqlite")).await.unwrap();
-        assert_eq!(records.strangers().await.unwrap(), Vec::<String>::new());
-        assert_eq!(keyring.strangers().await.unwrap(), Vec::<String>::new());
-        let put_in = [
-            "CREATE TRIGGER grant AFTER INSERT ON ticket BEGIN DELETE FROM ticket; END",
-            "CREATE VIEW everybody AS SELECT * FROM engineer",
-            "CREATE TABLE sqlitelike (a)",
-            "CREATE INDEX more ON engineer (name)",
-            "DROP INDEX ticket_of_engineer",
-            "CREATE INDEX ticket_of_engineer ON ticket (engineer, reference) WHERE engineer <> 'anna'",
-        ];
-        for statement in put_in {
-            let mut tx = records.begin().await.unwrap();
-            sqlx::query(AssertSqlSafe(statement)).execute(tx.conn()).await.unwrap();
-            tx.commit().await.unwrap();
-        }
-        let named = [
-            "index more on engineer",
-            "index ticket_of_engineer on ticket, changed",
-            "table sqlitelike",
-            "trigger grant on ticket",
-            "view everybody",
-        ];
-        assert_eq!(records.strangers().await.unwrap(), named);
-        let mut tx = keyring.begin().await.unwrap();
-        let statement = "CREATE TRIGGER keep BEFORE DELETE ON share_key BEGIN SELECT RAISE(IGNORE); END";
-        sqlx::query(statement).execute(tx.conn()).await.unwrap();
-        tx.commit().await.unwrap();
-        assert_eq!(keyring.strangers().await.unwrap(), ["trigger keep on share_key"]);
-    }
 }

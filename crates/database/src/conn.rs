@@ -50,15 +50,20 @@ pub struct Conn {
 
 impl Conn {
     /// The sealer of the audit trail, if this connection writes and was given one.
-    pub(crate) fn sealer(&self) -> Option<&Sealer> {
+    pub fn sealer(&self) -> Option<&Sealer> {
         self.sealer.as_ref()
     }
 
-    pub(crate) fn set_sealer(&mut self, sealer: Sealer) {
+    /// From now on rows of the audit trail that are appended through it are sealed.
+    pub fn set_sealer(&mut self, sealer: Sealer) {
         self.sealer = Some(sealer);
     }
 
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+    /// Closes it in order.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn close(self) -> Result<(), sqlx::Error> {
         sqlx::Connection::close(self.inner).await
     }
 }

@@ -17,13 +17,14 @@ use std::sync::LazyLock;
 
 use sqlx::AssertSqlSafe;
 
-use super::batch::{Asked, Batch};
 use crate::audit::Event;
 use crate::entries::Place;
 use crate::proofs::Proof;
 use crate::small_files::SmallFile;
 use crate::versions::{NewVersion, Publication};
-use crate::{Conn, Records, RecordsError, SEAL, aliases, signed};
+use crate::{Conn, Records, RecordsError, SEAL, aliases, audit, signed};
+use tacdrop_database::sqlite::batch::Asked;
+use tacdrop_database::sqlite::writer::Positions;
 use tacdrop_model::{Identifier, NoticeId, ShareId, Time};
 
 /// What a new file's rows are made of.
@@ -140,31 +141,13 @@ pub(crate) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
     Ok(())
 }
 
-/// The statements in the three positions that a member of a group can be in.
-pub(crate) struct TxPositions {
-    /// Nobody else waits: it is a transaction of its own, which ends with the statement.
-    pub(crate) alone: Batch,
-    /// Others wait for the turn: a group begins.
-    pub(crate) first: Batch,
-    /// It joins a group.
-    pub(crate) next: Batch,
-}
-
 /// The one statement. Its parameters have no numbers: SQLite keeps the name of a numbered one in a
 /// list, which is searched for each one that is bound.
 fn insert() -> String {
     format!("INSERT INTO new_artifact VALUES ({})", ["?"; COLUMNS.len()].join(", "))
 }
 
-pub(crate) static NEW_ARTIFACT: LazyLock<TxPositions> = LazyLock::new(|| {
-    let insert = insert();
-    let insert = insert.as_str();
-    TxPositions {
-        alone: Batch::new(&[insert]),
-        first: Batch::new(&["BEGIN IMMEDIATE", "SAVEPOINT whole_group", "SAVEPOINT member", insert, "RELEASE member"]),
-        next: Batch::new(&["SAVEPOINT member", insert, "RELEASE member"]),
-    }
-});
+static NEW_ARTIFACT: LazyLock<Positions> = LazyLock::new(|| Positions::of(&insert()));
 
 /// A row of the audit trail to be: its number, the links of the row before it and of itself, and its
 /// seal.
@@ -258,12 +241,16 @@ impl Records {
         }
         let outcome = self
             .writer
-            .at_once(&NEW_ARTIFACT, |asked, (last, before), sealer| {
-                let seq = last.checked_add(1)?;
-                let link = link(&before, seq);
-                let seal = sealer.map(|sealer| sealer.seal(&link));
-                Some((bind(asked, new, &TrailRow { seq, before, link, seal }), (seq, link)))
-            })
+            .at_once(
+                &NEW_ARTIFACT,
+                |conn| Box::pin(audit::tip(conn)),
+                |asked, (last, before), sealer| {
+                    let seq = last.checked_add(1)?;
+                    let link = link(&before, seq);
+                    let seal = sealer.map(|sealer| sealer.seal(&link));
+                    Some((bind(asked, new, &TrailRow { seq, before, link, seal }), (seq, link)))
+                },
+            )
             .await;
         match outcome {
             Err(RecordsError::Exists) => Ok(false),

@@ -26,7 +26,7 @@ pub fn is_news(what: &'static str, id: &str) -> bool {
 }
 
 /// The rows that can be read. Each other one is named in the log by its first column, once.
-pub(super) fn readable<T>(
+pub fn readable<T>(
     table: &'static str,
     rows: &[SqliteRow],
     read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
@@ -52,7 +52,8 @@ pub struct Page<T> {
     pub last: Option<Vec<u8>>,
 }
 
-pub(super) fn page<T>(
+/// The rows as a [`Page`]; `table` names those that cannot be read.
+pub fn page<T>(
     rows: &[SqliteRow],
     table: &str,
     read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
@@ -67,7 +68,7 @@ pub(super) fn page<T>(
 }
 
 /// Names a row that cannot be read in the log.
-pub(super) fn say(table: &'static str, row: &SqliteRow, error: &RecordsError) {
+pub fn say(table: &'static str, row: &SqliteRow, error: &RecordsError) {
     let id = name(row, 0);
     if is_news(table, &id) {
         tracing::error!(table, id, %error, "a row of the records cannot be read and is left out; restore it from a backup");
@@ -75,7 +76,7 @@ pub(super) fn say(table: &'static str, row: &SqliteRow, error: &RecordsError) {
 }
 
 /// The bytes of a column as hexadecimal digits, or its text where it is a word.
-pub(super) fn name(row: &SqliteRow, column: usize) -> String {
+pub fn name(row: &SqliteRow, column: usize) -> String {
     if let Ok(Some(bytes)) = row.try_get::<Option<&[u8]>, _>(column) {
         return hex::encode(bytes);
     }

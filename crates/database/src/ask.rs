@@ -13,18 +13,21 @@ use tacdrop_model::{
 
 /// A statement with its parameters, in the order of their numbers:
 /// `ask!("SELECT ... $1 ... $2", share, now)`.
-macro_rules! ask {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __ask {
     ($text:expr $(, $parameter:expr)* $(,)?) => {
         $crate::ask::Question::from(sqlx::query($text))$(.with($parameter))*
     };
 }
-pub(super) use ask;
+pub use crate::__ask as ask;
 
 type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// What can be a parameter. SQL has no unsigned numbers: what tacdrop counts stays far below 2^63,
 /// and what does not is kept at the top.
-pub(super) trait Parameter: Sized {
+pub trait Parameter: Sized {
+    /// Gives it to a statement, as the parameter of the next number.
     fn bind(self, asked: Asked<'_>) -> Asked<'_>;
 
     /// The same, or a null of this type.
@@ -50,8 +53,8 @@ parameters! {
     i64, number => number;
     u8, number => i64::from(number);
     u32, number => i64::from(number);
-    u64, number => super::signed(number);
-    usize, number => super::signed(number as u64);
+    u64, number => crate::columns::signed(number);
+    usize, number => crate::columns::signed(number as u64);
     bool, flag => i64::from(flag);
     Time, time => time.millis();
     HouseTime, time => time.millis();
@@ -74,7 +77,8 @@ impl<T: Parameter> Parameter for Option<T> {
 }
 
 /// What says which thing it is: an id, an index, a digest.
-pub(super) trait Id {
+pub trait Id {
+    /// Its bytes, as they stand in a row.
     fn bytes(&self) -> &[u8];
 }
 
@@ -113,7 +117,7 @@ impl<T: Id> Parameter for T {
 }
 
 /// The parameter of a page that goes on behind an id: all ids are above no bytes.
-pub(super) fn behind(after: Option<impl Id>) -> Vec<u8> {
+pub fn behind(after: Option<impl Id>) -> Vec<u8> {
     after.map_or_else(Vec::new, |id| id.bytes().to_vec())
 }
 
@@ -131,15 +135,17 @@ fn named(row: &SqliteRow, error: RecordsError) -> RecordsError {
 /// A number of bytes in a sum: what is no length that tacdrop writes counts as nothing, so that one
 /// row neither overflows the sum nor makes it negative. 2^42 bytes are more than any extent or
 /// version holds, and two million of them fit into a sum.
-macro_rules! counted {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __counted {
     ($length:literal) => {
         concat!("CASE WHEN ", $length, " BETWEEN 0 AND 4398046511104 THEN ", $length, " ELSE 0 END")
     };
 }
-pub(super) use counted;
+pub use crate::__counted as counted;
 
 /// A statement that is ready to be asked.
-pub(super) struct Question<'q>(Asked<'q>);
+pub struct Question<'q>(Asked<'q>);
 
 impl<'q> From<Asked<'q>> for Question<'q> {
     fn from(asked: Asked<'q>) -> Self {
@@ -149,33 +155,33 @@ impl<'q> From<Asked<'q>> for Question<'q> {
 
 impl Question<'_> {
     /// The same with one more parameter.
-    pub(super) fn with(self, parameter: impl Parameter) -> Self {
+    pub fn with(self, parameter: impl Parameter) -> Self {
         Self(parameter.bind(self.0))
     }
 
     /// Carries it out.
-    pub(super) async fn run(self, conn: &mut Conn) -> Result<(), RecordsError> {
+    pub async fn run(self, conn: &mut Conn) -> Result<(), RecordsError> {
         self.0.execute(conn).await?;
         Ok(())
     }
 
     /// Carries it out, and says how many rows it changed.
-    pub(super) async fn changes(self, conn: &mut Conn) -> Result<u64, RecordsError> {
+    pub async fn changes(self, conn: &mut Conn) -> Result<u64, RecordsError> {
         Ok(self.0.execute(conn).await?.rows_affected())
     }
 
     /// Carries it out, and says whether it changed a row.
-    pub(super) async fn changed(self, conn: &mut Conn) -> Result<bool, RecordsError> {
+    pub async fn changed(self, conn: &mut Conn) -> Result<bool, RecordsError> {
         Ok(self.changes(conn).await? > 0)
     }
 
     /// Whether there is such a row.
-    pub(super) async fn exists(self, conn: &mut Conn) -> Result<bool, RecordsError> {
+    pub async fn exists(self, conn: &mut Conn) -> Result<bool, RecordsError> {
         Ok(self.0.fetch_optional(conn).await?.is_some())
     }
 
     /// The one row that there always is.
-    pub(super) async fn one<T>(
+    pub async fn one<T>(
         self,
         conn: &mut Conn,
         read: impl FnOnce(&SqliteRow) -> Result<T, RecordsError>,
@@ -184,7 +190,7 @@ impl Question<'_> {
     }
 
     /// The row, if there is one.
-    pub(super) async fn maybe<T>(
+    pub async fn maybe<T>(
         self,
         conn: &mut Conn,
         read: impl FnOnce(&SqliteRow) -> Result<T, RecordsError>,
@@ -193,12 +199,12 @@ impl Question<'_> {
     }
 
     /// All rows as they are.
-    pub(super) async fn rows(self, conn: &mut Conn) -> Result<Vec<SqliteRow>, RecordsError> {
+    pub async fn rows(self, conn: &mut Conn) -> Result<Vec<SqliteRow>, RecordsError> {
         Ok(self.0.fetch_all(conn).await?)
     }
 
     /// All rows, each of which must be readable: for what decides by them.
-    pub(super) async fn all<T>(
+    pub async fn all<T>(
         self,
         conn: &mut Conn,
         read: impl Fn(&SqliteRow) -> Result<T, RecordsError>,
@@ -207,7 +213,7 @@ impl Question<'_> {
     }
 
     /// The rows that can be read; the others are named in the log and left out.
-    pub(super) async fn readable<T>(
+    pub async fn readable<T>(
         self,
         conn: &mut Conn,
         table: &'static str,
@@ -219,45 +225,13 @@ impl Question<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
     use super::*;
-    use crate::{Records, facts};
-
-    /// The value of a parameter that stands alone behind LIMIT is part of SQLite's plan: the
-    /// statement would be prepared anew for each other value, which costs a tenth of a page.
-    #[test]
-    fn no_parameter_stands_alone_behind_limit() {
-        let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let (mut directories, mut found) = (vec![room], 0);
-        while let Some(directory) = directories.pop() {
-            for file in fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()) {
-                if file.is_dir() {
-                    directories.push(file);
-                    continue;
-                }
-                let text = fs::read_to_string(&file).unwrap();
-                for (_, rest) in text.match_indices("LIMIT $").map(|(at, it)| text.split_at(at + it.len())) {
-                    let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-                    assert!(
-                        behind.len() == rest.len() || behind.starts_with(" + 0"),
-                        "{}: {}",
-                        file.display(),
-                        &rest[..20]
-                    );
-                    found += usize::from(behind.len() < rest.len());
-                }
-            }
-        }
-        assert!(found > 20, "{found}");
-    }
+    use crate::sqlite::fixtures::{Facts, fact};
 
     #[tokio::test]
     async fn parameters_are_what_they_are_and_nulls_are_nulls() {
-        let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
-        let mut tx = records.begin().await.unwrap();
+        let facts = Facts::open().await;
+        let mut tx = facts.begin().await.unwrap();
         let id = ShareId::from_bytes([7; 16]);
         let what = |row: &SqliteRow| Ok(sqlx::Row::try_get::<String, _>(row, 0)?);
         for (question, wanted) in [
@@ -278,7 +252,7 @@ mod tests {
         let one = "UPDATE fact SET value = $2 WHERE name = $1";
         assert!(ask!(one, "a", "x").changed(tx.conn()).await.unwrap());
         assert!(!ask!(one, "c", "x").changed(tx.conn()).await.unwrap());
-        assert_eq!(facts::fact(tx.conn(), "a").await.unwrap().as_deref(), Some("x"));
+        assert_eq!(fact(tx.conn(), "a").await.as_deref(), Some("x"));
         let look = "SELECT value FROM fact WHERE name = $1";
         assert!(ask!(look, "b").exists(tx.conn()).await.unwrap() && !ask!(look, "c").exists(tx.conn()).await.unwrap());
         assert_eq!(ask!(look, "c").maybe(tx.conn(), what).await.unwrap(), None);

@@ -21,7 +21,7 @@ type Slot = Arc<Mutex<Option<Conn>>>;
 
 /// A bounded number of connections, opened when they are needed for the first time. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Readers {
+pub struct Readers {
     options: SqliteConnectOptions,
     slots: Arc<[Slot]>,
     /// As many as there are slots; closed with them.
@@ -57,7 +57,7 @@ impl DerefMut for Reader {
 
 impl Readers {
     /// Must be called inside the runtime that outlives the others.
-    pub(crate) fn new(options: SqliteConnectOptions, connections: usize, rank: Rank) -> Self {
+    pub fn new(options: SqliteConnectOptions, connections: usize, rank: Rank) -> Self {
         let slots = (0..connections).map(|_| Slot::default()).collect();
         Self { options, slots, places: Arc::new(Semaphore::new(connections)), rank, runtime: Handle::current() }
     }
@@ -66,7 +66,7 @@ impl Readers {
     ///
     /// # Errors
     /// [`RecordsError::Busy`] if none becomes free in time; and if the database cannot be opened.
-    pub(crate) async fn acquire(&self) -> Result<Reader, RecordsError> {
+    pub async fn acquire(&self) -> Result<Reader, RecordsError> {
         let held = self.rank.take();
         let closed = || RecordsError::Database(sqlx::Error::PoolClosed);
         let place = tokio::time::timeout(BUSY, Arc::clone(&self.places).acquire_owned());
@@ -83,7 +83,7 @@ impl Readers {
     }
 
     /// Waits until all connections are back and closes them.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         self.places.close();
         for slot in self.slots.iter() {
             if let Some(conn) = slot.lock().await.take()

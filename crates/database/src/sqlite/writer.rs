@@ -14,6 +14,7 @@
 //! else waits, it is committed with the statement, and otherwise it is a member like all others.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -22,10 +23,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard, oneshot};
 
 use super::BUSY;
-use super::batch::Asked;
-use super::publish_new::TxPositions;
+use super::batch::{Asked, Batch};
 use crate::order::{Held, Rank};
-use crate::{Conn, RecordsError, Sealer, audit};
+use crate::{Conn, RecordsError, Sealer};
 
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT whole_group; SAVEPOINT member";
 const JOIN: &str = "SAVEPOINT member";
@@ -35,7 +35,7 @@ const COMMIT: &str = "RELEASE whole_group; COMMIT";
 
 /// The connection that writes, and who waits for it.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub struct Writer {
     /// None once closed. First come, first served.
     turn: Arc<Mutex<Option<Conn>>>,
     /// Where the turn stands among what tasks wait for.
@@ -54,11 +54,37 @@ pub(crate) struct Writer {
 }
 
 /// The number of a row of the audit trail, and its link.
-pub(crate) type Tip = (i64, [u8; 32]);
+pub type Tip = (i64, [u8; 32]);
+
+/// Asks for the last row of the audit trail; none if it is empty.
+pub type LastRow =
+    for<'c> fn(&'c mut Conn) -> Pin<Box<dyn Future<Output = Result<Option<Tip>, RecordsError>> + Send + 'c>>;
+
+/// A transaction of one statement, in the three positions that a member of a group can be in.
+#[derive(Debug)]
+pub struct Positions {
+    /// Nobody else waits: it is a transaction of its own, which ends with the statement.
+    alone: Batch,
+    /// Others wait for the turn: a group begins.
+    first: Batch,
+    /// It joins a group.
+    next: Batch,
+}
+
+impl Positions {
+    /// Those of a statement.
+    pub fn of(statement: &str) -> Self {
+        Self {
+            alone: Batch::new(&[statement]),
+            first: Batch::new(&["BEGIN IMMEDIATE", "SAVEPOINT whole_group", JOIN, statement, KEEP]),
+            next: Batch::new(&[JOIN, statement, KEEP]),
+        }
+    }
+}
 
 /// The one connection, as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub struct Turn {
     conn: OwnedMappedMutexGuard<Option<Conn>, Conn>,
     _held: Held,
 }
@@ -108,7 +134,8 @@ enum Lost {
 }
 
 impl Writer {
-    pub(crate) fn new(conn: Conn, rank: Rank) -> Self {
+    /// A writer on this connection, in a runtime that outlives whoever asks it.
+    pub fn new(conn: Conn, rank: Rank) -> Self {
         Self {
             turn: Arc::new(Mutex::new(Some(conn))),
             rank,
@@ -120,7 +147,11 @@ impl Writer {
         }
     }
 
-    pub(crate) async fn begin(self: &Arc<Self>, alone: bool) -> Result<WriteTx, RecordsError> {
+    /// Begins a transaction once it is its turn; `alone`, it is durable before the next one begins.
+    ///
+    /// # Errors
+    /// [`RecordsError::Busy`] if another process writes for too long.
+    pub async fn begin(self: &Arc<Self>, alone: bool) -> Result<WriteTx, RecordsError> {
         let mut tx = WriteTx { alone, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
         self.guess_tip(None);
         self.tidy(&mut tx.conn).await;
@@ -132,10 +163,12 @@ impl Writer {
     }
 
     /// Carries out a transaction that is known whole but for the row of the audit trail that it
-    /// builds on. False if `bind` gives nothing, or the trail is empty.
-    pub(crate) async fn at_once(
+    /// builds on, which `last` asks for where it is not known. False if `bind` gives nothing, or the
+    /// trail is empty.
+    pub async fn at_once(
         self: &Arc<Self>,
-        positions: &'static TxPositions,
+        positions: &'static Positions,
+        last: LastRow,
         bind: impl FnOnce(Asked<'static>, Tip, Option<&Sealer>) -> Option<(Asked<'static>, Tip)>,
     ) -> Result<bool, RecordsError> {
         let mut tx = WriteTx { alone: false, conn: self.turn().await?, ending: Ending(Arc::clone(self)) };
@@ -143,7 +176,7 @@ impl Writer {
         let known = self.tip.lock().take();
         let tip = match known {
             Some(tip) => tip,
-            None => match audit::tip(&mut tx.conn).await? {
+            None => match last(&mut tx.conn).await? {
                 Some(tip) => tip,
                 None => return Ok(false),
             },
@@ -178,13 +211,14 @@ impl Writer {
     }
 
     /// The turn, in no transaction, for statements that must not be in one.
-    pub(crate) async fn alone(&self) -> Result<Turn, RecordsError> {
+    pub async fn alone(&self) -> Result<Turn, RecordsError> {
         let mut conn = self.turn().await?;
         self.commit(&mut conn).await;
         Ok(conn)
     }
 
-    pub(crate) async fn close(&self) {
+    /// Makes everything durable that is done, and closes the connection.
+    pub async fn close(&self) {
         let _held = self.rank.take();
         let mut turn = self.turn.lock().await;
         if let Some(conn) = turn.as_mut() {
@@ -363,27 +397,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Records, facts};
+    use crate::sqlite::fixtures::{Facts, fact, set_fact};
 
-    async fn records() -> (tempfile::TempDir, Records) {
-        let directory = tempfile::tempdir().unwrap();
-        let records = Records::open(&directory.path().join("r.sqlite")).await.unwrap();
-        (directory, records)
-    }
-
-    async fn has(records: &Records, name: &str) -> bool {
-        facts::fact(&mut records.read().await.unwrap(), name).await.unwrap().is_some()
+    async fn has(facts: &Facts, name: &str) -> bool {
+        fact(&mut *facts.read().await, name).await.is_some()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_was_committed_is_there_and_nothing_else_however_tasks_end() {
-        let (_directory, records) = records().await;
+        let facts = Facts::open().await;
         let mut tasks = Vec::new();
         for number in 0..300u64 {
-            let records = records.clone();
+            let facts = facts.clone();
             let task = tokio::spawn(async move {
-                let mut tx = records.begin().await.unwrap();
-                facts::set_fact(tx.conn(), &number.to_string(), "x").await.unwrap();
+                let mut tx = facts.begin().await.unwrap();
+                set_fact(tx.conn(), &number.to_string(), "x").await;
                 match number % 3 {
                     0 => drop(tx),
                     _ => tx.commit().await.unwrap(),
@@ -400,26 +428,26 @@ mod tests {
         }
         for (number, task) in tasks.into_iter().enumerate() {
             let ended = task.await.is_ok();
-            let there = has(&records, &number.to_string()).await;
+            let there = has(&facts, &number.to_string()).await;
             match number % 3 {
                 0 => assert!(!there, "{number} was given up"),
                 _ => assert!(there || !ended, "{number} was committed"),
             }
         }
-        let mut tx = records.begin().await.unwrap();
-        facts::set_fact(tx.conn(), "after", "x").await.unwrap();
+        let mut tx = facts.begin().await.unwrap();
+        set_fact(tx.conn(), "after", "x").await;
         tx.commit().await.unwrap();
-        assert!(has(&records, "after").await);
-        records.close().await;
-        assert!(records.begin().await.is_err());
+        assert!(has(&facts, "after").await);
+        facts.close().await;
+        assert!(facts.begin().await.is_err());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_group_that_the_database_rolled_back_is_acknowledged_to_nobody() {
-        let (_directory, records) = records().await;
-        let mut first = records.begin().await.unwrap();
-        facts::set_fact(first.conn(), "first", "x").await.unwrap();
-        let other = records.clone();
+        let facts = Facts::open().await;
+        let mut first = facts.begin().await.unwrap();
+        set_fact(first.conn(), "first", "x").await;
+        let other = facts.clone();
         let second = tokio::spawn(async move {
             let mut tx = other.begin().await.unwrap();
             // What SQLite does by itself on some errors.
@@ -433,10 +461,10 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(first.commit().await.is_err());
         assert!(second.await.unwrap().is_err());
-        assert!(!has(&records, "first").await);
-        let mut tx = records.begin().await.unwrap();
-        facts::set_fact(tx.conn(), "third", "x").await.unwrap();
+        assert!(!has(&facts, "first").await);
+        let mut tx = facts.begin().await.unwrap();
+        set_fact(tx.conn(), "third", "x").await;
         tx.commit().await.unwrap();
-        assert!(has(&records, "third").await);
+        assert!(has(&facts, "third").await);
     }
 }

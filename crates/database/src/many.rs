@@ -6,19 +6,19 @@ const AT_ONCE: [usize; 3] = [64, 8, 1];
 
 /// Rows that one statement changes. `VALUES` names its columns `column1`, `column2`, ... in SQLite
 /// and in PostgreSQL.
-pub(super) const ROWS: usize = 100;
+pub const ROWS: usize = 100;
 
 /// A statement for each number of rows in [`AT_ONCE`].
-pub(super) struct Texts([String; 3]);
+pub struct Texts([String; 3]);
 
 impl Texts {
     /// What `text` makes of a number of rows.
-    pub(super) fn of(text: impl Fn(usize) -> String) -> Self {
+    pub fn of(text: impl Fn(usize) -> String) -> Self {
         Self(AT_ONCE.map(text))
     }
 
     /// The statement for a part of [`parts`].
-    pub(super) fn text(&'static self, rows: usize) -> &'static str {
+    pub fn text(&'static self, rows: usize) -> &'static str {
         let [many, some, one] = &self.0;
         match rows {
             64 => many,
@@ -30,7 +30,7 @@ impl Texts {
 
 /// Rows of parameters, `common` of them shared by all rows and named in `row` as they are; `#1` is
 /// a row's first own one.
-pub(super) fn rows(count: usize, common: usize, own: usize, row: &str) -> String {
+pub fn rows(count: usize, common: usize, own: usize, row: &str) -> String {
     let one = |number: usize| {
         (1..=own).fold(row.to_owned(), |text, at| {
             text.replace(&format!("#{at}"), &format!("${}", common + number * own + at))
@@ -40,7 +40,7 @@ pub(super) fn rows(count: usize, common: usize, own: usize, row: &str) -> String
 }
 
 /// Parts of as many as a statement takes.
-pub(super) fn parts<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
+pub fn parts<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let count = AT_ONCE.into_iter().find(|count| *count <= all.len())?;
         let (part, rest) = all.split_at_checked(count)?;
