@@ -5,6 +5,7 @@ mod host_key;
 mod legacy;
 mod metrics;
 mod recorder;
+mod supervisor;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -180,13 +181,16 @@ async fn run(
         workers.spawn(metrics.serve(sources, watch_stop.clone()));
     }
     let legacy = legacy.map(|legacy| legacy.start(config, &app)).transpose()?;
+    workers.spawn(supervisor::keep_alive(app.clone(), watch_stop.clone()));
     tracing::info!("listening on {bound}");
+    supervisor::ready();
     ready(&Ready { address: bound, fingerprint });
 
     stop.cancelled().await;
     tracing::info!(uploads = app.open_uploads(), "draining: uploads under way may finish");
-    app.drain();
     let patience = Duration::from_secs(config.server.drain_seconds);
+    supervisor::stopping(patience);
+    app.drain();
     let old_devices = async {
         match legacy {
             Some(door) => door.drain(patience).await,

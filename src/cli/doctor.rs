@@ -2,6 +2,7 @@
 //! directory.
 
 use std::fs::{self, File, TryLockError};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -160,6 +161,9 @@ async fn examine(report: &mut Report, common: &Common, desk: &Desk) {
         report.add("clock", clock(None));
     }
     report.add("address", address(config, served).await);
+    if let Some(advice) = told_nowhere(config) {
+        report.warn("address", advice);
+    }
     report.add("delivery", delivery(data, config).await);
 }
 
@@ -447,6 +451,20 @@ async fn address(config: &Config, served: Result<bool, String>) -> Finding {
             Err(error) => Err(format!("{listen} cannot be listened on ({error}); choose another with server.listen")),
         },
     }
+}
+
+/// What is wrong with the address that people are told: others connect, and it leads each of them to
+/// its own machine.
+fn told_nowhere(config: &Config) -> Option<String> {
+    let server = &config.server;
+    let (host, _) = server.public_address(server.listen);
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    (is_here && !server.listen.ip().is_loopback()).then(|| {
+        format!(
+            "others connect to {}, and people are told '{host}'; set server.public_host to this machine's name",
+            server.listen
+        )
+    })
 }
 
 async fn notices(app: &App, served: bool) -> Finding {

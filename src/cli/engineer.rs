@@ -1,5 +1,6 @@
 //! `tacdrop engineer`: people who work on tickets, and the keys that they log in with.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Subcommand};
@@ -289,16 +290,28 @@ pub(super) fn address(text: &str) -> Result<String, &'static str> {
     if mail::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
 }
 
-/// The fingerprint and the kind of each key in a file: one key on each line, blank lines and
-/// comments between them.
+/// The fingerprint and the kind of each key in a file, `-` for standard input: one key on each line,
+/// blank lines and comments between them.
 pub(super) fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     let shown = file.display();
-    let unreadable = |error: std::io::Error| Failure::new(format!("the key file {shown} cannot be read: {error}"));
-    if std::fs::metadata(file).map_err(unreadable)?.len() > LARGEST_KEY_FILE {
+    let unreadable = |error: std::io::Error| {
+        // Root works as the owner of the data directory, who may not read what root may.
+        let advice = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "; '-' instead of the file takes keys from standard input",
+            _ => "",
+        };
+        Failure::new(format!("the key file {shown} cannot be read: {error}{advice}"))
+    };
+    let source: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(std::io::stdin()),
+        _ => Box::new(std::fs::File::open(file).map_err(unreadable)?),
+    };
+    let mut text = String::new();
+    source.take(LARGEST_KEY_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LARGEST_KEY_FILE {
         return Err(Failure::new(format!("{shown} is too large for a file of public keys")));
     }
-    parse_keys(&std::fs::read_to_string(file).map_err(unreadable)?)
-        .map_err(|problem| Failure::new(format!("{shown}: {problem}")))
+    parse_keys(&text).map_err(|problem| Failure::new(format!("{shown}: {problem}")))
 }
 
 fn parse_keys(text: &str) -> Result<Vec<(String, String)>, String> {

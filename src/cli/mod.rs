@@ -19,6 +19,7 @@ mod devices;
 mod doctor;
 mod engineer;
 mod failure;
+mod generated;
 mod given;
 mod init;
 mod key;
@@ -27,6 +28,7 @@ mod list_args;
 mod notice;
 mod organisation;
 mod output;
+mod owner;
 mod people;
 mod progress;
 mod receipt;
@@ -169,6 +171,10 @@ enum Command {
     Config(config::Command),
     /// Check every precondition, one line each: ok, or what to do
     Doctor,
+    /// Completions for a shell, on standard output
+    Completions(generated::Completions),
+    /// Pages for 'man', one for each command
+    Manual(generated::Manual),
 }
 
 /// Runs the command line.
@@ -185,10 +191,15 @@ pub fn main() -> ExitCode {
 
 fn run(common: &Common, command: Command) -> Result<(), Failure> {
     let output = Output::new(common.json);
-    // These two have their own way with settings: one needs none, the other must not stop at the
+    // These have their own way with settings: some need none, and the doctor must not stop at the
     // first fault.
     match command {
         Command::Demo(arguments) => return demo::run(&arguments, &output),
+        Command::Completions(command) => return command.run(),
+        Command::Manual(command) => return command.run(),
+        _ => owner::act_as(&common.data)?,
+    }
+    match command {
         Command::Doctor => return doctor::run(common, &output),
         _ => {}
     }
@@ -217,7 +228,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(command.run(&desk))
         }
-        Command::Demo(_) | Command::Doctor => Ok(()),
+        Command::Demo(_) | Command::Doctor | Command::Completions(_) | Command::Manual(_) => Ok(()),
     }
 }
 

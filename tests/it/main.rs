@@ -39,6 +39,7 @@ mod receipts;
 mod resume;
 mod scp;
 mod secrecy;
+mod service;
 mod store;
 mod strangers;
 mod support;
