@@ -10,6 +10,7 @@ mod compare;
 mod contacts;
 mod content_model;
 mod crashes;
+mod customers_told;
 mod damage;
 mod desk;
 mod devices;

@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Desk;
 use super::engineer::{Id, address, counted, read_keys};
 use super::failure::Failure;
+use super::given::switched;
 use crate::app::{App, ContactChanges, ContactLine, NewContact, NewPassword};
 use crate::model::{Identifier, Language, LastDay};
 
@@ -57,6 +58,8 @@ pub(crate) enum Command {
         /// The last day, in UTC, on which the contact may log in, or 'none'
         #[arg(long, value_name = "DATE", value_parser = until)]
         until: Option<Until>,
+        #[command(flatten)]
+        settings: SettingArgs,
     },
     /// Show one contact
     Show(Id),
@@ -86,6 +89,29 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "make")]
         remove: bool,
     },
+}
+
+/// What is set for a contact, each on or off.
+#[derive(Debug, Args)]
+pub(crate) struct SettingArgs {
+    /// The contact is told by mail what support hands back; that is so unless it is taken away
+    #[arg(long)]
+    mail: bool,
+    /// The contact is told nothing by mail
+    #[arg(long, conflicts_with = "mail")]
+    no_mail: bool,
+    /// The contact gets the signed receipts of what it sends by mail
+    #[arg(long)]
+    receipts: bool,
+    /// The contact gets no receipts by mail
+    #[arg(long, conflicts_with = "receipts")]
+    no_receipts: bool,
+    /// The contact may add, list and disable the contacts of its organisation, with its own login
+    #[arg(long)]
+    admin: bool,
+    /// The contact may not do that any more
+    #[arg(long, conflicts_with = "admin")]
+    no_admin: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,9 +172,17 @@ impl Command {
                     keys => format!("Contact {id} was added with {}.", counted(keys)),
                 })
             }
-            Self::Edit { id, name, email, language, until } => {
-                let valid_until = until.map(|Until(day)| day);
-                tickets.change_contact(&id, ContactChanges { name, email, language, valid_until }).await?;
+            Self::Edit { id, name, email, language, until, settings } => {
+                let changes = ContactChanges {
+                    name,
+                    email,
+                    language,
+                    valid_until: until.map(|Until(day)| day),
+                    mail: switched(settings.mail, settings.no_mail),
+                    receipts: switched(settings.receipts, settings.no_receipts),
+                    admin: switched(settings.admin, settings.no_admin),
+                };
+                tickets.change_contact(&id, changes).await?;
                 output.answer(&tickets.contact(&id).await?, || format!("Contact {id} was changed."))
             }
             Self::Show(Id { id }) => {
@@ -238,6 +272,7 @@ fn given_password() -> Result<Option<Zeroizing<String>>, Failure> {
 
 fn state(row: &ContactLine) -> &'static str {
     match row {
+        ContactLine { waits: true, .. } => "waits for approval",
         ContactLine { disabled: true, .. } => "disabled",
         ContactLine { expired: true, .. } => "expired",
         _ => "active",
@@ -264,6 +299,18 @@ fn shown(row: &ContactLine) -> String {
     }
     if let Some(day) = row.valid_until {
         text += &format!("Valid until:  {day}\n");
+    }
+    text += &format!(
+        "Mail:         {}\n",
+        match (row.mail, row.receipts) {
+            (true, true) => "what support hands back, and receipts",
+            (true, false) => "what support hands back",
+            (false, true) => "receipts only",
+            (false, false) => "none",
+        }
+    );
+    if row.admin {
+        text += "Admin:        keeps the contacts of the organisation\n";
     }
     text += &format!("Password:     {}\n", if row.password { "set" } else { "none" });
     for key in &row.keys {

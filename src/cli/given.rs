@@ -19,6 +19,11 @@ pub(crate) fn given<T>(option: Option<Given<T>>) -> Option<Option<T>> {
     option.map(|given| given.0)
 }
 
+/// What a pair of switches says: none if neither was typed.
+pub(crate) fn switched(on: bool, off: bool) -> Option<bool> {
+    (on || off).then_some(on)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use clap::Args;
 
 use super::engineer::address;
+use super::given::switched;
 use crate::app::{PeopleChanges, PeopleLine};
 use crate::model::Identifier;
 use crate::model::rights::{Denied, Right, Visibility};
@@ -58,6 +59,12 @@ pub(crate) struct PeopleEditArgs {
     /// Customers see what other sessions have sent
     #[arg(long, conflicts_with = "drop_box")]
     no_drop_box: bool,
+    /// Customers are told by mail what support hands back; that is so unless it is taken away
+    #[arg(long)]
+    mail: bool,
+    /// Customers are told nothing of this ticket by mail
+    #[arg(long, conflicts_with = "mail")]
+    no_mail: bool,
 }
 
 fn denied(text: &str) -> Result<Denied, String> {
@@ -98,6 +105,7 @@ impl PeopleEditArgs {
         if self.no_drop_box {
             changes.drop_box = Some(false);
         }
+        changes.mail = switched(self.mail, self.no_mail);
         changes
     }
 }
@@ -126,5 +134,9 @@ pub(crate) fn shown(people: &PeopleLine) -> String {
     }
     let denied: Vec<_> = people.denied.iter().map(|right| right.as_str()).collect();
     line("Denied:", denied.join(", "));
+    line("Rights by:", people.rights_from.as_ref().map(|rule| format!("the policy, {rule}")).unwrap_or_default());
+    if !people.mail {
+        line("Mail:", "its customers are told nothing".to_owned());
+    }
     text
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod damage;
 pub(crate) mod read_ahead;
+pub(crate) mod receipt;
 pub(crate) mod sealed;
 pub(crate) mod whole;
 

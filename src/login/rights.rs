@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::login::Login;
 use crate::login::contacts::still_valid;
 use crate::login::{LoginState, Who, tokens};
-use crate::model::rights::{Operation, Rights, Role, Side, Visibility};
+use crate::model::rights::{Operation, Rights, Role, Side};
 use crate::model::{Identifier, Locked, LockedGuard, Refusal, Role as Office, TicketStatus, Time};
-use crate::records::contacts::Contact;
 use crate::records::ticket_people::TicketPeople;
 use crate::records::tickets::{self, Ticket};
 use crate::records::{Conn, people, teams, ticket_people};
 use crate::repo::Error;
+use crate::repo::seen::names;
 
 /// Whether a login may do something in a ticket's share now; and the generation of the share's keys
 /// that is in force.
@@ -81,28 +81,6 @@ async fn is_member(conn: &mut Conn, people: Option<&TicketPeople>, login: &Login
     Ok(teams::member_of(conn, team, &login.user).await?.is_some_and(|member| login.holds(&member)))
 }
 
-/// Whether a contact is one of those who see a ticket. One that says nothing of its people is seen by
-/// none.
-async fn names(
-    conn: &mut Conn,
-    ticket: &Ticket,
-    people: Option<&TicketPeople>,
-    contact: &Contact,
-    login: &LoginState,
-) -> Result<bool, Error> {
-    let Some(people) = people else { return Ok(false) };
-    if contact.organisation != ticket.organisation && people.affected.as_ref() != Some(&contact.organisation) {
-        return Ok(false);
-    }
-    if people.visibility == Visibility::Organisation {
-        return Ok(true);
-    }
-    let named = ticket_people::contacts(conn, &ticket.reference).await?;
-    // Who is first is so by all rows: one that was changed makes nobody else the first.
-    let asked = if people.visibility == Visibility::Only { &named[..named.len().min(1)] } else { &named[..] };
-    Ok(asked.iter().any(|named| named.contact == contact.id && login.holds(named)))
-}
-
 /// The tickets that a login may see, and some that it may not: by reference, from behind `after` on,
 /// at most `most`; and whether these were the last ones. [`sees`] says of each which it is.
 ///
@@ -153,7 +131,7 @@ pub(crate) async fn of(conn: &mut Conn, ticket: &Ticket, login: &LoginState) -> 
         Who::Ticket { upload_only, .. } => of_token(ticket, *upload_only),
         Who::Contact { by } => match still_valid(conn, login, by).await? {
             None => return Err(Refusal::LoginEnded.into()),
-            Some(contact) if !names(conn, ticket, people.as_ref(), &contact, login).await? => {
+            Some(contact) if !names(conn, ticket, people.as_ref(), &contact, |named| login.holds(named)).await? => {
                 return Err(Refusal::NotNamed.into());
             }
             Some(_) => Role::Contact,

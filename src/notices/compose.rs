@@ -10,19 +10,23 @@
 //! | deleted | anything else | nothing |
 //! | closed with a hole, or expiring | unfinished still | that it is incomplete, and how much is missing |
 //! | closed with a hole, or expiring | anything else | nothing: if it came, that has its own notice |
+//!
+//! Customers are told of what is available only: what support handed back, unless something newer
+//! took its place, and the receipts of what they sent.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::content::Content;
 use crate::content::damage::report_damage;
+use crate::content::receipt::{Receipt, vouch};
 use crate::content::sealed::{check_belongs, sealed_facts};
 use crate::mail::FILES_SHOWN;
 use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
-use crate::model::{FileName, SharePath, Time, VersionId, VersionState};
+use crate::model::{Audience, FileName, Identifier, SharePath, Time, VersionId, VersionState};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::{openable, typeable};
-use crate::namespace::tree::{path_of, way_of};
+use crate::namespace::tree::{Way, is_from_support, path_of, way_of};
 use crate::records::notices::{self, About, NoticeItem, NoticeRow, Told};
 use crate::records::versions::{self, VersionRow};
 use crate::records::{Conn, checks, entries, version_chain};
@@ -59,7 +63,7 @@ pub(crate) async fn of(
     let mut conn = repo.records.read().await?;
     let Told { rows: told, unreadable } = notices::told(&mut conn, notice.id).await?;
     let all: HashSet<VersionId> = told.iter().map(|row| row.version).collect();
-    let told: Vec<NoticeItem> = told.into_iter().filter(has_news).collect();
+    let told: Vec<NoticeItem> = told.into_iter().filter(|row| has_news(notice.audience, row)).collect();
     let (shown, rest) = told.split_at(told.len().min(FILES_SHOWN));
     let more = |wanted: &[About]| rest.iter().filter(|row| wanted.contains(&row.about)).count() as u64;
     let more_unfinished = more(&[About::Incomplete, About::Expiring]);
@@ -105,8 +109,11 @@ pub(crate) async fn of(
     Ok(telling)
 }
 
-fn has_news(row: &NoticeItem) -> bool {
+fn has_news(audience: Audience, row: &NoticeItem) -> bool {
     use VersionState::{Available, Damaged, Incomplete, Receiving, Withdrawn};
+    if audience != Audience::Engineers {
+        return row.about == About::Available && row.state == Available;
+    }
     match row.about {
         About::Available => matches!(row.state, Available | Withdrawn | Damaged),
         About::Incomplete | About::Expiring => matches!(row.state, Receiving | Incomplete),
@@ -141,6 +148,7 @@ impl Composer<'_> {
         check_belongs(self.repo, conn, &newest, &entry).await?;
         let way = way_of(conn, self.keys, &newest).await?;
         let path = way.path();
+        self.check_audience(&way, version)?;
         let (mut shorter, mut damage) = (None, None);
         let news = match (row.about, version.sha256) {
             (About::Available, Some(sha256)) => {
@@ -157,6 +165,7 @@ impl Composer<'_> {
                     .filter(|before| (1..version.length).contains(&before.length))
                     .map(|before| before.id);
                 let behind = version_chain::behind(conn, &newest, number).await?;
+                let is_outdated = behind.is_some() && self.tells_of_support();
                 let place = |path| if behind.is_some() { version_path(&path, number) } else { path };
                 News::Arrived(Box::new(Arrival {
                     size: version.length,
@@ -164,11 +173,10 @@ impl Composer<'_> {
                     sha256,
                     received_at: version.received_at.unwrap_or(self.notice.created_at),
                     location: self.address.location(&self.notice.ticket, &place(openable(&way))),
-                    fetch: self.address.fetch_command(
-                        &self.notice.recipient,
-                        &self.notice.ticket,
-                        &place(typeable(&way)),
-                    ),
+                    fetch: self
+                        .fetches()
+                        .map(|login| self.address.fetch_command(login, &self.notice.ticket, &place(typeable(&way)))),
+                    receipt: self.receipt(conn, (&way, number), version).await?,
                     before: before.map(|before| Before {
                         version: shown(before.number),
                         size: before.length,
@@ -179,6 +187,8 @@ impl Composer<'_> {
                         VersionState::Withdrawn => Standing::Withdrawn,
                         VersionState::Damaged => Standing::Damaged,
                         _ if damage.is_some() => Standing::Damaged,
+                        // It cannot be fetched any more, and what can has its own line.
+                        _ if is_outdated => Standing::Withdrawn,
                         _ => Standing::Available,
                     },
                     checks: self.checks(conn, version.id).await?,
@@ -191,6 +201,57 @@ impl Composer<'_> {
         };
         let line = FileLine { path, version: shown(number), uploaded_by: version.uploaded_by.clone(), news };
         Ok(Line { line, shorter, damage })
+    }
+
+    fn tells_of_support(&self) -> bool {
+        matches!(self.notice.audience, Audience::Contact | Audience::Watcher)
+    }
+
+    /// The login that fetches with the command of this notice.
+    fn fetches(&self) -> Option<&Identifier> {
+        match self.notice.audience {
+            Audience::Engineers => Some(&self.notice.recipient),
+            Audience::Contact => self.notice.contact.as_ref(),
+            Audience::Customers | Audience::Watcher | Audience::Sender => None,
+        }
+    }
+
+    /// That a customer is told only of what support handed back, or of what it sent itself: the rows
+    /// of notices carry no proof of what they speak of.
+    fn check_audience(&self, way: &Way, version: &VersionRow) -> Result<(), Error> {
+        let from_support = way.steps().first().is_some_and(|(name, _)| is_from_support(name));
+        let is_for = match self.notice.audience {
+            Audience::Engineers => true,
+            Audience::Sender => {
+                let sent = self.notice.contact.as_ref().is_some_and(|by| by.as_str() == version.uploaded_by);
+                sent && !from_support
+            }
+            Audience::Customers | Audience::Contact | Audience::Watcher => from_support,
+        };
+        if is_for { Ok(()) } else { Err(Error::operator("it is not for the customer that the notice goes to")) }
+    }
+
+    /// The signed receipt, for customers. None if the server does not vouch for the version.
+    async fn receipt(
+        &self,
+        conn: &mut Conn,
+        (way, number): (&Way, u64),
+        version: &VersionRow,
+    ) -> Result<Option<String>, Error> {
+        if self.notice.audience == Audience::Engineers {
+            return Ok(None);
+        }
+        let Some(mut receipt) = Receipt::of(&self.notice.ticket, way, number, version, self.address) else {
+            return Ok(None);
+        };
+        match vouch(self.repo, conn, self.keys, version, &mut receipt).await {
+            Ok(()) => Ok(Some(receipt.signed(self.repo.keys.receipts()))),
+            Err(error) if error.is_temporary() => Err(error),
+            Err(error) => {
+                tracing::error!(artifact = %version.artifact, notice = %self.notice.id, %error, "a notice has no receipt");
+                Ok(None)
+            }
+        }
     }
 
     /// The warning is queued this long before the removal. Counted from the notice, so that each

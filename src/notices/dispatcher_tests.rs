@@ -25,6 +25,7 @@ async fn pass(seconds: f64) {
 /// A notice of no files: the loop that delivers does not look into it.
 fn a_notice() -> DueNotice {
     DueNotice {
+        audience: crate::model::Audience::Engineers,
         id: NoticeId::from_bytes([0; 16]),
         attempts: 0,
         lost_answers: 0,

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::Notices;
-use crate::model::{Identifier, NoticeState, Time};
+use crate::model::{Audience, Identifier, NoticeState, Time};
 use crate::namespace::tree::path_of;
+use crate::records::notices::NoticeRow;
 use crate::records::{entries, notices, versions};
 use crate::repo::Error;
 use crate::repo::set_aside::shown_or_named;
@@ -21,7 +22,9 @@ pub struct NoticeLine {
     pub artifacts: Vec<NoticeArtifact>,
     /// `mail` or `spool`, once tried; `none`: there was nothing left to say, so nothing was sent.
     pub channel: Option<String>,
-    /// The engineer's mail address.
+    /// Whom it is for.
+    pub audience: Audience,
+    /// The mail address that it goes to; 'customers', while it gathers what they will be told.
     pub recipient: String,
     /// Where it stands.
     pub state: NoticeState,
@@ -93,8 +96,9 @@ impl Notices {
                 id: notice.id.to_string(),
                 ticket: notice.ticket.to_string(),
                 artifacts,
+                audience: notice.audience,
+                recipient: recipient(&notice),
                 channel: notice.channel,
-                recipient: notice.goes_to.unwrap_or_else(|| notice.recipient.to_string()),
                 state: notice.state,
                 attempts: notice.attempts,
                 next_attempt_at: notice.next_attempt_at,
@@ -103,5 +107,12 @@ impl Notices {
             });
         }
         Ok(lines)
+    }
+}
+
+fn recipient(notice: &NoticeRow) -> String {
+    match notice.audience {
+        Audience::Customers => notice.audience.to_string(),
+        _ => notice.goes_to.clone().unwrap_or_else(|| notice.contact.as_ref().unwrap_or(&notice.recipient).to_string()),
     }
 }

@@ -8,6 +8,7 @@
 
 mod clock;
 pub(crate) mod compose;
+mod customers;
 pub mod dispatcher;
 pub(crate) mod list;
 pub mod outbox;
@@ -24,7 +25,7 @@ use crate::audit::{self, Actor, Kind, Subject};
 use crate::digests::sidecars::Sidecars;
 use crate::mail::notice as mail;
 use crate::mail::{Channel, DueNotice, Earlier};
-use crate::model::{ArtifactId, FileName, Identifier, Language, NoticeId, NoticeState, Time, VersionId};
+use crate::model::{ArtifactId, Audience, FileName, Identifier, Language, NoticeId, NoticeState, Time, VersionId};
 use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
@@ -60,6 +61,14 @@ impl Notices {
     }
 }
 
+/// Where a version came from.
+pub(crate) enum Came<'a> {
+    /// From a customer; the contact, if it was one.
+    FromCustomer(Option<&'a Identifier>),
+    /// From support, who handed it back.
+    FromSupport,
+}
+
 /// A version becomes available, in this transaction: its notice is queued, or held while its name
 /// is a temporary one.
 pub(crate) async fn announce(
@@ -67,8 +76,8 @@ pub(crate) async fn announce(
     repo: &Repo,
     keys: &ShareKeys,
     ticket: &Identifier,
-    artifact: ArtifactId,
-    version: VersionId,
+    (artifact, version): (ArtifactId, VersionId),
+    came: Came<'_>,
     now: Time,
 ) -> Result<(), Error> {
     // The row has the name of this moment; a rename that is under way elsewhere comes before or
@@ -78,10 +87,33 @@ pub(crate) async fn announce(
         Some(entry) => Some(keys.open_name(conn, &entry).await?),
         None => None,
     };
+    let audience = match came {
+        Came::FromCustomer(_) => Audience::Engineers,
+        Came::FromSupport => Audience::Customers,
+    };
     if name.is_some_and(|name| repo.settings.temporary_names.matches(&name)) {
-        return Ok(held_notices::hold(conn, version, now.plus(repo.settings.temporary_settle)).await?);
+        return Ok(held_notices::hold(conn, version, audience, now.plus(repo.settings.temporary_settle)).await?);
     }
-    queue(conn, repo, ticket, version, About::Available, now).await
+    queue_for(conn, repo, ticket, (audience, None), (version, About::Available), now).await?;
+    match came {
+        Came::FromCustomer(Some(contact)) => customers::sent(conn, repo, ticket, (version, contact), now).await,
+        Came::FromCustomer(None) | Came::FromSupport => Ok(()),
+    }
+}
+
+/// A version that was held is announced.
+async fn announce_held(
+    conn: &mut Conn,
+    repo: &Repo,
+    ticket: &Identifier,
+    (version, audience): (VersionId, Audience),
+    now: Time,
+) -> Result<(), Error> {
+    queue_for(conn, repo, ticket, (audience, None), (version, About::Available), now).await?;
+    if audience == Audience::Engineers {
+        customers::sent_before(conn, repo, ticket, version, now).await?;
+    }
+    Ok(())
 }
 
 /// A file gets another name, in this transaction: if that is no temporary one, what was held of it
@@ -100,8 +132,8 @@ pub(crate) async fn renamed(
     let mut announced = false;
     // Also what was held of the files whose place it took.
     for entry in version_chain::entries(conn, &entry).await? {
-        for version in held_notices::take_of_entry(conn, &entry).await? {
-            queue(conn, repo, ticket, version, About::Available, now).await?;
+        for held in held_notices::take_of_entry(conn, &entry).await? {
+            announce_held(conn, repo, ticket, held, now).await?;
             announced = true;
         }
     }
@@ -125,8 +157,8 @@ pub(crate) async fn deleted(
     Ok(true)
 }
 
-/// Queues a notice about a version, in the transaction that makes it worth one. Uploads of one
-/// settling time share one.
+/// Queues a notice to the engineers about a version, in the transaction that makes it worth one.
+/// Uploads of one settling time share one.
 pub(crate) async fn queue(
     conn: &mut Conn,
     repo: &Repo,
@@ -135,8 +167,20 @@ pub(crate) async fn queue(
     about: About,
     now: Time,
 ) -> Result<(), Error> {
+    queue_for(conn, repo, ticket, (Audience::Engineers, None), (version, about), now).await
+}
+
+/// The same for other people, and for a contact if it is for one.
+async fn queue_for(
+    conn: &mut Conn,
+    repo: &Repo,
+    ticket: &Identifier,
+    people: (Audience, Option<&Identifier>),
+    (version, about): (VersionId, About),
+    now: Time,
+) -> Result<(), Error> {
     let (settle, most) = (repo.settings.settle, repo.settings.settle_max);
-    let id = match notices::settling(conn, ticket).await? {
+    let id = match notices::settling(conn, ticket, people).await? {
         Some(notice) => {
             notices::put_off(conn, notice.id, now.plus(settle).min(notice.created_at.plus(most))).await?;
             notice.id
@@ -144,7 +188,7 @@ pub(crate) async fn queue(
         None => {
             let id = NoticeId::from_bytes(vault::random::array()?);
             let engineer = existing_ticket(conn, ticket).await?.engineer;
-            notices::begin(conn, id, ticket, &engineer, now, now.plus(settle.min(most))).await?;
+            notices::begin(conn, id, ticket, &engineer, people, (now, now.plus(settle.min(most)))).await?;
             id
         }
     };
@@ -164,6 +208,9 @@ enum Content {
 impl Notices {
     /// What a notice says, or why it says nothing.
     async fn content_of(&self, notice: &NoticeRow, address: &PublicAddress) -> Result<Content, Error> {
+        if notice.audience != Audience::Engineers {
+            return self.content_for_customer(notice, address).await;
+        }
         let repo = &self.repo;
         let mut conn = repo.records.read().await?;
         // What is to be told, and where: only what tacdrop wrote.
@@ -186,7 +233,7 @@ impl Notices {
         let organisation = people::organisations(&mut conn, Some(&ticket.organisation)).await?;
         let organisation =
             organisation.into_iter().next().map_or_else(|| ticket.organisation.to_string(), |row| row.name);
-        let first = notices::first_of(&mut conn, &notice.ticket).await?;
+        let first = notices::first_of(&mut conn, notice).await?;
         drop(conn);
         let keys = repo.keys.share(ticket.share).await?;
         let telling = compose::of(repo, &keys, notice, address).await?;
@@ -196,6 +243,7 @@ impl Notices {
         let Earlier { attempts, lost_answers, created_at } = earlier(notice);
         Ok(Content::Due(Box::new(DueNotice {
             id: notice.id,
+            audience: notice.audience,
             attempts,
             lost_answers,
             created_at,
@@ -222,9 +270,9 @@ impl Notices {
 
     /// Queues what kept its temporary name for too long.
     async fn queue_held(&self, conn: &mut Conn, now: Time) -> Result<(), Error> {
-        for (version, ticket) in held_notices::due(conn, now, HELD_AT_ONCE).await? {
+        for (version, ticket, audience) in held_notices::due(conn, now, HELD_AT_ONCE).await? {
             // In one transaction with the others: what fails here has written nothing before.
-            let queued = queue(conn, &self.repo, &ticket, version, About::Available, now).await;
+            let queued = announce_held(conn, &self.repo, &ticket, (version, audience), now).await;
             if or_left_out(queued, "a version whose notice is held", version.as_bytes())?.is_some() {
                 held_notices::forget(conn, version).await?;
             }
@@ -253,7 +301,11 @@ impl Notices {
         let settled = notices::settled(tx.conn(), now).await?;
         notices::close_settled(tx.conn(), now).await?;
         for notice in settled {
-            recipients::settled(tx.conn(), &self.repo, &notice).await?;
+            match notice.audience {
+                Audience::Engineers => recipients::settled(tx.conn(), &self.repo, &notice).await?,
+                Audience::Customers => customers::settled(tx.conn(), &self.repo, &notice).await?,
+                Audience::Contact | Audience::Watcher | Audience::Sender => {}
+            }
         }
         let rows = notices::due(tx.conn(), now, most).await?;
         self.repo.failpoints.hit("notice.before-settled");
@@ -264,7 +316,7 @@ impl Notices {
         for row in rows {
             match self.content_of(&row, &address).await {
                 Ok(Content::Due(content)) => contents.push(*content),
-                Ok(Content::Nothing) => self.note_nothing_to_say(row.id, now).await?,
+                Ok(Content::Nothing) => self.note_nothing_to_say(&row, now).await?,
                 Ok(Content::Disabled) => self.hold_back(&row, now).await?,
                 Err(error) if error.is_temporary() => return Err(error),
                 // It can never be read; the others must not wait for it.
@@ -286,18 +338,26 @@ impl Notices {
     }
 
     /// What the notice was to speak of is gone, or has a notice of its own: nobody is bothered.
-    async fn note_nothing_to_say(&self, id: NoticeId, now: Time) -> Result<(), Error> {
+    async fn note_nothing_to_say(&self, row: &NoticeRow, now: Time) -> Result<(), Error> {
         let mut tx = self.repo.records.begin().await?;
-        if !notices::void(tx.conn(), id, now).await? {
+        if !notices::void(tx.conn(), row.id, now).await? {
             return Ok(());
         }
-        let subject = Subject { actor: &Actor::Server, ticket: None, id: Some(*id.as_bytes()) };
-        audit::write(tx.conn(), Kind::NoticeVoid, subject, &json!({})).await?;
+        let subject = Subject { actor: &Actor::Server, ticket: None, id: Some(*row.id.as_bytes()) };
+        let mut detail = json!({});
+        customers::said_of(row, &mut detail);
+        audit::write(tx.conn(), Kind::NoticeVoid, subject, &detail).await?;
         Ok(tx.commit().await?)
     }
 
     async fn note_handing_over(&self, id: NoticeId, address: &str, channel: Channel) -> Result<bool, Error> {
         let mut tx = self.repo.records.begin().await?;
+        if let Some(row) = notices::by_id(tx.conn(), id).await?
+            && !self.is_still_for(tx.conn(), &row).await?
+        {
+            tx.commit().await?;
+            return Ok(false);
+        }
         // In the spool a repeat is the same file.
         let wanted = notices::hand_over(tx.conn(), id, address, channel == Channel::Mail).await?;
         tx.commit().await?;
@@ -309,8 +369,11 @@ impl Notices {
         let mut tx = self.repo.records.begin().await?;
         let ended = notices::delivered(tx.conn(), id, address, channel.as_str(), at).await?;
         let mut detail = json!({ "channel": channel.as_str() });
+        let row = notices::by_id(tx.conn(), id).await?;
+        if let Some(row) = &row {
+            customers::said_of(row, &mut detail);
+        }
         if !ended {
-            let row = notices::by_id(tx.conn(), id).await?;
             if row.is_none_or(|row| row.state == NoticeState::Delivered) {
                 return Ok(());
             }

@@ -56,7 +56,8 @@ async fn copy(conn: &mut Conn, prover: &dyn Prover, notice: &NoticeRow, to: (&Id
     Ok(notices::copy(conn, prover, notice, id, to).await?)
 }
 
-fn holds<T: Proved>(row: &T, prover: &dyn Prover) -> bool {
+/// Whether tacdrop wrote this row; one that it did not write is told of.
+pub(super) fn holds<T: Proved>(row: &T, prover: &dyn Prover) -> bool {
     let checked = row.check(prover);
     if let Err(error) = &checked {
         tracing::error!(%error, "nobody is told of a notice by way of this row");

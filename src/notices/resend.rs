@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Notices;
 use crate::audit::{self, Actor, Kind, Subject};
-use crate::model::{Identifier, NoticeId, NoticeState, Time};
+use crate::model::{Audience, Identifier, NoticeId, NoticeState, Time};
 use crate::records::Conn;
 use crate::records::notices::{self, NoticeRow};
 use crate::repo::Error;
@@ -63,11 +63,17 @@ impl Notices {
     /// Sends a notice elsewhere, at once.
     ///
     /// # Errors
-    /// If it is not there or was delivered, the address is none, the engineer is not there or
+    /// If it is not there, was delivered, or is for a customer, the address is none, the engineer is not there or
     /// disabled, or the records fail.
     pub async fn readdress(&self, id: NoticeId, to: &NewAddress) -> Result<NoticeChange, Error> {
         let mut tx = self.repo.records.begin().await?;
         let row = undelivered(tx.conn(), id).await?;
+        if row.audience != Audience::Engineers {
+            return Err(Error::operator(format!(
+                "notice {id} is for a customer and goes to nobody else; 'tacdrop contact edit ID --email ADDRESS' changes where \
+                 a contact reads its mail, and 'tacdrop notice dismiss {id}' ends the notice"
+            )));
+        }
         let prover = &**self.repo.keys.proofs();
         // The trail says who gets it, and not an address: that is a person's.
         let detail = match to {

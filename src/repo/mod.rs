@@ -19,6 +19,7 @@ mod policy;
 pub(crate) mod proofs;
 pub(crate) mod proved_facts;
 pub(crate) mod replacement;
+pub(crate) mod seen;
 pub(crate) mod set_aside;
 mod settings;
 pub(crate) mod signers;

@@ -7,8 +7,8 @@ use std::fmt;
 use crate::model::{Locked, Time};
 use crate::records::proofs::{Proof, Proved, Prover};
 use crate::records::{
-    Conn, Records, closings, contacts, deletions, entries, holds, notices, organisations, people, teams, ticket_people,
-    tickets, tokens,
+    Conn, Records, closings, contacts, customer_settings, deletions, entries, holds, notices, organisations, people,
+    teams, ticket_people, tickets, tokens,
 };
 use crate::repo::Error;
 use crate::vault::ProofKey;
@@ -123,6 +123,14 @@ pub(crate) async fn prove_all(conn: &mut Conn, prover: &dyn Prover) -> Result<u6
         contacts::prove_key_again(conn, prover, &row).await?;
         proved += 1;
     }
+    for row in customer_settings::contacts(conn).await? {
+        customer_settings::put_contact(conn, prover, &row).await?;
+        proved += 1;
+    }
+    for row in customer_settings::tickets(conn).await? {
+        customer_settings::put_ticket(conn, prover, &row).await?;
+        proved += 1;
+    }
     for row in ticket_people::all(conn).await? {
         ticket_people::put(conn, prover, &row).await?;
         proved += 1;
@@ -206,6 +214,8 @@ pub(crate) async fn unproved(records: &Records, prover: &dyn Prover) -> Result<V
     add(&mut found, &people::all_keys(&mut conn).await?, prover);
     add(&mut found, &contacts::list(&mut conn).await?, prover);
     add(&mut found, &contacts::all_keys(&mut conn).await?, prover);
+    add(&mut found, &customer_settings::contacts(&mut conn).await?, prover);
+    add(&mut found, &customer_settings::tickets(&mut conn).await?, prover);
     add(&mut found, &deletions::list(&mut conn).await?, prover);
     add(&mut found, &closings::list(&mut conn).await?, prover);
     add(&mut found, &holds::list(&mut conn).await?, prover);

@@ -9,7 +9,8 @@ use super::{Tickets, claim, line, note};
 use crate::audit::{Kind, told};
 use crate::model::{Identifier, Language, LastDay, Time};
 use crate::records::contacts::{self, Contact};
-use crate::records::{Conn, RecordsError, people, ticket_people};
+use crate::records::customer_settings::{self, ContactSettings};
+use crate::records::{Conn, RecordsError, customer_notices, people, ticket_people};
 use crate::repo::Error;
 use crate::repo::tickets::{check_address, mark_logins_changed};
 use crate::vault::{self, password};
@@ -39,6 +40,14 @@ pub struct ContactLine {
     pub expired: bool,
     /// Whether the contact may not log in.
     pub disabled: bool,
+    /// Whether another contact added it, and no engineer has approved that yet.
+    pub waits: bool,
+    /// Whether it may keep the contacts of its organisation.
+    pub admin: bool,
+    /// Whether it is told by mail what support hands back.
+    pub mail: bool,
+    /// Whether it gets the receipts of what it sent by mail.
+    pub receipts: bool,
     /// Whether there is a password.
     pub password: bool,
     /// The fingerprints of its keys.
@@ -75,6 +84,12 @@ pub struct ContactChanges {
     pub language: Option<Language>,
     /// The last day on which the contact may log in; the inner none takes it away.
     pub valid_until: Option<Option<LastDay>>,
+    /// Whether it is told by mail what support hands back.
+    pub mail: Option<bool>,
+    /// Whether it gets the receipts of what it sent by mail.
+    pub receipts: Option<bool>,
+    /// Whether it may keep the contacts of its organisation.
+    pub admin: Option<bool>,
 }
 
 /// A password for a contact.
@@ -121,7 +136,7 @@ impl Tickets {
         for key in new.keys {
             contacts::add_key(tx.conn(), self.prover(), &row.id, key, Time::now()).await?;
         }
-        let mut detail = self.said_of(&row);
+        let mut detail = self.said_of(&row, &ContactSettings::plain(row.id.clone()));
         detail["organisation"] = json!(row.organisation.as_str());
         detail["keys"] = json!(fingerprints);
         note(tx.conn(), Kind::ContactAdded, None, detail).await?;
@@ -130,11 +145,14 @@ impl Tickets {
 
     /// What the trail says of a contact: not the address, which is a person's, only what it can be
     /// compared with.
-    fn said_of(&self, row: &Contact) -> Value {
+    fn said_of(&self, row: &Contact, set: &ContactSettings) -> Value {
         json!({
             "contact": row.id.as_str(),
             "address": told::address(self.repo.keys.trail(), row.id.as_str(), &row.email),
             "until": row.valid_until,
+            "mail": set.mail,
+            "receipts": set.receipts,
+            "admin": set.admin,
         })
     }
 
@@ -170,7 +188,7 @@ impl Tickets {
     /// If there is no such contact, the address is none, nothing is to be changed, or the records
     /// fail.
     pub async fn change_contact(&self, id: &Identifier, changes: ContactChanges) -> Result<(), Error> {
-        let ContactChanges { name, email, language, valid_until } = changes;
+        let ContactChanges { name, email, language, valid_until, mail, receipts, admin } = changes;
         if let Some(email) = &email {
             check_address(email)?;
         }
@@ -180,6 +198,9 @@ impl Tickets {
             ("email", email.is_some()),
             ("language", language.is_some()),
             ("until", valid_until.is_some()),
+            ("mail", mail.is_some()),
+            ("receipts", receipts.is_some()),
+            ("admin", admin.is_some()),
         ]
         .into_iter()
         .filter_map(|(what, is)| is.then_some(what))
@@ -188,7 +209,7 @@ impl Tickets {
             return Err(Error::operator("nothing is to be changed; name an option, as --email"));
         }
         let mut tx = self.repo.records.begin().await?;
-        existing_contact(tx.conn(), id).await?;
+        let before = existing_contact(tx.conn(), id).await?;
         contacts::change(tx.conn(), self.prover(), id, |row| {
             row.name = name.unwrap_or_else(|| std::mem::take(&mut row.name));
             row.email = email.unwrap_or_else(|| std::mem::take(&mut row.email));
@@ -196,8 +217,21 @@ impl Tickets {
             row.valid_until = valid_until.unwrap_or(row.valid_until);
         })
         .await?;
+        if mail.is_some() || receipts.is_some() || admin.is_some() {
+            customer_settings::change_contact(tx.conn(), self.prover(), id, |set| {
+                set.mail = mail.unwrap_or(set.mail);
+                set.receipts = receipts.unwrap_or(set.receipts);
+                set.admin = admin.unwrap_or(set.admin);
+            })
+            .await?;
+        }
         mark_logins_changed(tx.conn()).await?;
-        let mut detail = self.said_of(&existing_contact(tx.conn(), id).await?);
+        let after = existing_contact(tx.conn(), id).await?;
+        if after.email != before.email {
+            customer_notices::moved(tx.conn(), id, Time::now()).await?;
+        }
+        let set = customer_settings::of_contact(tx.conn(), id).await?;
+        let mut detail = self.said_of(&after, &set.unwrap_or_else(|| ContactSettings::plain(id.clone())));
         detail["changed"] = json!(changed);
         note(tx.conn(), Kind::ContactChanged, None, detail).await?;
         Ok(tx.commit().await?)
@@ -215,6 +249,10 @@ impl Tickets {
         }
         let since = (!enabled).then(Time::now);
         contacts::change(tx.conn(), self.prover(), id, |row| row.disabled_at = since).await?;
+        if enabled && customer_settings::of_contact(tx.conn(), id).await?.is_some_and(|set| set.waits) {
+            // To enable it is to approve of it.
+            customer_settings::change_contact(tx.conn(), self.prover(), id, |set| set.waits = false).await?;
+        }
         mark_logins_changed(tx.conn()).await?;
         let kind = if enabled { Kind::ContactEnabled } else { Kind::ContactDisabled };
         note(tx.conn(), kind, None, json!({ "contact": id.as_str() })).await?;
@@ -240,6 +278,7 @@ impl Tickets {
                 first.join(", ")
             )));
         }
+        customer_settings::remove_contact(tx.conn(), id).await?;
         contacts::remove(tx.conn(), id).await?;
         mark_logins_changed(tx.conn()).await?;
         note(tx.conn(), Kind::ContactRemoved, None, json!({ "contact": id.as_str() })).await?;
@@ -336,7 +375,13 @@ async fn existing_contact(conn: &mut Conn, id: &Identifier) -> Result<Contact, E
 
 async fn contact_line(conn: &mut Conn, row: Contact) -> Result<ContactLine, Error> {
     let keys = contacts::keys(conn, &row.id).await?;
+    let set = customer_settings::of_contact(conn, &row.id).await?;
+    let set = set.unwrap_or_else(|| ContactSettings::plain(row.id.clone()));
     Ok(ContactLine {
+        waits: set.waits,
+        admin: set.admin,
+        mail: set.mail,
+        receipts: set.receipts,
         expired: row.is_expired(Time::now()),
         id: row.id.to_string(),
         organisation: row.organisation.to_string(),

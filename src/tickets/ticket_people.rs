@@ -8,6 +8,7 @@ use super::{Tickets, note};
 use crate::audit::{Kind, told};
 use crate::model::Identifier;
 use crate::model::rights::{Denied, Right, Visibility};
+use crate::records::customer_settings::{self, TicketSettings};
 use crate::records::proofs::{Proof, Proved};
 use crate::records::ticket_people::{self, TicketContact, TicketPeople, TicketWatcher};
 use crate::records::tickets::Ticket;
@@ -39,6 +40,10 @@ pub struct PeopleChanges {
     pub drop_box: Option<bool>,
     /// What else customers may not do.
     pub denied: Option<Denied>,
+    /// Whether its customers are told by mail.
+    pub mail: Option<bool>,
+    /// The rule of the policy that says what customers may not do, where nobody said it.
+    pub rule: Option<String>,
 }
 
 impl PeopleChanges {
@@ -53,6 +58,7 @@ impl PeopleChanges {
             && self.without_watchers.is_empty()
             && self.drop_box.is_none()
             && self.denied.is_none()
+            && self.mail.is_none()
     }
 }
 
@@ -75,6 +81,10 @@ pub struct PeopleLine {
     pub drop_box: bool,
     /// What else customers may not do.
     pub denied: Vec<Right>,
+    /// The rule of the policy that says what customers may not do; null: it was said of this ticket.
+    pub rights_from: Option<String>,
+    /// Whether its customers are told by mail.
+    pub mail: bool,
 }
 
 impl Tickets {
@@ -98,6 +108,7 @@ impl Tickets {
             }
             None => TicketPeople::none(reference.clone()),
         };
+        let set = self.put_settings(conn, reference, &changes).await?;
         row.visibility = changes.visibility.unwrap_or(row.visibility);
         if let Some(affected) = changes.affected {
             check_affected(conn, ticket, affected.as_ref()).await?;
@@ -131,8 +142,33 @@ impl Tickets {
             "team": row.team.as_ref().map(Identifier::as_str),
             "watchers": watchers.iter().map(address).collect::<Vec<_>>(),
             "denied": row.denied.to_string(),
+            "rights": set.rights,
+            "mail": set.mail,
         });
         note(conn, Kind::TicketPeopleChanged, Some(reference), detail).await
+    }
+
+    /// Writes what is set for a ticket, if something is.
+    async fn put_settings(
+        &self,
+        conn: &mut Conn,
+        reference: &Identifier,
+        changes: &PeopleChanges,
+    ) -> Result<TicketSettings, Error> {
+        let before = customer_settings::of_ticket(conn, reference).await?;
+        if let Some(before) = &before {
+            before.check(self.prover())?;
+        }
+        let (is_there, mut set) =
+            (before.is_some(), before.unwrap_or_else(|| TicketSettings::plain(reference.clone())));
+        set.mail = changes.mail.unwrap_or(set.mail);
+        if changes.denied.is_some() || changes.drop_box.is_some() {
+            set.rights.clone_from(&changes.rule);
+        }
+        if is_there || !set.mail || set.rights.is_some() {
+            customer_settings::put_ticket(conn, self.prover(), &set).await?;
+        }
+        Ok(set)
     }
 
     async fn change_named(
@@ -213,7 +249,11 @@ impl Tickets {
         let row = row.unwrap_or_else(|| TicketPeople::none(reference.clone()));
         let named = ticket_people::contacts(&mut conn, reference).await?;
         let watchers = ticket_people::watchers(&mut conn, reference).await?;
+        let set = customer_settings::of_ticket(&mut conn, reference).await?;
+        let set = set.unwrap_or_else(|| TicketSettings::plain(reference.clone()));
         Ok(PeopleLine {
+            rights_from: set.rights,
+            mail: set.mail,
             reference: reference.to_string(),
             visibility: row.visibility,
             contacts: named.into_iter().map(|named| named.contact.to_string()).collect(),

@@ -20,7 +20,7 @@ use crate::login::Who;
 use crate::login::rights::may_change;
 use crate::model::rights::{Operation, Side};
 use crate::model::{NoticeId, ObjectId, ObjectPlace, Refusal, Time, VersionId};
-use crate::notices;
+use crate::notices::{self, Came};
 use crate::records::audit::Event;
 use crate::records::small_files::{self, SmallFile};
 use crate::records::versions::Publication;
@@ -217,9 +217,14 @@ impl UploadRecords {
         let (id, modified) = (self.artifact.as_bytes(), modified.unwrap_or(sealed.at));
         entries::set_versions(tx.conn(), id, Some(self.version), None).await?;
         entries::set_attributes(tx.conn(), id, Some(mode), Some(modified)).await?;
+        let came = match &self.login.0.who {
+            _ if self.from_support => Came::FromSupport,
+            Who::Contact { .. } => Came::FromCustomer(Some(self.login.user())),
+            Who::Ticket { .. } | Who::Engineer { .. } => Came::FromCustomer(None),
+        };
+        let told = (self.artifact, self.version);
+        notices::announce(tx.conn(), repo, &self.keys, &self.ticket, told, came, sealed.at).await?;
         if !self.from_support {
-            notices::announce(tx.conn(), repo, &self.keys, &self.ticket, self.artifact, self.version, sealed.at)
-                .await?;
             self.wake_ticket(tx.conn(), repo).await?;
         }
         repo.failpoints.hit("publish.before-commit");

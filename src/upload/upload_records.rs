@@ -41,7 +41,7 @@ pub(super) struct UploadRecords {
     pub(super) transport: Transport,
     /// Whether a row of the audit trail says how this upload ended.
     pub(super) told: bool,
-    /// Whether it is what support hands back: nobody is told of that here.
+    /// Whether it is what support hands back: customers are told of that, and no engineer is.
     pub(super) from_support: bool,
     pub(super) artifact: ArtifactId,
     pub(super) version: VersionId,

@@ -12,6 +12,7 @@ mod benches;
 mod changes;
 mod cli;
 mod clients;
+mod customers_told;
 mod cuts;
 mod digests;
 mod ending;

@@ -2,7 +2,7 @@
 
 use crate::mailer::{DeliveryError, Permission};
 use crate::notice::{Arrival, Before, DueNotice, FileLine, News, Recipient, Standing, TicketLine};
-use tacdrop_model::{Language, NoticeId, Priority, SharePath, Time};
+use tacdrop_model::{Audience, Language, NoticeId, Priority, SharePath, Time};
 
 pub(crate) fn notice(language: Language) -> DueNotice {
     let mut first = file("logs/show tech Größe.txt", 1);
@@ -11,6 +11,7 @@ pub(crate) fn notice(language: Language) -> DueNotice {
     arrival(&mut second).sha256 = [2; 32];
     DueNotice {
         id: NoticeId::from_bytes([0x0a; 16]),
+        audience: Audience::Engineers,
         attempts: 0,
         lost_answers: 0,
         created_at: Time::from_seconds(1_700_000_000),
@@ -43,7 +44,8 @@ pub(crate) fn file(path: &str, version: u32) -> FileLine {
         sha256: [1; 32],
         received_at: Time::from_seconds(1_700_000_000),
         location: format!("sftp://files.example.org:2222/XT-4711/{}", path.url_encoded()),
-        fetch: format!("sftp -P 2222 'anna@files.example.org:/XT-4711/{path}'"),
+        fetch: Some(format!("sftp -P 2222 'anna@files.example.org:/XT-4711/{path}'")),
+        receipt: None,
         before: version.checked_sub(1).filter(|before| *before > 0).map(|version| Before {
             version,
             size: 12_345,

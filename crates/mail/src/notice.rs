@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tacdrop_model::{
-    Algorithm, Identifier, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, missing_percent,
+    Algorithm, Audience, Identifier, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, missing_percent,
 };
 
 /// What was tried for a notice so far.
@@ -62,6 +62,8 @@ impl FromStr for Channel {
 pub struct DueNotice {
     /// The notice; its `Message-ID` and its file name in the spool come from it.
     pub id: NoticeId,
+    /// Whom it is for: what it says and how depends on that.
+    pub audience: Audience,
     /// How many tries have failed so far.
     pub attempts: u32,
     /// How many of these were handed over and not answered.
@@ -163,11 +165,12 @@ pub struct Arrival {
     pub sha256: [u8; 32],
     /// When it became available.
     pub received_at: Time,
-    /// Exactly where an engineer opens it: `sftp://HOST:PORT/REF/PATH`, percent-encoded, on one
-    /// line.
+    /// Exactly where it is opened: `sftp://HOST:PORT/REF/PATH`, percent-encoded, on one line.
     pub location: String,
-    /// The one-line command that fetches it.
-    pub fetch: String,
+    /// The one-line command that fetches it; none for who has no login.
+    pub fetch: Option<String>,
+    /// The server's signed receipt of it, for customers.
+    pub receipt: Option<String>,
     /// The version whose place it took.
     pub before: Option<Before>,
     /// The version that has taken its place since.

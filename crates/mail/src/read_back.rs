@@ -251,7 +251,7 @@ fn notice_of(typed: Typed) -> DueNotice {
         let mut line = file("f", number);
         let of_arrival = arrival(&mut line);
         of_arrival.location = format!("sftp://h:2222/XT-4711/{}", path.url_encoded());
-        of_arrival.fetch = format!("scp -P 2222 'anna@h:/XT-4711/{number}' .");
+        of_arrival.fetch = Some(format!("scp -P 2222 'anna@h:/XT-4711/{number}' ."));
         let check = |of| Check { algorithm: tacdrop_model::Algorithm::Md5, verdict: Verdict::Differs, of };
         match kind {
             0 => line.news = News::Incomplete(Unfinished::new(1, 2)),
@@ -296,7 +296,7 @@ proptest! {
                         let shown = arrival.standing == Standing::Available;
                         prop_assert_eq!(&found.sha256, &Some(hex::encode(arrival.sha256)));
                         prop_assert_eq!(&found.location, &shown.then(|| arrival.location.clone()));
-                        prop_assert_eq!(&found.fetch, &shown.then(|| arrival.fetch.clone()));
+                        prop_assert_eq!(&found.fetch, &shown.then(|| arrival.fetch.clone()).flatten());
                         prop_assert!(found.size.is_some());
                     }
                     _ => prop_assert!(found.size.is_none() && found.sha256.is_none() && found.fetch.is_none()),

@@ -1,6 +1,8 @@
-//! The words of a notice: subject and body, German or English. `templates/` holds the two bodies,
-//! `notes` the sentences about single files.
+//! The words of a notice: subject and body, German or English. `templates/` holds the bodies,
+//! `notes` the sentences about single files, `customer` what customers are told.
 
+#[path = "customer.rs"]
+mod customer;
 #[path = "notes.rs"]
 mod notes;
 
@@ -8,7 +10,7 @@ use askama::Template;
 
 use crate::notice::{DueNotice, FileLine, News, Standing};
 use tacdrop_model::sanitize;
-use tacdrop_model::{Identifier, Language, Priority, Time};
+use tacdrop_model::{Audience, Identifier, Language, Priority, Time};
 
 /// How many files a notice shows in full. Of more it gives the number and the command that lists
 /// them.
@@ -29,6 +31,13 @@ pub(super) struct Text {
 
 /// Writes a notice in its recipient's language.
 pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
+    match notice.audience {
+        Audience::Engineers => for_engineers(notice),
+        Audience::Customers | Audience::Contact | Audience::Watcher | Audience::Sender => customer::write(notice),
+    }
+}
+
+fn for_engineers(notice: &DueNotice) -> Result<Text, askama::Error> {
     let language = notice.recipient.language;
     let ticket = &notice.ticket;
     let news = Sums::of(notice);
@@ -41,15 +50,7 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
         .collect();
     let summary = news.words(language);
     let title = ticket.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
-    let subject = match title {
-        // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other
-        // text.
-        Some(title) => {
-            let title = sanitize::short_line(title, SUBJECT_TITLE).replace("=?", "= ?");
-            format!("[{}] {summary}: {title}", ticket.reference)
-        }
-        None => format!("[{}] {summary}", ticket.reference),
-    };
+    let subject = subject(&ticket.reference, &summary, title);
     let letter = Letter {
         headline: match language {
             Language::En => format!("{summary} for ticket {}", ticket.reference),
@@ -72,6 +73,19 @@ pub(super) fn write(notice: &DueNotice) -> Result<Text, askama::Error> {
     };
     body.push('\n');
     Ok(Text { subject, body })
+}
+
+/// `[REF] SUMMARY: TITLE`, on one line.
+fn subject(reference: &Identifier, summary: &str, title: Option<&str>) -> String {
+    match title {
+        // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other
+        // text.
+        Some(title) => {
+            let title = sanitize::short_line(title, SUBJECT_TITLE).replace("=?", "= ?");
+            format!("[{reference}] {summary}: {title}")
+        }
+        None => format!("[{reference}] {summary}"),
+    }
 }
 
 /// What both templates show.
@@ -187,7 +201,7 @@ struct Whole {
 /// Where it can be fetched.
 struct Place {
     location: String,
-    fetch: String,
+    fetch: Option<String>,
 }
 
 impl Block {
@@ -205,7 +219,7 @@ impl Block {
                     sha256: hex::encode(arrival.sha256),
                     place: (arrival.standing == Standing::Available).then(|| Place {
                         location: sanitize::line(&arrival.location).into_owned(),
-                        fetch: sanitize::line(&arrival.fetch).into_owned(),
+                        fetch: arrival.fetch.as_deref().map(|fetch| sanitize::line(fetch).into_owned()),
                     }),
                 }),
                 News::Incomplete(_) | News::Expiring { .. } | News::Deleted => None,
@@ -417,7 +431,7 @@ Von tacdrop verschickt als Mitteilung
         for file in &mut notice.files {
             file.uploaded_by = "eve\r\n.\r\nMAIL FROM:<a@b>".to_owned();
             arrival(file).location.push_str("\nsftp://evil");
-            arrival(file).fetch.push_str("\u{2028}rm -rf /");
+            arrival(file).fetch.as_mut().unwrap().push_str("\u{2028}rm -rf /");
         }
         let text = write(&notice).unwrap();
         assert_eq!(text.body.lines().count(), ENGLISH.lines().count());

@@ -37,7 +37,7 @@ pub use network::{LastDay, Network};
 pub use path::SharePath;
 pub use refusal::{Kind, Refusal};
 pub use sidecar::{Algorithm, Verdict};
-pub use state::{NoticeState, ObjectPlace, Priority, Role, TicketStatus, TokenKind, VersionState};
+pub use state::{Audience, NoticeState, ObjectPlace, Priority, Role, TicketStatus, TokenKind, VersionState};
 pub use temporary::TemporaryNames;
 pub use time::{HouseTime, Time};
 pub use transport::Transport;

@@ -43,6 +43,22 @@ macro_rules! words {
 pub(super) use words;
 
 words!(
+    /// Whom a notice is for.
+    Audience, "audience" {
+        /// The ticket's engineers, and who watches with them.
+        Engineers = "engineers",
+        /// The ticket's customers: who they are is decided when it has settled.
+        Customers = "customers",
+        /// One contact, who is told what support handed back.
+        Contact = "contact",
+        /// One watcher, who is told what support handed back.
+        Watcher = "watcher",
+        /// The contact who sent what it has the receipts of.
+        Sender = "sender",
+    }
+);
+
+words!(
     /// Where a version stands.
     VersionState, "state of a version" {
         /// Bytes are arriving, or an upload was cut and can be continued.

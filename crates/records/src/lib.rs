@@ -20,6 +20,8 @@ pub mod closings;
 pub mod compare;
 pub mod consistency;
 pub mod contacts;
+pub mod customer_notices;
+pub mod customer_settings;
 pub mod deletions;
 pub mod digests;
 pub mod entries;

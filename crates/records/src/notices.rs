@@ -9,7 +9,7 @@ use super::ask::ask;
 use super::proofs::{Proof, Prover, proof};
 use super::readable::{name, say};
 use super::{Conn, RecordsError, bytes_as, text_as, text_as_option, unsigned};
-use tacdrop_model::{ArtifactId, Identifier, NoticeId, NoticeState, Time, VersionId, VersionState};
+use tacdrop_model::{ArtifactId, Audience, Identifier, NoticeId, NoticeState, Time, VersionId, VersionState};
 
 /// One message to one person about one ticket.
 #[derive(Debug, Clone)]
@@ -18,8 +18,13 @@ pub struct NoticeRow {
     pub id: NoticeId,
     /// The ticket.
     pub ticket: Identifier,
-    /// The engineer it goes to.
+    /// Whom it is for.
+    pub audience: Audience,
+    /// The engineer it goes to; of one for customers, the engineer who handed it back or gets what
+    /// they send.
     pub recipient: Identifier,
+    /// The contact it goes to, if it goes to one.
+    pub contact: Option<Identifier>,
     /// Where it stands.
     pub state: NoticeState,
     /// `mail` or `spool`, once tried; `none`: it had nothing left to say.
@@ -62,7 +67,7 @@ impl NoticeRow {
 
 /// What the proof of an operator's address is made of: it holds for this notice of this ticket to
 /// this recipient.
-fn address_fields<'a>(
+pub(super) fn address_fields<'a>(
     id: &'a NoticeId,
     ticket: &'a Identifier,
     recipient: &'a Identifier,
@@ -74,7 +79,9 @@ fn address_fields<'a>(
 /// Where a notice goes, of a row of the table `notice`.
 macro_rules! goes_to {
     () => {
-        "COALESCE(notice.address, (SELECT e.email FROM engineer e WHERE e.id = notice.recipient))"
+        "COALESCE(notice.address, CASE WHEN notice.contact IS NULL \
+         THEN (SELECT e.email FROM engineer e WHERE e.id = notice.recipient) \
+         ELSE (SELECT c.email FROM contact c WHERE c.id = notice.contact) END)"
     };
 }
 
@@ -82,7 +89,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT notice.id, ticket, recipient, COALESCE(ending, state) AS state, channel, attempts, created_at, \
-             next_attempt_at, last_error, lost_answers, address, address_proof, instead_of, ",
+             next_attempt_at, last_error, lost_answers, address, address_proof, instead_of, audience, contact, ",
             goes_to!(),
             " AS goes_to, handed_to FROM notice ",
             $rest
@@ -91,13 +98,15 @@ macro_rules! select {
 }
 
 fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
-    // It is the engineer's: a fault there is none of the notice.
+    // It is a person's: a fault there is none of the notice.
     let goes_to: Option<String> = row.try_get("goes_to").unwrap_or_default();
     let handed_to: Option<String> = row.try_get("handed_to")?;
     Ok(NoticeRow {
         id: bytes_as(row, "notice", "id")?,
         ticket: text_as(row, "notice", "ticket")?,
+        audience: text_as(row, "notice", "audience")?,
         recipient: text_as(row, "notice", "recipient")?,
+        contact: text_as_option(row, "notice", "contact")?,
         state: text_as(row, "notice", "state")?,
         channel: row.try_get("channel")?,
         attempts: unsigned(row, "notice", "attempts")?,
@@ -113,11 +122,18 @@ fn notice(row: &SqliteRow) -> Result<NoticeRow, RecordsError> {
     })
 }
 
-/// The notice of a ticket that still gathers uploads.
-pub async fn settling(conn: &mut Conn, ticket: &Identifier) -> Result<Option<NoticeRow>, RecordsError> {
-    ask!(select!("WHERE ticket = $1 AND state = 'settling' ORDER BY created_at LIMIT 1"), ticket.as_str())
-        .maybe(conn, notice)
-        .await
+/// The notice of a ticket that still gathers files for an audience, and for a contact if there is
+/// one.
+pub async fn settling(
+    conn: &mut Conn,
+    ticket: &Identifier,
+    (audience, contact): (Audience, Option<&Identifier>),
+) -> Result<Option<NoticeRow>, RecordsError> {
+    let text = select!(
+        "WHERE ticket = $1 AND state = 'settling' AND audience = $2 AND contact IS NOT DISTINCT FROM $3 \
+         ORDER BY created_at LIMIT 1"
+    );
+    ask!(text, ticket.as_str(), audience.as_str(), contact).maybe(conn, notice).await
 }
 
 /// Begins a notice that gathers uploads until `due`.
@@ -126,12 +142,12 @@ pub async fn begin(
     id: NoticeId,
     ticket: &Identifier,
     recipient: &Identifier,
-    now: Time,
-    due: Time,
+    (audience, contact): (Audience, Option<&Identifier>),
+    (now, due): (Time, Time),
 ) -> Result<(), RecordsError> {
-    let text = "INSERT INTO notice (id, ticket, recipient, state, created_at, next_attempt_at) \
-         VALUES ($1, $2, $3, 'settling', $4, $5)";
-    ask!(text, id, ticket.as_str(), recipient.as_str(), now, due).run(conn).await
+    let text = "INSERT INTO notice (id, ticket, recipient, audience, contact, state, created_at, next_attempt_at) \
+         VALUES ($1, $2, $3, $4, $5, 'settling', $6, $7)";
+    ask!(text, id, ticket.as_str(), recipient.as_str(), audience.as_str(), contact, now, due).run(conn).await
 }
 
 /// Puts a settling notice off because another upload came.
@@ -180,10 +196,10 @@ pub async fn attach(conn: &mut Conn, id: NoticeId, version: VersionId, about: Ab
     ask!(text, id, version, about.as_str()).run(conn).await
 }
 
-/// Whether somebody was told that a version came, by a notice that was delivered.
+/// Whether an engineer was told that a version came, by a notice that was delivered.
 pub async fn was_told(conn: &mut Conn, version: VersionId) -> Result<bool, RecordsError> {
     let text = "SELECT COUNT(*) AS told FROM notice_version v JOIN notice n ON n.id = v.notice_id \
-         WHERE v.version_id = $1 AND v.about = 'available' AND n.state = 'delivered'";
+         WHERE v.version_id = $1 AND v.about = 'available' AND n.state = 'delivered' AND n.audience = 'engineers'";
     ask!(text, version).one(conn, |row| Ok(unsigned(row, "notice", "told")? > 0)).await
 }
 
@@ -251,7 +267,7 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Time>, RecordsError> {
 pub async fn hand_over(conn: &mut Conn, id: NoticeId, address: &str, may_be_lost: bool) -> Result<bool, RecordsError> {
     let text = concat!(
         "UPDATE notice SET handed_to = CASE WHEN $3 THEN $2 END WHERE id = $1 AND state = 'pending' \
-         AND (address IS NOT NULL OR NOT EXISTS (SELECT 1 FROM engineer d WHERE d.id = notice.recipient \
+         AND (address IS NOT NULL OR audience <> 'engineers' OR NOT EXISTS (SELECT 1 FROM engineer d WHERE d.id = notice.recipient \
          AND d.disabled_at IS NOT NULL)) AND $2 = ",
         goes_to!()
     );
@@ -431,9 +447,12 @@ pub async fn list(conn: &mut Conn, ticket: Option<&Identifier>) -> Result<Vec<No
         .await
 }
 
-/// The first notice of a ticket: later ones refer to it, so that mail programs show one thread.
-pub async fn first_of(conn: &mut Conn, ticket: &Identifier) -> Result<Option<NoticeId>, RecordsError> {
-    ask!("SELECT id FROM notice WHERE ticket = $1 ORDER BY created_at, id LIMIT 1", ticket.as_str())
+/// The first notice of a ticket to the same people: later ones refer to it, so that mail programs
+/// show one thread. No customer's notice refers to one that went to somebody else.
+pub async fn first_of(conn: &mut Conn, of: &NoticeRow) -> Result<Option<NoticeId>, RecordsError> {
+    let text = "SELECT id FROM notice WHERE ticket = $1 AND audience = $2 AND contact IS NOT DISTINCT FROM $3 \
+         AND ($2 <> 'watcher' OR address = $4) ORDER BY created_at, id LIMIT 1";
+    ask!(text, of.ticket.as_str(), of.audience.as_str(), of.contact.as_ref(), of.address.as_deref())
         .maybe(conn, |row| bytes_as(row, "notice", "id"))
         .await
 }
@@ -461,7 +480,7 @@ pub async fn redirect(
     now: Time,
 ) -> Result<(), RecordsError> {
     ask!(
-        again!(", recipient = $3, address = NULL, instead_of = NULL WHERE ticket = $2 AND copied = 0"),
+        again!(", recipient = $3, address = NULL, instead_of = NULL WHERE ticket = $2 AND copied = 0 AND audience = 'engineers'"),
         now,
         ticket.as_str(),
         recipient.as_str()
@@ -473,7 +492,9 @@ pub async fn redirect(
 /// The same with what an engineer was not told at the address that the engineer had, and not with
 /// what goes to another one. How many notices these are.
 pub async fn moved(conn: &mut Conn, engineer: &Identifier, now: Time) -> Result<u64, RecordsError> {
-    ask!(again!(" WHERE recipient = $2 AND address IS NULL"), now, engineer).changes(conn).await
+    ask!(again!(" WHERE recipient = $2 AND address IS NULL AND audience = 'engineers'"), now, engineer)
+        .changes(conn)
+        .await
 }
 
 /// The notices that an engineer was not told yet, oldest first: those that wait, failed, or perhaps
@@ -481,8 +502,8 @@ pub async fn moved(conn: &mut Conn, engineer: &Identifier, now: Time) -> Result<
 pub async fn untold(conn: &mut Conn, engineer: &Identifier) -> Result<Vec<NoticeRow>, RecordsError> {
     ask!(
         select!(
-            "WHERE recipient = $1 AND state <> 'delivered' AND COALESCE(ending, '') <> 'dismissed' \
-             ORDER BY created_at, notice.id"
+            "WHERE recipient = $1 AND audience = 'engineers' AND state <> 'delivered' \
+             AND COALESCE(ending, '') <> 'dismissed' ORDER BY created_at, notice.id"
         ),
         engineer
     )
@@ -505,7 +526,7 @@ pub async fn stand_in(
     deputy: &Identifier,
 ) -> Result<Vec<(NoticeId, Identifier)>, RecordsError> {
     let text = "UPDATE notice SET recipient = $2, instead_of = COALESCE(instead_of, $1) WHERE recipient = $1 \
-         AND address IS NULL AND state IN ('settling', 'pending') RETURNING id, ticket";
+         AND audience = 'engineers' AND address IS NULL AND state IN ('settling', 'pending') RETURNING id, ticket";
     ask!(text, engineer, deputy)
         .readable(conn, "notice", |row| Ok((bytes_as(row, "notice", "id")?, text_as(row, "notice", "ticket")?)))
         .await
@@ -514,8 +535,8 @@ pub async fn stand_in(
 /// Has a notice tried again at once, as if it had never been tried: it is meant by its id, so also
 /// one that was dismissed or still settles.
 pub async fn retry(conn: &mut Conn, id: NoticeId, now: Time) -> Result<(), RecordsError> {
-    let text = "UPDATE notice SET state = 'pending', ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 \
-         WHERE id = $1 AND state <> 'delivered'";
+    let text = "UPDATE notice SET state = CASE WHEN audience = 'customers' THEN 'settling' ELSE 'pending' END, \
+         ending = NULL, attempts = 0, lost_answers = 0, next_attempt_at = $2 WHERE id = $1 AND state <> 'delivered'";
     ask!(text, id, now).run(conn).await
 }
 

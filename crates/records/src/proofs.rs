@@ -75,6 +75,8 @@ pub const LABELS: &[(&str, &str)] = &[
     (<super::people::EngineerKey as Proved>::LABEL, "engineer_key"),
     (<super::contacts::Contact as Proved>::LABEL, "contact"),
     (<super::contacts::ContactKey as Proved>::LABEL, "contact_key"),
+    (<super::customer_settings::ContactSettings as Proved>::LABEL, "contact_setting"),
+    (<super::customer_settings::TicketSettings as Proved>::LABEL, "ticket_setting"),
     (<super::ticket_people::TicketPeople as Proved>::LABEL, "ticket_people"),
     (<super::ticket_people::TicketContact as Proved>::LABEL, "ticket_contact"),
     (<super::ticket_people::TicketWatcher as Proved>::LABEL, "ticket_watcher"),

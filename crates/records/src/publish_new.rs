@@ -95,9 +95,11 @@ const TRIGGER_SQL: &str = "\
     UPDATE entry SET current_version = NEW.version WHERE id = NEW.artifact; \
     UPDATE notice SET next_attempt_at = CASE WHEN NEW.received_at + NEW.settle < created_at + NEW.settle_most \
       THEN NEW.received_at + NEW.settle ELSE created_at + NEW.settle_most END \
-     WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1); \
+     WHERE id = (SELECT id FROM notice WHERE ticket = NEW.ticket AND state = 'settling' AND audience = 'engineers' \
+     ORDER BY created_at LIMIT 1); \
     INSERT INTO notice_version (notice_id, version_id, about) VALUES (COALESCE((SELECT id FROM notice \
-     WHERE ticket = NEW.ticket AND state = 'settling' ORDER BY created_at LIMIT 1), NEW.notice), NEW.version, 'available'); \
+     WHERE ticket = NEW.ticket AND state = 'settling' AND audience = 'engineers' ORDER BY created_at LIMIT 1), \
+     NEW.notice), NEW.version, 'available'); \
     INSERT INTO audit_event (seq, kind, actor, ticket, subject, detail, chain, seal, at) \
      VALUES (NEW.seq, NEW.kind, NEW.actor, NEW.ticket, NEW.version, NEW.detail, NEW.chain, NEW.seal, \
      CASE WHEN (SELECT MAX(seq) FROM audit_event) = NEW.seq - 1 \
@@ -131,7 +133,7 @@ pub(crate) async fn prepare(conn: &mut Conn) -> Result<(), RecordsError> {
         "CREATE TEMP VIEW new_artifact ({columns}) AS SELECT {nulls}; \
          CREATE TEMP TRIGGER new_artifact_steps INSTEAD OF INSERT ON new_artifact BEGIN {TRIGGER_SQL} END; \
          CREATE TEMP TRIGGER new_artifact_notice INSTEAD OF INSERT ON new_artifact WHEN NOT EXISTS \
-         (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling') BEGIN {NOTICE_SQL} END; \
+         (SELECT 1 FROM notice WHERE ticket = NEW.ticket AND state = 'settling' AND audience = 'engineers') BEGIN {NOTICE_SQL} END; \
          CREATE TEMP TRIGGER new_artifact_small INSTEAD OF INSERT ON new_artifact \
          WHEN NEW.extent_bytes IS NOT NULL BEGIN {SMALL_SQL} END; \
          CREATE TEMP TRIGGER new_artifact_large INSTEAD OF INSERT ON new_artifact \

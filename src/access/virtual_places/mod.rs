@@ -14,18 +14,19 @@
 //! ```
 
 mod listing;
-mod receipt;
+mod receipts;
 
-pub use receipt::{Receipt, ReceiptKey, SignedReceipt, Witness};
+pub use crate::content::receipt::{Receipt, SignedReceipt, Witness};
+pub use receipts::ReceiptKey;
 
 pub(crate) use listing::VirtualListing;
-use receipt::vouch;
 
 use serde_json::json;
 
 use crate::access::{Download, Listing, ShareSession};
 use crate::audit;
 use crate::content::damage::report_damage;
+use crate::content::receipt::vouch;
 use crate::content::sealed::{check_belongs, current_version, sealed_facts};
 use crate::digests::Digested;
 use crate::login::rights::Grant;

@@ -146,6 +146,7 @@ async fn is_gone(app: &App, root: &Path, secrets: &[(String, Vec<u8>)], when: &s
         "ticket_people",
         "ticket_contact",
         "ticket_watcher",
+        "ticket_setting",
         "ticket_token",
         "closing",
         "hold",

@@ -22,7 +22,7 @@ async fn due(app: &App) -> Vec<DueNotice> {
     app.notices().due(in_a_minute(), 100).await.unwrap()
 }
 
-async fn execute(app: &App, text: &'static str) -> u64 {
+pub(super) async fn execute(app: &App, text: &'static str) -> u64 {
     let mut tx = app.0.access.repo.records.begin().await.unwrap();
     let done = sqlx::query(text).execute(&mut **tx.conn()).await.unwrap().rows_affected();
     tx.commit().await.unwrap();

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Compared;
 use super::house::text;
 use crate::audit::{Kind, told};
-use crate::records::Conn;
 use crate::records::compare::{self, ContactSide};
+use crate::records::{Conn, customer_settings};
 use crate::repo::{Error, Repo};
 
 /// What the trail tells of a contact.
@@ -20,6 +20,21 @@ struct Known {
     keys: BTreeSet<String>,
     disabled: bool,
     password: bool,
+    settings: Settings,
+}
+
+/// What is set for a contact, of which the trail tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Settings {
+    mail: bool,
+    receipts: bool,
+    admin: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { mail: true, receipts: false, admin: false }
+    }
 }
 
 /// What the trail tells of all contacts that were not removed.
@@ -44,6 +59,14 @@ impl Told {
             Kind::ContactAdded | Kind::ContactChanged => {
                 known.address = text(detail, "address");
                 known.until = text(detail, "until");
+                // Entries of before these could be set say nothing of them.
+                let flag = |name, without| detail.get(name).and_then(Value::as_bool).unwrap_or(without);
+                known.settings = Settings {
+                    mail: flag("mail", true),
+                    receipts: flag("receipts", false),
+                    admin: flag("admin", false),
+                };
+                known.disabled = known.disabled || flag("waits", false);
                 if kind == Kind::ContactAdded {
                     known.organisation = text(detail, "organisation").unwrap_or_default();
                     let keys = detail.get("keys").and_then(Value::as_array).into_iter().flatten();
@@ -73,10 +96,20 @@ impl Told {
 pub(super) struct Rows {
     contacts: Vec<compare::Found<ContactSide>>,
     keys: Vec<compare::Found<(String, String)>>,
+    settings: BTreeMap<String, Settings>,
 }
 
 pub(super) async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
-    Ok(Rows { contacts: compare::contacts(conn).await?, keys: compare::contact_keys(conn).await? })
+    let set = customer_settings::contacts(conn).await?.into_iter();
+    let set = set.map(|row| {
+        let settings = Settings { mail: row.mail, receipts: row.receipts, admin: row.admin };
+        (row.contact.to_string(), settings)
+    });
+    Ok(Rows {
+        contacts: compare::contacts(conn).await?,
+        keys: compare::contact_keys(conn).await?,
+        settings: set.collect(),
+    })
 }
 
 pub(super) fn judge(repo: &Repo, rows: Rows, mut told_of: Told, outcome: &mut Compared) {
@@ -117,6 +150,9 @@ pub(super) fn judge(repo: &Repo, rows: Rows, mut told_of: Told, outcome: &mut Co
         }
         if known.until != row.valid_until {
             differs("is valid until another day than was set".to_owned());
+        }
+        if known.settings != rows.settings.get(&row.id).copied().unwrap_or_default() {
+            differs("has other rights, or is told something else by mail, than was set".to_owned());
         }
         let address = told::address(repo.keys.trail(), &row.id, &row.email);
         if known.address.is_some_and(|known| known != address) {

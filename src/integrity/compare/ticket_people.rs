@@ -8,7 +8,7 @@ use super::Compared;
 use super::house::text;
 use crate::audit::{Kind, told};
 use crate::model::Identifier;
-use crate::records::{Conn, teams, ticket_people};
+use crate::records::{Conn, customer_settings, teams, ticket_people};
 use crate::repo::{Error, Repo};
 
 /// What the trail told last of each ticket's people, and of each team that was not removed.
@@ -22,7 +22,13 @@ impl Told {
     pub(super) fn tell(&mut self, kind: Kind, ticket: Option<&str>, detail: &Value) {
         match (kind, ticket, text(detail, "team")) {
             (Kind::TicketPeopleChanged, Some(ticket), _) => {
-                self.tickets.insert(ticket.to_owned(), detail.clone());
+                let mut detail = detail.clone();
+                // Entries of before these could be set.
+                if let Some(said) = detail.as_object_mut() {
+                    said.entry("mail").or_insert(json!(true));
+                    said.entry("rights").or_insert(Value::Null);
+                }
+                self.tickets.insert(ticket.to_owned(), detail);
             }
             (Kind::TicketShredded, Some(ticket), _) => {
                 self.tickets.remove(ticket);
@@ -48,8 +54,10 @@ pub(super) async fn gather(repo: &Repo, conn: &mut Conn) -> Result<Rows, Error> 
     let (mut tickets, mut of_teams) = (BTreeMap::new(), BTreeMap::new());
     let trail = repo.keys.trail();
     let (named, watchers) = (ticket_people::all_contacts(conn).await?, ticket_people::all_watchers(conn).await?);
+    let settings = customer_settings::tickets(conn).await?;
     for row in ticket_people::all(conn).await? {
         let reference = &row.ticket;
+        let set = settings.iter().find(|set| set.ticket == *reference);
         let named = named.iter().filter(|named| named.ticket == *reference);
         let watchers = watchers.iter().filter(|watcher| watcher.ticket == *reference);
         let detail = json!({
@@ -61,6 +69,8 @@ pub(super) async fn gather(repo: &Repo, conn: &mut Conn) -> Result<Rows, Error> 
                 .map(|watcher| told::address(trail, reference.as_str(), &watcher.address))
                 .collect::<Vec<_>>(),
             "denied": row.denied.to_string(),
+            "rights": set.and_then(|set| set.rights.as_deref()),
+            "mail": set.is_none_or(|set| set.mail),
         });
         tickets.insert(reference.to_string(), detail);
     }

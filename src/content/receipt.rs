@@ -7,27 +7,21 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::access::Access;
 use crate::audit::{self, Kind};
-use crate::content::damage::report_damage;
-use crate::content::sealed::{check_belongs, current_version, sealed_facts};
+use crate::content::sealed::{check_belongs, sealed_facts};
 use crate::model::sidecar::checksum_line;
-use crate::model::{FileName, Identifier, Refusal, SharePath, Time, Transport, VersionState};
-use crate::namespace::history::number_for_people;
+use crate::model::{FileName, Identifier, Time, Transport, VersionState};
+use crate::namespace::PublicAddress;
 use crate::namespace::location::openable;
-use crate::namespace::tree::{Way, way_of};
-use crate::namespace::{PublicAddress, tree};
+use crate::namespace::tree::Way;
 use crate::records::versions::VersionRow;
 use crate::records::{Conn, version_chain};
 use crate::repo::keys::ShareKeys;
-use crate::repo::replacement::PastKey;
-use crate::repo::signers::{PRINCIPAL, allowed_signers};
-use crate::repo::tickets::existing_ticket;
 use crate::repo::{Error, Repo};
-use crate::vault::{PublicKey, SigningKey, sign};
+use crate::vault::{SigningKey, sign};
 
 /// What a signature under a receipt is for; it counts nowhere else.
-const NAMESPACE: &str = crate::audit::RECEIPT_NAMESPACE;
+pub(crate) const NAMESPACE: &str = crate::audit::RECEIPT_NAMESPACE;
 /// The first line of a receipt that names its version's manifest and the trail. The number changes
 /// when the lines below it do.
 const TITLE: &str = "tacdrop receipt 3";
@@ -86,33 +80,11 @@ pub struct SignedReceipt {
     pub text: String,
 }
 
-/// Who signs receipts.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReceiptKey {
-    /// The name that the key stands under.
-    pub principal: &'static str,
-    /// What its signatures are for.
-    pub namespace: &'static str,
-    /// The key as OpenSSH writes it.
-    pub public_key: String,
-    /// The lines of an `allowed_signers` file: this key's, and one for each key before it.
-    pub allowed_signers: String,
-}
-
-impl ReceiptKey {
-    /// The key in force, and those before it. What one of these has signed is checked as of the
-    /// time that the receipt states (`ssh-keygen -O verify-time=...`).
-    pub(super) fn new(key: &PublicKey, past: &[PastKey]) -> Self {
-        let (public_key, allowed_signers) = (key.ssh_line(), allowed_signers(NAMESPACE, key, past));
-        Self { principal: PRINCIPAL, namespace: NAMESPACE, public_key, allowed_signers }
-    }
-}
-
 impl Receipt {
     /// The receipt of a version of the file that `way` leads to, with its number for people, as its
     /// row has it: nobody may get it before [`vouch`] has filled in what it states of the trail.
     /// None if the version is not available.
-    pub(super) fn of(
+    pub(crate) fn of(
         ticket: &Identifier,
         way: &Way,
         number: u64,
@@ -172,7 +144,7 @@ impl Receipt {
         )
     }
 
-    pub(super) fn signed(&self, key: &SigningKey) -> String {
+    pub(crate) fn signed(&self, key: &SigningKey) -> String {
         let mut text = self.statement();
         let signature = key.sign_ssh(NAMESPACE, text.as_bytes());
         text.push_str(&signature);
@@ -180,12 +152,12 @@ impl Receipt {
     }
 
     /// How long [`Receipt::signed`] is, without signing: listings need it of every file.
-    pub(super) fn signed_length(&self) -> usize {
+    pub(crate) fn signed_length(&self) -> usize {
         self.statement().len() + sign::ssh_signature_length(NAMESPACE)
     }
 
     /// A line as `sha256sum` writes it: with a backslash in front where the name needs escapes.
-    pub(super) fn checksum_line(&self, name: &FileName) -> Vec<u8> {
+    pub(crate) fn checksum_line(&self, name: &FileName) -> Vec<u8> {
         checksum_line(&self.sha256, false, name.as_bytes())
     }
 }
@@ -196,7 +168,7 @@ impl Receipt {
 /// # Errors
 /// If the version is not what was sealed; a sentence if the trail tells otherwise. Then
 /// nothing is signed.
-pub(super) async fn vouch(
+pub(crate) async fn vouch(
     repo: &Repo,
     conn: &mut Conn,
     keys: &ShareKeys,
@@ -243,46 +215,6 @@ fn untold() -> Error {
         "no receipt is signed: the audit trail does not tell of this version as its record says; run 'tacdrop audit \
          verify --records'",
     )
-}
-
-impl Access {
-    /// Who signs this server's receipts.
-    pub fn receipt_key(&self) -> ReceiptKey {
-        ReceiptKey::new(&self.repo.keys.receipts().public(), self.repo.keys.past_receipts())
-    }
-
-    /// The receipt of an artifact's current version.
-    ///
-    /// # Errors
-    /// If there is no such ticket or artifact, nothing of it is available, or the records fail.
-    pub async fn receipt(
-        &self,
-        ticket: &Identifier,
-        path: &SharePath,
-        address: &PublicAddress,
-    ) -> Result<SignedReceipt, Error> {
-        let missing = || Error::operator(format!("ticket {ticket} has no artifact {path} with an available version"));
-        let mut conn = self.repo.records.read().await?;
-        let share = existing_ticket(&mut conn, ticket).await?.share;
-        let resolved = match tree::find(&self.repo, &mut conn, ticket, share, path.names(), false).await {
-            Err(Error::Refused(Refusal::NoSuchFile | Refusal::NotDirectory)) => return Err(missing()),
-            other => other?,
-        };
-        let row = resolved.entry.as_ref().ok_or_else(missing)?;
-        let version = current_version(&self.repo, &mut conn, row).await?.ok_or_else(missing)?;
-        let way = way_of(&mut conn, &resolved.context.keys, &row.id).await?;
-        let number = number_for_people(&mut conn, row, &version).await?;
-        let mut receipt = Receipt::of(ticket, &way, number, &version, address).ok_or_else(missing)?;
-        let keys = &resolved.context.keys;
-        let vouched = vouch(&self.repo, &mut conn, keys, &version, &mut receipt).await;
-        drop(conn);
-        if let Err(error) = vouched {
-            report_damage(&self.repo, &error, version.id, ticket).await;
-            return Err(error);
-        }
-        let text = receipt.signed(self.repo.keys.receipts());
-        Ok(SignedReceipt { receipt, text })
-    }
 }
 
 #[cfg(test)]
