@@ -10,7 +10,7 @@ use crate::audit::Subject;
 use crate::audit::aggregate::EventKey;
 use crate::model::audit::Kind;
 use crate::model::{DirectoryId, Identifier, Refusal, SharePath, refusal};
-use crate::records::{Conn, tickets};
+use crate::records::{Conn, people, tickets};
 use crate::repo::Error;
 
 /// Refusals that somebody who looks after the house wants to know of. That there is no such file is
@@ -92,7 +92,8 @@ impl ShareSession {
     async fn ticket_named_by(&self, path: &SharePath) -> Option<Identifier> {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
         let mut conn = self.repo().records.read().await.ok()?;
-        Some(tickets::by_reference(&mut conn, name).await.ok()??.reference)
+        let name = people::login_name(&mut conn, name).await.ok()??;
+        Some(tickets::by_reference(&mut conn, &name).await.ok()??.reference)
     }
 }
 

@@ -37,6 +37,7 @@ mod quota;
 mod reattach;
 mod recipients;
 mod recovery;
+mod references;
 mod reseal;
 mod resend;
 mod retaining;

@@ -14,7 +14,7 @@ use super::output::size;
 use super::{Desk, lifecycle};
 use crate::app::{App, Error, Verification};
 use crate::model::sanitize;
-use crate::model::{Identifier, SharePath};
+use crate::model::{Identifier, Reference, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Get {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// The artifact, as the list shows it
         path: OsString,
         /// Where to write it; '-' is standard output; without it, its own name in this directory
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Withdraw {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// The artifact, as the list shows it
         path: OsString,
     },
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Restore {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// The artifact, as 'artifact list REF --versions' shows it
         path: OsString,
     },
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Shred {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// The artifact, as 'artifact list REF --versions' shows it
         path: OsString,
         /// This version only
@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Verify {
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Identifier>,
+        ticket: Option<Reference>,
     },
 }
 
@@ -83,15 +83,26 @@ impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::List(list) => list.run(app, desk).await,
-            Self::Get { ticket, path, output } => get(app, desk, &ticket, &path, output).await,
-            Self::Withdraw { ticket, path } => lifecycle::withdraw(app, desk, &ticket, &parse(&path)?).await,
-            Self::Restore { ticket, path } => lifecycle::restore(app, desk, &ticket, &parse(&path)?).await,
-            Self::Shred { ticket, path, version, yes } => {
-                lifecycle::shred(app, desk, &ticket, &parse(&path)?, version, yes).await
+            Self::Get { ticket, path, output } => get(app, desk, &named(app, &ticket).await?, &path, output).await,
+            Self::Withdraw { ticket, path } => {
+                lifecycle::withdraw(app, desk, &named(app, &ticket).await?, &parse(&path)?).await
             }
-            Self::Verify { ticket } => verify(app, desk, ticket.as_ref()).await,
+            Self::Restore { ticket, path } => {
+                lifecycle::restore(app, desk, &named(app, &ticket).await?, &parse(&path)?).await
+            }
+            Self::Shred { ticket, path, version, yes } => {
+                lifecycle::shred(app, desk, &named(app, &ticket).await?, &parse(&path)?, version, yes).await
+            }
+            Self::Verify { ticket } => {
+                let ticket = app.tickets().named_if_any(ticket.as_ref()).await?;
+                verify(app, desk, ticket.as_ref()).await
+            }
         }
     }
+}
+
+async fn named(app: &App, ticket: &Reference) -> Result<Identifier, Failure> {
+    Ok(app.tickets().named(ticket).await?)
 }
 
 fn parse(path: &OsString) -> Result<SharePath, Failure> {

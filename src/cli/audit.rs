@@ -17,7 +17,7 @@ use super::when::{self, When};
 use crate::app::{App, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, Compared, Kept, TrailWitness};
 use crate::model::audit::Kind;
 use crate::model::sanitize;
-use crate::model::{Identifier, Network, Time};
+use crate::model::{Network, Reference, Time};
 
 /// A checkpoint has six short lines; more is something else.
 const LONGEST_CHECKPOINT: u64 = 4096;
@@ -60,7 +60,7 @@ pub(crate) enum Command {
 pub(crate) struct Wanted {
     /// Only what is about this ticket
     #[arg(value_name = "REF")]
-    ticket: Option<Identifier>,
+    ticket: Option<Reference>,
     /// Only from this entry on, by its number; or from a time on: a date, 'yesterday', 2h
     #[arg(long, value_name = "SEQ|TIME", default_value = "1", value_parser = since)]
     since: Since,
@@ -124,12 +124,12 @@ impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::List(wanted) => list(app, output, wanted.into()).await,
+            Self::List(wanted) => list(app, output, wanted.filter(app).await?).await,
             Self::Verify { checkpoint, receipt, records } => {
                 verify(app, output, checkpoint.as_deref(), &receipt, records).await
             }
             Self::Checkpoint { output: file } => checkpoint(app, output, file.as_deref()).await,
-            Self::Export { wanted, output: file } => export(app, output, wanted.into(), &file).await,
+            Self::Export { wanted, output: file } => export(app, output, wanted.filter(app).await?, &file).await,
         }
     }
 }
@@ -158,21 +158,26 @@ fn near(text: &str) -> [Kind; NEAR] {
     std::array::from_fn(|at| kinds[at])
 }
 
-impl From<Wanted> for AuditFilter {
-    fn from(wanted: Wanted) -> Self {
-        let (since, from) = match wanted.since {
+impl Wanted {
+    async fn filter(self, app: &App) -> Result<AuditFilter, Failure> {
+        let (since, from) = match self.since {
             Since::Entry(seq) => (seq, None),
             Since::Time(from) => (1, Some(from)),
         };
-        Self {
-            ticket: wanted.ticket,
-            kind: wanted.kind,
+        let ticket = match &self.ticket {
+            // The trail remembers tickets that are gone.
+            Some(ticket) => Some(app.tickets().named_ever(ticket).await?),
+            None => None,
+        };
+        Ok(AuditFilter {
+            ticket,
+            kind: self.kind,
             since,
-            actor: wanted.by,
-            address: wanted.address,
+            actor: self.by,
+            address: self.address,
             from,
-            to: wanted.until.map(|until| until.to),
-        }
+            to: self.until.map(|until| until.to),
+        })
     }
 }
 

@@ -12,6 +12,8 @@ use crate::model::{Language, LastDay, Priority, TicketStatus, Time};
 #[derive(Serialize)]
 pub(crate) struct TicketView<'a> {
     pub(crate) reference: String,
+    /// As the ticket system writes it.
+    pub(crate) shown: String,
     pub(crate) user: String,
     /// Only when it was made just now: nobody can show it again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +110,7 @@ impl TicketView<'_> {
 
     /// The block to paste.
     pub(crate) fn block(&self) -> String {
-        let TicketView { reference, user, url, port, .. } = self;
+        let TicketView { reference, shown, user, url, port, .. } = self;
         let words = match self.language {
             Language::En => ENGLISH,
             Language::De => GERMAN,
@@ -133,7 +135,7 @@ impl TicketView<'_> {
         ];
         let width = words.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0) + 1;
 
-        let mut block = format!("{} {reference}", words.heading);
+        let mut block = format!("{} {}", words.heading, sanitize::line(shown));
         if let Some(title) = &self.title {
             block = block + ": " + &sanitize::line(title);
         }
@@ -168,6 +170,7 @@ mod tests {
     fn view(language: Language, host: &str, port: u16) -> TicketView<'static> {
         TicketView {
             reference: "XT-4711".into(),
+            shown: "XT-4711".into(),
             user: "XT-4711".into(),
             token: Some("abcDEF123"),
             token_made: None,

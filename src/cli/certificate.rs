@@ -6,7 +6,7 @@ use clap::Subcommand;
 use super::Desk;
 use super::failure::Failure;
 use crate::app::App;
-use crate::model::Identifier;
+use crate::model::Reference;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -14,7 +14,7 @@ pub(crate) enum Command {
     Show {
         /// The reference that it had
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// The share's id, where several tickets had this reference; without it the newest
         #[arg(long, value_name = "ID")]
         share: Option<String>,
@@ -27,6 +27,7 @@ impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Show { ticket, share } => {
+                let ticket = app.tickets().named_ever(&ticket).await?;
                 let address = desk.address(app).await?;
                 let signed = app.retention().certificate(&ticket, share.as_deref(), &address).await?;
                 desk.output.answer(&signed, || signed.text.clone())

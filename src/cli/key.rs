@@ -9,7 +9,7 @@ use super::output::Output;
 use super::progress::{self, Counts};
 use super::{Begin, Desk};
 use crate::app::{App, KeyStatus, ReplacedSecrets, Secrets};
-use crate::model::Identifier;
+use crate::model::Reference;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -17,13 +17,13 @@ pub(crate) enum Command {
     Status {
         /// The share of this ticket in detail
         #[arg(long, value_name = "REF")]
-        share: Option<Identifier>,
+        share: Option<Reference>,
     },
     /// Replace the KEK, or the key of one share; run it again if it was cut
     Rotate {
         /// The key of this ticket's share, instead of the KEK
         #[arg(long, value_name = "REF", conflicts_with_all = ["new_kek", "tokens", "proofs", "signing", "all"])]
-        share: Option<Identifier>,
+        share: Option<Reference>,
         /// A file with the new KEK (64 hexadecimal digits, mode 0400), instead of one that is made
         #[arg(long, value_name = "FILE")]
         new_kek: Option<PathBuf>,
@@ -57,8 +57,12 @@ impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let output = desk.output;
         match self {
-            Self::Status { share } => status(&app.rotation().key_status(share.as_ref()).await?, output),
+            Self::Status { share } => {
+                let share = app.tickets().named_if_any(share.as_ref()).await?;
+                status(&app.rotation().key_status(share.as_ref()).await?, output)
+            }
             Self::Rotate { share: Some(share), .. } => {
+                let share = app.tickets().named(&share).await?;
                 let bar = progress::bar(output, "names and file keys", Counts::Things);
                 let done = app.rotation().rotate_share(&share, |done, all| progress::set(&bar, done, all)).await;
                 bar.finish_and_clear();

@@ -9,7 +9,7 @@ use super::lifecycle;
 use super::output::size;
 use super::when::{self, When};
 use crate::app::{App, ArtifactFilter, ArtifactPage, Cursor, DigestStart};
-use crate::model::{Identifier, VersionState};
+use crate::model::{Identifier, Reference, VersionState};
 
 /// Lines of one page unless somebody says otherwise.
 const USUAL: usize = 100;
@@ -18,7 +18,7 @@ const USUAL: usize = 100;
 pub(crate) struct ArtifactList {
     /// The ticket; without it, all of them, the newest artifacts first
     #[arg(value_name = "REF")]
-    ticket: Option<Identifier>,
+    ticket: Option<Reference>,
     /// All versions of each file, also those that are withdrawn, shredded or unfinished
     #[arg(long, requires = "ticket", conflicts_with_all = ["since", "organisation", "engineer", "state", "name", "sha256", "limit", "after", "wide"])]
     versions: bool,
@@ -53,14 +53,15 @@ pub(crate) struct ArtifactList {
 
 impl ArtifactList {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
-        if let Some(ticket) = &self.ticket
+        let ticket = app.tickets().named_if_any(self.ticket.as_ref()).await?;
+        if let Some(ticket) = &ticket
             && !self.is_over_time()
         {
             return lifecycle::list(app, desk, ticket, self.versions).await;
         }
         let address = desk.address(app).await?;
         let filter = ArtifactFilter {
-            ticket: self.ticket,
+            ticket,
             organisation: self.organisation,
             engineer: self.engineer,
             state: self.state,

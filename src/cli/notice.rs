@@ -6,7 +6,7 @@ use clap::{ArgGroup, Subcommand};
 use super::Desk;
 use super::failure::Failure;
 use crate::app::{App, NewAddress, NoticeArtifact, NoticeChange, NoticeLine};
-use crate::model::{Identifier, NoticeId, NoticeState};
+use crate::model::{Identifier, NoticeId, NoticeState, Reference};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -14,7 +14,7 @@ pub(crate) enum Command {
     List {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Option<Identifier>,
+        ticket: Option<Reference>,
     },
     /// Try notices again at once that failed or wait
     #[command(group(ArgGroup::new("which").required(true).args(["ids", "all_failed"])))]
@@ -50,7 +50,10 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::List { ticket } => list(app, desk, ticket.as_ref()).await,
+            Self::List { ticket } => {
+                let ticket = app.tickets().named_if_any(ticket.as_ref()).await?;
+                list(app, desk, ticket.as_ref()).await
+            }
             Self::Retry { ids, all_failed } => {
                 let changes = app.notices().retry((!all_failed).then_some(&ids[..])).await?;
                 desk.output.answer(&changes, || match changes.len() {

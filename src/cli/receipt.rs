@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::Desk;
 use super::failure::Failure;
 use crate::app::App;
-use crate::model::{Identifier, SharePath};
+use crate::model::{Reference, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -16,7 +16,7 @@ pub(crate) enum Command {
     Show {
         /// The ticket
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// The artifact, as 'artifact list' shows it
         path: OsString,
     },
@@ -30,6 +30,7 @@ impl Command {
             Self::Show { ticket, path } => {
                 let path = SharePath::parse(path.as_bytes())
                     .map_err(|refusal| Failure::new(format!("this is no path in a share: {refusal}")))?;
+                let ticket = app.tickets().named(&ticket).await?;
                 let signed = app.access().receipt(&ticket, &path, &desk.address(app).await?).await?;
                 desk.output.answer(&signed, || signed.text.clone())
             }

@@ -10,9 +10,9 @@ use super::Desk;
 use super::failure::Failure;
 use super::output::size;
 use crate::app::{App, Checked, Finding, Reattached, Resealed, Step, Swept};
-use crate::model::Identifier;
 use crate::model::audit::Actor;
 use crate::model::sanitize;
+use crate::model::{Identifier, Reference};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -23,7 +23,7 @@ pub(crate) enum Command {
         deep: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Identifier>,
+        ticket: Option<Reference>,
     },
     /// Put what no path leads to at the root of its share; `store check` finds it
     Reattach {
@@ -32,7 +32,7 @@ pub(crate) enum Command {
         dry_run: bool,
         /// One ticket; without it, all of them
         #[arg(value_name = "REF")]
-        ticket: Option<Identifier>,
+        ticket: Option<Reference>,
     },
     /// Seal manifests again that an older tacdrop sealed, as the server does beside its work
     Reseal,
@@ -70,8 +70,12 @@ struct Reattaching<'a> {
 impl Command {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::Check { deep, ticket } => check(app, desk, ticket.as_ref(), deep).await,
+            Self::Check { deep, ticket } => {
+                let ticket = app.tickets().named_if_any(ticket.as_ref()).await?;
+                check(app, desk, ticket.as_ref(), deep).await
+            }
             Self::Reattach { dry_run, ticket } => {
+                let ticket = app.tickets().named_if_any(ticket.as_ref()).await?;
                 let entries = app.integrity().reattach(ticket.as_ref(), dry_run).await?;
                 desk.output.answer(&Reattaching { entries: &entries, dry_run }, || reattached(&entries, dry_run))
             }

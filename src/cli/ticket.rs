@@ -12,7 +12,7 @@ use super::ticket_edit::{self, Details, Edit};
 use super::ticket_list::TicketList;
 use super::ticket_token::Tokens;
 use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine, TokenLine};
-use crate::model::{Identifier, Language, Priority, Side, TicketStatus, TokenKind};
+use crate::model::{Identifier, Language, Priority, Reference, Side, TicketStatus, TokenKind};
 use crate::server;
 use crate::ssh;
 
@@ -20,9 +20,10 @@ use crate::ssh;
 pub(crate) enum Command {
     /// Open a ticket with a share of its own, and show its token once
     Open {
-        /// The reference, which is the customer's user name: letters, digits, '-' and '_'
+        /// The reference as the ticket system writes it; each run of '#', '.', '/' and blanks in it is a '-' in the
+        /// customer's user name, and none at either end
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// Whose problem it is
         #[arg(long, value_name = "ID")]
         organisation: Identifier,
@@ -49,21 +50,21 @@ pub(crate) enum Command {
     Edit {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         #[command(flatten)]
         edit: Edit,
     },
     /// List tickets, with what lies in them
     List(TicketList),
     /// Show the block to paste into a ticket system
-    Show(Reference),
+    Show(Which),
     /// Make a new token in the place of the old one, or keep several
     Token(Tokens),
     /// Give a ticket, and the notices that wait, to another engineer
     Assign {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// Who works on it from now on
         engineer: Identifier,
     },
@@ -71,18 +72,18 @@ pub(crate) enum Command {
     Close {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// For which side; the policy may want both
         #[arg(long, value_name = "engineer|contact")]
         by: Option<Side>,
     },
     /// Open a closed ticket again
-    Reopen(Reference),
+    Reopen(Which),
     /// Destroy the keys of a ticket and remove everything of it, for good
     Shred {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// Do it; without this it is only said what would be done
         #[arg(long)]
         yes: bool,
@@ -91,20 +92,20 @@ pub(crate) enum Command {
     Hold {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// Why, on one line
         #[arg(long)]
         reason: Option<String>,
     },
     /// End a hold
-    Release(Reference),
+    Release(Which),
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Reference {
+pub(crate) struct Which {
     /// The ticket
     #[arg(value_name = "REF")]
-    reference: Identifier,
+    reference: Reference,
 }
 
 /// A ticket with its people.
@@ -120,20 +121,23 @@ impl Command {
         let output = desk.output;
         match self {
             Self::Open { reference, organisation, engineer, title, priority, language, device, details } => {
+                let (shown, reference) = (reference.clone(), reference.name().clone());
                 let new = NewTicket { reference, organisation, engineer, title, priority, language, device };
                 let reference = new.reference.clone();
                 // Whatever can fail comes first: the token is shown this once.
                 let door = Door::find(app, desk).await?;
-                let (ticket, token) = app.tickets().open_ticket_with(new, details.into()).await?;
+                let (ticket, token) = app.tickets().open_ticket_with(new, details.of(shown)).await?;
                 let ticket = door.view(ticket, &reference, TicketEnd::default(), Some(&token));
                 output.answer(&ticket, || ticket.block())
             }
             Self::Edit { reference, edit } => {
+                let reference = app.tickets().named(&reference).await?;
                 let done = app.tickets().edit(&reference, edit.into()).await?;
                 changed(app, desk, &reference, ticket_edit::said(&reference, &done)).await
             }
             Self::List(list) => list.run(app, desk).await,
-            Self::Show(Reference { reference }) => {
+            Self::Show(Which { reference }) => {
+                let reference = app.tickets().named(&reference).await?;
                 let ticket = app.tickets().ticket(&reference).await?;
                 let people = app.tickets().people(&reference).await?;
                 let end = app.retention().end_of(&reference).await?;
@@ -144,10 +148,12 @@ impl Command {
             }
             Self::Token(tokens) => tokens.run(app, desk).await,
             Self::Assign { reference, engineer } => {
+                let reference = app.tickets().named(&reference).await?;
                 app.tickets().assign(&reference, &engineer).await?;
                 changed(app, desk, &reference, format!("Ticket {reference} belongs to {engineer} now.")).await
             }
             Self::Close { reference, by } => {
+                let reference = app.tickets().named(&reference).await?;
                 if !app.tickets().close(&reference, by).await? {
                     let other = if by == Some(Side::Engineer) { Side::Contact } else { Side::Engineer };
                     let text = format!(
@@ -164,13 +170,19 @@ impl Command {
                 );
                 changed(app, desk, &reference, text).await
             }
-            Self::Reopen(Reference { reference }) => {
+            Self::Reopen(Which { reference }) => {
+                let reference = app.tickets().named(&reference).await?;
                 app.tickets().set_status(&reference, TicketStatus::Open).await?;
                 changed(app, desk, &reference, format!("Ticket {reference} is open again.")).await
             }
-            Self::Shred { reference, yes } => retention::shred(app, desk, &reference, yes).await,
-            Self::Hold { reference, reason } => retention::hold(app, desk, &reference, reason).await,
-            Self::Release(Reference { reference }) => {
+            Self::Shred { reference, yes } => {
+                retention::shred(app, desk, &app.tickets().named(&reference).await?, yes).await
+            }
+            Self::Hold { reference, reason } => {
+                retention::hold(app, desk, &app.tickets().named(&reference).await?, reason).await
+            }
+            Self::Release(Which { reference }) => {
+                let reference = app.tickets().named(&reference).await?;
                 app.retention().release(&reference).await?;
                 changed(app, desk, &reference, format!("Ticket {reference} is no longer held.")).await
             }
@@ -239,6 +251,7 @@ impl Door {
             devices,
             user: ticket.reference.clone(),
             reference: ticket.reference,
+            shown: ticket.shown,
             token,
             token_made: made,
             url: self.address.url(reference),

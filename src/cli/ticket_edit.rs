@@ -5,7 +5,7 @@ use clap::Args;
 use super::given::{Given, given};
 use super::people::{PeopleArgs, PeopleEditArgs};
 use crate::app::{TicketDetails, TicketEdit};
-use crate::model::{Identifier, Language, LastDay, Priority, TicketStatus};
+use crate::model::{Identifier, Language, LastDay, Priority, Reference, TicketStatus};
 
 /// What `ticket open` takes beside what a ticket must have.
 #[derive(Debug, Args)]
@@ -23,9 +23,11 @@ pub(super) struct Details {
     people: PeopleArgs,
 }
 
-impl From<Details> for TicketDetails {
-    fn from(Details { kind, serial, deadline, people }: Details) -> Self {
-        Self { kind, serial, deadline, people: people.changes() }
+impl Details {
+    /// With how the ticket system writes the reference.
+    pub(super) fn of(self, shown: Reference) -> TicketDetails {
+        let Self { kind, serial, deadline, people } = self;
+        TicketDetails { shown: Some(shown), kind, serial, deadline, people: people.changes() }
     }
 }
 
@@ -33,6 +35,9 @@ impl From<Details> for TicketDetails {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct Edit {
+    /// How the ticket system writes the reference; it must make the same login name
+    #[arg(long, value_name = "REF")]
+    shown: Option<Reference>,
     /// What it is about
     #[arg(long)]
     title: Option<Given<String>>,
@@ -67,6 +72,7 @@ pub(super) struct Edit {
 impl From<Edit> for TicketEdit {
     fn from(edit: Edit) -> Self {
         Self {
+            shown: edit.shown,
             title: given(edit.title),
             priority: edit.priority,
             language: given(edit.language),

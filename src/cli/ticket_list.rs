@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::size;
 use super::when::{self, When};
 use crate::app::{App, ListedTicket, TicketFilter, TicketOrder};
-use crate::model::{Identifier, TicketStatus};
+use crate::model::{Identifier, Reference, TicketStatus};
 
 #[derive(Debug, Args)]
 pub(crate) struct TicketList {
@@ -38,7 +38,7 @@ pub(crate) struct TicketList {
     limit: Option<u16>,
     /// Go on behind this ticket: the last one of the page before
     #[arg(long, value_name = "REF")]
-    after: Option<Identifier>,
+    after: Option<Reference>,
     /// Show everything in full, however wide it becomes
     #[arg(long)]
     wide: bool,
@@ -47,6 +47,7 @@ pub(crate) struct TicketList {
 impl TicketList {
     pub(crate) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         let limit = self.limit.map(usize::from);
+        let after = app.tickets().named_if_any(self.after.as_ref()).await?;
         let filter = TicketFilter {
             status: self.status,
             organisation: self.organisation,
@@ -55,7 +56,7 @@ impl TicketList {
             kind: self.kind,
             since: self.since.map(|since| since.from),
             sort: self.sort,
-            after: self.after,
+            after,
             limit,
         };
         let lines = app.tickets().find(&filter).await?;
@@ -87,7 +88,7 @@ fn shown(lines: &[ListedTicket], limit: Option<usize>, wide: bool) -> String {
         let rows = lines.iter().map(|line| {
             let ticket = &line.ticket;
             [
-                ticket.reference.clone(),
+                ticket.shown.clone(),
                 ticket.status.to_string(),
                 ticket.priority.to_string(),
                 ticket.organisation.clone(),
@@ -101,6 +102,7 @@ fn shown(lines: &[ListedTicket], limit: Option<usize>, wide: bool) -> String {
     }
     let headings = [
         "REF",
+        "LOGIN",
         "KIND",
         "STATUS",
         "PRIORITY",
@@ -117,6 +119,7 @@ fn shown(lines: &[ListedTicket], limit: Option<usize>, wide: bool) -> String {
     let rows = lines.iter().map(|line| {
         let ticket = &line.ticket;
         [
+            ticket.shown.clone(),
             ticket.reference.clone(),
             if ticket.device { format!("{}, device", ticket.kind) } else { ticket.kind.clone() },
             ticket.status.to_string(),

@@ -6,14 +6,14 @@ use super::Desk;
 use super::failure::Failure;
 use super::ticket::Door;
 use crate::app::{App, NewToken, TokenLine};
-use crate::model::{Identifier, LastDay, TokenKind};
+use crate::model::{LastDay, Reference, TokenKind};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Tokens {
     /// The ticket that gets a new main token; the old one dies, and its sessions end within a second
     #[arg(value_name = "REF", required = true)]
-    reference: Option<Identifier>,
+    reference: Option<Reference>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -25,7 +25,7 @@ enum Command {
     Add {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// What you call it
         #[arg(long)]
         label: Option<String>,
@@ -43,13 +43,13 @@ enum Command {
     List {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
     },
     /// End a token; its sessions end within a second, and those of others go on
     End {
         /// The ticket
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// The token, as the list shows it, or the first digits of it
         id: String,
     },
@@ -59,6 +59,7 @@ impl Tokens {
     pub(super) async fn run(self, app: &App, desk: &Desk) -> Result<(), Failure> {
         match (self.reference, self.command) {
             (Some(reference), _) => {
+                let reference = app.tickets().named(&reference).await?;
                 let ticket = app.tickets().ticket(&reference).await?;
                 let door = Door::find(app, desk).await?;
                 let end = app.retention().end_of(&reference).await?;
@@ -67,6 +68,7 @@ impl Tokens {
                 desk.output.answer(&ticket, || ticket.block())
             }
             (None, Some(Command::Add { reference, label, until, upload_only, device })) => {
+                let reference = app.tickets().named(&reference).await?;
                 let kind = match (device, upload_only) {
                     (true, _) => Some(TokenKind::Device),
                     (false, true) => Some(TokenKind::UploadOnly),
@@ -81,6 +83,7 @@ impl Tokens {
                 desk.output.answer(&ticket, || ticket.block())
             }
             (None, Some(Command::List { reference })) => {
+                let reference = app.tickets().named(&reference).await?;
                 let rows = app.tickets().tokens(&reference).await?;
                 let headings = ["ID", "KIND", "STATE", "VALID UNTIL", "LAST USED", "FROM", "LABEL"];
                 let nothing =
@@ -98,6 +101,7 @@ impl Tokens {
                 })
             }
             (None, Some(Command::End { reference, id })) => {
+                let reference = app.tickets().named(&reference).await?;
                 let line = app.tickets().end_token(&reference, &id).await?;
                 desk.output.answer(&line, || {
                     format!("Token {} of ticket {reference} has ended; its sessions end within a second.", line.id)

@@ -7,7 +7,7 @@ use super::ticket_people::PeopleChanges;
 use super::{NewTicket, TicketLine, Tickets, line, note};
 use crate::audit::Kind;
 use crate::model::rights::Visibility;
-use crate::model::{Identifier, Language, LastDay, Priority, TicketStatus, Time};
+use crate::model::{Identifier, Language, LastDay, Priority, Reference, TicketStatus, Time};
 use crate::records::{Conn, notices, tickets};
 use crate::repo::Error;
 use crate::repo::tickets::{check_admitting, check_enabled, existing_ticket, mark_logins_changed};
@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 /// What a ticket can say beside what it must.
 #[derive(Debug, Clone, Default)]
 pub struct TicketDetails {
+    /// How the ticket system writes the reference; none: as the login name.
+    pub shown: Option<Reference>,
     /// What kind of problem it is; none: an incident.
     pub kind: Option<Identifier>,
     /// The serial number of the device that it is about.
@@ -30,6 +32,8 @@ pub struct TicketDetails {
 /// What is to be changed of a ticket. None leaves a thing as it is; none inside takes it away.
 #[derive(Debug, Clone, Default)]
 pub struct TicketEdit {
+    /// How the ticket system writes the reference, which makes the same login name.
+    pub shown: Option<Reference>,
     /// What it is about.
     pub title: Option<Option<String>>,
     /// How urgent it is.
@@ -54,8 +58,9 @@ pub struct TicketEdit {
 
 impl TicketEdit {
     fn is_empty(&self) -> bool {
-        let Self { title, priority, language, engineer, organisation, kind, serial, deadline, status, people } = self;
-        let texts = title.is_none() && serial.is_none() && deadline.is_none();
+        let Self { shown, title, priority, language, engineer, organisation, kind, serial, deadline, status, people } =
+            self;
+        let texts = shown.is_none() && title.is_none() && serial.is_none() && deadline.is_none();
         let words = priority.is_none() && language.is_none() && kind.is_none() && status.is_none();
         texts && words && engineer.is_none() && organisation.is_none() && people.is_empty()
     }
@@ -67,6 +72,17 @@ pub(super) fn set<T: PartialEq>(place: &mut T, new: Option<T>, name: &'static st
         *place = new;
         changed.push(name);
     }
+}
+
+/// That a way to write a reference makes the login name that the ticket has.
+fn check_login_name(shown: &Reference, reference: &Identifier) -> Result<(), Error> {
+    if shown.name() == reference {
+        return Ok(());
+    }
+    Err(Error::operator(format!(
+        "'{shown}' makes the login name {}, and the ticket's is {reference}, which never changes",
+        shown.name()
+    )))
 }
 
 impl Tickets {
@@ -83,10 +99,13 @@ impl Tickets {
         let mut people = details.people;
         let named = !people.contacts.is_empty();
         people.visibility.get_or_insert(if named { Visibility::Named } else { Visibility::Organisation });
-        self.check_ticket(&new).await?;
+        let shown = details.shown.unwrap_or_else(|| new.reference.clone().into());
+        check_login_name(&shown, &new.reference)?;
+        self.check_ticket(&new, &shown).await?;
         let mut fresh = self.prepare_ticket(new).await?;
         fresh.row.serial = details.serial.map(|text| line("serial number", text)).transpose()?;
         fresh.row.deadline = details.deadline;
+        fresh.row.shown = shown;
         if let Some(kind) = details.kind {
             fresh.row.kind = kind;
         }
@@ -107,18 +126,33 @@ impl Tickets {
         if edit.is_empty() {
             return Err(Error::operator("nothing is to be changed; name an option, as --title or --visibility"));
         }
-        let TicketEdit { title, priority, language, engineer, organisation, kind, serial, deadline, status, people } =
-            edit;
+        let TicketEdit {
+            shown,
+            title,
+            priority,
+            language,
+            engineer,
+            organisation,
+            kind,
+            serial,
+            deadline,
+            status,
+            people,
+        } = edit;
         let title = title.map(|text| text.map(|text| line("title", text)).transpose()).transpose()?;
         let serial = serial.map(|text| text.map(|text| line("serial number", text)).transpose()).transpose()?;
         let mut tx = self.repo.records.begin().await?;
         let before = existing_ticket(tx.conn(), reference).await?;
+        if let Some(shown) = &shown {
+            check_login_name(shown, reference)?;
+        }
         if status.is_some() && before.status == TicketStatus::Closed {
             return Err(Error::operator(format!(
                 "ticket {reference} is closed; 'tacdrop ticket reopen {reference}' opens it again"
             )));
         }
         let (mut after, mut changed) = (before.clone(), Vec::new());
+        set(&mut after.shown, shown, "shown", &mut changed);
         set(&mut after.title, title, "title", &mut changed);
         set(&mut after.priority, priority, "priority", &mut changed);
         set(&mut after.language, language, "language", &mut changed);

@@ -8,6 +8,7 @@ mod edit;
 mod engineers;
 pub(crate) mod lists;
 mod organisations;
+mod references;
 pub(crate) mod teams;
 pub(crate) mod ticket_list;
 pub(crate) mod ticket_people;
@@ -25,7 +26,9 @@ pub use self::organisations::{NewOrganisation, OrganisationEdit, OrganisationLin
 pub use self::tokens::{NewToken, TokenLine};
 
 use crate::audit::{self, Actor, Kind, Subject, told};
-use crate::model::{DirectoryId, FileName, Identifier, Language, LastDay, Priority, Role, ShareId, TicketStatus, Time};
+use crate::model::{
+    DirectoryId, FileName, Identifier, Language, LastDay, Priority, Reference, Role, ShareId, TicketStatus, Time,
+};
 use crate::namespace::tree::FROM_SUPPORT;
 use crate::records::entries::NewEntry;
 use crate::records::people::Engineer;
@@ -63,6 +66,8 @@ pub struct NewTicket {
 pub struct TicketLine {
     /// Its reference, which is the user name as well.
     pub reference: String,
+    /// Its reference as the ticket system writes it.
+    pub shown: String,
     /// Whose problem it is.
     pub organisation: String,
     /// Who works on it.
@@ -91,6 +96,7 @@ impl From<Ticket> for TicketLine {
     fn from(ticket: Ticket) -> Self {
         Self {
             reference: ticket.reference.to_string(),
+            shown: ticket.shown.to_string(),
             organisation: ticket.organisation.to_string(),
             engineer: ticket.engineer.to_string(),
             title: ticket.title,
@@ -217,6 +223,7 @@ impl Tickets {
         let keys = self.repo.keys.new_share(share).await?;
         let row = Ticket {
             token_hash: NO_TOKEN,
+            shown: new.reference.clone().into(),
             reference: new.reference,
             share,
             organisation: new.organisation,
@@ -241,11 +248,9 @@ impl Tickets {
         Ok(FreshTicket { row, keys, main_token, token })
     }
 
-    async fn check_ticket(&self, new: &NewTicket) -> Result<(), Error> {
+    async fn check_ticket(&self, new: &NewTicket, shown: &Reference) -> Result<(), Error> {
         let mut conn = self.repo.records.read().await?;
-        if tickets::by_reference(&mut conn, new.reference.as_str()).await?.is_some() {
-            return Err(Error::operator(format!("ticket {} exists already", new.reference)));
-        }
+        references::check_free(&mut conn, shown).await?;
         check_admitting(&mut conn, &new.organisation).await?;
         check_enabled(&mut conn, &new.engineer).await
     }
@@ -345,7 +350,7 @@ impl FreshTicket {
         let place = self.keys.place(directory.id, root, &name)?;
         directory.place = Some(&place);
         entries::add(conn, &directory).await?;
-        let detail = json!({
+        let mut detail = json!({
             "organisation": ticket.organisation.as_str(),
             "engineer": ticket.engineer.as_str(),
             "device": ticket.device,
@@ -353,6 +358,9 @@ impl FreshTicket {
             "token": self.main_token.id.to_string(),
             "share": ticket.share.to_string(),
         });
+        if let Some(shown) = ticket.shown.written_otherwise() {
+            detail["shown"] = json!(shown);
+        }
         note(conn, Kind::TicketOpened, Some(&ticket.reference), detail).await
     }
 }

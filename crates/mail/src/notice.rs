@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use tacdrop_model::{
-    Algorithm, Audience, Identifier, Language, NoticeId, Priority, SharePath, Time, Transport, Verdict, missing_percent,
+    Algorithm, Audience, Language, NoticeId, Priority, Reference, SharePath, Time, Transport, Verdict,
+    missing_percent,
 };
 
 /// What was tried for a notice so far.
@@ -113,8 +114,8 @@ pub struct Recipient {
 /// A ticket, as a notice shows it.
 #[derive(Clone)]
 pub struct TicketLine {
-    /// Its reference.
-    pub reference: Identifier,
+    /// Its reference, shown as the ticket system writes it.
+    pub reference: Reference,
     /// Its title, as the operator typed it.
     pub title: Option<String>,
     /// Its priority.

@@ -64,7 +64,7 @@ fn for_engineers(notice: &DueNotice) -> Result<Text, askama::Error> {
         more: news.total().saturating_sub(count(files.len())).saturating_sub(count(notice.unreadable.len())),
         files,
         unreadable: &notice.unreadable,
-        reference: &ticket.reference,
+        reference: ticket.reference.name(),
         notice: notice.id.to_string(),
     };
     let mut body = match language {
@@ -381,6 +381,16 @@ Von tacdrop verschickt als Mitteilung
         let text = write(&notice).unwrap();
         assert_eq!(text.body, GERMAN);
         assert_eq!(text.subject, "[XT-4711] 2 neue Dateien: BGP flaps after the upgrade");
+    }
+
+    #[test]
+    fn a_reference_is_read_as_it_is_written_and_typed_as_it_logs_in() {
+        let mut notice = notice(Language::En);
+        (notice.ticket.reference, notice.more_files) = ("RT #4711".parse().unwrap(), 1);
+        let text = write(&notice).unwrap();
+        assert_eq!(text.subject, "[RT #4711] 3 new files: BGP flaps after the upgrade");
+        assert!(text.body.starts_with("3 new files for ticket RT #4711\n"), "{}", text.body);
+        assert!(text.body.contains("\ntacdrop artifact list RT-4711\n"), "{}", text.body);
     }
 
     #[test]

@@ -190,6 +190,12 @@ pub async fn of_ticket(conn: &mut Conn, ticket: &Identifier) -> Result<Vec<Delet
     ask!(select!("WHERE ticket = $1 ORDER BY begun_at DESC, share_id"), ticket).all(conn, deletion).await
 }
 
+/// The reference in this one or another case that the newest such deletion is of.
+pub async fn named(conn: &mut Conn, typed: &Identifier) -> Result<Option<Identifier>, RecordsError> {
+    let text = "SELECT ticket FROM deletion WHERE lower(ticket) = lower($1) ORDER BY begun_at DESC, share_id LIMIT 1";
+    ask!(text, typed).maybe(conn, |row| text_as(row, "deletion", "ticket")).await
+}
+
 /// The whole log as far as it can be read, the oldest first.
 pub async fn list(conn: &mut Conn) -> Result<Vec<Deletion>, RecordsError> {
     ask!(select!("ORDER BY begun_at, share_id")).readable(conn, "deletion", deletion).await

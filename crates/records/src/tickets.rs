@@ -7,7 +7,7 @@ use super::ask::{Question, ask, counted};
 use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
-use tacdrop_model::{Identifier, Language, LastDay, ObjectId, Priority, ShareId, TicketStatus, Time};
+use tacdrop_model::{Identifier, Language, LastDay, ObjectId, Priority, Reference, ShareId, TicketStatus, Time};
 
 /// One support problem and its share.
 #[derive(Debug, Clone)]
@@ -50,6 +50,9 @@ pub struct Ticket {
     pub serial: Option<String>,
     /// The day by which it is to be solved.
     pub deadline: Option<LastDay>,
+    /// How the ticket system writes its reference. It decides nothing: its login name is the reference,
+    /// or the row is read as if it said nothing.
+    pub shown: Reference,
     /// The proof that it carries.
     pub proof: Proof,
 }
@@ -110,15 +113,17 @@ macro_rules! select {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
              t.token_hash, t.token_generation, t.opened_at, t.closed_at, t.stored_bytes, t.names, \
-             t.key_generation, t.device, t.kind, t.serial, t.deadline, t.proof FROM ticket t ",
+             t.key_generation, t.device, t.kind, t.serial, t.deadline, t.shown, t.proof FROM ticket t ",
             $rest
         )
     };
 }
 
 fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
+    let reference: Identifier = text_as(row, "ticket", "reference")?;
     Ok(Ticket {
-        reference: text_as(row, "ticket", "reference")?,
+        shown: shown(row, &reference)?,
+        reference,
         share: bytes_as(row, "ticket", "share_id")?,
         organisation: text_as(row, "ticket", "organisation")?,
         engineer: text_as(row, "ticket", "engineer")?,
@@ -140,6 +145,13 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         deadline: text_as_option(row, "ticket", "deadline")?,
         proof: proof(row, "proof"),
     })
+}
+
+/// How a reference is written; as the login name where the row says nothing that makes this name.
+fn shown(row: &SqliteRow, reference: &Identifier) -> Result<Reference, RecordsError> {
+    let written: Option<Reference> = row.try_get::<Option<String>, _>("shown")?.and_then(|text| text.parse().ok());
+    let fits = written.filter(|written| written.name() == reference);
+    Ok(fits.unwrap_or_else(|| reference.clone().into()))
 }
 
 /// What a ticket says of what may be done to its share.
@@ -172,8 +184,8 @@ pub(super) fn standing(row: &SqliteRow, at: usize) -> Result<Option<Standing>, R
 /// Writes a new ticket down, with its proof.
 pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(), RecordsError> {
     let text = "INSERT INTO ticket (reference, share_id, organisation, engineer, title, priority, language, status, \
-         token_hash, token_generation, opened_at, device, key_generation, kind, serial, deadline, proof) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+         token_hash, token_generation, opened_at, device, key_generation, kind, serial, deadline, shown, proof) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
     let deadline = new.deadline.map(|day| day.to_string());
     ask!(
         text,
@@ -193,6 +205,7 @@ pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(
         new.kind.as_str(),
         new.serial.as_deref(),
         deadline.as_deref(),
+        new.shown.written_otherwise(),
         new.prove(prover)
     )
     .run(conn)
@@ -204,7 +217,7 @@ pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(
 pub(super) async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
     let text = "UPDATE ticket SET engineer = $2, status = $3, closed_at = $4, token_hash = $5, token_generation = $6, \
          key_generation = $7, organisation = $8, title = $9, priority = $10, language = $11, kind = $12, serial = $13, \
-         deadline = $14, proof = $15 WHERE reference = $1";
+         deadline = $14, shown = $15, proof = $16 WHERE reference = $1";
     let deadline = row.deadline.map(|day| day.to_string());
     ask!(
         text,
@@ -222,6 +235,7 @@ pub(super) async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> R
         row.kind.as_str(),
         row.serial.as_deref(),
         deadline.as_deref(),
+        row.shown.written_otherwise(),
         row.prove(prover)
     )
     .run(conn)

@@ -14,8 +14,8 @@ use crate::model::rights::{Operation, Rights, Side};
 use crate::model::{FileName, Identifier, Kind, Refusal, ShareId, SharePath};
 use crate::namespace::shape;
 use crate::namespace::tree::{self, ResolvedPath, ShareContext};
-use crate::records::Conn;
 use crate::records::entries::EntryRow;
+use crate::records::{Conn, people};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
 use crate::upload::WriteQueue;
@@ -179,7 +179,15 @@ impl ShareSession {
             (Who::Engineer { .. } | Who::Contact { .. }, Some((first, names))) => {
                 let reference = str::from_utf8(first.as_bytes()).map_err(|_| Refusal::NoSuchFile)?;
                 let missing = Error::Refused(Refusal::NoSuchFile);
-                let ticket = rights::proved(conn, reference, &self.login.0).await?.ok_or(missing)?;
+                let ticket = match rights::proved(conn, reference, &self.login.0).await? {
+                    Some(ticket) => Some(ticket),
+                    // Nothing else stands there, and no two tickets differ in case only.
+                    None => match people::login_name(conn, reference).await.map_err(Error::from)? {
+                        Some(name) if name != reference => rights::proved(conn, &name, &self.login.0).await?,
+                        _ => None,
+                    },
+                };
+                let ticket = ticket.ok_or(missing)?;
                 let rights = rights::of(conn, &ticket, &self.login.0).await.map_err(|error| match error {
                     // What a login does not reach it may not know of.
                     Error::Refused(_) => Refusal::NoSuchFile.into(),

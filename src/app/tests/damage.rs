@@ -130,7 +130,7 @@ async fn faults(ground: &Ground, ticket_is_whole: bool) -> Vec<String> {
     match queue.due(*later, 4).await {
         Err(error) => check(&format!("what is due: {error}"), false),
         Ok(due) => {
-            let of = |reference: &str| due.iter().find(|notice| notice.ticket.reference == word(reference));
+            let of = |reference: &str| due.iter().find(|notice| *notice.ticket.reference.name() == word(reference));
             let tells =
                 |notice: &crate::mail::DueNotice, name: &str| notice.files.iter().any(|file| file.path == path(name));
             check("the other ticket's notice", of("XT-2").is_some_and(|notice| tells(notice, "healthy")));

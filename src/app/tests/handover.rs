@@ -52,11 +52,11 @@ async fn disabling_an_engineer_with_eight_tickets_loses_no_notice_and_tells_the_
     // Two closed ones: of one nobody was told, of the other the engineer was.
     let rows = due(&app).await;
     assert_eq!(told(&rows), wanted(1..=10, "anna@example.net"));
-    for row in rows.iter().filter(|row| row.ticket.reference == word("XT-10")) {
+    for row in rows.iter().filter(|row| *row.ticket.reference.name() == word("XT-10")) {
         app.notices().delivered(row.id, "anna@example.net", Time::now(), Channel::Spool).await.unwrap();
     }
     // One that failed for good, and one that an operator sent to another address.
-    let of = |n: u32| rows.iter().find(|row| row.ticket.reference == word(&format!("XT-{n}"))).unwrap().id;
+    let of = |n: u32| rows.iter().find(|row| *row.ticket.reference.name() == word(&format!("XT-{n}"))).unwrap().id;
     let failed = Attempt {
         at: Time::now(),
         channel: Channel::Mail,
