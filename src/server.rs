@@ -368,6 +368,7 @@ pub fn share_settings(config: &Config) -> crate::app::Settings {
         warn: Duration::from_secs(config.storage.warn_hours.saturating_mul(3600)),
         withdrawn: Duration::from_secs(config.storage.withdrawn_hours.saturating_mul(3600)),
         token_validity: Duration::from_secs(config.tickets.token_validity_days.saturating_mul(86_400)),
+        hide_closed: config.tickets.hide_closed,
         also_digests: config.digests.also.clone(),
         kek: config.keys.kek.as_ref().map(|key| key.file.clone()),
         policy: config.policy.rules.clone(),

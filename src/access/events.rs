@@ -93,7 +93,7 @@ impl ShareSession {
         let name = str::from_utf8(path.names().first()?.as_bytes()).ok()?;
         let mut conn = self.repo().records.read().await.ok()?;
         let name = people::login_name(&mut conn, name).await.ok()??;
-        Some(tickets::by_reference(&mut conn, &name).await.ok()??.reference)
+        Some(tickets::by_reference(&mut conn, &name.name).await.ok()??.reference)
     }
 }
 

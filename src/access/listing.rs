@@ -4,14 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::access::ShareSession;
+use crate::access::session::new::new_in;
 use crate::access::virtual_places::VirtualListing;
 use crate::login::rights::{self, Grant};
 use crate::model::rights::Operation;
-use crate::model::{DirectoryId, FileName, Identifier, Refusal, alias};
+use crate::model::{DirectoryId, FileName, Identifier, Refusal, TicketStatus, Time, alias};
 use crate::namespace::aliases::{self, Shown};
 use crate::namespace::tree::{FROM_SUPPORT, ResolvedPath};
-use crate::records::entries;
-use crate::records::entries::Page;
+use crate::records::entries::{EntryRow, Page};
+use crate::records::{Conn, entries};
 use crate::repo::Error;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::{Attributes, Unfinished};
@@ -43,6 +44,8 @@ enum Source {
     /// last one looked at.
     Tickets {
         after: Option<Identifier>,
+        /// Only those into which something came then or later.
+        since: Option<Time>,
         ended: bool,
     },
     /// A directory of a share: rows by id, from behind the last one given.
@@ -56,13 +59,35 @@ enum Source {
         listed: Vec<[u8; 16]>,
         ended: bool,
     },
+    /// What of a directory is new, by its ids.
+    New {
+        resolved: Box<ResolvedPath>,
+        directory: DirectoryId,
+        ids: Vec<[u8; 16]>,
+    },
     Virtual(Box<VirtualListing>),
 }
 
 impl Listing {
-    pub(crate) fn of_tickets(session: ShareSession) -> Self {
+    /// All tickets that the session sees, or those into which something came since.
+    pub(crate) fn of_tickets(session: ShareSession, since: Option<Time>) -> Self {
         // Each page asks the records which tickets there are.
-        Self { session, grant: None, source: Source::Tickets { after: None, ended: false } }
+        Self { session, grant: None, source: Source::Tickets { after: None, since, ended: false } }
+    }
+
+    /// Of a directory what came since, and the directories that lead to it.
+    pub(crate) async fn of_new(
+        session: ShareSession,
+        resolved: ResolvedPath,
+        directory: DirectoryId,
+        since: Time,
+    ) -> Result<Self, Error> {
+        let mut ids = new_in(&mut *session.repo().records.read().await?, &resolved, directory, since).await?;
+        // Pages are taken from its end.
+        ids.reverse();
+        let asks = (Operation::List, resolved.side());
+        let grant = Some(session.grant(&resolved.context.ticket, resolved.rights, asks));
+        Ok(Self { session, grant, source: Source::New { resolved: Box::new(resolved), directory, ids } })
     }
 
     pub(crate) async fn of_directory(
@@ -113,14 +138,30 @@ impl Listing {
         self.grant.as_ref().map_or(Ok(()), Grant::check)?;
         let most = most.max(1);
         match &mut self.source {
-            Source::Tickets { after, ended } => {
+            Source::Tickets { after, since, ended } => {
                 let mut lines = Vec::new();
                 while lines.is_empty() && !*ended {
-                    (lines, *ended) = tickets_page(&self.session, after, most).await?;
+                    (lines, *ended) = tickets_page(&self.session, after, *since, most).await?;
                 }
                 Ok(lines)
             }
             Source::Virtual(listing) => listing.next(&self.session, most).await,
+            Source::New { resolved, directory, ids } => {
+                let mut lines = Vec::new();
+                while lines.is_empty() && !ids.is_empty() {
+                    let some = ids.split_off(ids.len().saturating_sub(most));
+                    lines = loop {
+                        match chosen(&self.session, resolved, *directory, &some).await {
+                            Err(Error::KeysReplaced) => {
+                                resolved.context.keys =
+                                    self.session.repo().keys.share(resolved.context.share()).await?;
+                            }
+                            other => break other?,
+                        }
+                    };
+                }
+                Ok(lines)
+            }
             Source::Directory { resolved, directory, after, unrecorded, listed, ended } => {
                 let mut lines: Vec<Entry> = unrecorded.drain(..most.min(unrecorded.len())).collect();
                 while lines.is_empty() && !*ended {
@@ -144,19 +185,29 @@ impl Listing {
 async fn tickets_page(
     session: &ShareSession,
     after: &mut Option<Identifier>,
+    since: Option<Time>,
     most: usize,
 ) -> Result<(Vec<Entry>, bool), Error> {
+    let hides_closed = session.repo().settings.hide_closed;
     let mut conn = session.repo().records.read().await?;
     let (rows, ended) = rights::candidates(&mut conn, session.login(), after.as_ref(), most).await?;
     let mut lines = Vec::with_capacity(rows.len());
     for ticket in rows {
         *after = Some(ticket.reference.clone());
+        let is_wanted = match since {
+            Some(since) => ticket.newest_at.is_some_and(|newest| newest >= since),
+            None => ticket.status != TicketStatus::Closed || !hides_closed,
+        };
+        if !is_wanted {
+            continue;
+        }
         if !rights::sees(&mut conn, &ticket, session.login()).await? {
             continue;
         }
         lines.push(Entry {
             name: FileName::new(ticket.reference.as_str().as_bytes()).map_err(|_| Refusal::BadName)?,
-            attributes: Attributes::directory(0o550, ticket.opened_at),
+            // A client that sorts by time has what came last on top.
+            attributes: Attributes::directory(0o550, ticket.newest_at.unwrap_or(ticket.opened_at)),
             unfinished: None,
             owner: ticket.reference,
         });
@@ -176,8 +227,36 @@ async fn page(
 ) -> Result<(Vec<Entry>, Option<[u8; 16]>, bool), Error> {
     let mut conn = session.repo().records.read().await?;
     let Page { rows, last, ended } = entries::children(&mut conn, directory, after, most).await?;
+    let lines = lines(session, &mut conn, resolved, directory, after, rows, listed).await?;
+    Ok((lines, last, ended))
+}
+
+/// The lines of chosen entries of a directory, as far as they are still there.
+async fn chosen(
+    session: &ShareSession,
+    resolved: &ResolvedPath,
+    directory: DirectoryId,
+    ids: &[[u8; 16]],
+) -> Result<Vec<Entry>, Error> {
+    let mut conn = session.repo().records.read().await?;
+    let mut rows = entries::by_ids(&mut conn, ids).await?;
+    rows.retain(|row| row.in_sight && row.parent == Some(directory));
+    rows.sort_by_key(|row| row.id);
+    lines(session, &mut conn, resolved, directory, None, rows, &[]).await
+}
+
+/// The lines of entries of a directory behind `after`, which are in the order of their ids.
+async fn lines(
+    session: &ShareSession,
+    conn: &mut Conn,
+    resolved: &ResolvedPath,
+    directory: DirectoryId,
+    after: Option<[u8; 16]>,
+    rows: Vec<EntryRow>,
+    listed: &[[u8; 16]],
+) -> Result<Vec<Entry>, Error> {
     let shown =
-        if resolved.shows_aliases() { Some(Shown::of_page(&mut conn, directory, after, &rows).await?) } else { None };
+        if resolved.shows_aliases() { Some(Shown::of_page(conn, directory, after, &rows).await?) } else { None };
     let queues = session.access().uploads.registry.in_directory(directory);
     let held: HashMap<[u8; 16], _> = queues.iter().map(|queue| (*queue.artifact().as_bytes(), queue)).collect();
     let mut lines = Vec::with_capacity(rows.len());
@@ -190,12 +269,12 @@ async fn page(
         }
         // What could not be opened by its name either would only end the work of who copies a whole
         // tree.
-        let opened = resolved.context.keys.open_name(&mut conn, &row).await;
+        let opened = resolved.context.keys.open_name(conn, &row).await;
         let Some(name) = or_left_out(opened, "the name of an entry", &row.id)? else { continue };
         let at_root = resolved.names.is_empty();
         if at_root && name.as_bytes() == FROM_SUPPORT && !session.is_engineer() {
             let handed_back = DirectoryId::from_bytes(row.id);
-            if entries::is_empty(&mut conn, handed_back).await? {
+            if entries::is_empty(conn, handed_back).await? {
                 continue;
             }
         }
@@ -209,7 +288,7 @@ async fn page(
         };
         lines.push(Entry { name, attributes, unfinished, owner: owner(resolved) });
     }
-    Ok((lines, last, ended))
+    Ok(lines)
 }
 
 fn owner(resolved: &ResolvedPath) -> Identifier {

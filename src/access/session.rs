@@ -3,7 +3,9 @@
 
 mod digests;
 mod meaning;
+pub(crate) mod new;
 mod paths;
+mod space;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,10 +27,10 @@ use crate::namespace::tree::ResolvedPath;
 use crate::notices;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
-use crate::records::{Conn, objects, tickets, versions, withdrawn};
+use crate::records::{Conn, versions, withdrawn};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::tickets::check_room_for_name;
-use crate::repo::{Attributes, Changes, Error, PlaceKind, Repo, Space, WriteMode};
+use crate::repo::{Attributes, Changes, Error, PlaceKind, Repo, WriteMode};
 use crate::retention::discard;
 use crate::upload::{self, Opener};
 use crate::vault;
@@ -112,6 +114,9 @@ impl ShareSession {
         if self.sees_tickets() && path.is_root() {
             return Ok(Attributes::directory(0o550, Time::now()));
         }
+        if let Some(behind) = self.behind_new(path) {
+            return Box::pin(self.attributes(&behind)).await.map(Attributes::read_only);
+        }
         if let Some(place) = self.virtual_place(path).await? {
             return Ok(place.attributes());
         }
@@ -119,7 +124,11 @@ impl ShareSession {
         Ok(match (&resolved.entry, held) {
             // An upload that began a moment ago has no row yet.
             (None, Some(queue)) => self.attributes_of_upload(&queue),
-            (_, held) => self.attributes_of(resolved.existing()?, resolved.from_support, held.as_deref()),
+            (_, held) => {
+                let found = self.attributes_of(resolved.existing()?, resolved.from_support, held.as_deref());
+                let newest = if resolved.names.is_empty() { self.newest_in(&resolved).await? } else { None };
+                Attributes { modified: newest.unwrap_or(found.modified), ..found }
+            }
         })
     }
 
@@ -128,11 +137,14 @@ impl ShareSession {
     /// # Errors
     /// If there is none.
     pub async fn list(&self, path: &SharePath) -> Result<Listing, Refusal> {
+        if let Some(behind) = self.behind_new(path) {
+            return self.list_new(&behind).await;
+        }
         if let Some(place) = self.virtual_place(path).await? {
             return self.record_refusal(path, place.list(self)).await;
         }
         Ok(match self.locate(path).await? {
-            Place::Top => Listing::of_tickets(self.clone()),
+            Place::Top => Listing::of_tickets(self.clone(), None),
             Place::In(resolved) => {
                 self.record_refusal(path, Self::check(&resolved, Operation::List)).await?;
                 let directory = resolved.directory()?;
@@ -401,39 +413,6 @@ impl ShareSession {
         Ok(tx.commit().await?)
     }
 
-    /// Space for statvfs, and the names of the share. It is the share's: what it holds and what may
-    /// still come. How large the disk is, and what others have on it, is nothing that a customer is
-    /// told.
-    ///
-    /// # Errors
-    /// If there is no such path, or the disk cannot be asked.
-    pub async fn space(&self, path: &SharePath) -> Result<Space, Refusal> {
-        Ok(self.try_space(path).await?)
-    }
-
-    async fn try_space(&self, path: &SharePath) -> Result<Space, Error> {
-        let (names, most) = (self.repo().settings.names_per_share, self.repo().settings.share_bytes);
-        let context = match self.virtual_place(path).await? {
-            Some(place) => Some(place.context().clone()),
-            None => match self.locate(path).await? {
-                Place::Top => None,
-                Place::In(resolved) => Some(resolved.context),
-            },
-        };
-        let (taken, stored) = match context {
-            None => (0, 0),
-            Some(context) => {
-                let mut conn = self.repo().records.read().await?;
-                let ticket = tickets::by_reference(&mut conn, context.ticket.as_str()).await?;
-                // What goes as soon as somebody needs the room is no less free.
-                let to_go = objects::unread_bytes(&mut conn, context.keys.share).await?;
-                ticket.map_or((0, 0), |ticket| (ticket.names, ticket.stored_bytes.saturating_sub(to_go)))
-            }
-        };
-        let free = self.repo().disk_space.free()?.min(most.saturating_sub(stored));
-        Ok(Space { total: stored.saturating_add(free), free, names, names_free: names.saturating_sub(taken) })
-    }
-
     /// Opens what is available under this path for reading.
     ///
     /// # Errors
@@ -444,6 +423,9 @@ impl ShareSession {
     }
 
     async fn try_open_read(&self, path: &SharePath) -> Result<Download, Error> {
+        if let Some(behind) = self.behind_new(path) {
+            return Box::pin(self.try_open_read(&behind)).await;
+        }
         if let Some(place) = self.virtual_place(path).await? {
             return place.open(self).await;
         }

@@ -2,6 +2,7 @@
 //! versions, rules.
 
 mod aliases;
+mod arrivals;
 mod audit;
 mod audit_names;
 mod backup;

@@ -184,11 +184,13 @@ pub struct Tickets {
     /// Time for which a token is valid, from its making and from each login on, until its ticket is
     /// closed. Days, 1 to 3650.
     pub token_validity_days: u64,
+    /// Whether `/` of an engineer or a contact leaves closed tickets out.
+    pub hide_closed: bool,
 }
 
 impl Default for Tickets {
     fn default() -> Self {
-        Self { token_validity_days: 72 }
+        Self { token_validity_days: 72, hide_closed: false }
     }
 }
 
@@ -469,6 +471,7 @@ impl Config {
         r.whole("storage.warn_hours", &mut storage.warn_hours, 1..=8760)?;
         r.whole("storage.withdrawn_hours", &mut storage.withdrawn_hours, 1..=8760)?;
         r.whole("tickets.token_validity_days", &mut config.tickets.token_validity_days, 1..=3650)?;
+        r.flag("tickets.hide_closed", &mut config.tickets.hide_closed)?;
 
         config.keys.kek = match r.secret("keys.kek")? {
             None => None,

@@ -255,7 +255,7 @@ impl Notices {
                 instead_of: None,
             },
             ticket: mail::TicketLine {
-                reference: ticket.reference,
+                reference: ticket.shown,
                 title: ticket.title,
                 priority: ticket.priority,
                 organisation: ticket.organisation.to_string(),

@@ -47,6 +47,11 @@ impl Attributes {
     pub(crate) const fn directory(mode: u32, modified: Time) -> Self {
         Self { kind: PlaceKind::Directory, size: 0, mode, modified }
     }
+
+    /// The same where nothing can be changed.
+    pub(crate) const fn read_only(self) -> Self {
+        Self { mode: self.mode & 0o555, ..self }
+    }
 }
 
 /// What SETSTAT and FSETSTAT ask for.

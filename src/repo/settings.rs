@@ -58,6 +58,9 @@ pub struct Settings {
     /// A token is valid for this long, and again for this long from each login on, until its ticket is
     /// closed.
     pub token_validity: Duration,
+    /// Whether who sees several tickets is not listed those that are closed. They can be reached all
+    /// the same.
+    pub hide_closed: bool,
     /// Digests that are given to clients beside SHA-256. They tell accidents, not attacks.
     pub also_digests: Vec<Algorithm>,
     /// Where the KEK lies, if not in the data directory.
@@ -90,6 +93,7 @@ impl Default for Settings {
             warn: Duration::from_secs(24 * 3600),
             withdrawn: Duration::from_secs(24 * 3600),
             token_validity: Duration::from_secs(72 * 86_400),
+            hide_closed: false,
             also_digests: Vec::new(),
             kek: None,
             policy: None,

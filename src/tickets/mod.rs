@@ -242,6 +242,7 @@ impl Tickets {
             kind: tickets::INCIDENT.parse().map_err(|_| Error::operator("the kind of a ticket is no word"))?,
             serial: None,
             deadline: None,
+            newest_at: None,
             proof: Default::default(),
         };
         let (main_token, token) = self.make_token(&row.reference, tokens::main_kind(&row), true)?;

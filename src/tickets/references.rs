@@ -47,7 +47,7 @@ impl Tickets {
 
 async fn named(conn: &mut Conn, typed: &Reference) -> Result<Identifier, Error> {
     let name = people::login_name(conn, typed.name().as_str()).await?;
-    Ok(name.and_then(|name| name.parse().ok()).unwrap_or_else(|| typed.name().clone()))
+    Ok(name.and_then(|found| found.name.parse().ok()).unwrap_or_else(|| typed.name().clone()))
 }
 
 /// That no ticket has the login name that a reference makes.
@@ -60,7 +60,7 @@ pub(super) async fn check_free(conn: &mut Conn, new: &Reference) -> Result<(), E
     if there.shown == *new {
         return Err(Error::operator(format!("ticket {new} exists already")));
     }
-    let name = there.shown.written_otherwise().map_or_else(String::new, |written| format!(", written '{written}'"));
+    let name = there.shown.written_otherwise().map_or_else(String::new, |written| format!(", written '{written}',"));
     Err(Error::operator(format!(
         "'{new}' makes the login name {}, which ticket {}{name} has already; upper and lower case are the same, and so are \
          '#', '.', '/', a blank and '-'",

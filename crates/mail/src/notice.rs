@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tacdrop_model::{
-    Algorithm, Audience, Language, NoticeId, Priority, Reference, SharePath, Time, Transport, Verdict,
-    missing_percent,
+    Algorithm, Audience, Language, NoticeId, Priority, Reference, SharePath, Time, Transport, Verdict, missing_percent,
 };
 
 /// What was tried for a notice so far.

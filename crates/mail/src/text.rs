@@ -10,7 +10,7 @@ use askama::Template;
 
 use crate::notice::{DueNotice, FileLine, News, Standing};
 use tacdrop_model::sanitize;
-use tacdrop_model::{Audience, Identifier, Language, Priority, Time};
+use tacdrop_model::{Audience, Identifier, Language, Priority, Reference, Time};
 
 /// How many files a notice shows in full. Of more it gives the number and the command that lists
 /// them.
@@ -76,7 +76,7 @@ fn for_engineers(notice: &DueNotice) -> Result<Text, askama::Error> {
 }
 
 /// `[REF] SUMMARY: TITLE`, on one line.
-fn subject(reference: &Identifier, summary: &str, title: Option<&str>) -> String {
+fn subject(reference: &Reference, summary: &str, title: Option<&str>) -> String {
     match title {
         // `=?` begins an encoded word (RFC 2047): typed by a person it must not turn into other
         // text.

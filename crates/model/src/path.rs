@@ -99,6 +99,20 @@ impl SharePath {
         self.turns.iter().map(|names| Self { names: names.clone(), is_directory: true, turns: Vec::new() })
     }
 
+    /// The same path below the place that its first name leads to; the root stays the root.
+    pub fn without_first(&self) -> Self {
+        let Some((first, below)) = self.names.split_first() else { return Self::ROOT };
+        let inside = |turn: &Vec<FileName>| match turn.split_first() {
+            Some((name, below)) if name == first => below.to_vec(),
+            _ => turn.clone(),
+        };
+        Self {
+            names: below.to_vec(),
+            is_directory: self.is_directory && !below.is_empty(),
+            turns: self.turns.iter().map(inside).collect(),
+        }
+    }
+
     /// The last name and the path above it; none for the root.
     pub fn split_last(&self) -> Option<(Self, &FileName)> {
         self.names.split_last().map(|(last, above)| (Self::from_names(above.to_vec()), last))

@@ -31,6 +31,7 @@ pub mod held_notices;
 pub mod holds;
 pub mod keyring;
 pub mod lists;
+pub mod looks;
 pub mod notices;
 pub mod objects;
 pub mod organisations;

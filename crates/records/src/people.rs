@@ -242,6 +242,7 @@ pub async fn prove_engineer_again(conn: &mut Conn, prover: &dyn Prover, row: &En
 /// Removes an engineer on whom nothing hangs, with the keys. The name stays taken.
 pub async fn remove_engineer(conn: &mut Conn, id: &Identifier) -> Result<(), RecordsError> {
     ask!("DELETE FROM engineer_key WHERE engineer = $1", id).run(conn).await?;
+    super::looks::forget(conn, id).await?;
     ask!("DELETE FROM engineer WHERE id = $1", id).run(conn).await
 }
 

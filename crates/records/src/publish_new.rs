@@ -86,7 +86,8 @@ const TRIGGER_SQL: &str = "\
       AND d.replaced_at IS NULL AND d.withdrawn_at IS NULL) \
      AND NOT EXISTS (SELECT 1 FROM entry w WHERE w.parent_id = NEW.parent AND w.name_index = NEW.name_index \
       AND w.withdrawn_at IS NOT NULL) THEN NEW.mode END); \
-    UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length WHERE share_id = NEW.share; \
+    UPDATE ticket SET names = names + 1, stored_bytes = stored_bytes + NEW.length, \
+     newest_at = NEW.received_at WHERE share_id = NEW.share; \
     INSERT INTO version (id, entry_id, number, state, key_generation, file_key, uploaded_by, opened_at, touched_at, \
      transport, length, sha256, manifest_id, manifest_hash, progress, received_at, trail_seq, small_file) \
      VALUES (NEW.version, NEW.artifact, 1, 'available', NEW.key_generation, NEW.file_key, NEW.uploaded_by, \

@@ -7,7 +7,9 @@ use super::ask::{Question, ask, counted};
 use super::proofs::{Proof, Proved, Prover, language_field, proof, time_field};
 use super::readable::readable;
 use super::{At, Conn, RecordsError, bytes_as, number_as, text_as, text_as_option, unsigned};
-use tacdrop_model::{Identifier, Language, LastDay, ObjectId, Priority, Reference, ShareId, TicketStatus, Time};
+use tacdrop_model::{
+    Identifier, Language, LastDay, ObjectId, Priority, Reference, ShareId, TicketStatus, Time, VersionId,
+};
 
 /// One support problem and its share.
 #[derive(Debug, Clone)]
@@ -53,6 +55,8 @@ pub struct Ticket {
     /// How the ticket system writes its reference. It decides nothing: its login name is the reference,
     /// or the row is read as if it said nothing.
     pub shown: Reference,
+    /// When something last came into its share, whatever became of it since.
+    pub newest_at: Option<Time>,
     /// The proof that it carries.
     pub proof: Proof,
 }
@@ -113,7 +117,7 @@ macro_rules! select {
         concat!(
             "SELECT t.reference, t.share_id, t.organisation, t.engineer, t.title, t.priority, t.language, t.status, \
              t.token_hash, t.token_generation, t.opened_at, t.closed_at, t.stored_bytes, t.names, \
-             t.key_generation, t.device, t.kind, t.serial, t.deadline, t.shown, t.proof FROM ticket t ",
+             t.key_generation, t.device, t.kind, t.serial, t.deadline, t.shown, t.newest_at, t.proof FROM ticket t ",
             $rest
         )
     };
@@ -143,6 +147,7 @@ fn ticket(row: &SqliteRow) -> Result<Ticket, RecordsError> {
         kind: text_as(row, "ticket", "kind")?,
         serial: row.try_get("serial")?,
         deadline: text_as_option(row, "ticket", "deadline")?,
+        newest_at: row.try_get::<Option<i64>, _>("newest_at")?.map(Time::from_millis),
         proof: proof(row, "proof"),
     })
 }
@@ -419,6 +424,13 @@ pub async fn wake(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier) 
 pub async fn reserve(conn: &mut Conn, share: ShareId, bytes: u64, most: u64) -> Result<bool, RecordsError> {
     let text = "UPDATE ticket SET stored_bytes = stored_bytes + $2 WHERE share_id = $1 AND stored_bytes + $2 <= $3";
     ask!(text, share, bytes, most).changed(conn).await
+}
+
+/// Something came into a share.
+pub(super) async fn arrived(conn: &mut Conn, version: VersionId, at: Time) -> Result<(), RecordsError> {
+    let text = "UPDATE ticket SET newest_at = $2 WHERE share_id = (SELECT e.share_id FROM version v \
+         JOIN entry e ON e.id = v.entry_id WHERE v.id = $1)";
+    ask!(text, version, at).run(conn).await
 }
 
 /// Makes a ticket's sums what its rows say.

@@ -9,7 +9,7 @@ use super::readable::{Page, name, page, readable};
 use super::version_chain::chain;
 use super::{
     Conn, RecordsError, bytes_as, bytes_as_option, digests, extents, facts, number_as, objects, small_files, text_as,
-    unsigned,
+    tickets, unsigned,
 };
 use tacdrop_model::{ArtifactId, HouseTime, Identifier, ObjectId, ShareId, Time, Transport, VersionId, VersionState};
 
@@ -244,7 +244,7 @@ pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<b
          manifest_hash = $5, progress = $6, received_at = $7, zeros = $8, \
          uploaded_by = $9, transport = $10, trail_seq = (SELECT MAX(seq) FROM audit_event) WHERE id = $1 \
          AND state IN ('receiving', 'incomplete') AND file_key IS NOT NULL";
-    ask!(
+    let published = ask!(
         text,
         publication.id,
         publication.length,
@@ -258,7 +258,11 @@ pub async fn publish(conn: &mut Conn, publication: &Publication<'_>) -> Result<b
         publication.transport.as_str()
     )
     .changed(conn)
-    .await
+    .await?;
+    if published {
+        tickets::arrived(conn, publication.id, publication.at).await?;
+    }
+    Ok(published)
 }
 
 /// Takes an unfinished version's key away. False if it is none any more: then nothing has changed.

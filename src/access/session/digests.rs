@@ -49,6 +49,9 @@ impl ShareSession {
     }
 
     async fn digested_at(&self, path: &SharePath) -> Result<Digested, Error> {
+        if let Some(behind) = self.behind_new(path) {
+            return Box::pin(self.digested_at(&behind)).await;
+        }
         if let Some(place) = self.virtual_place(path).await? {
             return place.digested(self).await;
         }

@@ -15,6 +15,7 @@ use crate::model::{FileName, Identifier, Kind, Refusal, ShareId, SharePath};
 use crate::namespace::shape;
 use crate::namespace::tree::{self, ResolvedPath, ShareContext};
 use crate::records::entries::EntryRow;
+use crate::records::people::LoginName;
 use crate::records::{Conn, people};
 use crate::repo::keys::with_keys_in_force;
 use crate::repo::{Error, PlaceKind};
@@ -71,6 +72,11 @@ impl ShareSession {
     /// here would change them.
     pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<ResolvedPath, Error> {
         self.check_turns(path).await?;
+        match self.is_new_place(path.names()) {
+            Some(true) => return Err(Refusal::FixedPlace.into()),
+            Some(false) => return Err(Refusal::ReadOnly.into()),
+            None => {}
+        }
         let mut conn = self.repo().records.read().await?;
         let inside = self.inside(&mut conn, path).await?.ok_or(Error::Refused(Refusal::FixedPlace))?;
         match Tree::of(inside.names, self.is_engineer()) {
@@ -183,7 +189,9 @@ impl ShareSession {
                     Some(ticket) => Some(ticket),
                     // Nothing else stands there, and no two tickets differ in case only.
                     None => match people::login_name(conn, reference).await.map_err(Error::from)? {
-                        Some(name) if name != reference => rights::proved(conn, &name, &self.login.0).await?,
+                        Some(LoginName { name, .. }) if name != reference => {
+                            rights::proved(conn, &name, &self.login.0).await?
+                        }
                         _ => None,
                     },
                 };
