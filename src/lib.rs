@@ -6,6 +6,7 @@
 //! only rooms that stand below it in this list; `tests/it/house.rs` holds everybody to it.
 
 pub mod access;
+pub mod admission;
 pub mod app;
 pub mod audit;
 pub mod backup;
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod content;
 pub mod digests;
+pub mod http;
 pub mod integrity;
 pub mod login;
 pub mod namespace;

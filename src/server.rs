@@ -2,6 +2,7 @@
 //! them in the order in which nothing is lost.
 
 mod host_key;
+mod http;
 mod legacy;
 mod metrics;
 mod recorder;
@@ -15,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use host_key::{host_key, legacy_host_key};
+use http::Http;
 use legacy::Legacy;
 use metrics::Metrics;
 
+use crate::admission::{AdmissionControl, AdmissionLimits};
 use crate::app::{App, DataDirectory, Notices, PublicAddress};
 use crate::config::{self, Config};
 use crate::mail::{self, AnyMailer, Sender, Smtp, Spool};
@@ -69,6 +72,8 @@ pub enum Error {
 pub struct Ready {
     /// The address that is listened on.
     pub address: SocketAddr,
+    /// The address of the HTTP door, if it is open.
+    pub http: Option<SocketAddr>,
     /// The host key's fingerprint.
     pub fingerprint: String,
 }
@@ -144,6 +149,7 @@ async fn run(
     let public = PublicAddress { host, port };
     app.set_public_address(&public).await?;
     let legacy = Legacy::open(config, &app).await?;
+    let http = Http::open(config).await?;
 
     let (dispatcher_stop, watch_stop) = (CancellationToken::new(), CancellationToken::new());
     let workers = TaskTracker::new();
@@ -169,11 +175,14 @@ async fn run(
     workers.spawn(reseal(app.clone(), watch_stop.clone()));
 
     let fingerprint = ssh::fingerprint(&host_key);
+    let limits = door_limits(config);
+    let admissions = AdmissionControl::new(limits.admissions);
     let door_settings = ssh::Settings {
         profile: ssh::Profile::Modern,
         host_keys: vec![host_key],
-        limits: door_limits(config),
+        limits,
         words: door_words(config),
+        admissions: admissions.clone(),
     };
     let door = ssh::start(listener, door_settings, Arc::clone(app.access()))?;
     if let Some(metrics) = metrics {
@@ -181,10 +190,12 @@ async fn run(
         workers.spawn(metrics.serve(sources, watch_stop.clone()));
     }
     let legacy = legacy.map(|legacy| legacy.start(config, &app)).transpose()?;
+    let http = http.map(|http| http.start(config, &app, admissions, &watch_stop)).transpose()?;
+    let http_address = http.as_ref().map(|(_, address)| *address);
     workers.spawn(supervisor::keep_alive(app.clone(), watch_stop.clone()));
     tracing::info!("listening on {bound}");
     supervisor::ready();
-    ready(&Ready { address: bound, fingerprint });
+    ready(&Ready { address: bound, http: http_address, fingerprint });
 
     stop.cancelled().await;
     tracing::info!(uploads = app.open_uploads(), "draining: uploads under way may finish");
@@ -197,8 +208,14 @@ async fn run(
             None => 0,
         }
     };
-    let (cut, of_devices) = tokio::join!(door.drain(patience), old_devices);
-    let cut = cut + of_devices;
+    let by_http = async {
+        match http {
+            Some((door, _)) => door.drain(patience).await,
+            None => 0,
+        }
+    };
+    let (cut, of_devices, by_http) = tokio::join!(door.drain(patience), old_devices, by_http);
+    let cut = cut + of_devices + by_http;
     if cut > 0 {
         tracing::warn!(cut, "uploads were cut; their senders can continue them");
     }
@@ -385,7 +402,7 @@ fn door_words(config: &Config) -> ssh::Words {
 fn door_limits(config: &Config) -> ssh::Limits {
     let (limits, defaults) = (&config.limits, ssh::Limits::default());
     ssh::Limits {
-        admissions: ssh::AdmissionLimits {
+        admissions: AdmissionLimits {
             unauthenticated: limits.unauthenticated_connections,
             unauthenticated_per_source: limits.unauthenticated_per_source,
             per_source: limits.connections_per_source,

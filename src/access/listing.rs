@@ -130,6 +130,23 @@ impl Listing {
         Self { session, grant: Some(grant), source: Source::Virtual(Box::new(listing)) }
     }
 
+    /// Goes on behind the row that [`position`](Self::position) named, in another listing of the same
+    /// directory. Uploads that have no row yet were told of in the first part.
+    pub fn go_on_behind(&mut self, row: [u8; 16]) {
+        if let Source::Directory { after, unrecorded, .. } = &mut self.source {
+            *after = Some(row);
+            unrecorded.clear();
+        }
+    }
+
+    /// The last row that was looked at, if rows may come behind it.
+    pub fn position(&self) -> Option<[u8; 16]> {
+        match &self.source {
+            Source::Directory { after, ended: false, .. } => *after,
+            _ => None,
+        }
+    }
+
     /// The next lines, at most `most`; none at the end.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod listing;
 mod name_changes;
 mod reply_sink;
 mod session;
+mod unfinished;
 mod virtual_places;
 mod writing;
 
@@ -22,6 +23,7 @@ pub use download::Download;
 pub use listing::{Entry, Listing};
 pub use reply_sink::{Closed, ReplySink};
 pub use session::ShareSession;
+pub use unfinished::{Known, UnfinishedUpload};
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt, Witness};
 pub use writing::Upload;
 use writing::UploadHandle;
@@ -31,9 +33,10 @@ use crate::content::Layouts;
 use crate::content::read_ahead::BlockBudget;
 use crate::digests::Digests;
 use crate::digests::sidecars::Sidecars;
-use crate::model::ArtifactId;
+use crate::model::{ArtifactId, Refusal};
 use crate::notices::Notices;
 use crate::repo::Repo;
+use crate::repo::tickets::logins_changed;
 use crate::retention::Retention;
 use crate::upload::{Registry, Uploads};
 use name_changes::NameChanges;
@@ -101,6 +104,28 @@ impl Access {
     /// Whether the server is about to stop: uploads under way may finish, new ones are refused.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether logins and uploads can be served now: for who watches the server.
+    ///
+    /// # Errors
+    /// [`Refusal::ShuttingDown`], [`Refusal::Storage`] if the records or the disk do not answer,
+    /// [`Refusal::DiskFull`].
+    pub async fn ready(&self) -> Result<(), Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::ShuttingDown);
+        }
+        logins_changed(&mut *self.repo.records.read().await.map_err(Error::from)?).await?;
+        self.trail.room().await?;
+        match self.repo.disk_space.free()? {
+            0 => Err(Refusal::DiskFull),
+            _ => Ok(()),
+        }
+    }
+
+    /// The longest that a file may be, in bytes.
+    pub fn longest_file(&self) -> u64 {
+        self.repo.settings.file_bytes
     }
 
     /// Refuses new uploads from now on.

@@ -540,7 +540,7 @@ impl ShareSession {
     }
 
     /// What the table of rights says of this at a place, as the share stood when it was found.
-    fn check(resolved: &ResolvedPath, operation: Operation) -> Result<(), Refusal> {
+    pub(super) fn check(resolved: &ResolvedPath, operation: Operation) -> Result<(), Refusal> {
         let status = resolved.standing.map_or(resolved.rights.status, |standing| standing.status);
         Rights { status, ..resolved.rights }.check(operation, resolved.side())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::access::ShareSession;
 use crate::login::rights::Grant;
 use crate::model::rights::Operation;
-use crate::model::{Refusal, SharePath};
+use crate::model::{ArtifactId, Refusal, SharePath, VersionId};
 use crate::namespace::tree::ResolvedPath;
 use crate::repo::{Attributes, Changes, WriteMode};
 use crate::upload::{Begun, Buffer, Job, Pending, Phase, Target, WriteQueue};
@@ -260,6 +260,41 @@ impl Upload {
     pub async fn sync(&mut self) -> Result<(), Refusal> {
         self.handle.grant.goes_on()?;
         self.queue().ask(Job::Sync).await
+    }
+
+    /// The version that is written.
+    pub fn version(&self) -> VersionId {
+        self.queue().version()
+    }
+
+    /// The file that it is a version of.
+    pub fn artifact(&self) -> ArtifactId {
+        self.queue().artifact()
+    }
+
+    /// Up to where nothing is missing, in bytes, and the SHA-256 of that. A door that is told where
+    /// each write begins asks so before it goes on there: whether it goes on is no question then.
+    ///
+    /// # Errors
+    /// If the login may not go on, or what is there cannot be read.
+    pub async fn front(&mut self) -> Result<(u64, [u8; 32]), Refusal> {
+        self.handle.grant.goes_on()?;
+        self.queue().decide();
+        self.queue().ask(Job::Front).await
+    }
+
+    /// CLOSE of a file that is `length` bytes long, also if all of them were there already.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn close_at(self, length: u64) -> Result<(), Refusal> {
+        self.handle.grant.check()?;
+        self.queue().wait_for_room().await;
+        self.queue().truncate(length)?;
+        self.close().await
     }
 
     /// CLOSE: when this returns, every byte is durable, hashed, sealed and recorded, and its notice

@@ -8,6 +8,7 @@
 //! `config/tacdrop.toml` shows and explains each key. The data directory is no setting: it is
 //! `--data` or `TACDROP_DATA`. Used by `server` and `cli`; the rooms below get plain values.
 
+mod http;
 mod legacy;
 mod policy;
 mod reader;
@@ -17,6 +18,7 @@ mod tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use http::{Http, HttpTls};
 pub use legacy::Legacy;
 pub use secret::{Secret, SecretError};
 pub use tree::{

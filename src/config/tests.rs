@@ -94,7 +94,7 @@ fn the_defaults_are_those_that_are_promised() {
     assert_eq!(c.notify.temporary_settle_seconds, 600);
     assert_eq!(c.digests.also, []);
     assert_eq!((c.keys.kek, c.notify.spool, c.notify.smtp), (None, None, None));
-    assert_eq!(c.metrics.listen, None);
+    assert_eq!((c.http, c.metrics.listen), (None, None));
     assert_eq!((c.log.format, c.log.level), (LogFormat::Text, LogLevel::Info));
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::http::Http;
 use super::legacy::Legacy;
 use super::reader::Reader;
 use super::{ConfigError, Secret};
@@ -20,6 +21,8 @@ pub struct Config {
     pub server: Server,
     /// The second listener, for old devices; `None`: there is none.
     pub legacy: Option<Legacy>,
+    /// The HTTP door; `None`: closed.
+    pub http: Option<Http>,
     /// What one client, one share, or all of them together may use.
     pub limits: Limits,
     /// How uploads are stored.
@@ -418,6 +421,7 @@ impl Config {
         r.flag("server.remarks", &mut server.remarks)?;
 
         config.legacy = Legacy::read(r)?;
+        config.http = Http::read(r)?;
 
         let l = &mut config.limits;
         r.whole("limits.unauthenticated_connections", &mut l.unauthenticated_connections, 1..=65536)?;

@@ -2,6 +2,7 @@
 //! And who must go again.
 
 pub(crate) mod contacts;
+mod kept;
 mod passwords;
 pub(crate) mod rights;
 pub(crate) mod sent;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::contacts::Credential;
+use self::kept::Kept;
 use self::passwords::Passwords;
 use self::rights::Grants;
 use self::sent::Sent;
@@ -24,8 +26,8 @@ use crate::audit::aggregate::EventKey;
 use crate::audit::{Actor, AuditWriter, Kind, Note};
 use crate::model::rights::Rights;
 use crate::model::{
-    Identifier, Language, Locked, LockedGuard, Network, Refusal, Role, ShareId, TicketStatus, Time, TokenId, TokenKind,
-    Transport,
+    Door, Identifier, Language, Locked, LockedGuard, Network, Refusal, Role, ShareId, TicketStatus, Time, TokenId,
+    TokenKind, Transport,
 };
 use crate::records::contacts::Contact;
 use crate::records::deletions;
@@ -73,13 +75,15 @@ pub(crate) enum Who {
 pub struct Origin {
     /// The client's address.
     pub address: IpAddr,
-    /// The listener that took the connection.
+    /// How strongly the connection is encrypted.
     pub transport: Transport,
+    /// The door that took the connection.
+    pub door: Door,
 }
 
 impl From<IpAddr> for Origin {
     fn from(address: IpAddr) -> Self {
-        Self { address, transport: Transport::Modern }
+        Self { address, transport: Transport::Modern, door: Door::Ssh }
     }
 }
 
@@ -93,6 +97,7 @@ pub(crate) struct LoginState {
     pub(crate) who: Who,
     pub(crate) from: IpAddr,
     pub(crate) transport: Transport,
+    pub(crate) door: Door,
     /// Names this login in the audit trail.
     pub(crate) id: [u8; 16],
     pub(crate) since: Instant,
@@ -174,12 +179,19 @@ pub struct Logins {
     trail: Arc<AuditWriter>,
     passwords: Passwords,
     open: Locked<Vec<Weak<LoginState>>>,
+    kept: Kept,
 }
 
 impl Logins {
     pub(crate) fn of(repo: &Arc<Repo>, trail: &Arc<AuditWriter>) -> Self {
         let passwords = Passwords::on(repo.worker_runtime.clone());
-        Self { repo: Arc::clone(repo), trail: Arc::clone(trail), passwords, open: Locked::default() }
+        Self {
+            repo: Arc::clone(repo),
+            trail: Arc::clone(trail),
+            passwords,
+            open: Locked::default(),
+            kept: Kept::default(),
+        }
     }
 
     fn add(&self, login: &Arc<LoginState>) {
@@ -346,7 +358,7 @@ impl Logins {
         };
         let id = vault::random::array().map_err(Error::from)?;
         let (trail, ended) = (Arc::clone(&self.trail), CancellationToken::new());
-        let (Origin { address: from, transport }, since) = (origin, Instant::now());
+        let (Origin { address: from, transport, door }, since) = (origin, Instant::now());
         let (grants, proofs) = (Grants::default(), Arc::clone(self.repo.keys.proofs()));
         let (open_ticket, until) = (Locked::default(), AtomicI64::new(i64::MAX));
         let (seen, over) = (Locked::default(), AtomicBool::new(false));
@@ -355,6 +367,7 @@ impl Logins {
             who,
             from,
             transport,
+            door,
             id,
             since,
             trail,
@@ -539,11 +552,14 @@ impl LoginState {
     }
 
     /// Says in an event where it came from, and by which listener if that is the one with weak
-    /// encryption.
+    /// encryption, or by which door if that is not SSH.
     pub(crate) fn add_origin(&self, detail: &mut Value) {
         detail["from"] = Value::String(self.from.to_string());
         if self.transport.is_weak() {
             detail["transport"] = Value::String(self.transport.to_string());
+        }
+        if self.door == Door::Http {
+            detail["door"] = Value::String(self.door.as_str().to_owned());
         }
     }
 

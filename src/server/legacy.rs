@@ -7,6 +7,7 @@ use std::sync::Arc;
 use russh::keys::PrivateKey;
 
 use super::{Error, bind, door_limits, legacy_host_key};
+use crate::admission::AdmissionControl;
 use crate::app::{App, PublicAddress};
 use crate::config::Config;
 use crate::model::Time;
@@ -52,7 +53,14 @@ impl Legacy {
         // granted is the main door's.
         let limits = ssh::Limits { shards: 1, window_most: limits.window, ..limits };
         let words = super::door_words(config);
-        let settings = ssh::Settings { profile: ssh::Profile::Legacy(rules), host_keys: vec![host_key], limits, words };
+        let admissions = AdmissionControl::new(limits.admissions);
+        let settings = ssh::Settings {
+            profile: ssh::Profile::Legacy(rules),
+            host_keys: vec![host_key],
+            limits,
+            words,
+            admissions,
+        };
         let door = ssh::start(listener, settings, Arc::clone(app.access()))?;
         tracing::warn!(%until, fingerprint, "the legacy listener takes old devices with weak encryption at {address}");
         Ok(door)

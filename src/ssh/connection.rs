@@ -11,17 +11,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
-use super::admission::{Admission, Rejected};
 use super::greeter::{Arrival, GREETING, KexCost, KexPermit};
 use super::handler::ConnectionHandler;
 use super::shared::ConnectionShared;
-use super::stranger_log::StrangerLog;
 use super::stream::Stream;
 use super::traffic::{self, Traffic};
-use super::unauthenticated::Stage;
 use super::window::Pool;
 use super::{Limits, Words};
 use crate::access::{Access, Login};
+use crate::admission::{Admission, Rejected, Stage, StrangerLog};
 use crate::model::Transport;
 use crate::sftp;
 

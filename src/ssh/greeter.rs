@@ -17,13 +17,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::admission::{Admission, Rejected};
 use super::algorithms;
 use super::connection::{DoorContext, time_for_version};
 use super::kex_limiter::{KexLimiter, Rate};
 use super::opening::{self, Opening};
 use super::traffic::Counted;
-use super::unauthenticated::Stage;
+use crate::admission::{Admission, Rejected, Stage};
 use crate::model::Locked;
 
 /// This side's version line (RFC 4253, section 4.2), which clients wait for before they say more.

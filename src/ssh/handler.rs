@@ -20,7 +20,6 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::activity::Activity;
-use super::admission::Admission;
 use super::connection::DoorContext;
 use super::exec::{self, Answer, Command};
 use super::login::Attempts;
@@ -30,6 +29,7 @@ use super::traffic::{Counted, Traffic};
 use super::window::Window;
 use super::{Limits, Words, algorithms};
 use crate::access::{Access, Closed, ReplySink, ShareSession};
+use crate::admission::Admission;
 use crate::model::{Language, Refusal};
 use crate::scp;
 use crate::sftp;

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::unauthenticated::network_of;
+use crate::admission::network_of;
 
 /// How many permits there are.
 #[derive(Debug, Clone, Copy)]

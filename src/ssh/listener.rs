@@ -20,10 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LegacyRules;
-use super::admission::{Admission, AdmissionControl, Rejected};
 use super::connection::{self, DoorContext};
 use super::greeter::{GreetedConnection, Greeter, KexCost};
-use super::stranger_log;
+use crate::admission::{self, Admission, AdmissionControl, Rejected, chance};
 use crate::model::{Time, Transport};
 
 /// Connections on their way to a shard. More: closed at once.
@@ -68,11 +67,6 @@ impl AcceptRules {
             "the legacy listener takes no connections any more: its last day is over; see legacy.until"
         );
     }
-}
-
-/// A number that strangers cannot foresee. Without one nobody is rejected by chance.
-fn chance() -> u32 {
-    getrandom::u32().unwrap_or(u32::MAX)
 }
 
 /// A thread that serves connections.
@@ -177,7 +171,7 @@ async fn accept(
     let over = accept_rules.over();
     tokio::pin!(over);
     let mut rest = FIRST_REST;
-    let mut telling = interval(stranger_log::EVERY);
+    let mut telling = interval(admission::EVERY);
     loop {
         let accepted = tokio::select! {
             biased;

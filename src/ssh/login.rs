@@ -14,13 +14,11 @@ use russh::server::{Auth, PublicKeyOffer, VerifiedPublicKey};
 use russh::{Disconnect, MethodKind, MethodSet};
 
 use super::activity::Client;
-use super::admission::Admission;
 use super::connection::DoorContext;
 use super::shared::ConnectionShared;
-use super::stranger_log::StrangerLog;
-use super::unauthenticated::Stage;
 use super::{Limits, algorithms, keys};
 use crate::access::{Access, Login};
+use crate::admission::{Admission, Stage, StrangerLog};
 use crate::model::{Refusal, Transport};
 
 /// How long paramiko has to understand that it was rejected.

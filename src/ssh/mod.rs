@@ -2,8 +2,8 @@
 //! that asks for one. Built on russh; `server` starts it, the command line uses its functions about
 //! keys.
 //!
-//! - `listener` accepts and spreads connections over threads, `admission` says who may come in,
-//!   `unauthenticated` who may stay there when not all can.
+//! - `listener` accepts and spreads connections over threads; the room `admission` says who may
+//!   come in, and who may stay there when not all can.
 //! - `greeter` greets new connections and hears their first words (`opening`); those who need a key
 //!   exchange that costs much wait for a permit there (`kex_limiter`).
 //! - `connection` runs one of them: time limits, the reasons to end it. `stream` is its socket as
@@ -17,13 +17,12 @@
 //!
 //! # Logs
 //! One line when somebody logs in or fails to, before it one that the connection has opened, and
-//! one when it closes. Those who do neither are told of by network, once a minute (`stranger_log`).
+//! one when it closes. Those who do neither are told of by network, once a minute.
 //! russh writes to the same log by the `log` crate: at `debug` it names users as they were typed,
 //! and at `warn` it quotes requests that it does not know. It never writes passwords. A filter
 //! should keep `russh` at `error` in operation.
 
 mod activity;
-mod admission;
 mod algorithms;
 mod connection;
 mod exec;
@@ -37,10 +36,8 @@ mod opening;
 mod rekeying;
 mod remarks;
 mod shared;
-mod stranger_log;
 mod stream;
 mod traffic;
-mod unauthenticated;
 mod window;
 
 use std::io;
@@ -53,7 +50,6 @@ use russh::keys::PrivateKey;
 use russh::server::Config;
 use tokio_util::sync::CancellationToken;
 
-pub use admission::AdmissionLimits;
 use greeter::KexCost;
 pub use keys::{
     KeyError, fingerprint, generate_host_key, generate_legacy_host_key, key_fingerprint, parse_host_key,
@@ -61,6 +57,7 @@ pub use keys::{
 };
 
 use crate::access::Access;
+use crate::admission::{AdmissionControl, AdmissionLimits, StrangerLog};
 use crate::model::{LastDay, Network, Transport};
 use crate::sftp;
 
@@ -123,6 +120,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What clients are told beside their protocol.
     pub words: Words,
+    /// Who may come in: the server's other doors may have the same one.
+    pub admissions: AdmissionControl,
 }
 
 /// What clients are told beside their protocol. Cheap to clone.
@@ -253,7 +252,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// [`Error`] says what is missing.
 pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> Result<Door, Error> {
-    let Settings { profile, host_keys, limits, words } = settings;
+    let Settings { profile, host_keys, limits, words, admissions } = settings;
     if host_keys.is_empty() {
         return Err(Error::NoHostKey);
     }
@@ -270,7 +269,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         windows: windows.clone(),
         words,
         traffic: traffic::Traffic::of(profile.transport()),
-        strangers: stranger_log::StrangerLog::default(),
+        strangers: StrangerLog::default(),
         transport: profile.transport(),
         closing: closing.clone(),
     };
@@ -278,7 +277,7 @@ pub fn start(listener: TcpListener, settings: Settings, access: Arc<Access>) -> 
         Profile::Modern => None,
         Profile::Legacy(rules) => Some(rules),
     };
-    let accept_rules = listener::AcceptRules { admissions: admission::AdmissionControl::new(limits.admissions), rules };
+    let accept_rules = listener::AcceptRules { admissions, rules };
     let threads = listener::spawn(listener, accept_rules, Arc::new(context), accepting.clone())?;
     let read_budget = sftp::Common::permits(limits.read_budget);
     Ok(Door { accepting, closing, common, windows, read_budget, threads })

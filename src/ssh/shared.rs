@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
 use crate::access::{Login, Origin};
-use crate::model::Transport;
+use crate::model::{Door, Transport};
 
 /// How long a client has to take its DISCONNECT, and again to close the connection, before it is
 /// closed for it.
@@ -55,7 +55,7 @@ impl ConnectionShared {
 
     /// Where its logins come from.
     pub(crate) fn origin(&self) -> Origin {
-        Origin { address: self.from, transport: self.transport }
+        Origin { address: self.from, transport: self.transport, door: Door::Ssh }
     }
 
     /// Lets the log know the connection, once: its client has logged in, or tried to. Strangers who

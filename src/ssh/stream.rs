@@ -16,8 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::activity::{Activity, Client};
-use super::admission::Admission;
-use super::unauthenticated::Stage;
+use crate::admission::{Admission, Stage};
 
 /// The longest version line that is looked at (RFC 4253, section 4.2).
 const VERSION_LINE: usize = 255;
@@ -303,7 +302,7 @@ mod tests {
     }
 
     fn admission() -> Arc<Admission> {
-        let admissions = crate::ssh::admission::AdmissionControl::new(crate::ssh::AdmissionLimits::default());
+        let admissions = crate::admission::AdmissionControl::new(crate::admission::AdmissionLimits::default());
         Arc::new(admissions.admit(std::net::Ipv4Addr::LOCALHOST.into(), std::time::Instant::now(), 0).unwrap())
     }
 

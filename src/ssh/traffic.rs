@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-use super::admission::Rejected;
+use crate::admission::Rejected;
 use crate::model::Transport;
 
 /// The counters of one door that are used often, or from more than one place.

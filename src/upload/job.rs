@@ -18,6 +18,8 @@ pub(crate) enum Job {
     Truncate { length: u64 },
     /// Make everything so far durable.
     Sync(oneshot::Sender<Result<(), Refusal>>),
+    /// Say up to where nothing is missing, in bytes, and the SHA-256 of that.
+    Front(oneshot::Sender<Result<(u64, [u8; 32]), Refusal>>),
     /// Read back what was written.
     Read { offset: u64, length: usize, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
     /// Publish.

@@ -5,7 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use crate::model::{DirectoryId, FileName, Level, Locked, LockedGuard};
+use crate::model::{DirectoryId, FileName, Level, Locked, LockedGuard, VersionId};
 use crate::upload::lazy_worker::StartDeadline;
 use crate::upload::write_queue::WriteQueue;
 
@@ -84,6 +84,10 @@ impl Registry {
 
     pub(crate) fn of_artifact(&self, id: [u8; 16]) -> Option<Arc<WriteQueue>> {
         self.state().queues.values().find(|queue| queue.artifact().as_bytes() == &id).map(Arc::clone)
+    }
+
+    pub(crate) fn of_version(&self, id: VersionId) -> Option<Arc<WriteQueue>> {
+        self.state().queues.values().find(|queue| queue.version() == id).map(Arc::clone)
     }
 
     pub(crate) fn in_directory(&self, directory: DirectoryId) -> Vec<Arc<WriteQueue>> {
@@ -186,7 +190,7 @@ mod tests {
 
     use super::super::job::Holds;
     use super::*;
-    use crate::model::{ArtifactId, VersionId};
+    use crate::model::ArtifactId;
 
     /// Others' endings stand in nobody's way; one's own is seen by who looked before it.
     #[test]

@@ -225,6 +225,11 @@ impl Worker {
                 let _ = reply.send(outcome);
                 outcome.err().map_or(Some(Ok(())), |refusal| Some(Err(refusal.into())))
             }
+            Some(Job::Front(reply)) => {
+                let outcome = Box::pin(self.front()).await.map_err(Refusal::from);
+                let _ = reply.send(outcome);
+                outcome.err().map_or(Some(Ok(())), |refusal| Some(Err(refusal.into())))
+            }
             Some(Job::Read { offset, length, reply }) => {
                 if let Err(error) = self.checkpoint().await {
                     let refusal = Refusal::from(error);

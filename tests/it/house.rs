@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 29] = [
+const ROOMS: [&str; 31] = [
     "bench",
     "main",
     "cli",
@@ -16,8 +16,10 @@ const ROOMS: [&str; 29] = [
     "config",
     "app",
     "ssh",
+    "http",
     "sftp",
     "scp",
+    "admission",
     "access",
     "backup",
     "integrity",
@@ -39,7 +41,7 @@ const ROOMS: [&str; 29] = [
     "store",
     "model",
 ];
-const DOORS: [&str; 3] = ["ssh", "sftp", "scp"];
+const DOORS: [&str; 5] = ["ssh", "http", "sftp", "scp", "admission"];
 /// Rooms that know keys.
 const OVER_KEYS: [&str; 14] = [
     "app",

@@ -42,5 +42,5 @@ pub use sidecar::{Algorithm, Verdict};
 pub use state::{Audience, NoticeState, ObjectPlace, Priority, Role, TicketStatus, TokenKind, VersionState};
 pub use temporary::TemporaryNames;
 pub use time::{HouseTime, Time};
-pub use transport::Transport;
+pub use transport::{Door, Transport};
 pub use word::{Identifier, IdentifierError};

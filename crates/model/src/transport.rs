@@ -35,6 +35,27 @@ impl Transport {
     }
 }
 
+/// The door that somebody came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Door {
+    /// SFTP, SCP and commands.
+    #[default]
+    Ssh,
+    /// The HTTP door.
+    Http,
+}
+
+impl Door {
+    /// The word for it in the audit trail.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Http => "http",
+        }
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -45,7 +45,7 @@ const ROUNDS: usize = 32;
 impl ShareSession {
     /// What stands at a path, and the upload of it that is under way. An upload that ends between
     /// the two looks is not missed: its rows are read again.
-    pub(super) async fn locate_with_upload(
+    pub(in crate::access) async fn locate_with_upload(
         &self,
         path: &SharePath,
     ) -> Result<(ResolvedPath, Option<Arc<WriteQueue>>), Error> {
@@ -70,7 +70,7 @@ impl ShareSession {
 
     /// Follows a path into the share's own tree. The virtual places are not part of it: what gets
     /// here would change them.
-    pub(super) async fn locate_in_share(&self, path: &SharePath) -> Result<ResolvedPath, Error> {
+    pub(in crate::access) async fn locate_in_share(&self, path: &SharePath) -> Result<ResolvedPath, Error> {
         self.check_turns(path).await?;
         match self.is_new_place(path.names()) {
             Some(true) => return Err(Refusal::FixedPlace.into()),

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::login::Origin;
-use crate::model::Transport;
+use crate::model::{Door, Transport};
 use crate::records::contacts;
 
 async fn run(conn: &mut crate::records::Conn, text: &'static str) {
@@ -105,7 +105,7 @@ async fn r35_whatever_is_wrong_nobody_gets_in() {
         assert!(app.logins().by_token(user, &made, FROM).await.unwrap().is_none(), "{user}");
         assert!(app.logins().by_key(user, KEY, FROM).await.unwrap().is_none(), "{user}");
     }
-    let old_devices = Origin { address: FROM, transport: Transport::Legacy };
+    let old_devices = Origin { address: FROM, transport: Transport::Legacy, door: Door::Ssh };
     assert!(app.logins().by_token("karl", &made, old_devices).await.unwrap().is_none());
     // Each way in ends and comes back.
     let until = |day: &str| ContactChanges { valid_until: Some(Some(day.parse().unwrap())), ..Default::default() };

@@ -3,9 +3,9 @@
 
 use super::*;
 use crate::login::Origin;
-use crate::model::{Transport, VersionState};
+use crate::model::{Door, Transport, VersionState};
 
-const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy };
+const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy, door: Door::Ssh };
 
 /// A device's ticket XT-2 beside XT-1, and its token.
 async fn device(app: &App) -> String {

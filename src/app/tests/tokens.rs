@@ -3,10 +3,10 @@
 use super::compare::rows_are_as_told;
 use super::*;
 use crate::login::Origin;
-use crate::model::{LastDay, Time, TokenKind, Transport};
+use crate::model::{Door, LastDay, Time, TokenKind, Transport};
 use tokio_util::sync::CancellationToken;
 
-const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy };
+const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy, door: Door::Ssh };
 
 async fn add(app: &App, kind: Option<TokenKind>) -> (TokenLine, String) {
     let new = NewToken { label: Some("laptop".to_owned()), until: None, kind };

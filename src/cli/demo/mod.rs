@@ -8,6 +8,7 @@ mod search;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::output::{Output, size};
 use crate::app::{App, ArtifactLine, DataDirectory, NewTicket};
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::model::sanitize;
 use crate::model::{FileName, Identifier, Language, Priority};
 use crate::{server, ssh};
@@ -73,6 +74,13 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let mut config = Config::default();
     config.server.listen.set_port(0);
     config.server.drain_seconds = 2;
+    config.http = Some(Http {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        public_url: None,
+        trusted_proxies: Vec::new(),
+        slowest_kib_per_minute: 0,
+        tls: None,
+    });
     config.notify.settle_seconds = 1;
     config.notify.settle_max_seconds = 5;
     let data = DataDirectory::at(place.path().join("data"));
@@ -174,8 +182,9 @@ impl Trip<'_> {
         }
         // If it never comes, the server says why.
         let ready = is_ready.await.map_err(|_| Failure::new("the server did not start"))?;
-        let server::Ready { address, fingerprint } = &ready;
-        self.steps.say("Server", &format!("serves SFTP on {address}, host key {fingerprint}"))?;
+        let server::Ready { address, fingerprint, http } = &ready;
+        let http = http.map(|http| format!("\nand HTTP on {http}")).unwrap_or_default();
+        self.steps.say("Server", &format!("serves SFTP on {address}, host key {fingerprint}{http}"))?;
 
         let length = file.metadata()?.len();
         let app = App::open(self.data.clone(), server::share_settings(&self.config)).await?;
@@ -407,8 +416,9 @@ fn what_next(kept: Option<&Path>) -> String {
                  {program} --data {place}/data artifact list {TICKET}\n  \
                  {program} --data {place}/data artifact verify\n  \
                  {program} --data {place}/data ticket token {TICKET}\n  \
-                 {program} --data {place}/data serve\n  \
-                 sftp -i {place}/{ENGINEER} -P 2222 {ENGINEER}@127.0.0.1\n\n"
+                 TACDROP__HTTP__LISTEN=127.0.0.1:8080 {program} --data {place}/data serve\n  \
+                 sftp -i {place}/{ENGINEER} -P 2222 {ENGINEER}@127.0.0.1\n  \
+                 curl -u {TICKET} -T FILE http://127.0.0.1:8080/v1/tickets/{TICKET}/files/\n\n"
             );
         }
         None => text += "Nothing was left behind.\n",

@@ -89,6 +89,29 @@ impl Worker {
         Ok(())
     }
 
+    /// Up to where nothing is missing, and the digest of that. What an upload goes on with was hashed
+    /// up to its last checkpoint; what lies behind it is read.
+    pub(super) async fn front(&mut self) -> Result<(u64, [u8; 32]), Error> {
+        self.seal_gathered().await?;
+        let front = match &self.copy_base {
+            Some(base) => base.length,
+            None => self.arrived.map.contiguous_from_zero(),
+        };
+        if self.copy_base.is_none() && self.arrived.hasher.front() < front {
+            self.checkpoint().await?;
+            self.catch_up(front).await?;
+            self.readable = None;
+        }
+        let state = self.arrived.hasher.at_or_below(front);
+        if state.hashed() != front {
+            return Err(Error::operator(format!(
+                "the digest of an upload stands at {}, not at {front}",
+                state.hashed()
+            )));
+        }
+        Ok((front, state.finish()))
+    }
+
     /// Hashes what is there between the front and `to`.
     pub(super) async fn catch_up(&mut self, to: u64) -> Result<(), Error> {
         if self.arrived.hasher.front() >= to {

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admission::Rejected;
+use super::Rejected;
 use super::unauthenticated::network_of;
 use crate::model::{Locked, LockedGuard};
 
 /// How often it is told what came.
-pub(super) const EVERY: Duration = Duration::from_secs(60);
+pub(crate) const EVERY: Duration = Duration::from_secs(60);
 /// Networks that are told of in this time. Further ones are one line.
 const NETWORKS: usize = 20;
 /// Failed logins that are told of one by one in this time: of one network, and in all. Further ones
@@ -66,13 +66,13 @@ impl StrangerLog {
     }
 
     /// A connection has ended without a login, and no line has told of it.
-    pub(super) fn went(&self, address: IpAddr) {
+    pub(crate) fn went(&self, address: IpAddr) {
         self.table().row(address).gone += 1;
     }
 
     /// A connection was not taken. The first of a network is told of at once: it may be a customer
     /// whom a limit hinders.
-    pub(super) fn rejected(&self, address: IpAddr, why: Rejected) {
+    pub(crate) fn rejected(&self, address: IpAddr, why: Rejected) {
         let mut table = self.table();
         let row = table.row(address);
         row.rejected += 1;
@@ -85,7 +85,7 @@ impl StrangerLog {
     }
 
     /// A login has failed. Returns whether a line may tell of it.
-    pub(super) fn failed(&self, address: IpAddr) -> bool {
+    pub(crate) fn failed(&self, address: IpAddr) -> bool {
         let mut table = self.table();
         let all = table.failures;
         let row = table.row(address);
@@ -99,7 +99,7 @@ impl StrangerLog {
     }
 
     /// Tells what came since it was asked last, and begins anew.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         let Table { rows, others, .. } = std::mem::take(&mut *self.table());
         let rows = rows.into_iter().map(|(network, row)| (Some(network), row));
         for (network, row) in rows.chain([(None, others)]).filter(|(_, row)| row.is_news()) {

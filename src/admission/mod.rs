@@ -1,10 +1,14 @@
 //! Who may come in at all: bounds on connections, and a penalty for sources that fail to log in.
-//! The listener asks it before anything is read, the connection tells it how far it has come, the
+//! All doors of a server ask one control, so who guesses at one of them is shut out of the others.
+//! A listener asks it before anything is read, the connection tells it how far it has come, the
 //! login what came of it.
 //!
 //! A source is an IPv4 address or the /64 of an IPv6 address. Nothing here depends on user names,
-//! so admission control tells nobody which of them exist. `slots` decides among those that have not
-//! logged in.
+//! so admission control tells nobody which of them exist. `unauthenticated` decides among those
+//! that have not logged in; `stranger_log` is what the log says of them.
+
+mod stranger_log;
+mod unauthenticated;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +18,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::unauthenticated::{Slot, Slots, Stage, source_of};
+pub(crate) use stranger_log::{EVERY, StrangerLog};
+use unauthenticated::{Slot, Slots, source_of};
+pub(crate) use unauthenticated::{Stage, network_of};
+
 use crate::model::{Locked, LockedGuard};
 
 /// The bounds of admission.
@@ -84,7 +91,7 @@ pub(crate) enum Rejected {
 
 /// The admission control of a server. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct AdmissionControl {
+pub struct AdmissionControl {
     limits: AdmissionLimits,
     state: Arc<Locked<State>>,
 }
@@ -107,7 +114,8 @@ struct Source {
 }
 
 impl AdmissionControl {
-    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+    /// Of a server that nobody has come to yet.
+    pub fn new(limits: AdmissionLimits) -> Self {
         let slots = Slots::new(limits.unauthenticated, limits.unauthenticated_per_source);
         let state = State { connections: 0, slots, ends: HashMap::new(), sources: HashMap::new() };
         Self { limits, state: Arc::new(Locked::new(state)) }
@@ -144,10 +152,22 @@ impl AdmissionControl {
         Ok(Admission { admissions: self.clone(), address, slot: given.slot, stage, displaced })
     }
 
+    /// For how long a source may not try to log in any more; none if it may. Who holds a
+    /// connection open asks before each try.
+    pub(crate) fn shut_for(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        let until = self.state().sources.get(&source_of(address))?.shut_until?;
+        until.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+
     fn state(&self) -> LockedGuard<'_, State> {
         // Counters are whole at every moment that the lock is let go, a panic included.
         self.state.lock()
     }
+}
+
+/// A number that strangers cannot foresee. Without one nobody is rejected by chance.
+pub(crate) fn chance() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX)
 }
 
 impl State {
@@ -211,14 +231,14 @@ const LOGGED_IN: u8 = u8::MAX;
 
 impl Admission {
     /// The connection has come so far. Said again it costs nothing.
-    pub(super) fn reached(&self, stage: Stage) {
+    pub(crate) fn reached(&self, stage: Stage) {
         if self.stage.fetch_max(stage as u8, Relaxed) < stage as u8 {
             self.admissions.state().slots.step(self.slot, stage, Instant::now());
         }
     }
 
     /// Whether it has come so far.
-    pub(super) fn has_reached(&self, stage: Stage) -> bool {
+    pub(crate) fn has_reached(&self, stage: Stage) -> bool {
         self.has_reached_byte(stage as u8)
     }
 
@@ -227,12 +247,12 @@ impl Admission {
     }
 
     /// Whether it has logged in.
-    pub(super) fn is_authenticated(&self) -> bool {
+    pub(crate) fn is_authenticated(&self) -> bool {
         self.has_reached_byte(LOGGED_IN)
     }
 
     /// Waits until the connection must make room for another one.
-    pub(super) async fn displaced(&self) {
+    pub(crate) async fn displaced(&self) {
         self.displaced.cancelled().await;
     }
 
@@ -361,6 +381,8 @@ mod tests {
         }
         assert_eq!(penalties[..8], [0, 0, 2, 4, 8, 16, 32, 60]);
         assert_eq!(penalties[39], 60);
+        assert_eq!(admissions.shut_for(address, start).map(|left| left.as_secs()), Some(60));
+        assert_eq!(admissions.shut_for(address, start + Duration::from_secs(60)), None);
         assert_eq!(admissions.admit(address, start + Duration::from_secs(59), u32::MAX).err(), Some(Rejected::Penalty));
         assert!(admissions.admit(ip("198.51.100.8"), start, u32::MAX).is_ok(), "another source is not touched");
         assert!(admissions.admit(address, start + Duration::from_secs(61), u32::MAX).is_ok());

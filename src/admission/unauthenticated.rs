@@ -10,19 +10,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::Rejected;
+use super::Rejected;
 use crate::model::Network;
 
 /// How far somebody has come who has not logged in. Each step costs more than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Has said nothing.
     Silent,
-    /// Has sent its version line (RFC 4253, section 4.2).
+    /// Has sent its version line (RFC 4253, section 4.2), or is greeted in TLS.
     Named,
     /// Has gone on after this side's list of algorithms. People compare fingerprints here.
     Answering,
-    /// Has agreed on keys and asks to be let in (RFC 4252). People look for their token here.
+    /// Has agreed on keys and asks to be let in (RFC 4252), or for something by HTTP. People look for their token here.
     Asking,
 }
 
@@ -45,18 +45,18 @@ impl Stage {
 }
 
 /// The number of a slot. None is given out twice.
-pub(super) type Slot = u64;
+pub(crate) type Slot = u64;
 
 /// A slot that was given, and whose it was, if others held them all: that connection must be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Given {
-    pub(super) slot: Slot,
-    pub(super) instead_of: Option<Slot>,
+pub(crate) struct Given {
+    pub(crate) slot: Slot,
+    pub(crate) instead_of: Option<Slot>,
 }
 
 /// The slots of those who have not logged in.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     most: usize,
     per_source: usize,
     next: Slot,
@@ -76,7 +76,7 @@ struct Held {
 
 impl Slots {
     /// As many slots in all, and of one source.
-    pub(super) fn new(most: usize, per_source: usize) -> Self {
+    pub(crate) fn new(most: usize, per_source: usize) -> Self {
         Self {
             most: most.max(1),
             per_source: per_source.max(1),
@@ -89,7 +89,7 @@ impl Slots {
 
     /// Gives a slot, or says why there is none. `dice` is any number, and decides what is left to
     /// chance.
-    pub(super) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Rejected> {
+    pub(crate) fn take(&mut self, address: IpAddr, now: Instant, dice: u32) -> Result<Given, Rejected> {
         let (source, network) = (source_of(address), network_of(address));
         let instead_of = if count(&self.sources, source) >= self.per_source {
             // Somebody behind the same address may hold them and say nothing.
@@ -114,7 +114,7 @@ impl Slots {
     }
 
     /// Whoever holds a slot has come further. Steps back, and slots that are gone, change nothing.
-    pub(super) fn step(&mut self, slot: Slot, stage: Stage, now: Instant) {
+    pub(crate) fn step(&mut self, slot: Slot, stage: Stage, now: Instant) {
         if let Some(held) = self.held.get_mut(&slot)
             && held.stage < stage
         {
@@ -123,7 +123,7 @@ impl Slots {
     }
 
     /// Gives a slot back. One that is gone stays gone.
-    pub(super) fn free(&mut self, slot: Slot) {
+    pub(crate) fn free(&mut self, slot: Slot) {
         if let Some(held) = self.held.remove(&slot) {
             less(&mut self.sources, held.source);
             less(&mut self.networks, held.network);
@@ -192,12 +192,12 @@ fn less(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
 
 /// An IPv4 address (also one that came as IPv6), or the /64 that an IPv6 address lies in, by its
 /// first address.
-pub(super) fn source_of(address: IpAddr) -> IpAddr {
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     Network::source(address).first()
 }
 
 /// The /24 that an IPv4 address lies in, or the /56 of an IPv6 address, by its first address.
-pub(super) fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     Network::around(address, 24, 56).first()
 }
 
