@@ -194,6 +194,9 @@ async fn run(
     let http_address = http.as_ref().map(|(_, address)| *address);
     workers.spawn(supervisor::keep_alive(app.clone(), watch_stop.clone()));
     tracing::info!("listening on {bound}");
+    if let Some(address) = http_address {
+        tracing::info!("http listening on {address}");
+    }
     supervisor::ready();
     ready(&Ready { address: bound, http: http_address, fingerprint });
 

@@ -193,27 +193,47 @@ async fn create(asked: &mut Asked, body: &mut Arriving) -> Result<Response, Prob
 async fn stands(asked: &mut Asked, address: Address) -> Result<Response, Problem> {
     let session = asked.session().await?;
     let length = address.length.or_else(|| asked.context.lengths.of(address.version));
-    let (mut upload, expires) = match open(asked, &session, address).await? {
-        Open::Finished { length, sha256, .. } => {
-            let response = answer::with(answer::empty(StatusCode::OK), UPLOAD_OFFSET, length);
-            let response = answer::with(response, UPLOAD_LENGTH, length);
-            return Ok(answer::with(response, REPR_DIGEST, fields::repr_digest(&sha256)));
+    // Another request may have begun to send it meanwhile: then it stands elsewhere.
+    const ROUNDS: usize = 16;
+    for _ in 0..ROUNDS {
+        let outcome = match open(asked, &session, address).await? {
+            Open::Finished { length, sha256, .. } => {
+                let response = answer::with(answer::empty(StatusCode::OK), UPLOAD_OFFSET, length);
+                let response = answer::with(response, UPLOAD_LENGTH, length);
+                return Ok(answer::with(response, REPR_DIGEST, fields::repr_digest(&sha256)));
+            }
+            Open::Unfinished { upload, expires } => {
+                looked_at(upload, length).await.map(|(front, sha256)| (front, sha256, expires))
+            }
+        };
+        match outcome {
+            Ok((front, sha256, expires)) => return Ok(says(length, front, &sha256, expires)),
+            Err(Refusal::Fenced) => {}
+            Err(refusal) => return Err(gone(asked, refusal)),
         }
-        Open::Unfinished { upload, expires } => (upload, expires),
-    };
-    let refused = |refusal: Refusal| Problem::refused(refusal, session.language());
-    let (front, sha256) = upload.front().await.map_err(refused)?;
-    if length == Some(front) {
-        // The server went down between its last byte and its end.
-        upload.close_at(front).await.map_err(refused)?;
     }
+    Err(asked.refused(Refusal::StillReceiving))
+}
+
+/// Where an upload stands. One that stands at its end and is not available is one whose server went
+/// down between the two: it is made so.
+async fn looked_at(mut upload: Upload, length: Option<u64>) -> Result<(u64, [u8; 32]), Refusal> {
+    let (front, sha256) = upload.front().await?;
+    if length == Some(front) {
+        upload.close_at(front).await?;
+    }
+    Ok((front, sha256))
+}
+
+/// The answer to who asks where an unfinished upload stands.
+fn says(length: Option<u64>, front: u64, sha256: &[u8; 32], expires: Time) -> Response {
     let response = answer::with(answer::empty(StatusCode::OK), UPLOAD_OFFSET, front);
     let response = match length {
         Some(length) => answer::with(response, UPLOAD_LENGTH, length),
         None => answer::with(response, UPLOAD_DEFER_LENGTH, 1),
     };
     let response = answer::with(response, UPLOAD_EXPIRES, http_date(expires));
-    Ok(answer::with(response, REPR_DIGEST, fields::repr_digest(&sha256)))
+    answer::with(response, REPR_DIGEST, fields::repr_digest(sha256))
 }
 
 /// PATCH: the next bytes.
@@ -287,8 +307,9 @@ fn gone(asked: &Asked, refusal: Refusal) -> Problem {
 
 /// Opens an upload to go on with it. A request that sends it now is ended by that.
 async fn open(asked: &Asked, session: &ShareSession, address: Address) -> Result<Open, Problem> {
-    // It may be finished, or moved, between the two looks.
-    const ROUNDS: usize = 4;
+    // It may be finished, or moved, between the two looks, and others may go on with it as well.
+    const ROUNDS: usize = 16;
+    let mut is_contested = false;
     for _ in 0..ROUNDS {
         let known = session.known_upload(&asked.ticket, address.version).await;
         let (path, expires) = match known.map_err(|refusal| gone(asked, refusal))? {
@@ -301,12 +322,21 @@ async fn open(asked: &Asked, session: &ShareSession, address: Address) -> Result
             }
             Known::Unfinished { path, expires } => (path, expires),
         };
-        let upload = session.open_write(&path, WriteMode::default()).await.map_err(|refusal| gone(asked, refusal))?;
+        let upload = match session.open_write(&path, WriteMode::default()).await {
+            Ok(upload) => upload,
+            // It was ended, or moved, just now: the next look tells.
+            Err(Refusal::NoSuchFile) => continue,
+            Err(Refusal::Fenced) => {
+                is_contested = true;
+                continue;
+            }
+            Err(refusal) => return Err(asked.refused(refusal)),
+        };
         if upload.version() == address.version {
             return Ok(Open::Unfinished { upload, expires });
         }
     }
-    Err(asked.trouble(Trouble::UploadGone))
+    Err(if is_contested { asked.refused(Refusal::StillReceiving) } else { asked.trouble(Trouble::UploadGone) })
 }
 
 /// What one request brings of an upload.

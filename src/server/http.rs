@@ -70,10 +70,8 @@ impl Http {
             }
             _ => None,
         };
-        let scheme = if tls.is_some() { "https" } else { "http" };
         let door_settings = http::Settings { tls, proxies: settings.trusted_proxies, host, limits, admissions };
         let door = http::start(listener, door_settings, Arc::clone(app.access()))?;
-        tracing::info!(scheme, "http listening on {address}");
         Ok((door, address))
     }
 }

@@ -21,6 +21,7 @@ mod format;
 mod golden;
 mod hostile;
 mod house;
+mod http;
 mod keys;
 mod kills;
 mod legacy;

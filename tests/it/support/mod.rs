@@ -4,6 +4,7 @@ pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod customer;
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod invariants;
 pub(crate) mod mail;
 pub(crate) mod numbers;
