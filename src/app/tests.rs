@@ -21,6 +21,7 @@ mod ending;
 mod faults;
 mod fetch_lines;
 mod handover;
+mod http;
 mod invariants;
 mod laundering;
 mod lifecycle;

@@ -135,6 +135,28 @@ fn weak_digests_are_given_only_when_named() {
 }
 
 #[test]
+fn the_http_door_is_encrypted_or_stays_on_this_machine() {
+    let http = |text: &str| load(text, &[]).map(|config| config.http);
+    assert_eq!(http("[http]\npublic_url = \"https://drop.example.org\""), Ok(None), "off unless it listens");
+    assert!(http("[http]\nlisten = \"127.0.0.1:0\"").unwrap().is_some_and(|http| http.tls.is_none()));
+    let open = "[http]\nlisten = \"0.0.0.0:443\"\n";
+    for more in ["trusted_proxies = [\"10.0.0.7\"]", "tls = { certificate = \"c.pem\", key = \"k.pem\" }"] {
+        assert!(http(&format!("{open}{more}")).unwrap().is_some(), "{more}");
+    }
+    refused(
+        open,
+        "tacdrop.toml, 'http.listen': without encryption this must be an address of this machine alone, as \
+         \"127.0.0.1:8080\"; set http.tls.certificate and http.tls.key, or http.trusted_proxies for a proxy that encrypts",
+    );
+    refused("[http.tls]\ncertificate = \"c.pem\"", "http.tls.key: this is missing; a certificate needs its key");
+    refused(
+        "[http]\npublic_url = \"drop.example.org\"",
+        "tacdrop.toml, 'http.public_url': this must be a scheme and a host, as \"https://drop.example.org\" or \
+         \"https://drop.example.org:8443\"",
+    );
+}
+
+#[test]
 fn metrics_need_an_address_and_a_port() {
     let listen = load("[metrics]\nlisten = \"[::1]:9464\"", &[]).unwrap().metrics.listen;
     assert_eq!(listen.map(|address| address.to_string()).as_deref(), Some("[::1]:9464"));
