@@ -5,6 +5,7 @@
 //! - `routes` says which request is whose. `login` decides who asks.
 //! - `files` are the files of a ticket by their paths, `uploads` the uploads that tus continues,
 //!   `body` what a request brings, `download` what an answer brings.
+//! - `plain` answers questions of listeners beside the door.
 //! - `fields` are header fields as types, `answer` is what every answer bears, `problem` what is
 //!   said when something is not done.
 //!
@@ -20,10 +21,13 @@ mod files;
 mod listener;
 mod login;
 mod peer;
+mod plain;
 mod problem;
 mod routes;
 mod socket;
 mod uploads;
+
+pub use plain::{Text, answer_one};
 
 use std::io;
 use std::net::TcpListener;

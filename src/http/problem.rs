@@ -1,7 +1,7 @@
 //! What is said when something is not done: problem details (RFC 9457) with the same words and
 //! sentences as the other doors', and those that only HTTP can meet.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -172,7 +172,7 @@ pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     sentence: &'static str,
-    fields: HeaderMap,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -181,10 +181,10 @@ impl Problem {
         let (status, code, english, german) = trouble.facts();
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
         let sentence = if language == Language::De { german } else { english };
-        let mut problem = Self { status, code, sentence, fields: HeaderMap::new() };
+        let mut problem = Self { status, code, sentence, fields: Vec::new() };
         if matches!(trouble, Trouble::NoLogin | Trouble::LoginFailed) {
             let realm = HeaderValue::from_static("Basic realm=\"tacdrop\", charset=\"UTF-8\"");
-            problem.fields.insert(header::WWW_AUTHENTICATE, realm);
+            problem.fields.push((header::WWW_AUTHENTICATE, realm));
         }
         problem
     }
@@ -195,10 +195,10 @@ impl Problem {
             status: status_of(refusal),
             code: refusal.as_str(),
             sentence: refusal.sentence(language),
-            fields: HeaderMap::new(),
+            fields: Vec::new(),
         };
         if problem.status == StatusCode::SERVICE_UNAVAILABLE {
-            problem.fields.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+            problem.fields.push((header::RETRY_AFTER, HeaderValue::from_static("10")));
         }
         problem
     }
@@ -206,7 +206,7 @@ impl Problem {
     /// The same with one more header field.
     pub(super) fn with(mut self, name: HeaderName, value: impl ToString) -> Self {
         if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
-            self.fields.insert(name, value);
+            self.fields.push((name, value));
         }
         self
     }

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{Method, StatusCode};
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,14 +18,13 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 use super::recorder::PrometheusRecorder;
 use crate::app::App;
+use crate::http::{self, Text};
 use crate::ssh;
 
 /// Questions that are answered at once; more wait in the system's queue.
 const AT_ONCE: usize = 4;
 /// The longest that one of them may take, from the first byte to the last.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest question, in bytes.
-const LONGEST: usize = 8 * 1024;
 /// How long the listener rests after an error.
 const REST: Duration = Duration::from_millis(200);
 /// The listener, and what it tells.
@@ -76,41 +75,31 @@ impl Metrics {
             let (recorder, sources) = (recorder.clone(), Arc::clone(&sources));
             tokio::spawn(async move {
                 // Who does not ask, or does not listen, is let go.
-                let _ = timeout(PATIENCE, answer(socket, &recorder, &sources)).await;
+                let answer = |method, path| answer(method, path, &recorder, &sources);
+                let _ = timeout(PATIENCE, http::answer_one(socket, answer)).await;
                 drop(place);
             });
         }
     }
 }
 
-async fn answer(mut socket: TcpStream, recorder: &PrometheusRecorder, sources: &Sources) -> std::io::Result<()> {
-    let mut question = Vec::new();
-    while !question.windows(4).any(|end| end == b"\r\n\r\n") {
-        let mut part = [0; 1024];
-        let read = socket.read(&mut part).await?;
-        if read == 0 || question.len() + read > LONGEST {
-            return Ok(());
-        }
-        question.extend_from_slice(part.get(..read).unwrap_or_default());
-    }
-    let line = question.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    let (status, text) = match (words.next(), words.next()) {
-        (Some(b"GET"), Some(b"/metrics")) => {
+async fn answer(method: Method, path: String, recorder: &PrometheusRecorder, sources: &Sources) -> Text {
+    let plain = "text/plain; charset=utf-8";
+    match (method, path.as_str()) {
+        (Method::GET, "/metrics") => {
             look(sources).await;
-            ("200 OK", recorder.text())
+            let content_type = "text/plain; version=0.0.4; charset=utf-8";
+            Text { status: StatusCode::OK, content_type, text: recorder.text() }
         }
-        (Some(b"GET"), Some(_)) => ("404 Not Found", "There is nothing but /metrics.\n".to_owned()),
-        _ => ("405 Method Not Allowed", "Only GET is understood.\n".to_owned()),
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
-        text.len()
-    );
-    socket.write_all(head.as_bytes()).await?;
-    socket.write_all(text.as_bytes()).await?;
-    socket.shutdown().await
+        (Method::GET, _) => {
+            let text = "There is nothing but /metrics.\n".to_owned();
+            Text { status: StatusCode::NOT_FOUND, content_type: plain, text }
+        }
+        _ => {
+            let text = "Only GET is understood.\n".to_owned();
+            Text { status: StatusCode::METHOD_NOT_ALLOWED, content_type: plain, text }
+        }
+    }
 }
 
 /// Reads what is a state.
