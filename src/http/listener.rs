@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// it may be silent then.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
+/// What an HTTP/2 client may send before it is told to go on, on all its streams together, in bytes.
+const WINDOW: u32 = 1 << 20;
+
 /// How connections are encrypted now.
 type Tls = Option<watch::Receiver<Arc<ServerConfig>>>;
 
@@ -177,7 +180,8 @@ async fn serve_admitted(
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(LONGEST_HEAD as u32)
-        .adaptive_window(true)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
     let serving = builder.serve_connection(io, service);
