@@ -507,3 +507,19 @@ fn tuspy_sends_and_goes_on() {
     let listed = house.assert_holds(&ticket, "ä tus.bin", &hex(&source));
     assert_eq!(listed["version"], 1);
 }
+
+/// tus-js-client, which most pages use: an upload that is given up and gone on with.
+#[test]
+fn tus_js_client_sends_and_goes_on() {
+    let (house, ticket, door) = open();
+    let source = bytes(&house, 3_000_000, 1);
+    use base64ct::Encoding;
+    let login = base64ct::Base64::encode_string(format!("{}:{}", ticket.reference, ticket.token).as_bytes());
+    let modules = std::env::var_os("TACDROP_TEST_NODE_MODULES").expect("run tests/run, which installs Node's clients");
+    let url = format!("http://127.0.0.1:{}{}", door.port, door.uploads());
+    let run = Run::new("node").arg(crate::support::script("tus.js")).env("NODE_PATH", modules);
+    run.arg(url).arg(login).arg(house.work().join("source-1")).arg("700000").finish().ok();
+    let listed = house.assert_holds(&ticket, "by tus-js.bin", &hex(&source));
+    assert_eq!(listed["version"], 1);
+    assert_eq!(house.await_notices(1)[0]["artifacts"].as_array().unwrap().len(), 1);
+}
