@@ -3,6 +3,7 @@
 //!
 //! Doors (`ssh`, `sftp`, `scp`) know this room and `model`, and nothing below.
 
+mod artifacts;
 mod download;
 mod events;
 mod listing;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use crate::digests::{Digest, Patience, digest_of_bytes};
 pub use crate::login::{Login, Logins, Origin};
 pub use crate::repo::{Attributes, Changes, Error, PlaceKind, Space, Unfinished, WriteMode};
+pub use artifacts::{BehindArtifact, SeenArtifact};
 pub use download::Download;
 pub use listing::{Entry, Listing};
 pub use reply_sink::{Closed, ReplySink};

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -221,13 +222,27 @@ async fn get(asked: &mut Asked) -> Result<Response, Problem> {
     if asked.is_directory() && !wants_receipt {
         return list(asked, &session, &path).await;
     }
-    let there = session.attributes(&path).await.map_err(refused)?;
+    content(asked, &session, &path).await
+}
+
+/// The content of a file, or what is said of it.
+pub(super) async fn content(asked: &Asked, session: &ShareSession, path: &SharePath) -> Result<Response, Problem> {
+    let refused = |refusal: Refusal| Problem::refused(refusal, session.language());
+    let there = session.attributes(path).await.map_err(refused)?;
     if there.kind == PlaceKind::Directory {
         return Err(refused(Refusal::IsDirectory));
     }
-    let download = session.open_read(&path).await.map_err(refused)?;
-    let size = download.attributes().size;
-    let digest = download.digest(Algorithm::Sha256).await.map_err(refused)?;
+    // Who only asks opens nothing: the trail would call it a reader.
+    let download = match asked.method {
+        Method::HEAD => None,
+        _ => Some(session.open_read(path).await.map_err(refused)?),
+    };
+    let digest = match &download {
+        Some(download) => download.digest(Algorithm::Sha256).await,
+        None => session.digest(path, Algorithm::Sha256).await,
+    };
+    let digest = digest.map_err(refused)?;
+    let size = digest.size;
     let sha256: [u8; 32] = digest.bytes.try_into().map_err(|_| refused(Refusal::Storage))?;
     let etag = etag(&sha256);
     if fields::is_known(&asked.headers, &etag) {
@@ -241,10 +256,7 @@ async fn get(asked: &mut Asked) -> Result<Response, Problem> {
             return Err(problem.with(header::CONTENT_RANGE, format!("bytes */{size}")));
         }
     };
-    let body = match asked.method {
-        Method::HEAD => axum::body::Body::empty(),
-        _ => download::body(download, offset, length),
-    };
+    let body = download.map_or_else(Body::empty, |download| download::body(download, offset, length));
     let mut response = (status, body).into_response();
     if let Some(name) = path.names().last() {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, fields::disposition(name));
@@ -266,7 +278,7 @@ async fn get(asked: &mut Asked) -> Result<Response, Problem> {
 }
 
 /// The receipt of a file lies beside it, where SFTP finds it as well.
-fn receipt_of(mut names: Vec<FileName>) -> Result<Vec<FileName>, Refusal> {
+pub(super) fn receipt_of(mut names: Vec<FileName>) -> Result<Vec<FileName>, Refusal> {
     let Some(last) = names.pop() else { return Err(Refusal::NoSuchFile) };
     let receipt = [last.as_bytes(), b".receipt"].concat();
     names.push(FileName::given(&receipt).map_err(|_| Refusal::PathTooLong)?);
@@ -274,17 +286,22 @@ fn receipt_of(mut names: Vec<FileName>) -> Result<Vec<FileName>, Refusal> {
     Ok(names)
 }
 
+/// How many entries a page may have.
+pub(super) fn page_length(asked: &Asked) -> Result<usize, Problem> {
+    match fields::argument(asked.query.as_deref(), "limit") {
+        None => Ok(PAGE),
+        Some(text) => match text.parse::<usize>() {
+            Ok(most @ 1..=LONGEST_PAGE) => Ok(most),
+            _ => Err(asked.bad_field()),
+        },
+    }
+}
+
 /// A page of a directory, by key: what was added or removed meanwhile shifts nothing.
 async fn list(asked: &Asked, session: &ShareSession, path: &SharePath) -> Result<Response, Problem> {
     let refused = |refusal: Refusal| Problem::refused(refusal, session.language());
     let query = asked.query.as_deref();
-    let most = match fields::argument(query, "limit") {
-        None => PAGE,
-        Some(text) => match text.parse::<usize>() {
-            Ok(most @ 1..=LONGEST_PAGE) => most,
-            _ => return Err(asked.bad_field()),
-        },
-    };
+    let most = page_length(asked)?;
     let mut listing = session.list(path).await.map_err(refused)?;
     if let Some(after) = fields::argument(query, "after") {
         let mut id = [0; 16];

@@ -3,7 +3,7 @@
 //! - `listener` accepts connections, encrypts them, and runs HTTP on them; `socket` is one of them
 //!   as hyper sees it, `peer` what is known of who is at its other end.
 //! - `routes` says which request is whose. `login` decides who asks.
-//! - `files` are the files of a ticket by their paths, `uploads` the uploads that tus continues,
+//! - `files` are the files of a ticket by their paths, `artifacts` the same by their ids, `uploads` the uploads that tus continues,
 //!   `body` what a request brings, `download` what an answer brings.
 //! - `plain` answers questions of listeners beside the door.
 //! - `fields` are header fields as types, `answer` is what every answer bears, `problem` what is
@@ -14,6 +14,7 @@
 //! told of by network, once a minute (`admission`).
 
 mod answer;
+mod artifacts;
 mod body;
 mod download;
 mod fields;

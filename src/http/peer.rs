@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::model::Network;
 
-/// The most addresses of `X-Forwarded-For` that are looked at, from the right.
+/// The most addresses of `X-Forwarded-For` or `Forwarded` that are looked at, from the right.
 const MOST_HOPS: usize = 16;
 
 /// One connection, as its requests share it.
@@ -62,8 +62,11 @@ pub(super) fn is_listed(networks: &[Network], address: IpAddr) -> bool {
 /// What stands left of it anybody may have written. None if a proxy said none, or something that is
 /// no address.
 pub(super) fn forwarded_for(headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
-    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let values = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let mut hops: Vec<&str> = values("x-forwarded-for").flat_map(|value| value.split(',')).map(str::trim).collect();
+    if hops.is_empty() {
+        hops = values("forwarded").flat_map(|value| value.split(',')).map(told_of_client).collect();
+    }
     let mut client = None;
     for hop in hops.iter().rev().take(MOST_HOPS) {
         let address = address_of(hop)?;
@@ -73,6 +76,12 @@ pub(super) fn forwarded_for(headers: &HeaderMap, proxies: &[Network]) -> Option<
         }
     }
     client
+}
+
+/// What one hop of `Forwarded` (RFC 7239) says of who asked it; nothing if it says nothing.
+fn told_of_client(hop: &str) -> &str {
+    let mut pairs = hop.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| name.eq_ignore_ascii_case("for")).map_or("", |(_, value)| value.trim_matches('"'))
 }
 
 /// An address, with or without a port; IPv6 with one in brackets.
@@ -126,6 +135,11 @@ mod tests {
         assert_eq!(told(&["10.0.0.1, 10.0.0.2"]).as_deref(), Some("10.0.0.1"), "all of them are proxies");
         assert_eq!(told(&["192.0.2.1, unknown"]), None);
         assert_eq!(told(&[]), None);
+        let told =
+            |line: &str| forwarded_for(&headers(&[("forwarded", line)]), &proxies).map(|address| address.to_string());
+        assert_eq!(told("for=6.6.6.6;proto=https, for=192.0.2.1, For=10.0.0.2").as_deref(), Some("192.0.2.1"));
+        assert_eq!(told("proto=https;for=\"[2001:db8::1]:4711\"").as_deref(), Some("2001:db8::1"));
+        assert_eq!((told("for=_hidden"), told("proto=https")), (None, None));
     }
 
     #[test]

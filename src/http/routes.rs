@@ -13,7 +13,7 @@ use axum::routing::any;
 use super::body::Arriving;
 use super::peer::{Connection, Peer, forwarded_for, is_for_here};
 use super::problem::{Problem, Trouble};
-use super::{DoorContext, answer, fields, files, listener, login, uploads};
+use super::{DoorContext, answer, artifacts, fields, files, listener, login, uploads};
 use crate::access::{Login, ShareSession};
 use crate::admission::Stage;
 use crate::model::{FileName, Language, Refusal};
@@ -25,6 +25,9 @@ enum Resource {
     Ready,
     Files,
     Uploads,
+    Artifacts,
+    Content,
+    Receipt,
     Nothing,
 }
 
@@ -35,8 +38,10 @@ pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) query: Option<String>,
-    /// The ticket, as it stands in the path.
+    /// The ticket, or the artifact, as it stands in the path.
     pub(super) ticket: String,
+    /// Whether the receipt of an artifact is asked for, and not its content.
+    pub(super) is_receipt: bool,
     /// What stands behind the resource in the path, percent-decoded.
     pub(super) rest: Vec<Vec<u8>>,
     /// Before the login what the request says, behind it the login's.
@@ -51,6 +56,9 @@ pub(super) fn router(_context: &Arc<DoorContext>) -> Router {
         .route("/readyz", to(Resource::Ready))
         .route("/v1/tickets/{ticket}/files/", to(Resource::Files))
         .route("/v1/tickets/{ticket}/files/{*path}", to(Resource::Files))
+        .route("/v1/tickets/{ticket}/artifacts", to(Resource::Artifacts))
+        .route("/v1/artifacts/{id}/content", to(Resource::Content))
+        .route("/v1/artifacts/{id}/receipt", to(Resource::Receipt))
         .route("/v1/tickets/{ticket}/uploads", to(Resource::Uploads))
         .route("/v1/tickets/{ticket}/uploads/{upload}", to(Resource::Uploads))
         .fallback(move |request: Request| enter(request, Resource::Nothing))
@@ -87,6 +95,7 @@ async fn enter(request: Request, resource: Resource) -> Response {
         headers: parts.headers,
         query: parts.uri.query().map(str::to_owned),
         ticket,
+        is_receipt: resource == Resource::Receipt,
         rest,
         language,
     };
@@ -95,6 +104,8 @@ async fn enter(request: Request, resource: Resource) -> Response {
         Resource::Ready => ready(&asked).await,
         Resource::Files => files::serve(asked, body).await,
         Resource::Uploads => uploads::serve(asked, body).await,
+        Resource::Artifacts => artifacts::list(asked).await.unwrap_or_else(Problem::into_response),
+        Resource::Content | Resource::Receipt => artifacts::one(asked).await.unwrap_or_else(Problem::into_response),
         Resource::Nothing => Problem::of(Trouble::NoSuchPage, language).into_response(),
     };
     answer::finish(response, is_encrypted)

@@ -452,17 +452,8 @@ async fn take(
     }
     let mut sum = Sum::of(part.checksum);
     let received = files::receive(body, &mut upload, part.offset, length, |bytes| sum.update(bytes)).await;
-    let end = match received {
-        Ok(end) => end,
-        // A part that was to be checked and did not come whole is not kept; without a checksum what
-        // came is.
-        Err(why) => {
-            if part.checksum.is_some() {
-                take_back(&mut upload, part.offset).await.map_err(refused)?;
-            }
-            return Err(why.problem(asked));
-        }
-    };
+    // What came of a part that was cut is kept, and HEAD gives the digest of it.
+    let end = received.map_err(|why| why.problem(asked))?;
     if !sum.holds() {
         take_back(&mut upload, part.offset).await.map_err(refused)?;
         return Err(asked.trouble(Trouble::ChecksumMismatch).with(UPLOAD_OFFSET, part.offset));
@@ -487,7 +478,7 @@ async fn take(
     Ok(Stood { offset: front, sha256: Some(sha256), path })
 }
 
-/// Lets a part go that did not come as it was sent.
+/// Lets a part go that came whole, and not as it was sent.
 async fn take_back(upload: &mut Upload, offset: u64) -> Result<(), Refusal> {
     upload.change(Changes { size: Some(offset), ..Changes::default() }).await?;
     upload.sync().await

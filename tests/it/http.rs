@@ -414,6 +414,36 @@ fn pages_of_a_listing_hold_each_file_once() {
     assert_eq!(seen, (0..25).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
+/// An artifact keeps its address, whatever becomes of its name, and is nobody else's.
+#[test]
+fn an_artifact_has_an_address_that_no_rename_changes() {
+    let (house, ticket, door) = open();
+    for n in 0..5 {
+        assert_eq!(door.ask("PUT", &door.files(&format!("d{n}/f{n}")), &[], format!("{n}").as_bytes()).status, 201);
+    }
+    let (mut path, mut seen) = (format!("/v1/tickets/{}/artifacts?limit=2", ticket.reference), Vec::new());
+    loop {
+        let page = door.ask("GET", &path, &[], b"").json();
+        seen.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/tickets/{}/artifacts?limit=2&after={next}", ticket.reference);
+    }
+    let names: Vec<_> = seen.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["f4", "f3", "f2", "f1", "f0"]);
+    let listed = house.artifact(&ticket, "d3/f3").unwrap();
+    assert_eq!((&listed["id"], &listed["sha256"]), (&seen[1]["id"], &seen[1]["sha256"]));
+    house.customer(&ticket, "rename d3/f3 elsewhere").ok();
+    let content = seen[1]["content"].as_str().unwrap();
+    assert_eq!(door.ask("GET", content, &[], b"").body, b"3");
+    let receipt = door.ask("GET", &content.replace("/content", "/receipt"), &[], b"");
+    let text = String::from_utf8(receipt.body).unwrap();
+    assert!(text.contains("\nPath: elsewhere\n"), "{text}");
+    let other = house.door(&house.ticket("XT-2", "anna"));
+    let theirs = other.ask("GET", content, &[], b"");
+    let nobody = other.ask("GET", &format!("/v1/artifacts/{}/content", "0".repeat(32)), &[], b"");
+    assert_eq!((theirs.status, nobody.status, theirs.body), (404, 404, nobody.body));
+}
+
 /// Behind a proxy the client's address is the one that the proxy saw, whatever the client says.
 #[test]
 fn a_trusted_proxy_says_who_asks() {
