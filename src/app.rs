@@ -47,6 +47,7 @@ pub use crate::rotation::{
     GenerationLine, KekLine, KeyStatus, ReplacedSecrets, Rotated, RotatedShare, Rotation, Secrets, ShareKeyLine,
 };
 pub use crate::tickets::artifacts::{ArtifactLine, Artifacts, SenderCheck};
+pub use crate::tickets::checklist::{Checklist, ChecklistLine};
 pub use crate::tickets::contacts::{ContactChanges, ContactLine, NewContact, NewPassword};
 pub use crate::tickets::lists::{ArtifactFilter, ArtifactPage, Cursor, DigestStart, ListedArtifact};
 pub use crate::tickets::teams::{NewTeam, TeamChanges, TeamLine};
@@ -62,8 +63,8 @@ pub use load::Load;
 pub use seeding::{seeded_content, seeded_name};
 
 pub use crate::repo::{
-    Attributes, Changes, Closing, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY, Period, PlaceKind, Policy, Rule,
-    Settings, Space, Start, Unfinished, WriteMode,
+    Attributes, Changes, ChecklistItem, Closing, CustomerRights, DataDirectory, Error, HOST_KEY, LEGACY_HOST_KEY,
+    Period, PlaceKind, Policy, RightsRule, Rule, Settings, Space, Start, Unfinished, WriteMode,
 };
 
 use crate::audit::{Actor, AuditWriter};

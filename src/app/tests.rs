@@ -7,6 +7,7 @@ mod audit;
 mod audit_names;
 mod backup;
 mod by_hand;
+mod checklists;
 mod compare;
 mod contacts;
 mod content_model;

@@ -11,6 +11,7 @@ pub(crate) mod aggregate;
 mod checkpoint;
 mod coverage;
 mod list;
+pub(crate) mod ticks;
 pub(crate) mod told;
 mod verify;
 mod witness;

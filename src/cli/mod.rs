@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod block;
 mod certificate;
+mod checklist;
 mod columns;
 mod config;
 mod contact;

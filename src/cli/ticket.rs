@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::Desk;
 use super::block::TicketView;
+use super::checklist::{self, ChecklistArgs};
 use super::devices::Devices;
 use super::failure::Failure;
 use super::people;
@@ -11,7 +12,9 @@ use super::retention;
 use super::ticket_edit::{self, Details, Edit};
 use super::ticket_list::TicketList;
 use super::ticket_token::Tokens;
-use crate::app::{App, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine, TokenLine};
+use crate::app::{
+    App, Checklist, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine, TokenLine,
+};
 use crate::model::{Identifier, Language, Priority, Reference, Side, TicketStatus, TokenKind};
 use crate::server;
 use crate::ssh;
@@ -68,6 +71,8 @@ pub(crate) enum Command {
         /// Who works on it from now on
         engineer: Identifier,
     },
+    /// Show what a ticket needs by its kind and what of that is there, or tick it
+    Checklist(ChecklistArgs),
     /// Close a ticket: its share can be read, and takes no uploads
     Close {
         /// The ticket
@@ -114,6 +119,7 @@ struct Shown<'a> {
     #[serde(flatten)]
     ticket: &'a TicketView<'a>,
     people: &'a PeopleLine,
+    checklist: &'a Checklist,
 }
 
 impl Command {
@@ -140,12 +146,15 @@ impl Command {
                 let reference = app.tickets().named(&reference).await?;
                 let ticket = app.tickets().ticket(&reference).await?;
                 let people = app.tickets().people(&reference).await?;
+                let checklist = app.tickets().checklist(&reference).await?;
                 let end = app.retention().end_of(&reference).await?;
                 let ticket = Door::find(app, desk).await?.view(ticket, &reference, end, None);
-                output.answer(&Shown { ticket: &ticket, people: &people }, || {
-                    format!("{}\n{}\n\n{}", ticket.facts(), people::shown(&people), ticket.block())
+                output.answer(&Shown { ticket: &ticket, people: &people, checklist: &checklist }, || {
+                    let missing = checklist::missing(&checklist).map_or_else(String::new, |line| line + "\n");
+                    format!("{}\n{}\n{missing}\n{}", ticket.facts(), people::shown(&people), ticket.block())
                 })
             }
+            Self::Checklist(list) => list.run(app, desk).await,
             Self::Token(tokens) => tokens.run(app, desk).await,
             Self::Assign { reference, engineer } => {
                 let reference = app.tickets().named(&reference).await?;

@@ -8,6 +8,7 @@ pub(crate) mod rights;
 pub(crate) mod sent;
 mod standing;
 pub(crate) mod tokens;
+mod words;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering};
@@ -34,9 +35,10 @@ use crate::records::deletions;
 use crate::records::people::{self, Engineer};
 use crate::records::proofs::{Proof, Proved, unproved};
 use crate::records::tickets::{self, Ticket};
+use crate::repo::checklist;
 use crate::repo::proofs::Proofs;
 use crate::repo::tickets::logins_changed;
-use crate::repo::{Error, Repo};
+use crate::repo::{Error, Policy, Repo};
 use crate::vault;
 
 /// How often open logins are compared with the records.
@@ -115,6 +117,10 @@ pub(crate) struct LoginState {
     /// milliseconds since 1970; the last one that there is if that never comes.
     until: AtomicI64,
     language: Language,
+    policy: Option<Arc<Policy>>,
+    /// Until when its closed ticket can be read, in milliseconds since 1970; [`words::NEVER`] if that
+    /// has no end.
+    kept_until: AtomicI64,
     greeting: Option<String>,
     ended: CancellationToken,
     pub(crate) grants: Grants,
@@ -260,7 +266,8 @@ impl Logins {
         let language = ticket.language.unwrap_or_default();
         let policy = self.repo.settings.policy.as_ref();
         let until = policy.and_then(|policy| policy.end_of(&ticket)?.1);
-        let greeting = greeting(&ticket, until, language);
+        let missing = async { checklist::missing(&mut *self.repo.records.read().await?, &self.repo, &ticket).await };
+        let greeting = words::greeting(&ticket, until, &missing.await?, language);
         let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
         self.note_use(&ticket, &token, from).await;
         login.0.see(&ticket, standing::until(&organisation, &token));
@@ -362,6 +369,7 @@ impl Logins {
         let (grants, proofs) = (Grants::default(), Arc::clone(self.repo.keys.proofs()));
         let (open_ticket, until) = (Locked::default(), AtomicI64::new(i64::MAX));
         let (seen, over) = (Locked::default(), AtomicBool::new(false));
+        let (policy, kept_until) = (self.repo.settings.policy.clone(), AtomicI64::new(words::NEVER));
         let login = Arc::new(LoginState {
             user,
             who,
@@ -377,6 +385,8 @@ impl Logins {
             over,
             until,
             language,
+            policy,
+            kept_until,
             greeting,
             ended,
             grants,
@@ -580,21 +590,4 @@ impl Drop for LoginState {
         let seconds = self.since.elapsed().as_secs();
         self.enqueue(Kind::LoginEnded, self.ticket(), Some(self.id), json!({ "seconds": seconds }));
     }
-}
-
-/// What a customer reads after the login. Nothing that somebody typed: scripts around clients (`sos
-/// report --upload`) look for words like "Permission denied" in all that a client prints before its
-/// prompt.
-fn greeting(ticket: &Ticket, until: Option<Time>, language: Language) -> String {
-    let mut line = format!("Ticket {}", ticket.reference);
-    if ticket.status == TicketStatus::Closed {
-        line = format!("{line}. {}", Refusal::TicketClosed.sentence(language));
-        if let Some(until) = until.map(Time::to_the_minute) {
-            line += &match language {
-                Language::En => format!(" Its files can be read until {until}; then they are removed."),
-                Language::De => format!(" Die Dateien können bis {until} gelesen werden; danach werden sie entfernt."),
-            };
-        }
-    }
-    line
 }

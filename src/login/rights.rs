@@ -169,6 +169,7 @@ fn known(ticket: &Ticket, people: Option<&TicketPeople>, login: &LoginState, rol
     let rights = Rights { role, denied, status: ticket.status };
     if login.user == ticket.reference {
         login.own.store(rights.to_bits(), Ordering::Release);
+        login.note_end(ticket);
     }
     rights
 }

@@ -265,6 +265,7 @@ impl Notices {
             more_unfinished: 0,
             more_deleted: 0,
             unreadable: Vec::new(),
+            missing: Vec::new(),
         })))
     }
 

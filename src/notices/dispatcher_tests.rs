@@ -48,6 +48,7 @@ fn a_notice() -> DueNotice {
         more_unfinished: 0,
         more_deleted: 0,
         unreadable: Vec::new(),
+        missing: Vec::new(),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::proofs::Proved;
 use crate::records::{Conn, RecordsError, entries, held_notices, people, version_chain};
+use crate::repo::checklist;
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
 use crate::repo::tickets::existing_ticket;
@@ -234,6 +235,9 @@ impl Notices {
         let organisation =
             organisation.into_iter().next().map_or_else(|| ticket.organisation.to_string(), |row| row.name);
         let first = notices::first_of(&mut conn, notice).await?;
+        let language = engineer.language.or(ticket.language).unwrap_or(Language::En);
+        let missing = checklist::missing(&mut conn, repo, &ticket).await?;
+        let missing = missing.into_iter().map(|item| item.text(language).to_owned()).collect();
         drop(conn);
         let keys = repo.keys.share(ticket.share).await?;
         let telling = compose::of(repo, &keys, notice, address).await?;
@@ -251,7 +255,7 @@ impl Notices {
             recipient: mail::Recipient {
                 name: engineer.name,
                 address: notice.address.clone().unwrap_or(engineer.email),
-                language: engineer.language.or(ticket.language).unwrap_or(Language::En),
+                language,
                 instead_of,
             },
             ticket: mail::TicketLine {
@@ -265,6 +269,7 @@ impl Notices {
             more_unfinished: telling.more_unfinished,
             more_deleted: telling.more_deleted,
             unreadable: telling.unreadable,
+            missing,
         })))
     }
 

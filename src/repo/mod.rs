@@ -7,6 +7,7 @@
 pub(crate) mod anchor;
 pub(crate) mod attributes;
 pub(crate) mod blocking;
+pub(crate) mod checklist;
 pub(crate) mod clock;
 pub(crate) mod data;
 pub(crate) mod error;
@@ -35,9 +36,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 pub use attributes::{Attributes, Changes, PlaceKind, Space, Unfinished, WriteMode};
+pub use checklist::Item as ChecklistItem;
 pub use data::{DataDirectory, HOST_KEY, LEGACY_HOST_KEY};
 pub use error::Error;
-pub use policy::{Closing, Period, Policy, Rule, RuleOf, Start};
+pub use policy::{Closing, CustomerRights, Period, Policy, RightsRule, Rule, RuleOf, Start};
 pub use settings::Settings;
 
 use crate::records::{Keyring, Records};

@@ -6,6 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::checklist::Item;
+use crate::model::rights::Denied;
 use crate::model::{Identifier, Time};
 use crate::records::tickets::Ticket;
 
@@ -16,6 +18,28 @@ pub struct Policy {
     pub retention: BTreeMap<String, Rule>,
     /// Who closes a ticket.
     pub close: Closing,
+    /// What customers may not do in tickets of a kind, unless it is said of the ticket.
+    pub rights: BTreeMap<String, RightsRule>,
+    /// What tickets of a kind need.
+    pub checklists: BTreeMap<String, Vec<Item>>,
+}
+
+/// What customers may not do in tickets of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RightsRule {
+    /// In all of them.
+    pub all: CustomerRights,
+    /// In those of some organisations instead.
+    pub organisations: BTreeMap<Identifier, CustomerRights>,
+}
+
+/// What a rule says of customers' rights; what is none is not said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CustomerRights {
+    /// What they may not do.
+    pub denied: Option<Denied>,
+    /// Whether they see only what their own session has sent.
+    pub drop_box: Option<bool>,
 }
 
 /// How long tickets of one kind are kept.
@@ -164,6 +188,23 @@ impl Policy {
         Some(RuleOf { kind, organisation, start: rule.start, period })
     }
 
+    /// What customers may not do in tickets of a kind of an organisation, and the name of the rule
+    /// that says so; none if no rule says anything. What a rule for an organisation leaves out is as
+    /// in all tickets of the kind.
+    pub fn rights_of(&self, kind: &str, organisation: &Identifier) -> Option<(CustomerRights, String)> {
+        let rule = self.rights.get(kind)?;
+        let own = rule.organisations.get(organisation);
+        let said = CustomerRights {
+            denied: own.and_then(|own| own.denied).or(rule.all.denied),
+            drop_box: own.and_then(|own| own.drop_box).or(rule.all.drop_box),
+        };
+        let name = match own {
+            Some(_) => format!("rights.customers.{kind}.organisation.{organisation}"),
+            None => format!("rights.customers.{kind}"),
+        };
+        (said != CustomerRights::default()).then_some((said, name))
+    }
+
     /// The rule for a ticket and when its time is over; no time while it is open.
     pub(crate) fn end_of<'a>(&'a self, ticket: &'a Ticket) -> Option<(RuleOf<'a>, Option<Time>)> {
         let rule = self.rule(ticket.kind.as_str(), &ticket.organisation)?;
@@ -214,7 +255,7 @@ mod tests {
         let (acme, other): (Identifier, Identifier) = ("ACME".parse().unwrap(), "OTHER".parse().unwrap());
         let rule = |start| Rule { start, period: period("90d"), organisations: [(acme.clone(), period("30d"))].into() };
         let kinds = [("incident".to_owned(), rule(Start::Closed)), ("rma".to_owned(), rule(Start::Opened))];
-        let policy = Policy { retention: kinds.into(), close: Closing::One };
+        let policy = Policy { retention: kinds.into(), ..Policy::default() };
         let (opened, closed) = (Time::from_seconds(0), Time::from_seconds(86_400));
         let days = |days: u64| Time::from_seconds(0).plus(Duration::from_secs(days * 86_400));
         for (kind, organisation, end, words) in [

@@ -1,7 +1,10 @@
 //! What is said to the client: an octet 0 for yes, 1 or 2 and a line of text for no. That is scp's
 //! own form.
 
+use std::borrow::Cow;
+
 use super::record::MAX_LINE;
+use crate::access::Login;
 use crate::model::{Language, Refusal};
 
 /// Goes on.
@@ -59,8 +62,25 @@ impl Complaint {
         }
     }
 
+    /// The same for a login, whose words say more of a closed ticket.
+    pub(crate) fn sentence_for(self, login: &Login) -> Cow<'static, str> {
+        match self {
+            Self::Refused(refusal) => login.sentence(refusal),
+            other => other.sentence(login.language()).into(),
+        }
+    }
+
     /// The whole message: `grade` is [`FAILED`] or [`FATAL`], `about` a name or path.
     pub(crate) fn message(self, grade: u8, about: Option<&[u8]>, language: Language) -> Vec<u8> {
+        Self::line(grade, about, self.sentence(language))
+    }
+
+    /// The same for a login.
+    pub(crate) fn message_for(self, grade: u8, about: Option<&[u8]>, login: &Login) -> Vec<u8> {
+        Self::line(grade, about, &self.sentence_for(login))
+    }
+
+    fn line(grade: u8, about: Option<&[u8]>, sentence: &str) -> Vec<u8> {
         let mut line = vec![grade];
         line.extend_from_slice(b"scp: ");
         if let Some(about) = about.filter(|about| !about.is_empty()) {
@@ -68,7 +88,7 @@ impl Complaint {
             line.extend(about.iter().take(MAX_LINE).map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
             line.extend_from_slice(b": ");
         }
-        line.extend_from_slice(self.sentence(language).as_bytes());
+        line.extend_from_slice(sentence.as_bytes());
         line.push(b'\n');
         line
     }

@@ -121,7 +121,7 @@ impl<C: Channel> Sink<C> {
             Some(PlaceKind::File) | None => Ok((path, Target::Name)),
         });
         let (path, kind) = found.map_err(|refusal| {
-            out.extend(Complaint::from(refusal).message(FATAL, Some(&target), language));
+            out.extend(Complaint::from(refusal).message_for(FATAL, Some(&target), share.login()));
             Fatal::NoDirectory
         })?;
         out.push(OK);
@@ -290,14 +290,14 @@ impl<C: Channel> Sink<C> {
         }
         let closing: Closing = Arc::new(Locked::new(Teller::Task));
         self.state = State::Closing(Arc::clone(&closing));
-        let (channel, language, failed) = (self.channel.clone(), self.language, Arc::clone(&self.failed));
+        let (channel, login, failed) = (self.channel.clone(), self.share.login().clone(), Arc::clone(&self.failed));
         self.closes.spawn(async move {
             let outcome = upload.close().await;
             let reply = match outcome {
                 Ok(()) => vec![OK],
                 Err(refusal) => {
                     failed.store(true, SeqCst);
-                    Complaint::from(refusal).message(FAILED, Some(&shown(&path)), language)
+                    Complaint::from(refusal).message_for(FAILED, Some(&shown(&path)), &login)
                 }
             };
             // If the client is gone, its upload is finished all the same.
@@ -387,7 +387,7 @@ impl<C: Channel> Sink<C> {
 
     fn refuse_name(&self, name: &[u8], refusal: Refusal, out: &mut Vec<u8>) {
         self.failed.store(true, SeqCst);
-        out.extend(Complaint::from(refusal).message(FAILED, Some(name), self.language));
+        out.extend(Complaint::from(refusal).message_for(FAILED, Some(name), self.share.login()));
     }
 
     fn broken(&self, out: &mut Vec<u8>) -> Result<(), Fatal> {

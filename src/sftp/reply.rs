@@ -2,7 +2,7 @@
 
 use russh_sftp::protocol::{FileAttr, StatusCode};
 
-use crate::access::{Attributes, PlaceKind, Unfinished};
+use crate::access::{Attributes, Login, PlaceKind, Unfinished};
 use crate::model::{Algorithm, Language, Refusal, Time};
 
 use super::handles::Handle;
@@ -88,6 +88,11 @@ pub(crate) fn end_of_file(out: &mut Vec<u8>, id: u32) {
 
 pub(crate) fn refused(out: &mut Vec<u8>, id: u32, refusal: Refusal, language: Language) {
     put_status(out, id, status::code(refusal), refusal.sentence(language), language);
+}
+
+/// The same in the words of a login, which say more of a closed ticket.
+pub(crate) fn refused_to(out: &mut Vec<u8>, id: u32, refusal: Refusal, login: &Login) {
+    put_status(out, id, status::code(refusal), &login.sentence(refusal), login.language());
 }
 
 pub(crate) fn handle(out: &mut Vec<u8>, id: u32, handle: &Handle) {

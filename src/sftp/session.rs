@@ -159,7 +159,7 @@ impl<O: ReplySink> Session<O> {
 
     pub(super) fn refuse(&self, out: &mut Vec<u8>, id: u32, refusal: Refusal) {
         self.sink.refused(refusal);
-        reply::refused(out, id, refusal, self.language);
+        reply::refused_to(out, id, refusal, self.share.login());
     }
 
     async fn begin_write(
@@ -223,7 +223,7 @@ impl<O: ReplySink> Session<O> {
         let Some(upload) = open.slot.lock().await.take() else {
             return self.refuse(out, id, Refusal::BadHandle);
         };
-        let (sink, language) = (self.sink.clone(), self.language);
+        let (sink, login) = (self.sink.clone(), self.share.login().clone());
         self.closes.spawn(async move {
             let outcome = upload.close().await;
             let mut out = Vec::new();
@@ -231,7 +231,7 @@ impl<O: ReplySink> Session<O> {
                 Ok(()) => reply::ok(&mut out, id),
                 Err(refusal) => {
                     sink.refused(refusal);
-                    reply::refused(&mut out, id, refusal, language);
+                    reply::refused_to(&mut out, id, refusal, &login);
                 }
             }
             // If the client is gone, its upload is finished all the same.

@@ -276,7 +276,8 @@ impl Handler for ConnectionHandler {
             return session.channel_failure(channel);
         };
         let heard = self.words.remarks && self.shared.activity.client().shows_stderr();
-        let remarks = Arc::new(Remarks::new(login.language(), heard));
+        let words = login.clone();
+        let remarks = Arc::new(Remarks::new(move |refusal| words.sentence(refusal), heard));
         let out = Out { remarks: Arc::clone(&remarks), ..Out::new(session, channel, &self.shared) };
         let sftp = sftp::Session::new(self.access.session(login), &self.common, out);
         *used = ChannelState::Sftp { session: Box::new(sftp), remarks, backlog: 0 };
@@ -494,7 +495,7 @@ struct Out {
 
 impl Out {
     fn new(session: &Session, channel: ChannelId, shared: &ConnectionShared) -> Self {
-        let remarks = Arc::new(Remarks::new(Language::default(), false));
+        let remarks = Arc::new(Remarks::new(|refusal| refusal.sentence(Language::default()).into(), false));
         Self { handle: session.handle(), channel, activity: Arc::clone(&shared.activity), remarks }
     }
 

@@ -2,13 +2,18 @@
 //! this is, and why something was refused. OpenSSH shows its own words for an SFTP status
 //! ("Failure"), and prints stderr; only clients that are known to show stderr to people get any.
 
-use crate::model::{Kind, Language, Locked, Refusal};
+use std::borrow::Cow;
+
+use crate::model::{Kind, Locked, Refusal};
 
 /// Refusals that one channel hears about in its life. Further ones are in the statuses only.
 const MOST: usize = 100;
 
+/// What is said of a refusal.
+type Words = dyn Fn(Refusal) -> Cow<'static, str> + Send + Sync;
+
 pub(crate) struct Remarks {
-    language: Language,
+    words: Box<Words>,
     state: Locked<State>,
 }
 
@@ -19,10 +24,10 @@ struct State {
 }
 
 impl Remarks {
-    /// If not `heard`, nothing is ever said.
-    pub(crate) fn new(language: Language, heard: bool) -> Self {
+    /// One that says of each refusal what `words` does. If not `heard`, nothing is ever said.
+    pub(crate) fn new(words: impl Fn(Refusal) -> Cow<'static, str> + Send + Sync + 'static, heard: bool) -> Self {
         let left = if heard { MOST } else { 0 };
-        Self { language, state: Locked::new(State { waiting: Vec::new(), last: None, left }) }
+        Self { words: Box::new(words), state: Locked::new(State { waiting: Vec::new(), last: None, left }) }
     }
 
     /// Notes a refusal. One that repeats is said once: a full share refuses each of a thousand
@@ -39,7 +44,7 @@ impl Remarks {
     /// What there is to say now.
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
         let waiting = std::mem::take(&mut self.state.lock().waiting);
-        let lines = waiting.into_iter().map(|refusal| format!("{}\n", refusal.sentence(self.language)));
+        let lines = waiting.into_iter().map(|refusal| format!("{}\n", (self.words)(refusal)));
         Some(lines.collect::<String>().into_bytes()).filter(|text| !text.is_empty())
     }
 }
@@ -62,6 +67,7 @@ fn is_news(refusal: Refusal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Language;
 
     fn text(remarks: &Remarks) -> String {
         String::from_utf8(remarks.take().unwrap_or_default()).unwrap()
@@ -69,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_repeats_is_said_once() {
-        let remarks = Remarks::new(Language::En, true);
+        let remarks = Remarks::new(|refusal| refusal.sentence(Language::En).into(), true);
         assert_eq!(remarks.take(), None);
         for _ in 0..3 {
             remarks.refused(Refusal::TicketClosed);
@@ -86,13 +92,13 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_it() {
-        let remarks = Remarks::new(Language::De, true);
+        let remarks = Remarks::new(|refusal| refusal.sentence(Language::De).into(), true);
         for _ in 0..MOST {
             remarks.refused(Refusal::DiskFull);
             remarks.refused(Refusal::QuotaExceeded);
         }
         assert_eq!(text(&remarks).lines().count(), MOST);
-        let quiet = Remarks::new(Language::De, false);
+        let quiet = Remarks::new(|refusal| refusal.sentence(Language::De).into(), false);
         quiet.refused(Refusal::DiskFull);
         assert_eq!(quiet.take(), None);
     }

@@ -8,6 +8,7 @@ use super::{NewTicket, TicketLine, Tickets, line, note};
 use crate::audit::Kind;
 use crate::model::rights::Visibility;
 use crate::model::{Identifier, Language, LastDay, Priority, Reference, TicketStatus, Time};
+use crate::records::tickets::Ticket;
 use crate::records::{Conn, notices, tickets};
 use crate::repo::Error;
 use crate::repo::tickets::{check_admitting, check_enabled, existing_ticket, mark_logins_changed};
@@ -111,9 +112,22 @@ impl Tickets {
         }
         let mut tx = self.repo.records.begin().await?;
         fresh.enter(tx.conn(), self.prover()).await?;
+        self.add_rights_of_policy(&fresh.row, &mut people);
         self.put_people(tx.conn(), &fresh.row, people).await?;
         tx.commit().await?;
         Ok((fresh.row.into(), fresh.token))
+    }
+
+    /// What nobody said of customers' rights in a new ticket is as the policy says.
+    fn add_rights_of_policy(&self, ticket: &Ticket, people: &mut PeopleChanges) {
+        let policy = self.repo.settings.policy.as_ref();
+        let rule = policy.and_then(|policy| policy.rights_of(ticket.kind.as_str(), &ticket.organisation));
+        let Some((said, name)) = rule else { return };
+        let is_used = (people.denied.is_none() && said.denied.is_some())
+            || (people.drop_box.is_none() && said.drop_box.is_some());
+        people.denied = people.denied.or(said.denied);
+        people.drop_box = people.drop_box.or(said.drop_box);
+        people.rule = is_used.then_some(name);
     }
 
     /// Changes what is said of a ticket. One that goes to another engineer takes its notices along,

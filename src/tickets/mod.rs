@@ -2,6 +2,7 @@
 //! calls it while the server runs; the records are what both share.
 
 pub(crate) mod artifacts;
+pub(crate) mod checklist;
 mod closing;
 pub(crate) mod contacts;
 mod edit;

@@ -33,6 +33,7 @@ pub(crate) fn notice(language: Language) -> DueNotice {
         more_unfinished: 0,
         more_deleted: 0,
         unreadable: Vec::new(),
+        missing: Vec::new(),
     }
 }
 

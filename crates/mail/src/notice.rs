@@ -88,6 +88,8 @@ pub struct DueNotice {
     pub more_deleted: u64,
     /// The artifacts whose names or places cannot be read, by id.
     pub unreadable: Vec<String>,
+    /// What the ticket still needs by its checklist, in the reader's language.
+    pub missing: Vec<String>,
 }
 
 impl DueNotice {

@@ -64,6 +64,7 @@ fn for_engineers(notice: &DueNotice) -> Result<Text, askama::Error> {
         more: news.total().saturating_sub(count(files.len())).saturating_sub(count(notice.unreadable.len())),
         files,
         unreadable: &notice.unreadable,
+        missing: notice.missing.iter().map(|item| sanitize::short_line(item, BODY_TEXT)).collect(),
         reference: ticket.reference.name(),
         notice: notice.id.to_string(),
     };
@@ -99,6 +100,7 @@ struct Letter<'a> {
     total: u64,
     more: u64,
     unreadable: &'a [String],
+    missing: Vec<String>,
     reference: &'a Identifier,
     notice: String,
 }
@@ -368,6 +370,19 @@ Von tacdrop verschickt als Mitteilung
             due.recipient.instead_of = Some("Anna\n".to_owned());
             let body = write(&due).unwrap().body;
             assert!(body.contains(line), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_a_ticket_lacks_stands_before_its_files() {
+        for (language, lines) in [
+            (Language::En, "Still missing:\n- serial\u{fffd}number\n- a\n"),
+            (Language::De, "Es fehlt noch:\n- serial"),
+        ] {
+            let mut due = notice(language);
+            due.missing = vec!["serial\nnumber".to_owned(), "a".to_owned()];
+            let body = write(&due).unwrap().body;
+            assert!(body.contains(lines) && body.find(lines) < body.find("--- 1 "), "{body}");
         }
     }
 

@@ -138,6 +138,10 @@ words!(
         TicketAssigned = "ticket.assigned",
         /// Who sees a ticket, what its customers may do, or who is told of it was changed.
         TicketPeopleChanged = "ticket.people-changed",
+        /// An item of a ticket's checklist is there.
+        TicketTicked = "ticket.ticked",
+        /// An item of a ticket's checklist is not there after all.
+        TicketUnticked = "ticket.unticked",
         /// One of two sides wants a ticket closed.
         TicketCloseAgreed = "ticket.close-agreed",
         /// What is said of a ticket changed.

@@ -15,6 +15,7 @@
 pub mod aliases;
 pub mod audit;
 pub mod bond;
+pub mod checklists;
 pub mod checks;
 pub mod closings;
 pub mod compare;

@@ -147,6 +147,7 @@ async fn is_gone(app: &App, root: &Path, secrets: &[(String, Vec<u8>)], when: &s
         "ticket_contact",
         "ticket_watcher",
         "ticket_setting",
+        "checklist_tick",
         "ticket_token",
         "closing",
         "hold",

@@ -15,7 +15,7 @@ fn rule(period: &str, own: &[(&str, &str)]) -> Rule {
 
 fn with_policy(close: Closing) -> Fixture {
     let retention = [("incident".to_owned(), rule("90d", &[("OTHER", "30d")]))].into();
-    Fixture::with(|settings| settings.policy = Some(Policy { retention, close }.into()))
+    Fixture::with(|settings| settings.policy = Some(Policy { retention, close, ..Policy::default() }.into()))
 }
 
 /// Closes a ticket as of some days ago.
@@ -231,7 +231,20 @@ async fn a_login_of_a_closed_ticket_says_until_when_it_can_be_read() {
     let until = app.retention().end_of(&word("XT-1")).await.unwrap().readable_until.unwrap().to_the_minute();
     let greeting = login.greeting().unwrap();
     assert!(greeting.contains(&format!("bis {until}")), "{greeting}");
-    assert_eq!(get(&app.session(&login), "f").await.unwrap(), b"to be read");
+    let session = app.session(&login);
+    assert_eq!(get(&session, "f").await.unwrap(), b"to be read");
+    // What is refused says it, too, also to a login that came when the ticket was open.
+    let whole = WriteMode { create: true, exclusive: false, truncate: true, append: false, read: false };
+    let refused = async || session.open_write(&path("g"), whole).await.err();
+    assert_eq!(refused().await, Some(Refusal::TicketClosed));
+    let sentence = login.sentence(Refusal::TicketClosed);
+    assert!(sentence.contains("wieder öffnen") && sentence.contains(&format!("bis {until}")), "{sentence}");
+    assert_eq!(login.sentence(Refusal::DiskFull), Refusal::DiskFull.sentence(Language::De));
+    app.tickets().set_status(&word("XT-1"), TicketStatus::Open).await.unwrap();
+    assert_eq!(refused().await, None);
+    app.tickets().close(&word("XT-1"), None).await.unwrap();
+    assert_eq!(refused().await, Some(Refusal::TicketClosed));
+    assert!(login.sentence(Refusal::TicketClosed).contains("bis "));
     app.close().await;
 }
 
