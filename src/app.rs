@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::access::{
-    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, ShareSession, SignedReceipt, Upload,
-    Witness,
+    Access, Closed, Download, Entry, Listing, Receipt, ReceiptKey, ReplySink, SessionLine, ShareSession, SignedReceipt,
+    Upload, UploadNow, WhoIsIn, Witness,
 };
 pub use crate::audit::{
     AccessLine, AccessReport, AuditCheckpoint, AuditFault, AuditFilter, AuditLine, AuditVerification, FaultKind, Kept,
@@ -53,6 +53,7 @@ pub use crate::tickets::lists::{ArtifactFilter, ArtifactPage, Cursor, DigestStar
 pub use crate::tickets::teams::{NewTeam, TeamChanges, TeamLine};
 pub use crate::tickets::ticket_list::{ListedTicket, TicketFilter, TicketOrder};
 pub use crate::tickets::ticket_people::{PeopleChanges, PeopleLine};
+pub use crate::tickets::usage::{OrganisationUsage, TicketUsage, Usage, UsageFilter};
 pub use crate::tickets::{
     EngineerEdit, EngineerLine, HandedOver, NewOrganisation, NewTicket, NewToken, OrganisationEdit, OrganisationLine,
     TicketDetails, TicketEdit, TicketLine, Tickets, TokenLine, Unreached,

@@ -158,6 +158,9 @@ async fn run(
     let watcher = app.clone();
     let stop_watching = watch_stop.clone();
     workers.spawn(async move { watcher.logins().watch(stop_watching).await });
+    let asked = app.clone();
+    let stop_answering = watch_stop.clone();
+    workers.spawn(async move { asked.access().answer_who(stop_answering).await });
     let timekeeper = app.clone();
     let stop_keeping = watch_stop.clone();
     workers.spawn(async move { timekeeper.keep_house_time(stop_keeping).await });

@@ -12,6 +12,7 @@ mod reply_sink;
 mod session;
 mod unfinished;
 mod virtual_places;
+mod who;
 mod writing;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use reply_sink::{Closed, ReplySink};
 pub use session::ShareSession;
 pub use unfinished::{Known, UnfinishedUpload};
 pub use virtual_places::{Receipt, ReceiptKey, SignedReceipt, Witness};
+pub use who::{SessionLine, UploadNow, WhoIsIn};
 pub use writing::Upload;
 use writing::UploadHandle;
 

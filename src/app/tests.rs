@@ -55,6 +55,8 @@ mod tokens;
 mod tree_model;
 mod two_ways;
 mod upgrades;
+mod usage;
+mod who;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

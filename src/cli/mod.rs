@@ -42,7 +42,9 @@ mod ticket;
 mod ticket_edit;
 mod ticket_list;
 mod ticket_token;
+mod usage;
 mod when;
+mod who;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -157,6 +159,10 @@ enum Command {
     /// What engineers are told
     #[command(subcommand)]
     Notice(notice::Command),
+    /// What tickets and organisations take of the room that there is
+    Usage(usage::UsageArgs),
+    /// Who is logged in now
+    Who(who::WhoArgs),
     /// The encrypted objects and the records about them
     #[command(subcommand)]
     Store(store::Command),
@@ -222,6 +228,8 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Retention(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Audit(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Notice(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Usage(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
+        Command::Who(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Store(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
         Command::Key(command) => desk.work(command.begins(), async |app| command.run(app, &desk).await),
         Command::Backup(command) => desk.work(Begin::No, async |app| command.run(app, &desk).await),
@@ -380,6 +388,11 @@ mod tests {
             "tacdrop ticket edit XT-1 --kind rma --serial S --deadline 2026-12-31 --status waiting",
             "tacdrop ticket edit XT-1 --deadline=",
             "tacdrop ticket list",
+            "tacdrop usage",
+            "tacdrop usage #4711 --json",
+            "tacdrop usage --organisation ACME --status open --limit 5 --wide",
+            "tacdrop who",
+            "tacdrop who --name anna --ticket XT-1 --wide --json",
             "tacdrop ticket show XT-1",
             "tacdrop ticket token XT-1",
             "tacdrop ticket token add XT-1 --label L --until 2026-12-31 --upload-only",

@@ -3,6 +3,7 @@
 
 pub(crate) mod contacts;
 mod kept;
+mod now;
 mod passwords;
 pub(crate) mod rights;
 pub(crate) mod sent;

@@ -274,6 +274,13 @@ impl Grants {
         Grant { word, operation, side }
     }
 
+    /// The tickets in which something is open.
+    pub(crate) fn tickets(&self) -> Vec<Identifier> {
+        let mut tickets: Vec<Identifier> = self.held().into_iter().map(|(ticket, _)| ticket).collect();
+        tickets.sort();
+        tickets
+    }
+
     fn held(&self) -> Vec<(Identifier, Arc<AtomicU32>)> {
         let mut grants = self.lock();
         grants.retain(|_, word| Arc::strong_count(word) > 1);

@@ -185,6 +185,17 @@ impl DataDirectory {
         }
     }
 
+    /// Whether a process serves the data directory just now.
+    pub(crate) fn is_served(&self) -> Result<bool, Error> {
+        let path = self.root.join("serve.lock");
+        let file = private_file(&path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(path)(error)),
+        }
+    }
+
     /// Says that this process serves the data directory: only one may.
     pub(crate) fn lock_for_serving(&self) -> Result<File, Error> {
         let path = self.root.join("serve.lock");

@@ -14,6 +14,7 @@ pub(crate) mod teams;
 pub(crate) mod ticket_list;
 pub(crate) mod ticket_people;
 mod tokens;
+pub(crate) mod usage;
 
 use std::sync::Arc;
 

@@ -130,8 +130,13 @@ pub(crate) async fn open(
     let file_mode = resolved.entry.as_ref().map_or(FILE_MODE, |row| row.mode);
     let continues = start.holds.is_unfinished();
     let ids = (artifact, start.upload_rows.version);
-    let queue =
-        Arc::new(WriteQueue::new(ids, opener.session, place, (start.holds, start.length(), start.floor), file_mode));
+    let queue = Arc::new(WriteQueue::new(
+        ids,
+        (opener.session, login.0.id),
+        place,
+        (start.holds, start.length(), start.floor),
+        file_mode,
+    ));
     if !uploads.registry.enter(&queue, then) {
         return Ok(None);
     }

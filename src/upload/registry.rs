@@ -90,6 +90,11 @@ impl Registry {
         self.state().queues.values().find(|queue| queue.version() == id).map(Arc::clone)
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<WriteQueue>> {
+        self.state().queues.values().map(Arc::clone).collect()
+    }
+
     pub(crate) fn in_directory(&self, directory: DirectoryId) -> Vec<Arc<WriteQueue>> {
         let state = self.state();
         state
@@ -199,7 +204,7 @@ mod tests {
         let name = |text: &str| FileName::new(text.as_bytes()).unwrap();
         let queue = |id: u8, text: &str| {
             let ids = (ArtifactId::from_bytes([id; 16]), VersionId::from_bytes([id; 16]));
-            Arc::new(WriteQueue::new(ids, 0, (directory, name(text)), (Holds::Nothing, 0, 0), 0o640))
+            Arc::new(WriteQueue::new(ids, (0, [0; 16]), (directory, name(text)), (Holds::Nothing, 0, 0), 0o640))
         };
         let registry = Registry::default();
         let slot = |text: &str| registry.state().endings.slot(&(directory, name(text).folded()));
@@ -231,7 +236,7 @@ mod tests {
         for round in 0..20_000 {
             let queue = Arc::new(WriteQueue::new(
                 (artifact, version),
-                0,
+                (0, [0; 16]),
                 (directory, name("old")),
                 (Holds::Nothing, 0, 0),
                 0o640,

@@ -35,6 +35,8 @@ pub(crate) struct WriteQueue {
     artifact: ArtifactId,
     version: VersionId,
     session: u64,
+    /// Names the login that began it.
+    login: [u8; 16],
     state: Locked<State>,
     /// Where the worker sleeps until there is something to do.
     pub(crate) lazy_worker: LazyWorker,
@@ -82,7 +84,7 @@ impl WriteQueue {
     /// `floor` on at least.
     pub(crate) fn new(
         (artifact, version): (ArtifactId, VersionId),
-        session: u64,
+        (session, login): (u64, [u8; 16]),
         place: (DirectoryId, FileName),
         (holds, length, floor): (Holds, u64, u64),
         mode: u32,
@@ -91,6 +93,7 @@ impl WriteQueue {
             artifact,
             version,
             session,
+            login,
             state: Locked::at(
                 Level::WriteQueue,
                 State {
@@ -140,6 +143,10 @@ impl WriteQueue {
 
     pub(crate) const fn session(&self) -> u64 {
         self.session
+    }
+
+    pub(crate) const fn login(&self) -> [u8; 16] {
+        self.login
     }
 
     pub(crate) fn name(&self) -> FileName {
@@ -495,7 +502,7 @@ mod tests {
     fn queue(holds: Holds, length: u64) -> WriteQueue {
         let ids = (ArtifactId::from_bytes([1; 16]), VersionId::from_bytes([2; 16]));
         let place = (DirectoryId::from_bytes([3; 16]), FileName::new(b"file").unwrap());
-        WriteQueue::new(ids, 0, place, (holds, length, 0), 0o640)
+        WriteQueue::new(ids, (0, [0; 16]), place, (holds, length, 0), 0o640)
     }
 
     /// What the worker is asked to do.

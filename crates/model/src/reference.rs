@@ -57,7 +57,8 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let written = text.trim_matches(' ');
-        if written.len() > LONGEST {
+        // Two dots are a way up, and no reference.
+        if written.len() > LONGEST || written.contains("..") {
             return Err(ReferenceError);
         }
         let words = written.split(['#', '.', '/', ' ']).filter(|word| !word.is_empty());
@@ -107,7 +108,10 @@ mod tests {
     #[test]
     fn what_has_no_login_name_is_refused() {
         let long = format!("a{}", "#b".repeat(50));
-        for bad in ["", " ", "#", "./.", "-1", "#-1", "_a", "ä", "a\n", "a\tb", "a:b", "a\u{a0}b", "a\\b", &long] {
+        for bad in [
+            "", " ", "#", "./.", "-1", "#-1", "_a", "ä", "a\n", "a\tb", "a:b", "a\u{a0}b", "a\\b", "../etc", "a..b",
+            &long,
+        ] {
             assert_eq!(bad.parse::<Reference>(), Err(ReferenceError), "{bad:?}");
         }
         assert!("x".repeat(64).parse::<Reference>().is_ok() && "x".repeat(65).parse::<Reference>().is_err());

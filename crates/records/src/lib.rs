@@ -49,6 +49,7 @@ pub mod tickets;
 pub mod tokens;
 pub mod version_chain;
 pub mod versions;
+pub mod who;
 pub mod withdrawn;
 
 use std::path::Path;

@@ -20,7 +20,7 @@ impl ByHand {
         let reservation = uploads.repo.disk_space.promise(opener.login.user()).unwrap();
         let (ids, sizes) =
             ((start.upload_rows.artifact, start.upload_rows.version), (start.holds, start.length(), start.floor));
-        let queue = WriteQueue::new(ids, opener.session, resolved.place().unwrap(), sizes, 0o640);
+        let queue = WriteQueue::new(ids, (opener.session, opener.login.0.id), resolved.place().unwrap(), sizes, 0o640);
         Self(Worker::new(Arc::clone(uploads), Arc::new(queue), start, reservation))
     }
 
