@@ -31,6 +31,8 @@ pub use crate::integrity::reattach::Reattached;
 pub use crate::integrity::reseal::Resealed;
 pub use crate::integrity::verify::Verification;
 pub use crate::login::{Login, Logins, Origin};
+pub use crate::moving::merging::{Merged, NotMoved, Split};
+pub use crate::moving::{ArtifactPlace, MoveLine, MoveWish, Moved, Moving};
 pub use crate::namespace::PublicAddress;
 pub use crate::notices::Notices;
 pub use crate::notices::list::{NoticeArtifact, NoticeLine};
@@ -88,6 +90,7 @@ pub(crate) struct Services {
     pub(crate) access: Arc<Access>,
     tickets: Tickets,
     artifacts: Artifacts,
+    moving: Moving,
     rotation: Rotation,
     integrity: Integrity,
     backups: Backups,
@@ -159,6 +162,7 @@ impl App {
         let app = Self(Arc::new(Services {
             tickets: Tickets::of(repo),
             artifacts: Artifacts::of(repo),
+            moving: Moving::of(repo, &access.retention, &access.notices),
             rotation: Rotation::of(repo),
             integrity: Integrity::of(repo),
             backups: Backups::of(repo),
@@ -224,6 +228,11 @@ impl App {
     /// The artifacts of tickets.
     pub fn artifacts(&self) -> &Artifacts {
         &self.0.artifacts
+    }
+
+    /// Files that go from one ticket to another.
+    pub fn moving(&self) -> &Moving {
+        &self.0.moving
     }
 
     /// The keys that can be replaced.

@@ -20,6 +20,7 @@ pub mod digests;
 pub mod http;
 pub mod integrity;
 pub mod login;
+pub mod moving;
 pub mod namespace;
 pub mod notices;
 pub mod repo;

@@ -28,6 +28,7 @@ mod laundering;
 mod lifecycle;
 mod lifecycle_model;
 mod lists;
+mod moving;
 mod notices;
 mod once;
 mod organisations;

@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::list_args::ArtifactList;
 use super::output::size;
-use super::{Desk, lifecycle};
-use crate::app::{App, Error, Verification};
+use super::{Desk, lifecycle, moving};
+use crate::app::{App, Error, MoveWish, Verification};
 use crate::model::sanitize;
-use crate::model::{Identifier, Reference, SharePath};
+use crate::model::{ArtifactId, Identifier, Reference, SharePath};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -63,6 +63,27 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Say in which ticket an artifact lies, by the id that it has, or had before it was moved
+    Show {
+        /// The artifact's id, as 'artifact list --json' shows it
+        #[arg(value_name = "ID")]
+        id: ArtifactId,
+    },
+    /// Move an artifact to another ticket, with its versions, digests, senders and times
+    Move {
+        /// The artifact's id, as 'artifact list --json' shows it
+        #[arg(value_name = "ID")]
+        id: ArtifactId,
+        /// The ticket that it is to lie in
+        #[arg(value_name = "REF")]
+        ticket: Identifier,
+        /// Where it is to lie there; without it, under the path that it has
+        #[arg(long = "as", value_name = "PATH")]
+        path: Option<OsString>,
+        /// Also to a ticket of another organisation, which then sees the file
+        #[arg(long)]
+        yes: bool,
+    },
     /// Read every version in full and check that it is what was received
     Verify {
         /// One ticket; without it, all of them
@@ -96,6 +117,12 @@ impl Command {
             Self::Verify { ticket } => {
                 let ticket = app.tickets().named_if_any(ticket.as_ref()).await?;
                 verify(app, desk, ticket.as_ref()).await
+            }
+            Self::Show { id } => moving::show(app, desk, id).await,
+            Self::Move { id, ticket, path, yes } => {
+                let path = path.as_ref().map(parse).transpose()?;
+                let wish = MoveWish { path, to_other_organisation: yes };
+                moving::move_to(app, desk, id, &named(app, &ticket).await?, wish).await
             }
         }
     }

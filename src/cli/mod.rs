@@ -26,6 +26,7 @@ mod init;
 mod key;
 mod lifecycle;
 mod list_args;
+mod moving;
 mod notice;
 mod organisation;
 mod output;

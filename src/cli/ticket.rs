@@ -7,6 +7,7 @@ use super::block::TicketView;
 use super::checklist::{self, ChecklistArgs};
 use super::devices::Devices;
 use super::failure::Failure;
+use super::moving;
 use super::people;
 use super::retention;
 use super::ticket_edit::{self, Details, Edit};
@@ -15,7 +16,7 @@ use super::ticket_token::Tokens;
 use crate::app::{
     App, Checklist, LEGACY_HOST_KEY, NewTicket, PeopleLine, PublicAddress, TicketEnd, TicketLine, TokenLine,
 };
-use crate::model::{Identifier, Language, Priority, Reference, Side, TicketStatus, TokenKind};
+use crate::model::{ArtifactId, Identifier, Language, Priority, Reference, Side, TicketStatus, TokenKind};
 use crate::server;
 use crate::ssh;
 
@@ -82,6 +83,30 @@ pub(crate) enum Command {
         #[arg(long, value_name = "engineer|contact")]
         by: Option<Side>,
     },
+    /// Move all artifacts of a ticket into another one, and close it with a pointer to that
+    Merge {
+        /// The ticket whose artifacts go
+        #[arg(value_name = "REF")]
+        reference: Identifier,
+        /// The ticket that they go into
+        #[arg(value_name = "INTO")]
+        into: Identifier,
+        /// Also into a ticket of another organisation, which then sees the files
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Open a ticket with the people of another one, and move some of its artifacts there
+    Split {
+        /// The ticket that is split
+        #[arg(value_name = "REF")]
+        reference: Identifier,
+        /// The new ticket
+        #[arg(value_name = "NEW")]
+        new: Identifier,
+        /// An artifact's id, as 'artifact list REF --json' shows it; can be given several times
+        #[arg(long = "artifact", value_name = "ID", required = true)]
+        artifacts: Vec<ArtifactId>,
+    },
     /// Open a closed ticket again
     Reopen(Which),
     /// Destroy the keys of a ticket and remove everything of it, for good
@@ -120,6 +145,8 @@ struct Shown<'a> {
     ticket: &'a TicketView<'a>,
     people: &'a PeopleLine,
     checklist: &'a Checklist,
+    /// The ticket that this one was merged into when it was closed.
+    merged_into: Option<String>,
 }
 
 impl Command {
@@ -148,10 +175,14 @@ impl Command {
                 let people = app.tickets().people(&reference).await?;
                 let checklist = app.tickets().checklist(&reference).await?;
                 let end = app.retention().end_of(&reference).await?;
+                let merged_into = app.moving().merged_into(&reference).await?;
+                let pointer =
+                    merged_into.as_ref().map_or_else(String::new, |into| format!("Merged into ticket {into}\n"));
                 let ticket = Door::find(app, desk).await?.view(ticket, &reference, end, None);
-                output.answer(&Shown { ticket: &ticket, people: &people, checklist: &checklist }, || {
+                let shown = Shown { ticket: &ticket, people: &people, checklist: &checklist, merged_into };
+                output.answer(&shown, || {
                     let missing = checklist::missing(&checklist).map_or_else(String::new, |line| line + "\n");
-                    format!("{}\n{}\n{missing}\n{}", ticket.facts(), people::shown(&people), ticket.block())
+                    format!("{pointer}{}\n{}\n{missing}\n{}", ticket.facts(), people::shown(&people), ticket.block())
                 })
             }
             Self::Checklist(list) => list.run(app, desk).await,
@@ -178,6 +209,14 @@ impl Command {
                     "Ticket {reference} is closed and can be read{until}; 'tacdrop ticket reopen {reference}' opens it again."
                 );
                 changed(app, desk, &reference, text).await
+            }
+            Self::Merge { reference, into, yes } => {
+                let (from, into) = (app.tickets().named(&reference).await?, app.tickets().named(&into).await?);
+                moving::merge(app, desk, &from, &into, yes).await
+            }
+            Self::Split { reference, new, artifacts } => {
+                let from = app.tickets().named(&reference).await?;
+                moving::split(app, desk, &from, &new, &artifacts).await
             }
             Self::Reopen(Which { reference }) => {
                 let reference = app.tickets().named(&reference).await?;

@@ -201,7 +201,9 @@ async fn trail_link(repo: &Repo, conn: &mut Conn, seq: i64, version: &VersionRow
     let tells = entry.filter(|entry| {
         let detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
         let manifest = version.manifest.map(|(_, hash)| hex::encode(hash));
-        [Kind::ArtifactAvailable, Kind::ArtifactResealed].map(Kind::as_str).contains(&entry.kind.as_str())
+        [Kind::ArtifactAvailable, Kind::ArtifactResealed, Kind::VersionMoved]
+            .map(Kind::as_str)
+            .contains(&entry.kind.as_str())
             && entry.subject == Some(*version.id.as_bytes())
             && detail["manifest"].as_str() == manifest.as_deref()
     });

@@ -32,10 +32,10 @@ use crate::model::{
     TokenKind, Transport,
 };
 use crate::records::contacts::Contact;
-use crate::records::deletions;
 use crate::records::people::{self, Engineer};
 use crate::records::proofs::{Proof, Proved, unproved};
 use crate::records::tickets::{self, Ticket};
+use crate::records::{deletions, moves};
 use crate::repo::checklist;
 use crate::repo::proofs::Proofs;
 use crate::repo::tickets::logins_changed;
@@ -267,8 +267,13 @@ impl Logins {
         let language = ticket.language.unwrap_or_default();
         let policy = self.repo.settings.policy.as_ref();
         let until = policy.and_then(|policy| policy.end_of(&ticket)?.1);
-        let missing = async { checklist::missing(&mut *self.repo.records.read().await?, &self.repo, &ticket).await };
-        let greeting = words::greeting(&ticket, until, &missing.await?, language);
+        let words = async {
+            let mut conn = self.repo.records.read().await?;
+            let merged = moves::merged_into_own(&mut conn, ticket.share).await?;
+            let missing = checklist::missing(&mut conn, &self.repo, &ticket).await?;
+            Ok::<_, Error>(words::greeting(&ticket, until, &missing, merged.as_ref(), language))
+        };
+        let greeting = words.await?;
         let login = self.admit(ticket.reference.clone(), who, language, Some(greeting), origin).await?;
         self.note_use(&ticket, &token, from).await;
         login.0.see(&ticket, standing::until(&organisation, &token));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use super::{Login, LoginState, Who};
-use crate::model::{Language, Refusal, TicketStatus, Time};
+use crate::model::{Identifier, Language, Refusal, TicketStatus, Time};
 use crate::records::tickets::Ticket;
 use crate::repo::checklist::Item;
 
@@ -45,7 +45,7 @@ fn can_be_read_until(until: Time, language: Language) -> String {
 /// What a customer reads after the login. Nothing that somebody typed but what the policy says: scripts around clients (`sos
 /// report --upload`) look for words like "Permission denied" in all that a client prints before its
 /// prompt.
-pub(super) fn greeting(ticket: &Ticket, until: Option<Time>, missing: &[&Item], language: Language) -> String {
+pub(super) fn greeting(ticket: &Ticket, until: Option<Time>, missing: &[&Item], merged: Option<&Identifier>, language: Language) -> String {
     let mut line = format!("Ticket {}", ticket.reference);
     if ticket.status != TicketStatus::Closed && !missing.is_empty() {
         let missing: Vec<_> = missing.iter().map(|item| item.text(language)).collect();
@@ -57,7 +57,12 @@ pub(super) fn greeting(ticket: &Ticket, until: Option<Time>, missing: &[&Item], 
     }
     if ticket.status == TicketStatus::Closed {
         line = format!("{line}. {}", Refusal::TicketClosed.sentence(language));
-        if let Some(until) = until {
+        if let Some(into) = merged {
+            line += &match language {
+                Language::En => format!(" Its files are in ticket {into} now."),
+                Language::De => format!(" Die Dateien sind jetzt in Ticket {into}."),
+            };
+        } else if let Some(until) = until {
             line = line + " " + &can_be_read_until(until, language);
         }
     }

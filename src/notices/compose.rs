@@ -23,13 +23,14 @@ use crate::content::receipt::{Receipt, vouch};
 use crate::content::sealed::{check_belongs, sealed_facts};
 use crate::mail::FILES_SHOWN;
 use crate::mail::notice::{Arrival, Before, Check, FileLine, News, Standing, Unfinished};
-use crate::model::{Audience, FileName, Identifier, SharePath, Time, VersionId, VersionState};
+use crate::model::{ArtifactId, Audience, FileName, Identifier, SharePath, Time, VersionId, VersionState};
 use crate::namespace::PublicAddress;
 use crate::namespace::location::{openable, typeable};
 use crate::namespace::tree::{Way, is_from_support, path_of, way_of};
+use crate::records::moves::Move;
 use crate::records::notices::{self, About, NoticeItem, NoticeRow, Told};
 use crate::records::versions::{self, VersionRow};
-use crate::records::{Conn, checks, entries, version_chain};
+use crate::records::{Conn, checks, entries, moves, version_chain};
 use crate::repo::keys::ShareKeys;
 use crate::repo::{Error, Repo};
 
@@ -177,6 +178,7 @@ impl Composer<'_> {
                         .fetches()
                         .map(|login| self.address.fetch_command(login, &self.notice.ticket, &place(typeable(&way)))),
                     receipt: self.receipt(conn, (&way, number), version).await?,
+                    moved_from: self.moved_from(conn, &newest, version).await?,
                     before: before.map(|before| Before {
                         version: shown(before.number),
                         size: before.length,
@@ -252,6 +254,18 @@ impl Composer<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// The ticket that a version came to before its file was moved.
+    async fn moved_from(
+        &self,
+        conn: &mut Conn,
+        file: &[u8; 16],
+        version: &VersionRow,
+    ) -> Result<Option<Identifier>, Error> {
+        let moved = moves::to(conn, ArtifactId::from_bytes(*file)).await?;
+        let came_before = |row: &Move| version.received_at.is_some_and(|came| came <= row.moved_at);
+        Ok(moved.filter(came_before).map(|row| row.ticket))
     }
 
     /// The warning is queued this long before the removal. Counted from the notice, so that each

@@ -81,7 +81,7 @@ impl Retention {
 ///
 /// # Errors
 /// A sentence that says since when and why; and if there is no such ticket, or the records fail.
-pub(super) async fn refuse_held(conn: &mut Conn, ticket: &Identifier) -> Result<(), Error> {
+pub(crate) async fn refuse_held(conn: &mut Conn, ticket: &Identifier) -> Result<(), Error> {
     let share = existing_ticket(conn, ticket).await?.share;
     refuse_held_share(conn, ticket, share).await
 }

@@ -65,6 +65,8 @@ pub(crate) enum Rule {
     Withdrawn,
     /// An operator said so.
     Operator,
+    /// The file is in another ticket now.
+    Moved,
 }
 
 impl Rule {
@@ -73,13 +75,14 @@ impl Rule {
             Self::Expired => "expired",
             Self::Withdrawn => "withdrawn",
             Self::Operator => "operator",
+            Self::Moved => "moved",
         }
     }
 
     const fn actor(self) -> &'static Actor {
         match self {
             Self::Expired | Self::Withdrawn => &Actor::Server,
-            Self::Operator => &Actor::Operator,
+            Self::Operator | Self::Moved => &Actor::Operator,
         }
     }
 }

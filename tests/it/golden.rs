@@ -405,6 +405,13 @@ fn each_command_answers_programs_as_before() {
 fn endings(book: &mut Book, house: &House) {
     let artifact = house.json(["artifact", "list", "XT-1"])[0]["id"].as_str().unwrap().to_owned();
     book.ask(house, &["report", "access", "--artifact", &artifact]);
+    let misfiled = house.json(["artifact", "list", "XT-2"])[0]["id"].as_str().unwrap().to_owned();
+    book.ask(house, &["artifact", "move", &misfiled, "XT-3"]);
+    book.ask(house, &["artifact", "move", &misfiled, "XT-3", "--yes"]);
+    let moved = house.json(["artifact", "show", &misfiled])["current_id"].as_str().unwrap().to_owned();
+    book.ask(house, &["artifact", "show", &misfiled]);
+    book.ask_secret(house, &["ticket", "split", "XT-3", "XT-4", "--artifact", &moved]);
+    book.ask(house, &["ticket", "merge", "XT-4", "XT-3"]);
     book.ask(house, &["ticket", "close", "XT-1", "--by", "contact"]);
     book.ask(house, &["ticket", "hold", "XT-1", "--reason", "a lawsuit"]);
     book.ask(house, &["ticket", "show", "XT-1"]);

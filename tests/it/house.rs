@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::support::{files, repository};
 
 /// From the roof down.
-const ROOMS: [&str; 31] = [
+const ROOMS: [&str; 32] = [
     "bench",
     "main",
     "cli",
@@ -24,6 +24,7 @@ const ROOMS: [&str; 31] = [
     "backup",
     "integrity",
     "rotation",
+    "moving",
     "tickets",
     "upload",
     "retention",
@@ -43,12 +44,13 @@ const ROOMS: [&str; 31] = [
 ];
 const DOORS: [&str; 5] = ["ssh", "http", "sftp", "scp", "admission"];
 /// Rooms that know keys.
-const OVER_KEYS: [&str; 14] = [
+const OVER_KEYS: [&str; 15] = [
     "app",
     "access",
     "integrity",
     "upload",
     "tickets",
+    "moving",
     "rotation",
     "backup",
     "retention",
@@ -60,7 +62,7 @@ const OVER_KEYS: [&str; 14] = [
     "repo",
 ];
 /// Rooms that know objects.
-const OVER_OBJECTS: [&str; 7] = ["app", "integrity", "upload", "backup", "retention", "content", "repo"];
+const OVER_OBJECTS: [&str; 8] = ["app", "integrity", "moving", "upload", "backup", "retention", "content", "repo"];
 /// Rooms that open, read or write files. The others get bytes, or ask one of these.
 const OVER_FILES: [&str; 9] = ["cli", "server", "config", "backup", "rotation", "repo", "mail", "records", "store"];
 /// Named by the records alone.

@@ -29,6 +29,7 @@ mod lifecycle;
 mod load;
 mod mail_tls;
 mod matrix;
+mod moving;
 mod names;
 mod notices;
 mod orders;

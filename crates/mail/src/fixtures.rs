@@ -47,6 +47,7 @@ pub(crate) fn file(path: &str, version: u32) -> FileLine {
         location: format!("sftp://files.example.org:2222/XT-4711/{}", path.url_encoded()),
         fetch: Some(format!("sftp -P 2222 'anna@files.example.org:/XT-4711/{path}'")),
         receipt: None,
+        moved_from: None,
         before: version.checked_sub(1).filter(|before| *before > 0).map(|version| Before {
             version,
             size: 12_345,

@@ -57,6 +57,10 @@ fn of_unfinished(unfinished: Unfinished, language: Language) -> Vec<String> {
 
 fn of_arrival(version: u32, arrival: &Arrival, language: Language) -> Vec<String> {
     let mut lines = Vec::new();
+    lines.extend(arrival.moved_from.as_ref().map(|ticket| match language {
+        Language::En => format!("Moved from ticket {ticket}"),
+        Language::De => format!("Verschoben von Ticket {ticket}"),
+    }));
     lines.extend(match (language, arrival.before) {
         (_, None) if version > 1 || arrival.replaced_by.is_some() => Some(format!("Version {version}")),
         (_, None) => None,

@@ -173,6 +173,8 @@ pub struct Arrival {
     pub fetch: Option<String>,
     /// The server's signed receipt of it, for customers.
     pub receipt: Option<String>,
+    /// The ticket that it came to and was moved from, if it was.
+    pub moved_from: Option<Identifier>,
     /// The version whose place it took.
     pub before: Option<Before>,
     /// The version that has taken its place since.

@@ -54,6 +54,12 @@ words!(
         ArtifactCorrected = "artifact.corrected",
         /// What no path led to was put at the root of its share.
         EntryReattached = "entry.reattached",
+        /// A file went to another ticket.
+        ArtifactMovedOut = "artifact.moved-out",
+        /// A file came from another ticket.
+        ArtifactMovedIn = "artifact.moved-in",
+        /// A version of a file that came from another ticket.
+        VersionMoved = "version.moved",
         /// An unfinished version was given up.
         VersionDiscarded = "version.discarded",
         /// What is stored of a version is not what was sealed.
@@ -148,6 +154,8 @@ words!(
         TicketChanged = "ticket.changed",
         /// A ticket was closed.
         TicketClosed = "ticket.closed",
+        /// All files of a ticket went into another one.
+        TicketMerged = "ticket.merged",
         /// A closed ticket was opened again.
         TicketReopened = "ticket.reopened",
         /// Nothing of a ticket may be removed from now on.

@@ -283,7 +283,7 @@ pub async fn homeless_versions(conn: &mut Conn) -> Result<u64, RecordsError> {
 pub async fn published(conn: &mut Conn) -> Result<(u64, u64), RecordsError> {
     let text = "SELECT (SELECT COUNT(*) FROM version WHERE received_at IS NOT NULL) \
          + (SELECT COALESCE(SUM(published), 0) FROM deletion) AS of_rows, \
-         (SELECT COUNT(*) FROM audit_event WHERE kind = 'artifact.available') AS of_trail";
+         (SELECT COUNT(*) FROM audit_event WHERE kind = 'artifact.available' OR kind = 'version.moved') AS of_trail";
     ask!(text).one(conn, |row| Ok((unsigned(row, "version", "of_rows")?, unsigned(row, "version", "of_trail")?))).await
 }
 
@@ -307,7 +307,7 @@ pub async fn told(
          ORDER BY seq LIMIT $2 + 0";
     let of_ticket = "SELECT seq, at, kind, actor, ticket, subject, detail, chain, seal FROM audit_event WHERE seq >= $1 \
          AND ticket = $3 AND kind IN ('artifact.available', 'artifact.withdrawn', 'artifact.restored', \
-         'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.damaged', 'version.shredded', 'upload.opened') \
+         'artifact.corrected', 'artifact.resealed', 'version.discarded', 'version.moved', 'version.damaged', 'version.shredded', 'upload.opened') \
          ORDER BY seq LIMIT $2 + 0";
     let asked = match ticket {
         None => ask!(of_house, from, most),

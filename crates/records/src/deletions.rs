@@ -257,6 +257,8 @@ const OF_TICKET: [&str; 12] = [
     "DELETE FROM ticket_watcher WHERE ticket = $1 AND $2 = $2",
     "DELETE FROM ticket_contact WHERE ticket = $1 AND $2 = $2",
     "DELETE FROM ticket_people WHERE ticket = $1 AND $2 = $2",
+    "DELETE FROM merged WHERE share_id = $2 AND $1 = $1",
+    "DELETE FROM moved WHERE to_share = $2 AND $1 = $1",
     "DELETE FROM ticket_token WHERE ticket = $1 AND $2 = $2",
     "DELETE FROM ticket WHERE reference = $1 AND share_id = $2",
     "DELETE FROM login_name WHERE name = $1 AND kind = 'ticket' \

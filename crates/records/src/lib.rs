@@ -33,6 +33,7 @@ pub mod holds;
 pub mod keyring;
 pub mod lists;
 pub mod looks;
+pub mod moves;
 pub mod notices;
 pub mod objects;
 pub mod organisations;

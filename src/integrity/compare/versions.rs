@@ -38,6 +38,25 @@ struct Published {
     weak: bool,
 }
 
+impl Published {
+    /// What entry number `seq` tells of a version in its `detail`, but for who sent it.
+    fn of(seq: i64, detail: &Value) -> Self {
+        let keyed = bytes(detail, "digest").map(Content::Keyed);
+        Self {
+            seq,
+            tells: seq,
+            artifact: bytes(detail, "artifact"),
+            bytes: detail.get("bytes").and_then(Value::as_u64),
+            content: keyed.or_else(|| bytes(detail, "sha256").map(Content::Plain)),
+            manifest: bytes(detail, "manifest"),
+            number: detail.get("number").and_then(Value::as_u64),
+            received: detail.get("received").and_then(Value::as_i64),
+            actor: None,
+            weak: detail.get("transport").and_then(Value::as_str) == Some(Transport::Legacy.as_str()),
+        }
+    }
+}
+
 /// What the trail tells of a version.
 #[derive(Default)]
 struct Told {
@@ -91,21 +110,20 @@ impl Trail {
                     (published.tells, published.manifest) = (seq, bytes(&detail, "manifest"));
                 }
             }
+            Kind::VersionMoved => {
+                let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
+                if detail["was"] == VersionState::Shredded.as_str() {
+                    told.gone = Some("shredded");
+                }
+                told.published = Some(Published {
+                    // Older versions of a file come ahead of newer ones.
+                    actor: detail.get("sender").and_then(Value::as_str).map(str::to_owned),
+                    ..Published::of(seq, &detail)
+                });
+            }
             Kind::ArtifactAvailable => {
                 let detail: Value = serde_json::from_str(&fields.detail).unwrap_or_default();
-                let keyed = bytes(&detail, "digest").map(Content::Keyed);
-                told.published = Some(Published {
-                    seq,
-                    tells: seq,
-                    artifact: bytes(&detail, "artifact"),
-                    bytes: detail.get("bytes").and_then(Value::as_u64),
-                    content: keyed.or_else(|| bytes(&detail, "sha256").map(Content::Plain)),
-                    manifest: bytes(&detail, "manifest"),
-                    number: detail.get("number").and_then(Value::as_u64),
-                    received: detail.get("received").and_then(Value::as_i64),
-                    actor: actor.cloned(),
-                    weak: detail.get("transport").and_then(Value::as_str) == Some(Transport::Legacy.as_str()),
-                });
+                told.published = Some(Published { actor: actor.cloned(), ..Published::of(seq, &detail) });
             }
             _ => {}
         }
