@@ -1,16 +1,12 @@
 -- Customers are told, too: what support handed back, and receipts of what they sent.
 
--- What is set for a contact beside its own row. A contact without such a row gets mail, gets no receipts, and keeps no others.
+-- What is set for a contact beside its own row. A contact without such a row gets mail, and no receipts.
 CREATE TABLE contact_setting (
     contact  TEXT PRIMARY KEY NOT NULL REFERENCES contact (id),
     -- 1: it is told by mail what support hands back.
     mail     INTEGER NOT NULL CHECK (mail IN (0, 1)),
     -- 1: it gets the receipts of what it sent by mail.
     receipts INTEGER NOT NULL CHECK (receipts IN (0, 1)),
-    -- 1: it may keep the contacts of its organisation.
-    admin    INTEGER NOT NULL CHECK (admin IN (0, 1)),
-    -- 1: another contact added it, and no engineer has approved that yet.
-    waits    INTEGER NOT NULL CHECK (waits IN (0, 1)),
     -- A MAC as other rows that decide rights carry it (`docs/format.md`).
     proof    BLOB
 );

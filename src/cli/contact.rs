@@ -106,12 +106,6 @@ pub(crate) struct SettingArgs {
     /// The contact gets no receipts by mail
     #[arg(long, conflicts_with = "receipts")]
     no_receipts: bool,
-    /// The contact may add, list and disable the contacts of its organisation, with its own login
-    #[arg(long)]
-    admin: bool,
-    /// The contact may not do that any more
-    #[arg(long, conflicts_with = "admin")]
-    no_admin: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,7 +174,6 @@ impl Command {
                     valid_until: until.map(|Until(day)| day),
                     mail: switched(settings.mail, settings.no_mail),
                     receipts: switched(settings.receipts, settings.no_receipts),
-                    admin: switched(settings.admin, settings.no_admin),
                 };
                 tickets.change_contact(&id, changes).await?;
                 output.answer(&tickets.contact(&id).await?, || format!("Contact {id} was changed."))
@@ -272,7 +265,6 @@ fn given_password() -> Result<Option<Zeroizing<String>>, Failure> {
 
 fn state(row: &ContactLine) -> &'static str {
     match row {
-        ContactLine { waits: true, .. } => "waits for approval",
         ContactLine { disabled: true, .. } => "disabled",
         ContactLine { expired: true, .. } => "expired",
         _ => "active",
@@ -309,9 +301,6 @@ fn shown(row: &ContactLine) -> String {
             (false, false) => "none",
         }
     );
-    if row.admin {
-        text += "Admin:        keeps the contacts of the organisation\n";
-    }
     text += &format!("Password:     {}\n", if row.password { "set" } else { "none" });
     for key in &row.keys {
         text += &format!("Key:          {key}\n");

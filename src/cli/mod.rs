@@ -157,7 +157,7 @@ enum Command {
     /// Who did what, and whether that is what was written
     #[command(subcommand)]
     Audit(audit::Command),
-    /// What engineers are told
+    /// What engineers and customers are told
     #[command(subcommand)]
     Notice(notice::Command),
     /// What tickets and organisations take of the room that there is

@@ -40,10 +40,6 @@ pub struct ContactLine {
     pub expired: bool,
     /// Whether the contact may not log in.
     pub disabled: bool,
-    /// Whether another contact added it, and no engineer has approved that yet.
-    pub waits: bool,
-    /// Whether it may keep the contacts of its organisation.
-    pub admin: bool,
     /// Whether it is told by mail what support hands back.
     pub mail: bool,
     /// Whether it gets the receipts of what it sent by mail.
@@ -88,8 +84,6 @@ pub struct ContactChanges {
     pub mail: Option<bool>,
     /// Whether it gets the receipts of what it sent by mail.
     pub receipts: Option<bool>,
-    /// Whether it may keep the contacts of its organisation.
-    pub admin: Option<bool>,
 }
 
 /// A password for a contact.
@@ -152,7 +146,6 @@ impl Tickets {
             "until": row.valid_until,
             "mail": set.mail,
             "receipts": set.receipts,
-            "admin": set.admin,
         })
     }
 
@@ -188,7 +181,7 @@ impl Tickets {
     /// If there is no such contact, the address is none, nothing is to be changed, or the records
     /// fail.
     pub async fn change_contact(&self, id: &Identifier, changes: ContactChanges) -> Result<(), Error> {
-        let ContactChanges { name, email, language, valid_until, mail, receipts, admin } = changes;
+        let ContactChanges { name, email, language, valid_until, mail, receipts } = changes;
         if let Some(email) = &email {
             check_address(email)?;
         }
@@ -200,7 +193,6 @@ impl Tickets {
             ("until", valid_until.is_some()),
             ("mail", mail.is_some()),
             ("receipts", receipts.is_some()),
-            ("admin", admin.is_some()),
         ]
         .into_iter()
         .filter_map(|(what, is)| is.then_some(what))
@@ -217,11 +209,10 @@ impl Tickets {
             row.valid_until = valid_until.unwrap_or(row.valid_until);
         })
         .await?;
-        if mail.is_some() || receipts.is_some() || admin.is_some() {
+        if mail.is_some() || receipts.is_some() {
             customer_settings::change_contact(tx.conn(), self.prover(), id, |set| {
                 set.mail = mail.unwrap_or(set.mail);
                 set.receipts = receipts.unwrap_or(set.receipts);
-                set.admin = admin.unwrap_or(set.admin);
             })
             .await?;
         }
@@ -249,10 +240,6 @@ impl Tickets {
         }
         let since = (!enabled).then(Time::now);
         contacts::change(tx.conn(), self.prover(), id, |row| row.disabled_at = since).await?;
-        if enabled && customer_settings::of_contact(tx.conn(), id).await?.is_some_and(|set| set.waits) {
-            // To enable it is to approve of it.
-            customer_settings::change_contact(tx.conn(), self.prover(), id, |set| set.waits = false).await?;
-        }
         mark_logins_changed(tx.conn()).await?;
         let kind = if enabled { Kind::ContactEnabled } else { Kind::ContactDisabled };
         note(tx.conn(), kind, None, json!({ "contact": id.as_str() })).await?;
@@ -378,8 +365,6 @@ async fn contact_line(conn: &mut Conn, row: Contact) -> Result<ContactLine, Erro
     let set = customer_settings::of_contact(conn, &row.id).await?;
     let set = set.unwrap_or_else(|| ContactSettings::plain(row.id.clone()));
     Ok(ContactLine {
-        waits: set.waits,
-        admin: set.admin,
         mail: set.mail,
         receipts: set.receipts,
         expired: row.is_expired(Time::now()),

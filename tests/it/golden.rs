@@ -301,7 +301,9 @@ fn each_command_answers_programs_as_before() {
     sink.start();
     let house = sink.house();
     let policy = house.work().join("policy.toml");
-    fs::write(&policy, "[retention.incident]\nstart = \"closed\"\nperiod = \"90d\"\n").unwrap();
+    let rules = "[retention.incident]\nstart = \"closed\"\nperiod = \"90d\"\n[checklist.incident]\n\
+                 items = [{ id = \"serial\", required = true, en = \"the serial number\", de = \"die Seriennummer\" }]\n";
+    fs::write(&policy, rules).unwrap();
     let mut house = house.set("POLICY__FILE", policy.to_str().unwrap());
     let mut book = Book::new(&house);
     let place = |name: &str| house.work().join(name).to_str().unwrap().to_owned();
@@ -370,6 +372,8 @@ fn each_command_answers_programs_as_before() {
 
     book.ask(&house, &["ticket", "list"]);
     book.ask(&house, &["ticket", "show", "XT-1"]);
+    book.ask(&house, &["ticket", "checklist", "XT-1"]);
+    book.ask(&house, &["ticket", "checklist", "XT-1", "--tick", "serial"]);
     book.ask(&house, &["ticket", "assign", "XT-1", "bob"]);
     book.ask(&house, &["ticket", "close", "XT-1"]);
     book.ask(&house, &["ticket", "reopen", "XT-1"]);

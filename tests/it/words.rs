@@ -47,6 +47,45 @@ fn openssh_shows_why_something_was_refused_in_the_ticket_s_language() {
     assert!(!quiet.err().contains("exists already. Choose"), "{}", quiet.err());
 }
 
+const POLICY: &str = r#"
+[retention.incident]
+start = "closed"
+period = "90d"
+[checklist.incident]
+items = [
+  { id = "serial", required = true, en = "the serial number", de = "die Seriennummer" },
+  { id = "plan", en = "a plan", de = "ein Plan" },
+]
+"#;
+
+#[test]
+fn what_the_policy_says_is_read_at_the_login_in_the_mail_and_in_a_refusal() {
+    let house = House::new();
+    let policy = house.work().join("policy.toml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let (house, ticket, _) = house.set("POLICY__FILE", policy.to_str().unwrap()).furnish();
+    show_tech(&house.work().join("a.txt"), 40);
+    let shown = house.customer(&ticket, "put a.txt").ok();
+    assert!(shown.err().contains("Ticket XT-4711. Still missing: the serial number.\n"), "{}", shown.err());
+    let mail = crate::support::server::one_mail(&house);
+    assert!(mail.replace('\r', "").contains("\nStill missing:\n- the serial number\n"), "{mail}");
+    assert!(house.tacdrop(["ticket", "show", "XT-4711"]).ok().out().contains("Missing:      serial\n"));
+    house.tacdrop(["ticket", "checklist", "XT-4711", "--tick", "serial"]).ok();
+    let shown = house.customer(&ticket, "ls").ok();
+    assert!(shown.err().contains("Ticket XT-4711\n"), "{}", shown.err());
+    // Until when it can be read is said at the login, by the STATUS, and by both protocols of scp.
+    house.tacdrop(["ticket", "close", "XT-4711"]).ok();
+    let end = house.json(["ticket", "show", "XT-4711"])["readable_until"].as_str().unwrap().to_owned();
+    let said = format!("Its files can be read until {} {} UTC; then they are removed.", &end[..10], &end[11..16]);
+    let failed = house.customer(&ticket, "put a.txt b.txt");
+    assert_eq!((failed.code(), failed.err().matches(&said).count()), (Some(1), 2), "{}", failed.err());
+    for protocol in ["-O", "-s"] {
+        let customer = house.as_customer(&ticket);
+        let failed = customer.scp().args([protocol, "a.txt", &customer.at("c.txt")]).finish();
+        assert!(failed.code() == Some(1) && failed.err().contains(&said), "{protocol}: {}", failed.err());
+    }
+}
+
 #[test]
 fn a_banner_comes_before_the_login_and_remarks_can_be_switched_off() {
     let banner = ["For customers of ACME Support only.", "Zugang nur mit Ticket."];

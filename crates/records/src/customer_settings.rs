@@ -1,5 +1,5 @@
 //! What is set for contacts and tickets beside their own rows: whether customers are told by mail,
-//! who keeps an organisation's contacts, and which rule said what customers may not do.
+//! and which rule said what customers may not do.
 //!
 //! Most have no such row. What holds without one is what [`ContactSettings::plain`] and
 //! [`TicketSettings::plain`] say.
@@ -21,10 +21,6 @@ pub struct ContactSettings {
     pub mail: bool,
     /// Whether it gets the receipts of what it sent by mail.
     pub receipts: bool,
-    /// Whether it may keep the contacts of its organisation.
-    pub admin: bool,
-    /// Whether another contact added it, and no engineer has approved that yet.
-    pub waits: bool,
     /// The proof that the row carries.
     pub proof: Proof,
 }
@@ -32,7 +28,7 @@ pub struct ContactSettings {
 impl ContactSettings {
     /// What holds for a contact without such a row.
     pub fn plain(contact: Identifier) -> Self {
-        Self { contact, mail: true, receipts: false, admin: false, waits: false, proof: Proof::default() }
+        Self { contact, mail: true, receipts: false, proof: Proof::default() }
     }
 }
 
@@ -41,7 +37,7 @@ impl Proved for ContactSettings {
     const LABEL: &'static str = "proof of contact's settings, 1";
 
     fn with_fields<T>(&self, read: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let flags = [self.mail, self.receipts, self.admin, self.waits].map(u8::from);
+        let flags = [self.mail, self.receipts].map(u8::from);
         read(&[self.contact.as_str().as_bytes(), &flags])
     }
 
@@ -96,7 +92,7 @@ impl Proved for TicketSettings {
 /// The columns of [`ContactSettings`], and what follows them in the statement.
 macro_rules! of_contacts {
     ($rest:literal) => {
-        concat!("SELECT contact, mail, receipts, admin, waits, proof FROM contact_setting ", $rest)
+        concat!("SELECT contact, mail, receipts, proof FROM contact_setting ", $rest)
     };
 }
 
@@ -105,8 +101,6 @@ fn contact(row: &SqliteRow) -> Result<ContactSettings, RecordsError> {
         contact: text_as(row, "contact_setting", "contact")?,
         mail: flag(row, "mail")?,
         receipts: flag(row, "receipts")?,
-        admin: flag(row, "admin")?,
-        waits: flag(row, "waits")?,
         proof: proof(row, "proof"),
     })
 }
@@ -136,9 +130,9 @@ pub async fn contacts(conn: &mut Conn) -> Result<Vec<ContactSettings>, RecordsEr
 
 /// Writes what is set for a contact, with its proof.
 pub async fn put_contact(conn: &mut Conn, prover: &dyn Prover, row: &ContactSettings) -> Result<(), RecordsError> {
-    let text = "INSERT INTO contact_setting (contact, mail, receipts, admin, waits, proof) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (contact) DO UPDATE SET mail = $2, receipts = $3, admin = $4, waits = $5, proof = $6";
-    ask!(text, &row.contact, row.mail, row.receipts, row.admin, row.waits, row.prove(prover)).run(conn).await
+    let text = "INSERT INTO contact_setting (contact, mail, receipts, proof) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (contact) DO UPDATE SET mail = $2, receipts = $3, proof = $4";
+    ask!(text, &row.contact, row.mail, row.receipts, row.prove(prover)).run(conn).await
 }
 
 /// Changes what is set for a contact, and gives its row the new proof.

@@ -28,12 +28,11 @@ struct Known {
 struct Settings {
     mail: bool,
     receipts: bool,
-    admin: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mail: true, receipts: false, admin: false }
+        Self { mail: true, receipts: false }
     }
 }
 
@@ -61,12 +60,7 @@ impl Told {
                 known.until = text(detail, "until");
                 // Entries of before these could be set say nothing of them.
                 let flag = |name, without| detail.get(name).and_then(Value::as_bool).unwrap_or(without);
-                known.settings = Settings {
-                    mail: flag("mail", true),
-                    receipts: flag("receipts", false),
-                    admin: flag("admin", false),
-                };
-                known.disabled = known.disabled || flag("waits", false);
+                known.settings = Settings { mail: flag("mail", true), receipts: flag("receipts", false) };
                 if kind == Kind::ContactAdded {
                     known.organisation = text(detail, "organisation").unwrap_or_default();
                     let keys = detail.get("keys").and_then(Value::as_array).into_iter().flatten();
@@ -102,7 +96,7 @@ pub(super) struct Rows {
 pub(super) async fn gather(conn: &mut Conn) -> Result<Rows, Error> {
     let set = customer_settings::contacts(conn).await?.into_iter();
     let set = set.map(|row| {
-        let settings = Settings { mail: row.mail, receipts: row.receipts, admin: row.admin };
+        let settings = Settings { mail: row.mail, receipts: row.receipts };
         (row.contact.to_string(), settings)
     });
     Ok(Rows {
@@ -152,7 +146,7 @@ pub(super) fn judge(repo: &Repo, rows: Rows, mut told_of: Told, outcome: &mut Co
             differs("is valid until another day than was set".to_owned());
         }
         if known.settings != rows.settings.get(&row.id).copied().unwrap_or_default() {
-            differs("has other rights, or is told something else by mail, than was set".to_owned());
+            differs("is told something else by mail than was set".to_owned());
         }
         let address = told::address(repo.keys.trail(), &row.id, &row.email);
         if known.address.is_some_and(|known| known != address) {
