@@ -1,16 +1,18 @@
 //! `tacdrop contact`: people and machines of organisations, and what they log in with.
 
 use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Desk;
-use super::engineer::{Id, address, counted, read_keys};
+use super::columns::{Cut, fitted, width};
+use super::engineer::{Id, address};
 use super::failure::Failure;
 use super::given::switched;
+use super::key_args::{KeyChange, KeyCommand, counted, read_keys};
 use crate::app::{App, ContactChanges, ContactLine, NewContact, NewPassword};
 use crate::model::{Identifier, Language, LastDay};
 
@@ -108,25 +110,6 @@ pub(crate) struct SettingArgs {
     no_receipts: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Let a contact log in with more keys
-    Add {
-        /// The login name
-        id: Identifier,
-        /// A file of public keys, one on each line
-        file: PathBuf,
-    },
-    /// Take a key away; sessions that use it end within a second
-    Remove {
-        /// The login name
-        id: Identifier,
-        /// 'SHA256:...' as the list shows it, or a file of public keys
-        #[arg(value_name = "FINGERPRINT_OR_FILE")]
-        key: String,
-    },
-}
-
 /// A last day, or that there is none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Until(Option<LastDay>);
@@ -184,19 +167,8 @@ impl Command {
             }
             Self::List { organisation } => {
                 let nothing = "There is no such contact; add one with 'tacdrop contact add'.";
-                let headings = ["ID", "ORGANISATION", "NAME", "EMAIL", "LANGUAGE", "STATE", "UNTIL", "LOGS IN BY"];
-                output.list(&tickets.contacts(organisation.as_ref()).await?, headings, nothing, |row| {
-                    [
-                        row.id.clone(),
-                        row.organisation.clone(),
-                        row.name.clone(),
-                        row.email.clone(),
-                        row.language.map(|language| language.to_string()).unwrap_or_default(),
-                        state(row).to_owned(),
-                        row.valid_until.map(|day| day.to_string()).unwrap_or_default(),
-                        ways(row),
-                    ]
-                })
+                let rows = tickets.contacts(organisation.as_ref()).await?;
+                output.answer(&rows, || if rows.is_empty() { nothing.to_owned() } else { table(&rows, width(false)) })
             }
             Self::Disable(Id { id }) => {
                 tickets.set_contact_enabled(&id, false).await?;
@@ -213,21 +185,13 @@ impl Command {
                 tickets.remove_contact(&id).await?;
                 output.answer(&removed, || format!("Contact {id} was removed. What they sent stays."))
             }
-            Self::Key(KeyCommand::Add { id, file }) => {
-                let keys = read_keys(&file)?;
-                let count = keys.len();
-                tickets.add_contact_keys(&id, keys).await?;
-                output.answer(&tickets.contact(&id).await?, || format!("Added to contact {id}: {}.", counted(count)))
-            }
-            Self::Key(KeyCommand::Remove { id, key }) => {
-                let fingerprints = if key.starts_with("SHA256:") {
-                    vec![key]
-                } else {
-                    read_keys(Path::new(&key))?.into_iter().map(|(fingerprint, _)| fingerprint).collect()
-                };
-                tickets.remove_contact_keys(&id, &fingerprints).await?;
-                let removed = counted(fingerprints.len());
-                output.answer(&tickets.contact(&id).await?, || format!("Removed from contact {id}: {removed}."))
+            Self::Key(command) => {
+                let (id, change) = command.read()?;
+                match &change {
+                    KeyChange::Add(keys) => tickets.add_contact_keys(&id, keys.clone()).await?,
+                    KeyChange::Remove(fingerprints) => tickets.remove_contact_keys(&id, fingerprints).await?,
+                }
+                output.answer(&tickets.contact(&id).await?, || change.said("contact", &id))
             }
             Self::Password { id, make, remove } => {
                 let new = match (make, remove) {
@@ -246,6 +210,33 @@ impl Command {
             }
         }
     }
+}
+
+/// The list; `contact show` has the keys.
+pub(super) fn table(rows: &[ContactLine], width: Option<usize>) -> String {
+    let headings = [
+        ("ID", Cut::End),
+        ("ORGANISATION", Cut::End),
+        ("NAME", Cut::End),
+        ("EMAIL", Cut::End),
+        ("LANGUAGE", Cut::Never),
+        ("STATE", Cut::Never),
+        ("UNTIL", Cut::Never),
+        ("LOGS IN BY", Cut::End),
+    ];
+    let cells = |row: &ContactLine| {
+        [
+            row.id.clone(),
+            row.organisation.clone(),
+            row.name.clone(),
+            row.email.clone(),
+            row.language.map(|language| language.to_string()).unwrap_or_default(),
+            state(row).to_owned(),
+            row.valid_until.map(|day| day.to_string()).unwrap_or_default(),
+            ways(row),
+        ]
+    };
+    fitted(headings, rows.iter().map(cells).collect(), width)
 }
 
 /// The password on standard input, without the end of its line; none at a terminal, and where

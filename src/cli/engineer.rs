@@ -1,20 +1,17 @@
 //! `tacdrop engineer`: people who work on tickets, and the keys that they log in with.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand};
 
+use super::columns::{Cut, fitted, width};
 use super::failure::Failure;
 use super::given::{Given, given};
+use super::key_args::{KeyChange, KeyCommand, counted, read_keys};
 use super::{Begin, Desk};
 use crate::app::{Absence, App, EngineerEdit, EngineerLine};
 use crate::mail;
 use crate::model::{Identifier, Language, LastDay, Role, sanitize};
-use crate::ssh;
-
-/// The largest file of public keys in bytes: a thousand long keys.
-const LARGEST_KEY_FILE: u64 = 1 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -106,25 +103,6 @@ pub(crate) struct Id {
     pub(super) id: Identifier,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Let an engineer log in with one more key
-    Add {
-        /// The login name
-        id: Identifier,
-        /// A file of public keys, one on each line
-        file: PathBuf,
-    },
-    /// Take a key away; sessions that use it end within a second
-    Remove {
-        /// The login name
-        id: Identifier,
-        /// 'SHA256:...' as the list shows it, or a file of public keys
-        #[arg(value_name = "FINGERPRINT_OR_FILE")]
-        key: String,
-    },
-}
-
 impl Command {
     pub(crate) fn may_begin(&self) -> Begin {
         if matches!(self, Self::Add { .. }) { Begin::Yes } else { Begin::No }
@@ -151,18 +129,9 @@ impl Command {
             }
             Self::List => {
                 let nothing = "There is no engineer yet; add one with 'tacdrop engineer add'.";
-                let headings = ["ID", "NAME", "EMAIL", "LANGUAGE", "ROLE", "STATE", "KEYS"];
-                desk.output.list(&app.tickets().engineers().await?, headings, nothing, |row| {
-                    [
-                        row.id.clone(),
-                        row.name.clone(),
-                        row.email.clone(),
-                        row.language.map(|language| language.to_string()).unwrap_or_default(),
-                        row.role.to_string(),
-                        state(row),
-                        row.keys.join(" "),
-                    ]
-                })
+                let rows = app.tickets().engineers().await?;
+                desk.output
+                    .answer(&rows, || if rows.is_empty() { nothing.to_owned() } else { table(&rows, width(false)) })
             }
             Self::Edit { id, name, email, language, role } => {
                 let edit = EngineerEdit { name, email, language: given(language), role };
@@ -214,27 +183,21 @@ impl Command {
                     format!("Notices for engineer {id} go to {email} from now on{waiting}.")
                 })
             }
-            Self::Key(KeyCommand::Add { id, file }) => {
-                let keys = read_keys(&file)?;
-                let count = keys.len();
-                for (fingerprint, algorithm) in keys {
-                    app.tickets().add_key(&id, fingerprint, algorithm).await?;
+            Self::Key(command) => {
+                let (id, change) = command.read()?;
+                match &change {
+                    KeyChange::Add(keys) => {
+                        for (fingerprint, algorithm) in keys.clone() {
+                            app.tickets().add_key(&id, fingerprint, algorithm).await?;
+                        }
+                    }
+                    KeyChange::Remove(fingerprints) => {
+                        for fingerprint in fingerprints {
+                            app.tickets().remove_key(&id, fingerprint).await?;
+                        }
+                    }
                 }
-                let changed = line(app, &id).await?;
-                desk.output.answer(&changed, || format!("Added to engineer {id}: {}.", counted(count)))
-            }
-            Self::Key(KeyCommand::Remove { id, key }) => {
-                let fingerprints = if key.starts_with("SHA256:") {
-                    vec![key]
-                } else {
-                    read_keys(Path::new(&key))?.into_iter().map(|(fingerprint, _)| fingerprint).collect()
-                };
-                for fingerprint in &fingerprints {
-                    app.tickets().remove_key(&id, fingerprint).await?;
-                }
-                let changed = line(app, &id).await?;
-                let removed = counted(fingerprints.len());
-                desk.output.answer(&changed, || format!("Removed from engineer {id}: {removed}."))
+                desk.output.answer(&line(app, &id).await?, || change.said("engineer", &id))
             }
             Self::Disable { id, hand_over_to } => {
                 let done = app.tickets().disable_engineer_for(&id, hand_over_to.as_ref()).await?;
@@ -254,6 +217,31 @@ impl Command {
 
 async fn line(app: &App, id: &Identifier) -> Result<EngineerLine, Failure> {
     Ok(app.tickets().engineer(id).await?)
+}
+
+/// The list; `engineer show` has the keys.
+pub(super) fn table(rows: &[EngineerLine], width: Option<usize>) -> String {
+    let headings = [
+        ("ID", Cut::End),
+        ("NAME", Cut::End),
+        ("EMAIL", Cut::End),
+        ("LANGUAGE", Cut::Never),
+        ("ROLE", Cut::Never),
+        ("STATE", Cut::End),
+        ("KEYS", Cut::Never),
+    ];
+    let cells = |row: &EngineerLine| {
+        [
+            row.id.clone(),
+            row.name.clone(),
+            row.email.clone(),
+            row.language.map(|language| language.to_string()).unwrap_or_default(),
+            row.role.to_string(),
+            state(row),
+            row.keys.len().to_string(),
+        ]
+    };
+    fitted(headings, rows.iter().map(cells).collect(), width)
 }
 
 fn state(row: &EngineerLine) -> String {
@@ -282,73 +270,6 @@ fn shown(row: &EngineerLine) -> String {
     text
 }
 
-pub(super) fn counted(keys: usize) -> String {
-    if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
-}
-
 pub(super) fn address(text: &str) -> Result<String, &'static str> {
     if mail::is_address(text) { Ok(text.to_owned()) } else { Err("a mail address looks like anna@example.org") }
-}
-
-/// The fingerprint and the kind of each key in a file, `-` for standard input: one key on each line,
-/// blank lines and comments between them.
-pub(super) fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let shown = file.display();
-    let unreadable = |error: std::io::Error| {
-        // Root works as the owner of the data directory, who may not read what root may.
-        let advice = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => "; '-' instead of the file takes keys from standard input",
-            _ => "",
-        };
-        Failure::new(format!("the key file {shown} cannot be read: {error}{advice}"))
-    };
-    let source: Box<dyn Read> = match file.to_str() {
-        Some("-") => Box::new(std::io::stdin()),
-        _ => Box::new(std::fs::File::open(file).map_err(unreadable)?),
-    };
-    let mut text = String::new();
-    source.take(LARGEST_KEY_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > LARGEST_KEY_FILE {
-        return Err(Failure::new(format!("{shown} is too large for a file of public keys")));
-    }
-    parse_keys(&text).map_err(|problem| Failure::new(format!("{shown}: {problem}")))
-}
-
-fn parse_keys(text: &str) -> Result<Vec<(String, String)>, String> {
-    // Line by line it would only be said that the first line is no key.
-    if text.contains("PRIVATE KEY-----") {
-        return Err(ssh::KeyError::PrivateGiven.to_string());
-    }
-    let mut keys = Vec::new();
-    for (line, number) in text.lines().map(str::trim).zip(1..) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let key = ssh::key_fingerprint(line).map_err(|error| format!("line {number}: {error}"))?;
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    if keys.is_empty() { Err("there is no key in this file".to_owned()) } else { Ok(keys) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f anna@example";
-
-    #[test]
-    fn a_key_file_has_one_key_on_each_line() {
-        let keys = parse_keys(&format!("# laptop\n\n{KEY}\r\n{KEY}\n")).unwrap();
-        assert_eq!(keys.len(), 1);
-        assert!(keys[0].0.starts_with("SHA256:") && keys[0].1 == "ssh-ed25519");
-    }
-
-    #[test]
-    fn what_is_no_key_file_is_refused_with_its_line() {
-        assert!(parse_keys("\n# nothing\n").unwrap_err().contains("no key"));
-        assert!(parse_keys(&format!("{KEY}\nrubbish")).unwrap_err().starts_with("line 2: "));
-        assert!(parse_keys(&ssh::generate_host_key().unwrap()).unwrap_err().contains("private key"));
-    }
 }

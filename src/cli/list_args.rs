@@ -88,7 +88,7 @@ impl ArtifactList {
     }
 }
 
-fn shown(page: &ArtifactPage, wide: bool) -> String {
+pub(super) fn shown(page: &ArtifactPage, wide: bool) -> String {
     let more = page.next.as_ref().map(|next| format!("There may be more: the same command with --after {next}\n"));
     let more = more.unwrap_or_default();
     if page.artifacts.is_empty() {

@@ -24,8 +24,11 @@ mod generated;
 mod given;
 mod init;
 mod key;
+mod key_args;
 mod lifecycle;
 mod list_args;
+#[cfg(test)]
+mod morning_tests;
 mod moving;
 mod notice;
 mod organisation;

@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Subcommand};
 
+use super::columns::{Cut, fitted, width};
 use super::failure::Failure;
 use super::given::{Given, given};
 use super::{Begin, Desk};
@@ -87,19 +88,9 @@ impl Command {
             }
             Self::List => {
                 let nothing = "There is no organisation yet; add one with 'tacdrop organisation add'.";
-                let headings = ["ID", "NAME", "CONTRACT", "LEVEL", "UNTIL", "STATE", "TICKETS", "OPEN"];
-                desk.output.list(&tickets.organisations().await?, headings, nothing, |row| {
-                    [
-                        row.id.clone(),
-                        row.name.clone(),
-                        row.contract.clone().unwrap_or_default(),
-                        row.level.clone().unwrap_or_default(),
-                        row.until.map(|day| day.to_string()).unwrap_or_default(),
-                        state(row).to_owned(),
-                        row.tickets.to_string(),
-                        row.open_tickets.to_string(),
-                    ]
-                })
+                let rows = tickets.organisations().await?;
+                desk.output
+                    .answer(&rows, || if rows.is_empty() { nothing.to_owned() } else { table(&rows, width(false)) })
             }
             Self::Disable(Id { id }) => {
                 let line = tickets.disable_organisation(&id).await?;
@@ -137,6 +128,33 @@ fn refused(open: u64) -> String {
         1 => "the logins of its open ticket are refused, and engineers still see it".to_owned(),
         more => format!("the logins of its {more} open tickets are refused, and engineers still see them"),
     }
+}
+
+/// The list; `organisation show` has all of it.
+pub(super) fn table(rows: &[OrganisationLine], width: Option<usize>) -> String {
+    let headings = [
+        ("ID", Cut::End),
+        ("NAME", Cut::End),
+        ("CONTRACT", Cut::End),
+        ("LEVEL", Cut::End),
+        ("UNTIL", Cut::Never),
+        ("STATE", Cut::Never),
+        ("TICKETS", Cut::Never),
+        ("OPEN", Cut::Never),
+    ];
+    let cells = |row: &OrganisationLine| {
+        [
+            row.id.clone(),
+            row.name.clone(),
+            row.contract.clone().unwrap_or_default(),
+            row.level.clone().unwrap_or_default(),
+            row.until.map(|day| day.to_string()).unwrap_or_default(),
+            state(row).to_owned(),
+            row.tickets.to_string(),
+            row.open_tickets.to_string(),
+        ]
+    };
+    fitted(headings, rows.iter().map(cells).collect(), width)
 }
 
 fn shown(row: &OrganisationLine) -> String {

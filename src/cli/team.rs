@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::Desk;
+use super::columns::{Cut, fitted, width};
 use super::engineer::address;
 use super::failure::Failure;
 use crate::app::{App, NewTeam, TeamChanges, TeamLine};
@@ -79,9 +80,8 @@ impl Command {
             }
             Self::List => {
                 let nothing = "There is no team yet; add one with 'tacdrop team add'.";
-                output.list(&tickets.teams().await?, ["ID", "NAME", "EMAIL", "MEMBERS"], nothing, |row| {
-                    [row.id.clone(), row.name.clone(), row.email.clone().unwrap_or_default(), row.members.join(" ")]
-                })
+                let rows = tickets.teams().await?;
+                output.answer(&rows, || if rows.is_empty() { nothing.to_owned() } else { table(&rows, width(false)) })
             }
             Self::Remove(Id { id }) => {
                 let removed = tickets.team(&id).await?;
@@ -90,6 +90,15 @@ impl Command {
             }
         }
     }
+}
+
+/// The list; `team show` has all members.
+pub(super) fn table(rows: &[TeamLine], width: Option<usize>) -> String {
+    let headings = [("ID", Cut::End), ("NAME", Cut::End), ("EMAIL", Cut::End), ("MEMBERS", Cut::End)];
+    let cells = |row: &TeamLine| {
+        [row.id.clone(), row.name.clone(), row.email.clone().unwrap_or_default(), row.members.join(" ")]
+    };
+    fitted(headings, rows.iter().map(cells).collect(), width)
 }
 
 fn shown(team: &TeamLine) -> String {

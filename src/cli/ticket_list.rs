@@ -64,7 +64,7 @@ impl TicketList {
     }
 }
 
-fn shown(lines: &[ListedTicket], limit: Option<usize>, wide: bool) -> String {
+pub(super) fn shown(lines: &[ListedTicket], limit: Option<usize>, wide: bool) -> String {
     let Some(last) = lines.last() else {
         return "There is no such ticket; 'tacdrop ticket open' opens one.\n".to_owned();
     };

@@ -47,9 +47,9 @@ impl UsageArgs {
     }
 }
 
-fn shown(usage: &Usage, all: usize, wide: bool) -> String {
+pub(super) fn shown(usage: &Usage, all: usize, wide: bool) -> String {
     let room = format!(
-        "Uploads can still take {} of the disk; one ticket may have {} and {} names.\n",
+        "Room on the disk for uploads: {}\nOne ticket may have: {}, and {} names\n",
         size(usage.disk_free),
         size(usage.bytes_most),
         usage.names_most

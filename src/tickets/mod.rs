@@ -201,7 +201,7 @@ impl Tickets {
         existing_engineer(tx.conn(), engineer).await?;
         if !people::remove_key(tx.conn(), engineer, fingerprint).await? {
             return Err(Error::operator(format!(
-                "engineer {engineer} has no key {fingerprint}; 'tacdrop engineer list' shows them"
+                "engineer {engineer} has no key {fingerprint}; 'tacdrop engineer show {engineer}' shows them"
             )));
         }
         let detail = json!({ "engineer": engineer.as_str(), "key": fingerprint });
