@@ -97,7 +97,7 @@ fn commands() -> BTreeSet<String> {
 }
 
 /// The keys of numbers that are another one in each run.
-const NUMBERS: [&str; 16] = [
+const NUMBERS: [&str; 17] = [
     "port",
     "seq",
     "bytes",
@@ -114,6 +114,7 @@ const NUMBERS: [&str; 16] = [
     "download_seconds",
     "files_searched",
     "pid",
+    "disk_free",
 ];
 
 /// Texts that name what one run has and the next has not.

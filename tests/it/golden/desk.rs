@@ -34,6 +34,17 @@ pub(super) fn ask(book: &mut Book, house: &House) {
     book.ask(house, &["organisation", "add", "gamma", "--name", "Gamma"]);
     book.ask(house, &["organisation", "remove", "gamma"]);
     people(book, house);
+    let args = ["ticket", "open", "RT/4711", "--organisation", "beta", "--engineer", "bob"];
+    book.ask_secret(house, &args);
+    for args in [
+        &["ticket", "edit", "rt-4711", "--shown", "RT #4711"][..],
+        &["usage", "RT/4711"],
+        &["usage", "--organisation", "beta", "--status", "open", "--limit", "5"],
+        // Who is still on the way out is a matter of moments.
+        &["who", "--name", "nobody"],
+    ] {
+        book.ask(house, args);
+    }
 }
 
 /// Contacts and teams.
