@@ -62,26 +62,40 @@ def sftp(server, batch, cipher, namespace=None, capture=False, seconds=3600):
     return out
 
 
+def begin_batch(server, batch, cipher):
+    """Begins one client, which ends when it has done its batch."""
+    process = begin(server, cipher)
+    process.stdin.write("\n".join(batch) + "\n")
+    process.stdin.close()
+    return process
+
+
+def wait(server, process, until):
+    error = process.stderr.read()
+    if process.wait(max(1, until - time.monotonic())):
+        raise Failure(f"sftp to {server.name} failed: {error.strip() or process.returncode}")
+
+
+def end(process):
+    """Takes a client down that has not ended."""
+    process.stderr.close()
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
 def sftp_at_once(server, batches, cipher, seconds=3600):
     """Several clients at once, one batch each."""
     processes = []
     try:
         for batch in batches:
-            process = begin(server, cipher)
-            processes.append(process)
-            process.stdin.write("\n".join(batch) + "\n")
-            process.stdin.close()
+            processes.append(begin_batch(server, batch, cipher))
         until = time.monotonic() + seconds
         for process in processes:
-            error = process.stderr.read()
-            if process.wait(max(1, until - time.monotonic())):
-                raise Failure(f"sftp to {server.name} failed: {error.strip() or process.returncode}")
+            wait(server, process, until)
     finally:
         for process in processes:
-            process.stderr.close()
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def python_with_asyncssh():

@@ -3,6 +3,8 @@
     {"get": PATH, "to": FILE, "window": BYTES}              a whole download; answer: {"seconds": ...}
     {"offsets": [N, ...], "path": PATH, "length": BYTES}    one open, read and close for each of the offsets;
                                                             answer: {"milliseconds": [...], "sha256": [...]}
+    {..., "logins": N}                                      the same in N connections, one behind the other, each timed
+                                                            from before it is made
 
 Also run by other interpreters than the bench's own: it uses nothing but asyncssh and the standard library.
 """
@@ -22,6 +24,8 @@ async def main(orders):
         "encryption_algs": [orders["cipher"]],
         "compression_algs": ["none"],
     }
+    if "logins" in orders:
+        return await logins(orders, options)
     begin = time.monotonic()
     async with asyncssh.connect(orders["host"], orders["port"], **options) as connection:
         if "get" in orders:
@@ -39,6 +43,18 @@ async def download(connection, orders):
         # As much asked for at once as the window lets through.
         block = 256 << 10
         await sftp.get(orders["get"], orders["to"], block_size=block, max_requests=max(16, orders["window"] // block))
+
+
+async def logins(orders, options):
+    times, digests = [], []
+    for _ in range(orders["logins"]):
+        begin = time.monotonic()
+        async with asyncssh.connect(orders["host"], orders["port"], **options) as connection:
+            async with connection.start_sftp_client() as sftp, sftp.open(orders["path"], "rb") as file:
+                piece = await file.read(orders["length"], orders["offsets"][0])
+                times.append((time.monotonic() - begin) * 1000)
+        digests.append(hashlib.sha256(piece).hexdigest())
+    return {"milliseconds": times, "sha256": digests}
 
 
 async def reads(sftp, orders):

@@ -164,3 +164,30 @@ def first_byte(bench):
             result = bench.compare({server.name: side(server) for server in both}, "OpenSSH", lower_rate=True)
     result["note"] = f"on {file_system(base)}, {count} offsets in each run; client: asyncssh"
     return result
+
+
+def after_login(bench):
+    """From nothing to the first byte of a small file: connection, login, open, one read. What people wait for."""
+    count = bench.size(30, 5)
+    with bench.place(bench.options.dir, 256) as work:
+        source = work / "small"
+        source.write_bytes(seeded("after-login").randbytes(4096))
+        expected = sha256(source)
+        with bench.servers(work, kinds.Tacdrop, kinds.OpenSsh) as both:
+            for server in both:
+                sftp(server, [f"put {source} file"], GCM128)
+
+            def side(server):
+                def run(warm):
+                    server.watch_memory()
+                    orders = {"path": "file", "offsets": [0], "length": 4096, "cipher": GCM128, "logins": count}
+                    answer = fetch(server, orders)
+                    for found in answer["sha256"]:
+                        same(found, expected, server.name)
+                    return Run(statistics.median(answer["milliseconds"]), None, server.peak())
+
+                return run
+
+            result = bench.compare({server.name: side(server) for server in both}, "OpenSSH", lower_rate=True)
+    result["note"] = f"{count} logins in each run; tacdrop by the ticket's token, OpenSSH by a key; client: asyncssh"
+    return result

@@ -102,6 +102,24 @@ def scenes():
         Scene("streams-32", "streams", "32 x 64 MiB up at once", mib, lambda b: near.streams(b, 32), goal=(2, 2.5)),
         Scene("small-up", "small", "10,000 x 4 KiB up, one client", files, small.up, goal=(1, 1.3), **of_items),
         Scene("small-up-disk", "small", "the same to the disk", files, lambda b: small.up(b, on_disk=True), **of_items),
+        Scene(
+            "small-up-8",
+            "small",
+            "10,000 x 4 KiB up, 8 clients at once",
+            files,
+            small.up_at_once,
+            goal=(1.5, 2.5),
+            **of_items,
+        ),
+        Scene("mixed", "small", "2,000 x 4 KiB up and listed beside 1 GiB up", files, small.mixed),
+        Scene(
+            "login-first-byte",
+            "login",
+            "first 4 KiB of a file, from the connection on",
+            "ms",
+            near.after_login,
+            tools=("openssh", "asyncssh"),
+        ),
         Scene("small-down", "small", "10,000 x 4 KiB down, one client", files, small.down, **of_items),
         Scene(
             "small-list-names", "small", "10,000 names, ls -1", names, lambda b: small.listed(b, "ls -1"), **of_items

@@ -6,7 +6,7 @@ cd benches && python3 -m unittest compare_lib.test
 import copy, json, pathlib, tempfile, unittest, xml.dom.minidom
 from unittest import mock
 
-from . import history, line, load, report, scenes
+from . import history, line, load, report, scenes, switches
 from .pairs import Goal, Run, alternate, digits, summary
 
 
@@ -175,6 +175,18 @@ class History(unittest.TestCase):
         with self.assertRaises(SystemExit):
             history.write(run())
         self.assertEqual((self.docs / "benchmarks.md").read_text(), "mine\n")
+
+
+class Switches(unittest.TestCase):
+    def test_threads_that_do_the_same_count_together_and_new_ones_from_their_begin(self):
+        before = {"1": ("ssh", 10, 1, 100), "2": ("ssh", 20, 2, 100)}
+        after = {"1": ("ssh", 14, 1, 101), "2": ("ssh", 22, 3, 101), "3": ("worker", 8, 0, 2)}
+        counted = switches.since(before, after, amount=2)
+        self.assertEqual(counted, {"all": [7, 0.5, 2], "ssh": [3, 0.5, 1], "worker": [4, 0, 1]})
+
+    def test_a_kind_that_a_round_did_not_have_counts_as_none(self):
+        rounds = [{"all": [4, 0, 1]}, {"all": [6, 0, 1], "worker": [2, 0, 0]}, {"all": [5, 0, 1]}]
+        self.assertEqual(switches.median(rounds), {"all": [5, 0, 1], "worker": [0, 0, 0]})
 
 
 class Line(unittest.TestCase):
