@@ -76,7 +76,7 @@ pub(crate) enum Command {
         id: ArtifactId,
         /// The ticket that it is to lie in
         #[arg(value_name = "REF")]
-        ticket: Identifier,
+        ticket: Reference,
         /// Where it is to lie there; without it, under the path that it has
         #[arg(long = "as", value_name = "PATH")]
         path: Option<OsString>,

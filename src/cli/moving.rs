@@ -8,8 +8,7 @@ use super::failure::Failure;
 use super::output::size;
 use super::ticket::Door;
 use crate::app::{App, MoveWish, Moved, NotMoved, Split, TicketEnd};
-use crate::model::sanitize;
-use crate::model::{ArtifactId, Identifier};
+use crate::model::{ArtifactId, Identifier, Reference, sanitize};
 
 /// `artifact move`.
 pub(crate) async fn move_to(
@@ -112,13 +111,13 @@ pub(crate) async fn split(
     app: &App,
     desk: &Desk,
     from: &Identifier,
-    new: &Identifier,
+    new: &Reference,
     artifacts: &[ArtifactId],
 ) -> Result<(), Failure> {
     // Whatever can fail comes first: the token is shown this once.
     let door = Door::find(app, desk).await?;
     let Split { ticket, token, moved, left } = app.moving().split(from, new, artifacts).await?;
-    let ticket = door.view(ticket, new, TicketEnd::default(), Some(&token));
+    let ticket = door.view(ticket, new.name(), TicketEnd::default(), Some(&token));
     let view = SplitView { ticket: &ticket, moved: &moved, left: &left };
     desk.output.answer(&view, || format!("{}\n{}", lines(&moved, &left), ticket.block()))?;
     check_left(&left)

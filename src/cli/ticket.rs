@@ -87,10 +87,10 @@ pub(crate) enum Command {
     Merge {
         /// The ticket whose artifacts go
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// The ticket that they go into
         #[arg(value_name = "INTO")]
-        into: Identifier,
+        into: Reference,
         /// Also into a ticket of another organisation, which then sees the files
         #[arg(long)]
         yes: bool,
@@ -99,10 +99,10 @@ pub(crate) enum Command {
     Split {
         /// The ticket that is split
         #[arg(value_name = "REF")]
-        reference: Identifier,
+        reference: Reference,
         /// The new ticket
         #[arg(value_name = "NEW")]
-        new: Identifier,
+        new: Reference,
         /// An artifact's id, as 'artifact list REF --json' shows it; can be given several times
         #[arg(long = "artifact", value_name = "ID", required = true)]
         artifacts: Vec<ArtifactId>,

@@ -45,7 +45,13 @@ fn can_be_read_until(until: Time, language: Language) -> String {
 /// What a customer reads after the login. Nothing that somebody typed but what the policy says: scripts around clients (`sos
 /// report --upload`) look for words like "Permission denied" in all that a client prints before its
 /// prompt.
-pub(super) fn greeting(ticket: &Ticket, until: Option<Time>, missing: &[&Item], merged: Option<&Identifier>, language: Language) -> String {
+pub(super) fn greeting(
+    ticket: &Ticket,
+    until: Option<Time>,
+    missing: &[&Item],
+    merged: Option<&Identifier>,
+    language: Language,
+) -> String {
     let mut line = format!("Ticket {}", ticket.reference);
     if ticket.status != TicketStatus::Closed && !missing.is_empty() {
         let missing: Vec<_> = missing.iter().map(|item| item.text(language)).collect();

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::source::path_of_file;
 use super::{MoveWish, Moved, Moving, note_of_ticket};
 use crate::audit::Kind;
-use crate::model::{ArtifactId, FileName, Identifier, SharePath, TicketStatus, Time};
+use crate::model::{ArtifactId, FileName, Identifier, Reference, SharePath, TicketStatus, Time};
 use crate::namespace::tree::is_from_support;
 use crate::records::proofs::Proved;
 use crate::records::{closings, entries, moves, tickets};
@@ -135,7 +135,7 @@ impl Moving {
     /// # Errors
     /// A sentence if the ticket does not exist or is closed, an id is none of a file of its, the new
     /// reference is taken, or the records fail. A file that cannot be moved is no error: it is reported.
-    pub async fn split(&self, from: &Identifier, new: &Identifier, files: &[ArtifactId]) -> Result<Split, Error> {
+    pub async fn split(&self, from: &Identifier, new: &Reference, files: &[ArtifactId]) -> Result<Split, Error> {
         let mut conn = self.repo.records.read().await?;
         let ticket = existing_ticket(&mut conn, from).await?;
         ticket.check(&**self.repo.keys.proofs())?;
@@ -161,10 +161,15 @@ impl Moving {
             drop_box: Some(people.drop_box),
             ..PeopleChanges::default()
         };
-        let details =
-            TicketDetails { kind: Some(ticket.kind), serial: ticket.serial, deadline: ticket.deadline, people };
+        let details = TicketDetails {
+            shown: Some(new.clone()),
+            kind: Some(ticket.kind),
+            serial: ticket.serial,
+            deadline: ticket.deadline,
+            people,
+        };
         let wanted = NewTicket {
-            reference: new.clone(),
+            reference: new.name().clone(),
             organisation: ticket.organisation,
             engineer: ticket.engineer,
             title: ticket.title,
@@ -175,7 +180,7 @@ impl Moving {
         let (line, token) = self.tickets.open_ticket_with(wanted, details).await?;
         let (mut moved, mut left) = (Vec::new(), Vec::new());
         for id in files {
-            match self.move_artifact(*id, new, &MoveWish::default()).await {
+            match self.move_artifact(*id, new.name(), &MoveWish::default()).await {
                 Ok(done) => moved.push(done),
                 Err(error) => left.push(NotMoved { id: id.to_string(), why: error.to_string() }),
             }

@@ -19,7 +19,7 @@ use self::source::Source;
 use crate::audit::{self, Actor, Kind, Subject, told};
 use crate::model::{ArtifactId, Identifier, SharePath, TicketStatus, Time, VersionState};
 use crate::namespace::tree::is_from_support;
-use crate::notices::{self, Notices};
+use crate::notices::{self, Came, Notices};
 use crate::records::entries::{self, Link, NewEntry};
 use crate::records::moves::{self, Move, NewPlace};
 use crate::records::proofs::{Proof, Proved};
@@ -433,7 +433,8 @@ impl Moving {
     ) -> Result<(), Error> {
         for version in sealed.versions().filter(|version| version.file_key.is_some()) {
             let (reference, now) = (&target.reference, Time::now());
-            notices::announce(conn, &self.repo, keys, reference, version.artifact, version.id, now).await?;
+            let (told, came) = ((version.artifact, version.id), Came::FromCustomer(None));
+            notices::announce(conn, &self.repo, keys, reference, told, came, now).await?;
         }
         Ok(())
     }

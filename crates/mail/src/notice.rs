@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use tacdrop_model::{
-    Algorithm, Audience, Language, NoticeId, Priority, Reference, SharePath, Time, Transport, Verdict, missing_percent,
+    Algorithm, Audience, Identifier, Language, NoticeId, Priority, Reference, SharePath, Time, Transport, Verdict,
+    missing_percent,
 };
 
 /// What was tried for a notice so far.

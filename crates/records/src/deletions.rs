@@ -247,7 +247,7 @@ const OF_VERSION: [&str; 6] = [
 ];
 
 /// What is removed with the ticket at the end, in this order. `$1` is its reference, `$2` its share.
-const OF_TICKET: [&str; 12] = [
+const OF_TICKET: [&str; 14] = [
     "DELETE FROM notice_version WHERE notice_id IN (SELECT id FROM notice WHERE ticket = $1 AND $2 = $2)",
     "DELETE FROM notice WHERE ticket = $1 AND $2 = $2",
     "DELETE FROM closing WHERE share_id = $2 AND $1 = $1",

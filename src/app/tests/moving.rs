@@ -339,10 +339,10 @@ async fn a_split_opens_a_ticket_with_the_same_people() {
     let ids = [id_of(&app, "XT-1", "goes").await, id_of(&app, "XT-1", "goes-too").await];
     let (from, new) = (word("XT-1"), word("XT-2"));
     let nobody = ArtifactId::from_bytes([7; 16]);
-    let said = app.moving().split(&from, &new, &[ids[0], nobody]).await.err().unwrap().to_string();
+    let said = app.moving().split(&from, &new.clone().into(), &[ids[0], nobody]).await.err().unwrap().to_string();
     assert!(said.contains("is no artifact of ticket XT-1"), "{said}");
     assert_eq!(app.tickets().list().await.unwrap().len(), 1, "nothing was done");
-    let done = app.moving().split(&from, &new, &ids).await.unwrap();
+    let done = app.moving().split(&from, &new.clone().into(), &ids).await.unwrap();
     assert_eq!((done.moved.len(), done.left.len(), done.ticket.organisation.as_str()), (2, 0, "ACME"));
     let login = app.logins().by_token("XT-2", &done.token, FROM).await.unwrap().unwrap();
     assert_eq!(get(&app.session(&login), "goes-too").await.unwrap(), b"goes/too");
