@@ -6,10 +6,10 @@
 //! of its thread a turn.
 
 use std::future::Future;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -28,15 +28,50 @@ const TURN: usize = 128 << 10;
 /// Bytes after which is asked again how many TCP holds: the kernel gives it more while much comes.
 const ASK_AGAIN: usize = 512 << 10;
 
+/// Bytes that are read beyond what russh asks for. It asks for a packet's length, then for the
+/// packet: this way the next length comes with the packet, and a small request as a whole.
+const BEYOND: usize = 512;
+
 /// What lies under a connection.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Bytes that wait here at most until they are read, if that is known.
     fn receive_buffer(&self) -> Option<usize>;
+
+    /// Reads into `buf`, and what more is there into `beyond`; says how much that was. Nothing goes
+    /// into `beyond` before `buf` is full.
+    fn poll_read_beyond(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        beyond: &mut [u8],
+    ) -> Poll<io::Result<usize>>;
 }
 
 impl Socket for TcpStream {
     fn receive_buffer(&self) -> Option<usize> {
         rustix::net::sockopt::socket_recv_buffer_size(self).ok()
+    }
+
+    fn poll_read_beyond(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        beyond: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            let room = buf.initialize_unfilled();
+            let asked = room.len();
+            match self.try_read_vectored(&mut [IoSliceMut::new(room), IoSliceMut::new(beyond)]) {
+                Ok(read) => {
+                    buf.advance(read.min(asked));
+                    return Poll::Ready(Ok(read.saturating_sub(asked)));
+                }
+                // It was said to have something, and has nothing: now it will say when it has.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 }
 
@@ -45,7 +80,8 @@ pub(crate) struct Stream<S> {
     activity: Arc<Activity>,
     /// Where it is said how far the client has come.
     admission: Option<Arc<Admission>>,
-    /// What the client has said before this was made; it is read first.
+    /// What the client has said before this was made, or was read beyond what was asked for; it is
+    /// read first.
     ahead: Vec<u8>,
     /// Bytes that the client has been sent already, and that russh will want to send.
     said: usize,
@@ -108,6 +144,17 @@ impl<S> Stream<S> {
         ends
     }
 
+    /// Reads what was asked for, and a little beyond it.
+    fn poll_inner(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        S: Socket,
+    {
+        let mut beyond = [0; BEYOND];
+        let more = ready!(self.inner.poll_read_beyond(cx, buf, &mut beyond))?;
+        self.ahead.extend_from_slice(beyond.get(..more).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+
     fn look_for_version(&mut self, bytes: &[u8]) {
         let Some(line) = &mut self.version else { return };
         let end = bytes.iter().position(|byte| *byte == b'\n');
@@ -133,7 +180,7 @@ impl<S: Socket> AsyncRead for Stream<S> {
         }
         let (before, heard) = (buf.filled().len(), this.ahead.is_empty() && this.version.is_none());
         let outcome = if this.ahead.is_empty() {
-            Pin::new(&mut this.inner).poll_read(cx, buf)
+            this.poll_inner(cx, buf)
         } else {
             let length = this.ahead.len().min(buf.remaining());
             buf.put_slice(this.ahead.drain(..length).as_slice());
@@ -222,6 +269,48 @@ mod tests {
         fn receive_buffer(&self) -> Option<usize> {
             Some(ASKED.fetch_add(1, Relaxed))
         }
+
+        fn poll_read_beyond(
+            &mut self,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+            _beyond: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(self).poll_read(cx, buf).map_ok(|()| 0)
+        }
+    }
+
+    /// A length and a packet of so many bytes each are asked for, as russh does it, and all come
+    /// in order to their end.
+    #[tokio::test]
+    async fn what_was_read_beyond_comes_next() {
+        let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(door.local_addr().unwrap()).await.unwrap();
+        let (activity, end) =
+            (Arc::new(Activity::new(crate::ssh::traffic::Traffic::nowhere())), CancellationToken::new());
+        let mut stream = Stream::new(door.accept().await.unwrap().0, Arc::clone(&activity), &end);
+        let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+        let all = sent.clone();
+        let sending = tokio::spawn(async move {
+            peer.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+            peer.write_all(&all).await.unwrap();
+        });
+        stream.read_exact(&mut [0; 11]).await.unwrap();
+        let (mut got, mut bytes) = (Vec::new(), vec![0; 32 << 10]);
+        for length in [1, 600, 20, 511, 512, 513, 32 << 10, 5000].into_iter().cycle() {
+            if got.len() + 4 + length > sent.len() {
+                break;
+            }
+            stream.read_exact(&mut bytes[..4]).await.unwrap();
+            got.extend_from_slice(&bytes[..4]);
+            stream.read_exact(&mut bytes[..length]).await.unwrap();
+            got.extend_from_slice(&bytes[..length]);
+            assert!(stream.ahead.len() <= BEYOND);
+        }
+        stream.read_to_end(&mut got).await.unwrap();
+        sending.await.unwrap();
+        assert!(got == sent && stream.ahead.is_empty());
+        assert_eq!(activity.totals().0, 11 + 1_000_000);
     }
 
     fn stream(
