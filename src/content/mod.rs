@@ -285,6 +285,12 @@ impl Content {
         Ok(())
     }
 
+    /// How many sealed bytes of it wait here to be opened: no disk and no database is asked for
+    /// them. None if it is no small file, or was opened.
+    pub(crate) fn at_hand(&self) -> Option<usize> {
+        self.at_hand.lock().as_ref().map(|(_, bytes)| bytes.len())
+    }
+
     /// Hands its first `length` bytes to `sink`, in pieces of at most 1 MiB.
     pub(crate) async fn read_through(
         &self,

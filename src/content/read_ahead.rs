@@ -246,6 +246,11 @@ impl Reader {
         Ok(())
     }
 
+    /// See [`Content::at_hand`].
+    pub(crate) fn at_hand(&self) -> Option<usize> {
+        self.content.at_hand()
+    }
+
     async fn load<'a>(&self, slot: &'a CachedBlock) -> Result<&'a Block, Error> {
         let opened = slot.block.get_or_try_init(async || {
             let (extent, number) = slot.place;
