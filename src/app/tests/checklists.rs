@@ -24,7 +24,7 @@ fn house() -> Fixture {
         rights: [("rma".to_owned(), rule)].into(),
         ..Policy::default()
     };
-    Fixture::with(move |settings| settings.policy = Some(policy.clone().into()))
+    Fixture::with(move |settings| settings.policy = Some(policy.into()))
 }
 
 async fn greeting(app: &App, token: &str) -> String {
