@@ -130,8 +130,8 @@ impl Listing {
         Self { session, grant: Some(grant), source: Source::Virtual(Box::new(listing)) }
     }
 
-    /// Goes on behind the row that [`position`](Self::position) named, in another listing of the same
-    /// directory. Uploads that have no row yet were told of in the first part.
+    /// Goes on behind the row that [`position`](Self::position) named, in another listing of the
+    /// same directory. Uploads that have no row yet were told of in the first part.
     pub fn go_on_behind(&mut self, row: [u8; 16]) {
         if let Source::Directory { after, unrecorded, .. } = &mut self.source {
             *after = Some(row);
@@ -197,8 +197,8 @@ impl Listing {
     }
 }
 
-/// One page of the tickets that a login sees, from behind `after` on, which moves on, and whether it
-/// was the last one. It may be empty before: what is asked for is more than what a login sees.
+/// One page of the tickets that a login sees, from behind `after` on, which moves on, and whether
+/// it was the last one. It may be empty before: what is asked for is more than what a login sees.
 async fn tickets_page(
     session: &ShareSession,
     after: &mut Option<Identifier>,

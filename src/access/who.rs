@@ -2,7 +2,8 @@
 //!
 //! Only the server knows, and the command is another process. Both have the records: the command
 //! leaves a question there, the server looks for one twice a second and answers it. Nothing is
-//! written while nobody asks, and no row of a server that is gone answers a question that came later.
+//! written while nobody asks, and no row of a server that is gone answers a question that came
+//! later.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -67,8 +67,8 @@ pub(super) fn counted(keys: usize) -> String {
     if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
 }
 
-/// The fingerprint and the kind of each key in a file, `-` for standard input: one key on each line,
-/// blank lines and comments between them.
+/// The fingerprint and the kind of each key in a file, `-` for standard input: one key on each
+/// line, blank lines and comments between them.
 pub(super) fn read_keys(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     let shown = file.display();
     let unreadable = |error: std::io::Error| {

@@ -24,8 +24,8 @@ use crate::ssh;
 pub(crate) enum Command {
     /// Open a ticket with a share of its own, and show its token once
     Open {
-        /// The reference as the ticket system writes it; each run of '#', '.', '/' and blanks in it is a '-' in the
-        /// customer's user name, and none at either end
+        /// The reference as the ticket system writes it; each run of '#', '.', '/' and blanks in it
+        /// is a '-' in the customer's user name, and none at either end
         #[arg(value_name = "REF")]
         reference: Reference,
         /// Whose problem it is

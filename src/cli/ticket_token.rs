@@ -11,7 +11,8 @@ use crate::model::{LastDay, Reference, TokenKind};
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Tokens {
-    /// The ticket that gets a new main token; the old one dies, and its sessions end within a second
+    /// The ticket that gets a new main token; the old one dies, and its sessions end within a
+    /// second
     #[arg(value_name = "REF", required = true)]
     reference: Option<Reference>,
     #[command(subcommand)]
@@ -29,7 +30,8 @@ enum Command {
         /// What you call it
         #[arg(long)]
         label: Option<String>,
-        /// Its last day, as 2026-12-31 (UTC); without it, it is renewed by each login until the ticket is closed
+        /// Its last day, as 2026-12-31 (UTC); without it, it is renewed by each login until the
+        /// ticket is closed
         #[arg(long, value_name = "DATE")]
         until: Option<LastDay>,
         /// It can only send

@@ -55,11 +55,11 @@ pub struct Settings {
     pub warn: Duration,
     /// A withdrawn file can be restored for this long, in house time.
     pub withdrawn: Duration,
-    /// A token is valid for this long, and again for this long from each login on, until its ticket is
-    /// closed.
+    /// A token is valid for this long, and again for this long from each login on, until its ticket
+    /// is closed.
     pub token_validity: Duration,
-    /// Whether who sees several tickets is not listed those that are closed. They can be reached all
-    /// the same.
+    /// Whether who sees several tickets is not listed those that are closed. They can be reached
+    /// all the same.
     pub hide_closed: bool,
     /// Digests that are given to clients beside SHA-256. They tell accidents, not attacks.
     pub also_digests: Vec<Algorithm>,

@@ -90,8 +90,8 @@ impl Tickets {
     /// Opens a ticket with its share. The token is shown this once; only its keyed hash is kept.
     ///
     /// # Errors
-    /// If the reference is taken, organisation or engineer do not exist or are disabled, a text does
-    /// not stand on one line, or the records fail.
+    /// If the reference is taken, organisation or engineer do not exist or are disabled, a text
+    /// does not stand on one line, or the records fail.
     pub async fn open_ticket_with(
         &self,
         new: NewTicket,

@@ -1,5 +1,5 @@
-//! From the reference that somebody typed, as the ticket system writes it and in whatever case, to the
-//! ticket's login name.
+//! From the reference that somebody typed, as the ticket system writes it and in whatever case, to
+//! the ticket's login name.
 
 use super::Tickets;
 use crate::model::{Identifier, Reference};

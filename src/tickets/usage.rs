@@ -79,8 +79,8 @@ pub struct TicketUsage {
 }
 
 impl Tickets {
-    /// What tickets and their organisations take. A row that cannot be read is left out, and named in
-    /// the log.
+    /// What tickets and their organisations take. A row that cannot be read is left out, and named
+    /// in the log.
     ///
     /// # Errors
     /// If there is no such ticket or organisation, the disk cannot be asked, or the records fail.

@@ -246,7 +246,8 @@ const OF_VERSION: [&str; 6] = [
     "DELETE FROM version WHERE id = $1",
 ];
 
-/// What is removed with the ticket at the end, in this order. `$1` is its reference, `$2` its share.
+/// What is removed with the ticket at the end, in this order. `$1` is its reference, `$2` its
+/// share.
 const OF_TICKET: [&str; 14] = [
     "DELETE FROM notice_version WHERE notice_id IN (SELECT id FROM notice WHERE ticket = $1 AND $2 = $2)",
     "DELETE FROM notice WHERE ticket = $1 AND $2 = $2",

@@ -78,8 +78,8 @@ impl Engineer {
         read(&[self.id.as_str().as_bytes(), self.email.as_bytes(), language_field(self.language), &disabled_at])
     }
 
-    /// Whether it carries the proof of before there were roles, and says nothing else than engineers
-    /// did then.
+    /// Whether it carries the proof of before there were roles, and says nothing else than
+    /// engineers did then.
     pub fn is_formerly_proved(&self, prover: &dyn Prover) -> bool {
         let is_proved = |fields: &[&[u8]]| prover.is_proved("proof of engineer, 1", fields, &self.proof);
         self.role == Role::Engineer && self.away.is_none() && self.with_former_fields(is_proved)
@@ -136,8 +136,8 @@ pub struct LoginName {
     pub kind: String,
 }
 
-/// The login name that somebody typed in whatever case; none if there is none, or if two from before
-/// the rule of [`claim_login_name`] differ in nothing else and neither was typed.
+/// The login name that somebody typed in whatever case; none if there is none, or if two from
+/// before the rule of [`claim_login_name`] differ in nothing else and neither was typed.
 pub async fn login_name(conn: &mut Conn, typed: &str) -> Result<Option<LoginName>, RecordsError> {
     // No name has other letters, and what lower() makes of them is a matter of the engine.
     if !typed.is_ascii() {

@@ -30,7 +30,8 @@ pub struct Ticket {
     pub language: Option<Language>,
     /// Whether it takes uploads.
     pub status: TicketStatus,
-    /// The keyed hash of the token that it had before tokens had rows of their own; zeros since then.
+    /// The keyed hash of the token that it had before tokens had rows of their own; zeros since
+    /// then.
     pub token_hash: [u8; 32],
     /// Counts what ended logins: a token that ended, an organisation that was disabled.
     pub token_generation: i64,
@@ -52,8 +53,8 @@ pub struct Ticket {
     pub serial: Option<String>,
     /// The day by which it is to be solved.
     pub deadline: Option<LastDay>,
-    /// How the ticket system writes its reference. It decides nothing: its login name is the reference,
-    /// or the row is read as if it said nothing.
+    /// How the ticket system writes its reference. It decides nothing: its login name is the
+    /// reference, or the row is read as if it said nothing.
     pub shown: Reference,
     /// When something last came into its share, whatever became of it since.
     pub newest_at: Option<Time>,
@@ -98,8 +99,8 @@ impl Ticket {
         ])
     }
 
-    /// Whether it carries the proof of before there were kinds of tickets, and says nothing else than
-    /// tickets did then.
+    /// Whether it carries the proof of before there were kinds of tickets, and says nothing else
+    /// than tickets did then.
     pub fn is_formerly_proved(&self, prover: &dyn Prover) -> bool {
         let is_proved = |fields: &[&[u8]]| prover.is_proved(FORMER_LABEL, fields, &self.proof);
         self.kind.as_str() == INCIDENT && self.with_former_fields(is_proved)
@@ -217,8 +218,8 @@ pub async fn add(conn: &mut Conn, prover: &dyn Prover, new: &Ticket) -> Result<(
     .await
 }
 
-/// Writes down what the desk says of a ticket, with its proof. Everything that changes any of it goes
-/// through here; whoever calls has checked the proof that it had.
+/// Writes down what the desk says of a ticket, with its proof. Everything that changes any of it
+/// goes through here; whoever calls has checked the proof that it had.
 pub(super) async fn put(conn: &mut Conn, prover: &dyn Prover, row: &Ticket) -> Result<(), RecordsError> {
     let text = "UPDATE ticket SET engineer = $2, status = $3, closed_at = $4, token_hash = $5, token_generation = $6, \
          key_generation = $7, organisation = $8, title = $9, priority = $10, language = $11, kind = $12, serial = $13, \
@@ -316,8 +317,8 @@ pub async fn unclosed_of_engineer(conn: &mut Conn, engineer: &Identifier) -> Res
         .await
 }
 
-/// All tickets by reference, from behind `after` on, at most `most`, and whether these were the last
-/// ones.
+/// All tickets by reference, from behind `after` on, at most `most`, and whether these were the
+/// last ones.
 pub async fn from(
     conn: &mut Conn,
     after: Option<&Identifier>,
@@ -334,8 +335,8 @@ pub(super) const ASSIGNED: &str = select!(
      FROM engineer e JOIN ticket d ON d.engineer = e.id WHERE e.deputy = $1 AND d.reference > $2) ORDER BY t.reference LIMIT $3 + 0"
 );
 
-/// The tickets assigned to an engineer, those of the engineer's teams, and those of whom the engineer
-/// stands in for at some time, by reference, from behind `after` on, at most `most`, and
+/// The tickets assigned to an engineer, those of the engineer's teams, and those of whom the
+/// engineer stands in for at some time, by reference, from behind `after` on, at most `most`, and
 /// whether these were the last ones.
 pub async fn assigned(
     conn: &mut Conn,
@@ -354,8 +355,8 @@ async fn page(conn: &mut Conn, asked: Question<'_>, most: usize) -> Result<(Vec<
     Ok((tickets, ended))
 }
 
-/// The tickets that are an organisation's, or that affect it, by reference, from behind `after` on, at most `most`, and whether
-/// these were the last ones.
+/// The tickets that are an organisation's, or that affect it, by reference, from behind `after` on,
+/// at most `most`, and whether these were the last ones.
 pub async fn of_organisation(
     conn: &mut Conn,
     organisation: &Identifier,
@@ -369,8 +370,8 @@ pub async fn of_organisation(
     page(conn, ask!(text, organisation.as_str(), after.map_or("", Identifier::as_str), most), most).await
 }
 
-/// Has the open logins looked at again: what they remember of the ticket is no longer what it says. To
-/// be done with everything that ends one.
+/// Has the open logins looked at again: what they remember of the ticket is no longer what it says.
+/// To be done with everything that ends one.
 pub async fn logins_changed(conn: &mut Conn, prover: &dyn Prover, reference: &Identifier) -> Result<(), RecordsError> {
     change(conn, prover, reference, |row| row.token_generation += 1).await
 }

@@ -1,4 +1,5 @@
-//! How a command asks the server that runs who is logged in: a number in a row, and the answer to it.
+//! How a command asks the server that runs who is logged in: a number in a row, and the answer to
+//! it.
 
 use sqlx::Row;
 

@@ -1,13 +1,13 @@
 //! `/.new`: what came since an engineer's last look, over all tickets that the engineer sees.
 //!
-//! `/.new` lists the tickets into which something came, `/.new/REF` and the directories below it only
-//! what came, and the directories that lead there. A path behind `/.new` means what it means without
-//! it, so whatever is listed can be read; nothing can be changed there.
+//! `/.new` lists the tickets into which something came, `/.new/REF` and the directories below it
+//! only what came, and the directories that lead there. A path behind `/.new` means what it means
+//! without it, so whatever is listed can be read; nothing can be changed there.
 //!
-//! A look begins when `/.new` is listed and lasts for [`LOOK`]: who lists it again meanwhile, also by
-//! another connection, as clients do that fetch side by side, sees the same beginning. The next look
-//! begins with what came since this one began. What came while somebody looked is so shown twice
-//! rather than never.
+//! A look begins when `/.new` is listed and lasts for [`LOOK`]: who lists it again meanwhile, also
+//! by another connection, as clients do that fetch side by side, sees the same beginning. The next
+//! look begins with what came since this one began. What came while somebody looked is so shown
+//! twice rather than never.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -84,8 +84,8 @@ impl ShareSession {
         Ok(ticket.map(|ticket| ticket.newest_at.unwrap_or(ticket.opened_at)))
     }
 
-    /// From when on things are new to this engineer. With `begins` this is a look: one begins if the
-    /// last one is over.
+    /// From when on things are new to this engineer. With `begins` this is a look: one begins if
+    /// the last one is over.
     async fn look(&self, begins: bool) -> Result<Time, Error> {
         let now = Time::now();
         let last = looks::of(&mut *self.repo().records.read().await?, self.user()).await?;
