@@ -49,7 +49,7 @@ pub struct SessionLine {
     pub address: String,
     /// Since when.
     pub since: Time,
-    /// The door that it came by: `ssh`, or `legacy`: the listener for old devices.
+    /// The door that it came by: `ssh`, `http`, or `legacy`: the listener for old devices.
     pub door: String,
     /// What it is sending.
     pub uploads: Vec<UploadNow>,
@@ -105,7 +105,7 @@ impl Access {
                 tickets: login.tickets.iter().map(ToString::to_string).collect(),
                 address: login.address,
                 since: login.since,
-                door: if login.transport.is_weak() { "legacy" } else { "ssh" }.to_owned(),
+                door: if login.transport.is_weak() { "legacy" } else { login.door.as_str() }.to_owned(),
                 uploads,
                 more_uploads,
             }

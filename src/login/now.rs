@@ -1,7 +1,7 @@
 //! Who is logged in at this moment.
 
 use super::{Logins, Who};
-use crate::model::{Identifier, Time, Transport};
+use crate::model::{Door, Identifier, Time, Transport};
 
 /// A login that is open.
 pub(crate) struct OpenLogin {
@@ -16,6 +16,8 @@ pub(crate) struct OpenLogin {
     pub(crate) since: Time,
     /// The listener that it came by.
     pub(crate) transport: Transport,
+    /// The door that it came by.
+    pub(crate) door: Door,
 }
 
 impl Logins {
@@ -37,6 +39,7 @@ impl Logins {
                 address: login.from.to_string(),
                 since: now.minus(login.since.elapsed()),
                 transport: login.transport,
+                door: login.door,
             }
         });
         let mut open: Vec<OpenLogin> = open.collect();
