@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::source::path_of_file;
 use super::{MoveWish, Moved, Moving, note_of_ticket};
 use crate::audit::Kind;
+use crate::model::rights::Denied;
 use crate::model::{ArtifactId, FileName, Identifier, Reference, SharePath, TicketStatus, Time};
 use crate::namespace::tree::is_from_support;
 use crate::records::proofs::Proved;
@@ -159,6 +160,8 @@ impl Moving {
             team: people.team.as_ref().map(known).transpose()?.map(Some),
             watchers: people.watchers,
             drop_box: Some(people.drop_box),
+            denied: Some(people.denied.iter().fold(Denied::default(), |all, right| all.with(*right, true))),
+            mail: Some(people.mail),
             ..PeopleChanges::default()
         };
         let details = TicketDetails {
