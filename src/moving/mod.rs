@@ -17,7 +17,7 @@ use self::place::Place;
 use self::sealing::{SealedFile, SealedVersion};
 use self::source::Source;
 use crate::audit::{self, Actor, Kind, Subject, told};
-use crate::model::{ArtifactId, Identifier, SharePath, TicketStatus, Time, VersionState};
+use crate::model::{ArtifactId, Identifier, SharePath, TicketStatus, Time, VersionId, VersionState};
 use crate::namespace::tree::is_from_support;
 use crate::notices::{self, Came, Notices};
 use crate::records::entries::{self, Link, NewEntry};
@@ -283,9 +283,8 @@ impl Moving {
         let new_id = sealed.entry(now.file.id)?;
         let current = now.file.current.map(|current| sealed.version(current.id)).transpose()?;
         entries::set_versions(tx.conn(), new_id.as_bytes(), current.map(|version| version.id), None).await?;
-        if !path.names().first().is_some_and(is_from_support) {
-            self.announce(tx.conn(), &keys, &target, sealed).await?;
-        }
+        let from_support = path.names().first().is_some_and(is_from_support);
+        self.announce(tx.conn(), &keys, &target, sealed, (current.map(|version| version.id), from_support)).await?;
 
         let old_id = ArtifactId::from_bytes(now.file.id);
         let versions = sealed.readable();
@@ -423,18 +422,22 @@ impl Moving {
         Ok(())
     }
 
-    /// The engineer of the target is told of each version that can be read, as of one that came.
+    /// Who works on the target is told of each version that can be read, as of one that came; its
+    /// customers are told of the current one of what support hands back.
     async fn announce(
         &self,
         conn: &mut Conn,
         keys: &ShareKeys,
         target: &Ticket,
         sealed: &SealedFile,
+        (current, from_support): (Option<VersionId>, bool),
     ) -> Result<(), Error> {
-        for version in sealed.versions().filter(|version| version.file_key.is_some()) {
-            let (reference, now) = (&target.reference, Time::now());
-            let (told, came) = ((version.artifact, version.id), Came::FromCustomer(None));
-            notices::announce(conn, &self.repo, keys, reference, told, came, now).await?;
+        let is_told =
+            |version: &&SealedVersion| version.file_key.is_some() && (!from_support || current == Some(version.id));
+        for version in sealed.versions().filter(is_told) {
+            let came = if from_support { Came::FromSupport } else { Came::FromCustomer(None) };
+            let ids = (version.artifact, version.id);
+            notices::announce(conn, &self.repo, keys, &target.reference, ids, came, Time::now()).await?;
         }
         Ok(())
     }
