@@ -361,7 +361,7 @@ fn small_file(c: &mut Criterion) {
     read!("extents", |conn| extents::of_version(conn, version));
     read!("audit_tip", |conn| audit::tip(conn));
     let ticket: Identifier = "XT-1".parse().unwrap();
-    read!("notice_settling", |conn| notices::settling(conn, &ticket));
+    read!("notice_settling", |conn| notices::settling(conn, &ticket, (tacdrop::model::Audience::Engineers, None)));
     read!("children_128", |conn| entries::children(conn, root, None, 128));
     group.bench_function("empty_transaction", |b| {
         b.iter(|| runtime.block_on(async { records.begin().await.unwrap().commit().await.unwrap() }));

@@ -210,9 +210,8 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
         Command::Manual(command) => return command.run(),
         _ => owner::act_as(&common.data)?,
     }
-    match command {
-        Command::Doctor => return doctor::run(common, &output),
-        _ => {}
+    if let Command::Doctor = command {
+        return doctor::run(common, &output);
     }
     let config = Config::load_here(common.config.as_deref())?;
     let desk = Desk { data: DataDirectory::at(&common.data), config, output };
