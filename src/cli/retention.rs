@@ -113,7 +113,7 @@ fn said(done: &ShreddedTicket) -> String {
         files(done.artifacts, done.versions, done.bytes)
     );
     if done.objects_removed_at.is_none() {
-        text += "A backup is being taken, so the encrypted objects, which nothing opens, go when it is complete.\n";
+        text += "Its encrypted objects, which nothing opens, go within minutes, or when a backup that is being taken is complete.\n";
     }
     if done.journal_owed {
         text += "Somebody reads the records, so the server will wipe the last trace of its rows within minutes.\n";

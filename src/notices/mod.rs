@@ -30,7 +30,7 @@ use crate::namespace::{PublicAddress, address};
 use crate::notices::outbox::{Attempt, Interrupted, Outbox, OutboxError};
 use crate::records::notices::{self, About, NoticeRow, Tried};
 use crate::records::proofs::Proved;
-use crate::records::{Conn, RecordsError, entries, held_notices, people, version_chain};
+use crate::records::{Conn, RecordsError, entries, held_notices, people, ticket_people, version_chain};
 use crate::repo::checklist;
 use crate::repo::keys::ShareKeys;
 use crate::repo::set_aside::or_left_out;
@@ -238,6 +238,8 @@ impl Notices {
         let language = engineer.language.or(ticket.language).unwrap_or(Language::En);
         let missing = checklist::missing(&mut conn, repo, &ticket).await?;
         let missing = missing.into_iter().map(|item| item.text(language).to_owned()).collect();
+        let watchers = ticket_people::watchers(&mut conn, &notice.ticket).await?;
+        let is_watcher = watchers.iter().any(|watcher| notice.address.as_ref() == Some(&watcher.address));
         drop(conn);
         let keys = repo.keys.share(ticket.share).await?;
         let telling = compose::of(repo, &keys, notice, address).await?;
@@ -253,7 +255,8 @@ impl Notices {
             created_at,
             first_of_ticket: first,
             recipient: mail::Recipient {
-                name: engineer.name,
+                // It is the engineer's notice; the mailbox is somebody else's.
+                name: if is_watcher { String::new() } else { engineer.name },
                 address: notice.address.clone().unwrap_or(engineer.email),
                 language,
                 instead_of,

@@ -226,9 +226,12 @@ impl Retention {
         if holds::of_share(&mut *self.repo.records.read().await?, row.share).await?.is_some() {
             return Ok(None);
         }
-        match self.begin_shredding(&row.reference, why, actor).await? {
-            Some(share) => self.go_on_shredding(share, actor).await.map(Some),
-            None => Ok(None),
+        match self.begin_shredding(&row.reference, why, actor).await {
+            Ok(Some(share)) => self.go_on_shredding(share, actor).await.map(Some),
+            Ok(None) => Ok(None),
+            // Another process has shredded it since the tickets were listed.
+            Err(_) if deletions::is_begun(&mut *self.repo.records.read().await?, row.share).await? => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

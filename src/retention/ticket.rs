@@ -220,7 +220,9 @@ impl Retention {
         row.check(self.prover())?;
         if row.keys_destroyed_at.is_none() {
             self.destroy_keys(share).await?;
-            row = self.note(share, |row| row.keys_destroyed_at = Some(Time::now())).await?;
+            // Another process may have been quicker: what it wrote down stays.
+            let noted = |row: &mut Deletion| row.keys_destroyed_at = row.keys_destroyed_at.or(Some(Time::now()));
+            row = self.note(share, noted).await?;
             self.repo.failpoints.hit("ticket-shred.keys-noted");
         }
         if row.records_removed_at.is_none() {
@@ -228,14 +230,7 @@ impl Retention {
         }
         if row.objects_removed_at.is_none() && self.remove_all_of(share).await? {
             self.repo.failpoints.hit("ticket-shred.objects-removed");
-            let mut tx = self.repo.records.begin().await?;
-            let ended = |row: &mut Deletion| row.objects_removed_at = row.objects_removed_at.or(Some(Time::now()));
-            if let Some(changed) = deletions::change(tx.conn(), self.prover(), share, ended).await? {
-                row = changed;
-            }
-            let detail = json!({ "share": share.to_string() });
-            note_of_ticket(tx.conn(), Kind::TicketObjectsRemoved, actor, &row.ticket, &detail).await?;
-            tx.commit().await?;
+            row = self.objects_are_gone(row, actor).await?;
         }
         let journal_owed = !self.empty_owed_journal().await?;
         self.repo.failpoints.hit("ticket-shred.ended");
@@ -276,6 +271,21 @@ impl Retention {
         let row = deletions::change(tx.conn(), self.prover(), share, change).await?;
         tx.commit().await?;
         row.ok_or_else(|| Error::operator(format!("the deletion log knows nothing of share {share}")))
+    }
+
+    /// Writes down that the objects are removed, unless another process has.
+    async fn objects_are_gone(&self, row: Deletion, actor: &Actor) -> Result<Deletion, Error> {
+        let mut tx = self.repo.records.begin().await?;
+        let Some(now) = deletions::by_share(tx.conn(), row.share).await? else { return Ok(row) };
+        if now.objects_removed_at.is_some() {
+            return Ok(now);
+        }
+        let ended = |row: &mut Deletion| row.objects_removed_at = Some(Time::now());
+        let changed = deletions::change(tx.conn(), self.prover(), row.share, ended).await?;
+        let detail = json!({ "share": row.share.to_string() });
+        note_of_ticket(tx.conn(), Kind::TicketObjectsRemoved, actor, &row.ticket, &detail).await?;
+        tx.commit().await?;
+        Ok(changed.unwrap_or(now))
     }
 
     /// Removes everything that the records have of a ticket, and frees its reference.

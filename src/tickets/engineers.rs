@@ -235,6 +235,16 @@ impl Tickets {
                     return Err(Error::operator(format!("engineer {engineer} cannot be handed over to the same one")));
                 }
                 check_enabled(tx.conn(), other).await?;
+                // Who is away would be told of everything, and nobody in their place.
+                if let Some(away) =
+                    hanging.stands_in_for.iter().find(|row| row.id == *other).and_then(|row| row.away.as_ref())
+                {
+                    return Err(Error::operator(format!(
+                        "engineer {engineer} stands in for {other}, who is away from {} to {}; give {other} another \
+                         deputy first (tacdrop engineer away {other}), or hand over to somebody else",
+                        away.from, away.to
+                    )));
+                }
                 done = self.hand_all_over(tx.conn(), hanging, other).await?;
             }
             None if hanging.is_empty() => {}
@@ -280,8 +290,7 @@ impl Tickets {
             done.notices += 1;
         }
         for row in hanging.stands_in_for {
-            let deputy = Some(to.clone()).filter(|to| *to != row.id);
-            let away = row.away.and_then(|away| Some(Absence { deputy: deputy?, ..away }));
+            let away = row.away.map(|away| Absence { deputy: to.clone(), ..away });
             let new = away.clone();
             match people::change(conn, self.prover(), &row.id, |row| row.away = new).await {
                 Ok(_) => note_absence(conn, &row.id, away.as_ref()).await?,

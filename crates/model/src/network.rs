@@ -134,8 +134,9 @@ impl LastDay {
     /// The first moment at which it is over.
     pub fn end(self) -> Time {
         let next = self.0.tomorrow().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC));
-        // The last day that a calendar has ends never.
-        next.map_or(Time::from_millis(i64::MAX), |next| Time::from_millis(next.timestamp().as_millisecond()))
+        // Behind the last moment that a calendar has nothing is a date.
+        let end = next.map_or(jiff::Timestamp::MAX, |next| next.timestamp());
+        Time::from_millis(end.as_millisecond())
     }
 }
 
@@ -241,6 +242,9 @@ mod tests {
         assert!(!day.is_over(at("2026-02-28T23:59:59.999Z")));
         assert!(day.is_over(at("2026-03-01T00:00:00Z")));
         assert_eq!(day.end(), at("2026-03-01T00:00:00Z"));
+        // What people write for "never" ends at a moment that has a date.
+        let never: LastDay = "9999-12-31".parse().unwrap();
+        assert!(never.end().to_string().starts_with("9999-12-30T"), "{}", never.end());
         assert!(day.has_begun(at("2026-02-28T00:00:00Z")) && !day.has_begun(at("2026-02-27T23:59:59.999Z")));
         assert!(!day.is_over(at("2025-12-31T00:00:00Z")));
         assert!(day.is_over(Time::from_millis(i64::MAX)));

@@ -302,6 +302,37 @@ async fn r68_a_backup_of_the_records_opens_nothing_once_the_keys_are_destroyed()
     app.close().await;
 }
 
+/// What one has written down, the other leaves as it is: the log, the trail and the certificate agree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_shred_one_ticket_write_each_step_down_once() {
+    let fixture = fixture();
+    let one = fixture.open().await;
+    let other = App::open(one.data().clone(), fixture.settings.clone()).await.unwrap();
+    for round in 0..6 {
+        let reference = format!("XT-{round}");
+        let session = customer(&one, &reference).await;
+        for name in ["small", "other"] {
+            put(&session, name, b"bytes\n").await;
+        }
+        let ticket = word(&reference);
+        let both = [&one, &other].map(|app| {
+            let (app, ticket) = (app.clone(), ticket.clone());
+            tokio::spawn(async move { app.retention().shred_ticket(&ticket).await.is_ok() })
+        });
+        let [first, second] = both;
+        assert!(first.await.unwrap() | second.await.unwrap(), "neither did");
+        one.retention().finish_shredding(&Actor::Server).await.unwrap();
+        let [row] = &log_of(&one, &reference).await[..] else { panic!("one row") };
+        assert!(row.keys_destroyed_at <= row.records_removed_at && row.records_removed_at <= row.objects_removed_at);
+        let conn = &mut outsider(&one.data().root().join("records.sqlite")).await;
+        let told = "SELECT kind FROM audit_event WHERE kind = 'ticket.objects-removed'";
+        assert_eq!(rows(conn, told).await.len(), round + 1, "told of once each");
+        rows_are_as_told(&one).await;
+    }
+    one.close().await;
+    other.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r68_nothing_of_a_ticket_that_is_held_goes() {
     let fixture = fixture();

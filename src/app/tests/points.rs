@@ -112,6 +112,8 @@ async fn r20_every_named_point_is_passed() {
     app.audit().checkpoint().await.unwrap();
     app.rotation().rotate_share(&word("XT-1"), |_, _| ()).await.unwrap();
     app.rotation().rotate_kek(None, |_, _| ()).await.unwrap();
+    put(&customer(&app, "XT-2").await, "moves", b"moves").await;
+    app.moving().merge(&word("XT-2"), &word("XT-1"), false).await.unwrap();
     app.retention().shred_ticket(&word("XT-1")).await.unwrap();
     let place = BackupPlace::at(&fixture.directory.path().join("backup"), None);
     app.backups().back_up(&place, false, |_| ()).await.unwrap();

@@ -52,6 +52,9 @@ const COLUMNS: &[(&str, &[(&str, Column)])] = &[
             ("organisation", Column::Proved("'OTHER'")),
             ("engineer", Column::Proved("'bert'")),
             ("title", Column::Free),
+            // What makes another login name is not shown.
+            ("shown", Column::Free),
+            ("newest_at", Column::Free),
             ("priority", Column::Free),
             ("language", Column::Proved("'en'")),
             ("status", Column::Proved("'closed'")),
