@@ -429,6 +429,18 @@ async fn retention(report: &mut Report, config: &Config, app: &App) {
             report.add("retention", Ok(format!("{due} tickets are due, {later} later, {held} held")));
         }
     }
+    rules_for_nobody(report, config, app).await;
+}
+
+/// A rule of the policy for an organisation that there is not: whoever wrote it thinks that it holds.
+async fn rules_for_nobody(report: &mut Report, config: &Config, app: &App) {
+    let (Some(policy), Ok(known)) = (&config.policy.rules, app.tickets().organisations().await) else { return };
+    for named in policy.organisations() {
+        if !known.iter().any(|line| line.id.eq_ignore_ascii_case(named.as_str())) {
+            let advice = "change it in the policy's file, or add it with 'tacdrop organisation add'";
+            report.warn("policy", format!("a rule is for the organisation {named}, which there is not; {advice}"));
+        }
+    }
 }
 
 /// Whether a running tacdrop serves the data directory.

@@ -152,6 +152,21 @@ pub(super) fn read(file: &Path) -> Result<Arc<Policy>, ConfigError> {
     }
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let File { retention, rights, checklist } = parse(file, &text)?;
+    for (section, names) in [
+        ("retention", retention.keys().map(|kind| &kind.0).collect::<Vec<_>>()),
+        ("rights.customers", rights.customers.keys().map(|kind| &kind.0).collect()),
+        ("checklist", checklist.keys().map(|kind| &kind.0).collect()),
+    ]
+    .into_iter()
+    .chain(retention.values().map(|rule| ("organisation", rule.organisation.keys().map(|id| &id.0).collect())))
+    .chain(rights.customers.values().map(|rule| ("organisation", rule.organisation.keys().map(|id| &id.0).collect())))
+    {
+        if let Some(name) = twice(&names) {
+            let why = format!("{section}.{name} is there twice: upper and lower case are the same in names");
+            let line = line_of(&text, &format!("{section}.{name}]"));
+            return Err(ConfigError::Syntax { file: file.to_owned(), line, why });
+        }
+    }
     let rule = |Retention { start, period, organisation }| Rule {
         start: start.0,
         period: period.0,
@@ -177,6 +192,14 @@ pub(super) fn read(file: &Path) -> Result<Arc<Policy>, ConfigError> {
         retention: retention.into_iter().map(|(kind, own)| (kind.0.to_string(), rule(own))).collect(),
         close: rights.close.map_or(Closing::One, |close| close.0),
     }))
+}
+
+/// The name that differs from another one only in case, if there is one.
+fn twice<'a>(names: &[&'a Identifier]) -> Option<&'a Identifier> {
+    let is_same = |at: usize, name: &Identifier| {
+        names.iter().take(at).any(|before| before.as_str().eq_ignore_ascii_case(name.as_str()))
+    };
+    names.iter().enumerate().find_map(|(at, name)| is_same(at, name).then_some(*name))
 }
 
 /// The items of a checklist, each once.
@@ -243,6 +266,14 @@ mod tests {
             ("read,delete".parse().ok(), Some(true), "rights.customers.rma")
         );
         assert_eq!(policy.rights_of("incident", &"ACME".parse().unwrap()), None);
+        // Upper and lower case are the same in names.
+        let acme = "acme".parse().unwrap();
+        assert_eq!(policy.rights_of("RMA", &acme).unwrap().0.drop_box, Some(false));
+        let other = "OTHER".parse().unwrap();
+        let period = |kind, organisation| policy.rule(kind, organisation).unwrap().to_string();
+        assert_ne!(period("Incident", &acme), period("Incident", &other));
+        assert_eq!(policy.checklist_of("RMA").map(<[_]>::len), policy.checklist_of("rma").map(<[_]>::len));
+        assert_eq!(policy.organisations().iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["ACME"]);
         let kinds: Vec<_> = policy.retention.keys().map(String::as_str).collect();
         assert_eq!(kinds, ["incident", "rma"]);
         assert_eq!(policy.retention["incident"].period.to_string(), "90d");
@@ -253,6 +284,10 @@ mod tests {
     #[test]
     fn what_no_policy_says_is_refused_with_its_line() {
         for (text, sentence) in [
+            (
+                "[retention.rma]\nstart = \"closed\"\nperiod = \"90d\"\n[retention.RMA]\nstart = \"closed\"\nperiod = \"9d\"",
+                "retention.rma is there twice",
+            ),
             ("\n[retentoin.incident]", "policy.toml, line 2: unknown field `retentoin`"),
             (
                 "[retention.incident]\nstart = \"closed\"\nperiod = \"90d\"\nend = 1",

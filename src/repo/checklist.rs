@@ -32,7 +32,7 @@ impl Item {
 /// The items for a ticket, in the policy's order; none if its kind has no checklist.
 pub(crate) fn items<'a>(repo: &'a Repo, ticket: &Ticket) -> &'a [Item] {
     let policy = repo.settings.policy.as_ref();
-    policy.and_then(|policy| policy.checklists.get(ticket.kind.as_str())).map_or(&[], |items| items)
+    policy.and_then(|policy| policy.checklist_of(ticket.kind.as_str())).unwrap_or_default()
 }
 
 /// The required items that are not ticked. The records are asked only if there is a checklist.

@@ -1,7 +1,7 @@
 //! What the house has agreed on with its customers: how long a closed ticket is kept, and who
 //! closes one. `config` reads it from its file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -179,21 +179,37 @@ impl RuleOf<'_> {
     }
 }
 
+/// What stands under a name. Upper and lower case are the same in names of kinds and of organisations.
+fn named<'a, K: AsRef<str>, T>(rules: &'a BTreeMap<K, T>, name: &str) -> Option<(&'a K, &'a T)> {
+    rules.iter().find(|(own, _)| own.as_ref().eq_ignore_ascii_case(name))
+}
+
 impl Policy {
     /// The rule for tickets of a kind of an organisation; none if they are kept for ever.
     pub fn rule<'a>(&'a self, kind: &'a str, organisation: &'a Identifier) -> Option<RuleOf<'a>> {
-        let rule = self.retention.get(kind)?;
-        let own = rule.organisations.get_key_value(organisation);
+        let (_, rule) = named(&self.retention, kind)?;
+        let own = named(&rule.organisations, organisation.as_str());
         let (organisation, period) = own.map_or((None, &rule.period), |(id, period)| (Some(id), period));
         Some(RuleOf { kind, organisation, start: rule.start, period })
+    }
+
+    /// What tickets of a kind need; none if nothing is said of that kind.
+    pub fn checklist_of(&self, kind: &str) -> Option<&[Item]> {
+        named(&self.checklists, kind).map(|(_, items)| &items[..])
+    }
+
+    /// The organisations that rules of their own are for.
+    pub fn organisations(&self) -> BTreeSet<&Identifier> {
+        let of_retention = self.retention.values().flat_map(|rule| rule.organisations.keys());
+        of_retention.chain(self.rights.values().flat_map(|rule| rule.organisations.keys())).collect()
     }
 
     /// What customers may not do in tickets of a kind of an organisation, and the name of the rule
     /// that says so; none if no rule says anything. What a rule for an organisation leaves out is as
     /// in all tickets of the kind.
     pub fn rights_of(&self, kind: &str, organisation: &Identifier) -> Option<(CustomerRights, String)> {
-        let rule = self.rights.get(kind)?;
-        let own = rule.organisations.get(organisation);
+        let (_, rule) = named(&self.rights, kind)?;
+        let own = named(&rule.organisations, organisation.as_str()).map(|(_, own)| own);
         let said = CustomerRights {
             denied: own.and_then(|own| own.denied).or(rule.all.denied),
             drop_box: own.and_then(|own| own.drop_box).or(rule.all.drop_box),
