@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::child::{Finished, Run};
 use crate::support::files::{all_files, random_file};
-use crate::support::repository;
 use crate::support::server::{House, Key, Ticket};
 use crate::support::sql::edit;
+use crate::support::{eventually, repository};
 
 /// A data directory in which everything is that somebody could want to change, and the same as it
 /// was before the last things happened.
@@ -68,6 +68,10 @@ impl Scene {
         house.tacdrop(["artifact", "shred", "XT-4711", "shredded", "--yes"]).ok();
         house.tacdrop(["ticket", "close", "XT-2"]).ok();
         house.tacdrop(["key", "rotate", "--share", "XT-4711"]).ok();
+        // The doctor of a slow machine would find them overdue.
+        eventually("each notice is delivered", || {
+            house.notices().iter().all(|notice| notice["state"] == "delivered").then_some(())
+        });
         house.stop();
         Self { house, older, ticket, other, device, key, disabled, stranger }
     }
