@@ -163,7 +163,8 @@ pub(super) fn read(file: &Path) -> Result<Arc<Policy>, ConfigError> {
     {
         if let Some(name) = twice(&names) {
             let why = format!("{section}.{name} is there twice: upper and lower case are the same in names");
-            let line = line_of(&text, &format!("{section}.{name}]"));
+            let header = format!("{section}.{name}]");
+            let line = text.lines().position(|line| line.contains(&header)).map_or(1, |before| before + 1);
             return Err(ConfigError::Syntax { file: file.to_owned(), line, why });
         }
     }
@@ -286,7 +287,7 @@ mod tests {
         for (text, sentence) in [
             (
                 "[retention.rma]\nstart = \"closed\"\nperiod = \"90d\"\n[retention.RMA]\nstart = \"closed\"\nperiod = \"9d\"",
-                "retention.rma is there twice",
+                "policy.toml, line 1: retention.rma is there twice",
             ),
             ("\n[retentoin.incident]", "policy.toml, line 2: unknown field `retentoin`"),
             (
