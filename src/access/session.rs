@@ -23,7 +23,7 @@ use crate::login::rights::{self, Grant};
 use crate::model::rights::{Operation, Rights, Side};
 use crate::model::{ArtifactId, Identifier, Language, Refusal, SharePath, Time, VersionId};
 use crate::namespace::shape::{self, Way};
-use crate::namespace::tree::ResolvedPath;
+use crate::namespace::tree::{DIRECTORY_MODE, ResolvedPath};
 use crate::notices;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Standing;
@@ -34,9 +34,6 @@ use crate::repo::{Attributes, Changes, Error, PlaceKind, Repo, WriteMode};
 use crate::retention::discard;
 use crate::upload::{self, Opener};
 use crate::vault;
-
-/// Permission bits of a new directory.
-const DIRECTORY_MODE: u32 = 0o750;
 
 /// Numbers sessions, so that two handles are known to belong to one.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 
 use super::Cli;
 use super::failure::Failure;
+use super::output::Output;
 
 /// A shell that completions can be made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,16 +27,16 @@ pub(crate) struct Completions {
 
 impl Completions {
     /// Writes them to standard output.
-    pub(crate) fn run(&self) -> Result<(), Failure> {
+    pub(crate) fn run(&self, output: Output) -> Result<(), Failure> {
         let shell = match self.shell {
             Shell::Bash => clap_complete::Shell::Bash,
             Shell::Fish => clap_complete::Shell::Fish,
             Shell::Zsh => clap_complete::Shell::Zsh,
         };
-        // Made as a whole first: what is written to a pipe that is closed must not panic.
+        // Made as a whole first: clap would panic where nobody reads any more.
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "tacdrop", &mut script);
-        Ok(io::Write::write_all(&mut io::stdout().lock(), &script)?)
+        output.write(&script)
     }
 }
 

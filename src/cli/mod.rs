@@ -206,7 +206,7 @@ fn run(common: &Common, command: Command) -> Result<(), Failure> {
     // first fault.
     match command {
         Command::Demo(arguments) => return demo::run(&arguments, &output),
-        Command::Completions(command) => return command.run(),
+        Command::Completions(command) => return command.run(output),
         Command::Manual(command) => return command.run(),
         _ => owner::act_as(&common.data)?,
     }

@@ -2,7 +2,7 @@
 
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::model::{DirectoryId, FileName, SharePath, Time};
-use crate::namespace::tree::VIRTUAL;
+use crate::namespace::tree::{DIRECTORY_MODE, is_reserved};
 use crate::records::Conn;
 use crate::records::entries::{self, NewEntry};
 use crate::records::tickets::Ticket;
@@ -10,9 +10,6 @@ use crate::repo::keys::ShareKeys;
 use crate::repo::tickets::check_room_for_name;
 use crate::repo::{Error, Repo};
 use crate::vault;
-
-/// What directories are made with.
-const DIRECTORY_MODE: u32 = 0o750;
 
 /// A free place in a share.
 pub(super) struct Place {
@@ -43,7 +40,7 @@ impl Place {
         let (Some((name, above)), Some(first)) = (names.split_last(), names.first()) else {
             return Err(Error::operator("a file needs a name"));
         };
-        if VIRTUAL.iter().any(|word| first.as_bytes().starts_with(word)) {
+        if is_reserved(first) {
             return Err(Error::operator("names that begin with .versions or .receipts are the server's own"));
         }
         let mut directory = DirectoryId::root_of(keys.share);

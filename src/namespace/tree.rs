@@ -15,6 +15,8 @@ use crate::repo::{Error, Repo};
 pub(crate) const FROM_SUPPORT: &[u8] = b"from-support";
 /// Names at a share's root that begin with these words are places of the server, now or later.
 pub(crate) const VIRTUAL: [&[u8]; 2] = [b".versions", b".receipts"];
+/// Permission bits of a new directory.
+pub(crate) const DIRECTORY_MODE: u32 = 0o750;
 
 /// A share as somebody has reached it.
 #[derive(Clone)]
@@ -163,7 +165,7 @@ impl ResolvedPath {
     fn is_fixed(&self) -> bool {
         match self.names.as_slice() {
             [] => true,
-            [only] => is_from_support(only) || VIRTUAL.iter().any(|word| only.as_bytes().starts_with(word)),
+            [only] => is_from_support(only) || is_reserved(only),
             _ => false,
         }
     }
@@ -198,6 +200,11 @@ pub(crate) async fn find(
         }
     }
     Err(Error::KeysReplaced)
+}
+
+/// Whether a name at a share's root is kept for places of the server.
+pub(crate) fn is_reserved(name: &FileName) -> bool {
+    VIRTUAL.iter().any(|word| name.as_bytes().starts_with(word))
 }
 
 pub(crate) fn is_from_support(name: &FileName) -> bool {

@@ -238,8 +238,13 @@ impl Notices {
         let language = engineer.language.or(ticket.language).unwrap_or(Language::En);
         let missing = checklist::missing(&mut conn, repo, &ticket).await?;
         let missing = missing.into_iter().map(|item| item.text(language).to_owned()).collect();
-        let watchers = ticket_people::watchers(&mut conn, &notice.ticket).await?;
-        let is_watcher = watchers.iter().any(|watcher| notice.address.as_ref() == Some(&watcher.address));
+        let is_watcher = match &notice.address {
+            Some(address) => {
+                let watchers = ticket_people::watchers(&mut conn, &notice.ticket).await?;
+                watchers.iter().any(|watcher| watcher.address == *address)
+            }
+            None => false,
+        };
         drop(conn);
         let keys = repo.keys.share(ticket.share).await?;
         let telling = compose::of(repo, &keys, notice, address).await?;

@@ -31,7 +31,7 @@ use crate::audit::{self, Actor, Kind, Subject, told};
 use crate::model::{
     DirectoryId, FileName, Identifier, Language, LastDay, Priority, Reference, Role, ShareId, TicketStatus, Time,
 };
-use crate::namespace::tree::FROM_SUPPORT;
+use crate::namespace::tree::{DIRECTORY_MODE, FROM_SUPPORT};
 use crate::records::entries::NewEntry;
 use crate::records::people::Engineer;
 use crate::records::proofs::Prover;
@@ -343,7 +343,7 @@ impl FreshTicket {
             share: ticket.share,
             place: None,
             is_directory: true,
-            mode: 0o750,
+            mode: DIRECTORY_MODE,
             modified_at: ticket.opened_at,
             predecessor: None,
         };
