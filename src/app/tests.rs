@@ -113,21 +113,26 @@ pub(super) fn path(text: &str) -> SharePath {
     SharePath::parse(text.as_bytes()).unwrap()
 }
 
+/// A ticket of `ACME` for Anna that says nothing else of itself.
+pub(super) fn new_ticket(reference: &str) -> NewTicket {
+    NewTicket {
+        reference: word(reference),
+        organisation: word("ACME"),
+        engineer: word("anna"),
+        title: None,
+        priority: Priority::MEDIUM,
+        language: None,
+        device: false,
+    }
+}
+
 pub(super) async fn customer(app: &App, reference: &str) -> ShareSession {
     if app.tickets().organisations().await.unwrap().is_empty() {
         app.tickets().add_organisation(word("ACME"), "ACME".to_owned(), None).await.unwrap();
         let key = ("SHA256:test".to_owned(), "ssh-ed25519".to_owned());
         app.tickets().add_engineer(word("anna"), None, "anna@example.net".to_owned(), None, vec![key]).await.unwrap();
     }
-    let new = NewTicket {
-        reference: word(reference),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: Some(Language::De),
-        device: false,
-    };
+    let new = NewTicket { language: Some(Language::De), ..new_ticket(reference) };
     let (_, token) = app.tickets().open_ticket(new).await.unwrap();
     let login = app.logins().by_token(reference, &token, FROM).await.unwrap().unwrap();
     app.session(&login)

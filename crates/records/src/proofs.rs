@@ -106,8 +106,6 @@ pub(super) fn language_field(language: Option<Language>) -> &'static [u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
 
     /// The columns that each statement of this room changes of a table whose rows carry proofs.
     fn changed(text: &str, table: &str) -> Vec<Vec<String>> {
@@ -128,30 +126,22 @@ mod tests {
     /// without are sums, which decide no right.
     #[test]
     fn no_statement_changes_a_proved_row_without_its_proof() {
-        let (mut directories, mut found) = (vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")], 0);
-        while let Some(directory) = directories.pop() {
-            for file in fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()) {
-                if file.is_dir() {
-                    directories.push(file);
-                    continue;
+        let mut found = 0;
+        for (file, text) in crate::tests::sources() {
+            // Tests make rows of their own.
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            for table in super::LABELS.iter().map(|(_, table)| *table).filter(|table| *table != "notice") {
+                for columns in changed(text, table) {
+                    let free =
+                        columns.iter().all(|column| ["stored_bytes", "names", "newest_at"].contains(&column.as_str()));
+                    let proves = columns.iter().any(|column| column == "proof");
+                    assert!(!columns.is_empty() && (free || proves), "{}: {table}: {columns:?}", file.display());
+                    found += 1;
                 }
-                let text = fs::read_to_string(&file).unwrap();
-                // Tests make rows of their own.
-                let text = text.split("#[cfg(test)]").next().unwrap();
-                for table in super::LABELS.iter().map(|(_, table)| *table).filter(|table| *table != "notice") {
-                    for columns in changed(text, table) {
-                        let free = columns
-                            .iter()
-                            .all(|column| ["stored_bytes", "names", "newest_at"].contains(&column.as_str()));
-                        let proves = columns.iter().any(|column| column == "proof");
-                        assert!(!columns.is_empty() && (free || proves), "{}: {table}: {columns:?}", file.display());
-                        found += 1;
-                    }
-                    for (at, it) in text.match_indices(&format!("INSERT INTO {table} (")) {
-                        let columns = text[at + it.len()..].split(')').next().unwrap();
-                        assert!(columns.ends_with("proof"), "{}: {table}: {columns}", file.display());
-                        found += 1;
-                    }
+                for (at, it) in text.match_indices(&format!("INSERT INTO {table} (")) {
+                    let columns = text[at + it.len()..].split(')').next().unwrap();
+                    assert!(columns.ends_with("proof"), "{}: {table}: {columns}", file.display());
+                    found += 1;
                 }
             }
         }

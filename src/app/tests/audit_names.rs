@@ -91,15 +91,7 @@ async fn r66_nobody_is_called_as_the_trail_calls_tacdrop_itself() {
     customer(&app, "XT-1").await;
     let before = app.audit().verify(None).await.unwrap().entries;
     for name in ["server", "OPERATOR"] {
-        let ticket = NewTicket {
-            reference: word(name),
-            organisation: word("ACME"),
-            engineer: word("anna"),
-            title: None,
-            priority: Priority::MEDIUM,
-            language: None,
-            device: false,
-        };
+        let ticket = new_ticket(name);
         let refused = [
             app.tickets().add_organisation(word(name), "Another".to_owned(), None).await.err(),
             app.tickets().add_engineer(word(name), None, "a@example.net".to_owned(), None, Vec::new()).await.err(),

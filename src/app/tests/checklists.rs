@@ -33,15 +33,7 @@ async fn greeting(app: &App, token: &str) -> String {
 }
 
 async fn open(app: &App, reference: &str, kind: &str, people: PeopleChanges) -> String {
-    let new = NewTicket {
-        reference: word(reference),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: Some(Language::De),
-        device: false,
-    };
+    let new = NewTicket { language: Some(Language::De), ..new_ticket(reference) };
     let details = TicketDetails { kind: Some(word(kind)), people, ..TicketDetails::default() };
     app.tickets().open_ticket_with(new, details).await.unwrap().1.to_string()
 }

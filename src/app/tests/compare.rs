@@ -48,15 +48,7 @@ async fn a_house(app: &App) -> ShareSession {
     session.remove_file(&path("d")).await.unwrap();
     customer(app, "XT-2").await;
     app.tickets().set_status(&word("XT-2"), TicketStatus::Closed).await.unwrap();
-    let device = NewTicket {
-        reference: word("DEV-1"),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: true,
-    };
+    let device = NewTicket { device: true, ..new_ticket("DEV-1") };
     app.tickets().open_ticket(device).await.unwrap();
     let key = ("SHA256:second".to_owned(), "ssh-ed25519".to_owned());
     app.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();

@@ -256,15 +256,7 @@ async fn a_contact_that_was_changed_from_outside_is_refused_everywhere() {
 
 /// Opens a ticket of `ACME` whose people are these, and gives its reference.
 async fn opened(app: &App, reference: &str, people: PeopleChanges) -> Identifier {
-    let new = NewTicket {
-        reference: word(reference),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let new = new_ticket(reference);
     app.tickets().open_ticket_with(new, TicketDetails { people, ..TicketDetails::default() }).await.unwrap();
     word(reference)
 }

@@ -27,15 +27,7 @@ async fn ground(fixture: &Fixture) -> Ground {
     app.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
     let key = ("SHA256:bob".to_owned(), "ssh-ed25519".to_owned());
     app.tickets().add_engineer(word("bob"), None, "bob@example.net".to_owned(), None, vec![key]).await.unwrap();
-    let new = NewTicket {
-        reference: word("XT-2"),
-        organisation: word("OTHER"),
-        engineer: word("bob"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let new = NewTicket { organisation: word("OTHER"), engineer: word("bob"), ..new_ticket("XT-2") };
     let (_, token) = app.tickets().open_ticket(new).await.unwrap();
     let login = app.logins().by_token("XT-2", &token, FROM).await.unwrap().unwrap();
     let other_customer = app.session(&login);

@@ -10,15 +10,7 @@ const OLD_DOOR: Origin = Origin { address: FROM, transport: Transport::Legacy, d
 /// A device's ticket XT-2 beside XT-1, and its token.
 async fn device(app: &App) -> String {
     customer(app, "XT-1").await;
-    let new = NewTicket {
-        reference: word("XT-2"),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: true,
-    };
+    let new = NewTicket { device: true, ..new_ticket("XT-2") };
     app.tickets().open_ticket(new).await.unwrap().1.to_string()
 }
 

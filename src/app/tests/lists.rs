@@ -35,13 +35,10 @@ async fn made(app: &App) -> House {
         let organisation = ORGANISATIONS[number as usize % 3];
         let engineer = ENGINEERS[number as usize % 5];
         let like = NewTicket {
-            reference: word("T-"),
             organisation: word(organisation),
             engineer: word(engineer),
             title: Some(format!("BGP flaps on edge router {number}")),
-            priority: Priority::MEDIUM,
-            language: None,
-            device: false,
+            ..new_ticket("T-")
         };
         app.seed_tickets(&like, number, 1).await.unwrap();
         let reference = format!("T-{number}");

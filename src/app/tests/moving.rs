@@ -172,15 +172,7 @@ async fn what_is_in_the_way_is_said_and_nothing_is_moved() {
 
     // Another customer's eyes.
     app.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
-    let new = NewTicket {
-        reference: word("XT-3"),
-        organisation: word("OTHER"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let new = NewTicket { organisation: word("OTHER"), ..new_ticket("XT-3") };
     app.tickets().open_ticket(new).await.unwrap();
     refused(&app, id, "XT-3", &wish(), "SHOWS FILES OF ONE CUSTOMER TO ANOTHER").await;
     put(&two, "much", &pattern(2_500_000, 1)).await;

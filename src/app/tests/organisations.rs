@@ -54,15 +54,7 @@ async fn an_organisation_that_is_disabled_or_over_keeps_its_customers_out_and_no
         tokio::time::timeout(Duration::from_secs(20), login.ended().cancelled()).await.unwrap();
         assert!(!comes_in(&app, "XT-1", &token).await, "{way}");
         assert_eq!(get(&engineer(&app).await, "XT-1/before").await.unwrap(), b"x");
-        let new = NewTicket {
-            reference: word("XT-2"),
-            organisation: acme.clone(),
-            engineer: word("anna"),
-            title: None,
-            priority: Priority::MEDIUM,
-            language: None,
-            device: false,
-        };
+        let new = NewTicket { organisation: acme.clone(), ..new_ticket("XT-2") };
         let why = tickets.open_ticket(new).await.unwrap_err().to_string();
         assert!(why.contains("organisation ACME") && why.contains("tacdrop organisation e"), "{why}");
         rows_are_as_told(&app).await;

@@ -8,15 +8,7 @@ fn reference(text: &str) -> Reference {
 }
 
 async fn open(app: &App, written: &str) -> Result<TicketLine, Error> {
-    let new = NewTicket {
-        reference: reference(written).name().clone(),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let new = new_ticket(reference(written).name().as_str());
     let details = TicketDetails { shown: Some(reference(written)), ..TicketDetails::default() };
     Ok(app.tickets().open_ticket_with(new, details).await?.0)
 }

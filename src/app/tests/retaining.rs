@@ -56,15 +56,7 @@ async fn r68_what_is_due_by_the_policy_goes_and_nothing_else() {
         put(&customer(&app, reference).await, "f", reference.as_bytes()).await;
     }
     app.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
-    let new = NewTicket {
-        reference: word("OWN"),
-        organisation: word("OTHER"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let new = NewTicket { organisation: word("OTHER"), ..new_ticket("OWN") };
     app.tickets().open_ticket(new).await.unwrap();
     for (reference, days) in [("DUE", 91), ("LATER", 80), ("HELD", 400), ("SOON", 89), ("OWN", 31)] {
         close(&app, reference, days).await;

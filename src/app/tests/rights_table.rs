@@ -17,15 +17,7 @@ struct Asker {
 /// A ticket that stands as the cells ask for, and everybody who comes to it.
 async fn ticket(app: &App, number: usize, status: TicketStatus, denied: Denied, device: bool) -> Vec<Asker> {
     let reference = format!("T-{number}");
-    let new = NewTicket {
-        reference: word(&reference),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device,
-    };
+    let new = NewTicket { device, ..new_ticket(&reference) };
     let people =
         PeopleChanges { contacts: vec![word("karl")], team: Some(Some(word("core"))), ..PeopleChanges::default() };
     let details = TicketDetails { people, ..TicketDetails::default() };

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Closed, DataDirectory, NewTicket, PublicAddress, ReplySink, Settings, ShareSession, WriteMode};
-use crate::model::{Language, Priority, Refusal, SharePath, Time, VersionState};
+use crate::model::{Language, Refusal, SharePath, Time, VersionState};
 use crate::scp::*;
 
 /// A house with one ticket.
@@ -35,15 +35,7 @@ impl House {
             .add_engineer("anna".parse().unwrap(), None, "anna@example.net".to_owned(), None, vec![key])
             .await
             .unwrap();
-        let new = NewTicket {
-            device: false,
-            reference: "XT-1".parse().unwrap(),
-            organisation: "ACME".parse().unwrap(),
-            engineer: "anna".parse().unwrap(),
-            title: None,
-            priority: Priority::MEDIUM,
-            language: Some(Language::En),
-        };
+        let new = NewTicket { language: Some(Language::En), ..super::new_ticket("XT-1") };
         let (_, token) = app.tickets().open_ticket(new).await.unwrap();
         let login = app.logins().by_token("XT-1", &token, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap().unwrap();
         let session = app.session(&login);

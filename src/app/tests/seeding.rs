@@ -23,15 +23,7 @@ async fn seeded_files_and_tickets_are_like_uploaded_and_opened_ones() {
     assert_eq!(get(&session, &seeded_name(4)).await.unwrap(), appended);
     session.remove_file(&path(&seeded_name(5))).await.unwrap();
 
-    let like = NewTicket {
-        reference: word("S-"),
-        organisation: word("ACME"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let like = new_ticket("S-");
     let opened = app.seed_tickets(&like, 0, 20).await.unwrap();
     let (reference, token) = &opened[19];
     let login = app.logins().by_token(reference.as_str(), token, FROM).await.unwrap().unwrap();

@@ -8,15 +8,7 @@ async fn usage_counts_what_quotas_count_and_sums_by_organisation() {
     let app = fixture.open().await;
     let (one, two) = (customer(&app, "XT-1").await, customer(&app, "XT-2").await);
     app.tickets().add_organisation(word("OTHER"), "Other".to_owned(), None).await.unwrap();
-    let new = NewTicket {
-        reference: word("XT-3"),
-        organisation: word("OTHER"),
-        engineer: word("anna"),
-        title: None,
-        priority: Priority::MEDIUM,
-        language: None,
-        device: false,
-    };
+    let new = NewTicket { organisation: word("OTHER"), ..new_ticket("XT-3") };
     app.tickets().open_ticket(new).await.unwrap();
     put(&one, "a", &pattern(1_000_000, 1)).await;
     put(&one, "a", &pattern(1_000_000, 2)).await;
