@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Content, Notices, compose, earlier, queue_for, recipients::holds};
+use super::{Content, Notices, compose, due, queue_for, recipients::holds};
 use crate::audit::{self, Actor, Kind, Subject};
 use crate::mail::notice as mail;
-use crate::mail::{DueNotice, Earlier, News, is_address};
+use crate::mail::{News, is_address};
 use crate::model::rights::{Right, Visibility};
 use crate::model::{Audience, Identifier, Language, NoticeId, Time, VersionId};
 use crate::namespace::PublicAddress;
@@ -240,33 +240,19 @@ impl Notices {
         if telling.files.is_empty() {
             return Ok(Content::Nothing);
         }
-        let Earlier { attempts, lost_answers, created_at } = earlier(notice);
-        Ok(Content::Due(Box::new(DueNotice {
-            id: notice.id,
-            audience: notice.audience,
-            attempts,
-            lost_answers,
-            created_at,
-            first_of_ticket: first,
-            recipient: mail::Recipient {
-                name: reader.name,
-                address: reader.address,
-                language: reader.language.or(ticket.language).unwrap_or(Language::En),
-                instead_of: None,
-            },
-            ticket: mail::TicketLine {
-                reference: ticket.shown,
-                title: ticket.title,
-                priority: ticket.priority,
-                organisation: ticket.organisation.to_string(),
-            },
-            files: telling.files,
-            more_files: telling.more_files,
-            more_unfinished: 0,
-            more_deleted: 0,
-            unreadable: Vec::new(),
-            missing: Vec::new(),
-        })))
+        let recipient = mail::Recipient {
+            name: reader.name,
+            address: reader.address,
+            language: reader.language.or(ticket.language).unwrap_or(Language::En),
+            instead_of: None,
+        };
+        let organisation = ticket.organisation.to_string();
+        // What did not arrive, or cannot be read, is the engineers' business.
+        let mut due = due(notice, (ticket, organisation), recipient, telling);
+        due.first_of_ticket = first;
+        (due.more_unfinished, due.more_deleted) = (0, 0);
+        due.unreadable.clear();
+        Ok(Content::Due(Box::new(due)))
     }
 
     /// Whether a notice may still be handed over to its customer, in this transaction. If not, it

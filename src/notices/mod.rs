@@ -251,34 +251,16 @@ impl Notices {
         if telling.is_empty() {
             return Ok(Content::Nothing);
         }
-        let Earlier { attempts, lost_answers, created_at } = earlier(notice);
-        Ok(Content::Due(Box::new(DueNotice {
-            id: notice.id,
-            audience: notice.audience,
-            attempts,
-            lost_answers,
-            created_at,
-            first_of_ticket: first,
-            recipient: mail::Recipient {
-                // It is the engineer's notice; the mailbox is somebody else's.
-                name: if is_watcher { String::new() } else { engineer.name },
-                address: notice.address.clone().unwrap_or(engineer.email),
-                language,
-                instead_of,
-            },
-            ticket: mail::TicketLine {
-                reference: ticket.shown,
-                title: ticket.title,
-                priority: ticket.priority,
-                organisation,
-            },
-            files: telling.files,
-            more_files: telling.more_files,
-            more_unfinished: telling.more_unfinished,
-            more_deleted: telling.more_deleted,
-            unreadable: telling.unreadable,
-            missing,
-        })))
+        let recipient = mail::Recipient {
+            // It is the engineer's notice; the mailbox is somebody else's.
+            name: if is_watcher { String::new() } else { engineer.name },
+            address: notice.address.clone().unwrap_or(engineer.email),
+            language,
+            instead_of,
+        };
+        let mut due = due(notice, (ticket, organisation), recipient, telling);
+        (due.first_of_ticket, due.missing) = (first, missing);
+        Ok(Content::Due(Box::new(due)))
     }
 
     /// Queues what kept its temporary name for too long.
@@ -407,6 +389,38 @@ impl Notices {
         let (channel, next, lost) = (channel.as_str(), *retry_at, *lost_answer);
         notices::tried(tx.conn(), id, Tried { address, channel, error: sentence, next, lost }).await?;
         Ok(tx.commit().await?)
+    }
+}
+
+/// A notice of a ticket, as it is for this recipient; first of all that it is heard of, and with nothing
+/// that is missing.
+fn due(
+    notice: &NoticeRow,
+    (ticket, organisation): (crate::records::tickets::Ticket, String),
+    recipient: mail::Recipient,
+    told: compose::Composed,
+) -> DueNotice {
+    let Earlier { attempts, lost_answers, created_at } = earlier(notice);
+    DueNotice {
+        id: notice.id,
+        audience: notice.audience,
+        attempts,
+        lost_answers,
+        created_at,
+        first_of_ticket: None,
+        recipient,
+        ticket: mail::TicketLine {
+            reference: ticket.shown,
+            title: ticket.title,
+            priority: ticket.priority,
+            organisation,
+        },
+        files: told.files,
+        more_files: told.more_files,
+        more_unfinished: told.more_unfinished,
+        more_deleted: told.more_deleted,
+        unreadable: told.unreadable,
+        missing: Vec::new(),
     }
 }
 
